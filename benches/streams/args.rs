@@ -1,0 +1,118 @@
+//! What the command line asks for.
+
+use crate::Result;
+use std::path::PathBuf;
+
+pub(crate) const USAGE: &str = "\
+usage: cargo bench --bench streams -- [SCENARIO]... [OPTION]...
+With no more said it takes about five minutes on two cores that nothing else uses.
+
+Scenarios (all of them when none is named):
+  memory    memory of the server per idle stream                        15,000 streams
+  deliver   every event reaches every stream, and all is given back     15,000 streams, 100 events
+  fanout    one event at a time: CPU per delivery, time to the last      5,000 streams, 200 events a run
+  burst     16 and 64 events per turn: deliveries per second             5,000 streams, 640 events a run
+  accept    CPU per accepted stream, and per stream that leaves          5,000 streams
+
+Options:
+  --streams N   open streams                        --events N   events of one run
+  --runs N      runs of each server, in turn (5)    --csv FILE   every single figure, one per line
+  --hub PATH    measure this program instead of building the example `hub`;
+                a script in its place has to `exec` it
+  --pin         server on CPU 0, client on CPU 1 (needs `taskset`)";
+
+/// What this process is to be. The harness starts itself again in the other roles, so that one build is all there is.
+#[derive(Debug)]
+pub(crate) enum Role {
+    /// Measures.
+    Harness(Args),
+    /// The yardstick: a server that is a bare loop of writes.
+    Floor { coalesce: bool },
+    /// Holds the streams and publishes.
+    Client,
+    /// Lives between the harness and a server and ends the server when the harness is gone, however that went.
+    Keeper { program: PathBuf, arguments: Vec<String> },
+    /// Started by `cargo test --all-targets`, where nobody waits minutes for figures.
+    Idle,
+    /// Prints the usage.
+    Help,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Args {
+    pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) streams: Option<usize>,
+    pub(crate) events: Option<usize>,
+    pub(crate) runs: usize,
+    pub(crate) hub: Option<PathBuf>,
+    pub(crate) csv: Option<PathBuf>,
+    pub(crate) pin: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    Memory,
+    Deliver,
+    Fanout,
+    Burst,
+    Accept,
+}
+
+impl Scenario {
+    pub(crate) const ALL: [Scenario; 5] =
+        [Scenario::Memory, Scenario::Deliver, Scenario::Fanout, Scenario::Burst, Scenario::Accept];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Scenario::Memory => "memory",
+            Scenario::Deliver => "deliver",
+            Scenario::Fanout => "fanout",
+            Scenario::Burst => "burst",
+            Scenario::Accept => "accept",
+        }
+    }
+}
+
+pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Role> {
+    let mut args = Args { runs: 5, ..Args::default() };
+    // `cargo bench` adds `--bench`; `cargo test` does not.
+    let mut bench = false;
+    while let Some(word) = words.next() {
+        let mut operand = || words.next().ok_or_else(|| format!("{word} needs an operand"));
+        match word.as_str() {
+            "floor" => {
+                let coalesce = words.next().as_deref() == Some("--coalesce");
+                return Ok(Role::Floor { coalesce });
+            }
+            "client" => return Ok(Role::Client),
+            "keeper" => return Ok(Role::Keeper { program: operand()?.into(), arguments: words.collect() }),
+            "--bench" => bench = true,
+            "--help" | "-h" => return Ok(Role::Help),
+            "--streams" => args.streams = Some(positive(&word, &operand()?)?),
+            "--events" => args.events = Some(positive(&word, &operand()?)?),
+            "--runs" => args.runs = positive(&word, &operand()?)?,
+            "--hub" => args.hub = Some(operand()?.into()),
+            "--csv" => args.csv = Some(operand()?.into()),
+            "--pin" => args.pin = true,
+            name => match Scenario::ALL.into_iter().find(|scenario| scenario.name() == name) {
+                Some(scenario) => args.scenarios.push(scenario),
+                None => return Err(format!("there is no scenario or option {name:?}").into()),
+            },
+        }
+    }
+    if args.scenarios.is_empty() {
+        if !bench {
+            return Ok(Role::Idle);
+        }
+        args.scenarios.extend(Scenario::ALL);
+    }
+    Ok(Role::Harness(args))
+}
+
+/// The client keeps every line that it expects ready, and its numbers in 32 bits: hence a bound that no use reaches.
+fn positive(option: &str, text: &str) -> Result<usize> {
+    match text.replace(['_', ','], "").parse() {
+        Ok(number @ 1..=1_000_000) => Ok(number),
+        _ => Err(format!("{option} takes a number from 1 to 1,000,000, not {text:?}").into()),
+    }
+}

@@ -1,0 +1,266 @@
+//! The receiving end of one stream in 32 bytes: response head, chunks, lines, and the order of the events.
+//!
+//! ```text
+//!  bytes ──► head ──► chunk size ◄──► chunk ──► lines ──► events
+//! ```
+//!
+//! No byte is kept and none is looked at twice: what a read cut off is remembered as a state. A line that lies whole
+//! in the buffer and is the one expected next, which nearly every line is, costs one comparison.
+
+use crate::payload::{DATA_BYTES, Lines, PADDING};
+use std::fmt;
+
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    /// The number of the event that has to come next.
+    next: u32,
+    /// The number in the data of the block that is being read.
+    block: Option<u32>,
+    framing: Framing,
+    line: Line,
+    opened: bool,
+}
+
+/// Where in the response the next byte belongs.
+#[derive(Debug, Clone, Copy)]
+enum Framing {
+    Head(Head),
+    Size {
+        size: u32,
+        digits: u8,
+    },
+    /// Between the digits of a size and its line end: an extension, or just CR.
+    SizeEnd {
+        size: u32,
+    },
+    Chunk {
+        left: u32,
+    },
+    ChunkEnd,
+    Ended,
+}
+
+/// Where in a line the next byte belongs.
+#[derive(Debug, Clone, Copy)]
+enum Line {
+    Start,
+    /// So many bytes of `data:` have been seen.
+    Name(u8),
+    /// Behind the colon, where one space may follow.
+    Space,
+    Number {
+        number: u32,
+        length: u8,
+    },
+    Padding {
+        number: u32,
+        length: u8,
+    },
+    /// A comment or another field.
+    Skipped,
+}
+
+/// What a stream must never show. The words of [`fmt::Display`] are all that is made of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Status,
+    ChunkSize(u8),
+    ChunkEnd,
+    Data { next: u32 },
+    Order { next: u32, came: u32 },
+    Ended,
+}
+
+impl Decoder {
+    /// A stream that has yet to see its response head and then event `next`.
+    pub(crate) fn new(next: u32) -> Decoder {
+        Decoder {
+            next,
+            block: None,
+            framing: Framing::Head(Head::default()),
+            line: Line::Start,
+            opened: false,
+        }
+    }
+
+    /// The number of the event that has to come next: all before it have been delivered.
+    pub(crate) fn next(&self) -> u32 {
+        self.next
+    }
+
+    /// Whether the head and a first line, the server's comment, have come.
+    pub(crate) fn opened(&self) -> bool {
+        self.opened
+    }
+
+    /// Takes what a read has brought, cut anywhere.
+    pub(crate) fn decode(&mut self, mut bytes: &[u8], lines: &Lines) -> Result<(), Fault> {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            self.framing = match self.framing {
+                Framing::Chunk { left } => {
+                    let (body, rest) = bytes.split_at(bytes.len().min(left as usize));
+                    self.lines(body, lines)?;
+                    bytes = rest;
+                    // `body` is no longer than `left`, a u32.
+                    match left - u32::try_from(body.len()).unwrap_or(left) {
+                        0 => Framing::ChunkEnd,
+                        left => Framing::Chunk { left },
+                    }
+                }
+                framing => {
+                    bytes = rest;
+                    framing.step(byte)?
+                }
+            };
+        }
+        Ok(())
+    }
+
+    fn lines(&mut self, mut bytes: &[u8], lines: &Lines) -> Result<(), Fault> {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            self.line = match self.line {
+                Line::Start if byte == b'\n' => {
+                    bytes = rest;
+                    self.dispatch()?;
+                    Line::Start
+                }
+                Line::Start => {
+                    if let (None, Some(line)) = (self.block, lines.get(self.next))
+                        && bytes.starts_with(line)
+                    {
+                        self.block = Some(self.next);
+                        self.opened = true;
+                        bytes = &bytes[line.len()..];
+                        Line::Start
+                    } else {
+                        Line::Name(0)
+                    }
+                }
+                Line::Skipped => match bytes.iter().position(|&byte| byte == b'\n') {
+                    Some(end) => {
+                        self.opened = true;
+                        bytes = &bytes[end + 1..];
+                        Line::Start
+                    }
+                    None => return Ok(()),
+                },
+                line => {
+                    let (line, taken) = self.step(line, byte)?;
+                    if taken {
+                        bytes = rest;
+                    }
+                    line
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// One byte of a line that is not whole in the buffer, or not the one expected. Says whether it took the byte.
+    fn step(&mut self, line: Line, byte: u8) -> Result<(Line, bool), Fault> {
+        const NAME: &[u8] = b"data:";
+        let fault = Fault::Data { next: self.next };
+        Ok(match line {
+            Line::Name(seen) if byte == NAME[seen as usize] => {
+                let seen = seen + 1;
+                (if seen as usize == NAME.len() { Line::Space } else { Line::Name(seen) }, true)
+            }
+            Line::Start | Line::Name(_) | Line::Skipped => (Line::Skipped, false),
+            Line::Space => (Line::Number { number: 0, length: 0 }, byte == b' '),
+            Line::Number { number, length } => match byte {
+                b'0'..=b'9' if length < 9 => {
+                    (Line::Number { number: number * 10 + u32::from(byte - b'0'), length: length + 1 }, true)
+                }
+                b' ' if length > 0 => (Line::Padding { number, length: length + 1 }, true),
+                _ => return Err(fault),
+            },
+            Line::Padding { number, length } => match byte {
+                PADDING if (length as usize) < DATA_BYTES => {
+                    (Line::Padding { number, length: length + 1 }, true)
+                }
+                b'\n' if length as usize == DATA_BYTES && self.block.is_none() => {
+                    self.block = Some(number);
+                    self.opened = true;
+                    (Line::Start, true)
+                }
+                _ => return Err(fault),
+            },
+        })
+    }
+
+    /// The empty line that ends a block. Without data, as behind a comment, nothing has been delivered.
+    fn dispatch(&mut self) -> Result<(), Fault> {
+        match self.block.take() {
+            Some(came) if came != self.next => return Err(Fault::Order { next: self.next, came }),
+            Some(_) => self.next += 1,
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+impl Framing {
+    /// One byte of what surrounds the chunks.
+    fn step(self, byte: u8) -> Result<Framing, Fault> {
+        let sized = |size| if size == 0 { Framing::Ended } else { Framing::Chunk { left: size } };
+        Ok(match self {
+            Framing::Head(mut head) => match head.step(byte, b"HTTP/1.1 200 ") {
+                Some(true) => Framing::Size { size: 0, digits: 0 },
+                Some(false) => Framing::Head(head),
+                None => return Err(Fault::Status),
+            },
+            Framing::Size { size, digits } => match (byte as char).to_digit(16) {
+                Some(digit) if digits < 7 => Framing::Size { size: size << 4 | digit, digits: digits + 1 },
+                None if digits > 0 && byte == b'\n' => sized(size),
+                None if digits > 0 && matches!(byte, b'\r' | b';' | b' ') => Framing::SizeEnd { size },
+                _ => return Err(Fault::ChunkSize(byte)),
+            },
+            Framing::SizeEnd { size } if byte == b'\n' => sized(size),
+            Framing::SizeEnd { size } => Framing::SizeEnd { size },
+            Framing::ChunkEnd if byte == b'\r' => Framing::ChunkEnd,
+            Framing::ChunkEnd if byte == b'\n' => Framing::Size { size: 0, digits: 0 },
+            Framing::ChunkEnd => return Err(Fault::ChunkEnd),
+            Framing::Chunk { .. } | Framing::Ended => return Err(Fault::Ended),
+        })
+    }
+}
+
+/// The head of a response, of which only the beginning and the end matter.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Head {
+    /// Bytes seen of the beginning that is asked for.
+    start: u8,
+    /// Bytes seen of CR LF CR LF.
+    end: u8,
+}
+
+impl Head {
+    /// Takes one byte: `Some(true)` ends the head, `None` says that it does not begin with `start`.
+    pub(crate) fn step(&mut self, byte: u8, start: &[u8]) -> Option<bool> {
+        if let Some(&expected) = start.get(self.start as usize) {
+            if byte != expected {
+                return None;
+            }
+            self.start += 1;
+        }
+        self.end = match (self.end, byte) {
+            (0 | 2, b'\r') | (1 | 3, b'\n') => self.end + 1,
+            (_, b'\r') => 1,
+            _ => 0,
+        };
+        Some(self.end == 4)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Status => write!(f, "the answer is not an HTTP/1.1 200"),
+            Fault::ChunkSize(byte) => write!(f, "byte {byte:#04x} where a chunk size was due"),
+            Fault::ChunkEnd => write!(f, "no line end behind a chunk"),
+            Fault::Data { next } => write!(f, "where event {next} was due, data that nobody published"),
+            Fault::Order { next, came } => write!(f, "event {came} came where event {next} was due"),
+            Fault::Ended => write!(f, "the server ended the stream"),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The load harness: how much memory and CPU time a stream, a delivery and an accepted connection cost.
+//!
+//! The server under test is the example `hub` in a process of its own, so that the kernel accounts for it alone. Beside
+//! it, in turn, runs the `floor`: a bare loop of writes that does nothing a server needs beyond delivering. What the
+//! hub costs above the floor is what the library costs; the ratio holds on other machines where a time does not.
+//!
+//! ```text
+//! cargo bench --bench streams                                   everything
+//! cargo bench --bench streams -- fanout --streams 5000          one scenario
+//! cargo bench --bench streams -- --help
+//! ```
+//!
+//! This program also is its own floor, its own client and the keeper of its servers: see [`args::Role`].
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the rule keeps the clock out of the library; measuring needs it"
+)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a table on stdout is what this program is for"
+)]
+
+mod args;
+mod client;
+mod decoder;
+mod floor;
+mod keeper;
+mod payload;
+mod process;
+mod procfs;
+mod rig;
+mod scenarios;
+mod server;
+mod subscribers;
+mod table;
+
+use args::{Args, Role};
+use std::process::ExitCode;
+
+/// One line of text is all that anybody can do with a failure of the harness.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let role = match args::parse(std::env::args().skip(1)) {
+        Ok(role) => role,
+        Err(mistake) => {
+            eprintln!("{mistake}\n\n{}", args::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    let outcome = match role {
+        Role::Help => {
+            println!("{}", args::USAGE);
+            Ok(true)
+        }
+        Role::Idle => {
+            println!("Nothing measured: start it with `cargo bench --bench streams`, or name a scenario.");
+            Ok(true)
+        }
+        Role::Floor { coalesce } => floor::run(coalesce).map(|()| true),
+        Role::Client => client::run().map(|()| true),
+        Role::Keeper { program, arguments } => keeper::run(&program, &arguments).map(|()| true),
+        Role::Harness(args) => harness(&args),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("streams: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the scenarios one after the other; one that fails does not keep the next from running.
+fn harness(args: &Args) -> Result<bool> {
+    let mut rig = rig::Rig::new(args)?;
+    rig.describe();
+    let mut passed = true;
+    for &scenario in &args.scenarios {
+        match scenarios::run(scenario, &mut rig) {
+            Ok(verdict) => passed &= verdict,
+            Err(failure) => {
+                rig.progress("");
+                println!("\n{}: FAILED: {failure}", scenario.name());
+                passed = false;
+            }
+        }
+    }
+    Ok(passed)
+}

@@ -1,0 +1,181 @@
+//! What all scenarios share: the servers they may start, the limits of the machine, and where figures go.
+
+use crate::Result;
+use crate::args::Args;
+use crate::procfs;
+use crate::server::{Server, Subject};
+use crate::subscribers::{Sources, Subscribers};
+use crate::table::count;
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Descriptors that a process needs besides its streams.
+const SPARE_FILES: usize = 100;
+
+#[derive(Debug)]
+pub(crate) struct Rig {
+    streams: Option<usize>,
+    pub(crate) events: Option<usize>,
+    pub(crate) runs: usize,
+    pin: bool,
+    program: PathBuf,
+    hub: PathBuf,
+    /// Soft and hard limit.
+    open_files: (usize, usize),
+    ports: usize,
+    clients: u8,
+    csv: Option<File>,
+}
+
+impl Rig {
+    /// Looks at the limits and builds the hub, so that what is missing shows before anything is measured.
+    pub(crate) fn new(args: &Args) -> Result<Rig> {
+        if !cfg!(target_os = "linux") {
+            return Err("CPU time and memory are read from /proc, so this measures on Linux only".into());
+        }
+        let cores = std::thread::available_parallelism()?.get();
+        if args.pin
+            && (cores < 2 || Command::new("taskset").arg("-V").stdout(Stdio::null()).status().is_err())
+        {
+            return Err("--pin needs two cores and the program `taskset` (util-linux)".into());
+        }
+        let mut csv = args.csv.as_ref().map(File::create).transpose()?;
+        if let Some(csv) = &mut csv {
+            writeln!(csv, "scenario,server,run,metric,unit,value")?;
+        }
+        let mut rig = Rig {
+            streams: args.streams,
+            events: args.events,
+            runs: args.runs,
+            pin: args.pin,
+            program: std::env::current_exe()?,
+            hub: PathBuf::new(),
+            open_files: procfs::open_files()?,
+            ports: procfs::ports()?,
+            clients: 0,
+            csv,
+        };
+        rig.hub = match &args.hub {
+            // Beside the current folder, not somewhere on the PATH.
+            Some(hub) => hub.canonicalize().map_err(|error| format!("--hub {}: {error}", hub.display()))?,
+            None => {
+                rig.progress("building the example `hub`");
+                build_hub()?
+            }
+        };
+        rig.progress("");
+        Ok(rig)
+    }
+
+    /// Says on which machine and against which program the figures were taken.
+    pub(crate) fn describe(&self) {
+        let (soft, hard) = self.open_files;
+        println!("machine: {}", procfs::machine());
+        println!("limits:  {soft} open files (hard limit {hard}), {} ports per address", self.ports);
+        let hub = self.hub.file_name().map_or(self.hub.as_path(), Path::new);
+        let pinned = if self.pin { "server on CPU 0, client on CPU 1" } else { "placed by the kernel" };
+        println!("hub:     {}; {pinned}", hub.display());
+    }
+
+    /// How many streams to open: what was asked for, or the scenario's default, or what the limits allow.
+    pub(crate) fn streams(&self, default: usize) -> usize {
+        let wanted = self.streams.unwrap_or(default);
+        let (soft, hard) = self.open_files;
+        let allowed = soft.saturating_sub(SPARE_FILES).max(1);
+        if wanted > allowed {
+            println!(
+                "\nOnly {} streams instead of {}: server and client may have {soft} files open each. \
+                 Raise it with `ulimit -n {}` in this shell{}.",
+                count(allowed as u64),
+                count(wanted as u64),
+                wanted + SPARE_FILES,
+                if hard < wanted + SPARE_FILES { ", after raising the hard limit as root" } else { "" },
+            );
+        }
+        wanted.min(allowed)
+    }
+
+    pub(crate) fn server(&self, subject: Subject) -> Result<Server> {
+        let mut keeper = Command::new(&self.program);
+        keeper.arg("keeper");
+        if self.pin {
+            keeper.args(["taskset", "-c", "0"]);
+        }
+        match subject {
+            Subject::Hub => keeper.arg(&self.hub),
+            Subject::Floor => keeper.arg(&self.program).arg("floor"),
+            Subject::FloorCoalesce => keeper.arg(&self.program).args(["floor", "--coalesce"]),
+        };
+        Server::start(subject, keeper)
+    }
+
+    /// A client that connects from addresses of its own, enough for `streams`.
+    pub(crate) fn subscribers(&mut self, streams: usize) -> Result<Subscribers> {
+        self.clients = self.clients.wrapping_add(1);
+        // Using a quarter of an address's ports leaves the kernel's search for a free one short.
+        let sources = streams.div_ceil(self.ports.div_ceil(4)).clamp(4, 250);
+        let [pid, ..] = std::process::id().to_le_bytes();
+        let first = Ipv4Addr::new(127, 64 + pid % 128, self.clients, 1);
+        let mut command;
+        if self.pin {
+            command = Command::new("taskset");
+            command.args(["-c", "1"]).arg(&self.program);
+        } else {
+            command = Command::new(&self.program);
+        }
+        command.arg("client");
+        Subscribers::start(command, Sources { first, count: sources })
+    }
+
+    /// Says what is being done, on one line that the next replaces; nothing when nobody looks.
+    pub(crate) fn progress(&self, what: &str) {
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K{what}");
+        }
+    }
+
+    /// Keeps one figure of one run in the CSV file.
+    pub(crate) fn record(
+        &mut self,
+        scenario: &str,
+        server: &str,
+        run: usize,
+        metric: Metric,
+        value: f64,
+    ) -> Result<()> {
+        if let Some(csv) = &mut self.csv {
+            writeln!(csv, "{scenario},{server},{run},{},{},{value}", metric.name, metric.unit)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a figure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Metric {
+    pub(crate) name: &'static str,
+    pub(crate) unit: &'static str,
+}
+
+/// Builds the hub as a user would, and learns from cargo where it lies, as that depends on more than one setting.
+fn build_hub() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--release", "--example", "hub", "--message-format=json-render-diagnostics"]);
+    if let Some(package) = std::env::var_os("CARGO_MANIFEST_DIR") {
+        command.current_dir(package);
+    }
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let hub = messages.lines().filter(|line| line.contains("\"name\":\"hub\"")).find_map(|line| {
+        let (_, path) = line.split_once("\"executable\":\"")?;
+        Some(PathBuf::from(path.split_once('"')?.0))
+    });
+    match hub {
+        Some(hub) if output.status.success() => Ok(hub),
+        _ => Err("the example `hub` could not be built; --hub names another program".into()),
+    }
+}

@@ -1,0 +1,109 @@
+//! The scenarios, and what the ones that send traffic have in common.
+
+mod accept;
+mod burst;
+mod deliver;
+mod fanout;
+mod memory;
+
+use crate::Result;
+use crate::args::Scenario;
+use crate::procfs;
+use crate::rig::{Metric, Rig};
+use crate::server::{Server, Subject};
+use crate::subscribers::Leave;
+use std::time::Duration;
+
+/// Streams that come and go before anything is measured, so that nothing is done for the first time later.
+const WARM_UP_STREAMS: usize = 100;
+
+/// Runs a scenario and prints its table. `false`: it ran, and something was not as it has to be.
+pub(crate) fn run(scenario: Scenario, rig: &mut Rig) -> Result<bool> {
+    match scenario {
+        Scenario::Memory => memory::run(rig),
+        Scenario::Deliver => deliver::run(rig),
+        Scenario::Fanout => fanout::run(rig).map(|()| true),
+        Scenario::Burst => burst::run(rig).map(|()| true),
+        Scenario::Accept => accept::run(rig).map(|()| true),
+    }
+}
+
+/// A server that has had streams before.
+fn warm_server(rig: &mut Rig, subject: Subject, streams: usize) -> Result<Server> {
+    let server = rig.server(subject)?;
+    let before = server.descriptors()?;
+    let streams = streams.min(WARM_UP_STREAMS);
+    let mut subscribers = rig.subscribers(streams)?;
+    subscribers.open(server.address(), "warm-up", streams)?;
+    subscribers.publish(1, 1)?;
+    subscribers.leave(Leave::Fin)?;
+    drop(subscribers);
+    server.until_descriptors(before)?;
+    Ok(server)
+}
+
+/// What one run publishes to how many.
+#[derive(Debug, Clone, Copy)]
+struct Traffic {
+    streams: usize,
+    turns: usize,
+    burst: usize,
+    /// Turns before those that count.
+    warm_up: usize,
+}
+
+/// Sends traffic through a fresh server; gives the figures of the run.
+///
+/// The next turn begins when the last stream has the one before. A fixed schedule would look fairer and is not: a
+/// server that falls behind it finds two events waiting, sends them together, and is rewarded for its delay with a
+/// cheaper delivery. This way each server sends exactly the same, whatever its speed. The price is that waiting in
+/// line is not part of the latencies; they are the time that one fan-out takes.
+fn traffic(rig: &mut Rig, subject: Subject, traffic: Traffic) -> Result<Vec<(Metric, f64)>> {
+    let Traffic { streams, turns, burst, warm_up } = traffic;
+    let server = warm_server(rig, subject, streams)?;
+    let mut subscribers = rig.subscribers(streams)?;
+    subscribers.open(server.address(), "streams", streams)?;
+    subscribers.publish(warm_up, burst)?;
+
+    let (server_before, client_before) = (server.cpu()?, subscribers.cpu()?);
+    let machine_before = procfs::machine_busy()?;
+    let published = subscribers.publish(turns, burst)?;
+    let machine = procfs::machine_busy()?.saturating_sub(machine_before);
+    let (server_cpu, client_cpu) = (server.cpu()? - server_before, subscribers.cpu()? - client_before);
+
+    subscribers.leave(Leave::Reset)?;
+    let mut latencies = published.latencies;
+    latencies.sort();
+    let deliveries = (streams * turns * burst) as f64;
+    let wall = published.wall.as_secs_f64();
+    let share = |nanos: f64| 100.0 * nanos / 1e9 / wall;
+    let (server_nanos, client_nanos) = (server_cpu.nanos as f64, client_cpu.nanos as f64);
+    // Ticks against nanoseconds: the difference of a quiet machine may come out a little below zero.
+    let others = (machine.as_nanos() as f64 - server_nanos - client_nanos).max(0.0);
+    Ok(vec![
+        (Metric { name: "server CPU per delivery", unit: "ns" }, server_nanos / deliveries),
+        (Metric { name: "of it in the kernel", unit: "%" }, 100.0 * server_cpu.system_share()),
+        (Metric { name: "deliveries per second", unit: "thousand" }, deliveries / wall / 1e3),
+        (Metric { name: "to the last stream p50", unit: "ms" }, millis(percentile(&latencies, 50))),
+        (Metric { name: "to the last stream p99", unit: "ms" }, millis(percentile(&latencies, 99))),
+        (Metric { name: "bytes per delivery", unit: "B" }, published.bytes as f64 / deliveries),
+        (Metric { name: "one core busy with the server", unit: "%" }, share(server_nanos)),
+        (Metric { name: "one core busy with the client", unit: "%" }, share(client_nanos)),
+        (Metric { name: "one core busy with others", unit: "%" }, share(others)),
+    ])
+}
+
+/// The nearest rank.
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or_default()
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// The run that is under way, for whoever watches.
+fn progress(rig: &Rig, scenario: &str, run: usize, subject: Subject) {
+    rig.progress(&format!("{scenario}: run {run} of {}: {}", rig.runs, subject.name()));
+}

@@ -1,0 +1,50 @@
+//! Streams that come and go: the CPU time of accepting one, with reading its request and sending the response head,
+//! and of noticing that one has left.
+
+use super::{progress, warm_server};
+use crate::Result;
+use crate::procfs;
+use crate::rig::{Metric, Rig};
+use crate::server::Subject;
+use crate::subscribers::Leave;
+use crate::table::{Comparison, count};
+use std::time::Instant;
+
+const SUBJECTS: [Subject; 2] = [Subject::Hub, Subject::Floor];
+
+pub(super) fn run(rig: &mut Rig) -> Result<()> {
+    let streams = rig.streams(5_000);
+    let mut comparison = Comparison::new("accept", &SUBJECTS);
+    for run in 1..=rig.runs {
+        for subject in SUBJECTS {
+            progress(rig, "accept", run, subject);
+            let figures = come_and_go(rig, subject, streams)?;
+            comparison.add(rig, subject, run, &figures)?;
+        }
+    }
+    rig.progress("");
+    comparison.print(&format!("accept: {} streams, runs in turn: {}", count(streams as u64), rig.runs));
+    Ok(())
+}
+
+fn come_and_go(rig: &mut Rig, subject: Subject, streams: usize) -> Result<Vec<(Metric, f64)>> {
+    let server = warm_server(rig, subject, streams)?;
+    let descriptors = server.descriptors()?;
+    let mut subscribers = rig.subscribers(streams)?;
+
+    let before = server.cpu()?;
+    let start = Instant::now();
+    subscribers.open(server.address(), "streams", streams)?;
+    let wall = start.elapsed();
+    let open = server.cpu()?;
+    subscribers.leave(Leave::Fin)?;
+    server.until_descriptors(descriptors)?;
+    let left = server.cpu()?;
+
+    let each = |cpu: procfs::Cpu| cpu.nanos as f64 / streams as f64 / 1e3;
+    Ok(vec![
+        (Metric { name: "server CPU per stream accepted", unit: "µs" }, each(open - before)),
+        (Metric { name: "server CPU per stream that left", unit: "µs" }, each(left - open)),
+        (Metric { name: "streams accepted per second", unit: "1" }, streams as f64 / wall.as_secs_f64()),
+    ])
+}

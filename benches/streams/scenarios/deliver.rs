@@ -1,0 +1,88 @@
+//! Every event reaches every stream, once and in order; the server counts the same; and when all have left, it has
+//! given everything back.
+//!
+//! The order is checked by the client, at every stream and with every byte of the data: see `decoder.rs`.
+
+use super::warm_server;
+use crate::Result;
+use crate::rig::{Metric, Rig};
+use crate::server::Subject;
+use crate::subscribers::Leave;
+use crate::table::{self, count, figure};
+
+pub(super) fn run(rig: &mut Rig) -> Result<bool> {
+    let streams = rig.streams(15_000);
+    let events = rig.events.unwrap_or(100);
+    let expected = (streams * events) as u64;
+    rig.progress("deliver: opening streams");
+    let server = warm_server(rig, Subject::Hub, streams)?;
+    // Counted before anything is asked: a connection to `/stats` may outlive its answer for a moment.
+    let descriptors_before = server.descriptors()?;
+    let delivered_before = server.until_streams(0)?.number("events_delivered")?;
+    let memory_before = server.memory()?;
+
+    let mut subscribers = rig.subscribers(streams)?;
+    subscribers.open(server.address(), "streams", streams)?;
+    let open = server.stats()?;
+    let memory_open = server.memory()?;
+    rig.progress("deliver: publishing");
+    let published = subscribers.publish(events, 1)?;
+    let delivered = server.stats()?.number("events_delivered")?.saturating_sub(delivered_before);
+    let memory_delivered = server.memory()?;
+    rig.progress("deliver: leaving");
+    subscribers.leave(Leave::Fin)?;
+    let left = server.until_streams(0)?;
+    let returned = server.until_descriptors(descriptors_before);
+    let descriptors_after = server.descriptors()?;
+    let memory_after = server.memory()?;
+    rig.progress("");
+
+    let checks = [
+        ("streams in /stats while open", open.number("streams")?, streams as u64),
+        // The client has seen each of them: it fails otherwise.
+        ("events delivered in /stats", delivered, expected),
+        ("streams in /stats at the end", left.number("streams")?, 0),
+    ];
+    let mut passed = true;
+    let mut rows = vec![["", "is", "has to be", ""].map(String::from).to_vec()];
+    for (name, is, has_to_be) in checks {
+        passed &= is == has_to_be;
+        let verdict = if is == has_to_be { "ok" } else { "FAILED" };
+        rows.push(vec![name.into(), count(is), count(has_to_be), verdict.into()]);
+        rig.record("deliver", "hub", 1, Metric { name, unit: "1" }, is as f64)?;
+    }
+    passed &= returned.is_ok();
+    let verdict = if returned.is_ok() { "ok" } else { "FAILED" };
+    let (is, has_to_be) =
+        (count(descriptors_after as u64), format!("≤ {}", count(descriptors_before as u64)));
+    rows.push(vec!["open descriptors at the end".into(), is, has_to_be, verdict.into()]);
+    let title = format!(
+        "deliver: {} streams, {} events, each everywhere and in order",
+        count(streams as u64),
+        count(events as u64)
+    );
+    table::print(&title, &rows);
+
+    let mut rows = vec![
+        ["of the hub, KiB", "before", "streams open", "events sent", "all left"].map(String::from).to_vec(),
+    ];
+    let memories = [memory_before, memory_open, memory_delivered, memory_after];
+    for (name, values) in [
+        ("RSS", memories.map(|memory| memory.resident)),
+        ("RSS anonymous", memories.map(|memory| memory.anonymous)),
+    ] {
+        let mut row = vec![name.to_owned()];
+        row.extend(values.iter().map(|&bytes| figure(bytes as f64 / 1024.0)));
+        rows.push(row);
+        let metric = Metric { name, unit: "B kept" };
+        rig.record("deliver", "hub", 1, metric, values[3] as f64 - values[0] as f64)?;
+    }
+    table::print("deliver: memory", &rows);
+    println!(
+        "  {:.2} s for {} deliveries; /stats: {}",
+        published.wall.as_secs_f64(),
+        count(expected),
+        left.0
+    );
+    Ok(passed)
+}

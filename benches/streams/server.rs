@@ -1,0 +1,169 @@
+//! A server under test: how it is started, asked, and looked at from outside.
+
+use crate::Result;
+use crate::process::Process;
+use crate::procfs::{self, Cpu, Memory};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Until a server prints its address, answers `/stats`, or has noticed who left.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How often a condition is looked at again that nothing announces.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Which server, by the name it has in tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Hub,
+    Floor,
+    FloorCoalesce,
+}
+
+impl Subject {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Subject::Hub => "hub",
+            Subject::Floor => "floor",
+            Subject::FloorCoalesce => "floor --coalesce",
+        }
+    }
+}
+
+/// A running server; dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pid: u32,
+    address: SocketAddr,
+    /// Between us and the server.
+    _keeper: Process,
+}
+
+impl Server {
+    /// `keeper` is the command of a keeper that starts the server.
+    pub(crate) fn start(subject: Subject, mut keeper: Command) -> Result<Server> {
+        keeper.env("PORT", "0");
+        // A log line for each stream would be what is measured, in an example that logs by default.
+        if std::env::var_os("RUST_LOG").is_none() {
+            keeper.env("RUST_LOG", "warn");
+        }
+        let keeper = Process::spawn(subject.name(), keeper)?;
+        let pid = keeper.line(ANSWER, |line| line.strip_prefix("pid ")?.parse().ok())?;
+        let address = keeper.line(ANSWER, address)?;
+        if let Some(program) = procfs::program(pid)
+            && ["sh", "dash", "bash"].iter().any(|shell| program.ends_with(shell))
+        {
+            return Err(
+                "a script in the server's place must `exec` it, or the shell is what gets measured".into()
+            );
+        }
+        Ok(Server { pid, address, _keeper: keeper })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn cpu(&self) -> Result<Cpu> {
+        procfs::cpu(self.pid)
+    }
+
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        procfs::memory(self.pid)
+    }
+
+    pub(crate) fn descriptors(&self) -> Result<usize> {
+        procfs::descriptors(self.pid)
+    }
+
+    /// Waits until the server has closed what its peers have left. Counting from outside costs it nothing, so this may
+    /// happen between two looks at its CPU time.
+    pub(crate) fn until_descriptors(&self, at_most: usize) -> Result<()> {
+        let deadline = Instant::now() + ANSWER;
+        loop {
+            let open = self.descriptors()?;
+            if open <= at_most {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(
+                    format!("{open} descriptors still open after {ANSWER:?}, {at_most} before").into()
+                );
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits until `/stats` counts that many streams.
+    pub(crate) fn until_streams(&self, streams: u64) -> Result<Stats> {
+        let deadline = Instant::now() + ANSWER;
+        loop {
+            let stats = self.stats()?;
+            if stats.number("streams")? == streams || Instant::now() > deadline {
+                return Ok(stats);
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Result<Stats> {
+        let mut socket = TcpStream::connect_timeout(&self.address, ANSWER)?;
+        socket.set_read_timeout(Some(ANSWER))?;
+        write!(socket, "GET /stats HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address)?;
+        let mut response = Vec::new();
+        let mut buf = [0; 4096];
+        loop {
+            match socket.read(&mut buf) {
+                Ok(0) => break,
+                Ok(length) => response.extend_from_slice(&buf[..length]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(format!("GET /stats: {error}").into()),
+            }
+            if whole(&response) {
+                break;
+            }
+        }
+        let response = String::from_utf8_lossy(&response).into_owned();
+        match response.split_once("\r\n\r\n") {
+            Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(Stats(body.trim().to_owned())),
+            _ => Err(format!("GET /stats was answered {response:?}").into()),
+        }
+    }
+}
+
+/// Whether a response holds all that its Content-Length announces; without one, the server has to close.
+fn whole(response: &[u8]) -> bool {
+    let response = String::from_utf8_lossy(response);
+    let Some((head, body)) = response.split_once("\r\n\r\n") else { return false };
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .any(|(_, length)| length.trim().parse().is_ok_and(|length: usize| body.len() >= length))
+}
+
+/// The address in a line that says where the server listens.
+fn address(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("http://127.0.0.1:")?;
+    let digits = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
+    Some(SocketAddr::from((Ipv4Addr::LOCALHOST, rest[..digits].parse().ok()?)))
+}
+
+/// What a server says of itself, as it said it.
+#[derive(Debug)]
+pub(crate) struct Stats(pub(crate) String);
+
+impl Stats {
+    /// The first whole number called `name`, at whatever depth.
+    pub(crate) fn number(&self, name: &str) -> Result<u64> {
+        let value = self
+            .0
+            .split_once(&format!("\"{name}\""))
+            .and_then(|(_, rest)| rest.trim_start().strip_prefix(':'));
+        let digits: String = value
+            .map(|value| value.trim_start().chars().take_while(char::is_ascii_digit).collect())
+            .unwrap_or_default();
+        Ok(digits.parse().map_err(|_| format!("/stats has no number {name:?}: {}", self.0))?)
+    }
+}

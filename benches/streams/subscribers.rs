@@ -1,0 +1,90 @@
+//! The harness's hold on a client process.
+
+use crate::Result;
+use crate::process::Process;
+use crate::procfs::{self, Cpu};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::time::Duration;
+
+/// The outer fence: the client gives up by itself when nothing moves, so only one that is broken gets here.
+const FENCE: Duration = Duration::from_secs(900);
+
+/// The open streams of one client; dropping it closes them.
+#[derive(Debug)]
+pub(crate) struct Subscribers {
+    process: Process,
+    sources: Sources,
+}
+
+/// The addresses that a client connects from: one has too few ports for many streams, and each client has its own, so
+/// that ports which an earlier one left in TIME_WAIT are in nobody's way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sources {
+    pub(crate) first: Ipv4Addr,
+    pub(crate) count: usize,
+}
+
+/// What publishing has shown.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) wall: Duration,
+    /// Bytes that all streams have read.
+    pub(crate) bytes: u64,
+    /// For each turn the time until the last stream had it all.
+    pub(crate) latencies: Vec<Duration>,
+}
+
+/// How streams leave.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Leave {
+    /// As browsers do.
+    Fin,
+    /// Without leaving a port in TIME_WAIT, after a measurement.
+    Reset,
+}
+
+impl Subscribers {
+    pub(crate) fn start(command: Command, sources: Sources) -> Result<Subscribers> {
+        Ok(Subscribers { process: Process::spawn("client", command)?, sources })
+    }
+
+    pub(crate) fn cpu(&self) -> Result<Cpu> {
+        procfs::cpu(self.process.pid())
+    }
+
+    pub(crate) fn open(&mut self, address: SocketAddr, topic: &str, streams: usize) -> Result<()> {
+        let Sources { first, count } = self.sources;
+        self.ask(&format!("open {address} {topic} {streams} {first} {count}"), "opened ")?;
+        Ok(())
+    }
+
+    /// Publishes `turns` times `burst` events, each turn when the one before has arrived at every stream.
+    pub(crate) fn publish(&mut self, turns: usize, burst: usize) -> Result<Published> {
+        let answer = self.ask(&format!("publish {turns} {burst}"), "published ")?;
+        let mut words = answer.split(' ');
+        let mut word = || words.next().ok_or("the client's answer is too short");
+        let wall = Duration::from_nanos(word()?.parse()?);
+        let bytes = word()?.parse()?;
+        let latencies = word()?.split_terminator(',').map(|nanos| Ok(Duration::from_nanos(nanos.parse()?)));
+        Ok(Published { wall, bytes, latencies: latencies.collect::<Result<_>>()? })
+    }
+
+    pub(crate) fn leave(&mut self, how: Leave) -> Result<()> {
+        let how = match how {
+            Leave::Fin => "fin",
+            Leave::Reset => "rst",
+        };
+        self.ask(&format!("leave {how}"), "left ")?;
+        Ok(())
+    }
+
+    fn ask(&mut self, command: &str, answer: &str) -> Result<String> {
+        self.process.say(command)?;
+        let answer = self.process.line(FENCE, |line| {
+            let failure = line.strip_prefix("error ").map(|failure| Err(failure.to_owned()));
+            failure.or_else(|| Some(Ok(line.strip_prefix(answer)?.to_owned())))
+        })?;
+        Ok(answer.map_err(|failure| format!("client: {failure}"))?)
+    }
+}

@@ -1,0 +1,127 @@
+//! Figures as people read them: medians with their spread, in columns.
+
+use crate::Result;
+use crate::rig::{Metric, Rig};
+use crate::server::Subject;
+
+/// A table whose first column is aligned to the left and the others to the right.
+pub(crate) fn print(title: &str, rows: &[Vec<String>]) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let cell = |row: &'_ Vec<String>, column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
+    let widths: Vec<usize> =
+        (0..columns).map(|column| rows.iter().map(|row| cell(row, column)).max().unwrap_or(0)).collect();
+    println!("\n{title}");
+    for row in rows {
+        let mut line = String::new();
+        for (column, (text, &width)) in row.iter().zip(&widths).enumerate() {
+            line += &if column == 0 { format!("  {text:<width$}") } else { format!("   {text:>width$}") };
+        }
+        println!("{}", line.trim_end());
+    }
+}
+
+/// The figures of servers that were measured in turn, run by run.
+#[derive(Debug)]
+pub(crate) struct Comparison {
+    scenario: String,
+    subjects: Vec<Subject>,
+    /// For each metric, for each subject, the value of each run.
+    samples: Vec<(Metric, Vec<Vec<f64>>)>,
+}
+
+impl Comparison {
+    pub(crate) fn new(scenario: &str, subjects: &[Subject]) -> Comparison {
+        Comparison { scenario: scenario.to_owned(), subjects: subjects.to_vec(), samples: Vec::new() }
+    }
+
+    /// Adds the figures of one run of one subject.
+    pub(crate) fn add(
+        &mut self,
+        rig: &mut Rig,
+        subject: Subject,
+        run: usize,
+        figures: &[(Metric, f64)],
+    ) -> Result<()> {
+        let place = self.subjects.iter().position(|&other| other == subject).ok_or("not a subject here")?;
+        for &(metric, value) in figures {
+            rig.record(&self.scenario, subject.name(), run, metric, value)?;
+            let at = self.samples.iter().position(|(other, _)| *other == metric).unwrap_or_else(|| {
+                self.samples.push((metric, vec![Vec::new(); self.subjects.len()]));
+                self.samples.len() - 1
+            });
+            self.samples[at].1[place].push(value);
+        }
+        Ok(())
+    }
+
+    /// Prints a line per metric: median (min … max) of each subject, then the first subject's ratio to each other one.
+    /// A ratio is taken run by run, of neighbours in time, so that what disturbs both cancels out.
+    pub(crate) fn print(&self, title: &str) {
+        let mut header = vec!["median (min … max)".to_owned()];
+        header.extend(self.subjects.iter().map(|subject| subject.name().to_owned()));
+        let others = self.subjects.iter().skip(1);
+        header.extend(others.map(|other| format!("{} / {}", self.subjects[0].name(), other.name())));
+        let mut rows = vec![header];
+        for (metric, samples) in &self.samples {
+            let mut row = vec![format!("{}, {}", metric.name, metric.unit)];
+            row.extend(samples.iter().map(|values| spread(values)));
+            // A quotient of two percentages says nothing here.
+            if metric.unit != "%" {
+                for other in &samples[1..] {
+                    let ratios: Vec<f64> = samples[0].iter().zip(other).map(|(a, b)| a / b).collect();
+                    row.push(spread(&ratios));
+                }
+            }
+            rows.push(row);
+        }
+        print(title, &rows);
+    }
+}
+
+fn spread(values: &[f64]) -> String {
+    // Too short a run to have a share of ticks has none.
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    match sorted[..] {
+        [] => "-".to_owned(),
+        [only] => figure(only),
+        [least, .., most] => {
+            let middle = sorted.len() / 2;
+            let median = if sorted.len() % 2 == 1 {
+                sorted[middle]
+            } else {
+                f64::midpoint(sorted[middle - 1], sorted[middle])
+            };
+            format!("{} ({} … {})", figure(median), figure(least), figure(most))
+        }
+    }
+}
+
+/// A measured value, to three digits or a little more.
+pub(crate) fn figure(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1000.0 => {
+            let sign = if value < 0.0 { "-" } else { "" };
+            format!("{sign}{}", thousands(&format!("{size:.0}")))
+        }
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// A number of things.
+pub(crate) fn count(number: u64) -> String {
+    thousands(&number.to_string())
+}
+
+fn thousands(digits: &str) -> String {
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,79 @@
+//! A small hub for scripts: whoever posts to a topic reaches everyone who listens to it.
+//!
+//! ```text
+//! cargo run --release --example hub
+//! curl -N http://127.0.0.1:8080/events/news
+//! curl --data 'hello' http://127.0.0.1:8080/publish/news
+//! curl http://127.0.0.1:8080/stats
+//! ```
+//!
+//! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
+
+use mio_sse::{CloseReason, Event, Reply, Router, Server, Stats};
+use std::io;
+use std::process::ExitCode;
+
+fn app() -> Router {
+    let mut app = Router::new();
+
+    app.get("/events/{topic}", |request, _cx| {
+        Reply::stream().topic(request.param("topic").unwrap_or_default())
+    });
+
+    app.post("/publish/{topic}", |request, cx| {
+        let Ok(data) = String::from_utf8(request.body().to_vec()) else {
+            return Ok(Reply::text("the body is not UTF-8\n").with_status(400));
+        };
+        cx.publish(request.param("topic").unwrap_or_default(), Event::data(data))?;
+        Ok::<_, mio_sse::Error>(Reply::no_content())
+    });
+
+    app.get("/stats", |_request, cx| Reply::json(json(&cx.stats())));
+
+    app.get("/", |_request, _cx| Reply::text("GET /events/<topic>\nPOST /publish/<topic>\nGET /stats\n"));
+
+    app
+}
+
+fn json(stats: &Stats) -> String {
+    let counts = [
+        ("connections", stats.connections),
+        ("streams", stats.streams),
+        ("topics", stats.topics),
+        ("accepted", stats.accepted),
+        ("requests", stats.requests),
+        ("rejected", stats.rejected),
+        ("timed_out", stats.timed_out),
+        ("streams_opened", stats.streams_opened),
+        ("streams_closed", stats.streams_closed()),
+        ("events_published", stats.events_published),
+        ("events_delivered", stats.events_delivered),
+        ("heartbeats", stats.heartbeats),
+        ("bytes_written", stats.bytes_written),
+        ("turns", stats.turns),
+    ];
+    let object = |counts: &[(&str, u64)]| {
+        let fields: Vec<_> = counts.iter().map(|(name, count)| format!("\"{name}\":{count}")).collect();
+        fields.join(",")
+    };
+    let closed = CloseReason::ALL.map(|reason| (reason.name(), stats.closed(reason)));
+    format!("{{{},\"closed\":{{{}}}}}\n", object(&counts), object(&closed))
+}
+
+fn serve(port: &str) -> io::Result<()> {
+    let mut server = Server::bind(format!("127.0.0.1:{port}"), app())?;
+    println!("hub: http://{}", server.local_addr()?);
+    server.run()
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
+    match serve(&port) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hub: cannot serve on port {port}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What can go wrong when an application asks for something.
+
+use crate::event::EventError;
+use std::fmt;
+
+/// Why an operation was refused. Nothing has happened when one of these is returned.
+///
+/// What *peers* do wrong never shows here: it ends in a status of its own, a
+/// [`CloseReason`](crate::CloseReason) and a counter in [`Stats`](crate::Stats).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The stream has ended: its peer left, it was closed, or it fell too far behind.
+    /// The id of a stream never comes to mean another one.
+    Closed,
+    /// The event cannot be written as an event stream.
+    InvalidEvent(EventError),
+    /// A header's name or value cannot be written in an HTTP head.
+    InvalidHeader {
+        /// The name as it was given.
+        name: String,
+        /// What is wrong with the name or the value.
+        problem: &'static str,
+    },
+    /// The inbox of the [`Publisher`](crate::Publisher) is full; see [`Config::inbox_max`](crate::Config::inbox_max).
+    Full,
+    /// The server has stopped or was dropped.
+    Stopped,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the stream has ended"),
+            Self::InvalidEvent(error) => write!(f, "invalid event: {error}"),
+            Self::InvalidHeader { name, problem } => write!(f, "invalid header {name:?}: {problem}"),
+            Self::Full => f.write_str("the server's inbox is full"),
+            Self::Stopped => f.write_str("the server has stopped"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::InvalidEvent(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<EventError> for Error {
+    fn from(error: EventError) -> Self {
+        Self::InvalidEvent(error)
+    }
+}

@@ -1,0 +1,348 @@
+//! One event and its encoding as an event stream (WHATWG HTML 9.2.5, "Parsing an event stream").
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::Write;
+use std::time::Duration;
+
+/// The most bytes that one encoded event may have: 16 MiB.
+///
+/// Browsers buffer an event until it is complete, so anything near this size belongs into a download that the
+/// event merely names. The limit keeps every offset into the log within 32 bits.
+pub const EVENT_BYTES_MAX: usize = 16 << 20;
+
+/// One event of an event stream: any of data, event name, id, retry and comment.
+///
+/// Building an event never fails; what cannot be written is refused, with a typed [`EventError`], by whatever
+/// publishes or sends the event. Text may hold any line breaks: data and comments are split at CR, LF and CRLF into
+/// several lines, which a client joins again with LF.
+///
+/// ```
+/// use mio_sse::Event;
+/// use std::time::Duration;
+///
+/// let event = Event::data("21.5 °C\n48 %").event("climate").id("1714").retry(Duration::from_secs(3));
+/// assert_eq!(event.encode()?, "event: climate\nid: 1714\nretry: 3000\ndata: 21.5 °C\ndata: 48 %\n\n".as_bytes());
+/// # Ok::<(), mio_sse::EventError>(())
+/// ```
+///
+/// Cost: text that is `&'static str` is not copied until the event is encoded; an owned `String` is moved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Event {
+    data: Option<Cow<'static, str>>,
+    name: Option<Cow<'static, str>>,
+    id: Option<Cow<'static, str>>,
+    retry: Option<Duration>,
+    comment: Option<Cow<'static, str>>,
+}
+
+impl Event {
+    /// An event with nothing in it yet: the beginning of one without data, such as a comment or a lone id.
+    ///
+    /// ```
+    /// use mio_sse::Event;
+    /// assert_eq!(Event::new().comment("still here").encode()?, b": still here\n\n");
+    /// # Ok::<(), mio_sse::EventError>(())
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An event with this data. Empty data is data: the client's handler is called with `""`.
+    #[must_use]
+    pub fn data(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { data: Some(text.into()), ..Self::default() }
+    }
+
+    /// An event whose data is `value` as JSON, on one line. Needs the feature `json`.
+    ///
+    /// # Errors
+    /// What [`serde_json::to_string`] says of the value: for example a map whose keys are not strings.
+    ///
+    /// ```
+    /// # use mio_sse::Event;
+    /// assert_eq!(Event::json(&[1, 2, 3])?, Event::data("[1,2,3]"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        serde_json::to_string(value).map(Self::data)
+    }
+
+    /// Names the event: `addEventListener(name, …)` receives it instead of `onmessage`.
+    #[must_use]
+    pub fn event(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets the id that a client repeats as `Last-Event-ID` when it reconnects. An empty id makes it forget.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<Cow<'static, str>>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Tells the client how long to wait before it reconnects; written in whole milliseconds.
+    #[must_use]
+    pub fn retry(mut self, delay: Duration) -> Self {
+        self.retry = Some(delay);
+        self
+    }
+
+    /// Adds a comment, which clients ignore.
+    #[must_use]
+    pub fn comment(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.comment = Some(text.into());
+        self
+    }
+
+    /// The bytes of this event on the wire, with the empty line that ends it.
+    ///
+    /// Publishing does this by itself; call it to write to something else or to test.
+    ///
+    /// # Errors
+    /// See [`EventError`].
+    pub fn encode(&self) -> Result<Vec<u8>, EventError> {
+        let mut out = Vec::new();
+        self.encode_into(&mut out)?;
+        Ok(out)
+    }
+
+    /// Appends the encoded event to `out`, which is left as it was when the event is refused.
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), EventError> {
+        self.check()?;
+        let start = out.len();
+        if let Some(comment) = &self.comment {
+            for line in lines(comment) {
+                write_field(out, b":", line);
+            }
+        }
+        if let Some(name) = &self.name {
+            write_field(out, b"event:", name.as_bytes());
+        }
+        if let Some(id) = &self.id {
+            write_field(out, b"id:", id.as_bytes());
+        }
+        if let Some(retry) = self.retry {
+            // Writing to a vector cannot fail.
+            let _ = writeln!(out, "retry: {}", retry.as_millis());
+        }
+        if let Some(data) = &self.data {
+            for line in lines(data) {
+                write_field(out, b"data:", line);
+            }
+        }
+        out.push(b'\n');
+        if out.len() - start > EVENT_BYTES_MAX {
+            out.truncate(start);
+            return Err(EventError::TooLarge);
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), EventError> {
+        if self.name.as_deref().is_some_and(|name| name.contains(['\r', '\n'])) {
+            return Err(EventError::LineBreakInName);
+        }
+        if let Some(id) = self.id.as_deref() {
+            if id.contains(['\r', '\n']) {
+                return Err(EventError::LineBreakInId);
+            }
+            if id.contains('\0') {
+                return Err(EventError::NulInId);
+            }
+        }
+        if self.name.is_some() && self.data.is_none() {
+            return Err(EventError::NameWithoutData);
+        }
+        if *self == Self::default() {
+            return Err(EventError::Empty);
+        }
+        // Refused before it is copied as well as after: line breaks only make it longer.
+        if self.data.as_deref().map_or(0, str::len) > EVENT_BYTES_MAX {
+            return Err(EventError::TooLarge);
+        }
+        Ok(())
+    }
+}
+
+impl From<&'static str> for Event {
+    fn from(text: &'static str) -> Self {
+        Self::data(text)
+    }
+}
+
+impl From<String> for Event {
+    fn from(text: String) -> Self {
+        Self::data(text)
+    }
+}
+
+/// One space behind the colon: a parser takes away exactly one, so that values which begin with a space survive.
+fn write_field(out: &mut Vec<u8>, field: &[u8], value: &[u8]) {
+    out.extend_from_slice(field);
+    out.push(b' ');
+    out.extend_from_slice(value);
+    out.push(b'\n');
+}
+
+/// The lines of `text`; CR, LF and CRLF each end one (WHATWG HTML 9.2.5). There is always at least one.
+fn lines(text: &str) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text.as_bytes());
+    std::iter::from_fn(move || {
+        let bytes = rest?;
+        let Some(end) = bytes.iter().position(|&byte| byte == b'\r' || byte == b'\n') else {
+            rest = None;
+            return Some(bytes);
+        };
+        let (line, tail) = bytes.split_at(end);
+        rest = Some(tail.strip_prefix(b"\r\n").unwrap_or(&tail[1..]));
+        Some(line)
+    })
+}
+
+/// Why an event cannot be written. It is refused whole: stripping what is wrong would send something the
+/// application did not say, and writing it would let data become fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventError {
+    /// The event name holds CR or LF.
+    LineBreakInName,
+    /// The id holds CR or LF.
+    LineBreakInId,
+    /// The id holds NUL, which makes clients ignore it (WHATWG HTML 9.2.6).
+    NulInId,
+    /// The event has a name but no data, and clients dispatch nothing without data (WHATWG HTML 9.2.6).
+    NameWithoutData,
+    /// There is nothing in the event at all.
+    Empty,
+    /// The encoded event is larger than [`EVENT_BYTES_MAX`].
+    TooLarge,
+}
+
+impl fmt::Display for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LineBreakInName => "the event name holds a line break",
+            Self::LineBreakInId => "the id holds a line break",
+            Self::NulInId => "the id holds a NUL",
+            Self::NameWithoutData => "an event name without data is never dispatched",
+            Self::Empty => "the event is empty",
+            Self::TooLarge => "the event is larger than 16 MiB",
+        })
+    }
+}
+
+impl std::error::Error for EventError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eventsource_stream::EventStream;
+    use futures_executor::block_on;
+    use futures_util::{StreamExt, stream};
+    use proptest::prelude::*;
+
+    fn encoded(event: &Event) -> String {
+        String::from_utf8(event.encode().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_line_break_makes_one_new_data_line() {
+        assert_eq!(encoded(&Event::data("a\nb\rc\r\nd")), "data: a\ndata: b\ndata: c\ndata: d\n\n");
+        assert_eq!(encoded(&Event::data("\r\n\r\n")), "data: \ndata: \ndata: \n\n");
+        assert_eq!(encoded(&Event::data("\n\r")), "data: \ndata: \ndata: \n\n");
+    }
+
+    #[test]
+    fn empty_data_is_still_data() {
+        assert_eq!(encoded(&Event::data("")), "data: \n\n");
+    }
+
+    #[test]
+    fn comments_cannot_smuggle_fields() {
+        assert_eq!(encoded(&Event::new().comment("x\rdata: y")), ": x\n: data: y\n\n");
+    }
+
+    #[test]
+    fn a_lone_id_moves_the_client_without_an_event() {
+        assert_eq!(encoded(&Event::new().id("7")), "id: 7\n\n");
+        assert_eq!(encoded(&Event::new().id("")), "id: \n\n");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused_and_writes_nothing() {
+        let refused = [
+            (Event::data("x").event("a\nb"), EventError::LineBreakInName),
+            (Event::data("x").event("a\r"), EventError::LineBreakInName),
+            (Event::data("x").id("1\n"), EventError::LineBreakInId),
+            (Event::data("x").id("\r1"), EventError::LineBreakInId),
+            (Event::data("x").id("1\0"), EventError::NulInId),
+            (Event::new().event("ping"), EventError::NameWithoutData),
+            (Event::new(), EventError::Empty),
+            (Event::data("x".repeat(EVENT_BYTES_MAX)), EventError::TooLarge),
+            (Event::data("\n".repeat(EVENT_BYTES_MAX / 4)), EventError::TooLarge),
+        ];
+        for (event, error) in refused {
+            let mut out = b"before".to_vec();
+            assert_eq!(event.encode_into(&mut out), Err(error));
+            assert_eq!(out, b"before");
+        }
+    }
+
+    /// What a client makes of line breaks in data: each of them is LF.
+    fn normalized(text: &str) -> String {
+        text.replace("\r\n", "\n").replace('\r', "\n")
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        proptest::collection::vec(
+            prop_oneof![
+                Just("\r".to_owned()),
+                Just("\n".to_owned()),
+                Just("\r\n".to_owned()),
+                Just(":".to_owned()),
+                Just(" ".to_owned()),
+                Just("\u{feff}".to_owned()),
+                Just("data: x".to_owned()),
+                any::<char>().prop_map(String::from),
+            ],
+            0..12,
+        )
+        .prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        /// An independent parser reads back what was encoded.
+        #[test]
+        fn a_parser_reads_what_was_written(
+            data in text(), name in proptest::option::of(text()), id in proptest::option::of(text()),
+            comment in proptest::option::of(text()), retry in proptest::option::of(0_u64..1 << 40),
+        ) {
+            let mut event = Event::data(data.clone());
+            if let Some(name) = &name { event = event.event(name.clone()); }
+            if let Some(id) = &id { event = event.id(id.clone()); }
+            if let Some(comment) = comment { event = event.comment(comment); }
+            if let Some(retry) = retry { event = event.retry(Duration::from_millis(retry)); }
+            let Ok(bytes) = event.encode() else {
+                let breaks = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(['\r', '\n']));
+                let nul = id.as_ref().is_some_and(|id| id.contains('\0'));
+                prop_assert!(breaks(&name) || breaks(&id) || nul);
+                return Ok(());
+            };
+            // The parser ends when its input does: a second event shows that the first was complete.
+            let input = [bytes, b"data: end\n\n".to_vec()].concat();
+            let parsed: Vec<_> = block_on(
+                EventStream::new(stream::iter([Ok::<_, std::convert::Infallible>(input)])).collect::<Vec<_>>(),
+            );
+            prop_assert_eq!(parsed.len(), 2);
+            let first = parsed[0].as_ref().unwrap();
+            prop_assert_eq!(&first.data, &normalized(&data));
+            prop_assert_eq!(&first.event, name.as_deref().filter(|name| !name.is_empty()).unwrap_or("message"));
+            prop_assert_eq!(&first.id, &id.unwrap_or_default());
+            prop_assert_eq!(first.retry, retry.map(Duration::from_millis));
+        }
+    }
+}

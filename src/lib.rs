@@ -1,0 +1,53 @@
+//! Server-Sent Events for any program: one thread, one [mio] event loop, raw TCP, no async runtime.
+//!
+//! ```no_run
+//! use mio_sse::{Event, Router, Server};
+//! use std::time::Duration;
+//!
+//! let mut app = Router::new();
+//! app.sse("/ticks", |stream, _request, cx| {
+//!     cx.send(stream, Event::data("welcome"))?;
+//!     cx.every(stream, Duration::from_secs(1), |stream, cx| cx.send(stream, Event::data("tick")))
+//! });
+//! Server::bind("127.0.0.1:8080", app)?.run()
+//! # ; Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # What is where
+//!
+//! - [`Server`] listens and runs the loop, in a thread of its own or [turned](Server::turn) by hand.
+//! - [`Router`] answers requests with closures; implement [`Handler`] for state of your own.
+//! - [`Reply`] is a whole response, or a stream: [`Reply::stream`].
+//! - [`Context`] is the server as seen from a callback: publish to a topic, send to one stream, set timers, close.
+//! - [`Publisher`] is the way in from other threads.
+//! - [`Event`] is what is sent; [`StreamId`] names whom it is sent to; [`CloseReason`] says how that ended.
+//! - [`Config`] holds every limit, [`Stats`] every count, [`Error`] what can be refused.
+//!
+//! # Features
+//!
+//! - `json`: [`Event::json`](Event) and [`Reply::json_of`](Reply) for any `serde::Serialize` value.
+
+// A peer or an application value must never bring the loop down, and a library has no terminal.
+#![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
+mod config;
+mod error;
+mod event;
+mod http;
+mod log;
+mod router;
+mod server;
+mod stream;
+
+pub use config::{Config, ConfigError};
+pub use error::Error;
+pub use event::{EVENT_BYTES_MAX, Event, EventError};
+pub use http::{IntoReply, Reply, Request, StreamReply};
+pub use router::{Router, SseOutcome};
+pub use server::{Context, Handler, MioNet, Net, Outcome, Publisher, Ready, Server, Stats, TimerId};
+pub use stream::{CloseReason, Party, StreamId};
+
+/// The example in the README is compiled like any other.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,80 @@
+//! The contiguous memory that frames lie in, and a small store of it for reuse.
+
+use super::frame::Frame;
+
+/// Where a block is full: the next frame begins a new one, unless it belongs to a burst (see `Log::append`).
+pub(crate) const BLOCK_BYTES: usize = 64 << 10;
+
+/// What the store of unused blocks holds at most. A steady flow of events needs one block; the rest is for many
+/// streams that are sent to in one turn.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+
+/// Frames one behind the other in one piece of memory, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    pub(crate) bytes: Vec<u8>,
+    /// Invariant: ends and sequences ascend, and the last end is `bytes.len()`.
+    pub(crate) frames: Vec<Frame>,
+}
+
+impl Block {
+    pub(crate) fn push(&mut self, sequence: u64, bytes: &[u8], prefix: u8) {
+        debug_assert!(self.frames.last().is_none_or(|last| last.sequence < sequence));
+        self.bytes.extend_from_slice(bytes);
+        // A block ends at one burst plus one event, both far below 4 GiB.
+        let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.frames.push(Frame { sequence, end, prefix });
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.frames.clear();
+    }
+
+    /// The sequence of the newest frame; 0 for an empty block.
+    pub(crate) fn last(&self) -> u64 {
+        self.frames.last().map_or(0, |frame| frame.sequence)
+    }
+
+    /// The offset at which frame number `index` begins.
+    pub(crate) fn start_of(&self, index: usize) -> u32 {
+        match index {
+            0 => 0,
+            _ => self.frames[index - 1].end,
+        }
+    }
+
+    /// The bytes of frame number `index`.
+    pub(crate) fn frame_bytes(&self, index: usize) -> &[u8] {
+        &self.bytes[self.start_of(index) as usize..self.frames[index].end as usize]
+    }
+
+    fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.frames.capacity() * size_of::<Frame>()
+    }
+}
+
+/// Blocks that no log needs at the moment. An idle topic holds no memory, and yet a busy one does not allocate.
+#[derive(Debug, Default)]
+pub(crate) struct Spares {
+    blocks: Vec<Block>,
+    bytes: usize,
+}
+
+impl Spares {
+    pub(crate) fn take(&mut self) -> Block {
+        let block = self.blocks.pop().unwrap_or_default();
+        self.bytes -= block.capacity();
+        block
+    }
+
+    /// Keeps `block` for later, or frees it where there is enough already or it has grown out of the ordinary.
+    pub(crate) fn give(&mut self, mut block: Block) {
+        let capacity = block.capacity();
+        if capacity <= 4 * BLOCK_BYTES && self.bytes + capacity <= SPARE_BYTES_MAX {
+            block.clear();
+            self.bytes += capacity;
+            self.blocks.push(block);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! An event as it lies in the log: encoded once, already wrapped as an HTTP/1.1 chunk (RFC 9112 7.1).
+
+use crate::event::{Event, EventError};
+
+/// Where a frame ends in its block, and what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// Its place in the one order over all topics and private sends.
+    pub(crate) sequence: u64,
+    /// The offset behind its last byte.
+    pub(crate) end: u32,
+    /// The bytes of its chunk size line; 0 for bytes that are no event and are sent as they are, such as a
+    /// response head.
+    pub(crate) prefix: u8,
+}
+
+impl Frame {
+    pub(crate) fn is_event(&self) -> bool {
+        self.prefix > 0
+    }
+}
+
+/// The bytes behind the data of a chunk.
+const CHUNK_SUFFIX: &[u8] = b"\r\n";
+
+/// Room for the largest chunk size line: eight hexadecimal digits and CRLF.
+const PREFIX_MAX: usize = 10;
+
+/// How the body of a stream is delimited on the wire (RFC 9112 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Chunked transfer coding: frames are sent just as they lie in the log.
+    Chunked,
+    /// The end of the connection ends the body: the same frames without their chunk lines.
+    CloseDelimited,
+}
+
+impl Framing {
+    /// The bytes of `frame`, which lies in the log as `bytes`, in this framing.
+    pub(crate) fn bytes_of<'a>(self, frame: &Frame, bytes: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::CloseDelimited if frame.is_event() => {
+                &bytes[usize::from(frame.prefix)..bytes.len() - CHUNK_SUFFIX.len()]
+            }
+            _ => bytes,
+        }
+    }
+}
+
+/// One encoded event in chunk framing. Reused, it encodes without allocating.
+#[derive(Debug, Clone)]
+pub(crate) struct EncodedEvent {
+    /// `PREFIX_MAX` bytes of room, the event, CRLF. The size line stands at the end of the room, so that it can be
+    /// written when the size is known and nothing has to move.
+    bytes: Vec<u8>,
+    prefix: u8,
+}
+
+impl Default for EncodedEvent {
+    fn default() -> Self {
+        Self { bytes: vec![0; PREFIX_MAX], prefix: 0 }
+    }
+}
+
+impl EncodedEvent {
+    pub(crate) fn new(event: &Event) -> Result<Self, EventError> {
+        let mut encoded = Self::default();
+        encoded.encode(event)?;
+        Ok(encoded)
+    }
+
+    /// Replaces the content by `event`.
+    pub(crate) fn encode(&mut self, event: &Event) -> Result<(), EventError> {
+        self.bytes.truncate(PREFIX_MAX);
+        event.encode_into(&mut self.bytes)?;
+        let mut size = self.bytes.len() - PREFIX_MAX;
+        self.bytes.extend_from_slice(CHUNK_SUFFIX);
+
+        let mut at = PREFIX_MAX - CHUNK_SUFFIX.len();
+        self.bytes[at..PREFIX_MAX].copy_from_slice(CHUNK_SUFFIX);
+        // `EVENT_BYTES_MAX` has seven digits, so the room suffices.
+        while size > 0 {
+            at -= 1;
+            self.bytes[at] = b"0123456789abcdef"[size % 16];
+            size /= 16;
+        }
+        self.prefix = u8::try_from(PREFIX_MAX - at).unwrap_or(0);
+        Ok(())
+    }
+
+    /// The frame's bytes, chunk lines included.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[PREFIX_MAX - usize::from(self.prefix)..]
+    }
+
+    pub(crate) fn prefix(&self) -> u8 {
+        self.prefix
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EVENT_BYTES_MAX;
+
+    #[test]
+    fn an_event_is_one_chunk() {
+        let encoded = EncodedEvent::new(&Event::data("0123456789")).unwrap();
+        assert_eq!(encoded.bytes(), b"12\r\ndata: 0123456789\n\n\r\n");
+        assert_eq!(encoded.prefix(), 4);
+        let frame = Frame { sequence: 1, end: 0, prefix: encoded.prefix() };
+        assert_eq!(Framing::CloseDelimited.bytes_of(&frame, encoded.bytes()), b"data: 0123456789\n\n");
+        assert_eq!(Framing::Chunked.bytes_of(&frame, encoded.bytes()), encoded.bytes());
+    }
+
+    #[test]
+    fn the_buffer_is_reused_for_events_of_any_size() {
+        let mut encoded = EncodedEvent::default();
+        for size in [0, 1, 8, 9, 300, 5000, 70_000, EVENT_BYTES_MAX - 8, 0] {
+            encoded.encode(&Event::data("x".repeat(size))).unwrap();
+            let text = std::str::from_utf8(encoded.bytes()).unwrap();
+            let (line, rest) = text.split_once("\r\n").unwrap();
+            assert_eq!(usize::from_str_radix(line, 16).unwrap(), rest.len() - 2, "{size}");
+            assert_eq!(usize::from(encoded.prefix()), line.len() + 2);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! An application made of closures: [`Router`].
+
+use crate::http::{IntoReply, Reply, Request, StreamReply, decode_segment};
+use crate::server::{Context, Handler, TimerId};
+use crate::stream::StreamId;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+
+/// A [`Handler`] made of closures, one for each method and path.
+///
+/// A path may have parameters: `/events/{topic}` matches one segment, `/files/{*rest}` all that remain. They are found
+/// with [`Request::param`], percent-decoded. Fixed segments come before parameters. `HEAD` is answered by the route for `GET`,
+/// without the body; `OPTIONS` with the methods there are. A path without a route is answered 404, a route without the method
+/// 405.
+///
+/// ```
+/// use mio_sse::{Event, Reply, Router};
+///
+/// let mut app = Router::new();
+/// app.get("/", |_request, _cx| Reply::html("<h1>hello</h1>"));
+/// app.get("/events/{topic}", |request, _cx| Reply::stream().topic(request.param("topic").unwrap_or_default()));
+/// app.post("/publish/{topic}", |request, cx| {
+///     let data = String::from_utf8_lossy(request.body()).into_owned();
+///     cx.publish(request.param("topic").unwrap_or_default(), Event::data(data))?;
+///     Ok::<_, mio_sse::Error>(Reply::no_content())
+/// });
+/// ```
+///
+/// Closures are `Send`, so that a server can be built in one thread and run in another. What two of them share lies in an
+/// `Arc<Mutex<…>>`; state without a lock is what implementing [`Handler`] is for.
+///
+/// Mistakes in the routes, such as two that match the same paths, are reported when the server is built.
+#[derive(Default)]
+pub struct Router {
+    paths: matchit::Router<usize>,
+    by_path: HashMap<String, usize>,
+    routes: Vec<Route>,
+    started: Vec<Start>,
+    error: Option<RouteError>,
+}
+
+type Action = Box<dyn FnMut(&Request<'_>, &mut Context<'_>) -> Reply + Send>;
+type Start = Box<dyn FnOnce(&mut Context<'_>) + Send>;
+
+#[derive(Default)]
+struct Route {
+    actions: Vec<(String, Action)>,
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let methods = |route: usize| self.routes[route].actions.iter().map(|(method, _)| method.as_str());
+        let routes = self.by_path.iter().map(|(path, &route)| (path, methods(route).collect::<Vec<_>>()));
+        f.debug_map().entries(routes).finish()
+    }
+}
+
+impl Router {
+    /// A router that answers 404 to everything.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Answers `GET` (and `HEAD`) of a path with a whole reply or a stream.
+    pub fn get<R: IntoReply>(
+        &mut self,
+        path: &str,
+        handler: impl FnMut(&Request<'_>, &mut Context<'_>) -> R + Send + 'static,
+    ) -> &mut Self {
+        self.route("GET", path, handler)
+    }
+
+    /// Answers `POST` of a path.
+    pub fn post<R: IntoReply>(
+        &mut self,
+        path: &str,
+        handler: impl FnMut(&Request<'_>, &mut Context<'_>) -> R + Send + 'static,
+    ) -> &mut Self {
+        self.route("POST", path, handler)
+    }
+
+    /// Answers `GET` of a path with a stream. The closure is called once for each stream, before anything is sent; what it
+    /// sends follows the head of the response.
+    ///
+    /// It answers nothing, or the last result of what it did, or a [`StreamReply`] with topics and headers, or another
+    /// [`Reply`] to refuse. An error is logged and answered 500.
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Router};
+    /// # use std::time::Duration;
+    /// let mut app = Router::new();
+    /// app.sse("/ten-seconds", |stream, _request, cx| {
+    ///     cx.send(stream, Event::data("begin"))?;
+    ///     cx.on_close(stream, |reason, _cx| log::info!("gone: {reason}"))?;
+    ///     cx.after(stream, Duration::from_secs(10), |stream, cx| cx.close(stream))
+    /// });
+    /// ```
+    pub fn sse<R: SseOutcome>(
+        &mut self,
+        path: &str,
+        mut handler: impl FnMut(StreamId, &Request<'_>, &mut Context<'_>) -> R + Send + 'static,
+    ) -> &mut Self {
+        self.route("GET", path, move |request, cx| match cx.stream() {
+            Some(stream) => handler(stream, request, cx).into_reply(),
+            // A context without a stream does not come with a request.
+            None => Reply::status(500),
+        })
+    }
+
+    /// Answers any method of a path, such as `PUT` or `DELETE`. Methods are case-sensitive (RFC 9110 9.1).
+    pub fn route<R: IntoReply>(
+        &mut self,
+        method: &str,
+        path: &str,
+        mut handler: impl FnMut(&Request<'_>, &mut Context<'_>) -> R + Send + 'static,
+    ) -> &mut Self {
+        let action =
+            Box::new(move |request: &Request<'_>, cx: &mut Context<'_>| handler(request, cx).into_reply());
+        if let Err(problem) = self.add(method, path, action) {
+            let error = RouteError { method: method.to_owned(), path: path.to_owned(), problem };
+            self.error.get_or_insert(error);
+        }
+        self
+    }
+
+    /// Calls `start` once, when the server begins to run: the place for timers that belong to no stream.
+    pub fn on_start(&mut self, start: impl FnOnce(&mut Context<'_>) + Send + 'static) -> &mut Self {
+        self.started.push(Box::new(start));
+        self
+    }
+
+    fn add(&mut self, method: &str, path: &str, action: Action) -> Result<(), String> {
+        if !path.starts_with('/') {
+            return Err("a path begins with '/'".to_owned());
+        }
+        let index = match self.by_path.get(path) {
+            Some(&index) => index,
+            None => {
+                let index = self.routes.len();
+                self.paths.insert(path, index).map_err(|error| error.to_string())?;
+                self.by_path.insert(path.to_owned(), index);
+                self.routes.push(Route::default());
+                index
+            }
+        };
+        let actions = &mut self.routes[index].actions;
+        if actions.iter().any(|(known, _)| known == method) {
+            return Err("there is such a route already".to_owned());
+        }
+        actions.push((method.to_owned(), action));
+        Ok(())
+    }
+}
+
+impl Handler for Router {
+    fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
+        // As sent first, so that an encoded slash stays within its segment; then decoded, for routes spelled in plain text.
+        let (found, encoded) = match self.paths.at(request.raw_path()) {
+            Ok(found) => (found, true),
+            Err(_) => match self.paths.at(request.path()) {
+                Ok(found) => (found, false),
+                Err(_) if request.method() == "OPTIONS" && request.target() == "*" => {
+                    return Reply::no_content();
+                }
+                Err(_) => return Reply::not_found(),
+            },
+        };
+        let mut params: Vec<(&str, Cow<'_, str>)> = Vec::new();
+        for (name, value) in found.params.iter() {
+            let value = if encoded { decode_segment(value) } else { Some(Cow::Borrowed(value)) };
+            match value {
+                Some(value) => params.push((name, value)),
+                None => return Reply::status(400),
+            }
+        }
+        let actions = &mut self.routes[*found.value].actions;
+        let method = if request.is_head() { "GET" } else { request.method() };
+        match actions.iter_mut().find(|(known, _)| known == method) {
+            Some((_, action)) => action(&request.with_params(&params), cx),
+            None if method == "OPTIONS" => allow(Reply::no_content(), actions),
+            None => allow(Reply::status(405), actions),
+        }
+    }
+
+    fn started(&mut self, cx: &mut Context<'_>) {
+        for start in self.started.drain(..) {
+            start(cx);
+        }
+    }
+
+    fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        match &self.error {
+            None => Ok(()),
+            Some(error) => Err(error.clone().into()),
+        }
+    }
+}
+
+/// Adds the methods that a route has (RFC 9110 10.2.1).
+fn allow(reply: Reply, actions: &[(String, Action)]) -> Reply {
+    let mut methods: Vec<&str> = actions.iter().map(|(method, _)| method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    if !methods.contains(&"OPTIONS") {
+        methods.push("OPTIONS");
+    }
+    IntoReply::into_reply(reply.header("Allow", &methods.join(", ")))
+}
+
+/// What the closure of an [`sse`](Router::sse) route may answer.
+pub trait SseOutcome {
+    #[doc(hidden)]
+    fn into_reply(self) -> Reply;
+}
+
+impl SseOutcome for () {
+    fn into_reply(self) -> Reply {
+        Reply::stream().into()
+    }
+}
+
+/// The last thing that was done was setting a timer.
+impl SseOutcome for TimerId {
+    fn into_reply(self) -> Reply {
+        Reply::stream().into()
+    }
+}
+
+impl SseOutcome for StreamReply {
+    fn into_reply(self) -> Reply {
+        self.into()
+    }
+}
+
+impl SseOutcome for Reply {
+    fn into_reply(self) -> Reply {
+        self
+    }
+}
+
+impl<R: SseOutcome, E: fmt::Display> SseOutcome for Result<R, E> {
+    fn into_reply(self) -> Reply {
+        IntoReply::into_reply(self.map(SseOutcome::into_reply))
+    }
+}
+
+/// A route that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RouteError {
+    method: String,
+    path: String,
+    problem: String,
+}
+
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "route {} {}: {}", self.method, self.path, self.problem)
+    }
+}
+
+impl Error for RouteError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(build: impl FnOnce(&mut Router)) -> String {
+        let mut app = Router::new();
+        build(&mut app);
+        app.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn mistakes_in_routes_are_told_when_the_server_is_built() {
+        let reply = |_: &Request<'_>, _: &mut Context<'_>| Reply::no_content();
+        let twice = problem(|app| _ = app.get("/a", reply).get("/a", reply));
+        assert_eq!(twice, "route GET /a: there is such a route already");
+        let both = problem(|app| _ = app.get("/a/{x}", reply).post("/a/{y}", reply));
+        assert!(both.starts_with("route POST /a/{y}: "), "{both}");
+        assert_eq!(problem(|app| _ = app.get("a", reply)), "route GET a: a path begins with '/'");
+        let error = crate::Server::bind("127.0.0.1:0", {
+            let mut app = Router::new();
+            app.get("nowhere", reply);
+            app
+        })
+        .unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,249 @@
+//! What a handler, a timer or a publisher's closure can ask of the server.
+
+use super::core::Core;
+use super::publisher::Publisher;
+use super::stats::Stats;
+use super::timers::TimerId;
+use crate::error::Error;
+use crate::event::Event;
+use crate::stream::{CloseReason, StreamId};
+use std::borrow::Borrow;
+use std::fmt;
+use std::time::Duration;
+
+/// The server, as seen from a callback: publish, send, close, subscribe, set timers.
+///
+/// Nothing here blocks or writes to a socket: it is recorded, and carried out at the end of the same turn. So a burst of
+/// events leaves as one write per stream, and no callback ever runs inside another.
+///
+/// A call that concerns a stream which has ended is [`Error::Closed`] and does nothing.
+pub struct Context<'a> {
+    core: &'a mut Core,
+    stream: Option<StreamId>,
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(core: &'a mut Core) -> Self {
+        Self { core, stream: None }
+    }
+
+    pub(super) fn for_request(core: &'a mut Core, stream: StreamId) -> Self {
+        Self { core, stream: Some(stream) }
+    }
+
+    /// While a request is being answered: the id that the stream has if the answer is a stream. What is given to it
+    /// already - events, timers, subscriptions - follows the head of the response, or is dropped with another reply.
+    #[must_use]
+    pub fn stream(&self) -> Option<StreamId> {
+        self.stream
+    }
+
+    /// Publishes an event to everyone who is subscribed to `topic` at this moment.
+    ///
+    /// The event is encoded once, however many streams there are: the cost here is that of one copy, whatever the
+    /// number of subscribers. Without subscribers the event is gone.
+    ///
+    /// # Errors
+    /// [`Error::InvalidEvent`]; nothing is published then.
+    pub fn publish(&mut self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
+        self.core.publish(topic, event.borrow())
+    }
+
+    /// Sends an event to one stream, in order with everything published to its topics.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the stream has ended, or ends by this because more than
+    /// [`lag_bytes_max`](crate::Config::lag_bytes_max) would wait for it; [`Error::InvalidEvent`].
+    pub fn send(&mut self, stream: StreamId, event: impl Borrow<Event>) -> Result<(), Error> {
+        self.core.send(stream, event.borrow())
+    }
+
+    /// Closes a stream, cleanly: what was published and sent to it before still goes out, then the end of the body.
+    /// The id is closed at once, and [`Handler::closed`](crate::Handler::closed) follows in this turn.
+    ///
+    /// EventSource reconnects after a clean end too; answer that with
+    /// [`Reply::no_content`](crate::Reply::no_content) to stop it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if it has ended already.
+    pub fn close(&mut self, stream: StreamId) -> Result<(), Error> {
+        self.core.close(stream)
+    }
+
+    /// Subscribes a stream to a topic, from the next event on. It may read any number of topics; subscribing twice is
+    /// subscribing once.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn subscribe(&mut self, stream: StreamId, topic: &str) -> Result<(), Error> {
+        self.core.subscribe(stream, topic)
+    }
+
+    /// Ends a subscription. Events of the topic that have not reached the stream yet are left out, but one that is partly
+    /// sent is completed. Without such a subscription nothing happens.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn unsubscribe(&mut self, stream: StreamId, topic: &str) -> Result<(), Error> {
+        self.core.unsubscribe(stream, topic)
+    }
+
+    /// The number of streams subscribed to `topic`.
+    #[must_use]
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.core.topics.find(topic).map_or(0, |topic| topic.subscribers.len())
+    }
+
+    /// Calls `callback` every `period` while the stream lives, for the first time after one period. The timer dies with
+    /// the stream.
+    ///
+    /// The period is at least a millisecond. Times that pass while the loop is held up are left out.
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Router};
+    /// # use std::time::Duration;
+    /// let mut app = Router::new();
+    /// app.sse("/count", |stream, _request, cx| {
+    ///     let mut count = 0;
+    ///     cx.every(stream, Duration::from_secs(1), move |stream, cx| {
+    ///         count += 1;
+    ///         cx.send(stream, Event::data(count.to_string()))
+    ///     })
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn every<O: Outcome>(
+        &mut self,
+        stream: StreamId,
+        period: Duration,
+        mut callback: impl FnMut(StreamId, &mut Context<'_>) -> O + Send + 'static,
+    ) -> Result<TimerId, Error> {
+        self.core.slots.live(stream)?;
+        let callback = Box::new(move |cx: &mut Context<'_>| callback(stream, cx).settle());
+        Ok(self.core.add_timer(period, Some(period), Some(stream), callback))
+    }
+
+    /// Calls `callback` once, after `delay`, unless the stream has ended by then.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn after<O: Outcome>(
+        &mut self,
+        stream: StreamId,
+        delay: Duration,
+        callback: impl FnOnce(StreamId, &mut Context<'_>) -> O + Send + 'static,
+    ) -> Result<TimerId, Error> {
+        self.core.slots.live(stream)?;
+        let mut callback = Some(callback);
+        let callback = Box::new(move |cx: &mut Context<'_>| {
+            if let Some(callback) = callback.take() {
+                callback(stream, cx).settle();
+            }
+        });
+        Ok(self.core.add_timer(delay, None, Some(stream), callback))
+    }
+
+    /// Calls `callback` every `period` until it is cancelled: a timer that belongs to no stream.
+    pub fn every_global<O: Outcome>(
+        &mut self,
+        period: Duration,
+        mut callback: impl FnMut(&mut Context<'_>) -> O + Send + 'static,
+    ) -> TimerId {
+        self.core.add_timer(period, Some(period), None, Box::new(move |cx| callback(cx).settle()))
+    }
+
+    /// Calls `callback` once, after `delay`: a timer that belongs to no stream.
+    pub fn after_global<O: Outcome>(
+        &mut self,
+        delay: Duration,
+        callback: impl FnOnce(&mut Context<'_>) -> O + Send + 'static,
+    ) -> TimerId {
+        let mut callback = Some(callback);
+        let callback = Box::new(move |cx: &mut Context<'_>| {
+            if let Some(callback) = callback.take() {
+                callback(cx).settle();
+            }
+        });
+        self.core.add_timer(delay, None, None, callback)
+    }
+
+    /// Cancels a timer, also from within its own callback. Answers whether there was anything to cancel.
+    pub fn cancel(&mut self, timer: TimerId) -> bool {
+        match self.core.timers.remove(timer) {
+            None => false,
+            Some(owner) => {
+                if let Some(owner) = owner {
+                    self.core.forget_timer(owner, timer);
+                }
+                true
+            }
+        }
+    }
+
+    /// Calls `callback` once when the stream ends, by whoever's doing, with the reason. Several are called in the order
+    /// they were added.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]: it has ended already, and `callback` is dropped.
+    pub fn on_close(
+        &mut self,
+        stream: StreamId,
+        callback: impl FnOnce(CloseReason, &mut Context<'_>) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.core.slots.live(stream)?;
+        self.core.hooks.entry(stream).or_default().on_close.push(Box::new(callback));
+        Ok(())
+    }
+
+    /// The server's clock: time since some moment in the past, the same during a whole turn.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.core.now
+    }
+
+    /// What the server has counted so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// A handle for other threads.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        self.core.publisher.clone()
+    }
+
+    /// Stops the server at the end of this turn: every stream is closed with [`CloseReason::Stopped`], and
+    /// [`Server::run`](crate::Server::run) returns.
+    pub fn stop(&mut self) {
+        self.core.stopping = true;
+    }
+}
+
+/// What a callback may answer: nothing, or a result whose error is logged as a warning.
+///
+/// So that a callback can end in `cx.send(…)` and use `?`.
+pub trait Outcome {
+    #[doc(hidden)]
+    fn settle(self);
+}
+
+impl Outcome for () {
+    fn settle(self) {}
+}
+
+impl<T, E: fmt::Display> Outcome for Result<T, E> {
+    fn settle(self) {
+        if let Err(error) = self {
+            log::warn!("a callback failed: {error}");
+        }
+    }
+}

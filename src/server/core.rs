@@ -1,0 +1,474 @@
+//! Everything the loop knows but the sockets: what a handler can reach, through its [`Context`](super::Context).
+//!
+//! No function here does I/O. What has to be written is left in logs, and the stream in the queue of those to be served.
+
+use super::publisher::Publisher;
+use super::stats::Stats;
+use super::timers::{Callback, TimerId, Timers};
+use crate::config::Config;
+use crate::error::Error;
+use crate::event::Event;
+use crate::http::StreamReply;
+use crate::log::{Block, EncodedEvent, Framing, Log, Place, Source, TopicKey, Topics};
+use crate::stream::{CloseReason, Held, Phase, Slots, State, Stream, StreamId, Subscription};
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+/// What a chunked stream ends with (RFC 9112 7.1).
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+pub(crate) type OnClose = Box<dyn FnOnce(CloseReason, &mut super::Context<'_>) + Send>;
+
+/// What belongs to a stream and is the server's business: most streams have none.
+#[derive(Default)]
+pub(super) struct Hooks {
+    pub(super) timers: Vec<TimerId>,
+    pub(super) on_close: Vec<OnClose>,
+}
+
+pub(crate) struct Core {
+    pub(super) config: Config,
+    pub(super) slots: Slots,
+    pub(super) topics: Topics,
+    pub(super) timers: Timers,
+    pub(super) stats: Stats,
+    pub(super) publisher: Publisher,
+    /// Read once a turn.
+    pub(super) now: Duration,
+    pub(super) hooks: HashMap<StreamId, Hooks>,
+    /// Streams to be served in the next flush. Invariant: each is here once, and marked so.
+    pub(super) queue: VecDeque<u32>,
+    /// Streams that have ended in this turn, to be reported at its end.
+    pub(super) ended: Vec<(StreamId, CloseReason)>,
+    /// Slots to be freed at the end of this turn.
+    pub(super) closed: Vec<u32>,
+    /// Connections with something to read that have not had their turn.
+    pub(super) unread: Vec<u32>,
+    /// Where frames are copied together that do not lie in one piece.
+    pub(super) scratch: Block,
+    pub(super) stopping: bool,
+    encoded: EncodedEvent,
+}
+
+/// The clock's time in milliseconds as records keep it. Wraps after 49 days: only differences mean something, and
+/// `Config` keeps those far below.
+pub(super) fn ticks(time: Duration) -> u32 {
+    u32::try_from(time.as_millis() & u128::from(u32::MAX)).unwrap_or_default()
+}
+
+impl Core {
+    pub(super) fn new(config: Config, publisher: Publisher, now: Duration) -> Self {
+        Self {
+            config,
+            slots: Slots::default(),
+            topics: Topics::default(),
+            timers: Timers::default(),
+            stats: Stats::default(),
+            publisher,
+            now,
+            hooks: HashMap::new(),
+            queue: VecDeque::new(),
+            ended: Vec::new(),
+            closed: Vec::new(),
+            unread: Vec::new(),
+            scratch: Block::default(),
+            stopping: false,
+            encoded: EncodedEvent::default(),
+        }
+    }
+
+    pub(super) fn tick(&self) -> u32 {
+        ticks(self.now)
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        stats.connections = self.slots.len() as u64;
+        stats.streams = stats.streams_opened - stats.streams_closed();
+        stats.topics = self.topics.len() as u64;
+        stats
+    }
+
+    // Events.
+
+    pub(super) fn publish(&mut self, topic: &str, event: &Event) -> Result<(), Error> {
+        self.encoded.encode(event)?;
+        self.topics.publish(topic, &self.encoded);
+        self.stats.events_published += 1;
+        Ok(())
+    }
+
+    pub(super) fn publish_encoded(&mut self, topic: &str, event: &EncodedEvent) {
+        self.topics.publish(topic, event);
+        self.stats.events_published += 1;
+    }
+
+    pub(super) fn send(&mut self, id: StreamId, event: &Event) -> Result<(), Error> {
+        self.slots.live(id)?;
+        let mut encoded = std::mem::take(&mut self.encoded);
+        let result =
+            encoded.encode(event).map_err(Error::from).and_then(|()| self.send_encoded(id, &encoded));
+        self.encoded = encoded;
+        result
+    }
+
+    pub(super) fn send_encoded(&mut self, id: StreamId, event: &EncodedEvent) -> Result<(), Error> {
+        self.slots.live(id)?;
+        let waiting = self.append_private(id.slot, event.bytes(), event.prefix());
+        self.stats.events_sent += 1;
+        if waiting > self.config.lag_bytes_max {
+            self.end(id.slot, CloseReason::Lagged);
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    /// Puts bytes for one stream behind everything else it is to get. Answers how many bytes wait for it alone.
+    pub(super) fn append_private(&mut self, slot: u32, bytes: &[u8], prefix: u8) -> usize {
+        let Some(stream) = self.slots.stream_mut(slot) else { return 0 };
+        let sequence = self.topics.next_sequence();
+        let private = &mut stream.extras().private;
+        private.append(sequence, bytes, prefix, &mut self.topics.spares);
+        let waiting = private.bytes();
+        self.set_behind(slot, true);
+        self.queue(slot);
+        waiting
+    }
+
+    // Subscriptions.
+
+    pub(super) fn subscribe(&mut self, id: StreamId, topic: &str) -> Result<(), Error> {
+        self.slots.live(id)?;
+        let sequence = self.topics.sequence();
+        let Some(stream) = self.slots.stream_mut(id.slot) else { return Err(Error::Closed) };
+        if stream.topics().any(|(key, _)| &*self.topics.get(key).name == topic) {
+            return Ok(());
+        }
+        let (key, place) = self.topics.subscribe(topic, id.slot, stream.behind);
+        if stream.topics().next().is_some() {
+            let subscription = Subscription { topic: key, place, from: sequence };
+            stream.extras().subscriptions.push(subscription);
+            return Ok(());
+        }
+        // The first topic is read from the cursor on, so the cursor moves to this moment. What waits for the stream
+        // alone moves along, behind it.
+        stream.topic = key;
+        stream.place = place;
+        let delivered = stream.cursor().sequence;
+        stream.skip_to(sequence);
+        if stream.phase == Phase::Opening {
+            self.topics.reserve_sequences(OPENING_SEQUENCES);
+        }
+        if let Some(extras) = &mut stream.extras {
+            let next = self.topics.sequence() + 1;
+            let next = extras.private.renumber(delivered, next);
+            self.topics.reserve_sequences(next - 1 - self.topics.sequence());
+        }
+        Ok(())
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: StreamId, topic: &str) -> Result<(), Error> {
+        self.slots.live(id)?;
+        let Some(stream) = self.slots.stream_mut(id.slot) else { return Err(Error::Closed) };
+        let found = stream.topics().find(|(key, _)| &*self.topics.get(*key).name == topic);
+        let Some((key, place)) = found else { return Ok(()) };
+        if stream.cursor().partial > 0 {
+            rescue_partial(stream, key, &mut self.topics);
+        }
+        let behind = stream.behind;
+        stream.forget(key);
+        self.leave(key, place, behind);
+        if !behind {
+            self.caught_up(id.slot);
+        }
+        Ok(())
+    }
+
+    /// Takes a stream out of a topic and tells those that move up.
+    fn leave(&mut self, key: TopicKey, place: u32, behind: bool) {
+        let slots = &mut self.slots;
+        self.topics.unsubscribe(key, place, behind, |slot, place| {
+            if let Some(stream) = slots.stream_mut(slot) {
+                stream.moved(key, place);
+            }
+        });
+    }
+
+    // The life of a stream.
+
+    /// Makes a stream of the connection in `slot`, before it is known whether the reply will be one.
+    pub(super) fn begin(&mut self, slot: u32) -> StreamId {
+        let id = self.slots.draw_id(slot);
+        let sequence = self.topics.reserve_sequences(OPENING_SEQUENCES);
+        let tick = self.tick();
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.state = State::Streaming(Stream::opening(sequence, tick));
+        }
+        id
+    }
+
+    /// The reply was none: drops whatever the handler gave to the stream.
+    pub(super) fn abandon(&mut self, id: StreamId) {
+        self.dissolve(id.slot);
+        self.drop_timers(id);
+        self.hooks.remove(&id);
+        let since = self.tick();
+        if let Some(slot) = self.slots.get_mut(id.slot) {
+            slot.state = State::Reading { since, held: None };
+        }
+    }
+
+    /// The reply is a stream: `head` goes out before anything that the handler has given to it.
+    pub(super) fn open(
+        &mut self,
+        id: StreamId,
+        head: &[u8],
+        reply: &StreamReply,
+        framing: Framing,
+        keep_alive: bool,
+    ) {
+        for topic in reply.topics() {
+            // The stream is live, so this cannot fail.
+            let _ = self.subscribe(id, topic);
+        }
+        let Some(stream) = self.slots.stream_mut(id.slot) else { return };
+        stream.framing = framing;
+        stream.keep_alive = keep_alive;
+        let closed = stream.phase == Phase::OpeningClosed;
+        stream.phase = Phase::Open;
+
+        // A head without a first byte of the body makes browsers hold the response back: where nothing else follows
+        // at once, a comment does.
+        let sequence = stream.cursor().sequence;
+        let private = &mut stream.extras().private;
+        let opening = match reply.retry_after() {
+            Some(delay) => Some(Event::new().retry(delay)),
+            None => private.is_empty().then(|| Event::new().comment("")),
+        };
+        let opening = opening.and_then(|event| EncodedEvent::new(&event).ok());
+        let frames =
+            [Some((sequence + 1, head, 0)), opening.as_ref().map(|e| (sequence + 2, e.bytes(), e.prefix()))];
+        let count = frames.iter().flatten().count();
+        private.prepend(&frames.map(Option::unwrap_or_default)[..count], &mut self.topics.spares);
+
+        self.stats.streams_opened += 1;
+        self.queue(id.slot);
+        if closed {
+            let _ = self.close(id);
+        }
+    }
+
+    /// Ends a stream for the application: everything given to it so far still goes out, then the end of the body.
+    pub(super) fn close(&mut self, id: StreamId) -> Result<(), Error> {
+        self.close_for(id, CloseReason::Application)
+    }
+
+    pub(super) fn close_for(&mut self, id: StreamId, reason: CloseReason) -> Result<(), Error> {
+        let stream = self.slots.live(id)?;
+        let end = if stream.framing == Framing::Chunked { LAST_CHUNK } else { b"" };
+        let opening = stream.phase == Phase::Opening;
+        if !opening {
+            self.append_private(id.slot, end, 0);
+            self.report(id, reason);
+        }
+        if let Some(stream) = self.slots.stream_mut(id.slot) {
+            stream.phase = if opening { Phase::OpeningClosed } else { Phase::Ending };
+        }
+        Ok(())
+    }
+
+    /// Ends a connection at once, and the stream on it if there is one. What waits is dropped.
+    pub(super) fn end(&mut self, slot: u32, reason: CloseReason) {
+        let Some(entry) = self.slots.get_mut(slot) else { return };
+        if matches!(entry.state, State::Closed) {
+            return;
+        }
+        let open = entry.stream().is_some_and(|stream| stream.phase == Phase::Open);
+        self.dissolve(slot);
+        if let Some(id) = self.slots.id(slot).filter(|_| open) {
+            self.report(id, reason);
+        }
+        if let Some(entry) = self.slots.get_mut(slot) {
+            entry.state = State::Closed;
+        }
+        self.closed.push(slot);
+    }
+
+    /// Notes that an open stream has ended, once.
+    fn report(&mut self, id: StreamId, reason: CloseReason) {
+        log::debug!("stream {id}: {reason}");
+        self.stats.count_closed(reason);
+        self.ended.push((id, reason));
+        self.drop_timers(id);
+    }
+
+    fn drop_timers(&mut self, id: StreamId) {
+        if let Some(hooks) = self.hooks.get_mut(&id) {
+            for timer in hooks.timers.drain(..) {
+                self.timers.remove(timer);
+            }
+        }
+    }
+
+    /// Takes a stream out of its topics and gives back its memory. Answers what the peer has sent ahead.
+    pub(super) fn dissolve(&mut self, slot: u32) -> Option<Box<Held>> {
+        loop {
+            let stream = self.slots.stream_mut(slot)?;
+            let Some((key, place)) = stream.topics().next() else { break };
+            let behind = stream.behind;
+            stream.forget(key);
+            self.leave(key, place, behind);
+        }
+        let mut extras = self.slots.stream_mut(slot)?.extras.take()?;
+        extras.private.clear(&mut self.topics.spares);
+        extras.held
+    }
+
+    // Delivery state.
+
+    /// Has the stream served in the next flush.
+    pub(super) fn queue(&mut self, slot: u32) {
+        if let Some(stream) = self.slots.stream_mut(slot)
+            && !stream.queued
+        {
+            stream.queued = true;
+            self.queue.push_back(slot);
+        }
+    }
+
+    /// Notes whether the stream still needs something of its topics' logs.
+    pub(super) fn set_behind(&mut self, slot: u32, behind: bool) {
+        let Some(stream) = self.slots.stream_mut(slot) else { return };
+        if stream.behind == behind {
+            return;
+        }
+        stream.behind = behind;
+        for (key, _) in stream.topics() {
+            self.topics.set_behind(key, behind);
+        }
+    }
+
+    /// The stream has been given everything there is: frees what it held.
+    pub(super) fn caught_up(&mut self, slot: u32) {
+        self.set_behind(slot, false);
+        let sequence = self.topics.sequence();
+        let Some(stream) = self.slots.stream_mut(slot) else { return };
+        if let Some(extras) = &mut stream.extras {
+            extras.private.clear(&mut self.topics.spares);
+            if stream.topic == TopicKey::NONE && extras.subscriptions.len() == 1 {
+                stream.topic = extras.subscriptions[0].topic;
+                stream.place = extras.subscriptions[0].place;
+                extras.subscriptions.clear();
+                // Nothing lies between the cursor and this moment, so the place where the subscription began is behind.
+                stream.skip_to(sequence);
+            }
+            stream.shrink();
+        }
+    }
+
+    /// Frees what was sent to this stream alone and has been delivered.
+    pub(super) fn release_private(&mut self, slot: u32) {
+        if let Some(stream) = self.slots.stream_mut(slot) {
+            let sequence = stream.cursor().sequence;
+            if let Some(extras) = &mut stream.extras {
+                extras.private.release(sequence, &mut self.topics.spares);
+            }
+        }
+    }
+
+    /// Whether the logs no longer hold what the stream needs next.
+    pub(super) fn has_fallen_off(&self, slot: u32) -> bool {
+        let Some(stream) = self.slots.stream(slot) else { return false };
+        let sequence = stream.cursor().sequence;
+        sources(stream, &self.topics)
+            .as_slice()
+            .iter()
+            .any(|source| source.log.place(sequence.max(source.from)) == Place::FellOff)
+    }
+
+    // Timers.
+
+    pub(super) fn add_timer(
+        &mut self,
+        delay: Duration,
+        period: Option<Duration>,
+        owner: Option<StreamId>,
+        callback: Callback,
+    ) -> TimerId {
+        let id = self.timers.add(self.now.saturating_add(delay), period, owner, callback);
+        if let Some(owner) = owner {
+            self.hooks.entry(owner).or_default().timers.push(id);
+        }
+        id
+    }
+
+    pub(super) fn forget_timer(&mut self, owner: StreamId, id: TimerId) {
+        if let Some(hooks) = self.hooks.get_mut(&owner) {
+            hooks.timers.retain(|timer| *timer != id);
+            if hooks.timers.is_empty() && hooks.on_close.is_empty() {
+                self.hooks.remove(&owner);
+            }
+        }
+    }
+}
+
+/// Sequences set aside when a stream begins, behind its cursor: for its response head and its first frame, which have to
+/// come before anything that the handler gives to it.
+const OPENING_SEQUENCES: u64 = 2;
+
+/// All that a stream reads. Nearly all streams read one topic and what is sent to them alone.
+pub(super) enum Sources<'a> {
+    Few([Source<'a>; 2], usize),
+    Many(Vec<Source<'a>>),
+}
+
+impl<'a> Sources<'a> {
+    pub(super) fn as_slice(&self) -> &[Source<'a>] {
+        match self {
+            Self::Few(sources, count) => &sources[..*count],
+            Self::Many(sources) => sources,
+        }
+    }
+}
+
+/// The logs that `stream` reads.
+pub(super) fn sources<'a>(stream: &'a Stream, topics: &'a Topics) -> Sources<'a> {
+    let first =
+        (stream.topic != TopicKey::NONE).then(|| Source { log: &topics.get(stream.topic).log, from: 0 });
+    let extras = stream.extras.as_deref();
+    let private = extras.map(|extras| &extras.private).filter(|log: &&Log| !log.is_empty());
+    let private = private.map(|log| Source { log, from: 0 });
+    let subscriptions = extras.map_or(&[][..], |extras| &extras.subscriptions[..]);
+    if subscriptions.is_empty() {
+        return match (first, private) {
+            (Some(first), Some(private)) => Sources::Few([first, private], 2),
+            (Some(only), None) | (None, Some(only)) => Sources::Few([only, only], 1),
+            (None, None) => Sources::Many(Vec::new()),
+        };
+    }
+    let more =
+        subscriptions.iter().map(|found| Source { log: &topics.get(found.topic).log, from: found.from });
+    Sources::Many(first.into_iter().chain(private).chain(more).collect())
+}
+
+/// A stream that leaves a topic in the middle of a frame still has to get the rest of that frame: the rest becomes its
+/// own.
+fn rescue_partial(stream: &mut Stream, key: TopicKey, topics: &mut Topics) {
+    let cursor = stream.cursor();
+    let next = |source: &Source<'_>| match source.log.place(cursor.sequence.max(source.from)) {
+        Place::Before { block, frame } => source.log.frame(block, frame).map(|(frame, _)| frame.sequence),
+        Place::End | Place::FellOff => None,
+    };
+    let from = stream.from(key);
+    let log = &topics.get(key).log;
+    let sequence = next(&Source { log, from });
+    if sequence.is_none() || sequence != sources(stream, topics).as_slice().iter().filter_map(next).min() {
+        return;
+    }
+    let Place::Before { block, frame } = log.place(cursor.sequence.max(from)) else { return };
+    let Some((frame, bytes)) = log.frame(block, frame) else { return };
+    let rest = stream.framing.bytes_of(frame, bytes)[cursor.partial as usize..].to_vec();
+    let sequence = frame.sequence;
+    stream.restart_frame();
+    stream.extras().private.prepend(&[(sequence, &rest, 0)], &mut topics.spares);
+}

@@ -1,0 +1,175 @@
+//! The real network: TCP on mio.
+
+use super::net::{Net, Ready};
+use crate::config::Config;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Readiness fetched by one poll at most.
+const EVENTS_PER_POLL: usize = 1024;
+
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+
+/// Sockets of the operating system, through mio: epoll on Linux, kqueue on macOS and the BSDs.
+#[derive(Debug)]
+pub struct MioNet {
+    poll: Poll,
+    events: Events,
+    listener: TcpListener,
+    waker: Waker,
+    started: Instant,
+}
+
+impl MioNet {
+    /// Listens on the first of the addresses that can be bound.
+    pub(crate) fn bind(address: impl ToSocketAddrs, config: &Config) -> io::Result<Self> {
+        let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        for address in address.to_socket_addrs()? {
+            match listen(address, config.backlog) {
+                Ok(listener) => return Self::new(listener),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    pub(crate) fn new(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        inherit_options(&listener)?;
+        let mut listener = TcpListener::from_std(listener);
+        let poll = Poll::new()?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let waker = Arc::new(MioWaker(mio::Waker::new(poll.registry(), WAKER)?)).into();
+        let events = Events::with_capacity(EVENTS_PER_POLL);
+        Ok(Self { poll, events, listener, waker, started: clock() })
+    }
+}
+
+/// The one place where the monotonic clock is read.
+#[expect(clippy::disallowed_methods, reason = "this is the place that clippy.toml speaks of")]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+/// Through socket2, since std and mio listen with a fixed backlog of 128 or so.
+fn listen(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the old connections' TIME_WAIT. On Windows the option means something else.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// Linux hands these on to accepted sockets, which saves a system call for each.
+fn inherit_options(listener: &std::net::TcpListener) -> io::Result<()> {
+    // Events are written when they happen and never in halves: waiting for more to send only delays them.
+    SockRef::from(listener).set_tcp_nodelay(true)
+}
+
+struct MioWaker(mio::Waker);
+
+impl Wake for MioWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Err(error) = self.0.wake() {
+            log::error!("cannot wake the loop: {error}");
+        }
+    }
+}
+
+impl Net for MioNet {
+    type Socket = TcpStream;
+
+    // Elsewhere mio asks for readiness anew only after a call that would have blocked.
+    const SHORT_MEANS_DRAINED: bool = cfg!(unix);
+
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            // A signal: whoever handles it wants to be asked, so this turn ends early.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        ready.extend(self.events.iter().filter_map(|event| match event.token() {
+            LISTENER => Some(Ready::Listener),
+            WAKER => None,
+            Token(slot) => Some(Ready::Connection {
+                slot: u32::try_from(slot).ok()?,
+                readable: event.is_readable() || event.is_error(),
+                writable: event.is_writable(),
+                closing: event.is_read_closed() || event.is_error(),
+            }),
+        }));
+        Ok(())
+    }
+
+    fn accept(&mut self) -> io::Result<TcpStream> {
+        let (socket, _) = self.listener.accept()?;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        socket.set_nodelay(true)?;
+        Ok(socket)
+    }
+
+    fn register(&mut self, socket: &mut TcpStream, slot: u32) -> io::Result<()> {
+        self.poll.registry().register(socket, Token(slot as usize), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    fn read(&mut self, socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+        socket.read(buffer)
+    }
+
+    fn write(&mut self, socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        socket.write(bytes)
+    }
+
+    fn shutdown(&mut self, socket: &mut TcpStream) -> io::Result<()> {
+        socket.shutdown(Shutdown::Write)
+    }
+
+    fn close(&mut self, socket: TcpStream) {
+        // Closing the descriptor takes it out of the poll as well.
+        drop(socket);
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the place that clippy.toml speaks of")]
+    fn unix_time(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for MioNet {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.poll.registry().as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for MioNet {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.poll.as_raw_fd()
+    }
+}

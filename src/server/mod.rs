@@ -1,0 +1,396 @@
+//! The loop: the only code that does I/O.
+//!
+//! [`Server::turn`] is the whole of it, nine steps in nine functions. `server` is generic over [`Net`], so that tests drive
+//! the same turn over a network in memory.
+
+mod accept;
+mod context;
+mod core;
+mod flush;
+mod handler;
+mod mio_net;
+mod net;
+mod publisher;
+mod requests;
+mod stats;
+mod sweep;
+mod timers;
+
+pub use context::{Context, Outcome};
+pub use handler::Handler;
+pub use mio_net::MioNet;
+pub use net::{Net, Ready};
+pub use publisher::Publisher;
+pub use stats::Stats;
+pub use timers::TimerId;
+
+use self::core::Core;
+use self::publisher::Message;
+use crate::config::Config;
+use crate::stream::CloseReason;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+/// What one read takes at most.
+const READ_BYTES: usize = 64 << 10;
+
+/// Messages taken from the inbox at once.
+const INBOX_BATCH: usize = 64;
+
+/// Batches of messages taken in one turn at most.
+const INBOX_BATCHES_PER_TURN: usize = 16;
+
+/// An HTTP server for event streams: one thread, one loop.
+///
+/// [Build](Self::bind) it, then let it [`run`](Self::run); or [`turn`](Self::turn) it by hand inside a loop of your own.
+///
+/// ```no_run
+/// use mio_sse::{Event, Router, Server};
+/// use std::time::Duration;
+///
+/// let mut app = Router::new();
+/// app.sse("/hello", |stream, _request, cx| cx.send(stream, Event::data("hello")));
+/// Server::bind("127.0.0.1:8080", app)?.run()
+/// # ; Ok::<(), std::io::Error>(())
+/// ```
+///
+/// A server that is dropped closes its connections; every open stream is reported to the handler as
+/// [`CloseReason::Stopped`] first.
+pub struct Server<H: Handler, N: Net = MioNet> {
+    handler: H,
+    net: N,
+    core: Core,
+    /// The socket of each slot.
+    sockets: Vec<Option<N::Socket>>,
+    started: bool,
+    stopped: bool,
+    /// Whether messages may be waiting in the inbox that nobody will be woken for.
+    inbox_waiting: bool,
+    accept: accept::State,
+    requests: requests::State,
+    flush: flush::State,
+    sweep: sweep::State,
+    // Kept for their capacity; empty between turns.
+    ready: Vec<Ready>,
+    messages: Vec<Message>,
+}
+
+impl<H: Handler, N: Net> fmt::Debug for Server<H, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("stats", &self.core.stats()).finish_non_exhaustive()
+    }
+}
+
+impl<H: Handler> Server<H> {
+    /// Listens on `address`, with the default limits. Port 0 takes any that is free, see [`local_addr`](Self::local_addr).
+    ///
+    /// # Errors
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) and whatever else the operating system says;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the handler is not sound (see [`Handler::check`]).
+    pub fn bind(address: impl ToSocketAddrs, handler: H) -> io::Result<Self> {
+        Self::bind_with(address, handler, Config::default())
+    }
+
+    /// Listens on `address`, with limits of your own.
+    ///
+    /// # Errors
+    /// As for [`bind`](Self::bind); [`InvalidInput`](io::ErrorKind::InvalidInput) also for limits that make no sense (see
+    /// [`Config::check`]).
+    pub fn bind_with(address: impl ToSocketAddrs, handler: H, config: Config) -> io::Result<Self> {
+        config.check()?;
+        Self::with_net(MioNet::bind(address, &config)?, handler, config)
+    }
+
+    /// Serves a listener that exists already: one inherited from systemd or a parent process, or made with options of
+    /// your own. [`Config::backlog`] is not applied to it.
+    ///
+    /// # Errors
+    /// As for [`bind_with`](Self::bind_with).
+    pub fn from_listener(listener: std::net::TcpListener, handler: H, config: Config) -> io::Result<Self> {
+        config.check()?;
+        Self::with_net(MioNet::new(listener)?, handler, config)
+    }
+}
+
+impl<H: Handler, N: Net> Server<H, N> {
+    /// Runs on a network of your own.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for limits that make no sense or a handler that is not sound.
+    pub fn with_net(net: N, handler: H, config: Config) -> io::Result<Self> {
+        config.check()?;
+        handler.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let publisher = Publisher::new(config.inbox_max, net.waker());
+        Ok(Self {
+            core: Core::new(config, publisher, net.now()),
+            handler,
+            net,
+            sockets: Vec::new(),
+            started: false,
+            stopped: false,
+            inbox_waiting: true,
+            accept: accept::State::default(),
+            requests: requests::State::default(),
+            flush: flush::State::default(),
+            sweep: sweep::State::default(),
+            ready: Vec::new(),
+            messages: Vec::new(),
+        })
+    }
+
+    /// Runs until the server is [stopped](Context::stop).
+    ///
+    /// # Errors
+    /// Only where the operating system refuses to wait for events: nothing that a peer does ends a server.
+    pub fn run(&mut self) -> io::Result<()> {
+        while !self.stopped {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// One turn of the loop: waits for something to do, at most for `timeout` (`None`: for ever, `Some(ZERO)`: not
+    /// at all), does it, and returns. Every step has a budget, so a turn is short whatever happens.
+    ///
+    /// In a loop of your own: wait until the server's descriptor ([`AsFd`](std::os::fd::AsFd)) is readable or
+    /// [`next_timeout`](Self::next_timeout) is over, then call `turn(Some(Duration::ZERO))`.
+    ///
+    /// After the server has been stopped this does nothing.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if self.stopped {
+            return Ok(());
+        }
+        let timeout = self.nearest_deadline(timeout); // 1.
+        self.poll(timeout)?; // 2.
+        self.read_clock(); // 3.
+        self.take_inbox(); // 4.
+        self.accept_and_read(); // 5.
+        self.fire_timers(); // 6.
+        self.flush(); // 7.
+        self.sweep(); // 8.
+        self.free_closed(); // 9.
+        if self.core.stopping {
+            self.stop();
+        }
+        Ok(())
+    }
+
+    /// How long the server has nothing to do by itself: `None` until something arrives. For a loop of your own.
+    pub fn next_timeout(&mut self) -> Option<Duration> {
+        self.core.now = self.net.now();
+        self.nearest_deadline(None)
+    }
+
+    /// The address that the server listens on.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.net.local_addr()
+    }
+
+    /// A handle to publish from other threads.
+    pub fn publisher(&self) -> Publisher {
+        self.core.publisher.clone()
+    }
+
+    /// What the server has counted so far.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// Whether the server has been stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// The handler.
+    pub fn handler(&mut self) -> &mut H {
+        &mut self.handler
+    }
+
+    /// The network.
+    pub fn net(&mut self) -> &mut N {
+        &mut self.net
+    }
+
+    /// Asks the server for something from outside of a callback, between two turns.
+    pub fn context(&mut self) -> Context<'_> {
+        Context::new(&mut self.core)
+    }
+
+    /// Step 1: how long to wait, at most `limit`. Not at all while something is left over from the last turn.
+    fn nearest_deadline(&self, limit: Option<Duration>) -> Option<Duration> {
+        let core = &self.core;
+        let unfinished = !self.started
+            || self.inbox_waiting
+            || self.accept.is_waiting(core.now)
+            || !core.unread.is_empty()
+            || !core.queue.is_empty()
+            || !core.ended.is_empty()
+            || core.topics.has_dirty();
+        if unfinished {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [core.timers.next_due(), self.sweep.next_due(core), self.accept.next_due()];
+        let wait = deadlines.into_iter().flatten().min().map(|due| due.saturating_sub(core.now));
+        match (wait, limit) {
+            (Some(wait), Some(limit)) => Some(wait.min(limit)),
+            (wait, limit) => wait.or(limit),
+        }
+    }
+
+    /// Step 2: waits for readiness.
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.net.poll(timeout, &mut self.ready)
+    }
+
+    /// Step 3: reads the clock, the only time in this turn.
+    fn read_clock(&mut self) {
+        self.core.now = self.net.now();
+        self.core.stats.turns += 1;
+        if !self.started {
+            self.started = true;
+            self.core.publisher.bind_to_this_thread();
+            self.handler.started(&mut Context::new(&mut self.core));
+        }
+    }
+
+    /// Step 4: does what other threads have asked for. Leaves it to wait while the streams cannot keep up with what is
+    /// published, so that it is the publishers who wait and not memory that grows.
+    fn take_inbox(&mut self) {
+        for _ in 0..INBOX_BATCHES_PER_TURN {
+            let congested = self.core.topics.unoffered() > self.core.config.lag_bytes_max;
+            if congested && self.core.topics.has_dirty() {
+                self.inbox_waiting = true;
+                return;
+            }
+            let mut messages = std::mem::take(&mut self.messages);
+            self.inbox_waiting = self.core.publisher.take(INBOX_BATCH, &mut messages);
+            for message in messages.drain(..) {
+                self.do_message(message);
+            }
+            self.messages = messages;
+            if !self.inbox_waiting {
+                return;
+            }
+        }
+    }
+
+    fn do_message(&mut self, message: Message) {
+        match message {
+            Message::Publish { topic, event } => self.core.publish_encoded(&topic, &event),
+            // The stream may have ended since: the publisher could not know.
+            Message::Send { stream, event } => drop(self.core.send_encoded(stream, &event)),
+            Message::Close { stream } => drop(self.core.close(stream)),
+            Message::Run(work) => work(&mut Context::new(&mut self.core)),
+        }
+    }
+
+    /// Step 5: takes new connections, reads, parses, asks the handler.
+    fn accept_and_read(&mut self) {
+        let mut unread = std::mem::take(&mut self.core.unread);
+        let mut ready = std::mem::take(&mut self.ready);
+        for slot in unread.drain(..) {
+            self.on_readable(slot);
+        }
+        for event in ready.drain(..) {
+            match event {
+                Ready::Listener => self.accept.ready(),
+                Ready::Connection { slot, readable, writable, closing } => {
+                    self.on_ready(slot, readable, writable, closing);
+                }
+            }
+        }
+        self.ready = ready;
+        // What has come up meanwhile waits for the next turn.
+        unread.append(&mut self.core.unread);
+        self.core.unread = unread;
+        self.accept_waiting();
+    }
+
+    /// Step 6: calls the timers that are due.
+    fn fire_timers(&mut self) {
+        for _ in 0..self.core.config.timers_per_turn {
+            let now = self.core.now;
+            let Some(mut due) = self.core.timers.take_due(now) else { return };
+            (due.callback)(&mut Context::new(&mut self.core));
+            let id = due.id;
+            if let Some(owner) = self.core.timers.put_back(due, now) {
+                self.core.forget_timer(owner, id);
+            }
+        }
+    }
+
+    /// Step 9: reports the streams that have ended in this turn, then frees the slots of connections that have.
+    fn free_closed(&mut self) {
+        let mut ended = std::mem::take(&mut self.core.ended);
+        for (id, reason) in ended.drain(..) {
+            let hooks = self.core.hooks.remove(&id).unwrap_or_default();
+            for callback in hooks.on_close {
+                callback(reason, &mut Context::new(&mut self.core));
+            }
+            self.handler.closed(id, reason, &mut Context::new(&mut self.core));
+        }
+        // What was ended by these callbacks is reported in the next turn, and its slot freed after that.
+        ended.append(&mut self.core.ended);
+        self.core.ended = ended;
+        if self.core.ended.is_empty() {
+            while let Some(slot) = self.core.closed.pop() {
+                self.core.slots.remove(slot);
+                if let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
+                    self.net.close(socket);
+                }
+            }
+        }
+        self.core.topics.free_idle();
+    }
+
+    /// Ends everything, in order: streams get what fits into their sockets and the end of their body.
+    fn stop(&mut self) {
+        self.stopped = true;
+        self.core.publisher.stop();
+        let slots: Vec<u32> = self.core.slots.occupied().collect();
+        for &slot in &slots {
+            if let Some(id) = self.core.slots.id(slot) {
+                // Those that are not open are none to close.
+                let _ = self.core.close_for(id, CloseReason::Stopped);
+            }
+        }
+        self.serve_queue(usize::MAX);
+        for slot in slots {
+            self.core.end(slot, CloseReason::Stopped);
+        }
+        while !self.core.ended.is_empty() || !self.core.closed.is_empty() {
+            self.free_closed();
+        }
+    }
+}
+
+impl<H: Handler, N: Net> Drop for Server<H, N> {
+    fn drop(&mut self) {
+        // After a panic the handler may be in any state: leave it alone.
+        if !self.stopped && !std::thread::panicking() {
+            self.stop();
+        }
+    }
+}
+
+#[cfg(unix)]
+impl<H: Handler, N: Net + std::os::fd::AsFd> std::os::fd::AsFd for Server<H, N> {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.net.as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl<H: Handler, N: Net + std::os::fd::AsRawFd> std::os::fd::AsRawFd for Server<H, N> {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.net.as_raw_fd()
+    }
+}

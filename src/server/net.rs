@@ -1,0 +1,97 @@
+//! The seam between the loop and the world: sockets, the poll, the clock.
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::Waker;
+use std::time::{Duration, SystemTime};
+
+/// What the loop needs of an operating system. [`MioNet`](crate::MioNet) is the real one; tests drive the same loop over
+/// one in memory, with faults that no real network produces on demand.
+///
+/// All calls but [`poll`](Self::poll) return at once: what cannot be done now is [`io::ErrorKind::WouldBlock`].
+///
+/// Readiness is *edge-triggered*: `poll` tells that a socket has become readable or writable, once. The loop
+/// remembers it until a call answers `WouldBlock`, or, where [`SHORT_MEANS_DRAINED`](Self::SHORT_MEANS_DRAINED) holds, does
+/// less than asked.
+pub trait Net {
+    /// One connection.
+    type Socket;
+
+    /// Whether a read that fills less than the buffer, or a write that takes less than all, means what `WouldBlock`
+    /// means. True for epoll and kqueue; saves a system call for each request.
+    const SHORT_MEANS_DRAINED: bool;
+
+    /// Waits until something is ready, the [waker](Self::waker) is called or `timeout` is over (`None`: never), and
+    /// appends what is ready to `ready`. May return early with nothing, also after a signal.
+    ///
+    /// # Errors
+    /// Only what makes it pointless to go on.
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
+
+    /// Takes the next waiting connection.
+    ///
+    /// # Errors
+    /// `WouldBlock` where there is none; [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) for one that is gone
+    /// again; others mean that resources are short.
+    fn accept(&mut self) -> io::Result<Self::Socket>;
+
+    /// Asks `poll` to tell about `socket`, reading and writing both, as connection number `slot`. Called once for each.
+    ///
+    /// # Errors
+    /// The connection is dropped then.
+    fn register(&mut self, socket: &mut Self::Socket, slot: u32) -> io::Result<()>;
+
+    /// Reads; 0 is the end.
+    ///
+    /// # Errors
+    /// As for [`std::io::Read::read`] on a socket that does not block.
+    fn read(&mut self, socket: &mut Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes a part of `bytes`, without raising `SIGPIPE`.
+    ///
+    /// # Errors
+    /// As for [`std::io::Write::write`] on a socket that does not block.
+    fn write(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Tells the peer that nothing more will come (FIN).
+    ///
+    /// # Errors
+    /// The connection is closed then.
+    fn shutdown(&mut self, socket: &mut Self::Socket) -> io::Result<()>;
+
+    /// Closes the connection. Readiness that `poll` has told already may still come for its slot.
+    fn close(&mut self, socket: Self::Socket);
+
+    /// What makes a `poll` in progress, or the next one, return; usable from other threads.
+    fn waker(&self) -> Waker;
+
+    /// Time that only goes forward, since some moment in the past.
+    fn now(&self) -> Duration;
+
+    /// The time of day.
+    fn unix_time(&self) -> SystemTime;
+
+    /// The address that connections are accepted on.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// One thing that has become ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready {
+    /// There may be a connection to accept.
+    Listener,
+    /// A connection may have become readable or writable.
+    Connection {
+        /// The number it was registered with.
+        slot: u32,
+        /// There may be bytes to read, an end or an error.
+        readable: bool,
+        /// There may be room to write.
+        writable: bool,
+        /// The peer will send no more: after the bytes that are waiting, a read answers 0 or an error.
+        closing: bool,
+    },
+}

@@ -1,0 +1,180 @@
+//! The way into the loop from other threads: a bounded inbox.
+
+use super::context::{Context, Outcome};
+use crate::error::Error;
+use crate::event::Event;
+use crate::log::EncodedEvent;
+use crate::stream::StreamId;
+use std::borrow::Borrow;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::thread::ThreadId;
+
+/// Publishes from any thread. Cloning is cheap; all clones put into the same inbox, in order.
+///
+/// Events are encoded on the calling thread. The inbox holds [`inbox_max`](crate::Config::inbox_max) messages: where it is
+/// full, [`publish`](Self::publish) waits for room and [`try_publish`](Self::try_publish) does not. While a fan-out cannot keep
+/// up, the loop leaves messages in the inbox, so a publisher that is too fast is slowed down and not the streams.
+///
+/// ```
+/// use mio_sse::{Event, Router, Server};
+///
+/// let mut server = Server::bind("127.0.0.1:0", Router::new())?;
+/// let publisher = server.publisher();
+/// let thread = std::thread::spawn(move || server.run());
+///
+/// publisher.publish("news", Event::data("from another thread"))?;
+/// publisher.run(|cx| cx.stop())?;
+/// thread.join().unwrap()?;
+/// assert!(publisher.publish("news", Event::data("too late")).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Publisher {
+    inbox: Arc<Inbox>,
+}
+
+struct Inbox {
+    queue: Mutex<Queue>,
+    /// Signalled when there is room again, or will never be.
+    room: Condvar,
+    waker: Waker,
+    messages_max: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<Message>,
+    stopped: bool,
+    /// The thread that takes messages out: it must not wait for itself.
+    loop_thread: Option<ThreadId>,
+}
+
+pub(super) enum Message {
+    Publish { topic: Box<str>, event: EncodedEvent },
+    Send { stream: StreamId, event: EncodedEvent },
+    Close { stream: StreamId },
+    Run(Box<dyn FnOnce(&mut Context<'_>) + Send>),
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").finish_non_exhaustive()
+    }
+}
+
+impl Publisher {
+    pub(super) fn new(messages_max: usize, waker: Waker) -> Self {
+        let inbox = Inbox { queue: Mutex::default(), room: Condvar::new(), waker, messages_max };
+        Self { inbox: Arc::new(inbox) }
+    }
+
+    /// Publishes an event to a topic. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// [`Error::InvalidEvent`]; [`Error::Stopped`]; [`Error::Full`] only on the loop's own thread, where waiting would
+    /// be for ever: use [`Context::publish`] there.
+    pub fn publish(&self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
+        let event = EncodedEvent::new(event.borrow())?;
+        self.put(Message::Publish { topic: topic.into(), event }, true)
+    }
+
+    /// Publishes an event to a topic if there is room for it now.
+    ///
+    /// # Errors
+    /// [`Error::InvalidEvent`]; [`Error::Stopped`]; [`Error::Full`].
+    pub fn try_publish(&self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
+        let event = EncodedEvent::new(event.borrow())?;
+        self.put(Message::Publish { topic: topic.into(), event }, false)
+    }
+
+    /// Sends an event to one stream. Waits while the inbox is full. If the stream has ended by the time the loop gets
+    /// to it, the event is dropped.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    pub fn send(&self, stream: StreamId, event: impl Borrow<Event>) -> Result<(), Error> {
+        let event = EncodedEvent::new(event.borrow())?;
+        self.put(Message::Send { stream, event }, true)
+    }
+
+    /// Closes a stream, see [`Context::close`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish).
+    pub fn close(&self, stream: StreamId) -> Result<(), Error> {
+        self.put(Message::Close { stream }, true)
+    }
+
+    /// Runs a closure in the loop, with all that a [`Context`] can do. Waits while the inbox is full, not until the closure
+    /// has run.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish).
+    pub fn run<O: Outcome>(
+        &self,
+        work: impl FnOnce(&mut Context<'_>) -> O + Send + 'static,
+    ) -> Result<(), Error> {
+        self.put(Message::Run(Box::new(move |cx| work(cx).settle())), true)
+    }
+
+    fn put(&self, message: Message, wait: bool) -> Result<(), Error> {
+        let mut queue = self.inbox.lock();
+        while queue.messages.len() >= self.inbox.messages_max && !queue.stopped {
+            if !wait || queue.loop_thread == Some(std::thread::current().id()) {
+                return Err(Error::Full);
+            }
+            queue = self.inbox.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        if queue.stopped {
+            return Err(Error::Stopped);
+        }
+        queue.messages.push_back(message);
+        // The loop empties the inbox before it sleeps, so only the first message has to wake it.
+        let first = queue.messages.len() == 1;
+        drop(queue);
+        if first {
+            self.inbox.waker.wake_by_ref();
+        }
+        Ok(())
+    }
+
+    /// Notes which thread runs the loop.
+    pub(super) fn bind_to_this_thread(&self) {
+        self.inbox.lock().loop_thread = Some(std::thread::current().id());
+    }
+
+    /// Moves up to `count` messages to `taken`; answers whether there are more.
+    pub(super) fn take(&self, count: usize, taken: &mut Vec<Message>) -> bool {
+        let mut queue = self.inbox.lock();
+        let count = count.min(queue.messages.len());
+        let was_full = queue.messages.len() >= self.inbox.messages_max;
+        taken.extend(queue.messages.drain(..count));
+        let more = !queue.messages.is_empty();
+        drop(queue);
+        if was_full && count > 0 {
+            self.inbox.room.notify_all();
+        }
+        more
+    }
+
+    /// From now on nothing is taken any more: whoever waits is told, and what is in the inbox is dropped.
+    pub(super) fn stop(&self) {
+        let mut queue = self.inbox.lock();
+        queue.stopped = true;
+        let dropped = std::mem::take(&mut queue.messages);
+        drop(queue);
+        self.inbox.room.notify_all();
+        // Closures may do anything when they are dropped, also publish: the lock is free by now.
+        drop(dropped);
+    }
+}
+
+impl Inbox {
+    /// No code of the application runs under the lock, so it cannot be left in a bad state.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,384 @@
+//! From readable bytes to answered requests.
+
+use super::context::Context;
+use super::{Handler, Net, READ_BYTES, Server};
+use crate::http::{HeadContext, Incoming, Limits, Progress, Request};
+use crate::log::Framing;
+use crate::stream::{CloseReason, Held, Input, Reply, Slot, State as Connection};
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Reads that one connection gets before the others have their turn.
+const READS_PER_VISIT: usize = 4;
+
+/// Replies to pipelined requests are gathered up to this size before they are written.
+const REPLIES_BYTES: usize = 64 << 10;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Buffers that are kept from one connection to the next, and the date.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// What is read goes here first. Only the beginning of a request that is not complete is kept for its connection.
+    buffer: Vec<u8>,
+    incoming: Incoming,
+    replies: Vec<u8>,
+    date: Date,
+}
+
+/// The `Date` header's value, formatted once a second and looked up once a turn.
+#[derive(Debug, Default)]
+struct Date {
+    turn: u64,
+    second: u64,
+    text: String,
+}
+
+/// What follows when the requests that have arrived are answered.
+enum Then {
+    Read,
+    Close,
+    /// The connection carries a stream now, or is gone.
+    Leave,
+}
+
+/// What was sent, and whether the socket took all.
+pub(super) struct Written {
+    pub(super) bytes: usize,
+    pub(super) all: bool,
+}
+
+/// Writes as much as the socket takes.
+pub(super) fn write<N: Net>(
+    net: &mut N,
+    socket: &mut N::Socket,
+    bytes: &[u8],
+) -> Result<Written, CloseReason> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match net.write(socket, &bytes[written..]) {
+            Ok(0) => return Err(CloseReason::IoError),
+            Ok(count) => {
+                written += count;
+                if N::SHORT_MEANS_DRAINED {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(CloseReason::of_error(&error)),
+        }
+    }
+    Ok(Written { bytes: written, all: written == bytes.len() })
+}
+
+impl<H: Handler, N: Net> Server<H, N> {
+    /// The poll has told something about a connection.
+    pub(super) fn on_ready(&mut self, slot: u32, readable: bool, writable: bool, closing: bool) {
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        if readable {
+            entry.input = if closing { Input::Closing } else { entry.input.with_more() };
+        }
+        if writable && !entry.writable {
+            entry.writable = true;
+            match &entry.state {
+                Connection::Replying(_) => self.write_reply(slot),
+                Connection::Streaming(stream) if stream.behind => self.core.queue(slot),
+                _ => {}
+            }
+        }
+        if readable {
+            self.on_readable(slot);
+        }
+    }
+
+    /// Reads and answers what has arrived, up to a limit; the rest waits for the next turn.
+    pub(super) fn on_readable(&mut self, slot: u32) {
+        // What was held back behind an earlier request comes first.
+        if self.core.slots.get(slot).is_some_and(Slot::holds_more) {
+            self.read_requests(slot, 0);
+        }
+        for _ in 0..READS_PER_VISIT {
+            let Some(entry) = self.core.slots.get_mut(slot) else { return };
+            if entry.input == Input::Drained
+                || matches!(entry.state, Connection::Replying(_) | Connection::Closed)
+            {
+                return;
+            }
+            let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+            let buffer = &mut self.requests.buffer;
+            buffer.resize(READ_BYTES, 0);
+            match self.net.read(socket, buffer) {
+                Ok(0) => return self.core.end(slot, CloseReason::PeerClosed),
+                Ok(count) => {
+                    if N::SHORT_MEANS_DRAINED && count < READ_BYTES && entry.input == Input::Waiting {
+                        entry.input = Input::Drained;
+                    }
+                    self.on_input(slot, count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    entry.input = Input::Drained;
+                    return;
+                }
+                Err(error) => return self.core.end(slot, CloseReason::of_error(&error)),
+            }
+        }
+        self.visit_again(slot);
+    }
+
+    /// Has a connection looked at in the next turn if there may be something to read.
+    pub(super) fn visit_again(&mut self, slot: u32) {
+        let Some(entry) = self.core.slots.get(slot) else { return };
+        if entry.holds_more() || entry.input != Input::Drained {
+            self.core.unread.push(slot);
+        }
+    }
+
+    /// The first `count` bytes of the buffer have come from the connection in `slot`.
+    fn on_input(&mut self, slot: u32, count: usize) {
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        match &mut entry.state {
+            Connection::Reading { .. } => self.read_requests(slot, count),
+            Connection::Streaming(stream) => {
+                let held = stream.extras().held.get_or_insert_default();
+                held.bytes.extend_from_slice(&self.requests.buffer[..count]);
+                if held.bytes.len() > self.core.config.head_bytes_max {
+                    self.core.end(slot, CloseReason::ExcessInput);
+                }
+            }
+            // Nothing that arrives can change how the connection ends.
+            Connection::Lingering { .. } | Connection::Replying(_) | Connection::Closed => {}
+        }
+    }
+
+    /// Answers the requests in what the connection held and the first `count` bytes of the buffer, and holds the rest.
+    fn read_requests(&mut self, slot: u32, count: usize) {
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Connection::Reading { held, .. } = &mut entry.state else { return };
+        let held = held.take();
+        let begins = held.is_none();
+        let rest = if let Some(mut held) = held {
+            held.bytes.extend_from_slice(&self.requests.buffer[..count]);
+            let consumed = self.answer_all(slot, &held.bytes, &mut held.incoming);
+            held.bytes.drain(..consumed);
+            held
+        } else {
+            let buffer = std::mem::take(&mut self.requests.buffer);
+            let mut incoming = std::mem::take(&mut self.requests.incoming);
+            let consumed = self.answer_all(slot, &buffer[..count], &mut incoming);
+            let rest = buffer[consumed..count].to_vec();
+            self.requests.buffer = buffer;
+            if rest.is_empty() && incoming.is_fresh() {
+                self.requests.incoming = incoming;
+                return;
+            }
+            Box::new(Held { bytes: rest, incoming })
+        };
+        self.hold(slot, rest, begins);
+    }
+
+    /// Keeps the beginning of the next request for its connection.
+    fn hold(&mut self, slot: u32, mut rest: Box<Held>, begins: bool) {
+        rest.incoming.retain(&mut rest.bytes);
+        if rest.bytes.is_empty() && rest.incoming.is_fresh() {
+            return;
+        }
+        let now = self.core.tick();
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let first = entry.is_new();
+        match &mut entry.state {
+            Connection::Reading { held, since } => {
+                // The time for a request runs from its first byte, and from the accept for the first request.
+                if begins && !first {
+                    *since = now;
+                }
+                *held = Some(rest);
+            }
+            Connection::Replying(reply) => reply.held = Some(rest),
+            Connection::Streaming(stream) => stream.extras().held = Some(rest),
+            Connection::Lingering { .. } | Connection::Closed => {}
+        }
+    }
+
+    /// Answers one request after the other, until one is incomplete or ends the sequence. Answers how many bytes of
+    /// `data` are done with.
+    fn answer_all(&mut self, slot: u32, data: &[u8], incoming: &mut Incoming) -> usize {
+        let config = &self.core.config;
+        let limits = Limits {
+            head_bytes_max: config.head_bytes_max,
+            target_bytes_max: config.target_bytes_max,
+            headers_max: config.headers_max,
+            body_bytes_max: config.body_bytes_max,
+        };
+        self.refresh_date();
+        let mut replies = std::mem::take(&mut self.requests.replies);
+        let mut at = 0;
+        let then = loop {
+            match incoming.advance(&data[at..], &limits) {
+                Ok(Progress::Partial) => break Then::Read,
+                Ok(Progress::Continue) => replies.extend_from_slice(CONTINUE),
+                Ok(Progress::Complete { consumed }) => {
+                    let keep_alive = incoming.keep_alive();
+                    let then = self.answer(slot, &incoming.request(&data[at..]), keep_alive, &mut replies);
+                    at += consumed;
+                    incoming.reset();
+                    if !matches!(then, Then::Read) || at == data.len() {
+                        break then;
+                    }
+                    if replies.len() >= REPLIES_BYTES {
+                        match self.write_now(slot, &mut replies) {
+                            true => {}
+                            // The peer does not read its replies: its next requests can wait.
+                            false => break Then::Read,
+                        }
+                    }
+                }
+                Err(rejection) => {
+                    log::debug!("rejected a request: {rejection}");
+                    self.core.stats.rejected += 1;
+                    rejection.encode(&self.requests.date.text, &mut replies);
+                    // Whatever follows cannot be trusted to be a request.
+                    incoming.reset();
+                    at = data.len();
+                    break Then::Close;
+                }
+            }
+        };
+        let keep_alive = match then {
+            Then::Read => true,
+            Then::Close => false,
+            Then::Leave => {
+                replies.clear();
+                self.requests.replies = replies;
+                return at;
+            }
+        };
+        if replies.is_empty() || self.write_now(slot, &mut replies) {
+            self.requests.replies = replies;
+            if !keep_alive {
+                self.linger(slot);
+            }
+        } else if let Some(entry) = self.core.slots.get_mut(slot)
+            && !matches!(entry.state, Connection::Closed)
+        {
+            let reply = Reply { bytes: replies, sent: 0, keep_alive, held: None };
+            entry.state = Connection::Replying(Box::new(reply));
+        }
+        at
+    }
+
+    /// Writes `replies`; what the socket does not take stays in it. Answers whether it took all.
+    fn write_now(&mut self, slot: u32, replies: &mut Vec<u8>) -> bool {
+        let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
+        match write(&mut self.net, socket, replies) {
+            Ok(written) => {
+                self.core.stats.bytes_written += written.bytes as u64;
+                replies.drain(..written.bytes);
+                if let Some(entry) = self.core.slots.get_mut(slot) {
+                    entry.writable = written.all;
+                }
+                written.all
+            }
+            Err(reason) => {
+                self.core.end(slot, reason);
+                false
+            }
+        }
+    }
+
+    /// Asks the handler, and appends a whole reply to `replies` or opens a stream.
+    fn answer(&mut self, slot: u32, request: &Request<'_>, keep_alive: bool, replies: &mut Vec<u8>) -> Then {
+        self.core.stats.requests += 1;
+        let id = self.core.begin(slot);
+        let reply = self.handler.request(request, &mut Context::for_request(&mut self.core, id));
+        if self.core.slots.stream(slot).is_none() {
+            // More was sent to the stream than may wait for it.
+            return Then::Leave;
+        }
+        let http_10 = request.is_http_10();
+        let cx = HeadContext {
+            date: &self.requests.date.text,
+            keep_alive,
+            http_10,
+            head_request: request.is_head(),
+        };
+        let whole = match if request.is_head() { Err(reply) } else { reply.into_stream() } {
+            Err(whole) => whole,
+            Ok(stream) => {
+                let chunked = !http_10 && !stream.is_close_delimited();
+                let keep_alive = keep_alive && chunked;
+                stream.encode_head(&HeadContext { keep_alive, ..cx }, chunked, replies);
+                let framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
+                self.core.open(id, replies, &stream, framing, keep_alive);
+                self.handler.opened(id, &mut Context::new(&mut self.core));
+                return Then::Leave;
+            }
+        };
+        whole.encode(&cx, replies);
+        self.core.abandon(id);
+        if keep_alive { Then::Read } else { Then::Close }
+    }
+
+    /// Goes on with a reply that did not fit into the socket.
+    fn write_reply(&mut self, slot: u32) {
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Connection::Replying(reply) = &mut entry.state else { return };
+        let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        match write(&mut self.net, socket, &reply.bytes[reply.sent..]) {
+            Ok(written) => {
+                self.core.stats.bytes_written += written.bytes as u64;
+                reply.sent += written.bytes;
+                entry.writable = written.all;
+                if written.all {
+                    let (keep_alive, held) = (reply.keep_alive, reply.held.take());
+                    self.replied(slot, keep_alive, held);
+                }
+            }
+            Err(reason) => self.core.end(slot, reason),
+        }
+    }
+
+    /// A response that took more than one turn is complete: the next request, or the end.
+    pub(super) fn replied(&mut self, slot: u32, keep_alive: bool, held: Option<Box<Held>>) {
+        let since = self.core.tick();
+        if let Some(entry) = self.core.slots.get_mut(slot) {
+            entry.state = Connection::Reading { since, held };
+        }
+        if !keep_alive {
+            self.linger(slot);
+        }
+        self.visit_again(slot);
+    }
+
+    /// Closes our side and waits for the peer to close its own.
+    fn linger(&mut self, slot: u32) {
+        let since = self.core.tick();
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        match self.net.shutdown(socket) {
+            Ok(()) => entry.state = Connection::Lingering { since },
+            Err(error) => self.core.end(slot, CloseReason::of_error(&error)),
+        }
+    }
+
+    /// Makes sure that `requests.date.text` is this turn's.
+    fn refresh_date(&mut self) {
+        let date = &mut self.requests.date;
+        if date.turn != self.core.stats.turns {
+            date.turn = self.core.stats.turns;
+            let now = self.net.unix_time();
+            let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            if second != date.second || date.text.is_empty() {
+                date.second = second;
+                date.text = http_date(now);
+            }
+        }
+    }
+}
+
+/// The form of RFC 9110 5.6.7. It has four digits for the year; a clock beyond them is as good as none.
+fn http_date(now: SystemTime) -> String {
+    let representable = now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() < 253_402_300_800);
+    httpdate::fmt_http_date(if representable { now } else { UNIX_EPOCH })
+}

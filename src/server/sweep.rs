@@ -1,0 +1,158 @@
+//! Looking at every connection once in a while: heartbeats and time-outs, without a timer for each.
+
+use super::core::{Core, ticks};
+use super::requests::write;
+use super::{Handler, Net, Server};
+use crate::config::Config;
+use crate::log::{EncodedEvent, Framing};
+use crate::stream::{CloseReason, Phase, State as Connection};
+use std::time::Duration;
+
+/// Slots looked at in one slice where there are few, so that a small server wakes once a period.
+const SLICE_MIN: u32 = 4096;
+
+/// Slices to a period where there are many, so that a turn stays short.
+const SLICES: u32 = 16;
+
+/// The longest period: time-outs are kept this exactly at least.
+const PERIOD_MAX: Duration = Duration::from_secs(1);
+
+/// How far the sweep has come.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The slot to look at next.
+    next: u32,
+    /// When the next slice is due; `None` while there is nothing to look at.
+    due: Option<Duration>,
+    heartbeat: Heartbeat,
+}
+
+/// A comment, in both framings.
+#[derive(Debug)]
+struct Heartbeat {
+    chunked: Vec<u8>,
+    close_delimited: Vec<u8>,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        let event = crate::event::Event::new().comment("");
+        // A comment is always valid.
+        let chunked = EncodedEvent::new(&event).map(|encoded| encoded.bytes().to_vec()).unwrap_or_default();
+        Self { chunked, close_delimited: event.encode().unwrap_or_default() }
+    }
+}
+
+impl State {
+    pub(super) fn next_due(&self, core: &Core) -> Option<Duration> {
+        if core.slots.len() == 0 { None } else { Some(self.due.unwrap_or(core.now)) }
+    }
+}
+
+/// How often each connection is looked at: four times within the shortest time-out.
+fn period(config: &Config) -> Duration {
+    let shortest = [config.request_timeout, config.keep_alive_timeout, config.linger]
+        .into_iter()
+        .chain(config.heartbeat)
+        .min()
+        .unwrap_or(PERIOD_MAX);
+    (shortest / 4).clamp(Duration::from_millis(1), PERIOD_MAX)
+}
+
+/// How long a stream may be silent before it gets a heartbeat: early enough that the silence never exceeds `heartbeat`
+/// though the sweep comes by only once a `period`, and different from slot to slot by a quarter, so that streams which
+/// were served together do not all beat together.
+fn silence_max(heartbeat: Duration, period: Duration, slot: u32) -> u32 {
+    let spread = ticks(heartbeat) / 4;
+    // The golden ratio scatters neighbouring slots evenly.
+    let scattered = slot.wrapping_mul(0x9E37_79B9);
+    let early = (u64::from(spread) * u64::from(scattered)) >> 32;
+    ticks(heartbeat) - ticks(period) - u32::try_from(early).unwrap_or(spread)
+}
+
+impl<H: Handler, N: Net> Server<H, N> {
+    /// Step 8: one slice of the sweep, if it is due.
+    pub(super) fn sweep(&mut self) {
+        let now = self.core.now;
+        if self.core.slots.len() == 0 {
+            self.sweep.due = None;
+            return;
+        }
+        if *self.sweep.due.get_or_insert(now) > now {
+            return;
+        }
+        let period = period(&self.core.config);
+        let bound = self.core.slots.bound();
+        let slice = bound.div_ceil(SLICES).max(SLICE_MIN).min(bound);
+        for _ in 0..slice {
+            if self.sweep.next >= bound {
+                self.sweep.next = 0;
+            }
+            self.look_at(self.sweep.next, period);
+            self.sweep.next += 1;
+        }
+        let slices = bound.div_ceil(slice.max(1)).max(1);
+        self.sweep.due = Some(now.saturating_add(period / slices));
+    }
+
+    fn look_at(&mut self, slot: u32, period: Duration) {
+        let tick = self.core.tick();
+        let config = &self.core.config;
+        let Some(entry) = self.core.slots.get(slot) else { return };
+        match &entry.state {
+            Connection::Streaming(stream) => {
+                let Some(heartbeat) = config.heartbeat else { return };
+                let silent = tick.wrapping_sub(stream.written);
+                if stream.phase == Phase::Open
+                    && !stream.behind
+                    && silent >= silence_max(heartbeat, period, slot)
+                {
+                    self.beat(slot);
+                }
+            }
+            Connection::Reading { since, held } => {
+                let requested = held.is_some() || entry.is_new();
+                let limit = if requested { config.request_timeout } else { config.keep_alive_timeout };
+                if tick.wrapping_sub(*since) >= ticks(limit) {
+                    self.core.stats.timed_out += 1;
+                    self.core.end(slot, CloseReason::PeerClosed);
+                }
+            }
+            Connection::Lingering { since } => {
+                if tick.wrapping_sub(*since) >= ticks(config.linger) {
+                    self.core.end(slot, CloseReason::PeerClosed);
+                }
+            }
+            Connection::Replying(_) | Connection::Closed => {}
+        }
+    }
+
+    /// Writes a heartbeat to a stream that has got everything else.
+    fn beat(&mut self, slot: u32) {
+        let tick = self.core.tick();
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Connection::Streaming(stream) = &mut entry.state else { return };
+        let beat = match stream.framing {
+            Framing::Chunked => &self.sweep.heartbeat.chunked,
+            Framing::CloseDelimited => &self.sweep.heartbeat.close_delimited,
+        };
+        let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        match write(&mut self.net, socket, beat) {
+            Ok(written) => {
+                entry.writable = written.all;
+                self.core.stats.bytes_written += written.bytes as u64;
+                if written.bytes == 0 {
+                    // There is no room: bytes are on their way, which is as good as a beat.
+                    return;
+                }
+                stream.written = tick;
+                self.core.stats.heartbeats += 1;
+                if !written.all {
+                    let rest = beat[written.bytes..].to_vec();
+                    self.core.append_private(slot, &rest, 0);
+                }
+            }
+            Err(reason) => self.core.end(slot, reason),
+        }
+    }
+}

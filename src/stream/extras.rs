@@ -1,0 +1,31 @@
+//! What only some streams have.
+
+use super::slot::Held;
+use crate::log::{Log, TopicKey};
+
+/// All of a stream's state that most streams do without most of the time.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    /// What was sent to this stream alone and has not been delivered: its response head, events, the end of its body.
+    pub(crate) private: Log,
+    /// Topics besides the first.
+    pub(crate) subscriptions: Vec<Subscription>,
+    /// What the peer has sent since the stream was opened: the beginning of its next request.
+    pub(crate) held: Option<Box<Held>>,
+}
+
+/// A topic that a stream reads besides its first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subscription {
+    pub(crate) topic: TopicKey,
+    /// The stream's place among the topic's subscribers.
+    pub(crate) place: u32,
+    /// The newest sequence when it subscribed: it reads what comes behind.
+    pub(crate) from: u64,
+}
+
+impl Extras {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.private.is_empty() && self.subscriptions.is_empty() && self.held.is_none()
+    }
+}

@@ -1,0 +1,269 @@
+//! The record of a connection: the only memory an idle one costs.
+
+use super::extras::Extras;
+use super::id::Generation;
+use crate::http::Incoming;
+use crate::log::{Cursor, Framing, TopicKey};
+
+/// A connection, or a slot of one that was closed in this turn. See the graph in the [module](super) documentation.
+///
+/// Invariant: 48 bytes, whatever is added (a test holds it).
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) state: State,
+    /// The generation of the stream that is open here, or was last.
+    pub(crate) generation: Generation,
+    pub(crate) input: Input,
+    /// Whether the socket has taken everything that was written to it. False from a short write on until the poll says
+    /// that there is room.
+    pub(crate) writable: bool,
+}
+
+/// What is known of bytes waiting in the socket. Readiness is told once, so it is remembered until a read meets the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// The last read took everything; the poll will tell of more.
+    Drained,
+    /// There may be more.
+    Waiting,
+    /// There may be more, and the peer has closed its side: read on until the end shows.
+    Closing,
+}
+
+impl Input {
+    pub(crate) fn with_more(self) -> Self {
+        match self {
+            Self::Closing => Self::Closing,
+            Self::Drained | Self::Waiting => Self::Waiting,
+        }
+    }
+}
+
+/// What a connection is doing.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// Between requests, or in one of which `held` is the beginning.
+    Reading {
+        /// Milliseconds of the server's clock at which the wait began.
+        since: u32,
+        held: Option<Box<Held>>,
+    },
+    /// Writing a whole response that did not fit into the socket at once.
+    Replying(Box<Reply>),
+    /// An event stream, from just before the handler is asked until its last byte.
+    Streaming(Stream),
+    /// Everything is written and our side is closed. What the peer still sends is read and dropped until it closes too:
+    /// closing at once would reset the connection and destroy what the peer has not read yet.
+    Lingering { since: u32 },
+    /// To be freed at the end of this turn.
+    Closed,
+}
+
+/// Bytes that have arrived and are not a whole request yet, and what is known of it.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) incoming: Incoming,
+}
+
+/// The rest of a response.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) sent: usize,
+    /// Whether the next request may follow on this connection.
+    pub(crate) keep_alive: bool,
+    pub(crate) held: Option<Box<Held>>,
+}
+
+/// The part of a slot that makes it a stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// The frame delivered last, see [`Cursor`].
+    sequence: u64,
+    /// All that most streams do not have, so that they do not pay for it.
+    pub(crate) extras: Option<Box<Extras>>,
+    /// The topic it reads, the only one for most; [`TopicKey::NONE`] without.
+    pub(crate) topic: TopicKey,
+    /// Its place among the subscribers of `topic`.
+    pub(crate) place: u32,
+    partial: u32,
+    /// Milliseconds of the server's clock when something was last written.
+    pub(crate) written: u32,
+    pub(crate) framing: Framing,
+    pub(crate) phase: Phase,
+    /// Whether the next request may follow when the stream ends. Only ever with chunked framing.
+    pub(crate) keep_alive: bool,
+    /// Whether it has not been given everything, apart from what waves are still to offer it. Each of its topics counts
+    /// it, and keeps its log for it.
+    pub(crate) behind: bool,
+    /// Whether it stands in the queue of streams to be served.
+    pub(crate) queued: bool,
+}
+
+/// How far the life of a stream has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The handler is being asked; nothing is sent before it has answered.
+    Opening,
+    /// The handler has closed it already, before it answered.
+    OpeningClosed,
+    Open,
+    /// It has been closed by the server and reported so; what was sent before is still on its way, and its last frame is
+    /// the end of the body.
+    Ending,
+}
+
+impl Stream {
+    /// A stream that is only just being asked for. `sequence` is the place in the one order at which it begins.
+    pub(crate) fn opening(sequence: u64, now: u32) -> Self {
+        Self {
+            sequence,
+            extras: None,
+            topic: TopicKey::NONE,
+            place: 0,
+            partial: 0,
+            written: now,
+            framing: Framing::Chunked,
+            phase: Phase::Opening,
+            keep_alive: false,
+            behind: true,
+            queued: false,
+        }
+    }
+
+    pub(crate) fn cursor(&self) -> Cursor {
+        Cursor { sequence: self.sequence, partial: self.partial }
+    }
+
+    pub(crate) fn set_cursor(&mut self, cursor: Cursor) {
+        self.sequence = cursor.sequence;
+        self.partial = cursor.partial;
+    }
+
+    /// Moves the cursor forward over what is not for this stream. A frame that was begun stays begun.
+    pub(crate) fn skip_to(&mut self, sequence: u64) {
+        self.sequence = self.sequence.max(sequence);
+    }
+
+    /// The rest of the frame that was begun has become a frame of its own.
+    pub(crate) fn restart_frame(&mut self) {
+        self.partial = 0;
+    }
+
+    pub(crate) fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    /// Frees the extras if there is nothing in them.
+    pub(crate) fn shrink(&mut self) {
+        if self.extras.as_ref().is_some_and(|extras| extras.is_empty()) {
+            self.extras = None;
+        }
+    }
+
+    /// The frame it ends with, once it is ending: the newest of those sent to it alone.
+    pub(crate) fn last(&self) -> Option<u64> {
+        let extras = self.extras.as_ref().filter(|_| self.phase == Phase::Ending)?;
+        Some(extras.private.newest())
+    }
+
+    /// Whether what is in the log of `topic` is all there can be for it.
+    pub(crate) fn reads_one_log(&self) -> bool {
+        match &self.extras {
+            None => true,
+            Some(extras) => extras.subscriptions.is_empty() && extras.private.is_empty(),
+        }
+    }
+
+    /// The topics it is subscribed to and its place in each.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = (TopicKey, u32)> {
+        let first = (self.topic != TopicKey::NONE).then_some((self.topic, self.place));
+        let more = self.extras.iter().flat_map(|extras| &extras.subscriptions);
+        first.into_iter().chain(more.map(|subscription| (subscription.topic, subscription.place)))
+    }
+
+    /// The sequence from which on it reads `topic`, whatever its cursor says.
+    pub(crate) fn from(&self, topic: TopicKey) -> u64 {
+        let mut subscriptions = self.extras.iter().flat_map(|extras| &extras.subscriptions);
+        subscriptions.find(|found| found.topic == topic).map_or(0, |found| found.from)
+    }
+
+    /// Drops the subscription to `topic` from the record.
+    pub(crate) fn forget(&mut self, topic: TopicKey) {
+        if self.topic == topic {
+            self.topic = TopicKey::NONE;
+        } else if let Some(extras) = &mut self.extras {
+            extras.subscriptions.retain(|found| found.topic != topic);
+        }
+    }
+
+    /// Notes the new place among the subscribers of `topic`.
+    pub(crate) fn moved(&mut self, topic: TopicKey, place: u32) {
+        if self.topic == topic {
+            self.place = place;
+        } else if let Some(extras) = &mut self.extras
+            && let Some(found) = extras.subscriptions.iter_mut().find(|found| found.topic == topic)
+        {
+            found.place = place;
+        }
+    }
+}
+
+impl Slot {
+    pub(crate) fn new(now: u32) -> Self {
+        Self {
+            state: State::Reading { since: now, held: None },
+            generation: Generation::default(),
+            input: Input::Drained,
+            writable: true,
+        }
+    }
+
+    /// Whether no request has been answered on this connection yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.generation == Generation::default()
+    }
+
+    /// Whether it holds bytes that were not looked at yet, since they came behind an earlier request.
+    pub(crate) fn holds_more(&self) -> bool {
+        let State::Reading { held: Some(held), .. } = &self.state else { return false };
+        held.incoming.is_fresh() && !held.bytes.is_empty()
+    }
+
+    pub(crate) fn stream(&self) -> Option<&Stream> {
+        match &self.state {
+            State::Streaming(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn stream_mut(&mut self) -> Option<&mut Stream> {
+        match &mut self.state {
+            State::Streaming(stream) => Some(stream),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an idle stream costs: its slot in the slab, its place in a topic, its socket (4 bytes each).
+    #[test]
+    fn a_slot_is_48_bytes_also_in_the_slab() {
+        assert_eq!(size_of::<Slot>(), 48);
+        assert_eq!(slab_entry_size::<Slot>(), 48);
+    }
+
+    /// A slab's entry is the value or the number of the next vacant entry: `Slot` has to leave room to tell them apart.
+    fn slab_entry_size<T>() -> usize {
+        #[expect(dead_code, reason = "only its size matters")]
+        enum Entry<T> {
+            Vacant(usize),
+            Occupied(T),
+        }
+        size_of::<Entry<T>>()
+    }
+}

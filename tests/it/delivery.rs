@@ -1,0 +1,589 @@
+//! What reaches a stream, in which order and in how many writes: the real loop over a network in memory.
+
+use crate::memory_net::{Loop, Peer, get};
+use crate::support::parse;
+use mio_sse::{CloseReason, Config, Context, Error, Event, Reply, Router, StreamId};
+use proptest::prelude::*;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Streams by topic, chunked and close-delimited; `/none` is a stream without a topic.
+fn app() -> Router {
+    let mut app = Router::new();
+    app.get("/events/{topic}", |request, _cx| Reply::stream().topic(request.param("topic").unwrap()));
+    app.get("/close-delimited/{topic}", |request, _cx| {
+        Reply::stream().topic(request.param("topic").unwrap()).close_delimited()
+    });
+    app.sse("/none", |_stream, _request, _cx| ());
+    app
+}
+
+/// Opens a stream and takes its head and the opening comment.
+fn open<const SHORT: bool>(world: &mut Loop<Router, SHORT>, path: &str) -> Peer {
+    let peer = world.connect();
+    peer.write(get(path));
+    world.settle();
+    let opening = peer.read();
+    assert!(opening.starts_with("HTTP/1.1 200 OK\r\n"), "{opening}");
+    peer.writes();
+    peer
+}
+
+/// The body of a chunked stream, which must consist of whole chunks.
+fn unwrap_chunks(mut text: &str) -> String {
+    let mut body = String::new();
+    while !text.is_empty() {
+        let (size, rest) = text.split_once("\r\n").expect("a chunk size line");
+        let size = usize::from_str_radix(size, 16).expect("a chunk size");
+        body.push_str(&rest[..size]);
+        text = rest[size..].strip_prefix("\r\n").expect("a chunk ends with CRLF");
+    }
+    body
+}
+
+fn publish<const SHORT: bool>(world: &mut Loop<Router, SHORT>, topic: &str, data: &str) {
+    world.server.context().publish(topic, Event::data(data.to_owned())).unwrap();
+}
+
+#[test]
+fn head_and_first_byte_of_the_body_leave_in_one_write() {
+    let mut world = Loop::new(app());
+    let peer = world.connect();
+    peer.write(get("/events/a"));
+    world.settle();
+    assert_eq!(peer.writes().len(), 1);
+    assert_eq!(peer.reads(), 1);
+    let text = peer.read();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("\r\nContent-Type: text/event-stream\r\n"), "{head}");
+    assert!(head.contains("\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\n"), "{head}");
+    assert_eq!(unwrap_chunks(body), ": \n\n");
+}
+
+#[test]
+fn what_a_handler_sends_before_it_answers_follows_the_head_in_the_same_write() {
+    let mut app = Router::new();
+    app.sse("/", |stream, _request, cx| {
+        cx.send(stream, Event::data("first"))?;
+        cx.subscribe(stream, "room")?;
+        cx.publish("room", Event::data("joined"))?;
+        cx.send(stream, Event::data("last"))?;
+        Ok::<_, Error>(Reply::stream().retry(Duration::from_millis(1500)))
+    });
+    let mut world = Loop::new(app);
+    let peer = world.connect();
+    peer.write(get("/"));
+    world.settle();
+    let text = peer.read();
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    assert_eq!(unwrap_chunks(body), "retry: 1500\n\ndata: first\n\ndata: joined\n\ndata: last\n\n");
+    assert_eq!(peer.writes().len(), 1);
+}
+
+#[test]
+fn an_event_published_while_answering_is_not_for_the_stream_that_begins_with_the_answer() {
+    let mut app = Router::new();
+    app.get("/", |_request, cx| {
+        cx.publish("room", Event::data("before"))?;
+        Ok::<_, Error>(Reply::stream().topic("room"))
+    });
+    let mut world = Loop::new(app);
+    let (first, second) = (world.connect(), world.connect());
+    first.write(get("/"));
+    world.settle();
+    second.write(get("/"));
+    world.settle();
+    assert_eq!(
+        first.read().matches("data: before").count(),
+        1,
+        "only what the second one's request published"
+    );
+    assert_eq!(second.read().matches("data: before").count(), 0);
+}
+
+#[test]
+fn a_burst_is_one_write_for_each_stream() {
+    let mut world = Loop::new(app());
+    let peers: Vec<_> = (0..20).map(|_| open(&mut world, "/events/a")).collect();
+    let old = open(&mut world, "/close-delimited/a");
+    for n in 0..64 {
+        publish(&mut world, "a", &n.to_string());
+    }
+    world.settle();
+    let expected: String = (0..64).map(|n| format!("data: {n}\n\n")).collect();
+    for peer in &peers {
+        assert_eq!(peer.writes().len(), 1);
+        assert_eq!(unwrap_chunks(&peer.read()), expected);
+    }
+    assert_eq!(old.writes().len(), 1);
+    assert_eq!(old.read(), expected);
+}
+
+#[test]
+fn a_burst_over_several_topics_and_to_the_stream_alone_is_one_write_in_order() {
+    let stream = Arc::new(Mutex::new(None));
+    let mut app = Router::new();
+    let opened = stream.clone();
+    app.sse("/", move |id, _request, _cx| {
+        *opened.lock().unwrap() = Some(id);
+        Reply::stream().topic("a").topic("b")
+    });
+    let mut world = Loop::new(app);
+    let peer = open(&mut world, "/");
+    let stream = stream.lock().unwrap().unwrap();
+    let mut cx = world.server.context();
+    for (n, to) in ["a", "b", "", "a", "", "b", "b"].into_iter().enumerate() {
+        let event = Event::data(n.to_string());
+        if to.is_empty() { cx.send(stream, event).unwrap() } else { cx.publish(to, event).unwrap() }
+    }
+    world.settle();
+    assert_eq!(peer.writes().len(), 1);
+    let expected: String = (0..7).map(|n| format!("data: {n}\n\n")).collect();
+    assert_eq!(unwrap_chunks(&peer.read()), expected);
+}
+
+#[test]
+fn a_slow_reader_does_not_hold_up_the_others_and_misses_nothing() {
+    let mut world = Loop::new(app());
+    let (slow, fast) = (open(&mut world, "/events/a"), open(&mut world, "/events/a"));
+    slow.set_room(7);
+    for n in 0..10 {
+        publish(&mut world, "a", &n.to_string());
+        world.settle();
+        assert!(unwrap_chunks(&fast.read()).ends_with(&format!("data: {n}\n\n")));
+    }
+    assert_eq!(slow.read().len(), 7, "a frame is cut where the socket is full");
+    let mut text = "c\r\ndata: 0\n\n\r\n"[..7].to_owned();
+    for _ in 0..200 {
+        slow.set_room(3);
+        world.settle();
+        text.push_str(&slow.read());
+    }
+    // The first seven bytes were checked above.
+    text.replace_range(..7, "9\r\ndata");
+    let expected: String = (0..10).map(|n| format!("data: {n}\n\n")).collect();
+    assert_eq!(unwrap_chunks(&text), expected);
+}
+
+#[test]
+fn who_falls_behind_the_log_is_closed_and_nobody_else() {
+    let mut config = Config::default();
+    config.lag_bytes_max = 100_000;
+    let mut world = Loop::<_>::with_config(app(), config);
+    let (stalled, reading) = (open(&mut world, "/events/a"), open(&mut world, "/events/a"));
+    stalled.set_room(0);
+    let data = "x".repeat(10_000);
+    for _ in 0..40 {
+        publish(&mut world, "a", &data);
+        world.settle();
+    }
+    assert!(stalled.is_closed());
+    assert!(!reading.is_closed());
+    assert_eq!(parse(unwrap_chunks(&reading.read()).as_bytes()).len(), 40);
+    let stats = world.server.stats();
+    assert_eq!((stats.closed(CloseReason::Lagged), stats.streams_closed(), stats.streams), (1, 1, 1));
+}
+
+#[test]
+fn more_than_the_limit_sent_to_one_stream_closes_it() {
+    let mut config = Config::default();
+    config.lag_bytes_max = 50_000;
+    let stream = Arc::new(Mutex::new(None));
+    let mut app = Router::new();
+    let opened = stream.clone();
+    app.sse("/", move |id, _request, _cx| *opened.lock().unwrap() = Some(id));
+    let mut world = Loop::<_>::with_config(app, config);
+    let peer = open(&mut world, "/");
+    peer.set_room(0);
+    let stream = stream.lock().unwrap().unwrap();
+    let event = Event::data("x".repeat(10_000));
+    let sent = (0..10).take_while(|_| world.server.context().send(stream, &event).is_ok()).count();
+    assert_eq!(sent, 4, "the fifth would make it more than 50,000 bytes");
+    world.settle();
+    assert!(peer.is_closed());
+    assert_eq!(world.server.stats().closed(CloseReason::Lagged), 1);
+}
+
+#[test]
+fn a_burst_larger_than_the_limit_still_reaches_those_who_can_read_it() {
+    let mut config = Config::default();
+    config.lag_bytes_max = 10_000;
+    let mut world = Loop::<_>::with_config(app(), config);
+    let peer = open(&mut world, "/events/a");
+    for _ in 0..1000 {
+        publish(&mut world, "a", &"x".repeat(5_000));
+    }
+    world.settle();
+    assert_eq!(parse(unwrap_chunks(&peer.read()).as_bytes()).len(), 1000);
+}
+
+#[test]
+fn a_wave_may_take_many_turns_and_events_go_on_in_between() {
+    let mut config = Config::default();
+    config.sends_per_turn = 3;
+    let mut world = Loop::<_>::with_config(app(), config);
+    let mut peers: Vec<_> = (0..50).map(|n| open(&mut world, ["/events/a", "/events/b"][n % 2])).collect();
+    for n in 0..40 {
+        publish(&mut world, ["a", "b"][n % 2], &n.to_string());
+        world.turn();
+        if n == 20 {
+            // Some leave in the middle of a wave.
+            for peer in peers.drain(10..20) {
+                peer.close();
+            }
+        }
+    }
+    world.settle();
+    for (n, peer) in peers.iter().enumerate() {
+        let expected: String = (0..40).filter(|m| m % 2 == n % 2).map(|m| format!("data: {m}\n\n")).collect();
+        assert_eq!(unwrap_chunks(&peer.read()), expected);
+    }
+}
+
+#[test]
+fn a_stream_that_leaves_a_topic_within_a_frame_still_gets_the_rest_of_it() {
+    for other in ["", "b"] {
+        let stream = Arc::new(Mutex::new(None));
+        let mut app = Router::new();
+        let opened = stream.clone();
+        app.sse("/", move |id, _request, cx| {
+            *opened.lock().unwrap() = Some(id);
+            cx.subscribe(id, "a")?;
+            if other.is_empty() { Ok(()) } else { cx.subscribe(id, other) }
+        });
+        let mut world = Loop::new(app);
+        let peer = open(&mut world, "/");
+        let stream: StreamId = stream.lock().unwrap().unwrap();
+        peer.set_room(5);
+        let mut cx = world.server.context();
+        cx.publish("a", Event::data("begun")).unwrap();
+        cx.publish("a", Event::data("not begun")).unwrap();
+        cx.publish("b", Event::data("other")).unwrap();
+        world.settle();
+        let mut cx = world.server.context();
+        cx.unsubscribe(stream, "a").unwrap();
+        cx.send(stream, Event::data("sent")).unwrap();
+        cx.publish("a", Event::data("after")).unwrap();
+        peer.set_room(usize::MAX);
+        world.settle();
+        let expected = ["data: begun\n\ndata: sent\n\n", "data: begun\n\ndata: other\n\ndata: sent\n\n"];
+        assert_eq!(unwrap_chunks(&peer.read()), expected[other.len()]);
+        assert_eq!(world.server.context().subscribers("a"), 0);
+    }
+}
+
+#[test]
+fn a_second_topic_begins_when_it_is_subscribed_also_for_a_stream_that_lags() {
+    let stream = Arc::new(Mutex::new(None));
+    let mut app = app();
+    let opened = stream.clone();
+    app.sse("/", move |id, _request, _cx| {
+        *opened.lock().unwrap() = Some(id);
+        Reply::stream().topic("a")
+    });
+    let mut world = Loop::new(app);
+    let (peer, stalled) = (open(&mut world, "/"), open(&mut world, "/events/b"));
+    let stream = stream.lock().unwrap().unwrap();
+    peer.set_room(0);
+    stalled.set_room(0);
+    publish(&mut world, "a", "a1");
+    publish(&mut world, "b", "b1, which the log keeps for the other stream");
+    world.settle();
+    world.server.context().subscribe(stream, "b").unwrap();
+    world.server.context().subscribe(stream, "b").unwrap();
+    publish(&mut world, "b", "b2");
+    publish(&mut world, "a", "a2");
+    peer.set_room(usize::MAX);
+    world.settle();
+    assert_eq!(unwrap_chunks(&peer.read()), "data: a1\n\ndata: b2\n\ndata: a2\n\n");
+    world.server.context().unsubscribe(stream, "a").unwrap();
+    publish(&mut world, "a", "a3");
+    publish(&mut world, "b", "b3");
+    world.settle();
+    assert_eq!(unwrap_chunks(&peer.read()), "data: b3\n\n");
+}
+
+#[test]
+fn heartbeats_fill_the_silence_and_nothing_else() {
+    let mut world = Loop::new(app());
+    let (quiet, busy, old) = (
+        open(&mut world, "/events/a"),
+        open(&mut world, "/events/b"),
+        open(&mut world, "/close-delimited/a"),
+    );
+    for _ in 0..60 {
+        world.pass(Duration::from_secs(1));
+        publish(&mut world, "b", "x");
+    }
+    assert_eq!(unwrap_chunks(&busy.read()).matches(": \n\n").count(), 0);
+    let beats = unwrap_chunks(&quiet.read()).matches(": \n\n").count();
+    assert!((4..=6).contains(&beats), "{beats} in a minute of at most 15 s of silence each");
+    assert_eq!(old.read(), ": \n\n".repeat(beats));
+    assert_eq!(world.server.stats().heartbeats, 2 * beats as u64);
+}
+
+#[test]
+fn silence_never_exceeds_the_heartbeat() {
+    let mut world = Loop::new(app());
+    let peers: Vec<_> = (0..100).map(|_| open(&mut world, "/events/a")).collect();
+    let mut silent = vec![0; peers.len()];
+    for _ in 0..600 {
+        world.pass(Duration::from_millis(100));
+        for (peer, silent) in peers.iter().zip(&mut silent) {
+            *silent = if peer.read().is_empty() { *silent + 1 } else { 0 };
+            assert!(*silent <= 150, "15 s");
+        }
+    }
+}
+
+#[test]
+fn a_heartbeat_that_does_not_fit_is_completed_before_the_next_event() {
+    let mut world = Loop::new(app());
+    let peer = open(&mut world, "/events/a");
+    peer.set_room(2);
+    world.pass(Duration::from_secs(16));
+    assert_eq!(peer.read(), "4\r");
+    publish(&mut world, "a", "x");
+    peer.set_room(usize::MAX);
+    world.settle();
+    assert_eq!(peer.read(), "\n: \n\n\r\n9\r\ndata: x\n\n\r\n");
+}
+
+mod model {
+    //! The whole of delivery against a list of what each stream should get.
+
+    use super::*;
+
+    const TOPICS: [&str; 3] = ["a", "b", "c"];
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Open { topics: u8, close_delimited: bool },
+        Publish { topic: usize, size: usize },
+        Send { stream: prop::sample::Index, size: usize },
+        Subscribe { stream: prop::sample::Index, topic: usize },
+        Unsubscribe { stream: prop::sample::Index, topic: usize },
+        Room { stream: prop::sample::Index, room: usize },
+        Close { stream: prop::sample::Index },
+        Leave { stream: prop::sample::Index, reset: bool },
+        Turn,
+        Settle,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let stream = any::<prop::sample::Index>;
+        let size = || prop_oneof![6 => 0_usize..40, 1 => Just(30_000_usize)];
+        prop_oneof![
+            3 => (0_u8..8, any::<bool>()).prop_map(|(topics, close_delimited)| Step::Open { topics, close_delimited }),
+            8 => (0..3_usize, size()).prop_map(|(topic, size)| Step::Publish { topic, size }),
+            4 => (stream(), size()).prop_map(|(stream, size)| Step::Send { stream, size }),
+            1 => (stream(), 0..3_usize).prop_map(|(stream, topic)| Step::Subscribe { stream, topic }),
+            1 => (stream(), 0..3_usize).prop_map(|(stream, topic)| Step::Unsubscribe { stream, topic }),
+            4 => (stream(), prop_oneof![0_usize..100, Just(usize::MAX)])
+                .prop_map(|(stream, room)| Step::Room { stream, room }),
+            1 => stream().prop_map(|stream| Step::Close { stream }),
+            1 => (stream(), any::<bool>()).prop_map(|(stream, reset)| Step::Leave { stream, reset }),
+            6 => Just(Step::Turn),
+            2 => Just(Step::Settle),
+        ]
+    }
+
+    struct Expected {
+        peer: Peer,
+        id: StreamId,
+        topics: Vec<&'static str>,
+        close_delimited: bool,
+        data: Vec<String>,
+        /// The topic that was left, and how much was expected then: what had not been delivered may be missing.
+        optional: Vec<String>,
+        live: bool,
+        left: bool,
+    }
+
+    #[derive(Default)]
+    struct Log {
+        opened: Vec<StreamId>,
+        closed: Vec<(StreamId, CloseReason)>,
+    }
+
+    struct App {
+        log: Arc<Mutex<Log>>,
+    }
+
+    impl mio_sse::Handler for App {
+        fn request(&mut self, request: &mio_sse::Request<'_>, _cx: &mut Context<'_>) -> Reply {
+            let reply = request
+                .query("topics")
+                .unwrap()
+                .split_terminator(',')
+                .fold(Reply::stream(), |reply, topic| reply.topic(topic.to_owned()));
+            if request.path() == "/close" { reply.close_delimited().into() } else { reply.into() }
+        }
+
+        fn opened(&mut self, stream: StreamId, _cx: &mut Context<'_>) {
+            self.log.lock().unwrap().opened.push(stream);
+        }
+
+        fn closed(&mut self, stream: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
+            assert_eq!(cx.send(stream, Event::data("x")), Err(Error::Closed));
+            self.log.lock().unwrap().closed.push((stream, reason));
+        }
+    }
+
+    fn run<const SHORT: bool>(steps: Vec<Step>, sends_per_turn: usize) -> Result<(), TestCaseError> {
+        let mut config = Config::default();
+        config.lag_bytes_max = 1 << 30;
+        config.sends_per_turn = sends_per_turn;
+        let log = Arc::<Mutex<Log>>::default();
+        let mut world = Loop::<_, SHORT>::with_config(App { log: log.clone() }, config);
+        let mut streams: Vec<Expected> = Vec::new();
+        let mut count = 0;
+        let mut next = |size: usize| {
+            count += 1;
+            format!("{count} {}", "x".repeat(size))
+        };
+        for step in steps {
+            match step {
+                Step::Open { topics, close_delimited } => {
+                    let topics: Vec<_> = (0..3).filter(|n| topics >> n & 1 == 1).map(|n| TOPICS[n]).collect();
+                    let peer = world.connect();
+                    let path = if close_delimited { "/close" } else { "/" };
+                    peer.write(get(&format!("{path}?topics={}", topics.join(","))));
+                    // The model has to know where the stream begins.
+                    while log.lock().unwrap().opened.len() == streams.len() {
+                        world.turn();
+                    }
+                    let id = log.lock().unwrap().opened[streams.len()];
+                    streams.push(Expected {
+                        peer,
+                        id,
+                        topics,
+                        close_delimited,
+                        data: vec![],
+                        optional: vec![],
+                        live: true,
+                        left: false,
+                    });
+                }
+                Step::Publish { topic, size } => {
+                    let data = next(size);
+                    world.server.context().publish(TOPICS[topic], Event::data(data.clone())).unwrap();
+                    for stream in streams.iter_mut().filter(|stream| stream.topics.contains(&TOPICS[topic])) {
+                        stream.data.push(data.clone());
+                    }
+                }
+                Step::Send { stream, size } if !streams.is_empty() => {
+                    let stream = stream.get_mut(&mut streams);
+                    let data = next(size);
+                    let result = world.server.context().send(stream.id, Event::data(data.clone()));
+                    if stream.live {
+                        prop_assert_eq!(result, Ok(()));
+                        stream.data.push(data);
+                    } else if !stream.left {
+                        prop_assert_eq!(result, Err(Error::Closed));
+                    }
+                }
+                Step::Subscribe { stream, topic } if !streams.is_empty() => {
+                    let stream = stream.get_mut(&mut streams);
+                    if stream.live {
+                        world.server.context().subscribe(stream.id, TOPICS[topic]).unwrap();
+                        if !stream.topics.contains(&TOPICS[topic]) {
+                            stream.topics.push(TOPICS[topic]);
+                        }
+                    }
+                }
+                Step::Unsubscribe { stream, topic } if !streams.is_empty() => {
+                    let stream = stream.get_mut(&mut streams);
+                    if stream.live {
+                        world.server.context().unsubscribe(stream.id, TOPICS[topic]).unwrap();
+                        stream.topics.retain(|known| *known != TOPICS[topic]);
+                        stream.optional = stream.data.clone();
+                    }
+                }
+                Step::Room { stream, room } if !streams.is_empty() => {
+                    stream.get(&streams).peer.set_room(room)
+                }
+                Step::Close { stream } if !streams.is_empty() => {
+                    let stream = stream.get_mut(&mut streams);
+                    if stream.live {
+                        world.server.context().close(stream.id).unwrap();
+                    }
+                    stream.live = false;
+                    stream.topics.clear();
+                }
+                Step::Leave { stream, reset } if !streams.is_empty() => {
+                    let stream = stream.get_mut(&mut streams);
+                    if reset {
+                        stream.peer.reset()
+                    } else {
+                        stream.peer.close()
+                    }
+                    (stream.live, stream.left) = (false, true);
+                    stream.topics.clear();
+                }
+                Step::Turn => world.turn(),
+                Step::Settle => world.settle(),
+                _ => {}
+            }
+        }
+        for stream in &streams {
+            stream.peer.set_room(usize::MAX);
+        }
+        world.settle();
+
+        for stream in &streams {
+            let text = stream.peer.read();
+            let (_, mut body) = text.split_once("\r\n\r\n").unwrap_or_default();
+            let body = if stream.left {
+                continue;
+            } else if stream.close_delimited {
+                prop_assert_eq!(stream.peer.is_shut(), !stream.live);
+                body.to_owned()
+            } else {
+                if !stream.live {
+                    body = body.strip_suffix("0\r\n\r\n").expect("the last chunk");
+                }
+                unwrap_chunks(body)
+            };
+            let got: Vec<_> = parse(body.as_bytes()).into_iter().map(|event| event.data).collect();
+            // What is missing had not been delivered when a topic was left.
+            let mut rest = got.iter().peekable();
+            for data in &stream.data {
+                if rest.peek() == Some(&data) {
+                    rest.next();
+                } else {
+                    prop_assert!(stream.optional.contains(data), "{data} is missing from {got:?}");
+                }
+            }
+            prop_assert_eq!(rest.next(), None, "more than expected");
+        }
+
+        // Every stream that is over was reported, once, with the reason; the others were not.
+        let log = log.lock().unwrap();
+        let stats = world.server.stats();
+        prop_assert_eq!(stats.streams_opened, streams.len() as u64);
+        prop_assert_eq!(stats.streams_closed(), log.closed.len() as u64);
+        prop_assert_eq!(stats.streams, streams.iter().filter(|stream| stream.live).count() as u64);
+        for stream in &streams {
+            let reasons: Vec<_> =
+                log.closed.iter().filter(|(id, _)| *id == stream.id).map(|(_, reason)| *reason).collect();
+            prop_assert_eq!(reasons.len(), usize::from(!stream.live), "{:?}", reasons);
+            if !stream.live && !stream.left {
+                prop_assert_eq!(reasons[0], CloseReason::Application);
+            }
+        }
+        let topics: std::collections::HashSet<_> = streams.iter().flat_map(|stream| &stream.topics).collect();
+        prop_assert_eq!(stats.topics, topics.len() as u64);
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn every_stream_gets_just_what_it_should(
+            steps in proptest::collection::vec(step(), 1..150), sends_per_turn in 1_usize..6,
+        ) {
+            run::<true>(steps.clone(), sends_per_turn)?;
+            run::<false>(steps, sends_per_turn)?;
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The library from outside: over real sockets, and the same loop over a network in memory.
+
+mod connections;
+mod delivery;
+mod examples;
+mod lifecycle;
+mod memory_net;
+mod publisher;
+mod rejections;
+mod router;
+mod support;
+mod timers;

@@ -1,0 +1,329 @@
+//! A network in memory: the same loop, without an operating system.
+//!
+//! It is stricter than real ones: readiness is told once and not again before the loop has met the end, so that a lost
+//! wake-up is a test that fails.
+
+use mio_sse::{Config, Handler, Net, Ready, Server};
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// More turns than any test needs: whoever gets here spins.
+const TURNS_MAX: usize = 100_000;
+
+#[derive(Default)]
+struct World {
+    now: Duration,
+    backlog: VecDeque<usize>,
+    listener_ready: bool,
+    accept_errors: VecDeque<io::ErrorKind>,
+    peers: Vec<Connection>,
+}
+
+#[derive(Default)]
+struct Connection {
+    slot: Option<u32>,
+    to_server: VecDeque<u8>,
+    to_peer: Vec<u8>,
+    /// Bytes that the server can still write.
+    room: usize,
+    peer_closed: bool,
+    peer_reset: bool,
+    server_shut: bool,
+    server_closed: bool,
+    /// Whether the loop has to be told when there is something to read, or room.
+    read_armed: bool,
+    write_armed: bool,
+    readable: bool,
+    writable: bool,
+    /// What each call of write took.
+    writes: Vec<usize>,
+    reads: usize,
+    shutdowns: usize,
+}
+
+/// The network. `SHORT` is [`Net::SHORT_MEANS_DRAINED`].
+pub(crate) struct MemoryNet<const SHORT: bool> {
+    world: Rc<RefCell<World>>,
+    wakes: Arc<Wakes>,
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl<const SHORT: bool> Net for MemoryNet<SHORT> {
+    type Socket = usize;
+    const SHORT_MEANS_DRAINED: bool = SHORT;
+
+    fn poll(&mut self, _timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        if std::mem::take(&mut world.listener_ready) {
+            ready.push(Ready::Listener);
+        }
+        for peer in &mut world.peers {
+            let Some(slot) = peer.slot.filter(|_| !peer.server_closed && (peer.readable || peer.writable))
+            else {
+                continue;
+            };
+            let closing = peer.peer_closed || peer.peer_reset;
+            ready.push(Ready::Connection { slot, readable: peer.readable, writable: peer.writable, closing });
+            peer.readable = false;
+            peer.writable = false;
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) -> io::Result<usize> {
+        let mut world = self.world.borrow_mut();
+        if let Some(kind) = world.accept_errors.pop_front() {
+            return Err(kind.into());
+        }
+        world.backlog.pop_front().ok_or(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn register(&mut self, socket: &mut usize, slot: u32) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        let peer = &mut world.peers[*socket];
+        assert_eq!(peer.slot, None, "registered once");
+        peer.slot = Some(slot);
+        peer.writable = true;
+        peer.readable = !peer.to_server.is_empty() || peer.peer_closed || peer.peer_reset;
+        peer.read_armed = !peer.readable;
+        Ok(())
+    }
+
+    fn read(&mut self, socket: &mut usize, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut world = self.world.borrow_mut();
+        let peer = &mut world.peers[*socket];
+        peer.reads += 1;
+        if peer.peer_reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        let count = peer.to_server.len().min(buffer.len());
+        if count == 0 && !peer.peer_closed {
+            peer.read_armed = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        for (to, from) in buffer.iter_mut().zip(peer.to_server.drain(..count)) {
+            *to = from;
+        }
+        if SHORT && count < buffer.len() {
+            peer.read_armed = true;
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, socket: &mut usize, bytes: &[u8]) -> io::Result<usize> {
+        let mut world = self.world.borrow_mut();
+        let peer = &mut world.peers[*socket];
+        assert!(!peer.server_shut, "nothing is written behind the end");
+        assert!(!bytes.is_empty(), "nothing is no reason for a system call");
+        if peer.peer_reset {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let count = bytes.len().min(peer.room);
+        peer.room -= count;
+        peer.to_peer.extend_from_slice(&bytes[..count]);
+        peer.writes.push(count);
+        if count == 0 || SHORT && count < bytes.len() {
+            peer.write_armed = true;
+        }
+        if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+
+    fn shutdown(&mut self, socket: &mut usize) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        let peer = &mut world.peers[*socket];
+        if peer.peer_reset {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        peer.server_shut = true;
+        peer.shutdowns += 1;
+        Ok(())
+    }
+
+    fn close(&mut self, socket: usize) {
+        let mut world = self.world.borrow_mut();
+        let peer = &mut world.peers[socket];
+        assert!(!peer.server_closed, "closed once");
+        peer.server_closed = true;
+    }
+
+    fn waker(&self) -> Waker {
+        self.wakes.clone().into()
+    }
+
+    fn now(&self) -> Duration {
+        self.world.borrow().now
+    }
+
+    fn unix_time(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_800_000_000) + self.now()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(([127, 0, 0, 1], 80).into())
+    }
+}
+
+/// A server on a network in memory, and the hands to move both.
+pub(crate) struct Loop<H: Handler, const SHORT: bool = true> {
+    pub(crate) server: Server<H, MemoryNet<SHORT>>,
+    world: Rc<RefCell<World>>,
+    wakes: Arc<Wakes>,
+}
+
+/// One peer of the server.
+pub(crate) struct Peer {
+    world: Rc<RefCell<World>>,
+    number: usize,
+}
+
+impl<H: Handler> Loop<H> {
+    pub(crate) fn new(handler: H) -> Self {
+        Self::with_config(handler, Config::default())
+    }
+}
+
+impl<H: Handler, const SHORT: bool> Loop<H, SHORT> {
+    pub(crate) fn with_config(handler: H, config: Config) -> Self {
+        let world = Rc::<RefCell<World>>::default();
+        let wakes = Arc::<Wakes>::default();
+        let net = MemoryNet { world: world.clone(), wakes: wakes.clone() };
+        Self { server: Server::with_net(net, handler, config).unwrap(), world, wakes }
+    }
+
+    /// A peer that has connected; it reads without end unless its room is set.
+    pub(crate) fn connect(&self) -> Peer {
+        let mut world = self.world.borrow_mut();
+        let number = world.peers.len();
+        world.peers.push(Connection { room: usize::MAX, ..Connection::default() });
+        world.backlog.push_back(number);
+        world.listener_ready = true;
+        Peer { world: self.world.clone(), number }
+    }
+
+    pub(crate) fn fail_accept(&self, kind: io::ErrorKind) {
+        self.world.borrow_mut().accept_errors.push_back(kind);
+    }
+
+    pub(crate) fn turn(&mut self) {
+        self.server.turn(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Turns until the server has nothing left to do without time passing.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..TURNS_MAX {
+            self.turn();
+            let world = self.world.borrow();
+            let told = world.listener_ready || world.peers.iter().any(|peer| peer.tells());
+            drop(world);
+            if !told && self.server.next_timeout() != Some(Duration::ZERO) {
+                return;
+            }
+        }
+        panic!("the loop does not come to rest");
+    }
+
+    /// Lets time pass, in steps in which nothing is due to be missed.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let end = self.world.borrow().now + time;
+        loop {
+            self.settle();
+            let now = self.world.borrow().now;
+            if now >= end {
+                return;
+            }
+            let step = self.server.next_timeout().unwrap_or(Duration::MAX).min(end - now);
+            self.world.borrow_mut().now = now + step;
+        }
+    }
+
+    pub(crate) fn wakes(&self) -> usize {
+        self.wakes.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Connection {
+    fn tells(&self) -> bool {
+        self.slot.is_some() && !self.server_closed && (self.readable || self.writable)
+    }
+}
+
+impl Peer {
+    fn connection(&self) -> RefMut<'_, Connection> {
+        RefMut::map(self.world.borrow_mut(), |world| &mut world.peers[self.number])
+    }
+
+    pub(crate) fn write(&self, bytes: impl AsRef<[u8]>) {
+        let mut connection = self.connection();
+        connection.to_server.extend(bytes.as_ref());
+        if std::mem::take(&mut connection.read_armed) {
+            connection.readable = true;
+        }
+    }
+
+    /// Sends FIN.
+    pub(crate) fn close(&self) {
+        let mut connection = self.connection();
+        connection.peer_closed = true;
+        connection.readable = true;
+    }
+
+    /// Sends RST.
+    pub(crate) fn reset(&self) {
+        let mut connection = self.connection();
+        connection.peer_reset = true;
+        connection.readable = true;
+        connection.writable = true;
+    }
+
+    /// From now on the server can write so many bytes.
+    pub(crate) fn set_room(&self, room: usize) {
+        let mut connection = self.connection();
+        connection.room = room;
+        if room > 0 && std::mem::take(&mut connection.write_armed) {
+            connection.writable = true;
+        }
+    }
+
+    /// Takes what has arrived.
+    pub(crate) fn read(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.connection().to_peer)).unwrap()
+    }
+
+    /// What each write of the server since the last call took.
+    pub(crate) fn writes(&self) -> Vec<usize> {
+        std::mem::take(&mut self.connection().writes)
+    }
+
+    pub(crate) fn reads(&self) -> usize {
+        self.connection().reads
+    }
+
+    /// Whether the server has closed its side.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.connection().server_shut
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.connection().server_closed
+    }
+}
+
+/// A request without a body.
+pub(crate) fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+}

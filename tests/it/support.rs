@@ -1,0 +1,280 @@
+//! A server in a thread, and a client that believes nothing: it reads HTTP by hand and events with a parser of others.
+
+use eventsource_stream::{Event, EventStream};
+use futures_executor::block_on;
+use futures_util::{StreamExt, stream};
+use mio_sse::{Config, Handler, Publisher, Server, Stats};
+use std::convert::Infallible;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long to wait for what must happen; only a test that fails waits this long.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A server that runs until it is dropped.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) publisher: Publisher,
+    thread: Option<JoinHandle<()>>,
+}
+
+pub(crate) fn serve(app: impl Handler + Send + 'static) -> Running {
+    serve_with(app, Config::default())
+}
+
+pub(crate) fn serve_with(app: impl Handler + Send + 'static, config: Config) -> Running {
+    let mut server = Server::bind_with("127.0.0.1:0", app, config).unwrap();
+    let (address, publisher) = (server.local_addr().unwrap(), server.publisher());
+    let thread = std::thread::spawn(move || server.run().unwrap());
+    Running { address, publisher, thread: Some(thread) }
+}
+
+impl Running {
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let (sender, receiver) = mpsc::channel();
+        self.publisher.run(move |cx| sender.send(cx.stats())).unwrap();
+        receiver.recv_timeout(DEADLINE).unwrap()
+    }
+
+    /// Waits until the stats are as they should be.
+    pub(crate) fn wait_for(&self, what: &str, mut condition: impl FnMut(&Stats) -> bool) -> Stats {
+        let deadline = now() + DEADLINE;
+        loop {
+            let stats = self.stats();
+            if condition(&stats) {
+                return stats;
+            }
+            assert!(now() < deadline, "{what}: {stats:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Stops the server and waits for its thread.
+    pub(crate) fn stop(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // It may have stopped by itself.
+            let _ = self.publisher.run(|cx| cx.stop());
+            let result = thread.join();
+            if !std::thread::panicking() {
+                result.unwrap();
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have deadlines")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// The head of a response.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Head {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let value = found.next().map(|(_, value)| value.as_str());
+        assert!(found.next().is_none(), "{name} once");
+        value
+    }
+}
+
+/// A connection to the server.
+pub(crate) struct Client {
+    pub(crate) socket: TcpStream,
+    /// What has been read and not been used.
+    buffer: Vec<u8>,
+    /// What the body of the response consists of so far, chunk lines taken away.
+    body: Vec<u8>,
+    chunked: bool,
+    ended: bool,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        Self { socket, buffer: Vec::new(), body: Vec::new(), chunked: false, ended: false }
+    }
+
+    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).unwrap();
+    }
+
+    pub(crate) fn get(&mut self, path: &str) -> Head {
+        self.write(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        self.head()
+    }
+
+    /// Reads more; false at the end of the connection.
+    fn fill(&mut self) -> bool {
+        let mut chunk = [0; 16 << 10];
+        let count = self.socket.read(&mut chunk).expect("bytes within the deadline");
+        self.buffer.extend_from_slice(&chunk[..count]);
+        count > 0
+    }
+
+    /// Reads the head of a response.
+    pub(crate) fn head(&mut self) -> Head {
+        let end = loop {
+            if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert!(self.fill(), "a head, not only {:?}", String::from_utf8_lossy(&self.buffer));
+        };
+        let text = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
+        let mut lines = text.trim_end().split("\r\n");
+        let status = lines.next().unwrap();
+        let status = status.strip_prefix("HTTP/1.1 ").unwrap_or_else(|| panic!("{status}"));
+        let status = status[..3].parse().unwrap();
+        let headers = lines.map(|line| line.split_once(": ").unwrap_or_else(|| panic!("{line}")));
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let head = Head { status, headers };
+        self.chunked = head.get("Transfer-Encoding") == Some("chunked");
+        self.ended = false;
+        self.body.clear();
+        head
+    }
+
+    /// Reads the whole body of a response whose head was read.
+    pub(crate) fn body(&mut self, head: &Head) -> String {
+        let length: usize = head.get("Content-Length").map_or(0, |length| length.parse().unwrap());
+        while self.buffer.len() < length {
+            assert!(self.fill(), "the whole body");
+        }
+        String::from_utf8(self.buffer.drain(..length).collect()).unwrap()
+    }
+
+    /// Moves what has arrived to the body, as far as it is complete chunks.
+    fn unwrap_chunks(&mut self) {
+        if !self.chunked {
+            self.body.append(&mut self.buffer);
+            return;
+        }
+        while !self.ended {
+            let Some(line) = find(&self.buffer, b"\r\n") else { return };
+            let size = std::str::from_utf8(&self.buffer[..line]).unwrap();
+            let size = usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("chunk size {size:?}"));
+            let end = line + 2 + size;
+            if self.buffer.len() < end + 2 {
+                return;
+            }
+            assert_eq!(&self.buffer[end..end + 2], b"\r\n", "a chunk ends with CRLF");
+            self.body.extend_from_slice(&self.buffer[line + 2..end]);
+            self.buffer.drain(..end + 2);
+            self.ended = size == 0;
+        }
+    }
+
+    /// Reads until the body holds at least `count` events; answers all of them.
+    pub(crate) fn events(&mut self, count: usize) -> Vec<Event> {
+        loop {
+            self.unwrap_chunks();
+            let events = parse(&self.body);
+            if events.len() >= count {
+                return events;
+            }
+            assert!(!self.ended && self.fill(), "{count} events, not only {events:?}");
+        }
+    }
+
+    /// The data of the first `count` events.
+    pub(crate) fn data(&mut self, count: usize) -> Vec<String> {
+        self.events(count).into_iter().map(|event| event.data).collect()
+    }
+
+    /// Reads until the body holds `text`.
+    pub(crate) fn wait_for_body(&mut self, text: &str) {
+        loop {
+            self.unwrap_chunks();
+            if find(&self.body, text.as_bytes()).is_some() {
+                return;
+            }
+            assert!(
+                !self.ended && self.fill(),
+                "{text:?}, not only {:?}",
+                String::from_utf8_lossy(&self.body)
+            );
+        }
+    }
+
+    /// Reads to the end of the body - the last chunk, or the end of the connection - and answers all events.
+    pub(crate) fn events_to_end(&mut self) -> Vec<Event> {
+        loop {
+            self.unwrap_chunks();
+            if self.ended {
+                break;
+            }
+            if !self.fill() {
+                assert!(!self.chunked, "a chunked body ends with its last chunk");
+                break;
+            }
+        }
+        parse(&self.body)
+    }
+
+    /// The body as it is so far.
+    pub(crate) fn body_text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    /// Reads to the end of the connection and answers what was left.
+    pub(crate) fn to_end(&mut self) -> String {
+        while self.fill() {}
+        String::from_utf8(std::mem::take(&mut self.buffer)).unwrap()
+    }
+
+    /// Waits for the end of the connection, also by a reset.
+    pub(crate) fn wait_for_close(&mut self) {
+        let mut chunk = [0; 16 << 10];
+        loop {
+            match self.socket.read(&mut chunk) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return,
+                Err(error) => panic!("the end of the connection: {error}"),
+            }
+        }
+    }
+
+    /// Closes the connection with RST instead of FIN.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    pub(crate) fn shutdown_write(&self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// What an independent parser makes of a body.
+pub(crate) fn parse(body: &[u8]) -> Vec<Event> {
+    let input = stream::iter([Ok::<_, Infallible>(body.to_vec())]);
+    block_on(EventStream::new(input).map(|event| event.unwrap()).collect())
+}
