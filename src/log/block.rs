@@ -1,6 +1,6 @@
 //! The contiguous memory that frames lie in, and a small store of it for reuse.
 
-use super::frame::Frame;
+use super::frame::{Frame, Kind};
 
 /// Where a block is full: the next frame begins a new one, unless it belongs to a burst (see `Log::append`).
 pub(crate) const BLOCK_BYTES: usize = 64 << 10;
@@ -18,12 +18,12 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    pub(crate) fn push(&mut self, sequence: u64, bytes: &[u8], prefix: u8) {
+    pub(crate) fn push(&mut self, sequence: u64, bytes: &[u8], kind: Kind) {
         debug_assert!(self.frames.last().is_none_or(|last| last.sequence < sequence));
         self.bytes.extend_from_slice(bytes);
         // A block ends at one burst plus one event, both far below 4 GiB.
         let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        self.frames.push(Frame { sequence, end, prefix });
+        self.frames.push(Frame { sequence, end, kind });
     }
 
     pub(crate) fn clear(&mut self) {

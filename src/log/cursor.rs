@@ -66,7 +66,7 @@ impl<'a> Batch<'a> {
         debug_assert!(sent <= self.bytes.len());
         let sent = u32::try_from(sent).unwrap_or(u32::MAX);
         let whole = self.frames.partition_point(|frame| frame.end - self.base <= sent);
-        let events = self.frames[..whole].iter().filter(|frame| frame.is_event()).count() as u64;
+        let events = self.frames[..whole].iter().filter(|frame| frame.kind.event).count() as u64;
         let cursor = match whole.checked_sub(1).map(|last| self.frames[last]) {
             None => Cursor { sequence: cursor.sequence, partial: cursor.partial + sent },
             Some(last) => Cursor { sequence: last.sequence, partial: sent - (last.end - self.base) },
@@ -126,7 +126,7 @@ fn merge(sources: &[Source<'_>], cursor: Cursor, until: u64, framing: Framing, s
             })
             .min_by_key(|(frame, _)| frame.sequence);
         let Some((frame, bytes)) = next else { return };
-        scratch.push(frame.sequence, &framing.bytes_of(frame, bytes)[skip..], frame.prefix);
+        scratch.push(frame.sequence, &framing.bytes_of(frame.kind, bytes)[skip..], frame.kind);
         after = frame.sequence;
         skip = 0;
     }
@@ -138,7 +138,7 @@ pub(crate) fn unwrap_run(run: Run<'_>, scratch: &mut Block) {
     let mut start = run.base;
     for frame in run.frames {
         let bytes = &run.bytes[(start - run.base) as usize..(frame.end - run.base) as usize];
-        scratch.push(frame.sequence, Framing::CloseDelimited.bytes_of(frame, bytes), frame.prefix);
+        scratch.push(frame.sequence, Framing::CloseDelimited.bytes_of(frame.kind, bytes), frame.kind);
         start = frame.end;
     }
 }

@@ -2,6 +2,19 @@
 
 use crate::event::{Event, EventError};
 
+/// What the bytes of a frame are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Kind {
+    /// The bytes of its chunk size line; 0 for bytes that are no chunk and are sent as they are, such as a response head.
+    pub(crate) prefix: u8,
+    /// Whether it counts as an event that was delivered: not what the server itself puts into a stream.
+    pub(crate) event: bool,
+}
+
+impl Kind {
+    pub(crate) const RAW: Self = Self { prefix: 0, event: false };
+}
+
 /// Where a frame ends in its block, and what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame {
@@ -9,19 +22,17 @@ pub(crate) struct Frame {
     pub(crate) sequence: u64,
     /// The offset behind its last byte.
     pub(crate) end: u32,
-    /// The bytes of its chunk size line; 0 for bytes that are no event and are sent as they are, such as a
-    /// response head.
-    pub(crate) prefix: u8,
-}
-
-impl Frame {
-    pub(crate) fn is_event(&self) -> bool {
-        self.prefix > 0
-    }
+    pub(crate) kind: Kind,
 }
 
 /// The bytes behind the data of a chunk.
 const CHUNK_SUFFIX: &[u8] = b"\r\n";
+
+/// An empty comment, which clients ignore: the first byte of a body, and its heartbeat.
+pub(crate) const COMMENT: &[u8] = b"3\r\n:\n\n\r\n";
+
+/// What [`COMMENT`] is.
+pub(crate) const COMMENT_KIND: Kind = Kind { prefix: 3, event: false };
 
 /// Room for the largest chunk size line: eight hexadecimal digits and CRLF.
 const PREFIX_MAX: usize = 10;
@@ -36,11 +47,11 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// The bytes of `frame`, which lies in the log as `bytes`, in this framing.
-    pub(crate) fn bytes_of<'a>(self, frame: &Frame, bytes: &'a [u8]) -> &'a [u8] {
+    /// The bytes of a frame, which lies in the log as `bytes`, in this framing.
+    pub(crate) fn bytes_of(self, kind: Kind, bytes: &[u8]) -> &[u8] {
         match self {
-            Self::CloseDelimited if frame.is_event() => {
-                &bytes[usize::from(frame.prefix)..bytes.len() - CHUNK_SUFFIX.len()]
+            Self::CloseDelimited if kind != Kind::RAW => {
+                &bytes[usize::from(kind.prefix)..bytes.len() - CHUNK_SUFFIX.len()]
             }
             _ => bytes,
         }
@@ -93,8 +104,13 @@ impl EncodedEvent {
         &self.bytes[PREFIX_MAX - usize::from(self.prefix)..]
     }
 
-    pub(crate) fn prefix(&self) -> u8 {
-        self.prefix
+    pub(crate) fn kind(&self) -> Kind {
+        Kind { prefix: self.prefix, event: true }
+    }
+
+    /// The same for what the server itself puts into a stream.
+    pub(crate) fn notice(&self) -> Kind {
+        Kind { prefix: self.prefix, event: false }
     }
 }
 
@@ -107,10 +123,12 @@ mod tests {
     fn an_event_is_one_chunk() {
         let encoded = EncodedEvent::new(&Event::data("0123456789")).unwrap();
         assert_eq!(encoded.bytes(), b"12\r\ndata: 0123456789\n\n\r\n");
-        assert_eq!(encoded.prefix(), 4);
-        let frame = Frame { sequence: 1, end: 0, prefix: encoded.prefix() };
-        assert_eq!(Framing::CloseDelimited.bytes_of(&frame, encoded.bytes()), b"data: 0123456789\n\n");
-        assert_eq!(Framing::Chunked.bytes_of(&frame, encoded.bytes()), encoded.bytes());
+        assert_eq!(encoded.kind(), Kind { prefix: 4, event: true });
+        let kind = encoded.kind();
+        assert_eq!(Framing::CloseDelimited.bytes_of(kind, encoded.bytes()), b"data: 0123456789\n\n");
+        assert_eq!(Framing::Chunked.bytes_of(kind, encoded.bytes()), encoded.bytes());
+        assert_eq!(Framing::CloseDelimited.bytes_of(Kind::RAW, b"raw"), b"raw");
+        assert_eq!(Framing::CloseDelimited.bytes_of(COMMENT_KIND, COMMENT), b":\n\n");
     }
 
     #[test]
@@ -121,7 +139,7 @@ mod tests {
             let text = std::str::from_utf8(encoded.bytes()).unwrap();
             let (line, rest) = text.split_once("\r\n").unwrap();
             assert_eq!(usize::from_str_radix(line, 16).unwrap(), rest.len() - 2, "{size}");
-            assert_eq!(usize::from(encoded.prefix()), line.len() + 2);
+            assert_eq!(usize::from(encoded.kind().prefix), line.len() + 2);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One log: the frames of a topic, or those waiting for a single stream, oldest first.
 
 use super::block::{BLOCK_BYTES, Block, Spares};
-use super::frame::Frame;
+use super::frame::{Frame, Kind};
 use std::collections::VecDeque;
 
 /// A burst that nobody has been served yet stays contiguous up to this size, so that it leaves in one `send`.
@@ -45,7 +45,7 @@ pub(crate) struct Run<'a> {
 
 impl Log {
     /// Adds a frame behind all others.
-    pub(crate) fn append(&mut self, sequence: u64, bytes: &[u8], prefix: u8, spares: &mut Spares) {
+    pub(crate) fn append(&mut self, sequence: u64, bytes: &[u8], kind: Kind, spares: &mut Spares) {
         debug_assert!(sequence > self.newest);
         let marked = self.marked;
         let fits = self.blocks.back().is_some_and(|tail| {
@@ -57,7 +57,7 @@ impl Log {
             self.blocks.push_back(spares.take());
         }
         if let Some(tail) = self.blocks.back_mut() {
-            tail.push(sequence, bytes, prefix);
+            tail.push(sequence, bytes, kind);
         }
         self.bytes += bytes.len();
         self.newest = sequence;
@@ -155,15 +155,15 @@ impl Log {
     ///
     /// Only for the log of a single stream. The sequences of `front` lie between that stream's cursor and its next
     /// frame, so whatever is not behind them has been delivered and goes.
-    pub(crate) fn prepend(&mut self, front: &[(u64, &[u8], u8)], spares: &mut Spares) {
+    pub(crate) fn prepend(&mut self, front: &[(u64, &[u8], Kind)], spares: &mut Spares) {
         let old = std::mem::take(self);
-        for &(sequence, bytes, prefix) in front {
-            self.append(sequence, bytes, prefix, spares);
+        for &(sequence, bytes, kind) in front {
+            self.append(sequence, bytes, kind, spares);
         }
         for block in old.blocks {
             for (index, frame) in block.frames.iter().enumerate() {
                 if frame.sequence > self.newest {
-                    self.append(frame.sequence, block.frame_bytes(index), frame.prefix, spares);
+                    self.append(frame.sequence, block.frame_bytes(index), frame.kind, spares);
                 }
             }
             spares.give(block);

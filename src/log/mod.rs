@@ -25,7 +25,7 @@ pub(crate) use block::Block;
 #[cfg(test)]
 use block::Spares;
 pub(crate) use cursor::{Advance, Batch, Cursor, FellOff, Source, next_batch, unwrap_run};
-pub(crate) use frame::{EncodedEvent, Framing};
+pub(crate) use frame::{COMMENT, COMMENT_KIND, EncodedEvent, Framing, Kind};
 pub(crate) use log::{Log, Place};
 pub(crate) use topics::{TopicKey, Topics};
 

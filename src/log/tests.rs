@@ -75,14 +75,13 @@ proptest! {
                 Step::Append { log, size } => {
                     sequence += 1;
                     let event = EncodedEvent::new(&Event::data("x".repeat(size))).unwrap();
-                    logs[log].append(sequence, event.bytes(), event.prefix(), &mut spares);
-                    let frame = frame::Frame { sequence, end: 0, prefix: event.prefix() };
-                    model.add(log, sequence, framing.bytes_of(&frame, event.bytes()), true);
+                    logs[log].append(sequence, event.bytes(), event.kind(), &mut spares);
+                    model.add(log, sequence, framing.bytes_of(event.kind(), event.bytes()), true);
                 }
                 Step::AppendRaw { log, size } => {
                     sequence += 1;
                     let bytes = vec![b'h'; size];
-                    logs[log].append(sequence, &bytes, 0, &mut spares);
+                    logs[log].append(sequence, &bytes, Kind::RAW, &mut spares);
                     model.add(log, sequence, &bytes, false);
                 }
                 Step::Send { bytes } => {
@@ -195,10 +194,10 @@ fn texts(log: &Log) -> Vec<String> {
 #[test]
 fn a_burst_is_one_piece_however_full_the_block_was() {
     let (mut log, mut spares) = (Log::default(), Spares::default());
-    log.append(1, &[b'a'; BLOCK_BYTES - 1], 0, &mut spares);
+    log.append(1, &[b'a'; BLOCK_BYTES - 1], Kind::RAW, &mut spares);
     log.mark();
     for sequence in 2..100 {
-        log.append(sequence, &[b'b'; 100], 0, &mut spares);
+        log.append(sequence, &[b'b'; 100], Kind::RAW, &mut spares);
     }
     let Place::Before { block, frame } = log.place(1) else { panic!("there is more") };
     assert_eq!(log.run(block, frame).bytes.len(), 98 * 100);
@@ -207,10 +206,10 @@ fn a_burst_is_one_piece_however_full_the_block_was() {
 #[test]
 fn what_is_put_before_comes_before_and_in_one_piece() {
     let (mut log, mut spares) = (Log::default(), Spares::default());
-    log.append(2, b"delivered", 0, &mut spares);
-    log.append(8, b"event", 0, &mut spares);
-    log.append(9, b"another", 0, &mut spares);
-    log.prepend(&[(5, b"head ", 0), (6, b"comment ", 0)], &mut spares);
+    log.append(2, b"delivered", Kind::RAW, &mut spares);
+    log.append(8, b"event", Kind::RAW, &mut spares);
+    log.append(9, b"another", Kind::RAW, &mut spares);
+    log.prepend(&[(5, b"head ", Kind::RAW), (6, b"comment ", Kind::RAW)], &mut spares);
     assert_eq!(texts(&log), ["head comment eventanother"]);
     assert_eq!((log.newest(), log.bytes()), (9, 25));
 }
@@ -219,7 +218,7 @@ fn what_is_put_before_comes_before_and_in_one_piece() {
 fn renumbering_moves_only_what_has_not_been_delivered() {
     let (mut log, mut spares) = (Log::default(), Spares::default());
     for sequence in [3, 5, 6] {
-        log.append(sequence, b"x", 0, &mut spares);
+        log.append(sequence, b"x", Kind::RAW, &mut spares);
     }
     assert_eq!(log.renumber(3, 10), 12);
     assert_eq!(log.place(3), Place::Before { block: 0, frame: 1 });

@@ -56,7 +56,7 @@ impl Topics {
         if topic.subscribers.is_empty() {
             return;
         }
-        topic.log.append(sequence, event.bytes(), event.prefix(), &mut self.spares);
+        topic.log.append(sequence, event.bytes(), event.kind(), &mut self.spares);
         topic.fresh += event.bytes().len();
         self.unoffered += event.bytes().len();
         if !topic.dirty {

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::StreamReply;
-use crate::log::{Block, EncodedEvent, Framing, Log, Place, Source, TopicKey, Topics};
+use crate::log::{Block, COMMENT, COMMENT_KIND, EncodedEvent, Framing, Kind, Log, Place, Source, TopicKey, Topics};
 use crate::stream::{CloseReason, Held, Phase, Slots, State, Stream, StreamId, Subscription};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -114,7 +114,7 @@ impl Core {
 
     pub(super) fn send_encoded(&mut self, id: StreamId, event: &EncodedEvent) -> Result<(), Error> {
         self.slots.live(id)?;
-        let waiting = self.append_private(id.slot, event.bytes(), event.prefix());
+        let waiting = self.append_private(id.slot, event.bytes(), event.kind());
         self.stats.events_sent += 1;
         if waiting > self.config.lag_bytes_max {
             self.end(id.slot, CloseReason::Lagged);
@@ -124,11 +124,11 @@ impl Core {
     }
 
     /// Puts bytes for one stream behind everything else it is to get. Answers how many bytes wait for it alone.
-    pub(super) fn append_private(&mut self, slot: u32, bytes: &[u8], prefix: u8) -> usize {
+    pub(super) fn append_private(&mut self, slot: u32, bytes: &[u8], kind: Kind) -> usize {
         let Some(stream) = self.slots.stream_mut(slot) else { return 0 };
         let sequence = self.topics.next_sequence();
         let private = &mut stream.extras().private;
-        private.append(sequence, bytes, prefix, &mut self.topics.spares);
+        private.append(sequence, bytes, kind, &mut self.topics.spares);
         let waiting = private.bytes();
         self.set_behind(slot, true);
         self.queue(slot);
@@ -241,15 +241,14 @@ impl Core {
         // at once, a comment does.
         let sequence = stream.cursor().sequence;
         let private = &mut stream.extras().private;
-        let opening = match reply.retry_after() {
-            Some(delay) => Some(Event::new().retry(delay)),
-            None => private.is_empty().then(|| Event::new().comment("")),
-        };
-        let opening = opening.and_then(|event| EncodedEvent::new(&event).ok());
-        let frames =
-            [Some((sequence + 1, head, 0)), opening.as_ref().map(|e| (sequence + 2, e.bytes(), e.prefix()))];
-        let count = frames.iter().flatten().count();
-        private.prepend(&frames.map(Option::unwrap_or_default)[..count], &mut self.topics.spares);
+        let retry = reply.retry_after().and_then(|delay| EncodedEvent::new(&Event::new().retry(delay)).ok());
+        let head = (sequence + 1, head, Kind::RAW);
+        let spares = &mut self.topics.spares;
+        match &retry {
+            Some(retry) => private.prepend(&[head, (sequence + 2, retry.bytes(), retry.notice())], spares),
+            None if private.is_empty() => private.prepend(&[head, (sequence + 2, COMMENT, COMMENT_KIND)], spares),
+            None => private.prepend(&[head], spares),
+        }
 
         self.stats.streams_opened += 1;
         self.queue(id.slot);
@@ -268,7 +267,7 @@ impl Core {
         let end = if stream.framing == Framing::Chunked { LAST_CHUNK } else { b"" };
         let opening = stream.phase == Phase::Opening;
         if !opening {
-            self.append_private(id.slot, end, 0);
+            self.append_private(id.slot, end, Kind::RAW);
             self.report(id, reason);
         }
         if let Some(stream) = self.slots.stream_mut(id.slot) {
@@ -467,8 +466,8 @@ fn rescue_partial(stream: &mut Stream, key: TopicKey, topics: &mut Topics) {
     }
     let Place::Before { block, frame } = log.place(cursor.sequence.max(from)) else { return };
     let Some((frame, bytes)) = log.frame(block, frame) else { return };
-    let rest = stream.framing.bytes_of(frame, bytes)[cursor.partial as usize..].to_vec();
+    let rest = stream.framing.bytes_of(frame.kind, bytes)[cursor.partial as usize..].to_vec();
     let sequence = frame.sequence;
     stream.restart_frame();
-    stream.extras().private.prepend(&[(sequence, &rest, 0)], &mut topics.spares);
+    stream.extras().private.prepend(&[(sequence, &rest, Kind::RAW)], &mut topics.spares);
 }

@@ -4,7 +4,7 @@ use super::core::{Core, ticks};
 use super::requests::write;
 use super::{Handler, Net, Server};
 use crate::config::Config;
-use crate::log::{EncodedEvent, Framing};
+use crate::log::{COMMENT, COMMENT_KIND, Kind};
 use crate::stream::{CloseReason, Phase, State as Connection};
 use std::time::Duration;
 
@@ -24,23 +24,6 @@ pub(super) struct State {
     next: u32,
     /// When the next slice is due; `None` while there is nothing to look at.
     due: Option<Duration>,
-    heartbeat: Heartbeat,
-}
-
-/// A comment, in both framings.
-#[derive(Debug)]
-struct Heartbeat {
-    chunked: Vec<u8>,
-    close_delimited: Vec<u8>,
-}
-
-impl Default for Heartbeat {
-    fn default() -> Self {
-        let event = crate::event::Event::new().comment("");
-        // A comment is always valid.
-        let chunked = EncodedEvent::new(&event).map(|encoded| encoded.bytes().to_vec()).unwrap_or_default();
-        Self { chunked, close_delimited: event.encode().unwrap_or_default() }
-    }
 }
 
 impl State {
@@ -132,10 +115,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let tick = self.core.tick();
         let Some(entry) = self.core.slots.get_mut(slot) else { return };
         let Connection::Streaming(stream) = &mut entry.state else { return };
-        let beat = match stream.framing {
-            Framing::Chunked => &self.sweep.heartbeat.chunked,
-            Framing::CloseDelimited => &self.sweep.heartbeat.close_delimited,
-        };
+        let beat = stream.framing.bytes_of(COMMENT_KIND, COMMENT);
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         match write(&mut self.net, socket, beat) {
             Ok(written) => {
@@ -148,8 +128,8 @@ impl<H: Handler, N: Net> Server<H, N> {
                 stream.written = tick;
                 self.core.stats.heartbeats += 1;
                 if !written.all {
-                    let rest = beat[written.bytes..].to_vec();
-                    self.core.append_private(slot, &rest, 0);
+                    let rest = &beat[written.bytes..];
+                    self.core.append_private(slot, rest, Kind::RAW);
                 }
             }
             Err(reason) => self.core.end(slot, reason),
