@@ -9,7 +9,9 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::StreamReply;
-use crate::log::{Block, COMMENT, COMMENT_KIND, EncodedEvent, Framing, Kind, Log, Place, Source, TopicKey, Topics};
+use crate::log::{
+    Block, COMMENT, COMMENT_KIND, EncodedEvent, Framing, Kind, Log, Place, Source, TopicKey, Topics,
+};
 use crate::stream::{CloseReason, Held, Phase, Slots, State, Stream, StreamId, Subscription};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -246,7 +248,9 @@ impl Core {
         let spares = &mut self.topics.spares;
         match &retry {
             Some(retry) => private.prepend(&[head, (sequence + 2, retry.bytes(), retry.notice())], spares),
-            None if private.is_empty() => private.prepend(&[head, (sequence + 2, COMMENT, COMMENT_KIND)], spares),
+            None if private.is_empty() => {
+                private.prepend(&[head, (sequence + 2, COMMENT, COMMENT_KIND)], spares)
+            }
             None => private.prepend(&[head], spares),
         }
 

@@ -290,6 +290,11 @@ impl Peer {
         connection.writable = true;
     }
 
+    /// Sends RST, of which the next read or write tells and the poll does not.
+    pub(crate) fn reset_silently(&self) {
+        self.connection().peer_reset = true;
+    }
+
     /// From now on the server can write so many bytes.
     pub(crate) fn set_room(&self, room: usize) {
         let mut connection = self.connection();
