@@ -31,6 +31,13 @@ impl Block {
         self.frames.clear();
     }
 
+    /// Gives up the content, and the memory where it is more than `bytes`.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        if self.capacity() > bytes {
+            *self = Self::default();
+        }
+    }
+
     /// The sequence of the newest frame; 0 for an empty block.
     pub(crate) fn last(&self) -> u64 {
         self.frames.last().map_or(0, |frame| frame.sequence)

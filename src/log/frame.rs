@@ -99,6 +99,13 @@ impl EncodedEvent {
         Ok(())
     }
 
+    /// Gives up the content, and the memory where it is more than `bytes`.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        if self.bytes.capacity() > bytes {
+            *self = Self::default();
+        }
+    }
+
     /// The frame's bytes, chunk lines included.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[PREFIX_MAX - usize::from(self.prefix)..]

@@ -151,13 +151,18 @@ impl Log {
         next
     }
 
-    /// Puts frames before all that have not been delivered, in one piece with them.
+    /// Puts a frame, or two, before all that have not been delivered, in one piece with them.
     ///
-    /// Only for the log of a single stream. The sequences of `front` lie between that stream's cursor and its next
-    /// frame, so whatever is not behind them has been delivered and goes.
-    pub(crate) fn prepend(&mut self, front: &[(u64, &[u8], Kind)], spares: &mut Spares) {
+    /// Only for the log of a single stream. The new sequences lie between that stream's cursor and its next frame, so
+    /// whatever is not behind them has been delivered and goes.
+    pub(crate) fn prepend(
+        &mut self,
+        first: (u64, &[u8], Kind),
+        second: Option<(u64, &[u8], Kind)>,
+        spares: &mut Spares,
+    ) {
         let old = std::mem::take(self);
-        for &(sequence, bytes, kind) in front {
+        for (sequence, bytes, kind) in [first].into_iter().chain(second) {
             self.append(sequence, bytes, kind, spares);
         }
         for block in old.blocks {

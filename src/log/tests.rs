@@ -209,7 +209,7 @@ fn what_is_put_before_comes_before_and_in_one_piece() {
     log.append(2, b"delivered", Kind::RAW, &mut spares);
     log.append(8, b"event", Kind::RAW, &mut spares);
     log.append(9, b"another", Kind::RAW, &mut spares);
-    log.prepend(&[(5, b"head ", Kind::RAW), (6, b"comment ", Kind::RAW)], &mut spares);
+    log.prepend((5, b"head ", Kind::RAW), Some((6, b"comment ", Kind::RAW)), &mut spares);
     assert_eq!(texts(&log), ["head comment eventanother"]);
     assert_eq!((log.newest(), log.bytes()), (9, 25));
 }

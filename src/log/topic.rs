@@ -68,6 +68,9 @@ impl Topic {
             fill(&mut self.subscribers, place, last);
         }
         self.subscribers.pop();
+        if self.subscribers.len() < self.subscribers.capacity() / 4 {
+            self.subscribers.shrink_to(self.subscribers.len() * 2);
+        }
     }
 
     /// Frees the log if nobody needs it.

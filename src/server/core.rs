@@ -246,13 +246,11 @@ impl Core {
         let retry = reply.retry_after().and_then(|delay| EncodedEvent::new(&Event::new().retry(delay)).ok());
         let head = (sequence + 1, head, Kind::RAW);
         let spares = &mut self.topics.spares;
-        match &retry {
-            Some(retry) => private.prepend(&[head, (sequence + 2, retry.bytes(), retry.notice())], spares),
-            None if private.is_empty() => {
-                private.prepend(&[head, (sequence + 2, COMMENT, COMMENT_KIND)], spares)
-            }
-            None => private.prepend(&[head], spares),
-        }
+        let second = match &retry {
+            Some(retry) => Some((sequence + 2, retry.bytes(), retry.notice())),
+            None => private.is_empty().then_some((sequence + 2, COMMENT, COMMENT_KIND)),
+        };
+        private.prepend(head, second, spares);
 
         self.stats.streams_opened += 1;
         self.queue(id.slot);
@@ -389,6 +387,12 @@ impl Core {
             .any(|source| source.log.place(sequence.max(source.from)) == Place::FellOff)
     }
 
+    /// See `Server::shrink_buffers`.
+    pub(super) fn shrink_buffers(&mut self, bytes: usize) {
+        self.scratch.shrink(bytes);
+        self.encoded.shrink(bytes);
+    }
+
     // Timers.
 
     pub(super) fn add_timer(
@@ -473,5 +477,5 @@ fn rescue_partial(stream: &mut Stream, key: TopicKey, topics: &mut Topics) {
     let rest = stream.framing.bytes_of(frame.kind, bytes)[cursor.partial as usize..].to_vec();
     let sequence = frame.sequence;
     stream.restart_frame();
-    stream.extras().private.prepend(&[(sequence, &rest, Kind::RAW)], &mut topics.spares);
+    stream.extras().private.prepend((sequence, &rest, Kind::RAW), None, &mut topics.spares);
 }

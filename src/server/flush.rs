@@ -22,6 +22,13 @@ pub(super) struct State {
     failed: Vec<(u32, CloseReason)>,
 }
 
+impl State {
+    /// See `Server::shrink_buffers`.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        self.unwrapped.shrink(bytes);
+    }
+}
+
 /// The run that the last stream was given, for the next one, which most often needs the same.
 struct Shared<'a> {
     /// A cursor from `from` on and before `to` needs this run.

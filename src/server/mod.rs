@@ -36,6 +36,9 @@ use std::time::Duration;
 /// What one read takes at most.
 const READ_BYTES: usize = 64 << 10;
 
+/// What a buffer that is used again keeps of its memory.
+const BUFFER_BYTES_KEPT: usize = 256 << 10;
+
 /// Messages taken from the inbox at once.
 const INBOX_BATCH: usize = 64;
 
@@ -340,15 +343,27 @@ impl<H: Handler, N: Net> Server<H, N> {
         // What was ended by these callbacks is reported in the next turn, and its slot freed after that.
         ended.append(&mut self.core.ended);
         self.core.ended = ended;
-        if self.core.ended.is_empty() {
+        if self.core.ended.is_empty() && !self.core.closed.is_empty() {
             while let Some(slot) = self.core.closed.pop() {
                 self.core.slots.remove(slot);
                 if let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
                     self.net.close(socket);
                 }
             }
+            if self.core.slots.shrink() {
+                self.sockets.truncate(self.core.slots.bound() as usize);
+                self.sockets.shrink_to_fit();
+            }
         }
         self.core.topics.free_idle();
+        self.shrink_buffers();
+    }
+
+    /// Buffers are kept from turn to turn, but not at the size that one huge event or reply has given them.
+    fn shrink_buffers(&mut self) {
+        self.core.shrink_buffers(BUFFER_BYTES_KEPT);
+        self.flush.shrink(BUFFER_BYTES_KEPT);
+        self.requests.shrink(BUFFER_BYTES_KEPT);
     }
 
     /// Ends everything, in order: streams get what fits into their sockets and the end of their body.

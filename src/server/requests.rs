@@ -26,6 +26,15 @@ pub(super) struct State {
     date: Date,
 }
 
+impl State {
+    /// See `Server::shrink_buffers`.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        if self.replies.capacity() > bytes {
+            self.replies = Vec::new();
+        }
+    }
+}
+
 /// The `Date` header's value, formatted once a second and looked up once a turn.
 #[derive(Debug, Default)]
 struct Date {

@@ -10,7 +10,12 @@ use slab::Slab;
 pub(crate) struct Slots {
     slots: Slab<Slot>,
     generation: Generation,
+    /// How many slots were in use when giving back memory was tried last; `None` after there were many again.
+    shrunk_at: Option<usize>,
 }
+
+/// Below this many slots memory is not given back: there is not enough of it.
+const SHRINK_MIN: usize = 1024;
 
 impl Slots {
     pub(crate) fn insert(&mut self, slot: Slot) -> u32 {
@@ -63,6 +68,23 @@ impl Slots {
         StreamId { slot, generation: self.generation }
     }
 
+    /// Gives memory back when most of the slots are vacant; answers whether it was tried. What is behind the highest slot
+    /// in use is all that can go, so after a try the next one waits until half of the rest are gone: the cost of a
+    /// try, proportional to the slots, is spread over those that were freed.
+    pub(crate) fn shrink(&mut self) -> bool {
+        let (used, capacity) = (self.slots.len(), self.slots.capacity());
+        if capacity < SHRINK_MIN || used > capacity / 4 {
+            self.shrunk_at = None;
+            return false;
+        }
+        if self.shrunk_at.is_some_and(|last| used > last / 2) {
+            return false;
+        }
+        self.shrunk_at = Some(used);
+        self.slots.shrink_to_fit();
+        true
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
@@ -75,5 +97,29 @@ impl Slots {
     /// The slots in use.
     pub(crate) fn occupied(&self) -> impl Iterator<Item = u32> {
         self.slots.iter().map(|(slot, _)| u32::try_from(slot).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_when_most_have_left_and_not_tried_for_each() {
+        let mut slots = Slots::default();
+        let all: Vec<_> = (0..10_000).map(|_| slots.insert(Slot::new(0))).collect();
+        let grown = slots.bound();
+        let mut tries = 0;
+        // The highest slot stays for long: nothing can be given back while it does.
+        for &slot in &all[..9_999] {
+            slots.remove(slot);
+            tries += usize::from(slots.shrink());
+        }
+        assert!((2..20).contains(&tries), "{tries}");
+        assert_eq!(slots.get(9_999).map(|slot| slot.writable), Some(true));
+        assert!(slots.bound() >= 10_000);
+        slots.remove(9_999);
+        slots.shrink();
+        assert!(slots.bound() < grown / 8, "{}", slots.bound());
     }
 }

@@ -501,7 +501,7 @@ mod model {
                     }
                 }
                 Step::Room { stream, room } if !streams.is_empty() => {
-                    stream.get(&streams).peer.set_room(room)
+                    stream.get(&streams).peer.set_room(room);
                 }
                 Step::Close { stream } if !streams.is_empty() => {
                     let stream = stream.get_mut(&mut streams);
@@ -514,9 +514,9 @@ mod model {
                 Step::Leave { stream, reset } if !streams.is_empty() => {
                     let stream = stream.get_mut(&mut streams);
                     if reset {
-                        stream.peer.reset()
+                        stream.peer.reset();
                     } else {
-                        stream.peer.close()
+                        stream.peer.close();
                     }
                     (stream.live, stream.left) = (false, true);
                     stream.topics.clear();
