@@ -212,8 +212,7 @@ impl Core {
     /// The reply was none: drops whatever the handler gave to the stream.
     pub(super) fn abandon(&mut self, id: StreamId) {
         self.dissolve(id.slot);
-        self.drop_timers(id);
-        self.hooks.remove(&id);
+        self.drop_hooks(id);
         let since = self.tick();
         if let Some(slot) = self.slots.get_mut(id.slot) {
             slot.state = State::Reading { since, held: None };
@@ -284,10 +283,15 @@ impl Core {
         if matches!(entry.state, State::Closed) {
             return;
         }
-        let open = entry.stream().is_some_and(|stream| stream.phase == Phase::Open);
+        let phase = entry.stream().map(|stream| stream.phase);
         self.dissolve(slot);
-        if let Some(id) = self.slots.id(slot).filter(|_| open) {
-            self.report(id, reason);
+        if let Some(id) = self.slots.id(slot) {
+            match phase {
+                Some(Phase::Open) => self.report(id, reason),
+                // Nobody was told that it began.
+                Some(Phase::Opening | Phase::OpeningClosed) => self.drop_hooks(id),
+                Some(Phase::Ending) | None => {}
+            }
         }
         if let Some(entry) = self.slots.get_mut(slot) {
             entry.state = State::Closed;
@@ -301,6 +305,12 @@ impl Core {
         self.stats.count_closed(reason);
         self.ended.push((id, reason));
         self.drop_timers(id);
+    }
+
+    /// Drops all that belongs to a stream which never was.
+    fn drop_hooks(&mut self, id: StreamId) {
+        self.drop_timers(id);
+        self.hooks.remove(&id);
     }
 
     fn drop_timers(&mut self, id: StreamId) {

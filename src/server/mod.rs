@@ -185,6 +185,9 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// How long the server has nothing to do by itself: `None` until something arrives. For a loop of your own.
     pub fn next_timeout(&mut self) -> Option<Duration> {
+        if self.stopped {
+            return None;
+        }
         self.core.now = self.net.now();
         self.nearest_deadline(None)
     }
@@ -257,9 +260,10 @@ impl<H: Handler, N: Net> Server<H, N> {
     fn read_clock(&mut self) {
         self.core.now = self.net.now();
         self.core.stats.turns += 1;
+        // Whoever turns the loop must not wait for it.
+        self.core.publisher.bind_to_this_thread();
         if !self.started {
             self.started = true;
-            self.core.publisher.bind_to_this_thread();
             self.handler.started(&mut Context::new(&mut self.core));
         }
     }

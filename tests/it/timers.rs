@@ -114,6 +114,29 @@ fn timers_of_a_stream_that_was_not_opened_are_dropped() {
 }
 
 #[test]
+fn timers_of_a_stream_that_ends_before_it_is_open_are_dropped() {
+    let held = Arc::new(());
+    let given = held.clone();
+    let mut app = Router::new();
+    app.sse("/", move |stream, _request, cx| {
+        let (timer, hook) = (given.clone(), given.clone());
+        cx.every(stream, SECOND, move |_stream, _cx| _ = &timer)?;
+        cx.on_close(stream, move |_reason, _cx| _ = hook)?;
+        let large = Event::data("x".repeat(2 << 20));
+        assert_eq!(cx.send(stream, large), Err(Error::Closed), "more than may wait for a stream");
+        Ok::<_, Error>(())
+    });
+    let mut world = Loop::new(app);
+    let peer = world.connect();
+    peer.write(get("/"));
+    world.settle();
+    assert!(peer.is_closed());
+    assert_eq!(Arc::strong_count(&held), 2);
+    let stats = world.server.stats();
+    assert_eq!((stats.streams_opened, stats.streams_closed(), stats.connections), (0, 0, 0));
+}
+
+#[test]
 fn timers_beyond_the_budget_of_a_turn_fire_in_the_next() {
     let mut config = mio_sse::Config::default();
     config.timers_per_turn = 3;
