@@ -7,7 +7,7 @@
 //! No byte is kept and none is looked at twice: what a read cut off is remembered as a state. A line that lies whole
 //! in the buffer and is the one expected next, which nearly every line is, costs one comparison.
 
-use crate::payload::{DATA_BYTES, Lines, PADDING};
+use super::payload::{DATA_BYTES, Lines, PADDING};
 use std::fmt;
 
 #[derive(Debug)]

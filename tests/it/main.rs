@@ -4,6 +4,7 @@ mod connections;
 mod delivery;
 mod examples;
 mod lifecycle;
+mod load_harness;
 mod memory_net;
 mod publisher;
 mod rejections;
