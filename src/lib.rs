@@ -27,6 +27,7 @@
 //!
 //! - `json`: [`Event::json`](Event) and [`Reply::json_of`](Reply) for any `serde::Serialize` value.
 
+#![forbid(unsafe_code)]
 // A peer or an application value must never bring the loop down, and a library has no terminal.
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 

@@ -1,0 +1,187 @@
+//! What is steady allocates nothing: fan-out, heartbeats, waiting.
+//!
+//! In a binary of its own, with a single test: the allocator counts for the whole process.
+
+#![allow(unsafe_code, reason = "an allocator cannot be written without")]
+
+use mio_sse::{Config, Event, Net, Ready, Reply, Router, Server};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: everything is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// Peers that ask for a stream each and then read everything: a network that costs nothing itself.
+struct Sink {
+    now: Duration,
+    waiting: u32,
+    request: &'static [u8],
+    ready: Vec<u32>,
+    written: u64,
+}
+
+struct NoWaker;
+
+impl Wake for NoWaker {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Net for Sink {
+    /// Whether the request has been read.
+    type Socket = bool;
+    const SHORT_MEANS_DRAINED: bool = true;
+
+    fn poll(&mut self, _timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        if self.waiting > 0 {
+            ready.push(Ready::Listener);
+        }
+        let connection = |slot| Ready::Connection { slot, readable: true, writable: false, closing: false };
+        ready.extend(self.ready.drain(..).map(connection));
+        Ok(())
+    }
+
+    fn accept(&mut self) -> io::Result<bool> {
+        self.waiting = self.waiting.checked_sub(1).ok_or(io::ErrorKind::WouldBlock)?;
+        Ok(false)
+    }
+
+    fn register(&mut self, _socket: &mut bool, slot: u32) -> io::Result<()> {
+        self.ready.push(slot);
+        Ok(())
+    }
+
+    fn read(&mut self, socket: &mut bool, buffer: &mut [u8]) -> io::Result<usize> {
+        if std::mem::replace(socket, true) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        buffer[..self.request.len()].copy_from_slice(self.request);
+        Ok(self.request.len())
+    }
+
+    fn write(&mut self, _socket: &mut bool, bytes: &[u8]) -> io::Result<usize> {
+        self.written += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn shutdown(&mut self, _socket: &mut bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn close(&mut self, _socket: bool) {}
+
+    fn waker(&self) -> Waker {
+        Arc::new(NoWaker).into()
+    }
+
+    fn now(&self) -> Duration {
+        self.now
+    }
+
+    fn unix_time(&self) -> SystemTime {
+        UNIX_EPOCH
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(([127, 0, 0, 1], 80).into())
+    }
+}
+
+type Loop = Server<Router, Sink>;
+
+const STREAMS: u32 = 1000;
+
+/// A server with streams on the topic `t`.
+fn streams(request: &'static [u8]) -> Loop {
+    let mut app = Router::new();
+    app.get("/chunked", |_request, _cx| Reply::stream().topic("t"));
+    app.get("/close-delimited", |_request, _cx| Reply::stream().topic("t").close_delimited());
+    let net = Sink { now: Duration::ZERO, waiting: STREAMS, request, ready: Vec::new(), written: 0 };
+    let mut server = Server::with_net(net, app, Config::default()).unwrap();
+    rest(&mut server);
+    assert_eq!(server.stats().streams, u64::from(STREAMS));
+    server
+}
+
+/// Turns until there is nothing left to do.
+fn rest(server: &mut Loop) {
+    loop {
+        server.turn(Some(Duration::ZERO)).unwrap();
+        if server.next_timeout() != Some(Duration::ZERO)
+            && server.net().ready.is_empty()
+            && server.net().waiting == 0
+        {
+            return;
+        }
+    }
+}
+
+fn allocations(work: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    work();
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+#[test]
+fn what_is_steady_allocates_nothing() {
+    let requests: [&'static [u8]; 2] =
+        [b"GET /chunked HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /close-delimited HTTP/1.1\r\nHost: x\r\n\r\n"];
+    for request in requests {
+        let mut server = streams(request);
+        let event = Event::data("x".repeat(64)).event("tick").id("1");
+        let publish = |server: &mut Loop, count: u32| {
+            for _ in 0..count {
+                server.context().publish("t", &event).unwrap();
+            }
+            rest(server);
+        };
+        // Buffers find their size.
+        publish(&mut server, 64);
+
+        let fan_out = allocations(|| (0..50).for_each(|_| publish(&mut server, 64)));
+        assert_eq!(fan_out, 0, "for {} deliveries", 50 * 64 * STREAMS);
+
+        let beats = |server: &mut Loop| {
+            for _ in 0..400 {
+                server.net().now += Duration::from_millis(100);
+                rest(server);
+            }
+        };
+        beats(&mut server);
+        let before = server.stats().heartbeats;
+        assert_eq!(allocations(|| beats(&mut server)), 0, "for heartbeats");
+        assert!(server.stats().heartbeats >= before + 2 * u64::from(STREAMS));
+
+        assert_eq!(allocations(|| (0..1000).for_each(|_| rest(&mut server))), 0, "for nothing");
+    }
+
+    // A stream that is opened may allocate, but what it keeps is its record: nothing for each stream on its own.
+    let opening = allocations(|| drop(streams(requests[0])));
+    println!("{} allocations for each stream opened", opening / STREAMS as usize);
+    assert!(opening < 10 * STREAMS as usize, "{opening} for {STREAMS} streams");
+}
