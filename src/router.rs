@@ -85,6 +85,8 @@ impl Router {
     /// Answers `GET` of a path with a stream. The closure is called once for each stream, before anything is sent; what it
     /// sends follows the head of the response.
     ///
+    /// `HEAD` calls it too, and drops what it gave to the stream.
+    ///
     /// It answers nothing, or the last result of what it did, or a [`StreamReply`] with topics and headers, or another
     /// [`Reply`] to refuse. An error is logged and answered 500.
     ///
@@ -136,6 +138,10 @@ impl Router {
         if !path.starts_with('/') {
             return Err("a path begins with '/'".to_owned());
         }
+        let Some(path) = normal_form(path) else {
+            return Err("the path cannot be percent-decoded".to_owned());
+        };
+        let path = &*path;
         let index = match self.by_path.get(path) {
             Some(&index) => index,
             None => {
@@ -157,28 +163,25 @@ impl Router {
 
 impl Handler for Router {
     fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
-        // As sent first, so that an encoded slash stays within its segment; then decoded, for routes spelled in plain text.
-        let (found, encoded) = match self.paths.at(request.raw_path()) {
-            Ok(found) => (found, true),
-            Err(_) => match self.paths.at(request.path()) {
-                Ok(found) => (found, false),
-                Err(_) if request.method() == "OPTIONS" && request.target() == "*" => {
-                    return Reply::no_content();
-                }
-                Err(_) => return Reply::not_found(),
-            },
+        // The path of a request has been checked, so it has a normal form.
+        let path = normal_form(request.raw_path()).unwrap_or_default();
+        let found = match self.paths.at(&path) {
+            Ok(found) => found,
+            Err(_) if request.method() == "OPTIONS" && request.target() == "*" => return Reply::no_content(),
+            Err(_) => return Reply::not_found(),
         };
         let mut params: Vec<(&str, Cow<'_, str>)> = Vec::new();
         for (name, value) in found.params.iter() {
-            let value = if encoded { decode_segment(value) } else { Some(Cow::Borrowed(value)) };
-            match value {
+            match decode_segment(value) {
                 Some(value) => params.push((name, value)),
                 None => return Reply::status(400),
             }
         }
         let actions = &mut self.routes[*found.value].actions;
-        let method = if request.is_head() { "GET" } else { request.method() };
-        match actions.iter_mut().find(|(known, _)| known == method) {
+        let method = request.method();
+        let position = |method: &str| actions.iter().position(|(known, _)| known == method);
+        let found = position(method).or_else(|| position("GET").filter(|_| request.is_head()));
+        match found.map(|at| &mut actions[at]) {
             Some((_, action)) => action(&request.with_params(&params), cx),
             None if method == "OPTIONS" => allow(Reply::no_content(), actions),
             None => allow(Reply::status(405), actions),
@@ -199,10 +202,23 @@ impl Handler for Router {
     }
 }
 
+/// The one spelling of a path that routes are compared with: decoded, save for a slash within a segment, which must
+/// not become a separator, and for the sign that marks it. `None` if it cannot be decoded.
+fn normal_form(raw: &str) -> Option<Cow<'_, str>> {
+    if !raw.contains('%') {
+        return Some(Cow::Borrowed(raw));
+    }
+    let segments = raw.split('/').map(|segment| {
+        let segment = decode_segment(segment)?;
+        Some(segment.replace('%', "%25").replace('/', "%2F"))
+    });
+    Some(Cow::Owned(segments.collect::<Option<Vec<_>>>()?.join("/")))
+}
+
 /// Adds the methods that a route has (RFC 9110 10.2.1).
 fn allow(reply: Reply, actions: &[(String, Action)]) -> Reply {
     let mut methods: Vec<&str> = actions.iter().map(|(method, _)| method.as_str()).collect();
-    if methods.contains(&"GET") {
+    if methods.contains(&"GET") && !methods.contains(&"HEAD") {
         methods.push("HEAD");
     }
     if !methods.contains(&"OPTIONS") {
@@ -282,6 +298,10 @@ mod tests {
         let both = problem(|app| _ = app.get("/a/{x}", reply).post("/a/{y}", reply));
         assert!(both.starts_with("route POST /a/{y}: "), "{both}");
         assert_eq!(problem(|app| _ = app.get("a", reply)), "route GET a: a path begins with '/'");
+        let malformed = problem(|app| _ = app.get("/a%", reply));
+        assert_eq!(malformed, "route GET /a%: the path cannot be percent-decoded");
+        let spellings = problem(|app| _ = app.get("/caf%C3%A9", reply).get("/caf\u{e9}", reply));
+        assert_eq!(spellings, "route GET /caf\u{e9}: there is such a route already");
         let error = crate::Server::bind("127.0.0.1:0", {
             let mut app = Router::new();
             app.get("nowhere", reply);

@@ -303,6 +303,9 @@ impl<H: Handler, N: Net> Server<H, N> {
     fn accept_and_read(&mut self) {
         let mut unread = std::mem::take(&mut self.core.unread);
         let mut ready = std::mem::take(&mut self.ready);
+        // A connection may have been noted more than once; it has its turn once.
+        unread.sort_unstable();
+        unread.dedup();
         for slot in unread.drain(..) {
             self.on_readable(slot);
         }
@@ -336,6 +339,7 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Step 9: reports the streams that have ended in this turn, then frees the slots of connections that have.
     fn free_closed(&mut self) {
+        self.core.topics.free_idle();
         let mut ended = std::mem::take(&mut self.core.ended);
         for (id, reason) in ended.drain(..) {
             let hooks = self.core.hooks.remove(&id).unwrap_or_default();
@@ -359,7 +363,6 @@ impl<H: Handler, N: Net> Server<H, N> {
                 self.sockets.shrink_to_fit();
             }
         }
-        self.core.topics.free_idle();
         self.shrink_buffers();
     }
 
@@ -393,8 +396,10 @@ impl<H: Handler, N: Net> Server<H, N> {
 
 impl<H: Handler, N: Net> Drop for Server<H, N> {
     fn drop(&mut self) {
-        // After a panic the handler may be in any state: leave it alone.
-        if !self.stopped && !std::thread::panicking() {
+        if std::thread::panicking() {
+            // The handler may be in any state: leave it alone. But nobody must wait for a loop that is gone.
+            self.core.publisher.stop();
+        } else if !self.stopped {
             self.stop();
         }
     }

@@ -16,7 +16,8 @@ use std::thread::ThreadId;
 ///
 /// Events are encoded on the calling thread. The inbox holds [`inbox_max`](crate::Config::inbox_max) messages: where it is
 /// full, [`publish`](Self::publish) waits for room and [`try_publish`](Self::try_publish) does not. While a fan-out cannot keep
-/// up, the loop leaves messages in the inbox, so a publisher that is too fast is slowed down and not the streams.
+/// up, the loop leaves messages in the inbox, so a publisher that is too fast is slowed down and not the streams. Before the
+/// server runs nobody takes messages out: whoever publishes more than fits in the thread that is to run it waits for ever.
 ///
 /// ```
 /// use mio_sse::{Event, Router, Server};

@@ -47,6 +47,8 @@ struct Date {
 enum Then {
     Read,
     Close,
+    /// The peer does not read its replies, so its next requests wait.
+    Block,
     /// The connection carries a stream now, or is gone.
     Leave,
 }
@@ -205,6 +207,9 @@ impl<H: Handler, N: Net> Server<H, N> {
                 *held = Some(rest);
             }
             Connection::Replying(reply) => reply.held = Some(rest),
+            Connection::Streaming(_) if rest.bytes.len() > self.core.config.head_bytes_max => {
+                self.core.end(slot, CloseReason::ExcessInput);
+            }
             Connection::Streaming(stream) => stream.extras().held = Some(rest),
             Connection::Lingering { .. } | Connection::Closed => {}
         }
@@ -235,12 +240,8 @@ impl<H: Handler, N: Net> Server<H, N> {
                     if !matches!(then, Then::Read) || at == data.len() {
                         break then;
                     }
-                    if replies.len() >= REPLIES_BYTES {
-                        match self.write_now(slot, &mut replies) {
-                            true => {}
-                            // The peer does not read its replies: its next requests can wait.
-                            false => break Then::Read,
-                        }
+                    if replies.len() >= REPLIES_BYTES && !self.write_now(slot, &mut replies) {
+                        break Then::Block;
                     }
                 }
                 Err(rejection) => {
@@ -254,16 +255,16 @@ impl<H: Handler, N: Net> Server<H, N> {
                 }
             }
         };
-        let keep_alive = match then {
-            Then::Read => true,
-            Then::Close => false,
+        let written = match then {
             Then::Leave => {
                 replies.clear();
-                self.requests.replies = replies;
-                return at;
+                true
             }
+            Then::Block => false,
+            Then::Read | Then::Close => replies.is_empty() || self.write_now(slot, &mut replies),
         };
-        if replies.is_empty() || self.write_now(slot, &mut replies) {
+        let keep_alive = !matches!(then, Then::Close);
+        if written {
             self.requests.replies = replies;
             if !keep_alive {
                 self.linger(slot);
@@ -302,7 +303,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         let id = self.core.begin(slot);
         let reply = self.handler.request(request, &mut Context::for_request(&mut self.core, id));
         if self.core.slots.stream(slot).is_none() {
-            // More was sent to the stream than may wait for it.
+            // More was sent to the stream than may wait for it. Earlier replies are no part of that.
+            self.write_now(slot, replies);
             return Then::Leave;
         }
         let http_10 = request.is_http_10();

@@ -401,3 +401,25 @@ fn coming_and_going_leaves_nothing_behind() {
     assert_eq!(stats.streams_opened, 400);
     assert_eq!(stats.closed(CloseReason::PeerClosed) + stats.closed(CloseReason::Reset), 400);
 }
+
+/// The stats say that `topics` are those with a subscriber; they are counted until the end of the turn.
+#[test]
+fn a_topic_without_a_subscriber_is_not_counted() {
+    struct Last(Option<u64>);
+    impl Handler for Last {
+        fn request(&mut self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Reply {
+            Reply::stream().topic("a").into()
+        }
+        fn closed(&mut self, _stream: StreamId, _reason: CloseReason, cx: &mut Context<'_>) {
+            assert_eq!(cx.subscribers("a"), 0);
+            self.0 = Some(cx.stats().topics);
+        }
+    }
+    let mut world = Loop::new(Last(None));
+    let peer = world.connect();
+    peer.write(get("/"));
+    world.settle();
+    peer.reset();
+    world.settle();
+    assert_eq!(world.server.handler().0, Some(0));
+}

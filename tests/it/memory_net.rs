@@ -33,6 +33,8 @@ struct Connection {
     to_peer: Vec<u8>,
     /// Bytes that the server can still write.
     room: usize,
+    /// How much room there is again as soon as a write did not fit.
+    refill: Option<usize>,
     peer_closed: bool,
     peer_reset: bool,
     server_shut: bool,
@@ -139,6 +141,9 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
         peer.writes.push(count);
         if count == 0 || SHORT && count < bytes.len() {
             peer.write_armed = true;
+            if let Some(room) = peer.refill {
+                peer.make_room(room);
+            }
         }
         if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
@@ -228,7 +233,7 @@ impl<H: Handler, const SHORT: bool> Loop<H, SHORT> {
         for _ in 0..TURNS_MAX {
             self.turn();
             let world = self.world.borrow();
-            let told = world.listener_ready || world.peers.iter().any(|peer| peer.tells());
+            let told = world.listener_ready || world.peers.iter().any(Connection::tells);
             drop(world);
             if !told && self.server.next_timeout() != Some(Duration::ZERO) {
                 return;
@@ -259,6 +264,13 @@ impl<H: Handler, const SHORT: bool> Loop<H, SHORT> {
 impl Connection {
     fn tells(&self) -> bool {
         self.slot.is_some() && !self.server_closed && (self.readable || self.writable)
+    }
+
+    fn make_room(&mut self, room: usize) {
+        self.room = room;
+        if room > 0 && std::mem::take(&mut self.write_armed) {
+            self.writable = true;
+        }
     }
 }
 
@@ -297,11 +309,12 @@ impl Peer {
 
     /// From now on the server can write so many bytes.
     pub(crate) fn set_room(&self, room: usize) {
-        let mut connection = self.connection();
-        connection.room = room;
-        if room > 0 && std::mem::take(&mut connection.write_armed) {
-            connection.writable = true;
-        }
+        self.connection().make_room(room);
+    }
+
+    /// The peer reads while the server writes: whenever a write does not fit, there is so much room again.
+    pub(crate) fn set_refill(&self, room: usize) {
+        self.connection().refill = Some(room);
     }
 
     /// Takes what has arrived.

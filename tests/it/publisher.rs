@@ -1,1 +1,396 @@
+//! Other threads: what they publish arrives whole and in order, a full inbox holds them back, and nobody waits for ever.
 
+use crate::memory_net::{Loop, get};
+use crate::support::{DEADLINE, parse, replies, serve, serve_with};
+use mio_sse::{
+    Config, Context, Error, Event, EventError, Handler, Publisher, Reply, Request, Router, Server, StreamId,
+};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+fn app() -> Router {
+    let mut app = Router::new();
+    app.get("/{topic}", |request, _cx| Reply::stream().topic(request.param("topic").unwrap()));
+    app
+}
+
+fn with_inbox(inbox_max: usize) -> Config {
+    let mut config = Config::default();
+    config.inbox_max = inbox_max;
+    config
+}
+
+/// A stream route that tells the id of each stream, and the ids.
+fn app_with_ids() -> (Router, mpsc::Receiver<StreamId>) {
+    let (sender, receiver) = mpsc::channel();
+    let mut app = Router::new();
+    app.sse("/", move |stream, _request, _cx| {
+        sender.send(stream).unwrap();
+        Reply::stream().topic("all")
+    });
+    (app, receiver)
+}
+
+#[test]
+fn a_publisher_is_for_every_thread() {
+    fn is_shared<T: Send + Sync + Clone + 'static>() {}
+    is_shared::<Publisher>();
+    fn is_sent<T: Send>() {}
+    is_sent::<Server<Router>>();
+}
+
+#[test]
+fn every_stream_gets_the_events_of_each_thread_in_order_and_none_is_lost() {
+    const THREADS: usize = 4;
+    const EVENTS: usize = 3000;
+    let mut config = with_inbox(16);
+    config.lag_bytes_max = 64 << 20;
+    let server = serve_with(app(), config);
+    let mut clients: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = server.connect();
+            client.get("/all");
+            client
+        })
+        .collect();
+    let threads: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let publisher = server.publisher.clone();
+            thread::spawn(move || {
+                for n in 0..EVENTS {
+                    publisher.publish("all", Event::data(format!("{thread} {n}"))).unwrap();
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    server.publisher.publish("all", Event::data("end")).unwrap();
+    for client in &mut clients {
+        client.wait_for_body("data: end\n\n");
+        let data = client.data(THREADS * EVENTS + 1);
+        assert_eq!(data.len(), THREADS * EVENTS + 1);
+        for thread in 0..THREADS {
+            let prefix = format!("{thread} ");
+            let numbers = data.iter().filter_map(|data| data.strip_prefix(&prefix)?.parse::<usize>().ok());
+            assert!(numbers.eq(0..EVENTS), "thread {thread}");
+        }
+    }
+    let stats = server.stats();
+    assert_eq!(stats.events_published, (THREADS * EVENTS + 1) as u64);
+}
+
+#[test]
+fn what_one_thread_asks_for_happens_in_the_order_it_asked() {
+    let (app, ids) = app_with_ids();
+    let server = serve(app);
+    let mut client = server.connect();
+    client.get("/");
+    let stream = ids.recv_timeout(DEADLINE).unwrap();
+    let publisher = &server.publisher;
+    publisher.publish("all", Event::data("1")).unwrap();
+    publisher.send(stream, Event::data("2")).unwrap();
+    publisher.clone().run(move |cx| cx.send(stream, Event::data("3"))).unwrap();
+    publisher.try_publish("all", Event::data("4")).unwrap();
+    publisher.close(stream).unwrap();
+    publisher.publish("all", Event::data("5, too late")).unwrap();
+    // The stream has ended by the time that the loop gets to it, which the publisher cannot know.
+    publisher.send(stream, Event::data("6, too late")).unwrap();
+    publisher.close(stream).unwrap();
+    let data: Vec<_> = client.events_to_end().into_iter().map(|event| event.data).collect();
+    assert_eq!(data, ["1", "2", "3", "4"]);
+}
+
+#[test]
+fn a_full_inbox_refuses_who_does_not_want_to_wait() {
+    let mut server = Server::bind_with("127.0.0.1:0", app(), with_inbox(3)).unwrap();
+    let publisher = server.publisher();
+    for _ in 0..3 {
+        assert_eq!(publisher.try_publish("a", Event::data("x")), Ok(()));
+    }
+    for _ in 0..3 {
+        assert_eq!(publisher.try_publish("a", Event::data("x")), Err(Error::Full));
+    }
+    server.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(server.stats().events_published, 3, "what was refused is not published later");
+    assert_eq!(publisher.try_publish("a", Event::data("x")), Ok(()));
+}
+
+#[test]
+fn who_waits_for_room_goes_on_when_there_is_some() {
+    let mut server = Server::bind_with("127.0.0.1:0", app(), with_inbox(2)).unwrap();
+    let publisher = server.publisher();
+    let (sender, receiver) = mpsc::channel();
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let (publisher, sender) = (publisher.clone(), sender.clone());
+            thread::spawn(move || {
+                for _ in 0..50 {
+                    publisher.publish("a", Event::data("x")).unwrap();
+                    sender.send(()).unwrap();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..2 {
+        receiver.recv_timeout(DEADLINE).unwrap();
+    }
+    let none = receiver.recv_timeout(Duration::from_millis(20));
+    assert_eq!(none, Err(RecvTimeoutError::Timeout), "two fit, and no more");
+    let deadline = crate::support::now() + DEADLINE;
+    while server.stats().events_published < 400 {
+        assert!(crate::support::now() < deadline, "{:?}", server.stats());
+        server.turn(Some(Duration::from_millis(100))).unwrap();
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(receiver.try_iter().count(), 398);
+}
+
+/// All that a publisher can be asked for.
+fn all_refusals(publisher: &Publisher, stream: StreamId) -> [Result<(), Error>; 5] {
+    [
+        publisher.publish("a", Event::data("x")),
+        publisher.try_publish("a", Event::data("x")),
+        publisher.send(stream, Event::data("x")),
+        publisher.close(stream),
+        publisher.run(|_cx| ()),
+    ]
+}
+
+#[test]
+fn after_the_stop_every_request_is_refused() {
+    let (app, ids) = app_with_ids();
+    let server = serve(app);
+    let mut client = server.connect();
+    client.get("/");
+    let stream = ids.recv_timeout(DEADLINE).unwrap();
+    let publisher = server.publisher.clone();
+    server.stop();
+    assert_eq!(all_refusals(&publisher, stream), [const { Err(Error::Stopped) }; 5]);
+}
+
+#[test]
+fn a_server_that_was_dropped_refuses_too() {
+    let publisher = Server::bind("127.0.0.1:0", app()).unwrap().publisher();
+    assert_eq!(publisher.publish("a", Event::data("x")), Err(Error::Stopped));
+    assert_eq!(publisher.try_publish("a", Event::data("x")), Err(Error::Stopped));
+}
+
+#[test]
+fn who_waits_for_room_is_told_when_the_server_stops() {
+    let server = Server::bind_with("127.0.0.1:0", app(), with_inbox(1)).unwrap();
+    server.publisher().publish("a", Event::data("x")).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    for n in 0..6 {
+        let (publisher, sender) = (server.publisher(), sender.clone());
+        thread::spawn(move || {
+            let result = match n % 2 {
+                0 => publisher.publish("a", Event::data("x")),
+                _ => publisher.run(|_cx| ()),
+            };
+            sender.send(result).unwrap();
+        });
+    }
+    let none = receiver.recv_timeout(Duration::from_millis(20));
+    assert_eq!(none, Err(RecvTimeoutError::Timeout), "there is no room");
+    drop(server);
+    for _ in 0..6 {
+        assert_eq!(receiver.recv_timeout(DEADLINE), Ok(Err(Error::Stopped)));
+    }
+}
+
+#[test]
+fn a_closure_that_never_ran_is_dropped_with_the_server() {
+    let server = Server::bind("127.0.0.1:0", app()).unwrap();
+    let publisher = server.publisher();
+    let (captured, inner) = (Arc::new(()), publisher.clone());
+    let held = captured.clone();
+    // Dropped, it uses the publisher again, which must not be a deadlock.
+    struct OnDrop(Publisher);
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            assert_eq!(self.0.run(|_cx| ()), Err(Error::Stopped));
+        }
+    }
+    let on_drop = OnDrop(inner);
+    publisher.run(move |_cx| drop((held, on_drop))).unwrap();
+    drop(server);
+    assert_eq!(Arc::strong_count(&captured), 1);
+}
+
+#[test]
+fn on_the_thread_of_the_loop_a_full_inbox_is_an_error_and_not_a_deadlock() {
+    let (app, ids) = app_with_ids();
+    let server = serve_with(app, with_inbox(4));
+    let mut client = server.connect();
+    client.get("/");
+    let stream = ids.recv_timeout(DEADLINE).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let publisher = server.publisher.clone();
+    let work = move |_cx: &mut Context<'_>| {
+        while publisher.try_publish("all", Event::data("x")).is_ok() {}
+        sender.send(all_refusals(&publisher, stream)).unwrap();
+    };
+    server.publisher.run(work).unwrap();
+    let full = || Err(Error::Full);
+    assert_eq!(receiver.recv_timeout(DEADLINE).unwrap(), [full(), full(), full(), full(), full()]);
+    server.publisher.publish("all", Event::data("and on")).unwrap();
+    client.wait_for_body("data: and on\n\n");
+}
+
+#[test]
+fn a_handler_may_publish_through_a_publisher_of_its_own() {
+    let mut app = Router::new();
+    let own = Arc::new(Mutex::new(None::<Publisher>));
+    let publisher = own.clone();
+    app.sse("/", move |_stream, _request, _cx| {
+        publisher.lock().unwrap().as_ref().unwrap().publish("all", Event::data("joined"))?;
+        Ok::<_, Error>(Reply::stream().topic("all"))
+    });
+    let server = serve_with(app, with_inbox(1));
+    *own.lock().unwrap() = Some(server.publisher.clone());
+    let mut client = server.connect();
+    client.get("/");
+    // It comes by way of the inbox, and so behind the subscription.
+    assert_eq!(client.data(1), ["joined"]);
+}
+
+#[test]
+fn the_loop_is_woken_once_for_each_time_that_the_inbox_was_empty() {
+    let mut world = Loop::<_>::with_config(app(), with_inbox(100));
+    world.settle();
+    let publisher = world.server.publisher();
+    for round in 1..=5 {
+        for _ in 0..30 {
+            publisher.publish("a", Event::data("x")).unwrap();
+        }
+        publisher.run(|_cx| ()).unwrap();
+        assert_eq!(world.wakes(), round, "one wake for 31 messages");
+        world.settle();
+        assert_eq!(world.server.stats().events_published, 30 * round as u64);
+    }
+    while publisher.try_publish("a", Event::data("x")).is_ok() {}
+    assert_eq!(world.wakes(), 6, "being refused wakes nobody");
+}
+
+#[test]
+fn an_event_that_cannot_be_written_is_refused_at_once_and_takes_no_room() {
+    let (app, ids) = app_with_ids();
+    let mut world = Loop::<_>::with_config(app, with_inbox(1));
+    let peer = world.connect();
+    peer.write(get("/"));
+    world.settle();
+    let stream = ids.recv_timeout(DEADLINE).unwrap();
+    let publisher = world.server.publisher();
+    let wakes = world.wakes();
+    let invalid = || Event::data("x").id("two\nlines");
+    let refused = || Err(Error::InvalidEvent(EventError::LineBreakInId));
+    for _ in 0..3 {
+        assert_eq!(publisher.publish("all", invalid()), refused());
+        assert_eq!(publisher.try_publish("all", invalid()), refused());
+        assert_eq!(publisher.send(stream, invalid()), refused());
+    }
+    assert_eq!(world.wakes(), wakes);
+    publisher.try_publish("all", Event::data("fits")).unwrap();
+    assert_eq!(publisher.publish("all", invalid()), refused(), "also where there is no room to wait for");
+    world.settle();
+    assert_eq!(parse(replies(&peer.read())[0].1.as_bytes()).len(), 1);
+}
+
+#[test]
+fn while_a_fan_out_cannot_keep_up_messages_stay_in_the_inbox_and_publishers_wait() {
+    const SUBSCRIBERS: usize = 20;
+    let mut config = with_inbox(200);
+    config.lag_bytes_max = 5_000;
+    config.sends_per_turn = 1;
+    let mut world = Loop::<_>::with_config(app(), config);
+    let peers: Vec<_> = (0..SUBSCRIBERS)
+        .map(|_| {
+            let peer = world.connect();
+            peer.write(get("/all"));
+            peer
+        })
+        .collect();
+    world.settle();
+    // One of them takes nothing: it must not hold up the others.
+    peers[0].set_room(0);
+    let publisher = world.server.publisher();
+    let event = Event::data("x".repeat(200));
+    let publish = |count| (0..count).take_while(|_| publisher.try_publish("all", &event).is_ok()).count();
+
+    assert_eq!(publish(1000), 200);
+    world.turn();
+    // A batch of 64 is more than the limit already; the rest waits for the fan-out.
+    assert_eq!(world.server.stats().events_published, 64);
+    assert_eq!(publish(1000), 64, "there is room for as many as were taken");
+    let mut published: u64 = 264;
+    let mut full = 0;
+    for _ in 0..400 {
+        world.turn();
+        assert_eq!(world.server.next_timeout(), Some(Duration::ZERO), "there is more to do");
+        let more = publish(1000);
+        published += more as u64;
+        full += usize::from(more == 0);
+    }
+    assert!((350..400).contains(&full), "the inbox stayed full in {full} turns of 400");
+    let taken = world.server.stats().events_published;
+    assert!(taken < published && taken > 264, "{taken} of {published}: slowly, but always on");
+
+    world.settle();
+    assert_eq!(world.server.stats().events_published, published);
+    assert!(peers[0].is_closed());
+    for peer in &peers[1..] {
+        assert_eq!(parse(replies(&peer.read())[0].1.as_bytes()).len() as u64, published);
+    }
+}
+
+/// Panics in its first request.
+struct Panics;
+
+impl Handler for Panics {
+    fn request(&mut self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Reply {
+        panic!("as it should")
+    }
+}
+
+#[test]
+fn publishers_do_not_wait_for_a_server_whose_handler_has_panicked() {
+    let mut config = Config::default();
+    config.inbox_max = 1;
+    let mut server = Server::bind_with("127.0.0.1:0", Panics, config).unwrap();
+    let (address, publisher) = (server.local_addr().unwrap(), server.publisher());
+    let thread = thread::spawn(move || server.run());
+    crate::support::Client::connect(address).write(get("/"));
+    assert!(thread.join().is_err());
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        sender.send([0, 1].map(|_| publisher.publish("a", Event::data("x")))).unwrap();
+    });
+    assert_eq!(receiver.recv_timeout(DEADLINE), Ok([Err(Error::Stopped), Err(Error::Stopped)]));
+}
+
+/// The thread of the loop is noted in the first turn and never again.
+#[test]
+fn a_full_inbox_is_no_deadlock_for_a_server_that_has_moved_to_another_thread() {
+    let publisher = Arc::new(Mutex::new(None::<Publisher>));
+    let own = publisher.clone();
+    let mut app = Router::new();
+    app.get("/", move |_request, _cx| {
+        let publisher = own.lock().unwrap().clone().unwrap();
+        while publisher.publish("a", Event::data("x")).is_ok() {}
+        Reply::text("went on")
+    });
+    let mut config = Config::default();
+    config.inbox_max = 1;
+    let mut server = Server::bind_with("127.0.0.1:0", app, config).unwrap();
+    *publisher.lock().unwrap() = Some(server.publisher());
+    let address = server.local_addr().unwrap();
+    server.turn(Some(Duration::ZERO)).unwrap();
+    thread::spawn(move || server.run());
+    assert_eq!(crate::support::Client::connect(address).get_text("/"), "went on");
+}

@@ -39,7 +39,7 @@ impl Running {
 
     pub(crate) fn stats(&self) -> Stats {
         let (sender, receiver) = mpsc::channel();
-        self.publisher.run(move |cx| sender.send(cx.stats())).unwrap();
+        self.publisher.run(move |cx| sender.send(cx.stats()).map_err(|_| "nobody waits")).unwrap();
         receiver.recv_timeout(DEADLINE).unwrap()
     }
 
@@ -62,13 +62,16 @@ impl Running {
     }
 
     fn join(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            // It may have stopped by itself.
-            let _ = self.publisher.run(|cx| cx.stop());
-            let result = thread.join();
-            if !std::thread::panicking() {
-                result.unwrap();
-            }
+        let Some(thread) = self.thread.take() else { return };
+        // It may have stopped by itself.
+        let _ = self.publisher.run(|cx| cx.stop());
+        let deadline = now() + DEADLINE;
+        while !thread.is_finished() && now() < deadline {
+            std::thread::yield_now();
+        }
+        if !std::thread::panicking() {
+            assert!(thread.is_finished(), "the server stops");
+            thread.join().unwrap();
         }
     }
 }
@@ -109,14 +112,16 @@ pub(crate) struct Client {
     body: Vec<u8>,
     chunked: bool,
     ended: bool,
+    /// Heartbeats must not keep a test alive that waits for something else.
+    deadline: Instant,
 }
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(DEADLINE)).unwrap();
         socket.set_nodelay(true).unwrap();
-        Self { socket, buffer: Vec::new(), body: Vec::new(), chunked: false, ended: false }
+        let deadline = now() + 3 * DEADLINE;
+        Self { socket, buffer: Vec::new(), body: Vec::new(), chunked: false, ended: false, deadline }
     }
 
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
@@ -131,6 +136,8 @@ impl Client {
     /// Reads more; false at the end of the connection.
     fn fill(&mut self) -> bool {
         let mut chunk = [0; 16 << 10];
+        let left = self.deadline.saturating_duration_since(now()).max(Duration::from_millis(1));
+        self.socket.set_read_timeout(Some(left)).unwrap();
         let count = self.socket.read(&mut chunk).expect("bytes within the deadline");
         self.buffer.extend_from_slice(&chunk[..count]);
         count > 0
@@ -165,6 +172,20 @@ impl Client {
             assert!(self.fill(), "the whole body");
         }
         String::from_utf8(self.buffer.drain(..length).collect()).unwrap()
+    }
+
+    /// Reads a whole response that is no stream.
+    pub(crate) fn reply(&mut self) -> (Head, String) {
+        let head = self.head();
+        let body = self.body(&head);
+        (head, body)
+    }
+
+    /// Asks for a path and reads the whole response.
+    pub(crate) fn get_text(&mut self, path: &str) -> String {
+        let head = self.get(path);
+        assert_eq!(head.status, 200, "{path}");
+        self.body(&head)
     }
 
     /// Moves what has arrived to the body, as far as it is complete chunks.
@@ -241,6 +262,7 @@ impl Client {
     }
 
     /// Reads to the end of the connection and answers what was left.
+    #[expect(clippy::wrong_self_convention, reason = "it reads to the end, and converts nothing")]
     pub(crate) fn to_end(&mut self) -> String {
         while self.fill() {}
         String::from_utf8(std::mem::take(&mut self.buffer)).unwrap()
@@ -271,6 +293,39 @@ impl Client {
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// The responses that a text consists of, statuses and bodies, chunk lines taken away; the last body may have no end yet.
+pub(crate) fn replies(mut text: &str) -> Vec<(u16, String)> {
+    let mut replies = Vec::new();
+    while !text.is_empty() {
+        let (head, mut rest) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("a head, not {text:?}"));
+        let status = head.strip_prefix("HTTP/1.1 ").unwrap_or_else(|| panic!("a status line, not {head:?}"));
+        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let mut body = String::new();
+        if let Some(length) = header("Content-Length") {
+            let length: usize = length.parse().unwrap();
+            assert!(rest.len() >= length, "{length} bytes, not only {rest:?}");
+            let (whole, behind) = rest.split_at(length);
+            body.push_str(whole);
+            rest = behind;
+        } else if header("Transfer-Encoding") == Some("chunked") {
+            while !rest.is_empty() {
+                let (size, behind) = rest.split_once("\r\n").expect("a chunk size line");
+                let size = usize::from_str_radix(size, 16).expect("a chunk size");
+                body.push_str(&behind[..size]);
+                rest = behind[size..].strip_prefix("\r\n").expect("a chunk ends with CRLF");
+                if size == 0 {
+                    break;
+                }
+            }
+        } else if header("Content-Type") == Some("text/event-stream") {
+            body.push_str(std::mem::take(&mut rest));
+        }
+        replies.push((status[..3].parse().unwrap(), body));
+        text = rest;
+    }
+    replies
 }
 
 /// What an independent parser makes of a body.
