@@ -38,6 +38,10 @@ pub struct Config {
     /// The longest silence on a stream: after it a comment is sent, so that proxies do not close the connection and dead
     /// peers are found. Default 15 s. A stream that gets events often enough gets no heartbeats. `None`: never.
     pub heartbeat: Option<Duration>,
+    /// How long bytes may wait for a peer that takes none of them, of a stream as of any other response. Default 30 s. The
+    /// stream is closed with [`CloseReason::Stalled`](crate::CloseReason::Stalled). What the kernel has taken counts as
+    /// taken, so a peer that reads nothing is noticed only once the socket is full.
+    pub stall_timeout: Duration,
     /// Bytes of events that a topic keeps for streams that read slowly, and bytes that may wait for one stream alone. A
     /// stream that needs older ones is closed with [`CloseReason::Lagged`](crate::CloseReason::Lagged). Default 1 MiB.
     /// A topic nobody lags on keeps nothing.
@@ -67,6 +71,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             heartbeat: Some(Duration::from_secs(15)),
+            stall_timeout: Duration::from_secs(30),
             lag_bytes_max: 1 << 20,
             linger: Duration::from_secs(2),
             inbox_max: 1024,
@@ -119,6 +124,7 @@ impl Config {
             ("request_timeout", self.request_timeout),
             ("keep_alive_timeout", self.keep_alive_timeout),
             ("heartbeat", self.heartbeat.unwrap_or(TIME_MAX)),
+            ("stall_timeout", self.stall_timeout),
             ("linger", self.linger),
         ];
         if let Some((name, _)) = times.into_iter().find(|(_, time)| !(TIME_MIN..=TIME_MAX).contains(time)) {

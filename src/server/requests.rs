@@ -1,6 +1,7 @@
 //! From readable bytes to answered requests.
 
 use super::context::Context;
+use super::core::ticks;
 use super::{Handler, Net, READ_BYTES, Server};
 use crate::http::{HeadContext, Incoming, Limits, Progress, Request};
 use crate::log::Framing;
@@ -272,7 +273,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         } else if let Some(entry) = self.core.slots.get_mut(slot)
             && !matches!(entry.state, Connection::Closed)
         {
-            let reply = Reply { bytes: replies, sent: 0, keep_alive, held: None };
+            let written = ticks(self.core.now);
+            let reply = Reply { bytes: replies, sent: 0, written, keep_alive, held: None };
             entry.state = Connection::Replying(Box::new(reply));
         }
         at
@@ -340,6 +342,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             Ok(written) => {
                 self.core.stats.bytes_written += written.bytes as u64;
                 reply.sent += written.bytes;
+                reply.written = ticks(self.core.now);
                 entry.writable = written.all;
                 if written.all {
                     let (keep_alive, held) = (reply.keep_alive, reply.held.take());

@@ -22,7 +22,7 @@ pub struct Stats {
     pub requests: u64,
     /// Requests that were refused before the handler was asked: malformed ones and those over a limit.
     pub rejected: u64,
-    /// Connections closed because a request did not arrive, or not follow, in time.
+    /// Connections closed because a request did not arrive, or not follow, in time, or its whole reply was not taken.
     pub timed_out: u64,
     /// Streams opened.
     pub streams_opened: u64,

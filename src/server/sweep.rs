@@ -34,7 +34,7 @@ impl State {
 
 /// How often each connection is looked at: four times within the shortest time-out.
 fn period(config: &Config) -> Duration {
-    let shortest = [config.request_timeout, config.keep_alive_timeout, config.linger]
+    let shortest = [config.request_timeout, config.keep_alive_timeout, config.stall_timeout, config.linger]
         .into_iter()
         .chain(config.heartbeat)
         .min()
@@ -84,10 +84,13 @@ impl<H: Handler, N: Net> Server<H, N> {
         let Some(entry) = self.core.slots.get(slot) else { return };
         match &entry.state {
             Connection::Streaming(stream) => {
-                let Some(heartbeat) = config.heartbeat else { return };
                 let silent = tick.wrapping_sub(stream.written);
-                if stream.phase == Phase::Open
-                    && !stream.behind
+                if stream.behind {
+                    if !entry.writable && silent >= ticks(config.stall_timeout) {
+                        self.core.end(slot, CloseReason::Stalled);
+                    }
+                } else if let Some(heartbeat) = config.heartbeat
+                    && stream.phase == Phase::Open
                     && silent >= silence_max(heartbeat, period, slot)
                 {
                     self.beat(slot);
@@ -96,17 +99,23 @@ impl<H: Handler, N: Net> Server<H, N> {
             Connection::Reading { since, held } => {
                 let requested = held.is_some() || entry.is_new();
                 let limit = if requested { config.request_timeout } else { config.keep_alive_timeout };
-                if tick.wrapping_sub(*since) >= ticks(limit) {
-                    self.core.stats.timed_out += 1;
-                    self.core.end(slot, CloseReason::PeerClosed);
-                }
+                self.time_out(slot, *since, limit);
             }
+            Connection::Replying(reply) => self.time_out(slot, reply.written, config.stall_timeout),
             Connection::Lingering { since } => {
                 if tick.wrapping_sub(*since) >= ticks(config.linger) {
                     self.core.end(slot, CloseReason::PeerClosed);
                 }
             }
-            Connection::Replying(_) | Connection::Closed => {}
+            Connection::Closed => {}
+        }
+    }
+
+    /// Closes a connection without a stream that has been waited for too long.
+    fn time_out(&mut self, slot: u32, since: u32, limit: Duration) {
+        if self.core.tick().wrapping_sub(since) >= ticks(limit) {
+            self.core.stats.timed_out += 1;
+            self.core.end(slot, CloseReason::Stalled);
         }
     }
 

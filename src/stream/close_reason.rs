@@ -19,6 +19,8 @@ pub enum CloseReason {
     /// The peer read so slowly that the log no longer holds what it should get next; see
     /// [`Config::lag_bytes_max`](crate::Config::lag_bytes_max).
     Lagged,
+    /// The peer took nothing for [`Config::stall_timeout`](crate::Config::stall_timeout) though bytes were waiting for it.
+    Stalled,
     /// The peer kept sending while the stream was open, more than one request head's worth.
     ExcessInput,
     /// The server was stopped or dropped.
@@ -38,12 +40,13 @@ pub enum Party {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers in [`Stats`](crate::Stats).
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Application,
         Self::PeerClosed,
         Self::Reset,
         Self::IoError,
         Self::Lagged,
+        Self::Stalled,
         Self::ExcessInput,
         Self::Stopped,
     ];
@@ -54,7 +57,7 @@ impl CloseReason {
         match self {
             Self::Application | Self::Stopped => Party::Server,
             Self::PeerClosed | Self::Reset | Self::IoError => Party::Peer,
-            Self::Lagged | Self::ExcessInput => Party::Limit,
+            Self::Lagged | Self::Stalled | Self::ExcessInput => Party::Limit,
         }
     }
 
@@ -67,6 +70,7 @@ impl CloseReason {
             Self::Reset => "reset",
             Self::IoError => "io_error",
             Self::Lagged => "lagged",
+            Self::Stalled => "stalled",
             Self::ExcessInput => "excess_input",
             Self::Stopped => "stopped",
         }
@@ -91,6 +95,7 @@ impl fmt::Display for CloseReason {
             Self::Reset => "the connection was reset",
             Self::IoError => "reading or writing failed",
             Self::Lagged => "the peer read too slowly",
+            Self::Stalled => "the peer took nothing for too long",
             Self::ExcessInput => "the peer sent too much while the stream was open",
             Self::Stopped => "the server stopped",
         })

@@ -71,6 +71,8 @@ pub(crate) struct Held {
 pub(crate) struct Reply {
     pub(crate) bytes: Vec<u8>,
     pub(crate) sent: usize,
+    /// Milliseconds of the server's clock when the peer took something last.
+    pub(crate) written: u32,
     /// Whether the next request may follow on this connection.
     pub(crate) keep_alive: bool,
     pub(crate) held: Option<Box<Held>>,

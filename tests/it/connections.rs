@@ -942,3 +942,33 @@ fn what_is_too_much_behind_a_stream_is_too_much_in_one_piece_as_well() {
     assert_eq!(closed(true), 1);
     assert_eq!(closed(false), 1);
 }
+
+#[test]
+fn a_peer_that_never_reads_its_reply_does_not_hold_its_connection_for_ever() {
+    let mut world = Loop::new(zeros());
+    let peer = world.connect();
+    peer.set_room(0);
+    peer.write(get("/zeros/100000"));
+    peer.close();
+    world.pass(Duration::from_secs(29));
+    assert!(!peer.is_closed());
+    world.pass(Duration::from_secs(2));
+    assert!(peer.is_closed());
+}
+
+#[test]
+fn a_peer_that_never_reads_the_end_of_its_stream_does_not_hold_its_connection_for_ever() {
+    let mut app = Router::new();
+    app.sse("/", |stream, _request, cx| {
+        cx.send(stream, Event::data("x"))?;
+        cx.close(stream)
+    });
+    let mut world = Loop::new(app);
+    let peer = world.connect();
+    peer.set_room(0);
+    peer.write(get("/"));
+    world.pass(Duration::from_secs(29));
+    assert!(!peer.is_closed());
+    world.pass(Duration::from_secs(2));
+    assert!(peer.is_closed());
+}

@@ -205,6 +205,23 @@ fn more_than_the_limit_sent_to_one_stream_closes_it() {
 }
 
 #[test]
+fn who_takes_nothing_for_too_long_is_closed_though_little_waits_for_it() {
+    let mut world = Loop::new(app());
+    let (stalled, slow) = (open(&mut world, "/events/a"), open(&mut world, "/events/a"));
+    stalled.set_room(3);
+    slow.set_room(3);
+    publish(&mut world, "a", "little, but more than three bytes");
+    for _ in 0..10 {
+        world.pass(Duration::from_secs(3));
+        slow.set_room(1);
+    }
+    world.pass(Duration::from_secs(1));
+    assert!(stalled.is_closed() && !slow.is_closed());
+    let stats = world.server.stats();
+    assert_eq!((stats.closed(CloseReason::Stalled), stats.streams_closed()), (1, 1));
+}
+
+#[test]
 fn a_burst_larger_than_the_limit_still_reaches_those_who_can_read_it() {
     let mut config = Config::default();
     config.lag_bytes_max = 10_000;
