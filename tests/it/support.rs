@@ -223,7 +223,7 @@ impl Client {
 
     /// The data of the first `count` events.
     pub(crate) fn data(&mut self, count: usize) -> Vec<String> {
-        self.events(count).into_iter().map(|event| event.data).collect()
+        self.events(count).into_iter().take(count).map(|event| event.data).collect()
     }
 
     /// Reads until the body holds `text`.
