@@ -7,7 +7,7 @@
 //! curl http://127.0.0.1:8080/stats
 //! ```
 //!
-//! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
+//! A body is at most 64 KiB. `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
 use mio_sse::{CloseReason, Event, Reply, Router, Server, Stats};
 use std::io;
@@ -41,12 +41,14 @@ fn json(stats: &Stats) -> String {
         ("streams", stats.streams),
         ("topics", stats.topics),
         ("accepted", stats.accepted),
+        ("accept_errors", stats.accept_errors),
         ("requests", stats.requests),
         ("rejected", stats.rejected),
         ("timed_out", stats.timed_out),
         ("streams_opened", stats.streams_opened),
         ("streams_closed", stats.streams_closed()),
         ("events_published", stats.events_published),
+        ("events_sent", stats.events_sent),
         ("events_delivered", stats.events_delivered),
         ("heartbeats", stats.heartbeats),
         ("bytes_written", stats.bytes_written),

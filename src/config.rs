@@ -53,6 +53,9 @@ pub struct Config {
     pub inbox_max: usize,
     /// Connections accepted in one turn at most, so that a storm of them does not hold up the streams. Default 256.
     pub accepts_per_turn: usize,
+    /// Requests answered in one turn at most, shared evenly among the connections that have some, so that peers which
+    /// pipeline requests hold up neither each other nor the streams. Default 1024.
+    pub requests_per_turn: usize,
     /// Streams served in one turn at most, so that a fan-out does not hold up requests and timers. Default 1024, which
     /// takes about 5 ms.
     pub sends_per_turn: usize,
@@ -76,6 +79,7 @@ impl Default for Config {
             linger: Duration::from_secs(2),
             inbox_max: 1024,
             accepts_per_turn: 256,
+            requests_per_turn: 1024,
             sends_per_turn: 1024,
             timers_per_turn: 1024,
         }
@@ -97,6 +101,7 @@ impl Config {
         let positive = [
             ("inbox_max", self.inbox_max),
             ("accepts_per_turn", self.accepts_per_turn),
+            ("requests_per_turn", self.requests_per_turn),
             ("sends_per_turn", self.sends_per_turn),
             ("timers_per_turn", self.timers_per_turn),
             ("lag_bytes_max", self.lag_bytes_max),

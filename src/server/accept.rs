@@ -6,6 +6,9 @@ use crate::stream::Slot;
 use std::io;
 use std::time::Duration;
 
+/// How often a failure to accept is logged at most: whoever holds connections open must not fill a disk.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How long to leave the backlog alone when accepting fails for want of descriptors or memory. Trying again at once
 /// would spin; not trying again would strand whoever waits, as readiness is told only once.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -16,6 +19,8 @@ pub(super) struct State {
     waiting: bool,
     /// Not before this time.
     retry_at: Option<Duration>,
+    /// When a failure was logged last.
+    logged_at: Option<Duration>,
 }
 
 impl State {
@@ -50,8 +55,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                     // This one is gone; the next may be there.
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
                     _ => {
-                        log::warn!("cannot accept connections, trying again in {RETRY_DELAY:?}: {error}");
-                        self.core.stats.accept_errors += 1;
+                        self.accept_failed(&error);
                         self.accept.retry_at = Some(self.core.now.saturating_add(RETRY_DELAY));
                         return;
                     }
@@ -60,11 +64,22 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
+    fn accept_failed(&mut self, error: &io::Error) {
+        self.core.stats.accept_errors += 1;
+        let now = self.core.now;
+        if self.accept.logged_at.is_none_or(|at| now.saturating_sub(at) >= LOG_INTERVAL) {
+            self.accept.logged_at = Some(now);
+            let count = self.core.stats.accept_errors;
+            log::warn!(
+                "cannot accept connections, trying again every {RETRY_DELAY:?} ({count} failures so far): {error}"
+            );
+        }
+    }
+
     fn add_connection(&mut self, mut socket: N::Socket) {
         let slot = self.core.slots.insert(Slot::new(ticks(self.core.now)));
         if let Err(error) = self.net.register(&mut socket, slot) {
-            log::warn!("cannot watch a connection: {error}");
-            self.core.stats.accept_errors += 1;
+            self.accept_failed(&error);
             self.core.slots.remove(slot);
             self.net.close(socket);
             return;

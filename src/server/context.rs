@@ -49,6 +49,17 @@ impl<'a> Context<'a> {
     /// The event is encoded once, however many streams there are: the cost here is that of one copy, whatever the
     /// number of subscribers. Without subscribers the event is gone.
     ///
+    /// ```
+    /// # use mio_sse::{Error, Event, Reply, Router};
+    /// let mut app = Router::new();
+    /// app.get("/news", |_request, _cx| Reply::stream().topic("news"));
+    /// app.post("/news", |request, cx| {
+    ///     let text = String::from_utf8_lossy(request.body()).into_owned();
+    ///     cx.publish("news", Event::data(text).event("news"))?;
+    ///     Ok::<_, Error>(Reply::no_content())
+    /// });
+    /// ```
+    ///
     /// # Errors
     /// [`Error::InvalidEvent`]; nothing is published then.
     pub fn publish(&mut self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
@@ -190,6 +201,18 @@ impl<'a> Context<'a> {
 
     /// Calls `callback` once when the stream ends, by whoever's doing, with the reason. Several are called in the order
     /// they were added.
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Router};
+    /// let mut app = Router::new();
+    /// app.sse("/room", |stream, _request, cx| {
+    ///     cx.subscribe(stream, "room")?;
+    ///     cx.publish("room", Event::data("somebody has come"))?;
+    ///     cx.on_close(stream, |_reason, cx| {
+    ///         cx.publish("room", Event::data("somebody has left")).expect("valid data");
+    ///     })
+    /// });
+    /// ```
     ///
     /// # Errors
     /// [`Error::Closed`]: it has ended already, and `callback` is dropped.

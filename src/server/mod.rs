@@ -303,9 +303,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     fn accept_and_read(&mut self) {
         let mut unread = std::mem::take(&mut self.core.unread);
         let mut ready = std::mem::take(&mut self.ready);
-        // A connection may have been noted more than once; it has its turn once.
-        unread.sort_unstable();
-        unread.dedup();
+        self.requests.begin_turn(&mut unread, ready.len(), self.core.config.requests_per_turn);
         for slot in unread.drain(..) {
             self.on_readable(slot);
         }

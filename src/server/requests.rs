@@ -12,6 +12,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Reads that one connection gets before the others have their turn.
 const READS_PER_VISIT: usize = 4;
 
+/// Requests that one connection may have answered in a turn, however many others wait.
+const REQUESTS_PER_VISIT_MIN: usize = 16;
+
 /// Replies to pipelined requests are gathered up to this size before they are written.
 const REPLIES_BYTES: usize = 64 << 10;
 
@@ -25,9 +28,26 @@ pub(super) struct State {
     incoming: Incoming,
     replies: Vec<u8>,
     date: Date,
+    /// Requests that may still be answered in this turn.
+    left: usize,
+    /// How many of them each connection gets.
+    share: usize,
+    /// The slot of the connection that was answered last: those behind it come first in the next turn.
+    last: u32,
 }
 
 impl State {
+    /// Shares out the requests of a turn among the connections in `unread` and `ready` others, and puts `unread` in order:
+    /// each slot once, and round and round, so that none waits for ever.
+    pub(super) fn begin_turn(&mut self, unread: &mut Vec<u32>, ready: usize, budget: usize) {
+        unread.sort_unstable();
+        unread.dedup();
+        let served = unread.partition_point(|slot| *slot <= self.last);
+        unread.rotate_left(served);
+        self.left = budget;
+        self.share = (budget / (unread.len() + ready).max(1)).max(REQUESTS_PER_VISIT_MIN);
+    }
+
     /// See `Server::shrink_buffers`.
     pub(super) fn shrink(&mut self, bytes: usize) {
         if self.replies.capacity() > bytes {
@@ -106,15 +126,24 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Reads and answers what has arrived, up to a limit; the rest waits for the next turn.
     pub(super) fn on_readable(&mut self, slot: u32) {
+        let reading = |slot: &Slot| matches!(slot.state, Connection::Reading { .. });
+        if self.requests.left == 0 && self.core.slots.get(slot).is_some_and(reading) {
+            self.core.unread.push(slot);
+            return;
+        }
         // What was held back behind an earlier request comes first.
         if self.core.slots.get(slot).is_some_and(Slot::holds_more) {
             self.read_requests(slot, 0);
         }
         for _ in 0..READS_PER_VISIT {
             let Some(entry) = self.core.slots.get_mut(slot) else { return };
-            if entry.input == Input::Drained
-                || matches!(entry.state, Connection::Replying(_) | Connection::Closed)
-            {
+            if matches!(entry.state, Connection::Replying(_) | Connection::Closed) {
+                return;
+            }
+            if entry.holds_more() {
+                break;
+            }
+            if entry.input == Input::Drained {
                 return;
             }
             let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
@@ -228,8 +257,14 @@ impl<H: Handler, N: Net> Server<H, N> {
         };
         self.refresh_date();
         let mut replies = std::mem::take(&mut self.requests.replies);
+        let mut share = self.requests.share.min(self.requests.left);
+        self.requests.last = slot;
         let mut at = 0;
         let then = loop {
+            if share == 0 {
+                // The rest has its turn when the others have had theirs.
+                break Then::Read;
+            }
             match incoming.advance(&data[at..], &limits) {
                 Ok(Progress::Partial) => break Then::Read,
                 Ok(Progress::Continue) => replies.extend_from_slice(CONTINUE),
@@ -238,6 +273,8 @@ impl<H: Handler, N: Net> Server<H, N> {
                     let then = self.answer(slot, &incoming.request(&data[at..]), keep_alive, &mut replies);
                     at += consumed;
                     incoming.reset();
+                    share -= 1;
+                    self.requests.left -= 1;
                     if !matches!(then, Then::Read) || at == data.len() {
                         break then;
                     }

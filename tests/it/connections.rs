@@ -972,3 +972,43 @@ fn a_peer_that_never_reads_the_end_of_its_stream_does_not_hold_its_connection_fo
     world.pass(Duration::from_secs(2));
     assert!(peer.is_closed());
 }
+
+#[test]
+fn peers_that_pipeline_without_end_hold_up_nobody() {
+    let mut config = Config::default();
+    config.requests_per_turn = 64;
+    let mut world = Loop::<_>::with_config(zeros(), config);
+    let flood = get("/zeros/1").repeat(500);
+    let flooders: Vec<_> = (0..40).map(|_| world.connect()).collect();
+    world.settle();
+    flooders.iter().for_each(|peer| peer.write(&flood));
+    world.turn();
+    assert_eq!(world.server.stats().requests, 64, "no more than one turn may");
+    // Whoever comes now has its turn when each of the others had one, and not when they are done.
+    let (honest, late) = (world.connect(), world.connect());
+    honest.write(get("/zeros/2"));
+    let mut turns = 0;
+    while honest.read().is_empty() {
+        world.turn();
+        turns += 1;
+        assert!(turns <= 40 * 16 / 64 + 4, "{turns}");
+    }
+    // Nor does it take longer to notice that one leaves.
+    late.close();
+    world.settle();
+    assert!(late.is_closed());
+    for peer in &flooders {
+        assert_eq!(replies(&peer.read()).len(), 500);
+    }
+}
+
+#[test]
+fn one_peer_alone_may_use_the_whole_turn() {
+    let mut world = Loop::new(zeros());
+    let peer = world.connect();
+    world.settle();
+    peer.write(get("/zeros/1").repeat(500));
+    world.turn();
+    assert_eq!(replies(&peer.read()).len(), 500);
+    assert_eq!(peer.writes().len(), 1);
+}
