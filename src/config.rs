@@ -44,7 +44,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Bytes of events that a topic keeps for streams that read slowly, and bytes that may wait for one stream alone. A
     /// stream that needs older ones is closed with [`CloseReason::Lagged`](crate::CloseReason::Lagged). Default 1 MiB.
-    /// A topic nobody lags on keeps nothing.
+    /// A topic keeps up to a block
+    /// of 64 KiB, or a burst of 1 MiB, more than this; one that nobody lags on keeps nothing.
     pub lag_bytes_max: usize,
     /// How long a connection that the server has closed on its side waits for the peer to do the same. Default 2 s. To
     /// close at once would destroy what the peer has not read yet.

@@ -26,6 +26,14 @@ impl Block {
         self.frames.push(Frame { sequence, end, kind });
     }
 
+    /// Adds bytes to the last frame.
+    pub(crate) fn extend_last(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        if let Some(last) = self.frames.last_mut() {
+            last.end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.frames.clear();

@@ -47,10 +47,18 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
+    /// What ends the body: the last chunk (RFC 9112 7.1), or nothing but the end of the connection.
+    pub(crate) fn end(self) -> &'static [u8] {
+        match self {
+            Self::Chunked => b"0\r\n\r\n",
+            Self::CloseDelimited => b"",
+        }
+    }
+
     /// The bytes of a frame, which lies in the log as `bytes`, in this framing.
     pub(crate) fn bytes_of(self, kind: Kind, bytes: &[u8]) -> &[u8] {
         match self {
-            Self::CloseDelimited if kind != Kind::RAW => {
+            Self::CloseDelimited if kind.prefix > 0 => {
                 &bytes[usize::from(kind.prefix)..bytes.len() - CHUNK_SUFFIX.len()]
             }
             _ => bytes,

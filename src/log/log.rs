@@ -109,10 +109,14 @@ impl Log {
         Some((block.frames.get(frame)?, block.frame_bytes(frame)))
     }
 
-    /// Gives up the oldest blocks until no more than `bytes_max` are left, but none that holds a frame behind the
+    /// Gives up the oldest blocks as long as `bytes_max` are left without them, but none that holds a frame behind the
     /// mark: those have not been offered to anyone.
     pub(crate) fn trim(&mut self, bytes_max: usize, spares: &mut Spares) {
-        while self.bytes > bytes_max && self.blocks.front().is_some_and(|front| front.last() <= self.marked) {
+        while self
+            .blocks
+            .front()
+            .is_some_and(|front| self.bytes - front.bytes.len() >= bytes_max && front.last() <= self.marked)
+        {
             self.drop_front(spares);
         }
     }
@@ -134,6 +138,16 @@ impl Log {
             self.bytes -= front.bytes.len();
             self.floor = front.last();
             spares.give(front);
+        }
+    }
+
+    /// Adds bytes to the newest frame.
+    ///
+    /// Only for the log of a single stream, of which that frame is not sent yet.
+    pub(crate) fn extend_last(&mut self, bytes: &[u8]) {
+        if let Some(tail) = self.blocks.back_mut() {
+            tail.extend_last(bytes);
+            self.bytes += bytes.len();
         }
     }
 
@@ -179,6 +193,18 @@ impl Log {
         self.blocks.is_empty()
     }
 
+    /// The bytes of all frames behind the frame `after`.
+    pub(crate) fn bytes_behind(&self, after: u64) -> usize {
+        match self.place(after) {
+            Place::Before { block, frame } => {
+                let before: usize = self.blocks.iter().take(block).map(|block| block.bytes.len()).sum();
+                self.bytes - before - self.blocks[block].start_of(frame) as usize
+            }
+            Place::End | Place::FellOff => 0,
+        }
+    }
+
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

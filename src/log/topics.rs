@@ -174,6 +174,30 @@ impl Topics {
         self.by_name.get(name).map(|key| self.get(*key))
     }
 
+    /// What is wrong, if anything is: for `debug_assert`. Looks at every topic, or at none where there are many.
+    pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
+        const TOPICS_MAX: usize = 16;
+        if self.topics.len() > TOPICS_MAX {
+            return None;
+        }
+        let topics = || self.topics.iter().map(|(_, topic)| topic);
+        if topics().any(|topic| topic.behind as usize > topic.subscribers.len()) {
+            return Some("more streams are behind than there are");
+        }
+        if topics().any(|topic| topic.behind == 0 && !topic.dirty && !topic.log.is_empty()) {
+            return Some("a log is kept for nobody");
+        }
+        if topics()
+            .any(|topic| topic.dirty && !self.dirty.iter().any(|key| std::ptr::eq(self.get(*key), topic)))
+        {
+            return Some("a topic waits for a wave that will not come");
+        }
+        if topics().map(|topic| topic.fresh + topic.offered).sum::<usize>() != self.unoffered {
+            return Some("what is not offered yet is miscounted");
+        }
+        None
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.topics.len()
     }

@@ -16,9 +16,6 @@ use crate::stream::{CloseReason, Held, Phase, Slots, State, Stream, StreamId, Su
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-/// What a chunked stream ends with (RFC 9112 7.1).
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-
 pub(crate) type OnClose = Box<dyn FnOnce(CloseReason, &mut super::Context<'_>) + Send>;
 
 /// What belongs to a stream and is the server's business: most streams have none.
@@ -129,9 +126,10 @@ impl Core {
     pub(super) fn append_private(&mut self, slot: u32, bytes: &[u8], kind: Kind) -> usize {
         let Some(stream) = self.slots.stream_mut(slot) else { return 0 };
         let sequence = self.topics.next_sequence();
+        let delivered = stream.cursor().sequence;
         let private = &mut stream.extras().private;
         private.append(sequence, bytes, kind, &mut self.topics.spares);
-        let waiting = private.bytes();
+        let waiting = private.bytes_behind(delivered);
         self.set_behind(slot, true);
         self.queue(slot);
         waiting
@@ -174,6 +172,12 @@ impl Core {
         let Some(stream) = self.slots.stream_mut(id.slot) else { return Err(Error::Closed) };
         let found = stream.topics().find(|(key, _)| &*self.topics.get(*key).name == topic);
         let Some((key, place)) = found else { return Ok(()) };
+        if stream.cursor().partial > 0 && self.has_fallen_off(id.slot) {
+            // The rest of the frame that was begun may be what is lost.
+            self.end(id.slot, CloseReason::Lagged);
+            return Err(Error::Closed);
+        }
+        let Some(stream) = self.slots.stream_mut(id.slot) else { return Err(Error::Closed) };
         if stream.cursor().partial > 0 {
             rescue_partial(stream, key, &mut self.topics);
         }
@@ -229,7 +233,7 @@ impl Core {
         keep_alive: bool,
     ) {
         for topic in reply.topics() {
-            // The stream is live, so this cannot fail.
+            // A stream that was closed already is not subscribed to anything more.
             let _ = self.subscribe(id, topic);
         }
         let Some(stream) = self.slots.stream_mut(id.slot) else { return };
@@ -251,10 +255,13 @@ impl Core {
         };
         private.prepend(head, second, spares);
 
+        if closed {
+            private.extend_last(framing.end());
+        }
         self.stats.streams_opened += 1;
         self.queue(id.slot);
         if closed {
-            let _ = self.close(id);
+            self.ending(id, CloseReason::Application);
         }
     }
 
@@ -265,16 +272,44 @@ impl Core {
 
     pub(super) fn close_for(&mut self, id: StreamId, reason: CloseReason) -> Result<(), Error> {
         let stream = self.slots.live(id)?;
-        let end = if stream.framing == Framing::Chunked { LAST_CHUNK } else { b"" };
-        let opening = stream.phase == Phase::Opening;
-        if !opening {
+        if stream.phase == Phase::Opening {
+            // Only the place of the end is known: what it looks like depends on the reply.
+            self.append_private(id.slot, b"", Kind::RAW);
+            if let Some(stream) = self.slots.stream_mut(id.slot) {
+                stream.phase = Phase::OpeningClosed;
+            }
+        } else {
+            let end = stream.framing.end();
             self.append_private(id.slot, end, Kind::RAW);
-            self.report(id, reason);
-        }
-        if let Some(stream) = self.slots.stream_mut(id.slot) {
-            stream.phase = if opening { Phase::OpeningClosed } else { Phase::Ending };
+            self.ending(id, reason);
         }
         Ok(())
+    }
+
+    /// The end of the body is in place: nothing will follow it.
+    fn ending(&mut self, id: StreamId, reason: CloseReason) {
+        self.report(id, reason);
+        if let Some(stream) = self.slots.stream_mut(id.slot) {
+            stream.phase = Phase::Ending;
+        }
+        self.leave_exhausted(id.slot);
+    }
+
+    /// Takes a stream that is ending out of those topics that hold nothing more for it, so that what they publish from now
+    /// on cannot make it fall off.
+    fn leave_exhausted(&mut self, slot: u32) {
+        let Some(stream) = self.slots.stream(slot) else { return };
+        let cursor = stream.cursor().sequence;
+        let exhausted =
+            |key: &TopicKey| self.topics.get(*key).log.place(cursor.max(stream.from(*key))) == Place::End;
+        let keys: Vec<_> = stream.topics().map(|(key, _)| key).filter(exhausted).collect();
+        for key in keys {
+            let Some(stream) = self.slots.stream_mut(slot) else { return };
+            let Some((_, place)) = stream.topics().find(|(found, _)| *found == key) else { continue };
+            let behind = stream.behind;
+            stream.forget(key);
+            self.leave(key, place, behind);
+        }
     }
 
     /// Ends a connection at once, and the stream on it if there is one. What waits is dropped.
@@ -362,16 +397,16 @@ impl Core {
     /// The stream has been given everything there is: frees what it held.
     pub(super) fn caught_up(&mut self, slot: u32) {
         self.set_behind(slot, false);
-        let sequence = self.topics.sequence();
         let Some(stream) = self.slots.stream_mut(slot) else { return };
         if let Some(extras) = &mut stream.extras {
             extras.private.clear(&mut self.topics.spares);
             if stream.topic == TopicKey::NONE && extras.subscriptions.len() == 1 {
                 stream.topic = extras.subscriptions[0].topic;
                 stream.place = extras.subscriptions[0].place;
+                let from = extras.subscriptions[0].from;
                 extras.subscriptions.clear();
-                // Nothing lies between the cursor and this moment, so the place where the subscription began is behind.
-                stream.skip_to(sequence);
+                // From here on this topic is read from the cursor on. A wave may still have something to offer.
+                stream.skip_to(from);
             }
             stream.shrink();
         }
@@ -383,6 +418,8 @@ impl Core {
             let sequence = stream.cursor().sequence;
             if let Some(extras) = &mut stream.extras {
                 extras.private.release(sequence, &mut self.topics.spares);
+                // What comes next begins a block of its own where this one is full, so that this one can be released.
+                extras.private.mark();
             }
         }
     }
@@ -485,7 +522,7 @@ fn rescue_partial(stream: &mut Stream, key: TopicKey, topics: &mut Topics) {
     let Place::Before { block, frame } = log.place(cursor.sequence.max(from)) else { return };
     let Some((frame, bytes)) = log.frame(block, frame) else { return };
     let rest = stream.framing.bytes_of(frame.kind, bytes)[cursor.partial as usize..].to_vec();
-    let sequence = frame.sequence;
+    let (sequence, kind) = (frame.sequence, Kind { prefix: 0, event: frame.kind.event });
     stream.restart_frame();
-    stream.extras().private.prepend((sequence, &rest, Kind::RAW), None, &mut topics.spares);
+    stream.extras().private.prepend((sequence, &rest, kind), None, &mut topics.spares);
 }

@@ -169,6 +169,8 @@ impl<H: Handler, N: Net> Server<H, N> {
                 // It goes on when the poll tells of room; but not for ever.
                 if self.core.has_fallen_off(slot) {
                     self.core.end(slot, CloseReason::Lagged);
+                } else {
+                    self.core.set_behind(slot, true);
                 }
                 return;
             }

@@ -177,6 +177,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.flush(); // 7.
         self.sweep(); // 8.
         self.free_closed(); // 9.
+        debug_assert_eq!(self.core.topics.broken_invariant(), None);
         if self.core.stopping {
             self.stop();
         }
@@ -188,7 +189,6 @@ impl<H: Handler, N: Net> Server<H, N> {
         if self.stopped {
             return None;
         }
-        self.core.now = self.net.now();
         self.nearest_deadline(None)
     }
 
@@ -227,6 +227,8 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Asks the server for something from outside of a callback, between two turns.
     pub fn context(&mut self) -> Context<'_> {
+        // The last turn may have been long ago.
+        self.core.now = self.net.now();
         Context::new(&mut self.core)
     }
 
@@ -244,7 +246,8 @@ impl<H: Handler, N: Net> Server<H, N> {
             return Some(Duration::ZERO);
         }
         let deadlines = [core.timers.next_due(), self.sweep.next_due(core), self.accept.next_due()];
-        let wait = deadlines.into_iter().flatten().min().map(|due| due.saturating_sub(core.now));
+        // The last turn has taken its time since it read the clock.
+        let wait = deadlines.into_iter().flatten().min().map(|due| due.saturating_sub(self.net.now()));
         match (wait, limit) {
             (Some(wait), Some(limit)) => Some(wait.min(limit)),
             (wait, limit) => wait.or(limit),

@@ -122,8 +122,14 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Writes a heartbeat to a stream that has got everything else.
     fn beat(&mut self, slot: u32) {
         let tick = self.core.tick();
+        let stall = ticks(self.core.config.stall_timeout);
         let Some(entry) = self.core.slots.get_mut(slot) else { return };
         let Connection::Streaming(stream) = &mut entry.state else { return };
+        // A wave that is on its way to this stream brings better than a heartbeat; and the rest of one that does not fit
+        // would come behind what the wave brings.
+        if stream.topics().any(|(key, _)| self.core.topics.get(key).dirty) {
+            return;
+        }
         let beat = stream.framing.bytes_of(COMMENT_KIND, COMMENT);
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         match write(&mut self.net, socket, beat) {
@@ -131,7 +137,10 @@ impl<H: Handler, N: Net> Server<H, N> {
                 entry.writable = written.all;
                 self.core.stats.bytes_written += written.bytes as u64;
                 if written.bytes == 0 {
-                    // There is no room: bytes are on their way, which is as good as a beat.
+                    // There is no room: bytes are on their way, which is as good as a beat; but not for ever.
+                    if tick.wrapping_sub(stream.written) >= stall {
+                        self.core.end(slot, CloseReason::Stalled);
+                    }
                     return;
                 }
                 stream.written = tick;
