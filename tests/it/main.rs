@@ -1,6 +1,7 @@
 //! The library from outside: over real sockets, and the same loop over a network in memory.
 
 mod connections;
+mod corners;
 mod delivery;
 mod examples;
 mod lifecycle;

@@ -256,6 +256,11 @@ impl<H: Handler, const SHORT: bool> Loop<H, SHORT> {
         }
     }
 
+    /// Lets time pass at once, as if the loop had been held up.
+    pub(crate) fn jump(&self, time: Duration) {
+        self.world.borrow_mut().now += time;
+    }
+
     pub(crate) fn wakes(&self) -> usize {
         self.wakes.0.load(Ordering::SeqCst)
     }
