@@ -171,7 +171,7 @@ impl Core {
         self.slots.live(id)?;
         let Some(stream) = self.slots.stream_mut(id.slot) else { return Err(Error::Closed) };
         let found = stream.topics().find(|(key, _)| &*self.topics.get(*key).name == topic);
-        let Some((key, place)) = found else { return Ok(()) };
+        let Some((key, _)) = found else { return Ok(()) };
         if stream.cursor().partial > 0 && self.has_fallen_off(id.slot) {
             // The rest of the frame that was begun may be what is lost.
             self.end(id.slot, CloseReason::Lagged);
@@ -182,18 +182,20 @@ impl Core {
             rescue_partial(stream, key, &mut self.topics);
         }
         let behind = stream.behind;
-        stream.forget(key);
-        self.leave(key, place, behind);
+        self.leave(id.slot, key);
         if !behind {
             self.caught_up(id.slot);
         }
         Ok(())
     }
 
-    /// Takes a stream out of a topic and tells those that move up.
-    fn leave(&mut self, key: TopicKey, place: u32, behind: bool) {
+    /// Takes a stream out of a topic and tells those that take its place there.
+    fn leave(&mut self, slot: u32, key: TopicKey) {
         let slots = &mut self.slots;
-        self.topics.unsubscribe(key, place, behind, |slot, place| {
+        let Some(stream) = slots.stream_mut(slot) else { return };
+        let Some((_, place)) = stream.topics().find(|(found, _)| *found == key) else { return };
+        stream.forget(key);
+        self.topics.unsubscribe(key, place, stream.behind, |slot, place| {
             if let Some(stream) = slots.stream_mut(slot) {
                 stream.moved(key, place);
             }
@@ -304,11 +306,7 @@ impl Core {
             |key: &TopicKey| self.topics.get(*key).log.place(cursor.max(stream.from(*key))) == Place::End;
         let keys: Vec<_> = stream.topics().map(|(key, _)| key).filter(exhausted).collect();
         for key in keys {
-            let Some(stream) = self.slots.stream_mut(slot) else { return };
-            let Some((_, place)) = stream.topics().find(|(found, _)| *found == key) else { continue };
-            let behind = stream.behind;
-            stream.forget(key);
-            self.leave(key, place, behind);
+            self.leave(slot, key);
         }
     }
 
@@ -359,11 +357,9 @@ impl Core {
     /// Takes a stream out of its topics and gives back its memory. Answers what the peer has sent ahead.
     pub(super) fn dissolve(&mut self, slot: u32) -> Option<Box<Held>> {
         loop {
-            let stream = self.slots.stream_mut(slot)?;
-            let Some((key, place)) = stream.topics().next() else { break };
-            let behind = stream.behind;
-            stream.forget(key);
-            self.leave(key, place, behind);
+            let next = self.slots.stream(slot)?.topics().next();
+            let Some((key, _)) = next else { break };
+            self.leave(slot, key);
         }
         let mut extras = self.slots.stream_mut(slot)?.extras.take()?;
         extras.private.clear(&mut self.topics.spares);
