@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::process::Process;
 use crate::procfs::{self, Cpu, Memory};
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
@@ -50,8 +51,15 @@ impl Server {
             keeper.env("RUST_LOG", "warn");
         }
         let keeper = Process::spawn(subject.name(), keeper)?;
-        let pid = keeper.line(ANSWER, |line| line.strip_prefix("pid ")?.parse().ok())?;
-        let address = keeper.line(ANSWER, address)?;
+        // The keeper tells the one and the server the other, in whichever order.
+        let (pid, at) = (Cell::new(None), Cell::new(None));
+        let (pid, address) = keeper.line(ANSWER, |line| {
+            match line.strip_prefix("pid ") {
+                Some(number) => pid.set(number.parse().ok()),
+                None => at.set(at.get().or(address(line))),
+            }
+            pid.get().zip(at.get())
+        })?;
         if let Some(program) = procfs::program(pid)
             && ["sh", "dash", "bash"].iter().any(|shell| program.ends_with(shell))
         {
