@@ -368,10 +368,11 @@ impl Core {
 
     // Delivery state.
 
-    /// Has the stream served in the next flush.
+    /// Has the stream served in the next flush. Not before it is open: it may never be, and leave its place behind.
     pub(super) fn queue(&mut self, slot: u32) {
         if let Some(stream) = self.slots.stream_mut(slot)
             && !stream.queued
+            && !matches!(stream.phase, Phase::Opening | Phase::OpeningClosed)
         {
             stream.queued = true;
             self.queue.push_back(slot);

@@ -114,6 +114,10 @@ impl Net for MioNet {
         Ok(())
     }
 
+    fn has_more(&self) -> bool {
+        self.events.iter().count() >= EVENTS_PER_POLL
+    }
+
     fn accept(&mut self) -> io::Result<TcpStream> {
         let (socket, _) = self.listener.accept()?;
         #[cfg(not(any(target_os = "linux", target_os = "android")))]

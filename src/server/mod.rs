@@ -241,6 +241,9 @@ impl<H: Handler, N: Net> Server<H, N> {
             || !core.unread.is_empty()
             || !core.queue.is_empty()
             || !core.ended.is_empty()
+            || !core.closed.is_empty()
+            || core.stopping
+            || self.net.has_more()
             || core.topics.has_dirty();
         if unfinished {
             return Some(Duration::ZERO);
@@ -342,6 +345,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     fn free_closed(&mut self) {
         self.core.topics.free_idle();
         let mut ended = std::mem::take(&mut self.core.ended);
+        let mut closed = std::mem::take(&mut self.core.closed);
         for (id, reason) in ended.drain(..) {
             let hooks = self.core.hooks.remove(&id).unwrap_or_default();
             for callback in hooks.on_close {
@@ -349,11 +353,8 @@ impl<H: Handler, N: Net> Server<H, N> {
             }
             self.handler.closed(id, reason, &mut Context::new(&mut self.core));
         }
-        // What was ended by these callbacks is reported in the next turn, and its slot freed after that.
-        ended.append(&mut self.core.ended);
-        self.core.ended = ended;
-        if self.core.ended.is_empty() && !self.core.closed.is_empty() {
-            while let Some(slot) = self.core.closed.pop() {
+        if !closed.is_empty() {
+            for slot in closed.drain(..) {
                 self.core.slots.remove(slot);
                 if let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
                     self.net.close(socket);
@@ -364,6 +365,12 @@ impl<H: Handler, N: Net> Server<H, N> {
                 self.sockets.shrink_to_fit();
             }
         }
+        // What was ended by these callbacks is reported, and its slot freed, in the next turn. All others are freed now:
+        // an application may end a stream for each that ends, and then there is no turn without.
+        ended.append(&mut self.core.ended);
+        self.core.ended = ended;
+        closed.append(&mut self.core.closed);
+        self.core.closed = closed;
         self.shrink_buffers();
     }
 

@@ -28,6 +28,12 @@ pub trait Net {
     /// Only what makes it pointless to go on.
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
 
+    /// Whether the last [`poll`](Self::poll) may have left something out that is ready: a loop around this one that waits for
+    /// a change would not be told of it again.
+    fn has_more(&self) -> bool {
+        false
+    }
+
     /// Takes the next waiting connection.
     ///
     /// # Errors

@@ -24,8 +24,8 @@ pub struct TimerId {
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     entries: Slab<Entry>,
-    /// Invariant: holds `(entry.due, key)` of just those entries that are not firing at this moment.
-    queue: BTreeSet<(Duration, u32)>,
+    /// Invariant: holds `(entry.due, entry.serial, key)` of just those entries that are not firing at this moment.
+    queue: BTreeSet<(Duration, u64, u32)>,
     serial: u64,
 }
 
@@ -63,26 +63,26 @@ impl Timers {
         let period = period.map(|period| period.max(PERIOD_MIN));
         let entry = Entry { serial: self.serial, due, period, owner, callback: Some(callback) };
         let key = u32::try_from(self.entries.insert(entry)).unwrap_or(u32::MAX);
-        self.queue.insert((due, key));
+        self.queue.insert((due, self.serial, key));
         TimerId { key, serial: self.serial }
     }
 
     /// Removes a timer; answers its owner, or `None` if there is no such timer any more.
     pub(crate) fn remove(&mut self, id: TimerId) -> Option<Option<StreamId>> {
         let entry = self.entries.get(id.key as usize).filter(|entry| entry.serial == id.serial)?;
-        self.queue.remove(&(entry.due, id.key));
+        self.queue.remove(&(entry.due, id.serial, id.key));
         Some(self.entries.remove(id.key as usize).owner)
     }
 
     /// When the next timer is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
-        self.queue.first().map(|(due, _)| *due)
+        self.queue.first().map(|(due, ..)| *due)
     }
 
     /// Takes the next timer that is due. It has to be given [back](Self::put_back) when it has been called.
     pub(crate) fn take_due(&mut self, now: Duration) -> Option<Due> {
-        let &(due, key) = self.queue.first().filter(|(due, _)| *due <= now)?;
-        self.queue.remove(&(due, key));
+        let &(due, serial, key) = self.queue.first().filter(|(due, ..)| *due <= now)?;
+        self.queue.remove(&(due, serial, key));
         let entry = self.entries.get_mut(key as usize)?;
         let callback = entry.callback.take()?;
         Some(Due { id: TimerId { key, serial: entry.serial }, callback })
@@ -102,7 +102,7 @@ impl Timers {
         let periods = u32::try_from(late).unwrap_or(u32::MAX).saturating_add(1);
         entry.due = entry.due.saturating_add(period.saturating_mul(periods));
         entry.callback = Some(fired.callback);
-        self.queue.insert((entry.due, key));
+        self.queue.insert((entry.due, entry.serial, key));
         None
     }
 

@@ -204,3 +204,67 @@ fn a_timer_set_between_turns_counts_from_then() {
     world.pass(five);
     assert!(peer.read().contains("data: late"));
 }
+
+/// Whenever a stream has ended, the next is closed.
+struct Chain(Vec<StreamId>);
+impl Handler for Chain {
+    fn request(&mut self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Reply {
+        Reply::stream().into()
+    }
+    fn opened(&mut self, stream: StreamId, _cx: &mut Context<'_>) {
+        self.0.push(stream);
+    }
+    fn closed(&mut self, stream: StreamId, _reason: CloseReason, cx: &mut Context<'_>) {
+        self.0.retain(|open| *open != stream);
+        if let Some(next) = self.0.first() {
+            // It may have been closed already and only not been reported.
+            let _ = cx.close(*next);
+        }
+    }
+}
+
+#[test]
+fn sockets_are_closed_though_callbacks_go_on_to_end_streams() {
+    let mut world = Loop::new(Chain(vec![]));
+    let peers: Vec<_> = (0..100)
+        .map(|_| {
+            let peer = world.connect();
+            peer.write(get("/"));
+            world.settle();
+            peer
+        })
+        .collect();
+    peers[99].close();
+    for _ in 0..3 {
+        world.turn();
+    }
+    assert!(peers[99].is_closed());
+}
+
+#[test]
+fn head_requests_do_not_fill_the_queue() {
+    let mut config = Config::default();
+    config.sends_per_turn = 8;
+    let mut app = Router::new();
+    app.sse("/", |stream, _request, cx| cx.send(stream, Event::data("hello")));
+    let mut world = Loop::<_>::with_config(app, config);
+    let (attacker, victim) = (world.connect(), world.connect());
+    attacker.write("HEAD / HTTP/1.1\r\nHost:\r\n\r\n".repeat(2000));
+    world.turn();
+    world.turn();
+    victim.write(get("/"));
+    let mut turns = 0;
+    while victim.read().is_empty() {
+        world.turn();
+        turns += 1;
+    }
+    assert!(turns <= 3, "{turns} turns for one stream");
+}
+
+#[test]
+fn a_stop_between_turns_needs_no_wakeup() {
+    let mut world = Loop::new(App::default());
+    world.settle();
+    world.server.context().stop();
+    assert_eq!(world.server.next_timeout(), Some(Duration::ZERO));
+}

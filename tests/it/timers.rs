@@ -159,3 +159,18 @@ fn times_beyond_the_end_of_time_never_come() {
     world.pass(1000 * SECOND);
     assert!(world.server.next_timeout().unwrap() > 1_000_000 * SECOND);
 }
+
+#[test]
+fn timers_of_the_same_time_fire_in_the_order_they_were_set() {
+    let fired = Arc::new(Mutex::new(vec![]));
+    let mut world = Loop::new(Router::new());
+    world.settle();
+    for n in 0..4 {
+        let fired = fired.clone();
+        world.server.context().after_global(Duration::from_secs(1), move |_| fired.lock().unwrap().push(n));
+        if n % 2 == 1 {
+            world.pass(Duration::from_secs(1));
+        }
+    }
+    assert_eq!(*fired.lock().unwrap(), [0, 1, 2, 3]);
+}
