@@ -7,7 +7,7 @@
 use mio_sse::{Config, Event, Net, Ready, Reply, Router, Server};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
@@ -66,9 +66,13 @@ impl Net for Sink {
         Ok(())
     }
 
-    fn accept(&mut self) -> io::Result<bool> {
+    fn accept(&mut self) -> io::Result<(bool, Option<IpAddr>)> {
         self.waiting = self.waiting.checked_sub(1).ok_or(io::ErrorKind::WouldBlock)?;
-        Ok(false)
+        Ok((false, None))
+    }
+
+    fn stop_listening(&mut self) {
+        self.waiting = 0;
     }
 
     fn register(&mut self, _socket: &mut bool, slot: u32) -> io::Result<()> {

@@ -46,7 +46,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.accept.retry_at = None;
         for _ in 0..self.core.config.accepts_per_turn {
             match self.net.accept() {
-                Ok(socket) => self.add_connection(socket),
+                Ok((socket, _)) => self.add_connection(socket),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         self.accept.waiting = false;

@@ -6,7 +6,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant, SystemTime};
@@ -22,7 +22,12 @@ const WAKER: Token = Token(usize::MAX - 1);
 pub struct MioNet {
     poll: Poll,
     events: Events,
-    listener: TcpListener,
+    /// How many events the last poll fetched.
+    fetched: usize,
+    /// None once the server takes no more connections.
+    listener: Option<TcpListener>,
+    address: SocketAddr,
+    reserve: Vec<std::net::TcpListener>,
     waker: Waker,
     started: Instant,
 }
@@ -44,11 +49,21 @@ impl MioNet {
         listener.set_nonblocking(true)?;
         inherit_options(&listener)?;
         let mut listener = TcpListener::from_std(listener);
+        let address = listener.local_addr()?;
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Arc::new(MioWaker(mio::Waker::new(poll.registry(), WAKER)?)).into();
         let events = Events::with_capacity(EVENTS_PER_POLL);
-        Ok(Self { poll, events, listener, waker, started: clock() })
+        Ok(Self {
+            poll,
+            events,
+            fetched: 0,
+            listener: Some(listener),
+            address,
+            reserve: Vec::new(),
+            waker,
+            started: clock(),
+        })
     }
 }
 
@@ -96,33 +111,59 @@ impl Net for MioNet {
     const SHORT_MEANS_DRAINED: bool = cfg!(unix);
 
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        self.fetched = 0;
         match self.poll.poll(&mut self.events, timeout) {
             // A signal: whoever handles it wants to be asked, so this turn ends early.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
-        ready.extend(self.events.iter().filter_map(|event| match event.token() {
-            LISTENER => Some(Ready::Listener),
-            WAKER => None,
-            Token(slot) => Some(Ready::Connection {
-                slot: u32::try_from(slot).ok()?,
-                readable: event.is_readable() || event.is_error(),
-                writable: event.is_writable(),
-                closing: event.is_read_closed() || event.is_error(),
-            }),
-        }));
+        ready.extend(self.events.iter().inspect(|_| self.fetched += 1).filter_map(
+            |event| match event.token() {
+                LISTENER => Some(Ready::Listener),
+                WAKER => None,
+                Token(slot) => Some(Ready::Connection {
+                    slot: u32::try_from(slot).ok()?,
+                    readable: event.is_readable() || event.is_error(),
+                    writable: event.is_writable(),
+                    closing: event.is_read_closed() || event.is_error(),
+                }),
+            },
+        ));
         Ok(())
     }
 
     fn has_more(&self) -> bool {
-        self.events.iter().count() >= EVENTS_PER_POLL
+        self.fetched >= EVENTS_PER_POLL
     }
 
-    fn accept(&mut self) -> io::Result<TcpStream> {
-        let (socket, _) = self.listener.accept()?;
+    fn accept(&mut self) -> io::Result<(TcpStream, Option<IpAddr>)> {
+        let Some(listener) = &self.listener else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let (socket, address) = listener.accept()?;
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         socket.set_nodelay(true)?;
-        Ok(socket)
+        Ok((socket, Some(address.ip())))
+    }
+
+    fn reserve(&mut self, count: usize) -> usize {
+        self.reserve.truncate(count);
+        if let Some(listener) = &self.listener {
+            while self.reserve.len() < count
+                && let Ok(copy) = SockRef::from(listener).try_clone()
+            {
+                self.reserve.push(copy.into());
+            }
+        }
+        self.reserve.len()
+    }
+
+    fn stop_listening(&mut self) {
+        // The listener lives as long as any copy of it.
+        self.reserve.clear();
+        if let Some(mut listener) = self.listener.take()
+            && let Err(error) = self.poll.registry().deregister(&mut listener)
+        {
+            log::error!("cannot take the listener out of the poll: {error}");
+        }
     }
 
     fn register(&mut self, socket: &mut TcpStream, slot: u32) -> io::Result<()> {
@@ -160,7 +201,7 @@ impl Net for MioNet {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        Ok(self.address)
     }
 }
 

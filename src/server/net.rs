@@ -1,7 +1,7 @@
 //! The seam between the loop and the world: sockets, the poll, the clock.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
@@ -34,12 +34,24 @@ pub trait Net {
         false
     }
 
-    /// Takes the next waiting connection.
+    /// Takes the next waiting connection, and says where it comes from, where addresses mean something.
     ///
     /// # Errors
-    /// `WouldBlock` where there is none; [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) for one that is gone
-    /// again; others mean that resources are short.
-    fn accept(&mut self) -> io::Result<Self::Socket>;
+    /// `WouldBlock` where there is none. What concerns this one connection only, which is gone again, is
+    /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), or that the [network](io::ErrorKind::NetworkUnreachable) or
+    /// the [host](io::ErrorKind::HostUnreachable) is not there. All others mean that resources are short.
+    fn accept(&mut self) -> io::Result<(Self::Socket, Option<IpAddr>)>;
+
+    /// Holds `count` descriptors, which serve no other purpose than to be given up, one by one, when there are no others
+    /// left: so whoever is waiting then can be told. Answers how many are held now. Networks without such a limit hold
+    /// none.
+    fn reserve(&mut self, count: usize) -> usize {
+        let _ = count;
+        0
+    }
+
+    /// Closes the listener: who is waiting, and who comes, is refused by the operating system.
+    fn stop_listening(&mut self);
 
     /// Asks `poll` to tell about `socket`, reading and writing both, as connection number `slot`. Called once for each.
     ///

@@ -7,7 +7,7 @@ use mio_sse::{Config, Handler, Net, Ready, Server};
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,11 +23,24 @@ struct World {
     backlog: VecDeque<usize>,
     listener_ready: bool,
     accept_errors: VecDeque<io::ErrorKind>,
+    /// How many connections can be open at once, those held in reserve included.
+    descriptors: Option<usize>,
+    reserve: usize,
+    stopped_listening: bool,
     peers: Vec<Connection>,
+}
+
+impl World {
+    /// The descriptors in use.
+    fn open(&self) -> usize {
+        let open = self.peers.iter().filter(|peer| peer.slot.is_some() && !peer.server_closed);
+        self.reserve + open.count()
+    }
 }
 
 #[derive(Default)]
 struct Connection {
+    address: Option<IpAddr>,
     slot: Option<u32>,
     to_server: VecDeque<u8>,
     to_peer: Vec<u8>,
@@ -87,12 +100,36 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
         Ok(())
     }
 
-    fn accept(&mut self) -> io::Result<usize> {
+    fn accept(&mut self) -> io::Result<(usize, Option<IpAddr>)> {
         let mut world = self.world.borrow_mut();
+        assert!(!world.stopped_listening, "nothing is accepted when nobody listens");
         if let Some(kind) = world.accept_errors.pop_front() {
             return Err(kind.into());
         }
-        world.backlog.pop_front().ok_or(io::ErrorKind::WouldBlock.into())
+        if !world.backlog.is_empty() && world.descriptors.is_some_and(|limit| world.open() >= limit) {
+            // What the operating system says without descriptors has no kind of its own.
+            return Err(io::Error::other("too many open files"));
+        }
+        let socket = world.backlog.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
+        let address = world.peers[socket].address;
+        Ok((socket, address))
+    }
+
+    fn reserve(&mut self, count: usize) -> usize {
+        let mut world = self.world.borrow_mut();
+        let free = world.descriptors.map_or(usize::MAX, |limit| limit.saturating_sub(world.open()));
+        world.reserve = count.min(world.reserve + free);
+        world.reserve
+    }
+
+    fn stop_listening(&mut self) {
+        let mut world = self.world.borrow_mut();
+        world.reserve = 0;
+        world.stopped_listening = true;
+        let waiting: Vec<_> = world.backlog.drain(..).collect();
+        for peer in waiting {
+            world.peers[peer].server_closed = true;
+        }
     }
 
     fn register(&mut self, socket: &mut usize, slot: u32) -> io::Result<()> {
@@ -212,12 +249,26 @@ impl<H: Handler, const SHORT: bool> Loop<H, SHORT> {
 
     /// A peer that has connected; it reads without end unless its room is set.
     pub(crate) fn connect(&self) -> Peer {
+        self.connect_from([127, 0, 0, 1].into())
+    }
+
+    pub(crate) fn connect_from(&self, address: IpAddr) -> Peer {
         let mut world = self.world.borrow_mut();
         let number = world.peers.len();
-        world.peers.push(Connection { room: usize::MAX, ..Connection::default() });
+        let address = Some(address);
+        world.peers.push(Connection { address, room: usize::MAX, ..Connection::default() });
+        if world.stopped_listening {
+            world.peers[number].server_closed = true;
+            return Peer { world: self.world.clone(), number };
+        }
         world.backlog.push_back(number);
         world.listener_ready = true;
         Peer { world: self.world.clone(), number }
+    }
+
+    /// So many connections can be open at once.
+    pub(crate) fn set_descriptors(&self, count: usize) {
+        self.world.borrow_mut().descriptors = Some(count);
     }
 
     pub(crate) fn fail_accept(&self, kind: io::ErrorKind) {
