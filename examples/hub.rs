@@ -9,7 +9,7 @@
 //!
 //! A body is at most 64 KiB. `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
-use mio_sse::{CloseReason, Event, Reply, Router, Server, Stats};
+use mio_sse::{CloseReason, Event, Refusal, Reply, Router, Server, Stats};
 use std::io;
 use std::process::ExitCode;
 
@@ -30,6 +30,8 @@ fn app() -> Router {
 
     app.get("/stats", |_request, cx| Reply::json(json(&cx.stats())));
 
+    app.get("/metrics", |_request, cx| Reply::bytes(Stats::PROMETHEUS, cx.stats().prometheus().into_bytes()));
+
     app.get("/", |_request, _cx| Reply::text("GET /events/<topic>\nPOST /publish/<topic>\nGET /stats\n"));
 
     app
@@ -39,12 +41,15 @@ fn json(stats: &Stats) -> String {
     let counts = [
         ("connections", stats.connections),
         ("streams", stats.streams),
+        ("streams_behind", stats.streams_behind),
         ("topics", stats.topics),
+        ("log_bytes", stats.log_bytes),
+        ("timers", stats.timers),
+        ("inbox", stats.inbox),
         ("accepted", stats.accepted),
         ("accept_errors", stats.accept_errors),
         ("requests", stats.requests),
         ("rejected", stats.rejected),
-        ("timed_out", stats.timed_out),
         ("streams_opened", stats.streams_opened),
         ("streams_closed", stats.streams_closed()),
         ("events_published", stats.events_published),
@@ -52,14 +57,25 @@ fn json(stats: &Stats) -> String {
         ("events_delivered", stats.events_delivered),
         ("heartbeats", stats.heartbeats),
         ("bytes_written", stats.bytes_written),
+        ("inbox_full", stats.inbox_full),
+        ("panics", stats.panics),
         ("turns", stats.turns),
+        ("slow_turns", stats.slow_turns),
     ];
     let object = |counts: &[(&str, u64)]| {
         let fields: Vec<_> = counts.iter().map(|(name, count)| format!("\"{name}\":{count}")).collect();
         fields.join(",")
     };
     let closed = CloseReason::ALL.map(|reason| (reason.name(), stats.closed(reason)));
-    format!("{{{},\"closed\":{{{}}}}}\n", object(&counts), object(&closed))
+    let connections = CloseReason::ALL.map(|reason| (reason.name(), stats.connections_closed(reason)));
+    let refused = Refusal::ALL.map(|refusal| (refusal.name(), stats.refused(refusal)));
+    format!(
+        "{{{},\"closed\":{{{}}},\"connections_closed\":{{{}}},\"refused\":{{{}}}}}\n",
+        object(&counts),
+        object(&closed),
+        object(&connections),
+        object(&refused)
+    )
 }
 
 fn serve(port: &str) -> io::Result<()> {

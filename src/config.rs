@@ -21,6 +21,36 @@ pub struct Config {
     /// Connections that the kernel holds ready for the server to accept. The kernel caps it (Linux:
     /// `net.core.somaxconn`). Default 4096: room for a crowd that reconnects at once, which a backlog of 128 turns away.
     pub backlog: u32,
+
+    /// Connections, with or without a stream. Default 120,000: more than `streams_max`, so that a server full of streams
+    /// still answers other requests. Some more, a sixteenth (8 at least, 1,024 at most), are let in for one request each:
+    /// a page they get, a stream is [refused](Self::refuse). Whoever comes beyond that is closed at once. The process
+    /// needs a descriptor for each, see `ulimit -n`; where there are none left, a few held in reserve serve the same purpose.
+    pub connections_max: usize,
+    /// Connections from one IPv4 address, or one /64 network of IPv6. `None`, the default, is any number, since behind a
+    /// reverse proxy all come from one address. Whoever comes beyond it is treated as under `connections_max`. Costs 16 bytes
+    /// for each connection and 40 for each address.
+    pub connections_per_address_max: Option<usize>,
+    /// Requests that one connection may carry, at most 65,535. Default 1,000: a connection closed now and then lets a load
+    /// balancer spread its clients anew, and costs a handshake in a thousand requests.
+    pub requests_per_connection_max: usize,
+    /// Open streams. Default 100,000, which cost 7 MB here and some 500 MB in the kernel. One more is
+    /// [refused](Self::refuse).
+    pub streams_max: usize,
+    /// Topics that one stream may read. Default 128: every one of them is looked at for each delivery to a stream that
+    /// reads several. A stream that asks for more is answered 400; [`Context::subscribe`](crate::Context::subscribe) is
+    /// [`Error::TooManySubscriptions`](crate::Error::TooManySubscriptions).
+    pub subscriptions_max: usize,
+    /// Topics that have a subscriber. Default 1,000,000, some 200 bytes each. A stream that asks for one more is
+    /// [refused](Self::refuse); [`Context::subscribe`](crate::Context::subscribe) is
+    /// [`Error::TooManyTopics`](crate::Error::TooManyTopics).
+    pub topics_max: usize,
+    /// How a stream is refused where there are too many. Default [`Refuse::Auto`].
+    pub refuse: Refuse,
+    /// When whoever is refused should come again, at the earliest: in `retry:` or `Retry-After`, with up to as much again
+    /// added, different for each, so that they do not all come at once. Default 10 s.
+    pub refuse_retry: Duration,
+
     /// Bytes of a request head, and of what a peer may send while its stream is open. Default 16 KiB: generous for
     /// cookies, too little to hurt. More is answered 431.
     pub head_bytes_max: usize,
@@ -30,11 +60,17 @@ pub struct Config {
     pub headers_max: usize,
     /// Bytes of a request body, which is held in memory until it is complete. Default 64 KiB. More is answered 413.
     pub body_bytes_max: usize,
-    /// Time to send a whole request, head and body, from the moment it is waited for to begin on a new connection, or
-    /// has begun on one kept alive. Default 10 s: whoever sends a byte now and then cannot hold a connection for ever.
-    pub request_timeout: Duration,
-    /// How long a connection may stay open between two requests. Default 75 s.
+    /// Time for a complete request head, from the moment the connection is accepted, or from the first byte on one
+    /// kept alive. Default 10 s: whoever sends a byte now and then cannot hold a connection for ever. One that has begun is
+    /// answered 408; a connection without a byte is just closed.
+    pub head_timeout: Duration,
+    /// Time for a complete request body, from the end of the head. Default 30 s: 64 KiB over a line of 20 kbit/s. Too late is
+    /// answered 408.
+    pub body_timeout: Duration,
+    /// How long a connection may stay open between two requests. Default 75 s, a little longer than the proxies' own 60 s,
+    /// so that it is they who close.
     pub keep_alive_timeout: Duration,
+
     /// The longest silence on a stream: after it a comment is sent, so that proxies do not close the connection and dead
     /// peers are found. Default 15 s. A stream that gets events often enough gets no heartbeats. `None`: never.
     pub heartbeat: Option<Duration>,
@@ -42,14 +78,23 @@ pub struct Config {
     /// stream is closed with [`CloseReason::Stalled`](crate::CloseReason::Stalled). What the kernel has taken counts as
     /// taken, so a peer that reads nothing is noticed only once the socket is full.
     pub stall_timeout: Duration,
+    /// How long a stream may stay open. It is closed cleanly, with [`CloseReason::MaxAge`](crate::CloseReason::MaxAge), after
+    /// three quarters of this at the earliest, different for each, so that streams which came together do not come back
+    /// together; EventSource reconnects by itself. At least 100 ms. Default 24 h: a proxy may take the bytes for a client
+    /// that is long gone, and then nothing else ever ends the stream. `None`: for ever.
+    /// [`StreamReply::max_age`](crate::StreamReply::max_age) sets it for one stream.
+    pub max_age: Option<Duration>,
     /// Bytes of events that a topic keeps for streams that read slowly, and bytes that may wait for one stream alone. A
     /// stream that needs older ones is closed with [`CloseReason::Lagged`](crate::CloseReason::Lagged). Default 1 MiB.
-    /// A topic keeps up to a block
-    /// of 64 KiB, or a burst of 1 MiB, more than this; one that nobody lags on keeps nothing.
+    /// A topic keeps up to a block of 64 KiB, or a burst of 1 MiB, more than this; one that nobody lags on keeps nothing.
     pub lag_bytes_max: usize,
     /// How long a connection that the server has closed on its side waits for the peer to do the same. Default 2 s. To
     /// close at once would destroy what the peer has not read yet.
     pub linger: Duration,
+    /// Whether a client that has closed its sending half (`nc -N`, `shutdown(SHUT_WR)`) still gets its stream. Default
+    /// `false`: it counts as gone, as that is what an end of the connection nearly always means.
+    pub half_closed: bool,
+
     /// Messages from [`Publisher`](crate::Publisher)s that wait for the loop. Default 1024. More make the publisher wait.
     pub inbox_max: usize,
     /// Connections accepted in one turn at most, so that a storm of them does not hold up the streams. Default 256.
@@ -62,27 +107,81 @@ pub struct Config {
     pub sends_per_turn: usize,
     /// Timers fired in one turn at most. Default 1024.
     pub timers_per_turn: usize,
+    /// A turn that takes longer is counted in [`Stats::slow_turns`](crate::Stats::slow_turns) and, once in ten seconds,
+    /// logged as a warning: some callback works too long. Default 100 ms.
+    pub slow_turn: Duration,
+    /// Whether a panic in a callback of the application ends the loop, by way of [`Server::turn`](crate::Server::turn). Default
+    /// `false`: it is logged as an error and ends the stream or request that the callback was for, and no other.
+    pub propagate_panics: bool,
+
+    /// Silence on a connection after which the kernel asks whether the peer is still there (`SO_KEEPALIVE`,
+    /// `TCP_KEEPIDLE`), and how long it waits between the questions. Default 60 s: finds the dead also among those that are
+    /// sent nothing. `None`: never.
+    pub tcp_keepalive: Option<Duration>,
+    /// How long the kernel waits for the peer to acknowledge what was sent before it gives the connection up
+    /// (`TCP_USER_TIMEOUT`, RFC 5482; Linux only). Default 60 s: longer than a tunnel, shorter than Linux' own 15 minutes. With
+    /// heartbeats it bounds how long a peer that died without a word holds its place. `None`: as the kernel thinks fit.
+    pub tcp_user_timeout: Option<Duration>,
+    /// Bytes written but not sent that the kernel takes for one connection (`TCP_NOTSENT_LOWAT`; Linux only). Default
+    /// 16 KiB: what a slow reader is behind stays in the topic's log, where it is shared, and not in the kernel, where it is
+    /// not. `None`: up to the send buffer.
+    pub tcp_notsent_lowat: Option<u32>,
+    /// Bytes of the kernel's send buffer of one connection (`SO_SNDBUF`; Linux doubles it). Default `None`: the kernel
+    /// finds its size, up to some megabytes for a fast line.
+    pub send_buffer_bytes: Option<usize>,
+}
+
+/// How a stream is refused where there are too many.
+///
+/// EventSource gives up for good on any status but 200, so a 503 that is meant for a minute is for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Refuse {
+    /// As it suits who asks: [`Soft`](Self::Soft) for a GET that accepts `text/event-stream`, as EventSource does, and
+    /// [`Unavailable`](Self::Unavailable) for the rest.
+    #[default]
+    Auto,
+    /// 200 and an event stream that only says when to come again (`retry:`) and ends.
+    Soft,
+    /// 503 with `Retry-After`.
+    Unavailable,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             backlog: 4096,
+            connections_max: 120_000,
+            connections_per_address_max: None,
+            requests_per_connection_max: 1000,
+            streams_max: 100_000,
+            subscriptions_max: 128,
+            topics_max: 1_000_000,
+            refuse: Refuse::Auto,
+            refuse_retry: Duration::from_secs(10),
             head_bytes_max: 16 << 10,
             target_bytes_max: 8 << 10,
             headers_max: 100,
             body_bytes_max: 64 << 10,
-            request_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
             heartbeat: Some(Duration::from_secs(15)),
             stall_timeout: Duration::from_secs(30),
+            max_age: Some(Duration::from_secs(24 * 60 * 60)),
             lag_bytes_max: 1 << 20,
             linger: Duration::from_secs(2),
+            half_closed: false,
             inbox_max: 1024,
             accepts_per_turn: 256,
             requests_per_turn: 1024,
             sends_per_turn: 1024,
             timers_per_turn: 1024,
+            slow_turn: Duration::from_millis(100),
+            propagate_panics: false,
+            tcp_keepalive: Some(Duration::from_secs(60)),
+            tcp_user_timeout: Some(Duration::from_secs(60)),
+            tcp_notsent_lowat: Some(16 << 10),
+            send_buffer_bytes: None,
         }
     }
 }
@@ -92,6 +191,9 @@ const TIME_MIN: Duration = Duration::from_millis(1);
 
 /// Times are kept as 32 bits of milliseconds; this leaves room to compare them.
 const TIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The shortest age: it is kept in hundredths, and those are a millisecond at least.
+const AGE_MIN: Duration = Duration::from_millis(100);
 
 impl Config {
     /// Whether the limits make sense, alone and together. A server is not built with limits that do not.
@@ -107,12 +209,25 @@ impl Config {
             ("timers_per_turn", self.timers_per_turn),
             ("lag_bytes_max", self.lag_bytes_max),
             ("backlog", self.backlog as usize),
+            ("connections_max", self.connections_max),
+            ("connections_per_address_max", self.connections_per_address_max.unwrap_or(1)),
+            ("streams_max", self.streams_max),
+            ("subscriptions_max", self.subscriptions_max),
+            ("topics_max", self.topics_max),
+            ("tcp_notsent_lowat", self.tcp_notsent_lowat.unwrap_or(1) as usize),
+            ("send_buffer_bytes", self.send_buffer_bytes.unwrap_or(1)),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError { limit: name, problem: "must not be 0" });
         }
         if !(1..=128).contains(&self.headers_max) {
             return Err(ConfigError { limit: "headers_max", problem: "must be from 1 to 128" });
+        }
+        if !(1..=usize::from(u16::MAX)).contains(&self.requests_per_connection_max) {
+            return Err(ConfigError {
+                limit: "requests_per_connection_max",
+                problem: "must be from 1 to 65,535",
+            });
         }
         if !(256..=1 << 20).contains(&self.head_bytes_max) {
             return Err(ConfigError { limit: "head_bytes_max", problem: "must be from 256 bytes to 1 MiB" });
@@ -127,14 +242,25 @@ impl Config {
             return Err(ConfigError { limit: "body_bytes_max", problem: "must be at most 1 GiB" });
         }
         let times = [
-            ("request_timeout", self.request_timeout),
+            ("refuse_retry", self.refuse_retry),
+            ("head_timeout", self.head_timeout),
+            ("body_timeout", self.body_timeout),
             ("keep_alive_timeout", self.keep_alive_timeout),
             ("heartbeat", self.heartbeat.unwrap_or(TIME_MAX)),
             ("stall_timeout", self.stall_timeout),
             ("linger", self.linger),
+            ("slow_turn", self.slow_turn),
+            ("tcp_keepalive", self.tcp_keepalive.unwrap_or(TIME_MAX)),
+            ("tcp_user_timeout", self.tcp_user_timeout.unwrap_or(TIME_MAX)),
         ];
         if let Some((name, _)) = times.into_iter().find(|(_, time)| !(TIME_MIN..=TIME_MAX).contains(time)) {
             return Err(ConfigError { limit: name, problem: "must be from 1 ms to 7 days" });
+        }
+        if self.max_age.is_some_and(|age| !(AGE_MIN..=TIME_MAX).contains(&age)) {
+            return Err(ConfigError { limit: "max_age", problem: "must be from 100 ms to 7 days" });
+        }
+        if self.tcp_keepalive.is_some_and(|time| time < Duration::from_secs(1)) {
+            return Err(ConfigError { limit: "tcp_keepalive", problem: "must be at least 1 s" });
         }
         Ok(())
     }
@@ -181,7 +307,7 @@ mod tests {
     #[test]
     fn limits_that_make_no_sense_are_named() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 9] = [
+        let cases: [(&str, Spoil); 15] = [
             ("inbox_max", |config| config.inbox_max = 0),
             ("sends_per_turn", |config| config.sends_per_turn = 0),
             ("backlog", |config| config.backlog = 0),
@@ -191,6 +317,12 @@ mod tests {
             ("body_bytes_max", |config| config.body_bytes_max = usize::MAX),
             ("heartbeat", |config| config.heartbeat = Some(Duration::ZERO)),
             ("linger", |config| config.linger = Duration::MAX),
+            ("streams_max", |config| config.streams_max = 0),
+            ("connections_per_address_max", |config| config.connections_per_address_max = Some(0)),
+            ("requests_per_connection_max", |config| config.requests_per_connection_max = 65_536),
+            ("max_age", |config| config.max_age = Some(Duration::from_millis(99))),
+            ("tcp_keepalive", |config| config.tcp_keepalive = Some(Duration::from_millis(999))),
+            ("tcp_user_timeout", |config| config.tcp_user_timeout = Some(Duration::ZERO)),
         ];
         for (limit, spoil) in cases {
             let mut config = Config::default();

@@ -26,6 +26,10 @@ pub enum Error {
     Full,
     /// The server has stopped or was dropped.
     Stopped,
+    /// The stream would read more topics than [`Config::subscriptions_max`](crate::Config::subscriptions_max).
+    TooManySubscriptions,
+    /// There would be more topics than [`Config::topics_max`](crate::Config::topics_max).
+    TooManyTopics,
 }
 
 impl fmt::Display for Error {
@@ -36,6 +40,8 @@ impl fmt::Display for Error {
             Self::InvalidHeader { name, problem } => write!(f, "invalid header {name:?}: {problem}"),
             Self::Full => f.write_str("the server's inbox is full"),
             Self::Stopped => f.write_str("the server has stopped"),
+            Self::TooManySubscriptions => f.write_str("the stream reads as many topics as it may"),
+            Self::TooManyTopics => f.write_str("there are as many topics as there may be"),
         }
     }
 }

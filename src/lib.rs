@@ -40,13 +40,16 @@ mod router;
 mod server;
 mod stream;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Refuse};
 pub use error::Error;
 pub use event::{EVENT_BYTES_MAX, Event, EventError};
 pub use http::{IntoReply, Reply, Request, StreamReply};
 pub use router::{Router, SseOutcome};
-pub use server::{Context, Handler, MioNet, Net, Outcome, Publisher, Ready, Server, Stats, TimerId};
-pub use stream::{CloseReason, Party, StreamId};
+pub use server::{
+    Audience, Context, Drain, Handler, LogObserver, Message, MioNet, Net, Observer, Outcome, Publisher,
+    Ready, Server, Stats, TimerId,
+};
+pub use stream::{CloseReason, Party, Refusal, StreamId};
 
 /// The example in the README is compiled like any other.
 #[cfg(doctest)]

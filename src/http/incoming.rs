@@ -140,6 +140,11 @@ impl Incoming {
         self.stage == Stage::EmptyLines && self.empty_lines == 0 && !self.after_cr
     }
 
+    /// Whether the head is complete and the body is not.
+    pub(crate) fn in_body(&self) -> bool {
+        self.stage == Stage::Body
+    }
+
     /// Forgets everything, for the next request.
     pub(crate) fn reset(&mut self) {
         self.head.clear();

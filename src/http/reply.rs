@@ -242,6 +242,14 @@ impl Reply {
         }
     }
 
+    /// Puts `headers` and further lines into the head of a whole reply.
+    fn take_headers(&mut self, mut headers: Headers, lines: &str) {
+        if let Kind::Whole(whole) = &mut self.kind {
+            headers.lines.push_str(lines);
+            whole.headers = headers;
+        }
+    }
+
     fn whole(content_type: Cow<'static, str>, body: Cow<'static, [u8]>) -> Reply {
         Reply { kind: Kind::Whole(Whole { status: 200, content_type, headers: Headers::default(), body }) }
     }
@@ -283,6 +291,8 @@ pub struct StreamReply {
     retry: Option<Duration>,
     headers: Headers,
     close_delimited: bool,
+    max_age: Option<Duration>,
+    finish: bool,
 }
 
 impl StreamReply {
@@ -326,6 +336,48 @@ impl StreamReply {
     pub fn close_delimited(mut self) -> StreamReply {
         self.close_delimited = true;
         self
+    }
+
+    /// In place of the stream: one that only says when to come again. EventSource survives it, as it does no other
+    /// status; headers are those of the stream, since without CORS headers a page of another origin gives up too.
+    pub(crate) fn refused_softly(self, retry: Duration) -> Reply {
+        let body = format!("retry: {}\n\n", retry.as_millis()).into_bytes();
+        let mut whole = Reply::whole(Cow::Borrowed("text/event-stream"), Cow::Owned(body));
+        whole.take_headers(self.headers, "Cache-Control: no-store, no-transform\r\n");
+        whole
+    }
+
+    /// In place of the stream: 503 (Service Unavailable), and when to come again (RFC 9110 10.2.3).
+    pub(crate) fn unavailable(self, retry: Duration) -> Reply {
+        let mut whole = Reply::status(503);
+        let seconds = retry.as_millis().div_ceil(1000);
+        whole.take_headers(self.headers, &format!("Retry-After: {seconds}\r\n"));
+        whole
+    }
+
+    /// How long this stream may stay open, in place of [`Config::max_age`](crate::Config::max_age), and exactly: for a
+    /// session that ends, a token that expires. It is closed cleanly then, with
+    /// [`CloseReason::MaxAge`](crate::CloseReason::MaxAge). Costs a timer.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> StreamReply {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// Lets the stream end by itself when the server [drains](crate::Context::drain), as long as there is time: for one that is
+    /// about to end anyway, such as an answer in progress.
+    #[must_use]
+    pub fn finish(mut self) -> StreamReply {
+        self.finish = true;
+        self
+    }
+
+    pub(crate) fn own_age(&self) -> Option<Duration> {
+        self.max_age
+    }
+
+    pub(crate) fn finishes(&self) -> bool {
+        self.finish
     }
 
     pub(crate) fn topics(&self) -> &[String] {

@@ -74,6 +74,8 @@ impl Block {
 pub(crate) struct Spares {
     blocks: Vec<Block>,
     bytes: usize,
+    /// The bytes of all frames in all logs.
+    pub(super) in_use: usize,
 }
 
 impl Spares {

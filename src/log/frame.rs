@@ -67,18 +67,12 @@ impl Framing {
 }
 
 /// One encoded event in chunk framing. Reused, it encodes without allocating.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct EncodedEvent {
     /// `PREFIX_MAX` bytes of room, the event, CRLF. The size line stands at the end of the room, so that it can be
     /// written when the size is known and nothing has to move.
     bytes: Vec<u8>,
     prefix: u8,
-}
-
-impl Default for EncodedEvent {
-    fn default() -> Self {
-        Self { bytes: vec![0; PREFIX_MAX], prefix: 0 }
-    }
 }
 
 impl EncodedEvent {
@@ -90,7 +84,7 @@ impl EncodedEvent {
 
     /// Replaces the content by `event`.
     pub(crate) fn encode(&mut self, event: &Event) -> Result<(), EventError> {
-        self.bytes.truncate(PREFIX_MAX);
+        self.bytes.resize(PREFIX_MAX, 0);
         event.encode_into(&mut self.bytes)?;
         let mut size = self.bytes.len() - PREFIX_MAX;
         self.bytes.extend_from_slice(CHUNK_SUFFIX);
@@ -116,7 +110,14 @@ impl EncodedEvent {
 
     /// The frame's bytes, chunk lines included.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes[PREFIX_MAX - usize::from(self.prefix)..]
+        self.bytes.get(PREFIX_MAX - usize::from(self.prefix)..).unwrap_or_default()
+    }
+
+    /// The event without its chunk lines.
+    pub(crate) fn text(&self) -> &str {
+        let bytes = Framing::CloseDelimited.bytes_of(self.kind(), self.bytes());
+        // It was put together from text.
+        str::from_utf8(bytes).unwrap_or_default()
     }
 
     pub(crate) fn kind(&self) -> Kind {

@@ -60,6 +60,7 @@ impl Log {
             tail.push(sequence, bytes, kind);
         }
         self.bytes += bytes.len();
+        spares.in_use += bytes.len();
         self.newest = sequence;
     }
 
@@ -136,6 +137,7 @@ impl Log {
     fn drop_front(&mut self, spares: &mut Spares) {
         if let Some(front) = self.blocks.pop_front() {
             self.bytes -= front.bytes.len();
+            spares.in_use -= front.bytes.len();
             self.floor = front.last();
             spares.give(front);
         }
@@ -144,10 +146,11 @@ impl Log {
     /// Adds bytes to the newest frame.
     ///
     /// Only for the log of a single stream, of which that frame is not sent yet.
-    pub(crate) fn extend_last(&mut self, bytes: &[u8]) {
+    pub(crate) fn extend_last(&mut self, bytes: &[u8], spares: &mut Spares) {
         if let Some(tail) = self.blocks.back_mut() {
             tail.extend_last(bytes);
             self.bytes += bytes.len();
+            spares.in_use += bytes.len();
         }
     }
 
@@ -176,6 +179,7 @@ impl Log {
         spares: &mut Spares,
     ) {
         let old = std::mem::take(self);
+        spares.in_use -= old.bytes;
         for (sequence, bytes, kind) in [first].into_iter().chain(second) {
             self.append(sequence, bytes, kind, spares);
         }

@@ -198,6 +198,16 @@ impl Topics {
         None
     }
 
+    /// The bytes of all frames in all logs.
+    pub(crate) fn log_bytes(&self) -> usize {
+        self.spares.in_use
+    }
+
+    /// Whether a subscription to `name` would make a new topic.
+    pub(crate) fn is_new(&self, name: &str) -> bool {
+        !self.by_name.contains_key(name)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.topics.len()
     }

@@ -1,17 +1,25 @@
-//! Taking new connections.
+//! Taking new connections, and turning away those that are too many.
+//!
+//! Whoever is turned away should be told. To be told it needs a descriptor and a place, so a few more than the limit are let
+//! in as *surplus*: each gets the answer to one request, where a stream is refused, and is closed. When the process itself
+//! has no descriptors left, those that the network holds in reserve are given up for it one by one, and taken back as
+//! connections close.
 
 use super::core::ticks;
+use super::rarely::Rarely;
 use super::{Handler, Net, Server};
-use crate::stream::Slot;
+use crate::stream::{CloseReason, Refusal, Slot};
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
-
-/// How often a failure to accept is logged at most: whoever holds connections open must not fill a disk.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long to leave the backlog alone when accepting fails for want of descriptors or memory. Trying again at once
 /// would spin; not trying again would strand whoever waits, as readiness is told only once.
-const RETRY_DELAY: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// Descriptors held in reserve. With the delay this means that 160 a second are told that there is no room, however many
+/// knock, which costs next to nothing.
+const RESERVE: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -19,8 +27,10 @@ pub(super) struct State {
     waiting: bool,
     /// Not before this time.
     retry_at: Option<Duration>,
-    /// When a failure was logged last.
-    logged_at: Option<Duration>,
+    /// Descriptors held in reserve.
+    reserve: usize,
+    /// Whoever holds connections open must not fill a disk.
+    log: Rarely,
 }
 
 impl State {
@@ -33,8 +43,18 @@ impl State {
     }
 
     pub(super) fn next_due(&self) -> Option<Duration> {
-        self.retry_at
+        self.retry_at.filter(|_| self.waiting)
     }
+
+    /// There is no listener any more.
+    pub(super) fn stop(&mut self) {
+        self.waiting = false;
+    }
+}
+
+/// How many more than `limit` are let in to be told.
+fn surplus(limit: usize) -> usize {
+    (limit / 16).clamp(8, 1024)
 }
 
 impl<H: Handler, N: Net> Server<H, N> {
@@ -46,43 +66,106 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.accept.retry_at = None;
         for _ in 0..self.core.config.accepts_per_turn {
             match self.net.accept() {
-                Ok((socket, _)) => self.add_connection(socket),
+                Ok((socket, address)) => self.add_connection(socket, address, None),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         self.accept.waiting = false;
                         return;
                     }
-                    // This one is gone; the next may be there.
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                    // This one is gone; the next may be there. Linux also reports what is wrong with the way to the peer, and
+                    // what a firewall has against it.
+                    io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::Interrupted
+                    | io::ErrorKind::NetworkDown
+                    | io::ErrorKind::NetworkUnreachable
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::PermissionDenied => {}
                     _ => {
-                        self.accept_failed(&error);
-                        self.accept.retry_at = Some(self.core.now.saturating_add(RETRY_DELAY));
-                        return;
+                        if !self.accept_with_reserve() {
+                            self.accept_failed(&error);
+                            self.accept.retry_at = Some(self.core.now.saturating_add(RETRY_DELAY));
+                            return;
+                        }
                     }
                 },
             }
         }
     }
 
+    /// Gives up a descriptor of the reserve to accept somebody who is to be refused. Answers whether that helped.
+    fn accept_with_reserve(&mut self) -> bool {
+        let Some(left) = self.accept.reserve.checked_sub(1) else { return false };
+        self.accept.reserve = self.net.reserve(left);
+        match self.net.accept() {
+            Ok((socket, address)) => {
+                self.add_connection(socket, address, Some(Refusal::Descriptors));
+                true
+            }
+            Err(_) => {
+                // It was not for want of a descriptor.
+                self.accept.reserve = self.net.reserve(RESERVE);
+                false
+            }
+        }
+    }
+
+    /// Takes back what was given up of the reserve, now that connections have closed.
+    pub(super) fn replenish_reserve(&mut self) {
+        if self.accept.reserve < RESERVE {
+            self.accept.reserve = self.net.reserve(RESERVE);
+        }
+    }
+
     fn accept_failed(&mut self, error: &io::Error) {
         self.core.stats.accept_errors += 1;
-        let now = self.core.now;
-        if self.accept.logged_at.is_none_or(|at| now.saturating_sub(at) >= LOG_INTERVAL) {
-            self.accept.logged_at = Some(now);
-            let count = self.core.stats.accept_errors;
+        let count = self.core.stats.accept_errors;
+        if self.accept.log.is_due(self.core.now, Duration::from_secs(60)) {
             log::warn!(
                 "cannot accept connections, trying again every {RETRY_DELAY:?} ({count} failures so far): {error}"
             );
         }
     }
 
-    fn add_connection(&mut self, mut socket: N::Socket) {
-        let slot = self.core.slots.insert(Slot::new(ticks(self.core.now)));
+    /// Whether one more connection, from `address`, is one too many, and if so, whether it can be told.
+    fn too_many(&self, address: Option<IpAddr>) -> Option<(Refusal, bool)> {
+        let config = &self.core.config;
+        let count = self.core.slots.len();
+        if let (Some(limit), Some(address)) = (config.connections_per_address_max, address) {
+            let here = self.addresses.count(address);
+            if here >= limit {
+                let room = here - limit < surplus(limit) && count < config.connections_max;
+                return Some((Refusal::ConnectionsPerAddress, room));
+            }
+        }
+        let limit = config.connections_max;
+        (count >= limit).then(|| (Refusal::Connections, count - limit < surplus(limit)))
+    }
+
+    fn add_connection(&mut self, mut socket: N::Socket, address: Option<IpAddr>, refusal: Option<Refusal>) {
+        let (refusal, room) = match (refusal, self.too_many(address)) {
+            (_, Some((refusal, room))) => (Some(refusal), room),
+            (refusal, None) => (refusal, true),
+        };
+        if let Some(refusal) = refusal {
+            log::debug!("refused a connection: {refusal}");
+            self.core.stats.count_refused(refusal);
+        }
+        if !room {
+            self.core.stats.accepted += 1;
+            self.core.stats.count_connection_closed(CloseReason::Refused);
+            self.net.close(socket);
+            return;
+        }
+        let slot = self.core.slots.insert(Slot::new(ticks(self.core.now), refusal));
         if let Err(error) = self.net.register(&mut socket, slot) {
             self.accept_failed(&error);
             self.core.slots.remove(slot);
             self.net.close(socket);
             return;
+        }
+        if let (Some(_), Some(address)) = (self.core.config.connections_per_address_max, address) {
+            self.addresses.enter(slot, address);
         }
         let index = slot as usize;
         if index >= self.sockets.len() {

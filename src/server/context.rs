@@ -1,11 +1,13 @@
 //! What a handler, a timer or a publisher's closure can ask of the server.
 
-use super::core::Core;
+use super::core::{Core, Drain as Draining};
+use super::drain::Drain;
 use super::publisher::Publisher;
 use super::stats::Stats;
 use super::timers::TimerId;
 use crate::error::Error;
 use crate::event::Event;
+use crate::log::EncodedEvent;
 use crate::stream::{CloseReason, StreamId};
 use std::borrow::Borrow;
 use std::fmt;
@@ -35,6 +37,10 @@ impl<'a> Context<'a> {
 
     pub(super) fn for_request(core: &'a mut Core, stream: StreamId) -> Self {
         Self { core, stream: Some(stream) }
+    }
+
+    pub(super) fn core(&mut self) -> &mut Core {
+        self.core
     }
 
     /// While a request is being answered: the id that the stream has if the answer is a stream. What is given to it
@@ -242,6 +248,46 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn publisher(&self) -> Publisher {
         self.core.publisher.clone()
+    }
+
+    /// Shuts the server down gracefully. It takes no more connections; each stream is closed at a moment of its own within the
+    /// window, with [`CloseReason::Drained`], after everything that was published to it before, the farewell if there is one,
+    /// and a `retry:`; and when all have gone, or the window is over, [`Server::run`](crate::Server::run) returns. So clients
+    /// come back to whoever takes over spread over the window, and no event is cut in two.
+    ///
+    /// Streams that were opened with [`StreamReply::finish`](crate::StreamReply::finish) are left to end by themselves until
+    /// the window is over. What opens a stream on a connection that is still there is refused like one too many.
+    ///
+    /// A second call stops the server [now](Self::stop), as a second Ctrl-C should.
+    ///
+    /// ```
+    /// # use mio_sse::{Context, Drain, Error, Event};
+    /// # use std::time::Duration;
+    /// fn shut_down(cx: &mut Context<'_>) -> Result<(), Error> {
+    ///     cx.drain(Drain::within(Duration::from_secs(5)).farewell(Event::data("").event("bye")))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidEvent`] if the farewell cannot be written; nothing happens then.
+    pub fn drain(&mut self, drain: impl Into<Drain>) -> Result<(), Error> {
+        if self.core.drain.is_some() {
+            self.stop();
+            return Ok(());
+        }
+        let (window, farewell, retry) = drain.into().into_parts();
+        let farewell = farewell.map(|event| EncodedEvent::new(&event)).transpose()?;
+        let (begun, bound) = (self.core.now, self.core.slots.last_bound());
+        let listener_closed = false;
+        self.core.drain = Some(Draining { begun, window, farewell, retry, listener_closed, next: 0, bound });
+        log::info!("draining {} connections within {window:?}", self.core.slots.len());
+        Ok(())
+    }
+
+    /// Whether the server is shutting down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.core.drain.is_some()
     }
 
     /// Stops the server at the end of this turn: every stream is closed with [`CloseReason::Stopped`], and

@@ -2,17 +2,19 @@
 //!
 //! No function here does I/O. What has to be written is left in logs, and the stream in the queue of those to be served.
 
+use super::ages;
+use super::observer::{Audience, Message, Observer};
 use super::publisher::Publisher;
 use super::stats::Stats;
 use super::timers::{Callback, TimerId, Timers};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::Event;
-use crate::http::StreamReply;
+use crate::http::{Request, StreamReply};
 use crate::log::{
     Block, COMMENT, COMMENT_KIND, EncodedEvent, Framing, Kind, Log, Place, Source, TopicKey, Topics,
 };
-use crate::stream::{CloseReason, Held, Phase, Slots, State, Stream, StreamId, Subscription};
+use crate::stream::{CloseReason, Flags, Held, Phase, Refusal, Slots, State, Stream, StreamId, Subscription};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -23,6 +25,19 @@ pub(crate) type OnClose = Box<dyn FnOnce(CloseReason, &mut super::Context<'_>) +
 pub(super) struct Hooks {
     pub(super) timers: Vec<TimerId>,
     pub(super) on_close: Vec<OnClose>,
+}
+
+/// A shutdown in progress, see `super::drain`.
+pub(super) struct Drain {
+    pub(super) begun: Duration,
+    pub(super) window: Duration,
+    pub(super) farewell: Option<EncodedEvent>,
+    pub(super) retry: Option<Duration>,
+    pub(super) listener_closed: bool,
+    /// The slot whose moment comes next.
+    pub(super) next: u32,
+    /// One more than the last slot.
+    pub(super) bound: u32,
 }
 
 pub(crate) struct Core {
@@ -46,6 +61,12 @@ pub(crate) struct Core {
     /// Where frames are copied together that do not lie in one piece.
     pub(super) scratch: Block,
     pub(super) stopping: bool,
+    pub(super) drain: Option<Drain>,
+    pub(super) observers: Vec<Box<dyn Observer + Send>>,
+    /// Streams that are not given everything yet: the sum of all `Stream::behind`.
+    pub(super) behind: u64,
+    /// How often something was scattered.
+    scattered: u32,
     encoded: EncodedEvent,
 }
 
@@ -72,6 +93,10 @@ impl Core {
             unread: Vec::new(),
             scratch: Block::default(),
             stopping: false,
+            drain: None,
+            observers: Vec::new(),
+            behind: 0,
+            scattered: 0,
             encoded: EncodedEvent::default(),
         }
     }
@@ -84,22 +109,30 @@ impl Core {
         let mut stats = self.stats;
         stats.connections = self.slots.len() as u64;
         stats.streams = stats.streams_opened - stats.streams_closed();
+        stats.streams_behind = self.behind;
         stats.topics = self.topics.len() as u64;
+        stats.log_bytes = self.topics.log_bytes() as u64;
+        stats.timers = self.timers.len() as u64;
+        (stats.inbox, stats.inbox_full) = self.publisher.counts();
         stats
     }
 
     // Events.
 
     pub(super) fn publish(&mut self, topic: &str, event: &Event) -> Result<(), Error> {
-        self.encoded.encode(event)?;
-        self.topics.publish(topic, &self.encoded);
-        self.stats.events_published += 1;
-        Ok(())
+        let mut encoded = std::mem::take(&mut self.encoded);
+        let result = encoded.encode(event).map_err(Error::from);
+        if result.is_ok() {
+            self.publish_encoded(topic, &encoded);
+        }
+        self.encoded = encoded;
+        result
     }
 
     pub(super) fn publish_encoded(&mut self, topic: &str, event: &EncodedEvent) {
         self.topics.publish(topic, event);
         self.stats.events_published += 1;
+        self.observe(Audience::Topic(topic), event);
     }
 
     pub(super) fn send(&mut self, id: StreamId, event: &Event) -> Result<(), Error> {
@@ -115,11 +148,32 @@ impl Core {
         self.slots.live(id)?;
         let waiting = self.append_private(id.slot, event.bytes(), event.kind());
         self.stats.events_sent += 1;
+        self.observe(Audience::Stream(id), event);
         if waiting > self.config.lag_bytes_max {
             self.end(id.slot, CloseReason::Lagged);
             return Err(Error::Closed);
         }
         Ok(())
+    }
+
+    fn observe(&mut self, to: Audience<'_>, event: &EncodedEvent) {
+        if !self.observers.is_empty() {
+            let message = Message { to, text: event.text() };
+            self.observers.iter_mut().for_each(|observer| observer.message(&message));
+        }
+    }
+
+    /// Puts `retry:` behind everything else that one stream is to get.
+    pub(super) fn append_retry(&mut self, slot: u32, delay: Duration) {
+        if let Ok(retry) = EncodedEvent::new(&Event::new().retry(delay)) {
+            self.append_private(slot, retry.bytes(), retry.notice());
+        }
+    }
+
+    /// Between `delay` and twice as much, spread evenly over the calls.
+    pub(super) fn scatter(&mut self, delay: Duration) -> Duration {
+        self.scattered = self.scattered.wrapping_add(1);
+        delay.saturating_add(delay.mul_f64(f64::from(scatter(self.scattered)) / f64::from(u32::MAX)))
     }
 
     /// Puts bytes for one stream behind everything else it is to get. Answers how many bytes wait for it alone.
@@ -143,6 +197,12 @@ impl Core {
         let Some(stream) = self.slots.stream_mut(id.slot) else { return Err(Error::Closed) };
         if stream.topics().any(|(key, _)| &*self.topics.get(key).name == topic) {
             return Ok(());
+        }
+        if stream.topics().count() >= self.config.subscriptions_max {
+            return Err(Error::TooManySubscriptions);
+        }
+        if self.topics.len() >= self.config.topics_max && self.topics.is_new(topic) {
+            return Err(Error::TooManyTopics);
         }
         let (key, place) = self.topics.subscribe(topic, id.slot, stream.behind);
         if stream.topics().next().is_some() {
@@ -210,7 +270,9 @@ impl Core {
         let sequence = self.topics.reserve_sequences(OPENING_SEQUENCES);
         let tick = self.tick();
         if let Some(slot) = self.slots.get_mut(slot) {
-            slot.state = State::Streaming(Stream::opening(sequence, tick));
+            let requests = slot.requests().saturating_add(1);
+            slot.state = State::Streaming(Stream::opening(sequence, tick, requests));
+            self.behind += 1;
         }
         id
     }
@@ -221,26 +283,50 @@ impl Core {
         self.drop_hooks(id);
         let since = self.tick();
         if let Some(slot) = self.slots.get_mut(id.slot) {
-            slot.state = State::Reading { since, held: None };
+            let requests = slot.requests();
+            slot.state = State::Reading { since, requests, refused: None, held: None };
         }
+    }
+
+    /// Whether a stream that is about to be opened, and has its topics, is one too many.
+    pub(super) fn refuses_streams(&self) -> Option<Refusal> {
+        if self.drain.is_some() {
+            return Some(Refusal::Draining);
+        }
+        let streams = self.stats.streams_opened - self.stats.streams_closed();
+        (streams >= self.config.streams_max as u64).then_some(Refusal::Streams)
+    }
+
+    /// Subscribes a stream that is about to be opened to the topics of its reply.
+    pub(super) fn subscribe_all(&mut self, id: StreamId, reply: &StreamReply) -> Result<(), Refusal> {
+        for topic in reply.topics() {
+            match self.subscribe(id, topic) {
+                Err(Error::TooManySubscriptions) => return Err(Refusal::Subscriptions),
+                Err(Error::TooManyTopics) => return Err(Refusal::Topics),
+                // A stream that was closed already is not subscribed to anything more.
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The reply is a stream: `head` goes out before anything that the handler has given to it.
     pub(super) fn open(
         &mut self,
         id: StreamId,
+        request: &Request<'_>,
         head: &[u8],
         reply: &StreamReply,
         framing: Framing,
         keep_alive: bool,
     ) {
-        for topic in reply.topics() {
-            // A stream that was closed already is not subscribed to anything more.
-            let _ = self.subscribe(id, topic);
-        }
+        let expires = self.config.max_age.map_or(0, |age| ages::expires(age, self.now, id.slot));
         let Some(stream) = self.slots.stream_mut(id.slot) else { return };
         stream.framing = framing;
-        stream.keep_alive = keep_alive;
+        stream.flags.set(Flags::KEEP_ALIVE, keep_alive);
+        stream.flags.set(Flags::FINISH, reply.finishes());
+        stream.flags.set(Flags::OWN_AGE, reply.own_age().is_some());
+        stream.expires = expires;
         let closed = stream.phase == Phase::OpeningClosed;
         stream.phase = Phase::Open;
 
@@ -258,12 +344,16 @@ impl Core {
         private.prepend(head, second, spares);
 
         if closed {
-            private.extend_last(framing.end());
+            private.extend_last(framing.end(), spares);
         }
         self.stats.streams_opened += 1;
+        self.observers.iter_mut().for_each(|observer| observer.open(id, request));
         self.queue(id.slot);
         if closed {
             self.ending(id, CloseReason::Application);
+        } else if let Some(age) = reply.own_age() {
+            let end = move |cx: &mut super::Context<'_>| drop(cx.core().close_for(id, CloseReason::MaxAge));
+            self.add_timer(age, None, Some(id), Box::new(end));
         }
     }
 
@@ -313,9 +403,12 @@ impl Core {
     /// Ends a connection at once, and the stream on it if there is one. What waits is dropped.
     pub(super) fn end(&mut self, slot: u32, reason: CloseReason) {
         let Some(entry) = self.slots.get_mut(slot) else { return };
-        if matches!(entry.state, State::Closed) {
-            return;
-        }
+        let reason = match entry.state {
+            State::Closed => return,
+            // What is left is only to wait for the peer.
+            State::Lingering { reason, .. } => reason,
+            _ => reason,
+        };
         let phase = entry.stream().map(|stream| stream.phase);
         self.dissolve(slot);
         if let Some(id) = self.slots.id(slot) {
@@ -329,13 +422,22 @@ impl Core {
         if let Some(entry) = self.slots.get_mut(slot) {
             entry.state = State::Closed;
         }
+        self.stats.count_connection_closed(reason);
         self.closed.push(slot);
+    }
+
+    /// A callback for this stream has panicked: whatever it was about to do, the stream cannot go on as if it had.
+    pub(super) fn end_for_panic(&mut self, id: StreamId) {
+        if self.slots.live(id).is_ok() {
+            self.end(id.slot, CloseReason::Panicked);
+        }
     }
 
     /// Notes that an open stream has ended, once.
     fn report(&mut self, id: StreamId, reason: CloseReason) {
         log::debug!("stream {id}: {reason}");
         self.stats.count_closed(reason);
+        self.observers.iter_mut().for_each(|observer| observer.close(id, reason));
         self.ended.push((id, reason));
         self.drop_timers(id);
     }
@@ -361,7 +463,9 @@ impl Core {
             let Some((key, _)) = next else { break };
             self.leave(slot, key);
         }
-        let mut extras = self.slots.stream_mut(slot)?.extras.take()?;
+        let stream = self.slots.stream_mut(slot)?;
+        self.behind -= u64::from(std::mem::take(&mut stream.behind));
+        let mut extras = stream.extras.take()?;
         extras.private.clear(&mut self.topics.spares);
         extras.held
     }
@@ -386,6 +490,11 @@ impl Core {
             return;
         }
         stream.behind = behind;
+        if behind {
+            self.behind += 1;
+        } else {
+            self.behind -= 1;
+        }
         for (key, _) in stream.topics() {
             self.topics.set_behind(key, behind);
         }
@@ -461,6 +570,11 @@ impl Core {
             }
         }
     }
+}
+
+/// The golden ratio scatters neighbouring numbers evenly over all of them.
+pub(super) fn scatter(number: u32) -> u32 {
+    number.wrapping_mul(0x9E37_79B9)
 }
 
 /// Sequences set aside when a stream begins, behind its cursor: for its response head and its first frame, which have to

@@ -4,7 +4,7 @@ use super::core::sources;
 use super::requests::write;
 use super::{Handler, Net, Server};
 use crate::log::{Advance, Batch, Block, FellOff, Framing, Place, TopicKey, next_batch, unwrap_run};
-use crate::stream::{CloseReason, Phase, State as Connection};
+use crate::stream::{CloseReason, Flags, Phase, State as Connection};
 
 /// Subscribers of one topic that are visited before the next topic has its turn.
 const QUANTUM: usize = 256;
@@ -143,6 +143,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             }
         }
         self.core.topics.get_mut(key).behind += behind;
+        self.core.behind += u64::from(behind);
 
         let mut failed = std::mem::take(&mut self.flush.failed);
         for (slot, reason) in failed.drain(..) {
@@ -227,8 +228,8 @@ impl<H: Handler, N: Net> Server<H, N> {
     fn finish(&mut self, slot: u32) {
         let Some(stream) = self.core.slots.stream(slot) else { return };
         debug_assert_eq!(stream.phase, Phase::Ending);
-        let keep_alive = stream.keep_alive;
+        let close = (!stream.flags.has(Flags::KEEP_ALIVE)).then_some(CloseReason::Completed);
         let held = self.core.dissolve(slot);
-        self.replied(slot, keep_alive, held);
+        self.replied(slot, close, held);
     }
 }

@@ -4,7 +4,7 @@ use super::net::{Net, Ready};
 use crate::config::Config;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -28,6 +28,7 @@ pub struct MioNet {
     listener: Option<TcpListener>,
     address: SocketAddr,
     reserve: Vec<std::net::TcpListener>,
+    options: Options,
     waker: Waker,
     started: Instant,
 }
@@ -38,16 +39,19 @@ impl MioNet {
         let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for address in address.to_socket_addrs()? {
             match listen(address, config.backlog) {
-                Ok(listener) => return Self::new(listener),
+                Ok(listener) => return Self::new(listener, config),
                 Err(error) => failure = error,
             }
         }
         Err(failure)
     }
 
-    pub(crate) fn new(listener: std::net::TcpListener) -> io::Result<Self> {
+    pub(crate) fn new(listener: std::net::TcpListener, config: &Config) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        inherit_options(&listener)?;
+        let options = Options::new(config);
+        if INHERITED {
+            options.set(&SockRef::from(&listener))?;
+        }
         let mut listener = TcpListener::from_std(listener);
         let address = listener.local_addr()?;
         let poll = Poll::new()?;
@@ -61,6 +65,7 @@ impl MioNet {
             listener: Some(listener),
             address,
             reserve: Vec::new(),
+            options,
             waker,
             started: clock(),
         })
@@ -84,10 +89,47 @@ fn listen(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener
     Ok(socket.into())
 }
 
-/// Linux hands these on to accepted sockets, which saves a system call for each.
-fn inherit_options(listener: &std::net::TcpListener) -> io::Result<()> {
-    // Events are written when they happen and never in halves: waiting for more to send only delays them.
-    SockRef::from(listener).set_tcp_nodelay(true)
+/// Whether accepted sockets have the options of the listener, which saves a system call for each.
+const INHERITED: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// What `Config` has to say about sockets.
+#[derive(Debug)]
+struct Options {
+    keepalive: Option<Duration>,
+    user_timeout: Option<Duration>,
+    notsent_lowat: Option<u32>,
+    send_buffer: Option<usize>,
+}
+
+impl Options {
+    fn new(config: &Config) -> Self {
+        Self {
+            keepalive: config.tcp_keepalive,
+            user_timeout: config.tcp_user_timeout,
+            notsent_lowat: config.tcp_notsent_lowat,
+            send_buffer: config.send_buffer_bytes,
+        }
+    }
+
+    fn set(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        // Events are written when they happen and never in halves: waiting for more to send only delays them.
+        socket.set_tcp_nodelay(true)?;
+        if let Some(time) = self.keepalive {
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(time))?;
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(time) = self.user_timeout {
+            socket.set_tcp_user_timeout(Some(time))?;
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(bytes) = self.notsent_lowat {
+            socket.set_tcp_notsent_lowat(bytes)?;
+        }
+        if let Some(bytes) = self.send_buffer {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        Ok(())
+    }
 }
 
 struct MioWaker(mio::Waker);
@@ -139,8 +181,9 @@ impl Net for MioNet {
     fn accept(&mut self) -> io::Result<(TcpStream, Option<IpAddr>)> {
         let Some(listener) = &self.listener else { return Err(io::ErrorKind::WouldBlock.into()) };
         let (socket, address) = listener.accept()?;
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        socket.set_nodelay(true)?;
+        if !INHERITED {
+            self.options.set(&SockRef::from(&socket))?;
+        }
         Ok((socket, Some(address.ip())))
     }
 

@@ -4,28 +4,39 @@
 //! the same turn over a network in memory.
 
 mod accept;
+mod addresses;
+mod ages;
 mod context;
 mod core;
+mod drain;
 mod flush;
+mod guard;
 mod handler;
+mod metrics;
 mod mio_net;
 mod net;
+mod observer;
 mod publisher;
+mod rarely;
 mod requests;
 mod stats;
 mod sweep;
 mod timers;
 
 pub use context::{Context, Outcome};
+pub use drain::Drain;
 pub use handler::Handler;
 pub use mio_net::MioNet;
 pub use net::{Net, Ready};
+pub use observer::{Audience, LogObserver, Message, Observer};
 pub use publisher::Publisher;
 pub use stats::Stats;
 pub use timers::TimerId;
 
+use self::addresses::Addresses;
 use self::core::Core;
-use self::publisher::Message;
+use self::guard::guard;
+use self::publisher::Message as Order;
 use crate::config::Config;
 use crate::stream::CloseReason;
 use std::fmt;
@@ -72,12 +83,14 @@ pub struct Server<H: Handler, N: Net = MioNet> {
     /// Whether messages may be waiting in the inbox that nobody will be woken for.
     inbox_waiting: bool,
     accept: accept::State,
+    addresses: Addresses,
+    slow: rarely::Rarely,
     requests: requests::State,
     flush: flush::State,
     sweep: sweep::State,
     // Kept for their capacity; empty between turns.
     ready: Vec<Ready>,
-    messages: Vec<Message>,
+    messages: Vec<Order>,
 }
 
 impl<H: Handler, N: Net> fmt::Debug for Server<H, N> {
@@ -113,7 +126,7 @@ impl<H: Handler> Server<H> {
     /// As for [`bind_with`](Self::bind_with).
     pub fn from_listener(listener: std::net::TcpListener, handler: H, config: Config) -> io::Result<Self> {
         config.check()?;
-        Self::with_net(MioNet::new(listener)?, handler, config)
+        Self::with_net(MioNet::new(listener, &config)?, handler, config)
     }
 }
 
@@ -135,6 +148,8 @@ impl<H: Handler, N: Net> Server<H, N> {
             stopped: false,
             inbox_waiting: true,
             accept: accept::State::default(),
+            addresses: Addresses::default(),
+            slow: rarely::Rarely::default(),
             requests: requests::State::default(),
             flush: flush::State::default(),
             sweep: sweep::State::default(),
@@ -174,11 +189,13 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.take_inbox(); // 4.
         self.accept_and_read(); // 5.
         self.fire_timers(); // 6.
+        self.drain();
         self.flush(); // 7.
         self.sweep(); // 8.
         self.free_closed(); // 9.
         debug_assert_eq!(self.core.topics.broken_invariant(), None);
-        if self.core.stopping {
+        self.measure();
+        if self.core.stopping || self.is_drained() {
             self.stop();
         }
         Ok(())
@@ -215,6 +232,12 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.stopped
     }
 
+    /// Has `observer` told of every stream that opens and closes and of every event. Several are told in the order they were
+    /// added.
+    pub fn observe(&mut self, observer: impl Observer + Send + 'static) {
+        self.core.observers.push(Box::new(observer));
+    }
+
     /// The handler.
     pub fn handler(&mut self) -> &mut H {
         &mut self.handler
@@ -249,8 +272,9 @@ impl<H: Handler, N: Net> Server<H, N> {
             return Some(Duration::ZERO);
         }
         let deadlines = [core.timers.next_due(), self.sweep.next_due(core), self.accept.next_due()];
+        let deadlines = deadlines.into_iter().chain([core.drain.as_ref().map(core::Drain::next_due)]);
         // The last turn has taken its time since it read the clock.
-        let wait = deadlines.into_iter().flatten().min().map(|due| due.saturating_sub(self.net.now()));
+        let wait = deadlines.flatten().min().map(|due| due.saturating_sub(self.net.now()));
         match (wait, limit) {
             (Some(wait), Some(limit)) => Some(wait.min(limit)),
             (wait, limit) => wait.or(limit),
@@ -295,13 +319,15 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
-    fn do_message(&mut self, message: Message) {
+    fn do_message(&mut self, message: Order) {
         match message {
-            Message::Publish { topic, event } => self.core.publish_encoded(&topic, &event),
+            Order::Publish { topic, event } => self.core.publish_encoded(&topic, &event),
             // The stream may have ended since: the publisher could not know.
-            Message::Send { stream, event } => drop(self.core.send_encoded(stream, &event)),
-            Message::Close { stream } => drop(self.core.close(stream)),
-            Message::Run(work) => work(&mut Context::new(&mut self.core)),
+            Order::Send { stream, event } => drop(self.core.send_encoded(stream, &event)),
+            Order::Close { stream } => drop(self.core.close(stream)),
+            Order::Run(work) => {
+                guard(&mut self.core, "a publisher's closure", |core| work(&mut Context::new(core)));
+            }
         }
     }
 
@@ -333,8 +359,16 @@ impl<H: Handler, N: Net> Server<H, N> {
         for _ in 0..self.core.config.timers_per_turn {
             let now = self.core.now;
             let Some(mut due) = self.core.timers.take_due(now) else { return };
-            (due.callback)(&mut Context::new(&mut self.core));
             let id = due.id;
+            let called = guard(&mut self.core, "a timer", |core| (due.callback)(&mut Context::new(core)));
+            if called.is_none() {
+                // What it was about to do is half done: it is not called again.
+                if let Some(Some(owner)) = self.core.timers.remove(id) {
+                    self.core.forget_timer(owner, id);
+                    self.core.end_for_panic(owner);
+                }
+                continue;
+            }
             if let Some(owner) = self.core.timers.put_back(due, now) {
                 self.core.forget_timer(owner, id);
             }
@@ -349,18 +383,26 @@ impl<H: Handler, N: Net> Server<H, N> {
         for (id, reason) in ended.drain(..) {
             let hooks = self.core.hooks.remove(&id).unwrap_or_default();
             for callback in hooks.on_close {
-                callback(reason, &mut Context::new(&mut self.core));
+                guard(&mut self.core, "an on_close callback", |core| {
+                    callback(reason, &mut Context::new(core));
+                });
             }
-            self.handler.closed(id, reason, &mut Context::new(&mut self.core));
+            let handler = &mut self.handler;
+            guard(&mut self.core, "the handler of a closed stream", |core| {
+                handler.closed(id, reason, &mut Context::new(core));
+            });
         }
         if !closed.is_empty() {
             for slot in closed.drain(..) {
                 self.core.slots.remove(slot);
+                self.addresses.leave(slot);
                 if let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
                     self.net.close(socket);
                 }
             }
+            self.replenish_reserve();
             if self.core.slots.shrink() {
+                self.addresses.shrink(self.core.slots.bound());
                 self.sockets.truncate(self.core.slots.bound() as usize);
                 self.sockets.shrink_to_fit();
             }
@@ -381,20 +423,37 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.requests.shrink(BUFFER_BYTES_KEPT);
     }
 
+    /// Takes the time of this turn.
+    fn measure(&mut self) {
+        let took = self.net.now().saturating_sub(self.core.now);
+        self.core.stats.count_turn(took);
+        if took > self.core.config.slow_turn {
+            self.core.stats.slow_turns += 1;
+            if self.slow.is_due(self.core.now, Duration::from_secs(10)) {
+                let count = self.core.stats.slow_turns;
+                log::warn!(
+                    "a turn took {took:?}, in which no other stream was served ({count} slow turns so far)"
+                );
+            }
+        }
+    }
+
     /// Ends everything, in order: streams get what fits into their sockets and the end of their body.
     fn stop(&mut self) {
         self.stopped = true;
+        let reason = if self.core.drain.is_some() { CloseReason::Drained } else { CloseReason::Stopped };
         self.core.publisher.stop();
         let slots: Vec<u32> = self.core.slots.occupied().collect();
         for &slot in &slots {
             if let Some(id) = self.core.slots.id(slot) {
                 // Those that are not open are none to close.
-                let _ = self.core.close_for(id, CloseReason::Stopped);
+                self.core.close_drained(slot);
+                let _ = self.core.close_for(id, reason);
             }
         }
         self.serve_queue(usize::MAX);
         for slot in slots {
-            self.core.end(slot, CloseReason::Stopped);
+            self.core.end(slot, reason);
         }
         while !self.core.ended.is_empty() || !self.core.closed.is_empty() {
             self.free_closed();

@@ -1,6 +1,7 @@
 //! The way into the loop from other threads: a bounded inbox.
 
 use super::context::{Context, Outcome};
+use super::drain::Drain;
 use crate::error::Error;
 use crate::event::Event;
 use crate::log::EncodedEvent;
@@ -51,6 +52,8 @@ struct Queue {
     stopped: bool,
     /// The thread that takes messages out: it must not wait for itself.
     loop_thread: Option<ThreadId>,
+    /// How often a publisher found no room.
+    full: u64,
 }
 
 pub(super) enum Message {
@@ -121,8 +124,22 @@ impl Publisher {
         self.put(Message::Run(Box::new(move |cx| work(cx).settle())), true)
     }
 
+    /// Shuts the server down gracefully, see [`Context::drain`]; the second time, now. Does not wait until that is done:
+    /// [`Server::run`](crate::Server::run) returns then.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish); [`Error::InvalidEvent`] is about the farewell.
+    pub fn drain(&self, drain: impl Into<Drain>) -> Result<(), Error> {
+        let drain = drain.into();
+        drain.check()?;
+        self.run(move |cx| cx.drain(drain))
+    }
+
     fn put(&self, message: Message, wait: bool) -> Result<(), Error> {
         let mut queue = self.inbox.lock();
+        if queue.messages.len() >= self.inbox.messages_max {
+            queue.full += 1;
+        }
         while queue.messages.len() >= self.inbox.messages_max && !queue.stopped {
             if !wait || queue.loop_thread == Some(std::thread::current().id()) {
                 return Err(Error::Full);
@@ -140,6 +157,12 @@ impl Publisher {
             self.inbox.waker.wake_by_ref();
         }
         Ok(())
+    }
+
+    /// How many messages wait, and how often there was no room.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let queue = self.inbox.lock();
+        (queue.messages.len() as u64, queue.full)
     }
 
     /// Notes which thread runs the loop.

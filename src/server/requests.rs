@@ -2,10 +2,12 @@
 
 use super::context::Context;
 use super::core::ticks;
+use super::guard::guard;
 use super::{Handler, Net, READ_BYTES, Server};
-use crate::http::{HeadContext, Incoming, Limits, Progress, Request};
+use crate::config::Refuse;
+use crate::http::{HeadContext, Incoming, Limits, Progress, Reply, Request, StreamReply};
 use crate::log::Framing;
-use crate::stream::{CloseReason, Held, Input, Reply, Slot, State as Connection};
+use crate::stream::{CloseReason, Held, Input, Refusal, Reply as Rest, Slot, State as Connection, StreamId};
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -67,7 +69,7 @@ struct Date {
 /// What follows when the requests that have arrived are answered.
 enum Then {
     Read,
-    Close,
+    Close(CloseReason),
     /// The peer does not read its replies, so its next requests wait.
     Block,
     /// The connection carries a stream now, or is gone.
@@ -150,7 +152,14 @@ impl<H: Handler, N: Net> Server<H, N> {
             let buffer = &mut self.requests.buffer;
             buffer.resize(READ_BYTES, 0);
             match self.net.read(socket, buffer) {
-                Ok(0) => return self.core.end(slot, CloseReason::PeerClosed),
+                Ok(0) => {
+                    if self.core.config.half_closed && matches!(entry.state, Connection::Streaming(_)) {
+                        // It is read on when the stream has ended.
+                        entry.input = Input::Closing;
+                        return;
+                    }
+                    return self.core.end(slot, CloseReason::PeerClosed);
+                }
                 Ok(count) => {
                     if N::SHORT_MEANS_DRAINED && count < READ_BYTES && entry.input == Input::Waiting {
                         entry.input = Input::Drained;
@@ -199,11 +208,12 @@ impl<H: Handler, N: Net> Server<H, N> {
         let Connection::Reading { held, .. } = &mut entry.state else { return };
         let held = held.take();
         let begins = held.is_none();
-        let rest = if let Some(mut held) = held {
+        let was_in_body = held.as_ref().is_some_and(|held| held.incoming.in_body());
+        let (rest, consumed) = if let Some(mut held) = held {
             held.bytes.extend_from_slice(&self.requests.buffer[..count]);
             let consumed = self.answer_all(slot, &held.bytes, &mut held.incoming);
             held.bytes.drain(..consumed);
-            held
+            (held, consumed)
         } else {
             let buffer = std::mem::take(&mut self.requests.buffer);
             let mut incoming = std::mem::take(&mut self.requests.incoming);
@@ -214,13 +224,14 @@ impl<H: Handler, N: Net> Server<H, N> {
                 self.requests.incoming = incoming;
                 return;
             }
-            Box::new(Held { bytes: rest, incoming })
+            (Box::new(Held { bytes: rest, incoming }), consumed)
         };
-        self.hold(slot, rest, begins);
+        let begins = begins || consumed > 0;
+        self.hold(slot, rest, begins, was_in_body && !begins);
     }
 
     /// Keeps the beginning of the next request for its connection.
-    fn hold(&mut self, slot: u32, mut rest: Box<Held>, begins: bool) {
+    fn hold(&mut self, slot: u32, mut rest: Box<Held>, begins: bool, was_in_body: bool) {
         rest.incoming.retain(&mut rest.bytes);
         if rest.bytes.is_empty() && rest.incoming.is_fresh() {
             return;
@@ -229,9 +240,10 @@ impl<H: Handler, N: Net> Server<H, N> {
         let Some(entry) = self.core.slots.get_mut(slot) else { return };
         let first = entry.is_new();
         match &mut entry.state {
-            Connection::Reading { held, since } => {
-                // The time for a request runs from its first byte, and from the accept for the first request.
-                if begins && !first {
+            Connection::Reading { held, since, .. } => {
+                // The time for a head runs from its first byte, and from the accept for the first one; that for a body from
+                // the end of the head.
+                if begins && !first || rest.incoming.in_body() && !was_in_body {
                     *since = now;
                 }
                 *held = Some(rest);
@@ -269,8 +281,8 @@ impl<H: Handler, N: Net> Server<H, N> {
                 Ok(Progress::Partial) => break Then::Read,
                 Ok(Progress::Continue) => replies.extend_from_slice(CONTINUE),
                 Ok(Progress::Complete { consumed }) => {
-                    let keep_alive = incoming.keep_alive();
-                    let then = self.answer(slot, &incoming.request(&data[at..]), keep_alive, &mut replies);
+                    let request = incoming.request(&data[at..]);
+                    let then = self.answer(slot, &request, incoming.keep_alive(), &mut replies);
                     at += consumed;
                     incoming.reset();
                     share -= 1;
@@ -289,7 +301,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                     // Whatever follows cannot be trusted to be a request.
                     incoming.reset();
                     at = data.len();
-                    break Then::Close;
+                    break Then::Close(CloseReason::Rejected);
                 }
             }
         };
@@ -299,22 +311,50 @@ impl<H: Handler, N: Net> Server<H, N> {
                 true
             }
             Then::Block => false,
-            Then::Read | Then::Close => replies.is_empty() || self.write_now(slot, &mut replies),
+            Then::Read | Then::Close(_) => replies.is_empty() || self.write_now(slot, &mut replies),
         };
-        let keep_alive = !matches!(then, Then::Close);
+        let close = match then {
+            Then::Close(reason) => Some(reason),
+            Then::Read | Then::Block | Then::Leave => None,
+        };
         if written {
             self.requests.replies = replies;
-            if !keep_alive {
-                self.linger(slot);
+            if let Some(reason) = close {
+                self.linger(slot, reason);
             }
-        } else if let Some(entry) = self.core.slots.get_mut(slot)
-            && !matches!(entry.state, Connection::Closed)
-        {
-            let written = ticks(self.core.now);
-            let reply = Reply { bytes: replies, sent: 0, written, keep_alive, held: None };
-            entry.state = Connection::Replying(Box::new(reply));
+        } else {
+            self.reply_later(slot, replies, close);
         }
         at
+    }
+
+    /// Keeps what the socket did not take of a reply until it does.
+    fn reply_later(&mut self, slot: u32, bytes: Vec<u8>, close: Option<CloseReason>) {
+        let written = self.core.tick();
+        if let Some(entry) = self.core.slots.get_mut(slot)
+            && !matches!(entry.state, Connection::Closed)
+        {
+            let rest = Rest { bytes, sent: 0, written, requests: entry.requests(), close, held: None };
+            entry.state = Connection::Replying(Box::new(rest));
+        }
+    }
+
+    /// The time for a request is over. Whoever has begun one is told (RFC 9110 15.5.9).
+    pub(super) fn give_up_waiting(&mut self, slot: u32, reason: CloseReason) {
+        let begun = |slot: &Slot| matches!(slot.state, Connection::Reading { held: Some(_), .. });
+        if !self.core.slots.get(slot).is_some_and(begun) {
+            return self.core.end(slot, reason);
+        }
+        self.refresh_date();
+        let date = &self.requests.date.text;
+        let cx = HeadContext { date, keep_alive: false, http_10: false, head_request: false };
+        let mut bytes = Vec::new();
+        Reply::status(408).encode(&cx, &mut bytes);
+        if self.write_now(slot, &mut bytes) {
+            self.linger(slot, reason);
+        } else {
+            self.reply_later(slot, bytes, Some(reason));
+        }
     }
 
     /// Writes `replies`; what the socket does not take stays in it. Answers whether it took all.
@@ -339,35 +379,113 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Asks the handler, and appends a whole reply to `replies` or opens a stream.
     fn answer(&mut self, slot: u32, request: &Request<'_>, keep_alive: bool, replies: &mut Vec<u8>) -> Then {
         self.core.stats.requests += 1;
+        let refused = match self.core.slots.get(slot).map(|slot| &slot.state) {
+            Some(Connection::Reading { refused, .. }) => *refused,
+            _ => None,
+        };
         let id = self.core.begin(slot);
-        let reply = self.handler.request(request, &mut Context::for_request(&mut self.core, id));
+        let handler = &mut self.handler;
+        let reply = guard(&mut self.core, "the handler of a request", |core| {
+            handler.request(request, &mut Context::for_request(core, id))
+        });
         if self.core.slots.stream(slot).is_none() {
             // More was sent to the stream than may wait for it. Earlier replies are no part of that.
             self.write_now(slot, replies);
             return Then::Leave;
         }
-        let http_10 = request.is_http_10();
-        let cx = HeadContext {
-            date: &self.requests.date.text,
-            keep_alive,
-            http_10,
-            head_request: request.is_head(),
+        let (reply, mut close) = match reply {
+            Some(reply) => (reply, self.reason_to_close(slot, keep_alive, refused)),
+            None => (Reply::status(500), Some(CloseReason::Panicked)),
         };
         let whole = match if request.is_head() { Err(reply) } else { reply.into_stream() } {
             Err(whole) => whole,
-            Ok(stream) => {
-                let chunked = !http_10 && !stream.is_close_delimited();
-                let keep_alive = keep_alive && chunked;
-                stream.encode_head(&HeadContext { keep_alive, ..cx }, chunked, replies);
-                let framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
-                self.core.open(id, replies, &stream, framing, keep_alive);
-                self.handler.opened(id, &mut Context::new(&mut self.core));
-                return Then::Leave;
-            }
+            Ok(stream) => match self.refusal(id, &stream, refused) {
+                None => {
+                    self.open(id, request, &stream, close.is_none(), replies);
+                    return Then::Leave;
+                }
+                Some(refusal) => {
+                    log::debug!("refused a stream: {refusal}");
+                    if refused.is_none() {
+                        self.core.stats.count_refused(refusal);
+                    }
+                    if refusal != Refusal::Subscriptions {
+                        close = Some(CloseReason::Refused);
+                    }
+                    self.refuse(refusal, stream, request)
+                }
+            },
+        };
+        let cx = HeadContext {
+            date: &self.requests.date.text,
+            keep_alive: close.is_none(),
+            http_10: request.is_http_10(),
+            head_request: request.is_head(),
         };
         whole.encode(&cx, replies);
         self.core.abandon(id);
-        if keep_alive { Then::Read } else { Then::Close }
+        close.map_or(Then::Read, Then::Close)
+    }
+
+    /// Why the connection closes behind this request, if it does.
+    fn reason_to_close(&self, slot: u32, keep_alive: bool, refused: Option<Refusal>) -> Option<CloseReason> {
+        let requests = self.core.slots.get(slot).map_or(0, Slot::requests);
+        if !keep_alive {
+            Some(CloseReason::Completed)
+        } else if refused.is_some() {
+            Some(CloseReason::Refused)
+        } else if self.core.drain.is_some() {
+            Some(CloseReason::Drained)
+        } else {
+            let limit = self.core.config.requests_per_connection_max;
+            (usize::from(requests) >= limit).then_some(CloseReason::RequestLimit)
+        }
+    }
+
+    /// Why the stream cannot be opened, if it cannot. Subscribes it to its topics.
+    fn refusal(&mut self, id: StreamId, stream: &StreamReply, refused: Option<Refusal>) -> Option<Refusal> {
+        let refused = refused.or_else(|| self.core.refuses_streams());
+        refused.or_else(|| self.core.subscribe_all(id, stream).err())
+    }
+
+    /// What is answered in place of a stream.
+    fn refuse(&mut self, refusal: Refusal, stream: StreamReply, request: &Request<'_>) -> Reply {
+        if refusal == Refusal::Subscriptions {
+            return Reply::text("The stream asks for more topics than one may read.").with_status(400);
+        }
+        let retry = self.core.scatter(self.core.config.refuse_retry);
+        let accepts = || request.header("Accept").is_some_and(|accept| accept.contains("text/event-stream"));
+        let softly = match self.core.config.refuse {
+            Refuse::Auto => request.method() == "GET" && accepts(),
+            Refuse::Soft => true,
+            Refuse::Unavailable => false,
+        };
+        if softly { stream.refused_softly(retry) } else { stream.unavailable(retry) }
+    }
+
+    /// Opens a stream. Replies to earlier requests leave together with its head.
+    fn open(
+        &mut self,
+        id: StreamId,
+        request: &Request<'_>,
+        stream: &StreamReply,
+        keep_alive: bool,
+        replies: &mut Vec<u8>,
+    ) {
+        let http_10 = request.is_http_10();
+        let chunked = !http_10 && !stream.is_close_delimited();
+        let keep_alive = keep_alive && chunked;
+        let cx = HeadContext { date: &self.requests.date.text, keep_alive, http_10, head_request: false };
+        stream.encode_head(&cx, chunked, replies);
+        let framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
+        self.core.open(id, request, replies, stream, framing, keep_alive);
+        let handler = &mut self.handler;
+        let opened = guard(&mut self.core, "the handler of an opened stream", |core| {
+            handler.opened(id, &mut Context::new(core));
+        });
+        if opened.is_none() {
+            self.core.end_for_panic(id);
+        }
     }
 
     /// Goes on with a reply that did not fit into the socket.
@@ -382,8 +500,8 @@ impl<H: Handler, N: Net> Server<H, N> {
                 reply.written = ticks(self.core.now);
                 entry.writable = written.all;
                 if written.all {
-                    let (keep_alive, held) = (reply.keep_alive, reply.held.take());
-                    self.replied(slot, keep_alive, held);
+                    let (close, held) = (reply.close, reply.held.take());
+                    self.replied(slot, close, held);
                 }
             }
             Err(reason) => self.core.end(slot, reason),
@@ -391,24 +509,25 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 
     /// A response that took more than one turn is complete: the next request, or the end.
-    pub(super) fn replied(&mut self, slot: u32, keep_alive: bool, held: Option<Box<Held>>) {
+    pub(super) fn replied(&mut self, slot: u32, close: Option<CloseReason>, held: Option<Box<Held>>) {
         let since = self.core.tick();
         if let Some(entry) = self.core.slots.get_mut(slot) {
-            entry.state = Connection::Reading { since, held };
+            let requests = entry.requests();
+            entry.state = Connection::Reading { since, requests, refused: None, held };
         }
-        if !keep_alive {
-            self.linger(slot);
+        if let Some(reason) = close {
+            self.linger(slot, reason);
         }
         self.visit_again(slot);
     }
 
     /// Closes our side and waits for the peer to close its own.
-    fn linger(&mut self, slot: u32) {
+    fn linger(&mut self, slot: u32, reason: CloseReason) {
         let since = self.core.tick();
         let Some(entry) = self.core.slots.get_mut(slot) else { return };
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         match self.net.shutdown(socket) {
-            Ok(()) => entry.state = Connection::Lingering { since },
+            Ok(()) => entry.state = Connection::Lingering { since, reason },
             Err(error) => self.core.end(slot, CloseReason::of_error(&error)),
         }
     }

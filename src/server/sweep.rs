@@ -1,11 +1,12 @@
 //! Looking at every connection once in a while: heartbeats and time-outs, without a timer for each.
 
-use super::core::{Core, ticks};
+use super::ages;
+use super::core::{Core, scatter, ticks};
 use super::requests::write;
 use super::{Handler, Net, Server};
 use crate::config::Config;
 use crate::log::{COMMENT, COMMENT_KIND, Kind};
-use crate::stream::{CloseReason, Phase, State as Connection};
+use crate::stream::{CloseReason, Flags, Phase, State as Connection};
 use std::time::Duration;
 
 /// Slots looked at in one slice where there are few, so that a small server wakes once a period.
@@ -16,6 +17,9 @@ const SLICES: u32 = 16;
 
 /// The longest period: time-outs are kept this exactly at least.
 const PERIOD_MAX: Duration = Duration::from_secs(1);
+
+/// Patience with a connection that is one too many.
+const SURPLUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How far the sweep has come.
 #[derive(Debug, Default)]
@@ -34,9 +38,18 @@ impl State {
 
 /// How often each connection is looked at: four times within the shortest time-out.
 fn period(config: &Config) -> Duration {
-    let shortest = [config.request_timeout, config.keep_alive_timeout, config.stall_timeout, config.linger]
+    let times = [
+        config.head_timeout,
+        config.body_timeout,
+        config.keep_alive_timeout,
+        config.stall_timeout,
+        config.linger,
+    ];
+    let shortest = times
         .into_iter()
         .chain(config.heartbeat)
+        // It is kept to the hundredth.
+        .chain(config.max_age.map(|age| age / 16))
         .min()
         .unwrap_or(PERIOD_MAX);
     (shortest / 4).clamp(Duration::from_millis(1), PERIOD_MAX)
@@ -47,9 +60,7 @@ fn period(config: &Config) -> Duration {
 /// were served together do not all beat together.
 fn silence_max(heartbeat: Duration, period: Duration, slot: u32) -> u32 {
     let spread = ticks(heartbeat) / 4;
-    // The golden ratio scatters neighbouring slots evenly.
-    let scattered = slot.wrapping_mul(0x9E37_79B9);
-    let early = (u64::from(spread) * u64::from(scattered)) >> 32;
+    let early = (u64::from(spread) * u64::from(scatter(slot))) >> 32;
     ticks(heartbeat) - ticks(period) - u32::try_from(early).unwrap_or(spread)
 }
 
@@ -85,37 +96,50 @@ impl<H: Handler, N: Net> Server<H, N> {
         match &entry.state {
             Connection::Streaming(stream) => {
                 let silent = tick.wrapping_sub(stream.written);
-                if stream.behind {
-                    if !entry.writable && silent >= ticks(config.stall_timeout) {
-                        self.core.end(slot, CloseReason::Stalled);
+                let stalled = stream.behind && !entry.writable && silent >= ticks(config.stall_timeout);
+                let too_old = || {
+                    let age_max = config.max_age.filter(|_| !stream.flags.has(Flags::OWN_AGE));
+                    age_max.is_some_and(|age| ages::is_over(age, self.core.now, stream.expires))
+                };
+                if stalled {
+                    self.core.end(slot, CloseReason::Stalled);
+                } else if stream.phase == Phase::Open && too_old() {
+                    if let Some(id) = self.core.slots.id(slot) {
+                        // It is open, so there is something to close.
+                        let _ = self.core.close_for(id, CloseReason::MaxAge);
                     }
-                } else if let Some(heartbeat) = config.heartbeat
+                } else if !stream.behind
+                    && let Some(heartbeat) = config.heartbeat
                     && stream.phase == Phase::Open
                     && silent >= silence_max(heartbeat, period, slot)
                 {
                     self.beat(slot);
                 }
             }
-            Connection::Reading { since, held } => {
-                let requested = held.is_some() || entry.is_new();
-                let limit = if requested { config.request_timeout } else { config.keep_alive_timeout };
-                self.time_out(slot, *since, limit);
+            Connection::Reading { since, held, refused, .. } => {
+                let (limit, reason) = match held {
+                    Some(held) if held.incoming.in_body() => (config.body_timeout, CloseReason::BodyTimeout),
+                    None if !entry.is_new() => (config.keep_alive_timeout, CloseReason::IdleTimeout),
+                    _ => (config.head_timeout, CloseReason::HeadTimeout),
+                };
+                // Whoever is only let in to be told has to be quick: others wait for the place.
+                let limit = if refused.is_some() { limit.min(SURPLUS_TIMEOUT) } else { limit };
+                if tick.wrapping_sub(*since) >= ticks(limit) {
+                    self.give_up_waiting(slot, reason);
+                }
             }
-            Connection::Replying(reply) => self.time_out(slot, reply.written, config.stall_timeout),
-            Connection::Lingering { since } => {
+            Connection::Replying(reply) => {
+                if tick.wrapping_sub(reply.written) >= ticks(config.stall_timeout) {
+                    self.core.end(slot, CloseReason::Stalled);
+                }
+            }
+            Connection::Lingering { since, reason } => {
                 if tick.wrapping_sub(*since) >= ticks(config.linger) {
-                    self.core.end(slot, CloseReason::PeerClosed);
+                    let reason = *reason;
+                    self.core.end(slot, reason);
                 }
             }
             Connection::Closed => {}
-        }
-    }
-
-    /// Closes a connection without a stream that has been waited for too long.
-    fn time_out(&mut self, slot: u32, since: u32, limit: Duration) {
-        if self.core.tick().wrapping_sub(since) >= ticks(limit) {
-            self.core.stats.timed_out += 1;
-            self.core.end(slot, CloseReason::Stalled);
         }
     }
 

@@ -106,7 +106,6 @@ impl Timers {
         None
     }
 
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -1,9 +1,13 @@
-//! Why a stream ended: one enum for callbacks, logs, counters and tests.
+//! Why a stream or a connection ended: one enum for callbacks, logs, counters and tests.
 
 use std::fmt;
 use std::io;
 
-/// Why a stream ended. Every open stream ends exactly once, with exactly one of these.
+/// Why a stream, or the connection it was on, ended. Every open stream ends exactly once, with exactly one of these, and
+/// so does every connection.
+///
+/// Connections also end for reasons that no stream has: those from [`HeadTimeout`](Self::HeadTimeout) on. A connection
+/// outlives its stream if it can carry the next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -23,8 +27,31 @@ pub enum CloseReason {
     Stalled,
     /// The peer kept sending while the stream was open, more than one request head's worth.
     ExcessInput,
+    /// It was open for [`Config::max_age`](crate::Config::max_age), or for the
+    /// [age](crate::StreamReply::max_age) that its reply has set.
+    MaxAge,
+    /// The server [drained](crate::Context::drain).
+    Drained,
+    /// A callback of the application panicked while it was serving this stream or request.
+    Panicked,
     /// The server was stopped or dropped.
     Stopped,
+    /// Only of connections: no complete request head came within [`Config::head_timeout`](crate::Config::head_timeout).
+    HeadTimeout,
+    /// Only of connections: no complete body came within [`Config::body_timeout`](crate::Config::body_timeout).
+    BodyTimeout,
+    /// Only of connections: no further request came within
+    /// [`Config::keep_alive_timeout`](crate::Config::keep_alive_timeout).
+    IdleTimeout,
+    /// Only of connections: a request was malformed or over a limit, which its answer says.
+    Rejected,
+    /// Only of connections: it, or the stream it asked for, was not let in. See [`Refusal`](crate::Refusal).
+    Refused,
+    /// Only of connections: it has carried
+    /// [`Config::requests_per_connection_max`](crate::Config::requests_per_connection_max) requests.
+    RequestLimit,
+    /// Only of connections: the last response on it is complete, and no other was to follow.
+    Completed,
 }
 
 /// Whose doing the end of a stream was.
@@ -40,7 +67,7 @@ pub enum Party {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers in [`Stats`](crate::Stats).
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 18] = [
         Self::Application,
         Self::PeerClosed,
         Self::Reset,
@@ -48,16 +75,36 @@ impl CloseReason {
         Self::Lagged,
         Self::Stalled,
         Self::ExcessInput,
+        Self::MaxAge,
+        Self::Drained,
+        Self::Panicked,
         Self::Stopped,
+        Self::HeadTimeout,
+        Self::BodyTimeout,
+        Self::IdleTimeout,
+        Self::Rejected,
+        Self::Refused,
+        Self::RequestLimit,
+        Self::Completed,
     ];
 
     /// Whose doing it was.
     #[must_use]
     pub fn party(self) -> Party {
         match self {
-            Self::Application | Self::Stopped => Party::Server,
-            Self::PeerClosed | Self::Reset | Self::IoError => Party::Peer,
-            Self::Lagged | Self::Stalled | Self::ExcessInput => Party::Limit,
+            Self::Application | Self::Drained | Self::Panicked | Self::Stopped | Self::Completed => {
+                Party::Server
+            }
+            Self::PeerClosed | Self::Reset | Self::IoError | Self::Rejected => Party::Peer,
+            Self::Lagged
+            | Self::Stalled
+            | Self::ExcessInput
+            | Self::MaxAge
+            | Self::HeadTimeout
+            | Self::BodyTimeout
+            | Self::IdleTimeout
+            | Self::Refused
+            | Self::RequestLimit => Party::Limit,
         }
     }
 
@@ -72,7 +119,17 @@ impl CloseReason {
             Self::Lagged => "lagged",
             Self::Stalled => "stalled",
             Self::ExcessInput => "excess_input",
+            Self::MaxAge => "max_age",
+            Self::Drained => "drained",
+            Self::Panicked => "panicked",
             Self::Stopped => "stopped",
+            Self::HeadTimeout => "head_timeout",
+            Self::BodyTimeout => "body_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::Rejected => "rejected",
+            Self::Refused => "refused",
+            Self::RequestLimit => "request_limit",
+            Self::Completed => "completed",
         }
     }
 
@@ -97,7 +154,17 @@ impl fmt::Display for CloseReason {
             Self::Lagged => "the peer read too slowly",
             Self::Stalled => "the peer took nothing for too long",
             Self::ExcessInput => "the peer sent too much while the stream was open",
+            Self::MaxAge => "it was open for as long as it may be",
+            Self::Drained => "the server drained",
+            Self::Panicked => "a callback panicked",
             Self::Stopped => "the server stopped",
+            Self::HeadTimeout => "no complete request head came in time",
+            Self::BodyTimeout => "no complete request body came in time",
+            Self::IdleTimeout => "no further request came in time",
+            Self::Rejected => "a request was rejected",
+            Self::Refused => "it was refused",
+            Self::RequestLimit => "it carried as many requests as it may",
+            Self::Completed => "the last response was complete",
         })
     }
 }

@@ -19,11 +19,13 @@
 mod close_reason;
 mod extras;
 mod id;
+mod refusal;
 mod slot;
 mod slots;
 
 pub use close_reason::{CloseReason, Party};
 pub(crate) use extras::Subscription;
 pub use id::StreamId;
-pub(crate) use slot::{Held, Input, Phase, Reply, Slot, State, Stream};
+pub use refusal::Refusal;
+pub(crate) use slot::{Flags, Held, Input, Phase, Reply, Slot, State, Stream};
 pub(crate) use slots::Slots;

@@ -1,7 +1,9 @@
 //! The record of a connection: the only memory an idle one costs.
 
+use super::close_reason::CloseReason;
 use super::extras::Extras;
 use super::id::Generation;
+use super::refusal::Refusal;
 use crate::http::Incoming;
 use crate::log::{Cursor, Framing, TopicKey};
 
@@ -46,6 +48,10 @@ pub(crate) enum State {
     Reading {
         /// Milliseconds of the server's clock at which the wait began.
         since: u32,
+        /// Requests answered so far.
+        requests: u16,
+        /// Whether it is one too many: then it is let in for one request, to be told.
+        refused: Option<Refusal>,
         held: Option<Box<Held>>,
     },
     /// Writing a whole response that did not fit into the socket at once.
@@ -54,7 +60,7 @@ pub(crate) enum State {
     Streaming(Stream),
     /// Everything is written and our side is closed. What the peer still sends is read and dropped until it closes too:
     /// closing at once would reset the connection and destroy what the peer has not read yet.
-    Lingering { since: u32 },
+    Lingering { since: u32, reason: CloseReason },
     /// To be freed at the end of this turn.
     Closed,
 }
@@ -73,8 +79,10 @@ pub(crate) struct Reply {
     pub(crate) sent: usize,
     /// Milliseconds of the server's clock when the peer took something last.
     pub(crate) written: u32,
-    /// Whether the next request may follow on this connection.
-    pub(crate) keep_alive: bool,
+    /// Requests answered so far on this connection, this one included.
+    pub(crate) requests: u16,
+    /// Why the connection closes behind it; `None` if the next request may follow.
+    pub(crate) close: Option<CloseReason>,
     pub(crate) held: Option<Box<Held>>,
 }
 
@@ -94,13 +102,37 @@ pub(crate) struct Stream {
     pub(crate) written: u32,
     pub(crate) framing: Framing,
     pub(crate) phase: Phase,
-    /// Whether the next request may follow when the stream ends. Only ever with chunked framing.
-    pub(crate) keep_alive: bool,
+    pub(crate) flags: Flags,
+    /// Where the clock of ages (see the sweep) will stand when it is too old.
+    pub(crate) expires: u8,
+    /// Requests answered so far on this connection, the one for this stream included.
+    pub(crate) requests: u16,
     /// Whether it has not been given everything, apart from what waves are still to offer it. Each of its topics counts
     /// it, and keeps its log for it.
     pub(crate) behind: bool,
     /// Whether it stands in the queue of streams to be served.
     pub(crate) queued: bool,
+}
+
+/// What is rarely asked of a stream, in one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
+    /// The next request may follow when the stream ends. Only ever with chunked framing.
+    pub(crate) const KEEP_ALIVE: Self = Self(1);
+    /// A drain leaves it alone until the deadline.
+    pub(crate) const FINISH: Self = Self(2);
+    /// Its age is limited by a timer of its own.
+    pub(crate) const OWN_AGE: Self = Self(4);
+
+    pub(crate) fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, flag: Self, on: bool) {
+        self.0 = if on { self.0 | flag.0 } else { self.0 & !flag.0 };
+    }
 }
 
 /// How far the life of a stream has come.
@@ -118,7 +150,7 @@ pub(crate) enum Phase {
 
 impl Stream {
     /// A stream that is only just being asked for. `sequence` is the place in the one order at which it begins.
-    pub(crate) fn opening(sequence: u64, now: u32) -> Self {
+    pub(crate) fn opening(sequence: u64, now: u32, requests: u16) -> Self {
         Self {
             sequence,
             extras: None,
@@ -128,7 +160,9 @@ impl Stream {
             written: now,
             framing: Framing::Chunked,
             phase: Phase::Opening,
-            keep_alive: false,
+            flags: Flags::default(),
+            expires: 0,
+            requests,
             behind: true,
             queued: false,
         }
@@ -213,9 +247,9 @@ impl Stream {
 }
 
 impl Slot {
-    pub(crate) fn new(now: u32) -> Self {
+    pub(crate) fn new(now: u32, refused: Option<Refusal>) -> Self {
         Self {
-            state: State::Reading { since: now, held: None },
+            state: State::Reading { since: now, requests: 0, refused, held: None },
             generation: Generation::default(),
             input: Input::Drained,
             writable: true,
@@ -225,6 +259,16 @@ impl Slot {
     /// Whether no request has been answered on this connection yet.
     pub(crate) fn is_new(&self) -> bool {
         self.generation == Generation::default()
+    }
+
+    /// Requests answered so far.
+    pub(crate) fn requests(&self) -> u16 {
+        match &self.state {
+            State::Reading { requests, .. } => *requests,
+            State::Replying(reply) => reply.requests,
+            State::Streaming(stream) => stream.requests,
+            State::Lingering { .. } | State::Closed => 0,
+        }
     }
 
     /// Whether it holds bytes that were not looked at yet, since they came behind an earlier request.

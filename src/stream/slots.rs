@@ -94,6 +94,12 @@ impl Slots {
         u32::try_from(self.slots.capacity()).unwrap_or(u32::MAX)
     }
 
+    /// One more than the highest slot in use.
+    pub(crate) fn last_bound(&self) -> u32 {
+        let last = self.slots.iter().next_back();
+        last.map_or(0, |(slot, _)| u32::try_from(slot + 1).unwrap_or(u32::MAX))
+    }
+
     /// The slots in use.
     pub(crate) fn occupied(&self) -> impl Iterator<Item = u32> {
         self.slots.iter().map(|(slot, _)| u32::try_from(slot).unwrap_or(u32::MAX))
@@ -107,7 +113,7 @@ mod tests {
     #[test]
     fn memory_is_given_back_when_most_have_left_and_not_tried_for_each() {
         let mut slots = Slots::default();
-        let all: Vec<_> = (0..10_000).map(|_| slots.insert(Slot::new(0))).collect();
+        let all: Vec<_> = (0..10_000).map(|_| slots.insert(Slot::new(0, None))).collect();
         let grown = slots.bound();
         let mut tries = 0;
         // The highest slot stays for long: nothing can be given back while it does.

@@ -257,7 +257,7 @@ mod hub {
             // Three streams, the event, and this one.
             ("requests", 5),
             ("rejected", 1),
-            ("timed_out", 0),
+            ("log_bytes", 0),
             ("events_published", 1),
         ] {
             assert_eq!(before[name], count, "{name} of {before}");

@@ -267,6 +267,7 @@ impl<H: Handler, const SHORT: bool> Loop<H, SHORT> {
     }
 
     /// So many connections can be open at once.
+    #[allow(dead_code, reason = "used by the tests of limits")]
     pub(crate) fn set_descriptors(&self, count: usize) {
         self.world.borrow_mut().descriptors = Some(count);
     }

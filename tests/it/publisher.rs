@@ -362,6 +362,7 @@ impl Handler for Panics {
 fn publishers_do_not_wait_for_a_server_whose_handler_has_panicked() {
     let mut config = Config::default();
     config.inbox_max = 1;
+    config.propagate_panics = true;
     let mut server = Server::bind_with("127.0.0.1:0", Panics, config).unwrap();
     let (address, publisher) = (server.local_addr().unwrap(), server.publisher());
     let thread = thread::spawn(move || server.run());

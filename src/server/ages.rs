@@ -1,0 +1,57 @@
+//! How old a stream may become, in one byte of its record.
+//!
+//! A clock that ticks a hundred times in the longest age, modulo 256, tells the two apart as long as somebody looks once in
+//! 128 ticks; the sweep looks far more often.
+
+use super::core::scatter;
+use std::time::Duration;
+
+/// Ticks of the clock in the longest age.
+const TICKS: u32 = 100;
+
+/// Ages differ by so many ticks, so that streams that came together do not leave together.
+const SPREAD: u32 = 24;
+
+fn clock(age_max: Duration, now: Duration) -> u8 {
+    let tick = (age_max / TICKS).as_nanos().max(1);
+    u8::try_from(now.as_nanos() / tick % 256).unwrap_or_default()
+}
+
+/// Where the clock will stand when a stream that is opened now in `slot` is too old: after 76 to 100 hundredths of the
+/// longest age.
+pub(super) fn expires(age_max: Duration, now: Duration, slot: u32) -> u8 {
+    let early = (u64::from(scatter(slot)) * u64::from(SPREAD)) >> 32;
+    let ticks = TICKS - u32::try_from(early).unwrap_or_default();
+    clock(age_max, now).wrapping_add(u8::try_from(ticks).unwrap_or_default())
+}
+
+/// Whether that moment has passed.
+pub(super) fn is_over(age_max: Duration, now: Duration, expires: u8) -> bool {
+    clock(age_max, now).wrapping_sub(expires) < 128
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_lie_between_three_quarters_and_all_of_the_longest() {
+        let age_max = Duration::from_secs(60);
+        for slot in 0..1000 {
+            let opened = Duration::from_millis(u64::from(slot) * 977);
+            let expires = expires(age_max, opened, slot);
+            let looks = (0..900).map(|look| age_max * look / 800);
+            let age = looks.into_iter().find(|age| is_over(age_max, opened + *age, expires)).unwrap();
+            assert!(age >= age_max * 3 / 4 && age <= age_max, "{slot}: {age:?}");
+        }
+    }
+
+    #[test]
+    fn ages_are_spread() {
+        let age_max = Duration::from_secs(60);
+        let mut ages: Vec<_> = (0..1000).map(|slot| expires(age_max, Duration::ZERO, slot)).collect();
+        ages.sort_unstable();
+        ages.dedup();
+        assert_eq!(ages.len(), SPREAD as usize);
+    }
+}

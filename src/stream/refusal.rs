@@ -1,0 +1,78 @@
+//! Why somebody is turned away: one enum for counters and logs.
+
+use std::fmt;
+
+/// Why a connection or a stream was not let in. Never is anyone who is there already evicted for a new one.
+///
+/// Whoever is refused is told, see [`Config::refuse`](crate::Config::refuse).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There are [`connections_max`](crate::Config::connections_max) connections.
+    Connections,
+    /// Its address has [`connections_per_address_max`](crate::Config::connections_per_address_max) connections.
+    ConnectionsPerAddress,
+    /// The process has no descriptors left.
+    Descriptors,
+    /// There are [`streams_max`](crate::Config::streams_max) streams.
+    Streams,
+    /// The stream reads a topic that would be one more than [`topics_max`](crate::Config::topics_max).
+    Topics,
+    /// The stream would read more topics than [`subscriptions_max`](crate::Config::subscriptions_max).
+    Subscriptions,
+    /// The server is [draining](crate::Context::drain).
+    Draining,
+}
+
+impl Refusal {
+    /// Every one, in the order of their numbers in [`Stats`](crate::Stats).
+    pub const ALL: [Self; 7] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::Descriptors,
+        Self::Streams,
+        Self::Topics,
+        Self::Subscriptions,
+        Self::Draining,
+    ];
+
+    /// A short name for logs and metrics, such as `connections_per_address`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
+            Self::Descriptors => "descriptors",
+            Self::Streams => "streams",
+            Self::Topics => "topics",
+            Self::Subscriptions => "subscriptions",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connections => "there are too many connections",
+            Self::ConnectionsPerAddress => "there are too many connections from one address",
+            Self::Descriptors => "there are no descriptors left",
+            Self::Streams => "there are too many streams",
+            Self::Topics => "there are too many topics",
+            Self::Subscriptions => "it would read too many topics",
+            Self::Draining => "the server is draining",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_holds_every_refusal_once_in_the_order_of_its_number() {
+        for (number, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, number);
+        }
+    }
+}
