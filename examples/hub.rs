@@ -9,8 +9,9 @@
 //!
 //! A body is at most 64 KiB. `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
-use mio_sse::{CloseReason, Event, Refusal, Reply, Router, Server, Stats};
-use std::io;
+mod common;
+
+use mio_sse::{CloseReason, Event, Refusal, Reply, Router, Stats};
 use std::process::ExitCode;
 
 fn app() -> Router {
@@ -78,20 +79,6 @@ fn json(stats: &Stats) -> String {
     )
 }
 
-fn serve(port: &str) -> io::Result<()> {
-    let mut server = Server::bind(format!("127.0.0.1:{port}"), app())?;
-    println!("hub: http://{}", server.local_addr()?);
-    server.run()
-}
-
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
-    let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
-    match serve(&port) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("hub: cannot serve on port {port}: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::run("hub", app())
 }

@@ -5,9 +5,8 @@
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
-use mio_sse::{Event, Reply, Router, Server};
-use std::io;
-use std::process::ExitCode;
+use mio_sse::{Event, LogObserver, Reply, Router, Server};
+use std::error::Error;
 use std::time::Duration;
 
 fn app() -> Router {
@@ -16,9 +15,9 @@ fn app() -> Router {
     app.get("/", |_request, _cx| Reply::html(include_str!("time_ticker.html")));
 
     app.sse("/sse/time", |stream, _request, cx| {
-        log::info!("/sse/time: {stream} opened");
-        cx.on_close(stream, move |reason, _cx| log::info!("/sse/time: {stream} {reason}"))?;
         cx.send(stream, time())?;
+        // Called once, whoever ends the stream.
+        cx.on_close(stream, move |reason, _cx| log::info!("/sse/time: {stream} has ended: {reason}"))?;
         // Timers of a stream end with it: there is nothing to clean up.
         cx.every(stream, Duration::from_secs(1), |stream, cx| cx.send(stream, time()))?;
         cx.after(stream, Duration::from_secs(10), |stream, cx| cx.close(stream))
@@ -40,20 +39,20 @@ fn clock() -> Event {
     Event::data(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()).event("clock")
 }
 
-fn serve(port: &str) -> io::Result<()> {
-    let mut server = Server::bind(format!("127.0.0.1:{port}"), app())?;
-    println!("time_ticker: http://{}", server.local_addr()?);
-    server.run()
-}
+fn main() -> Result<(), Box<dyn Error>> {
+    // What the server has to say, but not each of the ten events a second.
+    let log = env_logger::Env::default().default_filter_or("info,sse:message=warn");
+    env_logger::Builder::from_env(log).init();
 
-fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
-    match serve(&port) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("time_ticker: cannot serve on port {port}: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let mut server = Server::bind(format!("127.0.0.1:{port}"), app())
+        .map_err(|error| format!("cannot serve on port {port}: {error}"))?;
+    server.observe(LogObserver);
+
+    // Ctrl-C and SIGTERM: every stream is ended cleanly within two seconds. A second one ends them at once.
+    let publisher = server.publisher();
+    ctrlc::set_handler(move || drop(publisher.drain(Duration::from_secs(2))))?;
+
+    println!("time_ticker: http://{}", server.local_addr()?);
+    Ok(server.run()?)
 }

@@ -1,0 +1,42 @@
+//! What the examples share: the port, the log, and an end in good order.
+
+use mio_sse::{Drain, Handler, LogObserver, Server};
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long clients may take to leave when the example is asked to end.
+const WINDOW: Duration = Duration::from_secs(2);
+
+/// When they should come back, at the earliest: whoever restarts a server takes about so long.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Serves `app` on 127.0.0.1, on the port that `PORT` in the environment says or else 8080, until Ctrl-C or SIGTERM. A second
+/// one ends it at once.
+///
+/// `RUST_LOG` chooses what is logged: `RUST_LOG=warn,sse=info` for streams and events only.
+pub(crate) fn run(name: &str, app: impl Handler) -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,sse:message=warn"))
+        .init();
+    let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
+    match serve(name, &port, app) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: cannot serve on port {port}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(name: &str, port: &str, app: impl Handler) -> io::Result<()> {
+    let mut server = Server::bind(format!("127.0.0.1:{port}"), app)?;
+    server.observe(LogObserver);
+    let publisher = server.publisher();
+    ctrlc::set_handler(move || {
+        // An error says that the server has stopped already.
+        let _ = publisher.drain(Drain::within(WINDOW).retry(RETRY));
+    })
+    .map_err(io::Error::other)?;
+    println!("{name}: http://{}", server.local_addr()?);
+    server.run()
+}
