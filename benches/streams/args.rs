@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 pub(crate) const USAGE: &str = "\
 usage: cargo bench --bench streams -- [SCENARIO]... [OPTION]...
-With no more said it takes about five minutes on two cores that nothing else uses.
+With no more said it takes about ten minutes on two cores that nothing else uses.
 
 Scenarios (all of them when none is named):
   memory    memory of the server per idle stream                        15,000 streams
@@ -13,6 +13,10 @@ Scenarios (all of them when none is named):
   fanout    one event at a time: CPU per delivery, time to the last      5,000 streams, 200 events a run
   burst     16 and 64 events per turn: deliveries per second             5,000 streams, 640 events a run
   accept    CPU per accepted stream, and per stream that leaves          5,000 streams
+  stalled   what streams that never read cost the others: time to the    5,000 streams, 200 stalled,
+            last with and without them, and how they are closed          20,000 events a run
+  churn     streams that come and leave, by FIN and by RST: what stays   20,000 streams in all
+  drain     SIGTERM: when each stream ends, and the server               5,000 streams
 
 Options:
   --streams N   open streams                        --events N   events of one run
@@ -56,11 +60,22 @@ pub(crate) enum Scenario {
     Fanout,
     Burst,
     Accept,
+    Stalled,
+    Churn,
+    Drain,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Scenario; 5] =
-        [Scenario::Memory, Scenario::Deliver, Scenario::Fanout, Scenario::Burst, Scenario::Accept];
+    pub(crate) const ALL: [Scenario; 8] = [
+        Scenario::Memory,
+        Scenario::Deliver,
+        Scenario::Fanout,
+        Scenario::Burst,
+        Scenario::Accept,
+        Scenario::Stalled,
+        Scenario::Churn,
+        Scenario::Drain,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -69,6 +84,9 @@ impl Scenario {
             Scenario::Fanout => "fanout",
             Scenario::Burst => "burst",
             Scenario::Accept => "accept",
+            Scenario::Stalled => "stalled",
+            Scenario::Churn => "churn",
+            Scenario::Drain => "drain",
         }
     }
 }

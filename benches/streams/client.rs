@@ -7,20 +7,24 @@
 //! Commands come in lines on stdin, answers go in lines to stdout:
 //! ```text
 //! open ADDRESS TOPIC STREAMS SOURCE SOURCES   → opened STREAMS
+//! stall ADDRESS TOPIC STREAMS SOURCE SOURCES  → opened STREAMS, which have little room and are not read any more
 //! publish TURNS BURST                         → published WALL_NS BYTES LATENCY_NS,LATENCY_NS,…
 //! leave fin|rst                               → left STREAMS
+//! end PID                                     → ended EXIT_NS END_NS,END_NS,…: SIGTERM to PID, and when streams ended
 //! anything that goes wrong                    → error WORDS, and the end
 //! ```
 
 use crate::Result;
 use crate::decoder::{Decoder, Head};
 use crate::payload::{self, Lines};
+use crate::procfs;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::fmt::Write as _;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Streams that are being opened at the same time: below the 128 that many servers queue before they accept.
@@ -28,6 +32,12 @@ const OPENING: usize = 100;
 
 /// Nothing that brings the command forward within this time ends it. Heartbeats do not count as progress.
 const STALL: Duration = Duration::from_secs(15);
+
+/// The receive buffer of a stream that is to stall: as small as the kernel allows.
+const STALLED_ROOM: usize = 2048;
+
+/// Requests that one connection publishes: fewer than any server allows on one.
+const REQUESTS_PER_CONNECTION: usize = 500;
 
 const PUBLISHER: Token = Token(usize::MAX);
 
@@ -43,6 +53,8 @@ pub(crate) fn run() -> Result<()> {
         lines: Lines::default(),
         buf: vec![0; 256 * 1024],
         bytes: 0,
+        room: None,
+        ending: false,
     };
     for line in io::stdin().lock().lines() {
         match client.obey(&line?) {
@@ -73,6 +85,10 @@ struct Client {
     buf: Vec<u8>,
     /// Bytes read from streams.
     bytes: u64,
+    /// Bytes of the receive buffers, where they are not the kernel's business.
+    room: Option<usize>,
+    /// Whether streams are to end.
+    ending: bool,
 }
 
 #[derive(Debug)]
@@ -98,9 +114,11 @@ impl Client {
     fn obey(&mut self, line: &str) -> Result<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["open", address, topic, streams, source, sources] => {
+            [how @ ("open" | "stall"), address, topic, streams, source, sources] => {
+                self.room = (how == "stall").then_some(STALLED_ROOM);
                 self.open(address.parse()?, topic, streams.parse()?, source.parse()?, sources.parse()?)
             }
+            ["end", server] => self.end(server.parse()?),
             ["publish", turns, burst] => self.publish(turns.parse()?, burst.parse()?),
             ["leave", how @ ("fin" | "rst")] => self.leave(how == "rst"),
             _ => Err(format!("no such command: {line}").into()),
@@ -163,6 +181,9 @@ impl Client {
     fn connect(&mut self, address: SocketAddr, source: Ipv4Addr) -> Result<()> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
+        if let Some(room) = self.room {
+            socket.set_recv_buffer_size(room)?;
+        }
         socket.bind(&SocketAddr::from((source, 0)).into())?;
         let socket: std::net::TcpStream = match socket.connect(&address.into()) {
             Err(error)
@@ -210,6 +231,9 @@ impl Client {
                         let seen = bytes[..length.min(200)].escape_ascii();
                         format!("stream {index}: {fault}; the read began with \"{seen}\"")
                     })?;
+                    if stream.decoder.ended() && !self.ending {
+                        return Err(format!("stream {index}: the server ended the stream").into());
+                    }
                     if length < self.buf.len() && !closed {
                         return Ok(());
                     }
@@ -234,7 +258,11 @@ impl Client {
         let mut latencies = Vec::with_capacity(turns as usize);
         let bytes = self.bytes;
         let start = Instant::now();
-        for _ in 0..turns {
+        let turns_per_connection = (REQUESTS_PER_CONNECTION / burst.max(1) as usize).max(1);
+        for turn in 0..turns as usize {
+            if turn > 0 && turn.is_multiple_of(turns_per_connection) {
+                publisher = Publisher::connect(address, &self.poll)?;
+            }
             latencies.push(self.turn(&mut publisher, &mut events, head.as_bytes(), burst)?);
         }
         let mut answer = format!("published {} {} ", start.elapsed().as_nanos(), self.bytes - bytes);
@@ -297,6 +325,49 @@ impl Client {
             }
         }
         Ok(arrived)
+    }
+
+    /// Asks the server to end, and waits until it has ended every stream and itself.
+    fn end(&mut self, server: u32) -> Result<String> {
+        self.ending = true;
+        let mut ends = vec![None; self.streams.len()];
+        let mut missing = ends.len();
+        let mut events = self.events.take().ok_or("no events")?;
+        let mut progress = Instant::now();
+        let start = Instant::now();
+        if !Command::new("kill").arg(server.to_string()).status()?.success() {
+            return Err(format!("cannot send SIGTERM to process {server}").into());
+        }
+        while missing > 0 {
+            self.poll(&mut events, progress, || format!("{missing} streams have not ended"))?;
+            for event in &events {
+                let Token(index) = event.token();
+                if !event.is_readable() || ends.get(index).is_none_or(Option::is_some) {
+                    continue;
+                }
+                self.read(index, false)?;
+                if self.streams[index].decoder.ended() {
+                    progress = Instant::now();
+                    ends[index] = Some(start.elapsed());
+                    missing -= 1;
+                    // As a browser does.
+                    self.streams[index].socket.shutdown(Shutdown::Both)?;
+                }
+            }
+        }
+        while procfs::program(server).is_some() {
+            if progress.elapsed() >= STALL {
+                return Err(format!("process {server} is still there {STALL:?} after the last stream").into());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut answer = format!("ended {} ", start.elapsed().as_nanos());
+        for end in ends.into_iter().flatten() {
+            write!(answer, "{},", end.as_nanos())?;
+        }
+        self.events = Some(events);
+        self.streams.clear();
+        Ok(answer)
     }
 
     /// Looks a last time for what should not have come, then closes every stream: in an orderly way, or so that no

@@ -37,6 +37,8 @@ enum Framing {
         left: u32,
     },
     ChunkEnd,
+    /// Behind the line of the last chunk, where an empty line follows.
+    Last,
     Ended,
 }
 
@@ -91,6 +93,11 @@ impl Decoder {
     /// Whether the head and a first line, the server's comment, have come.
     pub(crate) fn opened(&self) -> bool {
         self.opened
+    }
+
+    /// Whether all of the last chunk has come.
+    pub(crate) fn ended(&self) -> bool {
+        matches!(self.framing, Framing::Ended)
     }
 
     /// Takes what a read has brought, cut anywhere.
@@ -202,7 +209,7 @@ impl Decoder {
 impl Framing {
     /// One byte of what surrounds the chunks.
     fn step(self, byte: u8) -> Result<Framing, Fault> {
-        let sized = |size| if size == 0 { Framing::Ended } else { Framing::Chunk { left: size } };
+        let sized = |size| if size == 0 { Framing::Last } else { Framing::Chunk { left: size } };
         Ok(match self {
             Framing::Head(mut head) => match head.step(byte, b"HTTP/1.1 200 ") {
                 Some(true) => Framing::Size { size: 0, digits: 0 },
@@ -220,6 +227,9 @@ impl Framing {
             Framing::ChunkEnd if byte == b'\r' => Framing::ChunkEnd,
             Framing::ChunkEnd if byte == b'\n' => Framing::Size { size: 0, digits: 0 },
             Framing::ChunkEnd => return Err(Fault::ChunkEnd),
+            Framing::Last if byte == b'\r' => Framing::Last,
+            Framing::Last if byte == b'\n' => Framing::Ended,
+            Framing::Last => return Err(Fault::ChunkEnd),
             Framing::Chunk { .. } | Framing::Ended => return Err(Fault::Ended),
         })
     }
@@ -260,7 +270,7 @@ impl fmt::Display for Fault {
             Fault::ChunkEnd => write!(f, "no line end behind a chunk"),
             Fault::Data { next } => write!(f, "where event {next} was due, data that nobody published"),
             Fault::Order { next, came } => write!(f, "event {came} came where event {next} was due"),
-            Fault::Ended => write!(f, "the server ended the stream"),
+            Fault::Ended => write!(f, "the server sent something behind the end of the stream"),
         }
     }
 }

@@ -30,6 +30,9 @@ pub(crate) fn run(program: &Path, arguments: &[String]) -> Result<()> {
         match gone.recv_timeout(LOOK) {
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(status) = server.try_wait()? {
+                    if status.success() {
+                        return Ok(());
+                    }
                     return Err(format!("the server has ended: {status}").into());
                 }
             }

@@ -17,7 +17,7 @@ const SPARE_FILES: usize = 100;
 
 #[derive(Debug)]
 pub(crate) struct Rig {
-    streams: Option<usize>,
+    pub(crate) streams: Option<usize>,
     pub(crate) events: Option<usize>,
     pub(crate) runs: usize,
     pin: bool,

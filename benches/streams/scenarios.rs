@@ -2,9 +2,12 @@
 
 mod accept;
 mod burst;
+mod churn;
 mod deliver;
+mod drain;
 mod fanout;
 mod memory;
+mod stalled;
 
 use crate::Result;
 use crate::args::Scenario;
@@ -12,6 +15,8 @@ use crate::procfs;
 use crate::rig::{Metric, Rig};
 use crate::server::{Server, Subject};
 use crate::subscribers::Leave;
+use crate::table;
+use std::fmt::Display;
 use std::time::Duration;
 
 /// Streams that come and go before anything is measured, so that nothing is done for the first time later.
@@ -25,6 +30,9 @@ pub(crate) fn run(scenario: Scenario, rig: &mut Rig) -> Result<bool> {
         Scenario::Fanout => fanout::run(rig).map(|()| true),
         Scenario::Burst => burst::run(rig).map(|()| true),
         Scenario::Accept => accept::run(rig).map(|()| true),
+        Scenario::Stalled => stalled::run(rig),
+        Scenario::Churn => churn::run(rig),
+        Scenario::Drain => drain::run(rig),
     }
 }
 
@@ -106,4 +114,28 @@ fn millis(duration: Duration) -> f64 {
 /// The run that is under way, for whoever watches.
 fn progress(rig: &Rig, scenario: &str, run: usize, subject: Subject) {
     rig.progress(&format!("{scenario}: run {run} of {}: {}", rig.runs, subject.name()));
+}
+
+/// What was found, what it has to be, and whether it is.
+struct Checks {
+    rows: Vec<Vec<String>>,
+    passed: bool,
+}
+
+impl Checks {
+    fn new() -> Checks {
+        Checks { rows: vec![["", "is", "has to be", ""].map(String::from).to_vec()], passed: true }
+    }
+
+    fn add(&mut self, name: &str, is: impl Display, has_to_be: impl Display, holds: bool) {
+        self.passed &= holds;
+        let verdict = if holds { "ok" } else { "FAILED" };
+        self.rows.push(vec![name.to_owned(), is.to_string(), has_to_be.to_string(), verdict.to_owned()]);
+    }
+
+    /// Prints them under a title; answers whether all hold.
+    fn print(self, title: &str) -> bool {
+        table::print(title, &self.rows);
+        self.passed
+    }
 }

@@ -74,6 +74,10 @@ impl Server {
         self.address
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     pub(crate) fn cpu(&self) -> Result<Cpu> {
         procfs::cpu(self.pid)
     }

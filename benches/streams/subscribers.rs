@@ -44,6 +44,11 @@ pub(crate) enum Leave {
     Reset,
 }
 
+/// Times as the client lists them.
+fn times(list: &str) -> Result<Vec<Duration>> {
+    list.split_terminator(',').map(|nanos| Ok(Duration::from_nanos(nanos.parse()?))).collect()
+}
+
 impl Subscribers {
     pub(crate) fn start(command: Command, sources: Sources) -> Result<Subscribers> {
         Ok(Subscribers { process: Process::spawn("client", command)?, sources })
@@ -54,8 +59,17 @@ impl Subscribers {
     }
 
     pub(crate) fn open(&mut self, address: SocketAddr, topic: &str, streams: usize) -> Result<()> {
+        self.open_as("open", address, topic, streams)
+    }
+
+    /// Opens streams that have little room and are not read once they are open.
+    pub(crate) fn stall(&mut self, address: SocketAddr, topic: &str, streams: usize) -> Result<()> {
+        self.open_as("stall", address, topic, streams)
+    }
+
+    fn open_as(&mut self, how: &str, address: SocketAddr, topic: &str, streams: usize) -> Result<()> {
         let Sources { first, count } = self.sources;
-        self.ask(&format!("open {address} {topic} {streams} {first} {count}"), "opened ")?;
+        self.ask(&format!("{how} {address} {topic} {streams} {first} {count}"), "opened ")?;
         Ok(())
     }
 
@@ -66,8 +80,14 @@ impl Subscribers {
         let mut word = || words.next().ok_or("the client's answer is too short");
         let wall = Duration::from_nanos(word()?.parse()?);
         let bytes = word()?.parse()?;
-        let latencies = word()?.split_terminator(',').map(|nanos| Ok(Duration::from_nanos(nanos.parse()?)));
-        Ok(Published { wall, bytes, latencies: latencies.collect::<Result<_>>()? })
+        Ok(Published { wall, bytes, latencies: times(word()?)? })
+    }
+
+    /// Ends the server; answers after what time it had gone, and when each stream had ended.
+    pub(crate) fn end(&mut self, server: u32) -> Result<(Duration, Vec<Duration>)> {
+        let answer = self.ask(&format!("end {server}"), "ended ")?;
+        let (exit, ends) = answer.split_once(' ').ok_or("the client's answer is too short")?;
+        Ok((Duration::from_nanos(exit.parse()?), times(ends)?))
     }
 
     pub(crate) fn leave(&mut self, how: Leave) -> Result<()> {

@@ -2,7 +2,6 @@
 
 use crate::Result;
 use crate::rig::{Metric, Rig};
-use crate::server::Subject;
 
 /// A table whose first column is aligned to the left and the others to the right.
 pub(crate) fn print(title: &str, rows: &[Vec<String>]) {
@@ -24,13 +23,13 @@ pub(crate) fn print(title: &str, rows: &[Vec<String>]) {
 #[derive(Debug)]
 pub(crate) struct Comparison {
     scenario: String,
-    subjects: Vec<Subject>,
+    subjects: Vec<&'static str>,
     /// For each metric, for each subject, the value of each run.
     samples: Vec<(Metric, Vec<Vec<f64>>)>,
 }
 
 impl Comparison {
-    pub(crate) fn new(scenario: &str, subjects: &[Subject]) -> Comparison {
+    pub(crate) fn new(scenario: &str, subjects: &[&'static str]) -> Comparison {
         Comparison { scenario: scenario.to_owned(), subjects: subjects.to_vec(), samples: Vec::new() }
     }
 
@@ -38,13 +37,13 @@ impl Comparison {
     pub(crate) fn add(
         &mut self,
         rig: &mut Rig,
-        subject: Subject,
+        subject: &'static str,
         run: usize,
         figures: &[(Metric, f64)],
     ) -> Result<()> {
         let place = self.subjects.iter().position(|&other| other == subject).ok_or("not a subject here")?;
         for &(metric, value) in figures {
-            rig.record(&self.scenario, subject.name(), run, metric, value)?;
+            rig.record(&self.scenario, subject, run, metric, value)?;
             let at = self.samples.iter().position(|(other, _)| *other == metric).unwrap_or_else(|| {
                 self.samples.push((metric, vec![Vec::new(); self.subjects.len()]));
                 self.samples.len() - 1
@@ -58,9 +57,9 @@ impl Comparison {
     /// A ratio is taken run by run, of neighbours in time, so that what disturbs both cancels out.
     pub(crate) fn print(&self, title: &str) {
         let mut header = vec!["median (min … max)".to_owned()];
-        header.extend(self.subjects.iter().map(|subject| subject.name().to_owned()));
+        header.extend(self.subjects.iter().map(|&subject| subject.to_owned()));
         let others = self.subjects.iter().skip(1);
-        header.extend(others.map(|other| format!("{} / {}", self.subjects[0].name(), other.name())));
+        header.extend(others.map(|other| format!("{} / {}", self.subjects[0], other)));
         let mut rows = vec![header];
         for (metric, samples) in &self.samples {
             let mut row = vec![format!("{}, {}", metric.name, metric.unit)];

@@ -139,7 +139,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         config.check()?;
         handler.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let publisher = Publisher::new(config.inbox_max, net.waker());
-        Ok(Self {
+        let mut server = Self {
             core: Core::new(config, publisher, net.now()),
             handler,
             net,
@@ -155,7 +155,9 @@ impl<H: Handler, N: Net> Server<H, N> {
             sweep: sweep::State::default(),
             ready: Vec::new(),
             messages: Vec::new(),
-        })
+        };
+        server.replenish_reserve();
+        Ok(server)
     }
 
     /// Runs until the server is [stopped](Context::stop).

@@ -91,7 +91,7 @@ fn what_is_no_stream_is_noticed() {
     let refused = [
         (&b"HTTP/1.1 503 "[..], Fault::Status),
         (b"HTTP/1.1 200 OK\r\n\r\n:\n", Fault::ChunkSize(b':')),
-        (b"HTTP/1.1 200 OK\r\n\r\n0\r\n\r\n", Fault::Ended),
+        (b"HTTP/1.1 200 OK\r\n\r\n0\r\n\r\nx", Fault::Ended),
     ];
     for (bytes, fault) in refused {
         assert_eq!(decode(bytes, &Lines::default(), &[9]).unwrap_err(), fault);

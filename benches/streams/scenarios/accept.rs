@@ -14,12 +14,12 @@ const SUBJECTS: [Subject; 2] = [Subject::Hub, Subject::Floor];
 
 pub(super) fn run(rig: &mut Rig) -> Result<()> {
     let streams = rig.streams(5_000);
-    let mut comparison = Comparison::new("accept", &SUBJECTS);
+    let mut comparison = Comparison::new("accept", &SUBJECTS.map(Subject::name));
     for run in 1..=rig.runs {
         for subject in SUBJECTS {
             progress(rig, "accept", run, subject);
             let figures = come_and_go(rig, subject, streams)?;
-            comparison.add(rig, subject, run, &figures)?;
+            comparison.add(rig, subject.name(), run, &figures)?;
         }
     }
     rig.progress("");

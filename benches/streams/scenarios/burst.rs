@@ -17,12 +17,12 @@ pub(super) fn run(rig: &mut Rig) -> Result<()> {
     for burst in [16, 64] {
         let scenario = format!("burst-{burst}");
         let turns = events.div_ceil(burst);
-        let mut comparison = Comparison::new(&scenario, &SUBJECTS);
+        let mut comparison = Comparison::new(&scenario, &SUBJECTS.map(Subject::name));
         for run in 1..=rig.runs {
             for subject in SUBJECTS {
                 progress(rig, &scenario, run, subject);
                 let figures = traffic(rig, subject, Traffic { streams, turns, burst, warm_up: 2 })?;
-                comparison.add(rig, subject, run, &figures)?;
+                comparison.add(rig, subject.name(), run, &figures)?;
             }
         }
         rig.progress("");

@@ -3,7 +3,7 @@
 //!
 //! The order is checked by the client, at every stream and with every byte of the data: see `decoder.rs`.
 
-use super::warm_server;
+use super::{Checks, warm_server};
 use crate::Result;
 use crate::rig::{Metric, Rig};
 use crate::server::Subject;
@@ -43,25 +43,19 @@ pub(super) fn run(rig: &mut Rig) -> Result<bool> {
         ("events delivered in /stats", delivered, expected),
         ("streams in /stats at the end", left.number("streams")?, 0),
     ];
-    let mut passed = true;
-    let mut rows = vec![["", "is", "has to be", ""].map(String::from).to_vec()];
+    let mut table = Checks::new();
     for (name, is, has_to_be) in checks {
-        passed &= is == has_to_be;
-        let verdict = if is == has_to_be { "ok" } else { "FAILED" };
-        rows.push(vec![name.into(), count(is), count(has_to_be), verdict.into()]);
+        table.add(name, count(is), count(has_to_be), is == has_to_be);
         rig.record("deliver", "hub", 1, Metric { name, unit: "1" }, is as f64)?;
     }
-    passed &= returned.is_ok();
-    let verdict = if returned.is_ok() { "ok" } else { "FAILED" };
-    let (is, has_to_be) =
-        (count(descriptors_after as u64), format!("≤ {}", count(descriptors_before as u64)));
-    rows.push(vec!["open descriptors at the end".into(), is, has_to_be, verdict.into()]);
+    let at_most = format!("≤ {}", count(descriptors_before as u64));
+    table.add("open descriptors at the end", count(descriptors_after as u64), at_most, returned.is_ok());
     let title = format!(
         "deliver: {} streams, {} events, each everywhere and in order",
         count(streams as u64),
         count(events as u64)
     );
-    table::print(&title, &rows);
+    let passed = table.print(&title);
 
     let mut rows = vec![
         ["of the hub, KiB", "before", "streams open", "events sent", "all left"].map(String::from).to_vec(),

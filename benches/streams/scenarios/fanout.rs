@@ -11,12 +11,12 @@ const SUBJECTS: [Subject; 2] = [Subject::Hub, Subject::Floor];
 pub(super) fn run(rig: &mut Rig) -> Result<()> {
     let streams = rig.streams(5_000);
     let events = rig.events.unwrap_or(200);
-    let mut comparison = Comparison::new("fanout", &SUBJECTS);
+    let mut comparison = Comparison::new("fanout", &SUBJECTS.map(Subject::name));
     for run in 1..=rig.runs {
         for subject in SUBJECTS {
             progress(rig, "fanout", run, subject);
             let figures = traffic(rig, subject, Traffic { streams, turns: events, burst: 1, warm_up: 10 })?;
-            comparison.add(rig, subject, run, &figures)?;
+            comparison.add(rig, subject.name(), run, &figures)?;
         }
     }
     rig.progress("");

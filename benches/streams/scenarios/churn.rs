@@ -1,0 +1,61 @@
+//! Streams that come and leave, some in an orderly way and some not: what the server keeps of them.
+
+use super::{Checks, warm_server};
+use crate::Result;
+use crate::rig::Rig;
+use crate::server::Subject;
+use crate::subscribers::Leave;
+use crate::table::count;
+
+/// Streams that are there at the same time.
+const WAVE: usize = 1_000;
+
+/// What the allocator may keep of a wave's memory.
+const MEMORY_MAX: u64 = 512 << 10;
+
+pub(super) fn run(rig: &mut Rig) -> Result<bool> {
+    let streams = rig.streams.unwrap_or(20_000);
+    let wave = rig.streams(WAVE).min(WAVE);
+    let waves = streams.div_ceil(wave);
+    let server = warm_server(rig, Subject::Hub, wave)?;
+    let cycle = |rig: &mut Rig, number: usize| -> Result<()> {
+        let mut subscribers = rig.subscribers(wave)?;
+        subscribers.open(server.address(), "streams", wave)?;
+        subscribers.publish(1, 1)?;
+        subscribers.leave(if number.is_multiple_of(2) { Leave::Fin } else { Leave::Reset })
+    };
+    // The first of both kinds find the size of everything.
+    cycle(rig, 0)?;
+    cycle(rig, 1)?;
+    let before = server.until_streams(0)?;
+    let (descriptors, memory) = (server.descriptors()?, server.memory()?.counted);
+    for number in 0..waves {
+        rig.progress(&format!("churn: {} of {}", count((number * wave) as u64), count(streams as u64)));
+        cycle(rig, number)?;
+    }
+    let after = server.until_streams(0)?;
+    let returned = server.until_descriptors(descriptors);
+    let grown = server.memory()?.counted.saturating_sub(memory);
+    rig.progress("");
+
+    let mut checks = Checks::new();
+    let difference =
+        |name: &str| Ok::<_, Box<dyn std::error::Error>>(after.number(name)? - before.number(name)?);
+    let total = (waves * wave) as u64;
+    for (name, has_to_be) in [("streams_opened", total), ("streams_closed", total)] {
+        let is = difference(name)?;
+        checks.add(name, count(is), count(has_to_be), is == has_to_be);
+    }
+    let (fin, reset) = (difference("peer_closed")?, difference("reset")?);
+    checks.add("closed by FIN and by RST", count(fin + reset), count(total), fin + reset == total);
+    for name in ["streams", "topics", "log_bytes"] {
+        let is = after.number(name)?;
+        checks.add(name, count(is), 0, is == 0);
+    }
+    let now = server.descriptors()?;
+    checks.add("descriptors", now, format!("≤ {descriptors}"), returned.is_ok());
+    checks.add("memory grew by, KiB", grown >> 10, format!("≤ {}", MEMORY_MAX >> 10), grown <= MEMORY_MAX);
+    let title =
+        format!("churn: {} streams, {} at a time, FIN and RST in turn", count(total), count(wave as u64));
+    Ok(checks.print(&title))
+}
