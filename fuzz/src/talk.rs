@@ -25,7 +25,7 @@ pub(crate) struct Talk {
     /// The server has closed its side.
     pub(crate) shut: bool,
     /// What someone heard who listened to the topic all the time.
-    pub(crate) published: String,
+    pub(crate) heard: Vec<Response>,
 }
 
 /// Sends `bytes` in three manners, one of them told by `lengths`: the same must come of them.
@@ -81,19 +81,18 @@ pub(crate) fn talk<const SHORT: bool>(bytes: &[u8], pieces: Pieces<'_>, app: &Ap
     peer.close();
     world.settle();
     assert!(peer.is_closed(), "who leaves is gone");
-    let published = match &listener {
-        Some(listener) => {
-            listener.close();
-            world.settle();
-            listener.read()
-        }
-        None => String::new(),
-    };
+    let mut heard = Vec::new();
+    if let Some(listener) = &listener {
+        listener.close();
+        world.settle();
+        heard = read_all(&listener.read(), []);
+        assert!(matches!(heard.as_slice(), [stream] if stream.is_stream() && !stream.ended), "{heard:?}");
+    }
     let stats = world.server.stats();
     assert_eq!((stats.connections, stats.streams, stats.topics), (0, 0, 0), "nothing is left");
     let handler = world.server.handler();
     assert_eq!(handler.opened, handler.ended.len(), "every stream ends once");
-    Talk { seen, responses, rejected, shut, published }
+    Talk { seen, responses, rejected, shut, heard }
 }
 
 fn lengths(pieces: Pieces<'_>, all: usize) -> impl Iterator<Item = usize> {
