@@ -7,6 +7,7 @@
 
 use mio_sse::{Event, LogObserver, Reply, Router, Server};
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
 fn app() -> Router {
@@ -39,14 +40,8 @@ fn clock() -> Event {
     Event::data(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()).event("clock")
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    // What the server has to say, but not each of the ten events a second.
-    let log = env_logger::Env::default().default_filter_or("info,sse:message=warn");
-    env_logger::Builder::from_env(log).init();
-
-    let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
-    let mut server = Server::bind(format!("127.0.0.1:{port}"), app())
-        .map_err(|error| format!("cannot serve on port {port}: {error}"))?;
+fn serve(port: &str) -> Result<(), Box<dyn Error>> {
+    let mut server = Server::bind(format!("127.0.0.1:{port}"), app())?;
     server.observe(LogObserver);
 
     // Ctrl-C and SIGTERM: every stream is ended cleanly within two seconds. A second one ends them at once.
@@ -55,4 +50,19 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     println!("time_ticker: http://{}", server.local_addr()?);
     Ok(server.run()?)
+}
+
+fn main() -> ExitCode {
+    // What the server has to say, but not each of the ten events a second.
+    let log = env_logger::Env::default().default_filter_or("info,sse:message=warn");
+    env_logger::Builder::from_env(log).init();
+
+    let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
+    match serve(&port) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("time_ticker: cannot serve on port {port}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
