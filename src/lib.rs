@@ -21,7 +21,8 @@
 //! - [`Context`] is the server as seen from a callback: publish to a topic, send to one stream, set timers, close.
 //! - [`Publisher`] is the way in from other threads.
 //! - [`Event`] is what is sent; [`StreamId`] names whom it is sent to; [`CloseReason`] says how that ended.
-//! - [`Config`] holds every limit, [`Stats`] every count, [`Error`] what can be refused.
+//! - [`Config`] holds every limit, [`Stats`] every count, [`Error`] what can be refused; [`Refusal`] says who was turned away.
+//! - [`Observer`] watches from outside; [`Drain`] shuts down in good order.
 //!
 //! # Features
 //!
