@@ -36,7 +36,7 @@ pub use timers::TimerId;
 use self::addresses::Addresses;
 use self::core::Core;
 use self::guard::guard;
-use self::publisher::Message as Order;
+use self::publisher::Order;
 use crate::config::Config;
 use crate::stream::CloseReason;
 use std::fmt;
@@ -312,7 +312,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             let mut messages = std::mem::take(&mut self.messages);
             self.inbox_waiting = self.core.publisher.take(INBOX_BATCH, &mut messages);
             for message in messages.drain(..) {
-                self.do_message(message);
+                self.obey(message);
             }
             self.messages = messages;
             if !self.inbox_waiting {
@@ -321,8 +321,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
-    fn do_message(&mut self, message: Order) {
-        match message {
+    fn obey(&mut self, order: Order) {
+        match order {
             Order::Publish { topic, event } => self.core.publish_encoded(&topic, &event),
             // The stream may have ended since: the publisher could not know.
             Order::Send { stream, event } => drop(self.core.send_encoded(stream, &event)),

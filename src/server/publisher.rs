@@ -48,7 +48,7 @@ struct Inbox {
 
 #[derive(Default)]
 struct Queue {
-    messages: VecDeque<Message>,
+    messages: VecDeque<Order>,
     stopped: bool,
     /// The thread that takes messages out: it must not wait for itself.
     loop_thread: Option<ThreadId>,
@@ -56,7 +56,8 @@ struct Queue {
     full: u64,
 }
 
-pub(super) enum Message {
+/// What another thread asks for.
+pub(super) enum Order {
     Publish { topic: Box<str>, event: EncodedEvent },
     Send { stream: StreamId, event: EncodedEvent },
     Close { stream: StreamId },
@@ -82,7 +83,7 @@ impl Publisher {
     /// be for ever: use [`Context::publish`] there.
     pub fn publish(&self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
         let event = EncodedEvent::new(event.borrow())?;
-        self.put(Message::Publish { topic: topic.into(), event }, true)
+        self.put(Order::Publish { topic: topic.into(), event }, true)
     }
 
     /// Publishes an event to a topic if there is room for it now.
@@ -91,7 +92,7 @@ impl Publisher {
     /// [`Error::InvalidEvent`]; [`Error::Stopped`]; [`Error::Full`].
     pub fn try_publish(&self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
         let event = EncodedEvent::new(event.borrow())?;
-        self.put(Message::Publish { topic: topic.into(), event }, false)
+        self.put(Order::Publish { topic: topic.into(), event }, false)
     }
 
     /// Sends an event to one stream. Waits while the inbox is full. If the stream has ended by the time the loop gets
@@ -101,7 +102,7 @@ impl Publisher {
     /// As for [`publish`](Self::publish).
     pub fn send(&self, stream: StreamId, event: impl Borrow<Event>) -> Result<(), Error> {
         let event = EncodedEvent::new(event.borrow())?;
-        self.put(Message::Send { stream, event }, true)
+        self.put(Order::Send { stream, event }, true)
     }
 
     /// Closes a stream, see [`Context::close`]. Waits while the inbox is full.
@@ -109,7 +110,7 @@ impl Publisher {
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish).
     pub fn close(&self, stream: StreamId) -> Result<(), Error> {
-        self.put(Message::Close { stream }, true)
+        self.put(Order::Close { stream }, true)
     }
 
     /// Runs a closure in the loop, with all that a [`Context`] can do. Waits while the inbox is full, not until the closure
@@ -121,7 +122,7 @@ impl Publisher {
         &self,
         work: impl FnOnce(&mut Context<'_>) -> O + Send + 'static,
     ) -> Result<(), Error> {
-        self.put(Message::Run(Box::new(move |cx| work(cx).settle())), true)
+        self.put(Order::Run(Box::new(move |cx| work(cx).settle())), true)
     }
 
     /// Shuts the server down gracefully, see [`Context::drain`]; the second time, now. Does not wait until that is done:
@@ -135,7 +136,7 @@ impl Publisher {
         self.run(move |cx| cx.drain(drain))
     }
 
-    fn put(&self, message: Message, wait: bool) -> Result<(), Error> {
+    fn put(&self, message: Order, wait: bool) -> Result<(), Error> {
         let mut queue = self.inbox.lock();
         if queue.messages.len() >= self.inbox.messages_max {
             queue.full += 1;
@@ -171,7 +172,7 @@ impl Publisher {
     }
 
     /// Moves up to `count` messages to `taken`; answers whether there are more.
-    pub(super) fn take(&self, count: usize, taken: &mut Vec<Message>) -> bool {
+    pub(super) fn take(&self, count: usize, taken: &mut Vec<Order>) -> bool {
         let mut queue = self.inbox.lock();
         let count = count.min(queue.messages.len());
         let was_full = queue.messages.len() >= self.inbox.messages_max;
