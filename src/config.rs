@@ -1,5 +1,7 @@
 //! Every limit and every time-out.
 
+use crate::log::TopicConfig;
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -88,6 +90,12 @@ pub struct Config {
     /// stream that needs older ones is closed with [`CloseReason::Lagged`](crate::CloseReason::Lagged). Default 1 MiB.
     /// A topic keeps up to a block of 64 KiB, or a burst of 1 MiB, more than this; one that nobody lags on keeps nothing.
     pub lag_bytes_max: usize,
+    /// How topics behave that are not [configured](crate::Context::configure) by name: what they keep for streams that come back, and
+    /// what happens to those that lag. Default: nothing is kept, and who lags is closed.
+    pub topic: TopicConfig,
+    /// The name of the event that tells a stream that it has missed some: with the number of them as its data, where that is
+    /// known, and no data where not. Default `gap`. `None`: no such event.
+    pub gap_event: Option<Cow<'static, str>>,
     /// How long a connection that the server has closed on its side waits for the peer to do the same. Default 2 s. To
     /// close at once would destroy what the peer has not read yet.
     pub linger: Duration,
@@ -169,6 +177,8 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(30),
             max_age: Some(Duration::from_secs(24 * 60 * 60)),
             lag_bytes_max: 1 << 20,
+            topic: TopicConfig::default(),
+            gap_event: Some(Cow::Borrowed("gap")),
             linger: Duration::from_secs(2),
             half_closed: false,
             inbox_max: 1024,
@@ -255,6 +265,9 @@ impl Config {
         ];
         if let Some((name, _)) = times.into_iter().find(|(_, time)| !(TIME_MIN..=TIME_MAX).contains(time)) {
             return Err(ConfigError { limit: name, problem: "must be from 1 ms to 7 days" });
+        }
+        if self.gap_event.as_ref().is_some_and(|name| name.contains(['\r', '\n'])) {
+            return Err(ConfigError { limit: "gap_event", problem: "must be one line" });
         }
         if self.max_age.is_some_and(|age| !(AGE_MIN..=TIME_MAX).contains(&age)) {
             return Err(ConfigError { limit: "max_age", problem: "must be from 100 ms to 7 days" });

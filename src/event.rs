@@ -142,6 +142,10 @@ impl Event {
         Ok(())
     }
 
+    pub(crate) fn has_id(&self) -> bool {
+        self.id.is_some()
+    }
+
     fn check(&self) -> Result<(), EventError> {
         if self.name.as_deref().is_some_and(|name| name.contains(['\r', '\n'])) {
             return Err(EventError::LineBreakInName);

@@ -44,7 +44,8 @@ mod stream;
 pub use config::{Config, ConfigError, Refuse};
 pub use error::Error;
 pub use event::{EVENT_BYTES_MAX, Event, EventError};
-pub use http::{IntoReply, Reply, Request, StreamReply};
+pub use http::{AfterGap, IntoReply, Reply, Request, StreamReply};
+pub use log::{History, Overflow, TopicConfig};
 pub use router::{Router, SseOutcome};
 pub use server::{
     Audience, Context, Drain, Handler, LogObserver, Message, MioNet, Net, Observer, Outcome, Publisher,

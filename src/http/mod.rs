@@ -28,7 +28,7 @@ mod scan;
 mod status;
 mod target;
 
-pub use reply::{IntoReply, Reply, StreamReply};
+pub use reply::{AfterGap, IntoReply, Reply, StreamReply};
 pub use request::Request;
 
 pub(crate) use incoming::{Incoming, Limits, Progress};

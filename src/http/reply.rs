@@ -293,6 +293,30 @@ pub struct StreamReply {
     close_delimited: bool,
     max_age: Option<Duration>,
     finish: bool,
+    start: Start,
+    resume_after: Option<String>,
+    after_gap: AfterGap,
+}
+
+/// Where a stream begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Start {
+    /// Where its client was, or live.
+    #[default]
+    Resume,
+    Live,
+    /// Where its client was, or with the oldest event.
+    Oldest,
+}
+
+/// Where a stream goes on whose client has missed events that are not kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AfterGap {
+    /// With the oldest event that is kept.
+    #[default]
+    Oldest,
+    /// With the next event that is published.
+    Live,
 }
 
 impl StreamReply {
@@ -370,6 +394,53 @@ impl StreamReply {
     pub fn finish(mut self) -> StreamReply {
         self.finish = true;
         self
+    }
+
+    /// Begins with what is published next, whatever the client has seen. Without this, a client that comes back to topics with a
+    /// [history](crate::TopicConfig::history), which it says by `Last-Event-ID` (or `lastEventId` or `last_event_id` in the
+    /// query), gets everything behind that event first, once and in order (WHATWG HTML 9.2.3).
+    #[must_use]
+    pub fn live(mut self) -> StreamReply {
+        self.start = Start::Live;
+        self
+    }
+
+    /// Begins with the oldest events that its topics keep, unless the client comes back.
+    #[must_use]
+    pub fn from_oldest(mut self) -> StreamReply {
+        self.start = Start::Oldest;
+        self
+    }
+
+    /// Begins behind the event with this id, whatever the request says.
+    #[must_use]
+    pub fn resume_after(mut self, id: impl Into<String>) -> StreamReply {
+        self.resume_after = Some(id.into());
+        self
+    }
+
+    /// Where it goes on when what the client has missed is not kept any more. It is told so by a
+    /// [gap event](crate::Config::gap_event) first, unless [`Handler::missed`](crate::Handler::missed) makes up for it.
+    #[must_use]
+    pub fn after_gap(mut self, goes_on: AfterGap) -> StreamReply {
+        self.after_gap = goes_on;
+        self
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.start == Start::Live
+    }
+
+    pub(crate) fn begins_with_oldest(&self) -> bool {
+        self.start == Start::Oldest
+    }
+
+    pub(crate) fn resumes_after(&self) -> Option<&str> {
+        self.resume_after.as_deref()
+    }
+
+    pub(crate) fn after_gap_begins(&self) -> AfterGap {
+        self.after_gap
     }
 
     pub(crate) fn own_age(&self) -> Option<Duration> {

@@ -1,6 +1,7 @@
 //! The contiguous memory that frames lie in, and a small store of it for reuse.
 
 use super::frame::{Frame, Kind};
+use super::position::Position;
 
 /// Where a block is full: the next frame begins a new one, unless it belongs to a burst (see `Log::append`).
 pub(crate) const BLOCK_BYTES: usize = 64 << 10;
@@ -9,12 +10,25 @@ pub(crate) const BLOCK_BYTES: usize = 64 << 10;
 /// streams that are sent to in one turn.
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
+/// What a block may have to spare while nothing happens to it.
+const SLACK_BYTES: usize = 4 << 10;
+
 /// Frames one behind the other in one piece of memory, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     pub(crate) bytes: Vec<u8>,
     /// Invariant: ends and sequences ascend, and the last end is `bytes.len()`.
     pub(crate) frames: Vec<Frame>,
+    /// Of each frame what only histories ask for; empty where there is none.
+    pub(crate) meta: Vec<Meta>,
+}
+
+/// When an event was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) position: Position,
+    /// Milliseconds of the server's clock.
+    pub(crate) tick: u32,
 }
 
 impl Block {
@@ -34,9 +48,30 @@ impl Block {
         }
     }
 
+    /// Removes the first `count` frames.
+    pub(crate) fn drop_front(&mut self, count: usize) {
+        let bytes = self.start_of(count);
+        self.bytes.drain(..bytes as usize);
+        self.frames.drain(..count);
+        self.meta.drain(..count.min(self.meta.len()));
+        for frame in &mut self.frames {
+            frame.end -= bytes;
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.frames.clear();
+        self.meta.clear();
+    }
+
+    /// Gives back memory that nothing has been put into, where it is much.
+    pub(crate) fn fit(&mut self) {
+        if self.capacity() > SLACK_BYTES && self.capacity() / 2 > self.bytes.len() {
+            self.bytes.shrink_to_fit();
+            self.frames.shrink_to_fit();
+            self.meta.shrink_to_fit();
+        }
     }
 
     /// Gives up the content, and the memory where it is more than `bytes`.
@@ -65,7 +100,9 @@ impl Block {
     }
 
     fn capacity(&self) -> usize {
-        self.bytes.capacity() + self.frames.capacity() * size_of::<Frame>()
+        self.bytes.capacity()
+            + self.frames.capacity() * size_of::<Frame>()
+            + self.meta.capacity() * size_of::<Meta>()
     }
 }
 

@@ -1,6 +1,8 @@
 //! An event as it lies in the log: encoded once, already wrapped as an HTTP/1.1 chunk (RFC 9112 7.1).
 
 use crate::event::{Event, EventError};
+use std::fmt::Display;
+use std::io::Write;
 
 /// What the bytes of a frame are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,6 +75,8 @@ pub(crate) struct EncodedEvent {
     /// written when the size is known and nothing has to move.
     bytes: Vec<u8>,
     prefix: u8,
+    /// Whether it has an id.
+    has_id: bool,
 }
 
 impl EncodedEvent {
@@ -86,6 +90,23 @@ impl EncodedEvent {
     pub(crate) fn encode(&mut self, event: &Event) -> Result<(), EventError> {
         self.bytes.resize(PREFIX_MAX, 0);
         event.encode_into(&mut self.bytes)?;
+        self.has_id = event.has_id();
+        self.wrap();
+        Ok(())
+    }
+
+    /// Replaces the content by `event` with an id in front.
+    pub(crate) fn encode_with_id(&mut self, event: &Self, id: impl Display) {
+        self.bytes.resize(PREFIX_MAX, 0);
+        // Writing to a vector cannot fail.
+        let _ = writeln!(self.bytes, "id: {id}");
+        self.bytes.extend_from_slice(event.text().as_bytes());
+        self.has_id = true;
+        self.wrap();
+    }
+
+    /// Writes the chunk lines around the event that lies behind the room for them.
+    fn wrap(&mut self) {
         let mut size = self.bytes.len() - PREFIX_MAX;
         self.bytes.extend_from_slice(CHUNK_SUFFIX);
 
@@ -98,7 +119,6 @@ impl EncodedEvent {
             size /= 16;
         }
         self.prefix = u8::try_from(PREFIX_MAX - at).unwrap_or(0);
-        Ok(())
     }
 
     /// Gives up the content, and the memory where it is more than `bytes`.
@@ -111,6 +131,11 @@ impl EncodedEvent {
     /// The frame's bytes, chunk lines included.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(PREFIX_MAX - usize::from(self.prefix)..).unwrap_or_default()
+    }
+
+    /// Whether the application has given it an id.
+    pub(crate) fn has_id(&self) -> bool {
+        self.has_id
     }
 
     /// The event without its chunk lines.

@@ -1,7 +1,8 @@
 //! One log: the frames of a topic, or those waiting for a single stream, oldest first.
 
-use super::block::{BLOCK_BYTES, Block, Spares};
+use super::block::{BLOCK_BYTES, Block, Meta, Spares};
 use super::frame::{Frame, Kind};
+use super::position::Position;
 use std::collections::VecDeque;
 
 /// A burst that nobody has been served yet stays contiguous up to this size, so that it leaves in one `send`.
@@ -64,6 +65,76 @@ impl Log {
         self.newest = sequence;
     }
 
+    /// Adds a frame as [`append`](Self::append) does, with what a history has to know of it: of all frames of a log, or of none.
+    pub(crate) fn append_dated(
+        &mut self,
+        sequence: u64,
+        bytes: &[u8],
+        kind: Kind,
+        meta: Meta,
+        spares: &mut Spares,
+    ) {
+        self.append(sequence, bytes, kind, spares);
+        if let Some(tail) = self.blocks.back_mut() {
+            tail.meta.push(meta);
+        }
+    }
+
+    /// Dates all frames there are: they were published before anybody wanted to know when.
+    pub(crate) fn date_all(&mut self, meta: Meta) {
+        for block in &mut self.blocks {
+            block.meta.resize(block.frames.len(), meta);
+        }
+    }
+
+    /// When the frame at this place was published.
+    pub(crate) fn meta(&self, block: usize, frame: usize) -> Option<Meta> {
+        self.blocks.get(block)?.meta.get(frame).copied()
+    }
+
+    /// The newest frame at `position` or before; that before the oldest where there is none.
+    pub(crate) fn newest_at(&self, position: Position) -> u64 {
+        let is_before = |meta: &Meta| meta.position <= position;
+        let count = self.blocks.partition_point(|block| block.meta.first().is_some_and(is_before));
+        let Some(block) = count.checked_sub(1).and_then(|last| self.blocks.get(last)) else {
+            return self.floor;
+        };
+        let frames = block.meta.partition_point(is_before);
+        frames
+            .checked_sub(1)
+            .and_then(|last| block.frames.get(last))
+            .map_or(self.floor, |frame| frame.sequence)
+    }
+
+    /// How many frames stand behind `after` and not behind `until`.
+    pub(crate) fn count(&self, after: u64, until: u64) -> usize {
+        let before = |limit: u64| -> usize {
+            self.blocks
+                .iter()
+                .map(|block| block.frames.partition_point(|frame| frame.sequence <= limit))
+                .sum()
+        };
+        before(until) - before(after)
+    }
+
+    /// Gives up frames up to `sequence` at the front of the oldest block as well, when they are most of it, and memory that is
+    /// reserved for more. For a log that is left alone for a while: there may be many.
+    pub(crate) fn compact(&mut self, sequence: u64, spares: &mut Spares) {
+        if let Some(front) = self.blocks.front_mut() {
+            let dead = front.frames.partition_point(|frame| frame.sequence <= sequence);
+            let bytes = front.start_of(dead) as usize;
+            if bytes > front.bytes.len() / 2 {
+                self.floor = front.frames[dead - 1].sequence;
+                front.drop_front(dead);
+                self.bytes -= bytes;
+                spares.in_use -= bytes;
+            }
+        }
+        if let Some(tail) = self.blocks.back_mut() {
+            tail.fit();
+        }
+    }
+
     /// Notes that everything there is now is being offered to its streams.
     pub(crate) fn mark(&mut self) {
         self.marked = self.newest;
@@ -110,16 +181,19 @@ impl Log {
         Some((block.frames.get(frame)?, block.frame_bytes(frame)))
     }
 
-    /// Gives up the oldest blocks as long as `bytes_max` are left without them, but none that holds a frame behind the
-    /// mark: those have not been offered to anyone.
-    pub(crate) fn trim(&mut self, bytes_max: usize, spares: &mut Spares) {
-        while self
-            .blocks
-            .front()
-            .is_some_and(|front| self.bytes - front.bytes.len() >= bytes_max && front.last() <= self.marked)
-        {
-            self.drop_front(spares);
+    /// The newest frame of the oldest blocks that can be given up, if any can, so that `bytes_max` are left without them. None
+    /// that holds a frame behind the mark can, as those have not been offered to anyone, or one behind `horizon`.
+    pub(crate) fn excess(&self, bytes_max: usize, horizon: u64) -> Option<u64> {
+        let mut left = self.bytes;
+        let mut excess = None;
+        for block in &self.blocks {
+            left -= block.bytes.len();
+            if left < bytes_max || block.last() > self.marked.min(horizon) {
+                break;
+            }
+            excess = Some(block.last());
         }
+        excess
     }
 
     /// Gives up the blocks of which everything up to `sequence` has been delivered.
@@ -168,19 +242,18 @@ impl Log {
         next
     }
 
-    /// Puts a frame, or two, before all that have not been delivered, in one piece with them.
+    /// Puts frames before all that have not been delivered, in one piece with them.
     ///
     /// Only for the log of a single stream. The new sequences lie between that stream's cursor and its next frame, so
     /// whatever is not behind them has been delivered and goes.
-    pub(crate) fn prepend(
+    pub(crate) fn prepend<'a>(
         &mut self,
-        first: (u64, &[u8], Kind),
-        second: Option<(u64, &[u8], Kind)>,
+        frames: impl IntoIterator<Item = (u64, &'a [u8], Kind)>,
         spares: &mut Spares,
     ) {
         let old = std::mem::take(self);
         spares.in_use -= old.bytes;
-        for (sequence, bytes, kind) in [first].into_iter().chain(second) {
+        for (sequence, bytes, kind) in frames {
             self.append(sequence, bytes, kind, spares);
         }
         for block in old.blocks {
@@ -190,6 +263,31 @@ impl Log {
                 }
             }
             spares.give(block);
+        }
+    }
+
+    /// Puts a frame to its place among those that have not been delivered, where another frame `without` gives way.
+    ///
+    /// Only for the log of a single stream.
+    pub(crate) fn insert(&mut self, new: (u64, &[u8], Kind), without: Option<u64>, spares: &mut Spares) {
+        let old = std::mem::take(self);
+        spares.in_use -= old.bytes;
+        let mut new = Some(new);
+        for block in old.blocks {
+            for (index, frame) in block.frames.iter().enumerate() {
+                if let Some((sequence, bytes, kind)) =
+                    new.take_if(|(sequence, ..)| *sequence < frame.sequence)
+                {
+                    self.append(sequence, bytes, kind, spares);
+                }
+                if without != Some(frame.sequence) {
+                    self.append(frame.sequence, block.frame_bytes(index), frame.kind, spares);
+                }
+            }
+            spares.give(block);
+        }
+        if let Some((sequence, bytes, kind)) = new {
+            self.append(sequence, bytes, kind, spares);
         }
     }
 

@@ -16,8 +16,10 @@
 pub(crate) mod block;
 pub(crate) mod cursor;
 pub(crate) mod frame;
+pub(crate) mod history;
 #[expect(clippy::module_inception, reason = "the log is what this layer is about")]
 pub(crate) mod log;
+pub(crate) mod position;
 pub(crate) mod topic;
 pub(crate) mod topics;
 
@@ -26,8 +28,10 @@ pub(crate) use block::Block;
 use block::Spares;
 pub(crate) use cursor::{Advance, Batch, Cursor, FellOff, Source, next_batch, unwrap_run};
 pub(crate) use frame::{COMMENT, COMMENT_KIND, EncodedEvent, Framing, Kind};
+pub use history::{History, Overflow, TopicConfig};
 pub(crate) use log::{Log, Place};
-pub(crate) use topics::{TopicKey, Topics};
+pub(crate) use position::Position;
+pub(crate) use topics::{STRIDE, TopicKey, Topics};
 
 #[cfg(test)]
 mod tests;

@@ -108,7 +108,9 @@ proptest! {
                 }
                 Step::Mark { log, bytes_max } => {
                     let offered = logs[log].marked().max(logs[log].floor());
-                    logs[log].trim(bytes_max, &mut spares);
+                    if let Some(until) = logs[log].excess(bytes_max, u64::MAX) {
+                        logs[log].release(until, &mut spares);
+                    }
                     prop_assert!(logs[log].floor() <= offered, "what nobody was offered has gone");
                     logs[log].mark();
                 }

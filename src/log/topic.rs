@@ -1,6 +1,7 @@
 //! A topic: its log, and the streams that read it.
 
 use super::block::Spares;
+use super::history::{Kept, Overflow};
 use super::log::Log;
 use std::sync::Arc;
 
@@ -23,6 +24,9 @@ pub(crate) struct Topic {
     /// How many subscribers have not been given everything, besides those that a wave is still to visit.
     /// Invariant: while it is 0 and no wave is due, nobody needs a frame of this log.
     pub(crate) behind: u32,
+    pub(crate) overflow: Overflow,
+    /// What of the log is kept for newcomers, if anything.
+    pub(crate) kept: Option<Box<Kept>>,
 }
 
 impl Topic {
@@ -36,6 +40,8 @@ impl Topic {
             offered: 0,
             dirty: false,
             behind: 0,
+            overflow: Overflow::default(),
+            kept: None,
         }
     }
 
@@ -73,15 +79,33 @@ impl Topic {
         }
     }
 
-    /// Frees the log if nobody needs it.
-    pub(crate) fn settle(&mut self, spares: &mut Spares) {
-        if self.behind == 0 && !self.dirty {
-            self.log.clear(spares);
+    /// Frees what nobody needs of the log; at `tick`, by the server's clock.
+    pub(crate) fn settle(&mut self, tick: u32, spares: &mut Spares) {
+        if self.behind > 0 || self.dirty {
+            return;
         }
+        match &mut self.kept {
+            None => self.log.clear(spares),
+            Some(kept) => {
+                kept.shorten(&self.log, tick);
+                self.log.release(kept.horizon(), spares);
+                self.log.compact(kept.horizon(), spares);
+            }
+        }
+    }
+
+    /// Whether it keeps events that become too old.
+    pub(crate) fn ages(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.limits.age_max().is_some())
+    }
+
+    /// The newest frame of those that only streams need which lag.
+    pub(crate) fn horizon(&self) -> u64 {
+        self.kept.as_ref().map_or(u64::MAX, |kept| kept.horizon())
     }
 
     /// Whether nothing and nobody needs the topic any more.
     pub(crate) fn is_idle(&self) -> bool {
-        self.subscribers.is_empty() && !self.dirty
+        self.subscribers.is_empty() && !self.dirty && (self.kept.is_none() || self.log.is_empty())
     }
 }

@@ -1,13 +1,15 @@
 //! All topics by name, the one sequence, and the queue of topics that have something to deliver.
 
-use super::block::Spares;
+use super::block::{Meta, Spares};
 use super::frame::EncodedEvent;
+use super::history::{Kept, TopicConfig};
+use super::position::Position;
 use super::topic::Topic;
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// A topic's key. Valid while the topic has a subscriber or is dirty.
+/// A topic's key. Valid while the topic has a subscriber, a history, or is dirty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TopicKey(u32);
 
@@ -16,11 +18,19 @@ impl TopicKey {
     pub(crate) const NONE: Self = Self(u32::MAX);
 }
 
-/// Every topic there is. One appears with its first subscriber and is gone with its last.
+/// Sequences of topics' frames are this far apart at least. Those between are for what a single stream gets before its
+/// next frame.
+pub(crate) const STRIDE: u64 = 4;
+
+/// Every topic there is. One appears with its first subscriber, or with the first event that is kept, and is gone with the
+/// last of both.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     by_name: HashMap<Arc<str>, TopicKey>,
     topics: Slab<Topic>,
+    /// How topics are that are not in `configured`.
+    default: TopicConfig,
+    configured: HashMap<Box<str>, TopicConfig>,
     /// Topics with something that has not been offered to all of their subscribers, in the order they get their turn.
     dirty: VecDeque<TopicKey>,
     /// Topics that may have become idle in this turn.
@@ -29,10 +39,67 @@ pub(crate) struct Topics {
     sequence: u64,
     /// The bytes published that have not been offered to all subscribers yet.
     unoffered: usize,
+    clock: Clock,
+    /// Where events that are kept got to last.
+    last: Position,
+    /// The server has been there since.
+    begun: Position,
+    /// Topics of which events become too old.
+    aging: usize,
+    /// The topic to look at next for events that are too old.
+    next_aging: usize,
+    /// Where an event gets its id.
+    encoded: EncodedEvent,
     pub(crate) spares: Spares,
 }
 
+/// What time it is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Clock {
+    /// Milliseconds since the Unix epoch.
+    unix_ms: u64,
+    /// Milliseconds of the server's clock.
+    tick: u32,
+}
+
 impl Topics {
+    pub(crate) fn new(default: TopicConfig) -> Self {
+        Self { default, ..Self::default() }
+    }
+
+    /// Sets the time, for all that is published from now on.
+    pub(crate) fn set_clock(&mut self, unix_ms: u64, tick: u32) {
+        self.clock = Clock { unix_ms, tick };
+        if self.begun == Position::default() {
+            self.begun = Position { ms: unix_ms, n: 0 };
+        }
+    }
+
+    /// Sets how one topic is from now on.
+    pub(crate) fn configure(&mut self, name: &str, config: TopicConfig) {
+        self.configured.insert(name.into(), config);
+        let Some(&key) = self.by_name.get(name) else { return };
+        let (tick, last) = (self.clock.tick, self.last);
+        let topic = &mut self.topics[key.0 as usize];
+        topic.overflow = config.overflow;
+        self.aging -= usize::from(topic.ages());
+        match (config.history, &mut topic.kept) {
+            (None, kept) => *kept = None,
+            (Some(limits), Some(kept)) => kept.limits = limits,
+            (Some(limits), kept) => {
+                topic.log.date_all(Meta { position: last, tick });
+                *kept = Some(Box::new(Kept::new(limits, topic.log.newest(), last)));
+            }
+        }
+        self.aging += usize::from(topic.ages());
+        topic.settle(tick, &mut self.spares);
+        self.idle.push(key);
+    }
+
+    fn config_of(&self, name: &str) -> TopicConfig {
+        self.configured.get(name).copied().unwrap_or(self.default)
+    }
+
     pub(crate) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
@@ -48,34 +115,76 @@ impl Topics {
         self.sequence
     }
 
-    /// Appends `event` to the topic's log. Where nobody reads the topic, nothing is kept.
+    /// Appends `event` to the topic's log. Where nobody reads the topic and nothing is kept of it, nothing is.
     pub(crate) fn publish(&mut self, name: &str, event: &EncodedEvent) {
-        let sequence = self.next_sequence();
-        let Some(&key) = self.by_name.get(name) else { return };
+        let key = match self.by_name.get(name) {
+            Some(&key) => key,
+            None if self.config_of(name).history.is_some() => self.add(name),
+            None => return,
+        };
+        self.sequence = (self.sequence | (STRIDE - 1)) + 1;
         let topic = &mut self.topics[key.0 as usize];
-        if topic.subscribers.is_empty() {
+        let read = !topic.subscribers.is_empty();
+        let size = match &mut topic.kept {
+            None if !read => return,
+            None => {
+                topic.log.append(self.sequence, event.bytes(), event.kind(), &mut self.spares);
+                event.bytes().len()
+            }
+            Some(kept) => {
+                self.last = self.last.next(self.clock.unix_ms);
+                let own_id = event.has_id();
+                let event = if own_id {
+                    event
+                } else {
+                    self.encoded.encode_with_id(event, self.last);
+                    &self.encoded
+                };
+                let meta = Meta { position: self.last, tick: self.clock.tick };
+                topic.log.append_dated(self.sequence, event.bytes(), event.kind(), meta, &mut self.spares);
+                kept.appended(self.sequence, event, own_id);
+                kept.shorten(&topic.log, self.clock.tick);
+                event.bytes().len()
+            }
+        };
+        if !read {
+            topic.log.mark();
+            topic.settle(self.clock.tick, &mut self.spares);
+            self.idle.push(key);
             return;
         }
-        topic.log.append(sequence, event.bytes(), event.kind(), &mut self.spares);
-        topic.fresh += event.bytes().len();
-        self.unoffered += event.bytes().len();
+        topic.fresh += size;
+        self.unoffered += size;
         if !topic.dirty {
             topic.dirty = true;
             self.dirty.push_back(key);
         }
     }
 
+    fn add(&mut self, name: &str) -> TopicKey {
+        let config = self.config_of(name);
+        let name: Arc<str> = name.into();
+        let mut topic = Topic::new(name.clone());
+        topic.overflow = config.overflow;
+        if let Some(limits) = config.history {
+            // The topic may have been there before and be gone because all that it kept had become too old. What was published
+            // before the server began is lost in any case.
+            let age =
+                limits.age_max().map_or(u64::MAX, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+            let since = Position { ms: self.clock.unix_ms.saturating_sub(age), n: 0 };
+            topic.kept = Some(Box::new(Kept::new(limits, self.sequence, since.max(self.begun))));
+        }
+        self.aging += usize::from(topic.ages());
+        let key = TopicKey(u32::try_from(self.topics.insert(topic)).unwrap_or(u32::MAX));
+        self.by_name.insert(name, key);
+        key
+    }
+
     /// Subscribes the stream in `slot`, which is `behind` or not, and answers the topic and the place in it.
     pub(crate) fn subscribe(&mut self, name: &str, slot: u32, behind: bool) -> (TopicKey, u32) {
         let key = match self.by_name.get(name) {
             Some(&key) => key,
-            None => {
-                let name: Arc<str> = name.into();
-                let key =
-                    TopicKey(u32::try_from(self.topics.insert(Topic::new(name.clone()))).unwrap_or(u32::MAX));
-                self.by_name.insert(name, key);
-                key
-            }
+            None => self.add(name),
         };
         let topic = self.get_mut(key);
         topic.behind += u32::from(behind);
@@ -93,7 +202,7 @@ impl Topics {
         let topic = &mut self.topics[key.0 as usize];
         topic.unsubscribe(place, moved);
         topic.behind -= u32::from(behind);
-        topic.settle(&mut self.spares);
+        topic.settle(self.clock.tick, &mut self.spares);
         if topic.subscribers.is_empty() {
             self.idle.push(key);
         }
@@ -106,22 +215,35 @@ impl Topics {
             topic.behind += 1;
         } else {
             topic.behind -= 1;
-            topic.settle(&mut self.spares);
+            topic.settle(self.clock.tick, &mut self.spares);
         }
     }
 
-    /// The topic whose turn it is. A wave that begins makes the log forget what exceeds `lag_bytes_max`, save what
-    /// no one has been offered yet.
-    pub(crate) fn next_dirty(&mut self, lag_bytes_max: usize) -> Option<TopicKey> {
-        let key = *self.dirty.front()?;
-        let topic = &mut self.topics[key.0 as usize];
+    /// The topic whose turn it is.
+    pub(crate) fn next_dirty(&self) -> Option<TopicKey> {
+        self.dirty.front().copied()
+    }
+
+    /// What a wave that begins makes the log forget, so that `lag_bytes_max` are left: everything up to this frame, if
+    /// anything. Nothing that is kept, and nothing that no one has been offered yet.
+    pub(crate) fn excess(&self, key: TopicKey, lag_bytes_max: usize) -> Option<u64> {
+        let topic = self.get(key);
+        topic.log.excess(lag_bytes_max, topic.horizon()).filter(|_| topic.wave.is_none())
+    }
+
+    /// Makes the log forget everything up to that frame.
+    pub(crate) fn release(&mut self, key: TopicKey, until: u64) {
+        self.topics[key.0 as usize].log.release(until, &mut self.spares);
+    }
+
+    /// Begins a wave, if none is on its way.
+    pub(crate) fn begin_wave(&mut self, key: TopicKey) {
+        let topic = self.get_mut(key);
         if topic.wave.is_none() {
-            topic.log.trim(lag_bytes_max, &mut self.spares);
             topic.log.mark();
             topic.wave = Some(0);
             topic.offered = std::mem::take(&mut topic.fresh);
         }
-        Some(key)
     }
 
     /// Ends the turn of the topic at the front: its wave is through, or it goes on after the others.
@@ -134,7 +256,7 @@ impl Topics {
         }
         if topic.wave.is_none() && topic.fresh == 0 {
             topic.dirty = false;
-            topic.settle(&mut self.spares);
+            topic.settle(self.clock.tick, &mut self.spares);
             if topic.subscribers.is_empty() {
                 self.idle.push(key);
             }
@@ -149,8 +271,32 @@ impl Topics {
             if self.topics.get(key.0 as usize).is_some_and(Topic::is_idle) {
                 let topic = self.topics.remove(key.0 as usize);
                 self.by_name.remove(&topic.name);
+                self.aging -= usize::from(topic.ages());
             }
         }
+    }
+
+    /// Looks at the next `count` topics for events that have become too old.
+    pub(crate) fn expire(&mut self, count: usize) {
+        if self.aging == 0 {
+            return;
+        }
+        for _ in 0..count.min(self.topics.capacity()) {
+            if self.next_aging >= self.topics.capacity() {
+                self.next_aging = 0;
+            }
+            let index = self.next_aging;
+            self.next_aging += 1;
+            if let Some(topic) = self.topics.get_mut(index).filter(|topic| topic.ages()) {
+                topic.settle(self.clock.tick, &mut self.spares);
+                self.idle.push(TopicKey(u32::try_from(index).unwrap_or(u32::MAX)));
+            }
+        }
+    }
+
+    /// Whether there is anything that becomes too old.
+    pub(crate) fn is_aging(&self) -> bool {
+        self.aging > 0
     }
 
     pub(crate) fn has_dirty(&self) -> bool {
@@ -184,7 +330,9 @@ impl Topics {
         if topics().any(|topic| topic.behind as usize > topic.subscribers.len()) {
             return Some("more streams are behind than there are");
         }
-        if topics().any(|topic| topic.behind == 0 && !topic.dirty && !topic.log.is_empty()) {
+        if topics()
+            .any(|topic| topic.kept.is_none() && topic.behind == 0 && !topic.dirty && !topic.log.is_empty())
+        {
             return Some("a log is kept for nobody");
         }
         if topics()

@@ -7,7 +7,7 @@ use super::stats::Stats;
 use super::timers::TimerId;
 use crate::error::Error;
 use crate::event::Event;
-use crate::log::EncodedEvent;
+use crate::log::{EncodedEvent, TopicConfig};
 use crate::stream::{CloseReason, StreamId};
 use std::borrow::Borrow;
 use std::fmt;
@@ -109,6 +109,20 @@ impl<'a> Context<'a> {
     /// [`Error::Closed`].
     pub fn unsubscribe(&mut self, stream: StreamId, topic: &str) -> Result<(), Error> {
         self.core.unsubscribe(stream, topic)
+    }
+
+    /// Sets how one topic behaves, from now on and whenever it comes again; in place of [`Config::topic`](crate::Config::topic).
+    ///
+    /// ```
+    /// # use mio_sse::{History, Router, TopicConfig};
+    /// # use std::time::Duration;
+    /// let mut app = Router::new();
+    /// app.on_start(|cx| {
+    ///     cx.configure("chat", TopicConfig::default().history(History::new().events(100)));
+    /// });
+    /// ```
+    pub fn configure(&mut self, topic: &str, config: TopicConfig) {
+        self.core.topics.configure(topic, config);
     }
 
     /// The number of streams subscribed to `topic`.

@@ -5,6 +5,7 @@
 use super::ages;
 use super::observer::{Audience, Message, Observer};
 use super::publisher::Publisher;
+use super::resume::Resumption;
 use super::stats::Stats;
 use super::timers::{Callback, TimerId, Timers};
 use crate::config::Config;
@@ -12,7 +13,8 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::http::{Request, StreamReply};
 use crate::log::{
-    Block, COMMENT, COMMENT_KIND, EncodedEvent, Framing, Kind, Log, Place, Source, TopicKey, Topics,
+    Block, COMMENT, COMMENT_KIND, EncodedEvent, Framing, Kind, Log, Overflow, Place, STRIDE, Source,
+    TopicKey, Topics,
 };
 use crate::stream::{CloseReason, Flags, Held, Phase, Refusal, Slots, State, Stream, StreamId, Subscription};
 use std::collections::{HashMap, VecDeque};
@@ -79,9 +81,9 @@ pub(super) fn ticks(time: Duration) -> u32 {
 impl Core {
     pub(super) fn new(config: Config, publisher: Publisher, now: Duration) -> Self {
         Self {
+            topics: Topics::new(config.topic),
             config,
             slots: Slots::default(),
-            topics: Topics::default(),
             timers: Timers::default(),
             stats: Stats::default(),
             publisher,
@@ -239,7 +241,7 @@ impl Core {
         }
         let Some(stream) = self.slots.stream_mut(id.slot) else { return Err(Error::Closed) };
         if stream.cursor().partial > 0 {
-            rescue_partial(stream, key, &mut self.topics);
+            let _ = rescue_partial(stream, key, &mut self.topics);
         }
         let behind = stream.behind;
         self.leave(id.slot, key);
@@ -319,7 +321,11 @@ impl Core {
         reply: &StreamReply,
         framing: Framing,
         keep_alive: bool,
+        resumption: Resumption,
     ) {
+        let gap = resumption.gap;
+        self.stats.gaps += u64::from(gap);
+        self.place(id.slot, resumption.beginning);
         let expires = self.config.max_age.map_or(0, |age| ages::expires(age, self.now, id.slot));
         let Some(stream) = self.slots.stream_mut(id.slot) else { return };
         stream.framing = framing;
@@ -335,13 +341,17 @@ impl Core {
         let sequence = stream.cursor().sequence;
         let private = &mut stream.extras().private;
         let retry = reply.retry_after().and_then(|delay| EncodedEvent::new(&Event::new().retry(delay)).ok());
+        let gap = gap.then(|| self.config.gap_event.clone()).flatten();
+        // How many it was is not known: what has gone is not counted.
+        let gap = gap.and_then(|name| EncodedEvent::new(&Event::data("").event(name)).ok());
         let head = (sequence + 1, head, Kind::RAW);
         let spares = &mut self.topics.spares;
         let second = match &retry {
             Some(retry) => Some((sequence + 2, retry.bytes(), retry.notice())),
-            None => private.is_empty().then_some((sequence + 2, COMMENT, COMMENT_KIND)),
+            None => (private.is_empty() && gap.is_none()).then_some((sequence + 2, COMMENT, COMMENT_KIND)),
         };
-        private.prepend(head, second, spares);
+        let third = gap.as_ref().map(|gap| (sequence + 3, gap.bytes(), gap.notice()));
+        private.prepend([Some(head), second, third].into_iter().flatten(), spares);
 
         if closed {
             private.extend_last(framing.end(), spares);
@@ -505,6 +515,7 @@ impl Core {
         self.set_behind(slot, false);
         let Some(stream) = self.slots.stream_mut(slot) else { return };
         if let Some(extras) = &mut stream.extras {
+            extras.gap = None;
             extras.private.clear(&mut self.topics.spares);
             if stream.topic == TopicKey::NONE && extras.subscriptions.len() == 1 {
                 stream.topic = extras.subscriptions[0].topic;
@@ -516,6 +527,18 @@ impl Core {
             }
             stream.shrink();
         }
+    }
+
+    /// Begins a wave of a topic, if none is on its way. Then the log forgets what nobody is to get any more.
+    pub(super) fn begin_wave(&mut self, key: TopicKey) {
+        if let Some(until) = self.topics.excess(key, self.config.lag_bytes_max) {
+            let topic = self.topics.get(key);
+            if topic.overflow == Overflow::Skip && topic.behind > 0 {
+                self.skip_all(key, until);
+            }
+            self.topics.release(key, until);
+        }
+        self.topics.begin_wave(key);
     }
 
     /// Frees what was sent to this stream alone and has been delivered.
@@ -577,9 +600,9 @@ pub(super) fn scatter(number: u32) -> u32 {
     number.wrapping_mul(0x9E37_79B9)
 }
 
-/// Sequences set aside when a stream begins, behind its cursor: for its response head and its first frame, which have to
-/// come before anything that the handler gives to it.
-const OPENING_SEQUENCES: u64 = 2;
+/// Sequences set aside when a stream begins, behind its cursor: for its response head, its first frame and what it has missed, which
+/// have to come before anything that the handler gives to it.
+const OPENING_SEQUENCES: u64 = STRIDE - 1;
 
 /// All that a stream reads. Nearly all streams read one topic and what is sent to them alone.
 pub(super) enum Sources<'a> {
@@ -617,8 +640,8 @@ pub(super) fn sources<'a>(stream: &'a Stream, topics: &'a Topics) -> Sources<'a>
 }
 
 /// A stream that leaves a topic in the middle of a frame still has to get the rest of that frame: the rest becomes its
-/// own.
-fn rescue_partial(stream: &mut Stream, key: TopicKey, topics: &mut Topics) {
+/// own. Answers which frame that was, if it was one of this topic.
+pub(super) fn rescue_partial(stream: &mut Stream, key: TopicKey, topics: &mut Topics) -> Option<u64> {
     let cursor = stream.cursor();
     let next = |source: &Source<'_>| match source.log.place(cursor.sequence.max(source.from)) {
         Place::Before { block, frame } => source.log.frame(block, frame).map(|(frame, _)| frame.sequence),
@@ -628,12 +651,13 @@ fn rescue_partial(stream: &mut Stream, key: TopicKey, topics: &mut Topics) {
     let log = &topics.get(key).log;
     let sequence = next(&Source { log, from });
     if sequence.is_none() || sequence != sources(stream, topics).as_slice().iter().filter_map(next).min() {
-        return;
+        return None;
     }
-    let Place::Before { block, frame } = log.place(cursor.sequence.max(from)) else { return };
-    let Some((frame, bytes)) = log.frame(block, frame) else { return };
+    let Place::Before { block, frame } = log.place(cursor.sequence.max(from)) else { return None };
+    let (frame, bytes) = log.frame(block, frame)?;
     let rest = stream.framing.bytes_of(frame.kind, bytes)[cursor.partial as usize..].to_vec();
     let (sequence, kind) = (frame.sequence, Kind { prefix: 0, event: frame.kind.event });
     stream.restart_frame();
-    stream.extras().private.prepend((sequence, &rest, kind), None, &mut topics.spares);
+    stream.extras().private.prepend([(sequence, &rest[..], kind)], &mut topics.spares);
+    Some(sequence)
 }

@@ -52,7 +52,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         let served = self.serve_queue(queued);
         let mut left = (budget - served).max(1);
         while left > 0 {
-            let Some(key) = self.core.topics.next_dirty(self.core.config.lag_bytes_max) else { return };
+            let Some(key) = self.core.topics.next_dirty() else { return };
+            self.core.begin_wave(key);
             left = left.saturating_sub(self.fan_out(key, left.min(QUANTUM)).max(1));
             self.core.topics.rotate_dirty();
         }

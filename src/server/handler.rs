@@ -43,6 +43,15 @@ pub trait Handler {
     /// subscriptions can be given to it before it is open. If the reply is none they are dropped.
     fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply;
 
+    /// A client has come back with the id of an event that is unknown, or too old: what it has missed is not kept. Answer `true`
+    /// if you have sent it all, up to this moment, to `stream` from a store of your own (so much as may
+    /// [wait](crate::Config::lag_bytes_max) for a stream): then it goes on live, without a gap. By default `false`: it is told of
+    /// a gap.
+    fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> bool {
+        let _ = (stream, last_event_id, cx);
+        false
+    }
+
     /// A stream has been opened; its head is on its way.
     fn opened(&mut self, stream: StreamId, cx: &mut Context<'_>) {
         let _ = (stream, cx);

@@ -19,6 +19,7 @@ mod observer;
 mod publisher;
 mod rarely;
 mod requests;
+mod resume;
 mod stats;
 mod sweep;
 mod timers;
@@ -42,7 +43,7 @@ use crate::stream::CloseReason;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// What one read takes at most.
 const READ_BYTES: usize = 64 << 10;
@@ -253,8 +254,14 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Asks the server for something from outside of a callback, between two turns.
     pub fn context(&mut self) -> Context<'_> {
         // The last turn may have been long ago.
-        self.core.now = self.net.now();
+        self.tell_time();
         Context::new(&mut self.core)
+    }
+
+    fn tell_time(&mut self) {
+        self.core.now = self.net.now();
+        let unix = self.net.unix_time().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.core.topics.set_clock(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX), self.core.tick());
     }
 
     /// Step 1: how long to wait, at most `limit`. Not at all while something is left over from the last turn.
@@ -290,7 +297,7 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Step 3: reads the clock, the only time in this turn.
     fn read_clock(&mut self) {
-        self.core.now = self.net.now();
+        self.tell_time();
         self.core.stats.turns += 1;
         // Whoever turns the loop must not wait for it.
         self.core.publisher.bind_to_this_thread();

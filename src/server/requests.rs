@@ -3,11 +3,13 @@
 use super::context::Context;
 use super::core::ticks;
 use super::guard::guard;
+use super::resume::{Beginning, Resumption};
 use super::{Handler, Net, READ_BYTES, Server};
 use crate::config::Refuse;
 use crate::http::{HeadContext, Incoming, Limits, Progress, Reply, Request, StreamReply};
 use crate::log::Framing;
 use crate::stream::{CloseReason, Held, Input, Refusal, Reply as Rest, Slot, State as Connection, StreamId};
+use std::borrow::Cow;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -478,8 +480,24 @@ impl<H: Handler, N: Net> Server<H, N> {
         let cx = HeadContext { date: &self.requests.date.text, keep_alive, http_10, head_request: false };
         stream.encode_head(&cx, chunked, replies);
         let framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
-        self.core.open(id, request, replies, stream, framing, keep_alive);
+        let last_event_id = stream.resumes_after().map(Cow::Borrowed).or_else(|| request.last_event_id());
+        let mut resumption = self.core.resumption(id, stream, last_event_id.as_deref());
         let handler = &mut self.handler;
+        if resumption.gap
+            && let Some(last) = last_event_id.as_deref()
+        {
+            let answered = guard(&mut self.core, "the handler of a gap", |core| {
+                handler.missed(id, last, &mut Context::for_request(core, id))
+            });
+            if answered == Some(true) {
+                resumption = Resumption { beginning: Beginning::Live, gap: false };
+            }
+            if self.core.slots.stream(id.slot).is_none() {
+                // More was sent to it than may wait.
+                return;
+            }
+        }
+        self.core.open(id, request, replies, stream, framing, keep_alive, resumption);
         let opened = guard(&mut self.core, "the handler of an opened stream", |core| {
             handler.opened(id, &mut Context::new(core));
         });

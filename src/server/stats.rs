@@ -46,6 +46,8 @@ pub struct Stats {
     pub events_sent: u64,
     /// Events handed to the kernel completely, once for each stream that got them.
     pub events_delivered: u64,
+    /// Times that a stream was told, or would have been, that it has missed something.
+    pub gaps: u64,
     /// Heartbeats handed to the kernel.
     pub heartbeats: u64,
     /// Bytes handed to the kernel, heads and bodies of all responses included.

@@ -21,6 +21,9 @@ const PERIOD_MAX: Duration = Duration::from_secs(1);
 /// Patience with a connection that is one too many.
 const SURPLUS_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Topics looked at in one slice for events that are too old.
+const TOPICS_PER_SLICE: usize = 4096;
+
 /// How far the sweep has come.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -32,7 +35,8 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn next_due(&self, core: &Core) -> Option<Duration> {
-        if core.slots.len() == 0 { None } else { Some(self.due.unwrap_or(core.now)) }
+        let idle = core.slots.len() == 0 && !core.topics.is_aging();
+        if idle { None } else { Some(self.due.unwrap_or(core.now)) }
     }
 }
 
@@ -68,7 +72,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Step 8: one slice of the sweep, if it is due.
     pub(super) fn sweep(&mut self) {
         let now = self.core.now;
-        if self.core.slots.len() == 0 {
+        if self.core.slots.len() == 0 && !self.core.topics.is_aging() {
             self.sweep.due = None;
             return;
         }
@@ -76,6 +80,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             return;
         }
         let period = period(&self.core.config);
+        self.core.topics.expire(TOPICS_PER_SLICE);
         let bound = self.core.slots.bound();
         let slice = bound.div_ceil(SLICES).max(SLICE_MIN).min(bound);
         for _ in 0..slice {

@@ -12,6 +12,16 @@ pub(crate) struct Extras {
     pub(crate) subscriptions: Vec<Subscription>,
     /// What the peer has sent since the stream was opened: the beginning of its next request.
     pub(crate) held: Option<Box<Held>>,
+    /// What it is being told that it has missed.
+    pub(crate) gap: Option<Gap>,
+}
+
+/// Events that a stream has missed, and the frame of its private log that says so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gap {
+    pub(crate) topic: TopicKey,
+    pub(crate) missed: u64,
+    pub(crate) sequence: u64,
 }
 
 /// A topic that a stream reads besides its first.

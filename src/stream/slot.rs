@@ -1,7 +1,7 @@
 //! The record of a connection: the only memory an idle one costs.
 
 use super::close_reason::CloseReason;
-use super::extras::Extras;
+use super::extras::{Extras, Subscription};
 use super::id::Generation;
 use super::refusal::Refusal;
 use crate::http::Incoming;
@@ -180,6 +180,29 @@ impl Stream {
     /// Moves the cursor forward over what is not for this stream. A frame that was begun stays begun.
     pub(crate) fn skip_to(&mut self, sequence: u64) {
         self.sequence = self.sequence.max(sequence);
+    }
+
+    /// Moves the cursor back, before anything was sent.
+    pub(crate) fn rewind(&mut self, sequence: u64) {
+        self.sequence = self.sequence.min(sequence);
+    }
+
+    /// Everything of `topic` up to this frame has been given to it, or is not for it.
+    pub(crate) fn position_in(&self, topic: TopicKey) -> u64 {
+        self.sequence.max(self.from(topic))
+    }
+
+    /// Reads `topic` from behind the frame `from` on, whatever its cursor says.
+    pub(crate) fn read_from(&mut self, topic: TopicKey, from: u64) {
+        let place = self.place;
+        if self.topic == topic {
+            self.topic = TopicKey::NONE;
+            self.extras().subscriptions.push(Subscription { topic, place, from });
+        } else if let Some(extras) = &mut self.extras
+            && let Some(found) = extras.subscriptions.iter_mut().find(|found| found.topic == topic)
+        {
+            found.from = from;
+        }
     }
 
     /// The rest of the frame that was begun has become a frame of its own.

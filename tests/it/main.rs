@@ -4,6 +4,7 @@ mod connections;
 mod corners;
 mod delivery;
 mod examples;
+mod history;
 mod interplay;
 mod lifecycle;
 mod load_harness;

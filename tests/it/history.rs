@@ -1,0 +1,507 @@
+//! What topics keep, and streams that come back.
+
+use crate::memory_net::{Loop, Peer, get};
+use crate::support::parse;
+use eventsource_stream::Event as Received;
+use mio_sse::{
+    AfterGap, CloseReason, Config, Context, Event, Handler, History, Overflow, Reply, Request, Router,
+    Server, StreamId, TopicConfig,
+};
+use proptest::prelude::*;
+use std::time::Duration;
+
+fn history() -> TopicConfig {
+    TopicConfig::default().history(History::new())
+}
+
+fn world(topic: TopicConfig) -> Loop<Router> {
+    let mut config = Config::default();
+    config.topic = topic;
+    world_with(config)
+}
+
+fn world_with(config: Config) -> Loop<Router> {
+    let mut app = Router::new();
+    app.get("/{topics}", |request, _cx| {
+        let topics = request.param("topics").unwrap_or_default().split('+').filter(|topic| !topic.is_empty());
+        let stream = topics.fold(Reply::stream(), |stream, topic| stream.topic(topic));
+        match request.query("from").as_deref() {
+            Some("live") => stream.live(),
+            Some("oldest") => stream.from_oldest(),
+            Some("gap-live") => stream.after_gap(AfterGap::Live),
+            Some(id) => stream.resume_after(id),
+            None => stream,
+        }
+    });
+    Loop::with_config(app, config)
+}
+
+fn ask(path: &str, last: Option<&str>) -> String {
+    let last = last.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\n{last}\r\n")
+}
+
+/// Opens a stream on a connection of its own.
+fn open(world: &mut Loop<Router>, path: &str, last: Option<&str>) -> Peer {
+    let peer = world.connect();
+    peer.write(ask(path, last));
+    world.settle();
+    peer
+}
+
+/// What a stream has received: the body's chunks, read by a parser that is not ours.
+fn events(peer: &Peer) -> Vec<Received> {
+    let received = peer.read();
+    let mut rest =
+        received.split_once("\r\n\r\n").filter(|_| received.starts_with("HTTP/")).map_or(&*received, |x| x.1);
+    let mut body = String::new();
+    while let Some((size, behind)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        body.push_str(&behind[..size]);
+        rest = behind[size..].strip_prefix("\r\n").unwrap();
+    }
+    parse(body.as_bytes())
+}
+
+fn data(peer: &Peer) -> Vec<String> {
+    events(peer).into_iter().map(|event| event.data).collect()
+}
+
+fn publish(world: &mut Loop<Router>, topic: &str, texts: &[&str]) {
+    for text in texts {
+        world.server.context().publish(topic, Event::data((*text).to_owned())).unwrap();
+    }
+    world.settle();
+}
+
+#[test]
+fn ids_are_times_and_increase_also_when_nothing_else_does() {
+    let mut world = world(history());
+    let peer = open(&mut world, "/a+b", None);
+    publish(&mut world, "a", &["1", "2"]);
+    publish(&mut world, "b", &["3"]);
+    world.jump(Duration::from_millis(5));
+    publish(&mut world, "a", &["4"]);
+    let ids: Vec<_> = events(&peer).into_iter().map(|event| event.id).collect();
+    assert_eq!(ids, ["1800000000000-0", "1800000000000-1", "1800000000000-2", "1800000000005-0"]);
+}
+
+#[test]
+fn whoever_comes_back_gets_what_it_missed_once_and_in_order_and_then_live() {
+    let mut world = world(history());
+    let first = open(&mut world, "/a", None);
+    publish(&mut world, "a", &["1", "2", "3"]);
+    let seen = events(&first);
+    first.close();
+    publish(&mut world, "a", &["4", "5"]);
+    for (nth, expected) in [(0, vec!["2", "3", "4", "5"]), (1, vec!["3", "4", "5"]), (2, vec!["4", "5"])] {
+        let back = open(&mut world, "/a", Some(&seen[nth].id));
+        assert_eq!(data(&back), expected);
+        back.close();
+    }
+    let by_query = open(&mut world, &format!("/a?lastEventId={}", seen[2].id), None);
+    assert_eq!(data(&by_query), ["4", "5"]);
+    publish(&mut world, "a", &["6"]);
+    assert_eq!(data(&by_query), ["6"]);
+    let newcomer = open(&mut world, "/a", None);
+    publish(&mut world, "a", &["7"]);
+    assert_eq!(data(&newcomer), ["7"], "without an id a stream is live");
+    assert_eq!(data(&by_query), ["7"]);
+}
+
+#[test]
+fn a_stream_can_begin_with_the_oldest_or_live_or_behind_any_event() {
+    let mut world = world(history());
+    publish(&mut world, "a", &["1", "2"]);
+    let oldest = open(&mut world, "/a?from=oldest", None);
+    let received = events(&oldest);
+    assert_eq!(received.iter().map(|event| &*event.data).collect::<Vec<_>>(), ["1", "2"]);
+    let live = open(&mut world, "/a?from=live", Some(&received[0].id));
+    let behind = open(&mut world, &format!("/a?from={}", received[0].id), None);
+    publish(&mut world, "a", &["3"]);
+    assert_eq!(data(&live), ["3"]);
+    assert_eq!(data(&behind), ["2", "3"]);
+}
+
+#[test]
+fn ids_of_the_application_are_found_again() {
+    let mut world = world(history());
+    let other = open(&mut world, "/b", None);
+    let mut cx = world.server.context();
+    for id in ["x", "y", "x", "z"] {
+        cx.publish("a", Event::data(id).id(id)).unwrap();
+        cx.publish("b", Event::data(format!("behind {id}"))).unwrap();
+    }
+    world.settle();
+    let back = open(&mut world, "/a+b", Some("x"));
+    assert_eq!(data(&back), ["behind x", "z", "behind z"], "behind the newest of that id, in all topics");
+    let unknown = open(&mut world, "/a", Some("w"));
+    let received = events(&unknown);
+    assert_eq!((&*received[0].event, &*received[0].data), ("gap", ""));
+    assert_eq!(received.len(), 5);
+    assert_eq!(other.read().matches("data: ").count(), 4);
+}
+
+#[test]
+fn limits_hold_to_the_event_and_a_gap_is_told() {
+    for limits in [
+        History::new().events(2),
+        // An event of one digit is 44 bytes as it is sent.
+        History::new().bytes(95),
+    ] {
+        let mut world = world(TopicConfig::default().history(limits));
+        let first = open(&mut world, "/a", None);
+        publish(&mut world, "a", &["1", "2", "3", "4", "5"]);
+        let ids: Vec<_> = events(&first).into_iter().map(|event| event.id).collect();
+        let back = open(&mut world, "/a", Some(&ids[2]));
+        assert_eq!(data(&back), ["4", "5"], "what is missing begins behind what was seen");
+        let late = open(&mut world, "/a", Some(&ids[1]));
+        let received = events(&late);
+        assert_eq!((&*received[0].event, &*received[0].data), ("gap", ""));
+        assert_eq!(received[1..].iter().map(|event| &*event.data).collect::<Vec<_>>(), ["4", "5"]);
+        let live = open(&mut world, "/a?from=gap-live", Some(&ids[1]));
+        assert_eq!(events(&live).len(), 1);
+        assert_eq!(world.server.stats().gaps, 2);
+        assert!(world.server.stats().log_bytes < 200, "{:?}", world.server.stats());
+    }
+}
+
+#[test]
+fn what_is_too_old_goes_and_the_topic_with_it() {
+    let mut world = world(TopicConfig::default().history(History::new().age(Duration::from_secs(60))));
+    publish(&mut world, "a", &["1"]);
+    world.pass(Duration::from_secs(30));
+    publish(&mut world, "a", &["2"]);
+    let both = open(&mut world, "/a?from=oldest", None);
+    let seen = events(&both);
+    assert_eq!(seen.len(), 2);
+    both.close();
+    world.pass(Duration::from_secs(35));
+    let one = open(&mut world, "/a?from=oldest", None);
+    assert_eq!(data(&one), ["2"]);
+    one.close();
+    world.pass(Duration::from_secs(40));
+    let stats = world.server.stats();
+    assert_eq!((stats.topics, stats.log_bytes), (0, 0));
+    assert_eq!(world.server.next_timeout(), None, "nothing is left that could age");
+    let back = open(&mut world, "/a", Some(&seen[0].id));
+    assert_eq!(events(&back)[0].event, "gap");
+    back.close();
+    publish(&mut world, "b", &["1"]);
+    let now = events(&open(&mut world, "/b?from=oldest", None))[0].id.clone();
+    let quiet = open(&mut world, "/a", Some(&now));
+    assert_eq!(events(&quiet), [], "nothing that was published since can be missing");
+}
+
+#[test]
+fn an_id_from_before_the_server_began_is_a_gap_and_nonsense_too() {
+    let mut world = world(history());
+    publish(&mut world, "a", &["1"]);
+    for id in ["1799999999999-9", "nonsense"] {
+        let back = open(&mut world, "/a", Some(id));
+        let received = events(&back);
+        assert_eq!(
+            received.iter().map(|event| &*event.event).collect::<Vec<_>>(),
+            ["gap", "message"],
+            "{id}"
+        );
+    }
+    // Without a history there is nothing to resume and nothing to say.
+    let mut world = self::world(TopicConfig::default());
+    let back = open(&mut world, "/a", Some("nonsense"));
+    assert_eq!(events(&back), []);
+}
+
+#[test]
+fn the_gap_event_has_a_name_or_is_not_sent() {
+    for (name, expected) in [(Some("missed"), vec!["missed"]), (None, vec![])] {
+        let mut config = Config::default();
+        config.topic = history();
+        config.gap_event = name.map(Into::into);
+        let mut world = world_with(config);
+        let back = open(&mut world, "/a", Some("x"));
+        assert_eq!(events(&back).into_iter().map(|event| event.event).collect::<Vec<_>>(), expected);
+        assert_eq!(world.server.stats().gaps, 1);
+    }
+}
+
+#[test]
+fn a_topic_is_configured_by_name_while_it_is_read() {
+    let mut world = world(TopicConfig::default());
+    let peer = open(&mut world, "/a", None);
+    publish(&mut world, "a", &["1"]);
+    peer.set_room(3);
+    publish(&mut world, "a", &["2", "3"]);
+    world.server.context().configure("a", history());
+    publish(&mut world, "a", &["4", "5"]);
+    peer.set_room(usize::MAX);
+    world.settle();
+    let seen = events(&peer);
+    assert_eq!(seen.iter().map(|event| &*event.data).collect::<Vec<_>>(), ["1", "2", "3", "4", "5"]);
+    let back = open(&mut world, "/a", Some(&seen[3].id));
+    assert_eq!(data(&back), ["5"]);
+    world.server.context().configure("a", TopicConfig::default());
+    let back = open(&mut world, "/a", Some(&seen[3].id));
+    assert_eq!(data(&back), [""; 0]);
+    peer.close();
+    back.close();
+    world.settle();
+    assert_eq!(world.server.stats().log_bytes, 0);
+}
+
+/// Answers what is missed from a store of its own.
+struct Store;
+
+impl Handler for Store {
+    fn request(&mut self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Reply {
+        Reply::stream().topic("a").into()
+    }
+
+    fn missed(&mut self, stream: StreamId, last: &str, cx: &mut Context<'_>) -> bool {
+        cx.send(stream, Event::data(format!("behind {last}"))).unwrap();
+        last != "lost"
+    }
+}
+
+#[test]
+fn a_store_of_the_application_makes_up_for_a_gap() {
+    let mut config = Config::default();
+    config.topic = history();
+    let mut world: Loop<_> = Loop::with_config(Store, config);
+    world.server.context().publish("a", Event::data("1")).unwrap();
+    for (id, expected) in [("old", vec!["behind old", "2"]), ("lost", vec!["", "1", "behind lost", "2"])] {
+        let peer = world.connect();
+        peer.write(ask("/", Some(id)));
+        world.settle();
+        world.server.context().publish("a", Event::data("2")).unwrap();
+        world.settle();
+        assert_eq!(data(&peer), expected);
+        peer.close();
+        // The next round begins anew.
+        world = {
+            let mut config = Config::default();
+            config.topic = history();
+            Loop::with_config(Store, config)
+        };
+        world.server.context().publish("a", Event::data("1")).unwrap();
+    }
+}
+
+#[test]
+fn a_slow_stream_skips_and_is_told_how_many_it_has_missed() {
+    let mut config = Config::default();
+    config.lag_bytes_max = 1000;
+    config.topic = TopicConfig::default().overflow(Overflow::Skip);
+    let mut world = world_with(config);
+    let peer = open(&mut world, "/a", None);
+    let mut expected = 0;
+    peer.read();
+    // Cut within a frame, which is completed whatever happens to the log.
+    peer.set_room(5);
+    let big = "x".repeat(40_000);
+    for round in 0..20 {
+        publish(&mut world, "a", &[&format!("{round} {big}")]);
+        expected += 1;
+    }
+    peer.set_room(usize::MAX);
+    world.settle();
+    let received = events(&peer);
+    let missed: usize = received
+        .iter()
+        .filter(|event| event.event == "gap")
+        .map(|event| event.data.parse::<usize>().unwrap())
+        .sum();
+    let got = received.iter().filter(|event| event.event == "message").count();
+    assert!(missed > 10, "{missed}");
+    assert_eq!(received.iter().filter(|event| event.event == "gap").count(), 1, "one gap, not many");
+    assert_eq!(got + missed, expected);
+    assert!(received[0].data.starts_with("0 ") && received[1].event == "gap", "in its place");
+    assert!(received.last().unwrap().data.starts_with("19 "));
+    publish(&mut world, "a", &["live"]);
+    assert_eq!(data(&peer), ["live"]);
+    assert_eq!(world.server.stats().closed(CloseReason::Lagged), 0);
+    assert_eq!(world.server.stats().log_bytes, 0);
+}
+
+#[test]
+fn a_history_is_served_as_slowly_as_it_is_read_and_costs_its_readers_nothing() {
+    let mut world = world(TopicConfig::default().history(History::new().bytes(4 << 20)));
+    let text = "x".repeat(10_000);
+    let texts: Vec<&str> = vec![&text; 200];
+    publish(&mut world, "a", &texts);
+    let held = world.server.stats().log_bytes;
+    let peers: Vec<_> = (0..50)
+        .map(|_| {
+            let peer = world.connect();
+            peer.set_room(1000);
+            peer.write(ask("/a?from=oldest", None));
+            world.settle();
+            peer
+        })
+        .collect();
+    assert!(world.server.stats().log_bytes - held < 50 * 1000, "no copies wait");
+    assert_eq!(world.server.stats().streams_behind, 50);
+    for peer in &peers {
+        peer.set_room(usize::MAX);
+        world.settle();
+        assert_eq!(data(peer).len(), 200);
+    }
+    assert_eq!(world.server.stats().streams_behind, 0);
+    assert_eq!(world.server.stats().log_bytes, held);
+}
+
+#[test]
+fn the_readme_promises_that_a_real_server_resumes() {
+    let mut config = Config::default();
+    config.topic = history();
+    let mut app = Router::new();
+    app.get("/a", |_request, _cx| Reply::stream().topic("a"));
+    let mut server = Server::bind_with("127.0.0.1:0", app, config).unwrap();
+    let (address, publisher) = (server.local_addr().unwrap(), server.publisher());
+    let thread = std::thread::spawn(move || server.run().unwrap());
+    let mut client = crate::support::Client::connect(address);
+    client.get("/a");
+    client.wait_for_body(":");
+    publisher.publish("a", Event::data("1")).unwrap();
+    publisher.publish("a", Event::data("2")).unwrap();
+    let seen = client.events(2);
+    drop(client);
+    publisher.publish("a", Event::data("3")).unwrap();
+    let mut client = crate::support::Client::connect(address);
+    client.write(ask("/a", Some(&seen[0].id)));
+    client.head();
+    assert_eq!(client.data(2), ["2", "3"]);
+    publisher.run(|cx| cx.stop()).unwrap();
+    thread.join().unwrap();
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Publish {
+        topic: usize,
+        own_id: bool,
+        size: usize,
+    },
+    /// A client leaves and comes back behind the event that it has seen last.
+    Resume {
+        client: usize,
+        reset: bool,
+    },
+    Room {
+        client: usize,
+        room: usize,
+    },
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (0..3_usize, any::<bool>(), prop_oneof![0..100_usize, Just(30_000)])
+            .prop_map(|(topic, own_id, size)| Step::Publish { topic, own_id, size }),
+        3 => (0..4_usize, any::<bool>()).prop_map(|(client, reset)| Step::Resume { client, reset }),
+        3 => (0..4_usize, prop_oneof![0..500_usize, Just(usize::MAX)])
+            .prop_map(|(client, room)| Step::Room { client, room }),
+        1 => (0..3_u64).prop_map(Step::Pass),
+    ]
+}
+
+const TOPICS: [&str; 3] = ["a", "b", "c"];
+
+/// A client and all it has read so far, over all of its connections.
+struct Client {
+    topics: Vec<usize>,
+    peer: Peer,
+    received: String,
+    last: Option<String>,
+    seen: Vec<usize>,
+}
+
+impl Client {
+    fn path(&self) -> String {
+        format!("/{}", self.topics.iter().map(|topic| TOPICS[*topic]).collect::<Vec<_>>().join("+"))
+    }
+
+    /// Notes whole events that have arrived.
+    fn read(&mut self) {
+        self.received.push_str(&self.peer.read());
+        let Some((_, body)) = self.received.split_once("\r\n\r\n") else { return };
+        let mut rest = body;
+        let mut text = String::new();
+        while let Some((size, behind)) = rest.split_once("\r\n") {
+            let size = usize::from_str_radix(size, 16).unwrap();
+            let Some(chunk) = behind.get(..size + 2) else { break };
+            text.push_str(&chunk[..size]);
+            rest = &behind[size + 2..];
+        }
+        let head = self.received.len() - body.len();
+        let rest = rest.to_owned();
+        self.received.truncate(head);
+        self.received.push_str(&rest);
+        for event in parse(text.as_bytes()) {
+            assert_eq!(event.event, "message", "nothing is ever missed");
+            self.last = Some(event.id);
+            if event.data == "first" {
+                continue;
+            }
+            self.seen.push(event.data.split(' ').next().unwrap().parse().unwrap());
+        }
+    }
+}
+
+proptest! {
+    /// Whoever resumes, however often and wherever it was cut, has each event of its topics once and in order.
+    #[test]
+    fn nothing_is_lost_or_doubled_by_coming_back(steps in proptest::collection::vec(step(), 1..150)) {
+        let mut world = world(TopicConfig::default().history(History::new().bytes(usize::MAX)));
+        let mut published: Vec<usize> = Vec::new();
+        // Each begins behind an event, so that it has something to come back with.
+        for topic in TOPICS {
+            world.server.context().publish(topic, Event::data("first").id("first")).unwrap();
+        }
+        let mut clients: Vec<Client> = [vec![0], vec![1, 2], vec![0, 1, 2], vec![2, 0]]
+            .into_iter()
+            .map(|topics| {
+                let peer = world.connect();
+                let last = Some("first".to_owned());
+                let client = Client { topics, peer, received: String::new(), last, seen: Vec::new() };
+                client.peer.write(ask(&client.path(), Some("first")));
+                client
+            })
+            .collect();
+        world.settle();
+        for step in steps {
+            match step {
+                Step::Publish { topic, own_id, size } => {
+                    let number = published.len();
+                    published.push(topic);
+                    let mut event = Event::data(format!("{number} {}", "x".repeat(size)));
+                    if own_id {
+                        event = event.id(format!("own {number}"));
+                    }
+                    world.server.context().publish(TOPICS[topic], event).unwrap();
+                }
+                Step::Resume { client, reset } => {
+                    let client = &mut clients[client];
+                    client.read();
+                    if reset { client.peer.reset() } else { client.peer.close() }
+                    client.received.clear();
+                    client.peer = world.connect();
+                    client.peer.write(ask(&client.path(), client.last.as_deref()));
+                }
+                Step::Room { client, room } => clients[client].peer.set_room(room),
+                Step::Pass(ms) => world.jump(Duration::from_millis(ms)),
+            }
+            world.turn();
+        }
+        for client in &mut clients {
+            client.peer.set_room(usize::MAX);
+        }
+        world.settle();
+        for client in &mut clients {
+            client.read();
+            let expected = |number: &usize| client.topics.contains(&published[*number]);
+            let all: Vec<usize> = (0..published.len()).filter(expected).collect();
+            prop_assert_eq!(&client.seen, &all);
+        }
+    }
+}
