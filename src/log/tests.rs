@@ -211,7 +211,7 @@ fn what_is_put_before_comes_before_and_in_one_piece() {
     log.append(2, b"delivered", Kind::RAW, &mut spares);
     log.append(8, b"event", Kind::RAW, &mut spares);
     log.append(9, b"another", Kind::RAW, &mut spares);
-    log.prepend((5, b"head ", Kind::RAW), Some((6, b"comment ", Kind::RAW)), &mut spares);
+    log.prepend([(5, &b"head "[..], Kind::RAW), (6, b"comment ", Kind::RAW)], &mut spares);
     assert_eq!(texts(&log), ["head comment eventanother"]);
     assert_eq!((log.newest(), log.bytes()), (9, 25));
 }
@@ -240,7 +240,8 @@ fn an_idle_topic_is_gone_and_leaves_nothing_behind() {
     topics.unsubscribe(key, place, false, |_, _| {});
     topics.free_idle();
     assert_eq!(topics.len(), 1, "a topic in the queue stays until it had its turn");
-    while let Some(key) = topics.next_dirty(1000) {
+    while let Some(key) = topics.next_dirty() {
+        topics.begin_wave(key);
         topics.get_mut(key).wave = Some(0);
         topics.rotate_dirty();
     }
@@ -256,7 +257,11 @@ fn what_lags_is_kept_only_up_to_the_limit() {
     let event = EncodedEvent::new(&Event::data("x".repeat(10_000))).unwrap();
     for _ in 0..100 {
         topics.publish("t", &event);
-        while let Some(key) = topics.next_dirty(100_000) {
+        while let Some(key) = topics.next_dirty() {
+            if let Some(until) = topics.excess(key, 100_000) {
+                topics.release(key, until);
+            }
+            topics.begin_wave(key);
             topics.get_mut(key).wave = Some(1);
             topics.rotate_dirty();
         }

@@ -22,6 +22,14 @@ use std::time::Duration;
 
 pub(crate) type OnClose = Box<dyn FnOnce(CloseReason, &mut super::Context<'_>) + Send>;
 
+/// How a stream is opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    pub(super) framing: Framing,
+    pub(super) keep_alive: bool,
+    pub(super) resumption: Resumption,
+}
+
 /// What belongs to a stream and is the server's business: most streams have none.
 #[derive(Default)]
 pub(super) struct Hooks {
@@ -319,10 +327,9 @@ impl Core {
         request: &Request<'_>,
         head: &[u8],
         reply: &StreamReply,
-        framing: Framing,
-        keep_alive: bool,
-        resumption: Resumption,
+        how: Opening,
     ) {
+        let Opening { framing, keep_alive, resumption } = how;
         let gap = resumption.gap;
         self.stats.gaps += u64::from(gap);
         self.place(id.slot, resumption.beginning);

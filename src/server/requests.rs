@@ -1,7 +1,7 @@
 //! From readable bytes to answered requests.
 
 use super::context::Context;
-use super::core::ticks;
+use super::core::{Opening, ticks};
 use super::guard::guard;
 use super::resume::{Beginning, Resumption};
 use super::{Handler, Net, READ_BYTES, Server};
@@ -497,7 +497,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 return;
             }
         }
-        self.core.open(id, request, replies, stream, framing, keep_alive, resumption);
+        self.core.open(id, request, replies, stream, Opening { framing, keep_alive, resumption });
         let opened = guard(&mut self.core, "the handler of an opened stream", |core| {
             handler.opened(id, &mut Context::new(core));
         });

@@ -1,6 +1,6 @@
 //! What topics keep, and streams that come back.
 
-use crate::memory_net::{Loop, Peer, get};
+use crate::memory_net::{Loop, Peer};
 use crate::support::parse;
 use eventsource_stream::Event as Received;
 use mio_sse::{
