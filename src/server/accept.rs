@@ -110,7 +110,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
-    /// Takes back what was given up of the reserve, now that connections have closed.
+    /// Fills the reserve: when the server begins, and again when connections have closed.
     pub(super) fn replenish_reserve(&mut self) {
         if self.accept.reserve < RESERVE {
             self.accept.reserve = self.net.reserve(RESERVE);

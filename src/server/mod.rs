@@ -294,6 +294,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.core.publisher.bind_to_this_thread();
         if !self.started {
             self.started = true;
+            self.replenish_reserve();
             self.handler.started(&mut Context::new(&mut self.core));
         }
     }
