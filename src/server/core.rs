@@ -202,7 +202,11 @@ impl Core {
             return Err(Error::TooManySubscriptions);
         }
         if self.topics.len() >= self.config.topics_max && self.topics.is_new(topic) {
-            return Err(Error::TooManyTopics);
+            // Those that were left in this turn do not count.
+            self.topics.free_idle();
+            if self.topics.len() >= self.config.topics_max {
+                return Err(Error::TooManyTopics);
+            }
         }
         let (key, place) = self.topics.subscribe(topic, id.slot, stream.behind);
         if stream.topics().next().is_some() {
