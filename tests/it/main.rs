@@ -1,5 +1,6 @@
 //! The library from outside: over real sockets, and the same loop over a network in memory.
 
+mod accept;
 mod connections;
 mod corners;
 mod delivery;
@@ -9,6 +10,7 @@ mod lifecycle;
 mod load_harness;
 mod memory_net;
 mod publisher;
+mod refusals;
 mod rejections;
 mod router;
 mod support;
