@@ -297,7 +297,9 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.started = true;
             self.replenish_reserve();
             let handler = &mut self.handler;
-            guard(&mut self.core, "the handler of the start", |core| handler.started(&mut Context::new(core)));
+            guard(&mut self.core, "the handler of the start", |core| {
+                handler.started(&mut Context::new(core));
+            });
         }
     }
 
