@@ -74,16 +74,6 @@ fn requests(requests_max: usize) -> Config {
     config
 }
 
-/// Turns until the server has closed its side; answers how long that took, to the step.
-fn time_until_shut(world: &mut Loop<App>, peer: &Peer, step: Duration, limit: Duration) -> Duration {
-    let begun = world.now();
-    while !peer.is_shut() && !peer.is_closed() {
-        assert!(world.now() - begun < limit, "it is closed within {limit:?}");
-        world.pass(step);
-    }
-    world.now() - begun
-}
-
 #[test]
 fn the_last_request_that_a_connection_may_carry_says_so() {
     let mut world = world_with(requests(3));
@@ -118,7 +108,8 @@ fn streams_and_bodies_are_requests_like_any_other() {
     let echo = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
     let mut world = world_with(requests(4));
     let peer = world.connect();
-    let pipeline = get("/ended") + echo + &get("/ended") + "HEAD /page HTTP/1.1\r\nHost: x\r\n\r\n" + &get("/page");
+    let pipeline =
+        get("/ended") + echo + &get("/ended") + "HEAD /page HTTP/1.1\r\nHost: x\r\n\r\n" + &get("/page");
     let answer = ask(&mut world, &peer, pipeline);
     assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 4);
     let last = answer.rfind("HTTP/1.1 200 OK").unwrap();
@@ -152,10 +143,9 @@ fn a_stream_that_is_the_last_request_ends_its_connection() {
 #[test]
 fn a_peer_that_drips_is_told_of_its_time_out_and_closed_for_it() {
     let head = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n";
-    for (begin, reason, least, most) in [
-        ("GET /page HT", CloseReason::HeadTimeout, 10, 11),
-        (head, CloseReason::BodyTimeout, 30, 31),
-    ] {
+    for (begin, reason, least, most) in
+        [("GET /page HT", CloseReason::HeadTimeout, 10, 11), (head, CloseReason::BodyTimeout, 30, 31)]
+    {
         for reads in [true, false] {
             let mut world = world_with(Config::default());
             let peer = world.connect();
@@ -206,12 +196,15 @@ fn a_connection_without_a_further_request_is_idle() {
 fn aged(age: Option<Duration>) -> Config {
     let mut config = Config::default();
     config.max_age = age;
+    // Days pass in these tests.
+    config.heartbeat = None;
     config
 }
 
 #[test]
 fn every_stream_ends_cleanly_between_three_quarters_of_the_longest_age_and_all_of_it() {
-    for (age, step) in [(ms(100), ms(1)), (secs(10), ms(20)), (secs(100), ms(250)), (secs(86_400), secs(200))] {
+    for (age, step) in [(ms(100), ms(1)), (secs(10), ms(20)), (secs(100), ms(250)), (secs(86_400), secs(200))]
+    {
         let mut world = world_with(aged(Some(age)));
         // Some come a little later, and the clock of ages wraps at different times.
         let mut open = Vec::new();
