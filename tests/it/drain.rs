@@ -412,6 +412,7 @@ fn a_window_of_nothing_is_a_stop_with_a_farewell() {
 #[test]
 fn a_window_without_end_is_no_more_than_long() {
     let mut world = world();
+    world.pass(secs(1));
     let peers = streams(&mut world, 2, "/stream");
     drain(&mut world, Drain::within(Duration::MAX).retry(Duration::MAX));
     world.pass(secs(1000));
