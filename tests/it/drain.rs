@@ -555,6 +555,23 @@ fn a_server_that_is_dropped_in_a_drain_still_says_farewell() {
 }
 
 #[test]
+fn a_half_closed_peer_takes_its_leave_like_the_others() {
+    let mut config = Config::default();
+    config.half_closed = true;
+    let mut world = world_with(config);
+    let peers = streams(&mut world, 2, "/stream");
+    peers.iter().for_each(Peer::close);
+    world.settle();
+    assert_eq!(world.server.stats().streams, 2);
+    world.server.context().drain(Drain::within(secs(10)).farewell(Event::data("bye"))).unwrap();
+    until_stopped(&mut world, &[], secs(6));
+    for peer in &peers {
+        assert!(peer.read().ends_with("data: bye\n\n\r\n0\r\n\r\n"));
+    }
+    assert_eq!(world.server.stats().connections_closed(CloseReason::Drained), 2);
+}
+
+#[test]
 fn a_real_server_drains_and_run_returns() {
     let reasons = Arc::new(Mutex::new(Vec::new()));
     let (mut app, sink) = (Router::new(), reasons.clone());
