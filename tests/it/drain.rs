@@ -410,6 +410,27 @@ fn a_window_of_nothing_is_a_stop_with_a_farewell() {
 }
 
 #[test]
+fn who_can_read_gets_everything_before_a_stop_however_much_it_is() {
+    let mut world = world();
+    let peers = streams(&mut world, 1, "/stream");
+    peers[0].set_room(0);
+    for _ in 0..10 {
+        world.server.context().publish("t", Event::data("x".repeat(90_000))).unwrap();
+    }
+    world.settle();
+    peers[0].set_room(usize::MAX);
+    world.server.context().drain(Drain::within(Duration::ZERO).farewell(Event::data("bye"))).unwrap();
+    world.turn();
+    assert!(world.server.is_stopped());
+    let body = peers[0].read();
+    assert!(
+        body.len() > 900_000 && body.ends_with("b\r\ndata: bye\n\n\r\n0\r\n\r\n"),
+        "only {} bytes",
+        body.len()
+    );
+}
+
+#[test]
 fn a_window_without_end_is_no_more_than_long() {
     let mut world = world();
     world.pass(secs(1));
