@@ -1,7 +1,7 @@
 //! One log: the frames of a topic, or those waiting for a single stream, oldest first.
 
 use super::block::{BLOCK_BYTES, Block, Spares};
-use super::frame::{Frame, Kind};
+use super::frame::{Frame, Kind, text_of};
 use std::collections::VecDeque;
 
 /// A burst that nobody has been served yet stays contiguous up to this size, so that it leaves in one `send`.
@@ -191,6 +191,14 @@ impl Log {
             }
             spares.give(block);
         }
+    }
+
+    /// The texts of all events, as they are without chunk lines.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &str> {
+        let frames = self.blocks.iter().flat_map(|block| {
+            block.frames.iter().enumerate().map(|(index, frame)| (frame.kind, block.frame_bytes(index)))
+        });
+        frames.filter(|(kind, _)| kind.event).map(|(kind, bytes)| text_of(kind, bytes))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,7 +1,8 @@
 //! How old a stream may become, in one byte of its record.
 //!
 //! A clock that ticks a hundred times in the longest age, modulo 256, tells the two apart as long as somebody looks once in
-//! 128 ticks; the sweep looks far more often.
+//! 128 ticks; the sweep looks far more often. In a loop that is held up for longer than the longest age a stream may miss its
+//! moment, and is closed at the next, which comes 256 ticks later.
 
 use super::core::scatter;
 use std::time::Duration;

@@ -146,10 +146,13 @@ impl Core {
     }
 
     pub(super) fn send_encoded(&mut self, id: StreamId, event: &EncodedEvent) -> Result<(), Error> {
-        self.slots.live(id)?;
+        // Before the stream is open nobody knows whether it will be: `open` tells of what was sent to it.
+        let opening = self.slots.live(id)?.phase == Phase::Opening;
         let waiting = self.append_private(id.slot, event.bytes(), event.kind());
-        self.stats.events_sent += 1;
-        self.observe(Audience::Stream(id), event);
+        if !opening {
+            self.stats.events_sent += 1;
+            self.observe(Audience::Stream(id), event);
+        }
         if waiting > self.config.lag_bytes_max {
             self.end(id.slot, CloseReason::Lagged);
             return Err(Error::Closed);
@@ -184,7 +187,9 @@ impl Core {
     /// Between `delay` and twice as much, spread evenly over the calls.
     pub(super) fn scatter(&mut self, delay: Duration) -> Duration {
         self.scattered = self.scattered.wrapping_add(1);
-        delay.saturating_add(delay.mul_f64(f64::from(scatter(self.scattered)) / f64::from(u32::MAX)))
+        // Nobody waits for longer, and what is far longer does not fit when it is multiplied.
+        let delay = delay.min(DELAY_MAX);
+        delay + delay.mul_f64(f64::from(scatter(self.scattered)) / f64::from(u32::MAX))
     }
 
     /// Puts bytes for one stream behind everything else it is to get. Answers how many bytes wait for it alone.
@@ -361,9 +366,19 @@ impl Core {
         if closed {
             private.extend_last(framing.end(), spares);
         }
+        let sent: Vec<String> = match self.observers.len() {
+            0 => Vec::new(),
+            _ => private.events().map(ToOwned::to_owned).collect(),
+        };
+        self.stats.events_sent += private.events().count() as u64;
         self.stats.streams_opened += 1;
         self.queue(id.slot);
-        self.tell(|observer| observer.open(id, request));
+        self.tell(|observer| {
+            observer.open(id, request);
+            for text in &sent {
+                observer.message(&Message { to: Audience::Stream(id), text });
+            }
+        });
         if closed {
             self.ending(id, CloseReason::Application);
         } else if let Some(age) = reply.own_age() {
@@ -586,6 +601,9 @@ impl Core {
         }
     }
 }
+
+/// The longest time that clients are asked to stay away, before it is scattered.
+const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The golden ratio scatters neighbouring numbers evenly over all of them.
 pub(super) fn scatter(number: u32) -> u32 {

@@ -5,7 +5,7 @@ use super::observer::Audience;
 use super::{Handler, Net, Server};
 use crate::event::{Event, EventError};
 use crate::log::EncodedEvent;
-use crate::stream::{CloseReason, Flags, Phase, State as Connection};
+use crate::stream::{CloseReason, Flags, State as Connection};
 use std::time::Duration;
 
 /// How a server shuts down: see [`Context::drain`](crate::Context::drain).
@@ -115,8 +115,8 @@ impl Core {
         match &entry.state {
             Connection::Streaming(stream) if stream.flags.has(Flags::FINISH) => {}
             Connection::Streaming(_) => self.close_drained(slot),
-            // Between two requests. Where one is on its way, it is answered, and the connection closed behind it.
-            Connection::Reading { held: None, .. } if !entry.is_new() => self.end(slot, CloseReason::Drained),
+            // Between two requests, or before the first. Where one has begun, it is answered, and the connection closed behind it.
+            Connection::Reading { held: None, .. } => self.end(slot, CloseReason::Drained),
             _ => {}
         }
     }
@@ -139,9 +139,6 @@ impl Core {
         if let Some(retry) = retry {
             let retry = self.scatter(retry);
             self.append_retry(slot, retry);
-        }
-        if let Some(stream) = self.slots.stream_mut(slot).filter(|stream| stream.phase == Phase::Open) {
-            stream.flags.set(Flags::KEEP_ALIVE, false);
         }
         // It is live, so there is something to close.
         let _ = self.close_for(id, CloseReason::Drained);

@@ -71,7 +71,7 @@ const INBOX_BATCHES_PER_TURN: usize = 16;
 /// ```
 ///
 /// A server that is dropped closes its connections; every open stream is reported to the handler as
-/// [`CloseReason::Stopped`] first.
+/// [`CloseReason::Stopped`] first, or as [`CloseReason::Drained`] if it was draining.
 pub struct Server<H: Handler, N: Net = MioNet> {
     handler: H,
     net: N,

@@ -458,8 +458,13 @@ impl<H: Handler, N: Net> Server<H, N> {
         if refusal == Refusal::Subscriptions {
             return Reply::text("The stream asks for more topics than one may read.").with_status(400);
         }
-        let retry = self.core.scatter(self.core.config.refuse_retry);
-        let accepts = || request.header("Accept").is_some_and(|accept| accept.contains("text/event-stream"));
+        let drain = self.core.drain.as_ref().and_then(|drain| drain.retry);
+        let retry = self.core.scatter(drain.unwrap_or(self.core.config.refuse_retry));
+        let accepts = || {
+            let accept = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Accept"));
+            let mut accept = accept.map(|(_, value)| String::from_utf8_lossy(value).to_ascii_lowercase());
+            accept.any(|value| value.contains("text/event-stream"))
+        };
         let softly = match self.core.config.refuse {
             Refuse::Auto => request.method() == "GET" && accepts(),
             Refuse::Soft => true,

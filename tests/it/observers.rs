@@ -206,7 +206,6 @@ impl Handler for Early {
 }
 
 #[test]
-#[ignore = "an event sent before the handler has answered is told at once, and the stream, if it opens, only behind it"]
 fn a_stream_is_told_of_before_what_was_sent_to_it_and_a_refused_one_not_at_all() {
     let mut config = Config::default();
     config.streams_max = 1;
