@@ -68,6 +68,12 @@ impl Framing {
     }
 }
 
+/// The text in the bytes of an event.
+pub(crate) fn text_of(kind: Kind, bytes: &[u8]) -> &str {
+    // It was put together from text.
+    str::from_utf8(Framing::CloseDelimited.bytes_of(kind, bytes)).unwrap_or_default()
+}
+
 /// One encoded event in chunk framing. Reused, it encodes without allocating.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EncodedEvent {
@@ -140,9 +146,7 @@ impl EncodedEvent {
 
     /// The event without its chunk lines.
     pub(crate) fn text(&self) -> &str {
-        let bytes = Framing::CloseDelimited.bytes_of(self.kind(), self.bytes());
-        // It was put together from text.
-        str::from_utf8(bytes).unwrap_or_default()
+        text_of(self.kind(), self.bytes())
     }
 
     pub(crate) fn kind(&self) -> Kind {

@@ -1,7 +1,7 @@
 //! One log: the frames of a topic, or those waiting for a single stream, oldest first.
 
 use super::block::{BLOCK_BYTES, Block, Meta, Spares};
-use super::frame::{Frame, Kind};
+use super::frame::{Frame, Kind, text_of};
 use super::position::Position;
 use std::collections::VecDeque;
 
@@ -289,6 +289,14 @@ impl Log {
         if let Some((sequence, bytes, kind)) = new {
             self.append(sequence, bytes, kind, spares);
         }
+    }
+
+    /// The texts of all events, as they are without chunk lines.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &str> {
+        let frames = self.blocks.iter().flat_map(|block| {
+            block.frames.iter().enumerate().map(|(index, frame)| (frame.kind, block.frame_bytes(index)))
+        });
+        frames.filter(|(kind, _)| kind.event).map(|(kind, bytes)| text_of(kind, bytes))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

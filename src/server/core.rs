@@ -3,6 +3,7 @@
 //! No function here does I/O. What has to be written is left in logs, and the stream in the queue of those to be served.
 
 use super::ages;
+use super::guard::guard;
 use super::observer::{Audience, Message, Observer};
 use super::publisher::Publisher;
 use super::resume::Resumption;
@@ -117,7 +118,7 @@ impl Core {
 
     pub(super) fn stats(&self) -> Stats {
         let mut stats = self.stats;
-        stats.connections = self.slots.len() as u64;
+        stats.connections = stats.accepted - stats.all_connections_closed();
         stats.streams = stats.streams_opened - stats.streams_closed();
         stats.streams_behind = self.behind;
         stats.topics = self.topics.len() as u64;
@@ -155,10 +156,13 @@ impl Core {
     }
 
     pub(super) fn send_encoded(&mut self, id: StreamId, event: &EncodedEvent) -> Result<(), Error> {
-        self.slots.live(id)?;
+        // Before the stream is open nobody knows whether it will be: `open` tells of what was sent to it.
+        let opening = self.slots.live(id)?.phase == Phase::Opening;
         let waiting = self.append_private(id.slot, event.bytes(), event.kind());
-        self.stats.events_sent += 1;
-        self.observe(Audience::Stream(id), event);
+        if !opening {
+            self.stats.events_sent += 1;
+            self.observe(Audience::Stream(id), event);
+        }
         if waiting > self.config.lag_bytes_max {
             self.end(id.slot, CloseReason::Lagged);
             return Err(Error::Closed);
@@ -166,11 +170,21 @@ impl Core {
         Ok(())
     }
 
-    fn observe(&mut self, to: Audience<'_>, event: &EncodedEvent) {
+    pub(super) fn observe(&mut self, to: Audience<'_>, event: &EncodedEvent) {
         if !self.observers.is_empty() {
             let message = Message { to, text: event.text() };
-            self.observers.iter_mut().for_each(|observer| observer.message(&message));
+            self.tell(|observer| observer.message(&message));
         }
+    }
+
+    /// Has every observer told of something. To be called last: it may panic, and where panics are to go on, what stands
+    /// behind is not done.
+    fn tell(&mut self, tell: impl Fn(&mut dyn Observer)) {
+        let mut observers = std::mem::take(&mut self.observers);
+        for observer in &mut observers {
+            guard(self, "an observer", |_core| tell(&mut **observer));
+        }
+        self.observers = observers;
     }
 
     /// Puts `retry:` behind everything else that one stream is to get.
@@ -183,7 +197,9 @@ impl Core {
     /// Between `delay` and twice as much, spread evenly over the calls.
     pub(super) fn scatter(&mut self, delay: Duration) -> Duration {
         self.scattered = self.scattered.wrapping_add(1);
-        delay.saturating_add(delay.mul_f64(f64::from(scatter(self.scattered)) / f64::from(u32::MAX)))
+        // Nobody waits for longer, and what is far longer does not fit when it is multiplied.
+        let delay = delay.min(DELAY_MAX);
+        delay + delay.mul_f64(f64::from(scatter(self.scattered)) / f64::from(u32::MAX))
     }
 
     /// Puts bytes for one stream behind everything else it is to get. Answers how many bytes wait for it alone.
@@ -212,7 +228,11 @@ impl Core {
             return Err(Error::TooManySubscriptions);
         }
         if self.topics.len() >= self.config.topics_max && self.topics.is_new(topic) {
-            return Err(Error::TooManyTopics);
+            // Those that were left in this turn do not count.
+            self.topics.free_idle();
+            if self.topics.len() >= self.config.topics_max {
+                return Err(Error::TooManyTopics);
+            }
         }
         let (key, place) = self.topics.subscribe(topic, id.slot, stream.behind);
         if stream.topics().next().is_some() {
@@ -298,7 +318,7 @@ impl Core {
         }
     }
 
-    /// Whether a stream that is about to be opened, and has its topics, is one too many.
+    /// Whether a stream that is about to be opened is one too many, whatever it would read.
     pub(super) fn refuses_streams(&self) -> Option<Refusal> {
         if self.drain.is_some() {
             return Some(Refusal::Draining);
@@ -363,9 +383,19 @@ impl Core {
         if closed {
             private.extend_last(framing.end(), spares);
         }
+        let sent: Vec<String> = match self.observers.len() {
+            0 => Vec::new(),
+            _ => private.events().map(ToOwned::to_owned).collect(),
+        };
+        self.stats.events_sent += private.events().count() as u64;
         self.stats.streams_opened += 1;
-        self.observers.iter_mut().for_each(|observer| observer.open(id, request));
         self.queue(id.slot);
+        self.tell(|observer| {
+            observer.open(id, request);
+            for text in &sent {
+                observer.message(&Message { to: Audience::Stream(id), text });
+            }
+        });
         if closed {
             self.ending(id, CloseReason::Application);
         } else if let Some(age) = reply.own_age() {
@@ -397,11 +427,11 @@ impl Core {
 
     /// The end of the body is in place: nothing will follow it.
     fn ending(&mut self, id: StreamId, reason: CloseReason) {
-        self.report(id, reason);
         if let Some(stream) = self.slots.stream_mut(id.slot) {
             stream.phase = Phase::Ending;
         }
         self.leave_exhausted(id.slot);
+        self.report(id, reason);
     }
 
     /// Takes a stream that is ending out of those topics that hold nothing more for it, so that what they publish from now
@@ -428,6 +458,11 @@ impl Core {
         };
         let phase = entry.stream().map(|stream| stream.phase);
         self.dissolve(slot);
+        if let Some(entry) = self.slots.get_mut(slot) {
+            entry.state = State::Closed;
+        }
+        self.stats.count_connection_closed(reason);
+        self.closed.push(slot);
         if let Some(id) = self.slots.id(slot) {
             match phase {
                 Some(Phase::Open) => self.report(id, reason),
@@ -436,11 +471,6 @@ impl Core {
                 Some(Phase::Ending) | None => {}
             }
         }
-        if let Some(entry) = self.slots.get_mut(slot) {
-            entry.state = State::Closed;
-        }
-        self.stats.count_connection_closed(reason);
-        self.closed.push(slot);
     }
 
     /// A callback for this stream has panicked: whatever it was about to do, the stream cannot go on as if it had.
@@ -454,9 +484,9 @@ impl Core {
     fn report(&mut self, id: StreamId, reason: CloseReason) {
         log::debug!("stream {id}: {reason}");
         self.stats.count_closed(reason);
-        self.observers.iter_mut().for_each(|observer| observer.close(id, reason));
         self.ended.push((id, reason));
         self.drop_timers(id);
+        self.tell(|observer| observer.close(id, reason));
     }
 
     /// Drops all that belongs to a stream which never was.
@@ -601,6 +631,9 @@ impl Core {
         }
     }
 }
+
+/// The longest time that clients are asked to stay away, before it is scattered.
+const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The golden ratio scatters neighbouring numbers evenly over all of them.
 pub(super) fn scatter(number: u32) -> u32 {

@@ -1,10 +1,11 @@
 //! Graceful shutdown: every stream has its own moment in a window, so that clients do not come back all at once.
 
 use super::core::{Core, Drain as State};
+use super::observer::Audience;
 use super::{Handler, Net, Server};
 use crate::event::{Event, EventError};
 use crate::log::EncodedEvent;
-use crate::stream::{CloseReason, Flags, Phase, State as Connection};
+use crate::stream::{CloseReason, Flags, State as Connection};
 use std::time::Duration;
 
 /// How a server shuts down: see [`Context::drain`](crate::Context::drain).
@@ -114,10 +115,15 @@ impl Core {
         match &entry.state {
             Connection::Streaming(stream) if stream.flags.has(Flags::FINISH) => {}
             Connection::Streaming(_) => self.close_drained(slot),
-            // Between two requests. Where one is on its way, it is answered, and the connection closed behind it.
-            Connection::Reading { held: None, .. } if !entry.is_new() => self.end(slot, CloseReason::Drained),
+            // Between two requests, or before the first. Where one has begun, it is answered, and the connection closed behind it.
+            Connection::Reading { held: None, .. } => self.end(slot, CloseReason::Drained),
             _ => {}
         }
+    }
+
+    /// Whether there is a drain, and the moment of the connection in `slot` has passed.
+    pub(super) fn has_taken_leave(&self, slot: u32) -> bool {
+        self.drain.as_ref().is_some_and(|drain| slot < drain.next)
     }
 
     /// Ends an open stream with what a drain has to say to it.
@@ -128,13 +134,11 @@ impl Core {
         if let Some(farewell) = farewell {
             self.append_private(slot, farewell.bytes(), farewell.kind());
             self.stats.events_sent += 1;
+            self.observe(Audience::Stream(id), &farewell);
         }
         if let Some(retry) = retry {
             let retry = self.scatter(retry);
             self.append_retry(slot, retry);
-        }
-        if let Some(stream) = self.slots.stream_mut(slot).filter(|stream| stream.phase == Phase::Open) {
-            stream.flags.set(Flags::KEEP_ALIVE, false);
         }
         // It is live, so there is something to close.
         let _ = self.close_for(id, CloseReason::Drained);

@@ -8,7 +8,7 @@ impl Stats {
     /// The content type of [`prometheus`](Self::prometheus).
     pub const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// All counters and gauges in Prometheus' text format, some 8 KB.
+    /// All counters and gauges in Prometheus' text format, some 6 KB.
     ///
     /// Names begin with `mio_sse_`; times are in seconds, sizes in bytes; reasons are labels.
     ///

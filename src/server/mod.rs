@@ -72,7 +72,7 @@ const INBOX_BATCHES_PER_TURN: usize = 16;
 /// ```
 ///
 /// A server that is dropped closes its connections; every open stream is reported to the handler as
-/// [`CloseReason::Stopped`] first.
+/// [`CloseReason::Stopped`] first, or as [`CloseReason::Drained`] if it was draining.
 pub struct Server<H: Handler, N: Net = MioNet> {
     handler: H,
     net: N,
@@ -275,6 +275,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             || !core.ended.is_empty()
             || !core.closed.is_empty()
             || core.stopping
+            || core.drain.as_ref().is_some_and(|drain| !drain.listener_closed)
             || self.net.has_more()
             || core.topics.has_dirty();
         if unfinished {
@@ -303,7 +304,11 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.core.publisher.bind_to_this_thread();
         if !self.started {
             self.started = true;
-            self.handler.started(&mut Context::new(&mut self.core));
+            self.replenish_reserve();
+            let handler = &mut self.handler;
+            guard(&mut self.core, "the handler of the start", |core| {
+                handler.started(&mut Context::new(core));
+            });
         }
     }
 
@@ -460,7 +465,10 @@ impl<H: Handler, N: Net> Server<H, N> {
                 let _ = self.core.close_for(id, reason);
             }
         }
-        self.serve_queue(usize::MAX);
+        // Whoever has more than one visit's worth to get stands in the queue again, as long as its socket takes it.
+        while !self.core.queue.is_empty() {
+            self.serve_queue(usize::MAX);
+        }
         for slot in slots {
             self.core.end(slot, reason);
         }

@@ -430,7 +430,12 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 
     /// Why the connection closes behind this request, if it does.
-    fn reason_to_close(&self, slot: u32, keep_alive: bool, refused: Option<Refusal>) -> Option<CloseReason> {
+    pub(super) fn reason_to_close(
+        &self,
+        slot: u32,
+        keep_alive: bool,
+        refused: Option<Refusal>,
+    ) -> Option<CloseReason> {
         let requests = self.core.slots.get(slot).map_or(0, Slot::requests);
         if !keep_alive {
             Some(CloseReason::Completed)
@@ -455,8 +460,13 @@ impl<H: Handler, N: Net> Server<H, N> {
         if refusal == Refusal::Subscriptions {
             return Reply::text("The stream asks for more topics than one may read.").with_status(400);
         }
-        let retry = self.core.scatter(self.core.config.refuse_retry);
-        let accepts = || request.header("Accept").is_some_and(|accept| accept.contains("text/event-stream"));
+        let drain = self.core.drain.as_ref().and_then(|drain| drain.retry);
+        let retry = self.core.scatter(drain.unwrap_or(self.core.config.refuse_retry));
+        let accepts = || {
+            let accept = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Accept"));
+            let mut accept = accept.map(|(_, value)| String::from_utf8_lossy(value).to_ascii_lowercase());
+            accept.any(|value| value.contains("text/event-stream"))
+        };
         let softly = match self.core.config.refuse {
             Refuse::Auto => request.method() == "GET" && accepts(),
             Refuse::Soft => true,
@@ -478,6 +488,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let chunked = !http_10 && !stream.is_close_delimited();
         let keep_alive = keep_alive && chunked;
         let cx = HeadContext { date: &self.requests.date.text, keep_alive, http_10, head_request: false };
+        let earlier = replies.len();
         stream.encode_head(&cx, chunked, replies);
         let framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
         let last_event_id = stream.resumes_after().map(Cow::Borrowed).or_else(|| request.last_event_id());
@@ -504,6 +515,11 @@ impl<H: Handler, N: Net> Server<H, N> {
         if opened.is_none() {
             self.core.end_for_panic(id);
         }
+        if self.core.slots.stream(id.slot).is_none() {
+            // It has ended before anything of it was written. Earlier replies are no part of that.
+            replies.truncate(earlier);
+            self.write_now(id.slot, replies);
+        }
     }
 
     /// Goes on with a reply that did not fit into the socket.
@@ -529,6 +545,9 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// A response that took more than one turn is complete: the next request, or the end.
     pub(super) fn replied(&mut self, slot: u32, close: Option<CloseReason>, held: Option<Box<Held>>) {
         let since = self.core.tick();
+        // In a drain the time for further requests may be over, but for one that has begun.
+        let late = held.is_none() && self.core.has_taken_leave(slot);
+        let close = close.or(late.then_some(CloseReason::Drained));
         if let Some(entry) = self.core.slots.get_mut(slot) {
             let requests = entry.requests();
             entry.state = Connection::Reading { since, requests, refused: None, held };
