@@ -34,6 +34,8 @@ pub struct Event {
     id: Option<Cow<'static, str>>,
     retry: Option<Duration>,
     comment: Option<Cow<'static, str>>,
+    key: Option<Cow<'static, str>>,
+    removes_key: bool,
 }
 
 impl Event {
@@ -140,6 +142,27 @@ impl Event {
             return Err(EventError::TooLarge);
         }
         Ok(())
+    }
+
+    /// What the event is about, in a [keyed](crate::TopicConfig::keyed) topic: it supersedes the event before it with the same
+    /// key. The key itself is not sent. In other topics, and for what is sent to one stream, it means nothing.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The event says that what its key names is gone: whoever reads the topic gets it, and a snapshot holds nothing of that key
+    /// any more.
+    #[must_use]
+    pub fn removes_key(mut self) -> Self {
+        self.removes_key = true;
+        self
+    }
+
+    /// Its key, and whether it is the end of it.
+    pub(crate) fn key_and_end(&self) -> Option<(&str, bool)> {
+        self.key.as_deref().map(|key| (key, self.removes_key))
     }
 
     pub(crate) fn has_id(&self) -> bool {

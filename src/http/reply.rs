@@ -305,14 +305,14 @@ enum Start {
     #[default]
     Resume,
     Live,
-    /// Where its client was, or with the oldest event.
-    Oldest,
+    /// Where its client was, or with all that is kept.
+    Snapshot,
 }
 
 /// Where a stream goes on whose client has missed events that are not kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AfterGap {
-    /// With the oldest event that is kept.
+    /// With the oldest event that is kept and that it has not seen; in a [keyed](crate::TopicConfig::keyed) topic, with all of its keys.
     #[default]
     Oldest,
     /// With the next event that is published.
@@ -405,10 +405,11 @@ impl StreamReply {
         self
     }
 
-    /// Begins with the oldest events that its topics keep, unless the client comes back.
+    /// Begins with all that its topics keep, unless the client comes back: their history, and of a
+    /// [keyed](crate::TopicConfig::keyed) topic the last event of each key.
     #[must_use]
-    pub fn from_oldest(mut self) -> StreamReply {
-        self.start = Start::Oldest;
+    pub fn snapshot(mut self) -> StreamReply {
+        self.start = Start::Snapshot;
         self
     }
 
@@ -431,8 +432,8 @@ impl StreamReply {
         self.start == Start::Live
     }
 
-    pub(crate) fn begins_with_oldest(&self) -> bool {
-        self.start == Start::Oldest
+    pub(crate) fn is_snapshot(&self) -> bool {
+        self.start == Start::Snapshot
     }
 
     pub(crate) fn resumes_after(&self) -> Option<&str> {

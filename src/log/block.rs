@@ -1,6 +1,6 @@
 //! The contiguous memory that frames lie in, and a small store of it for reuse.
 
-use super::frame::{Frame, Kind};
+use super::frame::{Frame, Kind, Role};
 use super::position::Position;
 
 /// Where a block is full: the next frame begins a new one, unless it belongs to a burst (see `Log::append`).
@@ -37,7 +37,7 @@ impl Block {
         self.bytes.extend_from_slice(bytes);
         // A block ends at one burst plus one event, both far below 4 GiB.
         let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        self.frames.push(Frame { sequence, end, kind });
+        self.frames.push(Frame { sequence, end, kind, role: Role::Plain });
     }
 
     /// Adds bytes to the last frame.
@@ -46,6 +46,12 @@ impl Block {
         if let Some(last) = self.frames.last_mut() {
             last.end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         }
+    }
+
+    /// The bytes of frames of that role.
+    pub(crate) fn bytes_of(&self, role: Role) -> usize {
+        let found = self.frames.iter().enumerate().filter(|(_, frame)| frame.role == role);
+        found.map(|(index, _)| self.frame_bytes(index).len()).sum()
     }
 
     /// Removes the first `count` frames.

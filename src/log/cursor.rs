@@ -10,7 +10,7 @@ const COPY_BYTES_MAX: usize = 64 << 10;
 /// How far a stream has been served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    /// The frame it has been given last.
+    /// Everything up to this has been given to it, or is not for it.
     pub(crate) sequence: u64,
     /// The bytes of the next frame, in the stream's framing, that are on the wire already.
     pub(crate) partial: u32,
@@ -67,11 +67,16 @@ impl<'a> Batch<'a> {
         let sent = u32::try_from(sent).unwrap_or(u32::MAX);
         let whole = self.frames.partition_point(|frame| frame.end - self.base <= sent);
         let events = self.frames[..whole].iter().filter(|frame| frame.kind.event).count() as u64;
-        let cursor = match whole.checked_sub(1).map(|last| self.frames[last]) {
-            None => Cursor { sequence: cursor.sequence, partial: cursor.partial + sent },
-            Some(last) => Cursor { sequence: last.sequence, partial: sent - (last.end - self.base) },
+        let (given, partial) = match whole.checked_sub(1).map(|last| self.frames[last]) {
+            None => (cursor.sequence, cursor.partial + sent),
+            Some(last) => (last.sequence, sent - (last.end - self.base)),
         };
-        Advance { cursor, events }
+        let sequence = match self.frames.get(whole) {
+            // Right before the frame that is begun: it has to be found again whatever becomes of those in front of it.
+            Some(begun) if partial > 0 => begun.sequence - 1,
+            _ => given,
+        };
+        Advance { cursor: Cursor { sequence, partial }, events }
     }
 }
 
@@ -103,7 +108,7 @@ pub(crate) fn next_batch<'a>(
     scratch.clear();
     match alone {
         None => Ok(Batch::of_copy(scratch)),
-        Some((log, block, frame)) if !several && framing == Framing::Chunked => {
+        Some((log, block, frame)) if !several && framing == Framing::Chunked && !log.is_conflated() => {
             Ok(Batch::of_run(log.run(block, frame), cursor.partial))
         }
         Some(_) => {
@@ -120,9 +125,10 @@ fn merge(sources: &[Source<'_>], cursor: Cursor, until: u64, framing: Framing, s
     while scratch.bytes.len() < COPY_BYTES_MAX && after < until {
         let next = sources
             .iter()
-            .filter_map(|source| match source.log.place(after.max(source.from)) {
-                Place::Before { block, frame } => source.log.frame(block, frame),
-                Place::End | Place::FellOff => None,
+            .filter_map(|source| {
+                let after = after.max(source.from);
+                // A frame that was begun is completed, also when it was superseded meanwhile.
+                if skip > 0 { source.log.next(after) } else { source.log.next_current(after) }
             })
             .min_by_key(|(frame, _)| frame.sequence);
         let Some((frame, bytes)) = next else { return };

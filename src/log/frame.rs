@@ -25,6 +25,26 @@ pub(crate) struct Frame {
     /// The offset behind its last byte.
     pub(crate) end: u32,
     pub(crate) kind: Kind,
+    pub(crate) role: Role,
+}
+
+impl Frame {
+    /// Whether a keyed topic can do without it, of which nothing without a key is needed up to `limit`.
+    pub(crate) fn goes(&self, limit: u64) -> bool {
+        self.role == Role::Superseded || self.role == Role::Plain && self.sequence <= limit
+    }
+}
+
+/// What a frame is in a keyed topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Role {
+    /// One event among others.
+    #[default]
+    Plain,
+    /// The newest of its key: kept as long as it is that.
+    Current,
+    /// A newer one of the same key is there, so that nobody needs it who is not getting it already.
+    Superseded,
 }
 
 /// The bytes behind the data of a chunk.
@@ -83,6 +103,8 @@ pub(crate) struct EncodedEvent {
     prefix: u8,
     /// Whether it has an id.
     has_id: bool,
+    key: Option<Box<str>>,
+    removes_key: bool,
 }
 
 impl EncodedEvent {
@@ -97,6 +119,9 @@ impl EncodedEvent {
         self.bytes.resize(PREFIX_MAX, 0);
         event.encode_into(&mut self.bytes)?;
         self.has_id = event.has_id();
+        let key = event.key_and_end();
+        self.key = key.map(|(key, _)| key.into());
+        self.removes_key = key.is_some_and(|(_, end)| end);
         self.wrap();
         Ok(())
     }
@@ -108,6 +133,8 @@ impl EncodedEvent {
         let _ = writeln!(self.bytes, "id: {id}");
         self.bytes.extend_from_slice(event.text().as_bytes());
         self.has_id = true;
+        self.key.clone_from(&event.key);
+        self.removes_key = event.removes_key;
         self.wrap();
     }
 
@@ -137,6 +164,11 @@ impl EncodedEvent {
     /// The frame's bytes, chunk lines included.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(PREFIX_MAX - usize::from(self.prefix)..).unwrap_or_default()
+    }
+
+    /// Its key, and whether it is the end of it.
+    pub(crate) fn key_and_end(&self) -> Option<(&str, bool)> {
+        self.key.as_deref().map(|key| (key, self.removes_key))
     }
 
     /// Whether the application has given it an id.

@@ -1,7 +1,7 @@
 //! What a topic keeps for those who come back, or come late.
 
-use super::block::Meta;
-use super::frame::EncodedEvent;
+use super::block::{Meta, Spares};
+use super::frame::{EncodedEvent, Role};
 use super::log::{Log, Place};
 use super::position::Position;
 use std::collections::HashMap;
@@ -82,6 +82,7 @@ pub enum Overflow {
 pub struct TopicConfig {
     pub(crate) history: Option<History>,
     pub(crate) overflow: Overflow,
+    pub(crate) keyed: bool,
 }
 
 impl TopicConfig {
@@ -91,6 +92,23 @@ impl TopicConfig {
     pub const fn history(mut self, history: History) -> Self {
         self.history = Some(history);
         self
+    }
+
+    /// Lets an event [with a key](crate::Event::key) supersede the one before it with the same key. A stream that is behind gets
+    /// the newest of each key only, in order; the topic keeps the newest of each, besides its history, for
+    /// [snapshots](crate::StreamReply::snapshot) and for those who come back. Streams that are not behind get every event.
+    ///
+    /// Cost: the newest event of each key, and some 100 bytes besides, as long as there is the key.
+    #[must_use]
+    pub const fn keyed(mut self) -> Self {
+        self.keyed = true;
+        self
+    }
+
+    /// What is kept of such a topic, if anything.
+    pub(crate) fn kept(&self) -> Option<History> {
+        // Without a history it is the newest of each key, and nothing more.
+        self.history.or(self.keyed.then_some(History { events: 0, bytes: 0, age: None }))
     }
 
     /// What happens to streams that read too slowly.
@@ -114,11 +132,28 @@ pub(crate) struct Kept {
     pub(crate) complete_from: Position,
     /// Where events stand that have ids of the application's: the newest for each hash of an id.
     ids: HashMap<u64, u64>,
+    /// The newest frame of each key, in a keyed topic.
+    keys: Option<HashMap<Box<str>, u64>>,
+    /// Up to here, what has no key and is not kept is nobody's any more.
+    retired: u64,
 }
 
+/// A log is copied when that gives back so many bytes at least, and half of it.
+const GAIN_MIN: usize = 4 << 10;
+
 impl Kept {
-    pub(crate) fn new(limits: History, horizon: u64, complete_from: Position) -> Self {
-        Self { limits, horizon, frames: 0, bytes: 0, complete_from, ids: HashMap::new() }
+    pub(crate) fn new(limits: History, keyed: bool, horizon: u64, complete_from: Position) -> Self {
+        let keys = keyed.then(HashMap::new);
+        Self {
+            limits,
+            horizon,
+            frames: 0,
+            bytes: 0,
+            complete_from,
+            ids: HashMap::new(),
+            keys,
+            retired: horizon,
+        }
     }
 
     /// `event` was appended as the frame `sequence`.
@@ -130,9 +165,52 @@ impl Kept {
         }
     }
 
+    /// Whether the newest of each key is kept.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// `event` was appended as the frame `sequence`: if it has a key, that has a new newest frame.
+    pub(crate) fn supersede(&mut self, log: &mut Log, sequence: u64, event: &EncodedEvent) {
+        let (Some(keys), Some((key, end))) = (&mut self.keys, event.key_and_end()) else { return };
+        let superseded = if end {
+            keys.remove(key)
+        } else if let Some(newest) = keys.get_mut(key) {
+            Some(std::mem::replace(newest, sequence))
+        } else {
+            keys.insert(key.into(), sequence)
+        };
+        if !end {
+            log.set_role(sequence, Role::Current);
+        }
+        if let Some(superseded) = superseded {
+            log.set_role(superseded, Role::Superseded);
+        }
+    }
+
+    /// Whether most of the log of a keyed topic is superseded.
+    pub(crate) fn is_worth_compacting(log: &Log) -> bool {
+        log.superseded() >= GAIN_MIN && log.superseded() > log.bytes() / 2
+    }
+
+    /// Nobody lags: gives up what a keyed topic keeps no longer, and its memory, when that is most of it.
+    pub(crate) fn compact_keys(&mut self, log: &mut Log, spares: &mut Spares) {
+        while let Some((frame, _)) =
+            log.next(self.retired).filter(|(frame, _)| frame.sequence <= self.horizon)
+        {
+            self.retired = frame.sequence;
+            if frame.role == Role::Plain {
+                log.set_role(self.retired, Role::Superseded);
+            }
+        }
+        if Self::is_worth_compacting(log) {
+            log.retain_keys(0, spares);
+        }
+    }
+
     /// Gives up the oldest events as far as the limits want it.
     pub(crate) fn shorten(&mut self, log: &Log, tick: u32) {
-        while let Some((meta, sequence, bytes)) = self.oldest(log) {
+        while let Some((meta, sequence, role, bytes)) = self.oldest(log) {
             let too_old = |age: Duration| u128::from(tick.wrapping_sub(meta.tick)) >= age.as_millis();
             let excess = self.frames > self.limits.events || self.bytes > self.limits.bytes;
             if !excess && !self.limits.age.is_some_and(too_old) {
@@ -147,14 +225,17 @@ impl Kept {
             self.frames -= 1;
             self.bytes -= bytes.len();
             self.horizon = sequence;
-            self.complete_from = meta.position;
+            if role == Role::Plain {
+                // All others have a newer one of the same key, which is kept.
+                self.complete_from = meta.position;
+            }
         }
     }
 
-    fn oldest<'a>(&self, log: &'a Log) -> Option<(Meta, u64, &'a [u8])> {
+    fn oldest<'a>(&self, log: &'a Log) -> Option<(Meta, u64, Role, &'a [u8])> {
         let Place::Before { block, frame } = log.place(self.horizon) else { return None };
         let (found, bytes) = log.frame(block, frame)?;
-        Some((log.meta(block, frame)?, found.sequence, bytes))
+        Some((log.meta(block, frame)?, found.sequence, found.role, bytes))
     }
 
     pub(crate) fn horizon(&self) -> u64 {
@@ -163,10 +244,9 @@ impl Kept {
 
     /// The first frame that is kept and stands behind `position`.
     pub(crate) fn first_after(&self, log: &Log, position: Position) -> Option<u64> {
-        let Place::Before { block, frame } = log.place(log.newest_at(position).max(self.horizon)) else {
-            return None;
-        };
-        log.frame(block, frame).map(|(frame, _)| frame.sequence)
+        // The newest of a key is kept on either side of the horizon.
+        let horizon = if self.is_keyed() { 0 } else { self.horizon };
+        log.next_current(log.newest_at(position).max(horizon)).map(|(frame, _)| frame.sequence)
     }
 
     /// Where the newest event stands that has this id of the application's.

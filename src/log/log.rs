@@ -1,7 +1,7 @@
 //! One log: the frames of a topic, or those waiting for a single stream, oldest first.
 
 use super::block::{BLOCK_BYTES, Block, Meta, Spares};
-use super::frame::{Frame, Kind, text_of};
+use super::frame::{Frame, Kind, Role, text_of};
 use super::position::Position;
 use std::collections::VecDeque;
 
@@ -19,6 +19,9 @@ pub(crate) struct Log {
     newest: u64,
     /// The sequence of the newest frame that is gone. Whoever stands before it has fallen off.
     floor: u64,
+    /// The bytes of frames that are superseded, and of those that are the newest of their key.
+    superseded: usize,
+    current: usize,
     /// The newest frame when the log was last marked; what is behind it has not been offered to anyone yet.
     marked: u64,
 }
@@ -106,15 +109,12 @@ impl Log {
             .map_or(self.floor, |frame| frame.sequence)
     }
 
-    /// How many frames stand behind `after` and not behind `until`.
+    /// How many frames that are not superseded stand behind `after` and not behind `until`.
     pub(crate) fn count(&self, after: u64, until: u64) -> usize {
-        let before = |limit: u64| -> usize {
-            self.blocks
-                .iter()
-                .map(|block| block.frames.partition_point(|frame| frame.sequence <= limit))
-                .sum()
-        };
-        before(until) - before(after)
+        let frames = self.blocks.iter().flat_map(|block| &block.frames);
+        let counted =
+            |frame: &&Frame| (after + 1..=until).contains(&frame.sequence) && frame.role != Role::Superseded;
+        frames.filter(counted).count()
     }
 
     /// Gives up frames up to `sequence` at the front of the oldest block as well, when they are most of it, and memory that is
@@ -138,6 +138,114 @@ impl Log {
     /// Notes that everything there is now is being offered to its streams.
     pub(crate) fn mark(&mut self) {
         self.marked = self.newest;
+    }
+
+    /// Says what a frame is.
+    pub(crate) fn set_role(&mut self, sequence: u64, role: Role) {
+        let Place::Before { block, frame } = self.place(sequence - 1) else { return };
+        let block = &mut self.blocks[block];
+        let bytes = block.frame_bytes(frame).len();
+        let found = &mut block.frames[frame];
+        if found.sequence == sequence {
+            let before = std::mem::replace(&mut found.role, role);
+            self.count_role(before, 0, bytes);
+            self.count_role(role, bytes, 0);
+        }
+    }
+
+    fn count_role(&mut self, role: Role, more: usize, less: usize) {
+        let count = match role {
+            Role::Plain => return,
+            Role::Current => &mut self.current,
+            Role::Superseded => &mut self.superseded,
+        };
+        *count = *count + more - less;
+    }
+
+    /// Whether it holds frames that only those get who are not behind.
+    pub(crate) fn is_conflated(&self) -> bool {
+        self.superseded > 0
+    }
+
+    /// The bytes of frames that only those get who are not behind.
+    pub(crate) fn superseded(&self) -> usize {
+        self.superseded
+    }
+
+    /// Up to which frame those without a key would have to go, so that `bytes_max` are left of them, if any can: none behind the
+    /// mark or behind `horizon`.
+    pub(crate) fn plain_excess(&self, bytes_max: usize, horizon: u64) -> Option<u64> {
+        let mut plain = self.bytes - self.superseded - self.current;
+        let mut excess = None;
+        if plain <= bytes_max + BLOCK_BYTES {
+            return None;
+        }
+        for block in &self.blocks {
+            for (index, frame) in block.frames.iter().enumerate() {
+                if plain <= bytes_max || frame.sequence > self.marked.min(horizon) {
+                    return excess;
+                }
+                if frame.role == Role::Plain {
+                    plain -= block.frame_bytes(index).len();
+                    excess = Some(frame.sequence);
+                }
+            }
+        }
+        excess
+    }
+
+    /// How many frames without a key stand behind `after` and not behind `until`.
+    pub(crate) fn count_plain(&self, after: u64, until: u64) -> usize {
+        let frames = self.blocks.iter().flat_map(|block| &block.frames);
+        frames
+            .filter(|frame| frame.sequence > after && frame.goes(until) && frame.role == Role::Plain)
+            .count()
+    }
+
+    /// Gives up what is superseded and has been offered, and of all frames up to `limit` those that are not the newest of their
+    /// key. Whoever has begun to get one of them has to have its rest elsewhere. Costs a copy of what is left.
+    pub(crate) fn retain_keys(&mut self, limit: u64, spares: &mut Spares) {
+        let old = std::mem::take(self);
+        (self.marked, self.floor) = (old.marked, old.floor);
+        spares.in_use -= old.bytes;
+        for block in old.blocks {
+            for (index, frame) in block.frames.iter().enumerate() {
+                if frame.sequence <= old.marked && frame.goes(limit) {
+                    continue;
+                }
+                let bytes = block.frame_bytes(index);
+                self.append(frame.sequence, bytes, frame.kind, spares);
+                if let Some(tail) = self.blocks.back_mut() {
+                    tail.meta.extend(block.meta.get(index));
+                    if let Some(last) = tail.frames.last_mut() {
+                        last.role = frame.role;
+                    }
+                }
+                self.count_role(frame.role, bytes.len(), 0);
+            }
+            spares.give(block);
+        }
+        self.newest = old.newest;
+    }
+
+    /// The first frame behind `after`.
+    pub(crate) fn next(&self, after: u64) -> Option<(&Frame, &[u8])> {
+        let Place::Before { block, frame } = self.place(after) else { return None };
+        self.frame(block, frame)
+    }
+
+    /// The first frame behind `after` that is not superseded.
+    pub(crate) fn next_current(&self, after: u64) -> Option<(&Frame, &[u8])> {
+        let Place::Before { block: first, frame } = self.place(after) else { return None };
+        let mut from = frame;
+        for (number, block) in self.blocks.iter().enumerate().skip(first) {
+            let current = block.frames.iter().skip(from).position(|frame| frame.role != Role::Superseded);
+            if let Some(offset) = current {
+                return self.frame(number, from + offset);
+            }
+            from = 0;
+        }
+        None
     }
 
     /// Where a cursor stands that has been given everything up to the frame `after`. Costs two binary searches, and
@@ -212,6 +320,8 @@ impl Log {
         if let Some(front) = self.blocks.pop_front() {
             self.bytes -= front.bytes.len();
             spares.in_use -= front.bytes.len();
+            self.superseded -= front.bytes_of(Role::Superseded);
+            self.current -= front.bytes_of(Role::Current);
             self.floor = front.last();
             spares.give(front);
         }
@@ -314,7 +424,6 @@ impl Log {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -88,8 +88,12 @@ impl Topic {
             None => self.log.clear(spares),
             Some(kept) => {
                 kept.shorten(&self.log, tick);
-                self.log.release(kept.horizon(), spares);
-                self.log.compact(kept.horizon(), spares);
+                if kept.is_keyed() {
+                    kept.compact_keys(&mut self.log, spares);
+                } else {
+                    self.log.release(kept.horizon(), spares);
+                    self.log.compact(kept.horizon(), spares);
+                }
             }
         }
     }

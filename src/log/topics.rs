@@ -83,12 +83,12 @@ impl Topics {
         let topic = &mut self.topics[key.0 as usize];
         topic.overflow = config.overflow;
         self.aging -= usize::from(topic.ages());
-        match (config.history, &mut topic.kept) {
+        match (config.kept(), &mut topic.kept) {
             (None, kept) => *kept = None,
-            (Some(limits), Some(kept)) => kept.limits = limits,
+            (Some(limits), Some(kept)) if kept.is_keyed() == config.keyed => kept.limits = limits,
             (Some(limits), kept) => {
                 topic.log.date_all(Meta { position: last, tick });
-                *kept = Some(Box::new(Kept::new(limits, topic.log.newest(), last)));
+                *kept = Some(Box::new(Kept::new(limits, config.keyed, topic.log.newest(), last)));
             }
         }
         self.aging += usize::from(topic.ages());
@@ -119,7 +119,7 @@ impl Topics {
     pub(crate) fn publish(&mut self, name: &str, event: &EncodedEvent) {
         let key = match self.by_name.get(name) {
             Some(&key) => key,
-            None if self.config_of(name).history.is_some() => self.add(name),
+            None if self.config_of(name).kept().is_some() => self.add(name),
             None => return,
         };
         self.sequence = (self.sequence | (STRIDE - 1)) + 1;
@@ -142,6 +142,7 @@ impl Topics {
                 };
                 let meta = Meta { position: self.last, tick: self.clock.tick };
                 topic.log.append_dated(self.sequence, event.bytes(), event.kind(), meta, &mut self.spares);
+                kept.supersede(&mut topic.log, self.sequence, event);
                 kept.appended(self.sequence, event, own_id);
                 kept.shorten(&topic.log, self.clock.tick);
                 event.bytes().len()
@@ -166,13 +167,14 @@ impl Topics {
         let name: Arc<str> = name.into();
         let mut topic = Topic::new(name.clone());
         topic.overflow = config.overflow;
-        if let Some(limits) = config.history {
+        if let Some(limits) = config.kept() {
             // The topic may have been there before and be gone because all that it kept had become too old. What was published
             // before the server began is lost in any case.
             let age =
                 limits.age_max().map_or(u64::MAX, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
             let since = Position { ms: self.clock.unix_ms.saturating_sub(age), n: 0 };
-            topic.kept = Some(Box::new(Kept::new(limits, self.sequence, since.max(self.begun))));
+            topic.kept =
+                Some(Box::new(Kept::new(limits, config.keyed, self.sequence, since.max(self.begun))));
         }
         self.aging += usize::from(topic.ages());
         let key = TopicKey(u32::try_from(self.topics.insert(topic)).unwrap_or(u32::MAX));
@@ -228,7 +230,23 @@ impl Topics {
     /// anything. Nothing that is kept, and nothing that no one has been offered yet.
     pub(crate) fn excess(&self, key: TopicKey, lag_bytes_max: usize) -> Option<u64> {
         let topic = self.get(key);
-        topic.log.excess(lag_bytes_max, topic.horizon()).filter(|_| topic.wave.is_none())
+        let keyed = topic.kept.as_ref().is_some_and(|kept| kept.is_keyed());
+        let can = !keyed && topic.wave.is_none();
+        topic.log.excess(lag_bytes_max, topic.horizon()).filter(|_| can)
+    }
+
+    /// Whether it is a keyed topic of which much can be given up before a wave, and up to which frame nothing without a key is
+    /// needed then.
+    pub(crate) fn keyed_excess(&self, key: TopicKey, lag_bytes_max: usize) -> Option<u64> {
+        let topic = self.get(key);
+        let kept = topic.kept.as_ref().filter(|kept| kept.is_keyed() && topic.wave.is_none())?;
+        let excess = topic.log.plain_excess(lag_bytes_max, kept.horizon());
+        excess.or_else(|| Kept::is_worth_compacting(&topic.log).then_some(0))
+    }
+
+    /// Makes the log of a keyed topic forget what is superseded, and everything without a key up to that frame.
+    pub(crate) fn retain_keys(&mut self, key: TopicKey, until: u64) {
+        self.topics[key.0 as usize].log.retain_keys(until, &mut self.spares);
     }
 
     /// Makes the log forget everything up to that frame.

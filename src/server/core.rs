@@ -352,7 +352,7 @@ impl Core {
         let Opening { framing, keep_alive, resumption } = how;
         let gap = resumption.gap;
         self.stats.gaps += u64::from(gap);
-        self.place(id.slot, resumption.beginning);
+        self.place(id.slot, resumption);
         let expires = self.config.max_age.map_or(0, |age| ages::expires(age, self.now, id.slot));
         let Some(stream) = self.slots.stream_mut(id.slot) else { return };
         stream.framing = framing;
@@ -574,6 +574,10 @@ impl Core {
                 self.skip_all(key, until);
             }
             self.topics.release(key, until);
+        }
+        if let Some(until) = self.topics.keyed_excess(key, self.config.lag_bytes_max) {
+            self.make_way(key, until);
+            self.topics.retain_keys(key, until);
         }
         self.topics.begin_wave(key);
     }

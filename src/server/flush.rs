@@ -194,6 +194,11 @@ impl<H: Handler, N: Net> Server<H, N> {
                 Err(FellOff) => return self.core.end(slot, CloseReason::Lagged),
             };
             if batch.is_empty() {
+                // What still lies before it has been superseded.
+                let newest = self.core.topics.sequence();
+                if let Some(stream) = self.core.slots.stream_mut(slot) {
+                    stream.skip_to(newest);
+                }
                 return self.core.caught_up(slot);
             }
             let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };

@@ -3,8 +3,8 @@
 
 use super::core::{Core, rescue_partial};
 use crate::http::{AfterGap, StreamReply};
-use crate::log::{EncodedEvent, Position, TopicKey};
-use crate::stream::{Gap, Phase, StreamId};
+use crate::log::{EncodedEvent, Overflow, Position, TopicKey};
+use crate::stream::{CloseReason, Gap, Phase, StreamId};
 
 /// Where a stream is to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +41,8 @@ impl Core {
             return live;
         }
         let Some(last) = last_event_id.filter(|id| !id.is_empty()) else {
-            let beginning = if reply.begins_with_oldest() {
-                Beginning::After(Position::default())
-            } else {
-                Beginning::Live
-            };
+            let beginning =
+                if reply.is_snapshot() { Beginning::After(Position::default()) } else { Beginning::Live };
             return Resumption { beginning, gap: false };
         };
         // Where several topics know the id, the oldest is meant: better an event twice than one not at all.
@@ -60,15 +57,19 @@ impl Core {
     }
 
     /// Places the cursor of a stream that is about to be opened.
-    pub(super) fn place(&mut self, slot: u32, beginning: Beginning) {
-        let Beginning::After(position) = beginning else { return };
+    pub(super) fn place(&mut self, slot: u32, resumption: Resumption) {
+        let Beginning::After(position) = resumption.beginning else { return };
         let Some(stream) = self.slots.stream_mut(slot) else { return };
         let now = stream.cursor().sequence;
         let keys: Vec<TopicKey> = stream.topics().map(|(key, _)| key).collect();
         let mut first = u64::MAX;
         for key in keys {
             let topic = self.topics.get(key);
-            let found = topic.kept.as_ref().and_then(|kept| kept.first_after(&topic.log, position));
+            let found = topic.kept.as_ref().and_then(|kept| {
+                // Who has missed that a key is gone has to begin anew with them.
+                let anew = resumption.gap && kept.is_keyed();
+                kept.first_after(&topic.log, if anew { Position::default() } else { position })
+            });
             let from = found.map_or(stream.from(key).max(now), |found| found - 1);
             first = first.min(found.unwrap_or(u64::MAX));
             stream.read_from(key, from);
@@ -102,7 +103,41 @@ impl Core {
         if missed == 0 {
             return;
         }
+        self.tell_of_gap(slot, key, until, missed);
+    }
+
+    /// Before the log of a keyed topic forgets what is superseded, and everything without a key up to the frame `until`: streams that
+    /// have begun to get some of it get the rest, and those that miss something without a key are told, or closed.
+    pub(super) fn make_way(&mut self, key: TopicKey, until: u64) {
+        for place in (0..self.topics.get(key).subscribers.len()).rev() {
+            let slot = self.topics.get(key).subscribers[place];
+            let Some(stream) = self.slots.stream_mut(slot).filter(|stream| stream.behind) else { continue };
+            let mut position = stream.position_in(key);
+            let topic = self.topics.get(key);
+            let (overflow, begun) =
+                (topic.overflow, topic.log.next(position).is_some_and(|(frame, _)| frame.goes(until)));
+            if stream.cursor().partial > 0
+                && begun
+                && let Some(rescued) = rescue_partial(stream, key, &mut self.topics)
+            {
+                position = rescued;
+            }
+            let missed = self.topics.get(key).log.count_plain(position, until) as u64;
+            if missed == 0 {
+                continue;
+            }
+            if overflow == Overflow::Disconnect || stream.phase != Phase::Open {
+                self.end(slot, CloseReason::Lagged);
+            } else {
+                self.tell_of_gap(slot, key, until, missed);
+            }
+        }
+    }
+
+    /// Tells a stream, in the place of the frame `until`, which it does not get, how many it has missed of a topic.
+    fn tell_of_gap(&mut self, slot: u32, key: TopicKey, until: u64, missed: u64) {
         self.stats.gaps += 1;
+        let Some(stream) = self.slots.stream_mut(slot) else { return };
         let Some(name) = self.config.gap_event.clone() else { return };
         // A gap that nobody was told of yet grows; one that has begun to be sent stays as it is.
         let cursor = stream.cursor();

@@ -14,20 +14,20 @@ fn history() -> TopicConfig {
     TopicConfig::default().history(History::new())
 }
 
-fn world(topic: TopicConfig) -> Loop<Router> {
+pub(crate) fn world(topic: TopicConfig) -> Loop<Router> {
     let mut config = Config::default();
     config.topic = topic;
     world_with(config)
 }
 
-fn world_with(config: Config) -> Loop<Router> {
+pub(crate) fn world_with(config: Config) -> Loop<Router> {
     let mut app = Router::new();
     app.get("/{topics}", |request, _cx| {
         let topics = request.param("topics").unwrap_or_default().split('+').filter(|topic| !topic.is_empty());
         let stream = topics.fold(Reply::stream(), |stream, topic| stream.topic(topic));
         match request.query("from").as_deref() {
             Some("live") => stream.live(),
-            Some("oldest") => stream.from_oldest(),
+            Some("oldest") => stream.snapshot(),
             Some("gap-live") => stream.after_gap(AfterGap::Live),
             Some(id) => stream.resume_after(id),
             None => stream,
@@ -36,13 +36,13 @@ fn world_with(config: Config) -> Loop<Router> {
     Loop::with_config(app, config)
 }
 
-fn ask(path: &str, last: Option<&str>) -> String {
+pub(crate) fn ask(path: &str, last: Option<&str>) -> String {
     let last = last.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
     format!("GET {path} HTTP/1.1\r\nHost: x\r\n{last}\r\n")
 }
 
 /// Opens a stream on a connection of its own.
-fn open(world: &mut Loop<Router>, path: &str, last: Option<&str>) -> Peer {
+pub(crate) fn open(world: &mut Loop<Router>, path: &str, last: Option<&str>) -> Peer {
     let peer = world.connect();
     peer.write(ask(path, last));
     world.settle();
@@ -50,7 +50,7 @@ fn open(world: &mut Loop<Router>, path: &str, last: Option<&str>) -> Peer {
 }
 
 /// What a stream has received: the body's chunks, read by a parser that is not ours.
-fn events(peer: &Peer) -> Vec<Received> {
+pub(crate) fn events(peer: &Peer) -> Vec<Received> {
     let received = peer.read();
     let mut rest =
         received.split_once("\r\n\r\n").filter(|_| received.starts_with("HTTP/")).map_or(&*received, |x| x.1);
@@ -63,11 +63,11 @@ fn events(peer: &Peer) -> Vec<Received> {
     parse(body.as_bytes())
 }
 
-fn data(peer: &Peer) -> Vec<String> {
+pub(crate) fn data(peer: &Peer) -> Vec<String> {
     events(peer).into_iter().map(|event| event.data).collect()
 }
 
-fn publish(world: &mut Loop<Router>, topic: &str, texts: &[&str]) {
+pub(crate) fn publish(world: &mut Loop<Router>, topic: &str, texts: &[&str]) {
     for text in texts {
         world.server.context().publish(topic, Event::data((*text).to_owned())).unwrap();
     }
@@ -424,20 +424,9 @@ impl Client {
     /// Notes whole events that have arrived.
     fn read(&mut self) {
         self.received.push_str(&self.peer.read());
-        let Some((_, body)) = self.received.split_once("\r\n\r\n") else { return };
-        let mut rest = body;
-        let mut text = String::new();
-        while let Some((size, behind)) = rest.split_once("\r\n") {
-            let size = usize::from_str_radix(size, 16).unwrap();
-            let Some(chunk) = behind.get(..size + 2) else { break };
-            text.push_str(&chunk[..size]);
-            rest = &behind[size + 2..];
-        }
-        let head = self.received.len() - body.len();
-        let rest = rest.to_owned();
-        self.received.truncate(head);
-        self.received.push_str(&rest);
-        for event in parse(text.as_bytes()) {
+        let (rest, events) = take_events(&self.received);
+        self.received = rest;
+        for event in events {
             assert_eq!(event.event, "message", "nothing is ever missed");
             self.last = Some(event.id);
             if event.data == "first" {
@@ -446,6 +435,21 @@ impl Client {
             self.seen.push(event.data.split(' ').next().unwrap().parse().unwrap());
         }
     }
+}
+
+/// The events in the whole chunks of a response, and the response without them.
+pub(crate) fn take_events(received: &str) -> (String, Vec<Received>) {
+    let Some((head, mut rest)) = received.split_once("\r\n\r\n") else {
+        return (received.to_owned(), Vec::new());
+    };
+    let mut text = String::new();
+    while let Some((size, behind)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let Some(chunk) = behind.get(..size + 2) else { break };
+        text.push_str(&chunk[..size]);
+        rest = &behind[size + 2..];
+    }
+    (format!("{head}\r\n\r\n{rest}"), parse(text.as_bytes()))
 }
 
 proptest! {

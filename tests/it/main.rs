@@ -9,6 +9,7 @@ mod drain;
 mod examples;
 mod history;
 mod interplay;
+mod keys;
 mod lifecycle;
 mod limits;
 mod load_harness;
