@@ -193,12 +193,19 @@ impl Log {
         self.blocks.is_empty()
     }
 
-    /// The bytes of all frames behind the frame `after`.
+    /// The bytes of all frames behind the frame `after`. Where the first of them is no chunk it does not count: it is
+    /// what has to be sent before any event can be, such as the head of a response and the replies in front of it.
     pub(crate) fn bytes_behind(&self, after: u64) -> usize {
         match self.place(after) {
             Place::Before { block, frame } => {
                 let before: usize = self.blocks.iter().take(block).map(|block| block.bytes.len()).sum();
-                self.bytes - before - self.blocks[block].start_of(frame) as usize
+                let first = &self.blocks[block];
+                let from = if first.frames[frame].kind.prefix == 0 {
+                    first.frames[frame].end
+                } else {
+                    first.start_of(frame)
+                };
+                self.bytes - before - from as usize
             }
             Place::End | Place::FellOff => 0,
         }

@@ -364,3 +364,21 @@ fn a_heartbeat_that_does_not_fit_is_completed_before_the_next_event() {
     world.settle();
     assert_eq!(peer.read(), "\n:\n\n\r\n9\r\ndata: x\n\n\r\n");
 }
+
+#[test]
+fn replies_in_front_of_a_stream_do_not_count_as_waiting_for_it() {
+    let mut app = Router::new();
+    app.get("/page", |_request, _cx| Reply::text("x".repeat(2000)));
+    app.sse("/events", |stream, _request, cx| {
+        // In the same turn, when the stream is open and nothing is written yet.
+        cx.after(stream, Duration::ZERO, |stream, cx| cx.send(stream, Event::data("first")))
+    });
+    let mut config = Config::default();
+    config.lag_bytes_max = 1000;
+    let mut world: Loop<Router> = Loop::with_config(app, config);
+    let peer = world.connect();
+    peer.write(get("/page") + &get("/events"));
+    world.settle();
+    let text = peer.read();
+    assert!(text.ends_with("data: first\n\n\r\n"), "{text}");
+}
