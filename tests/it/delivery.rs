@@ -382,3 +382,23 @@ fn replies_in_front_of_a_stream_do_not_count_as_waiting_for_it() {
     let text = peer.read();
     assert!(text.ends_with("data: first\n\n\r\n"), "{text}");
 }
+
+#[test]
+fn a_burst_reaches_whoever_can_read_it_whatever_follows() {
+    for path in ["/events/a", "/close-delimited/a"] {
+        let mut config = Config::default();
+        config.lag_bytes_max = 1000;
+        let mut world: Loop<Router> = Loop::with_config(app(), config);
+        let peer = open(&mut world, path);
+        for _ in 0..60 {
+            publish(&mut world, "a", &"x".repeat(60_000));
+        }
+        world.turn();
+        publish(&mut world, "a", "more");
+        world.settle();
+        assert_eq!(world.server.stats().closed(CloseReason::Lagged), 0, "{path}");
+        let text = peer.read();
+        assert_eq!(text.matches("data: x").count(), 60, "{path}");
+        assert_eq!(text.matches("data: more").count(), 1, "{path}");
+    }
+}
