@@ -2,6 +2,7 @@
 
 use super::block::{BLOCK_BYTES, Block, Spares};
 use super::frame::{Frame, Kind};
+use crate::canary::{Canary, is_planted};
 use std::collections::VecDeque;
 
 /// A burst that nobody has been served yet stays contiguous up to this size, so that it leaves in one `send`.
@@ -112,10 +113,11 @@ impl Log {
     /// Gives up the oldest blocks as long as `bytes_max` are left without them, but none that holds a frame behind the
     /// mark: those have not been offered to anyone.
     pub(crate) fn trim(&mut self, bytes_max: usize, spares: &mut Spares) {
+        let marked = if is_planted(Canary::TrimsUnoffered) { self.newest } else { self.marked };
         while self
             .blocks
             .front()
-            .is_some_and(|front| self.bytes - front.bytes.len() >= bytes_max && front.last() <= self.marked)
+            .is_some_and(|front| self.bytes - front.bytes.len() >= bytes_max && front.last() <= marked)
         {
             self.drop_front(spares);
         }

@@ -2,6 +2,7 @@
 
 use super::core::ticks;
 use super::{Handler, Net, Server};
+use crate::canary::{Canary, is_planted};
 use crate::stream::Slot;
 use std::io;
 use std::time::Duration;
@@ -62,6 +63,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 },
             }
         }
+        self.accept.waiting &= !is_planted(Canary::LostAccept);
     }
 
     fn accept_failed(&mut self, error: &io::Error) {

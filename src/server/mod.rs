@@ -26,6 +26,7 @@ pub use timers::TimerId;
 
 use self::core::Core;
 use self::publisher::Message;
+use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::stream::CloseReason;
 use std::fmt;
@@ -355,7 +356,9 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
         if !closed.is_empty() {
             for slot in closed.drain(..) {
-                self.core.slots.remove(slot);
+                if !is_planted(Canary::SlotFreedEarly) {
+                    self.core.slots.remove(slot);
+                }
                 if let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
                     self.net.close(socket);
                 }

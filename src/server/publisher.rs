@@ -1,6 +1,7 @@
 //! The way into the loop from other threads: a bounded inbox.
 
 use super::context::{Context, Outcome};
+use crate::canary::{Canary, is_planted};
 use crate::error::Error;
 use crate::event::Event;
 use crate::log::EncodedEvent;
@@ -134,7 +135,7 @@ impl Publisher {
         }
         queue.messages.push_back(message);
         // The loop empties the inbox before it sleeps, so only the first message has to wake it.
-        let first = queue.messages.len() == 1;
+        let first = queue.messages.len() == 1 && !is_planted(Canary::LostWake);
         drop(queue);
         if first {
             self.inbox.waker.wake_by_ref();
