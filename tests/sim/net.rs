@@ -288,6 +288,13 @@ impl World {
         self.raise(connection, true, true);
     }
 
+    /// Frees what is known of all that has happened.
+    pub(crate) fn forget(&mut self) {
+        self.connections = Vec::new();
+        self.pending = Vec::new();
+        self.trace = Trace::default();
+    }
+
     /// From now on everything works.
     pub(crate) fn calm(&mut self) -> Faults {
         self.left_out = false;

@@ -2,12 +2,13 @@
 
 use crate::app::{App, Shared, by_inbox, draw, perform, with};
 use crate::client::{CHARACTERS, Character, Client};
+use crate::memory;
 use crate::model::{Answers, Counts, Model};
 use crate::net::{Connection, SimNet, Struck, World};
 use crate::scenario::{Action, Scenario};
 use crate::trace::Note;
 use fastrand::Rng;
-use mio_sse::{CloseReason, Publisher, Server};
+use mio_sse::{CloseReason, Config, Publisher, Server};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -25,6 +26,9 @@ const RETRY: Duration = Duration::from_millis(150);
 
 /// Room for whatever there is, in bytes.
 const PLENTY: usize = 1 << 24;
+
+/// What a server without connections keeps at most, in bytes: spare blocks, and buffers of 256 KiB at most.
+const KEPT_BYTES_MAX: isize = 3 << 20;
 
 /// Steps from one settling to the next, on average.
 const STEPS_TO_SETTLE: u64 = 700;
@@ -67,10 +71,13 @@ struct Sim<const SHORT: bool> {
     /// Connections of clients that are gone without a word.
     silent: Vec<u32>,
     idle_turns: u32,
+    /// Bytes held before there was a server.
+    held: isize,
 }
 
 impl<const SHORT: bool> Sim<SHORT> {
     fn new(seed: u64, world: &Rc<RefCell<World>>) -> Self {
+        let held = memory::held();
         let mut rng = Rng::with_seed(seed);
         let scenario = Scenario::new(&mut rng);
         let mut fresh = World::new(rng.u64(..));
@@ -92,6 +99,7 @@ impl<const SHORT: bool> Sim<SHORT> {
             clients: Vec::new(),
             silent: Vec::new(),
             idle_turns: 0,
+            held,
         };
         // From the first turn on a publisher on this thread does not wait.
         sim.turn(Some(Duration::ZERO));
@@ -118,7 +126,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
         let stats = self.server.stats();
         let world = self.world.borrow();
-        with(&self.shared, |model| Summary {
+        let summary = with(&self.shared, |model| Summary {
             hash: world.trace.hash(),
             steps,
             turns: stats.turns,
@@ -132,7 +140,20 @@ impl<const SHORT: bool> Sim<SHORT> {
             published: stats.events_published,
             counts: model.counts,
             struck: world.struck,
-        })
+        });
+        drop(world);
+        self.check_memory();
+        summary
+    }
+
+    /// The server keeps little when everybody has gone, whatever there was.
+    fn check_memory(mut self) {
+        self.clients = Vec::new();
+        self.silent = Vec::new();
+        self.world.borrow_mut().forget();
+        with(&self.shared, |model| *model = Model::new(0, Config::default()));
+        let held = memory::held() - self.held;
+        assert!(held < KEPT_BYTES_MAX, "{held} bytes are held for nobody");
     }
 
     fn act(&mut self, action: Action) {
