@@ -399,6 +399,11 @@ impl<H: Handler, N: Net> Server<H, N> {
         for slot in slots {
             self.core.end(slot, CloseReason::Stopped);
         }
+        // What was published and not offered yet is for nobody now.
+        while self.core.topics.next_dirty(0).is_some() {
+            self.core.topics.rotate_dirty();
+        }
+        self.core.topics.free_idle();
         while !self.core.ended.is_empty() || !self.core.closed.is_empty() {
             self.free_closed();
         }
