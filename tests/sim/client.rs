@@ -49,6 +49,8 @@ pub(crate) struct Client {
     ends: Vec<u64>,
     complete: u32,
     sent: u64,
+    /// One of its requests waits for word that its body is wanted.
+    expects: bool,
     /// What it has sent last is no request: no answer is expected but a refusal.
     spoilt: bool,
 }
@@ -90,6 +92,7 @@ impl Client {
             ends: Vec::new(),
             complete: 0,
             sent: 0,
+            expects: false,
             spoilt: false,
         }
     }
@@ -132,6 +135,7 @@ impl Client {
                 out.resize(out.len() + body, b'p');
             }
             7 => {
+                self.expects = true;
                 let expect = format!("1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {body}");
                 write(out, "POST", body, &expect);
                 out.resize(out.len() + body, b'p');
@@ -176,6 +180,7 @@ impl Client {
         }
         let answers = &mut model.connections[self.connection as usize];
         let requested = answers.requests.checked_sub(1).map_or(0, |last| self.ends[last as usize]);
+        answers.expects |= self.expects;
         answers.excess |= self.sent - requested > model.config.head_bytes_max as u64;
     }
 
@@ -372,7 +377,6 @@ impl Wire {
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).expect("a status line");
         let status: u16 = status.get(..3).and_then(|status| status.parse().ok()).expect("a status");
-        model.connections[connection as usize].continued = status == 100;
         if status == 100 {
             return;
         }

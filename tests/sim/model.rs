@@ -131,8 +131,9 @@ pub(crate) struct Answers {
     pub(crate) dropped: bool,
     /// More was sent on it than may be sent ahead.
     pub(crate) excess: bool,
-    /// It was told to go on with a request: the time for that one runs from before.
-    pub(crate) continued: bool,
+    /// One of the requests on it waits for word that its body is wanted: whatever was written for that, the time for
+    /// the request runs from before.
+    pub(crate) expects: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -447,11 +448,8 @@ impl Model {
             [config.request_timeout, config.keep_alive_timeout, config.stall_timeout, config.linger];
         let shortest = shortest.into_iter().min().unwrap_or_default();
         let closed_at = connection.server_closed.unwrap_or(now);
-        let since = if answers.continued {
-            connection.accepted_at.unwrap_or_default()
-        } else {
-            connection.written_at
-        };
+        let since =
+            if answers.expects { connection.accepted_at.unwrap_or_default() } else { connection.written_at };
         connection.fin
             || connection.reset
             || connection.broken

@@ -135,7 +135,7 @@ fn faults(rng: &mut Rng) -> Faults {
         aborted: rate(rng, 30),
         exhausted: rate(rng, 100),
         unregistered: rate(rng, 30),
-        unshut: rate(rng, 10),
+        unshut: rate(rng, 40),
         told_twice: rate(rng, 500),
     }
 }
