@@ -8,6 +8,7 @@
 use super::core::ticks;
 use super::rarely::Rarely;
 use super::{Handler, Net, Server};
+use crate::canary::{Canary, is_planted};
 use crate::stream::{CloseReason, Refusal, Slot};
 use std::io;
 use std::net::IpAddr;
@@ -91,6 +92,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 },
             }
         }
+        self.accept.waiting &= !is_planted(Canary::LostAccept);
     }
 
     /// Gives up a descriptor of the reserve to accept somebody who is to be refused. Answers whether that helped.

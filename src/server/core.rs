@@ -7,6 +7,7 @@ use super::observer::{Audience, Message, Observer};
 use super::publisher::Publisher;
 use super::stats::Stats;
 use super::timers::{Callback, TimerId, Timers};
+use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::Event;
@@ -219,7 +220,9 @@ impl Core {
         if stream.phase == Phase::Opening {
             self.topics.reserve_sequences(OPENING_SEQUENCES);
         }
-        if let Some(extras) = &mut stream.extras {
+        if let Some(extras) = &mut stream.extras
+            && !is_planted(Canary::NoRenumber)
+        {
             let next = self.topics.sequence() + 1;
             let next = extras.private.renumber(delivered, next);
             self.topics.reserve_sequences(next - 1 - self.topics.sequence());
@@ -238,7 +241,7 @@ impl Core {
             return Err(Error::Closed);
         }
         let Some(stream) = self.slots.stream_mut(id.slot) else { return Err(Error::Closed) };
-        if stream.cursor().partial > 0 {
+        if stream.cursor().partial > 0 && !is_planted(Canary::NoRescue) {
             rescue_partial(stream, key, &mut self.topics);
         }
         let behind = stream.behind;
@@ -416,6 +419,7 @@ impl Core {
                 Some(Phase::Open) => self.report(id, reason),
                 // Nobody was told that it began.
                 Some(Phase::Opening | Phase::OpeningClosed) => self.drop_hooks(id),
+                Some(Phase::Ending) if is_planted(Canary::ClosedTwice) => self.report(id, reason),
                 Some(Phase::Ending) | None => {}
             }
         }
@@ -423,6 +427,9 @@ impl Core {
             entry.state = State::Closed;
         }
         self.stats.count_connection_closed(reason);
+        if is_planted(Canary::SlotFreedEarly) {
+            self.slots.remove(slot);
+        }
         self.closed.push(slot);
     }
 
@@ -439,7 +446,9 @@ impl Core {
         self.stats.count_closed(reason);
         self.observers.iter_mut().for_each(|observer| observer.close(id, reason));
         self.ended.push((id, reason));
-        self.drop_timers(id);
+        if !is_planted(Canary::TimerSurvives) {
+            self.drop_timers(id);
+        }
     }
 
     /// Drops all that belongs to a stream which never was.

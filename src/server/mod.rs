@@ -37,6 +37,7 @@ use self::addresses::Addresses;
 use self::core::Core;
 use self::guard::guard;
 use self::publisher::Order;
+use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::stream::CloseReason;
 use std::fmt;
@@ -396,7 +397,9 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
         if !closed.is_empty() {
             for slot in closed.drain(..) {
-                self.core.slots.remove(slot);
+                if !is_planted(Canary::SlotFreedEarly) {
+                    self.core.slots.remove(slot);
+                }
                 self.addresses.leave(slot);
                 if let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
                     self.net.close(socket);
@@ -457,6 +460,11 @@ impl<H: Handler, N: Net> Server<H, N> {
         for slot in slots {
             self.core.end(slot, reason);
         }
+        // What was published and not offered yet is for nobody now.
+        while self.core.topics.next_dirty(0).is_some() {
+            self.core.topics.rotate_dirty();
+        }
+        self.core.topics.free_idle();
         while !self.core.ended.is_empty() || !self.core.closed.is_empty() {
             self.free_closed();
         }

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::core::ticks;
 use super::guard::guard;
 use super::{Handler, Net, READ_BYTES, Server};
+use crate::canary::{Canary, is_planted};
 use crate::config::Refuse;
 use crate::http::{HeadContext, Incoming, Limits, Progress, Reply, Request, StreamReply};
 use crate::log::Framing;
@@ -111,13 +112,19 @@ impl<H: Handler, N: Net> Server<H, N> {
     pub(super) fn on_ready(&mut self, slot: u32, readable: bool, writable: bool, closing: bool) {
         let Some(entry) = self.core.slots.get_mut(slot) else { return };
         if readable {
-            entry.input = if closing { Input::Closing } else { entry.input.with_more() };
+            entry.input = if closing && !is_planted(Canary::LostEnd) {
+                Input::Closing
+            } else {
+                entry.input.with_more()
+            };
         }
         if writable && !entry.writable {
             entry.writable = true;
             match &entry.state {
                 Connection::Replying(_) => self.write_reply(slot),
-                Connection::Streaming(stream) if stream.behind => self.core.queue(slot),
+                Connection::Streaming(stream) if stream.behind && !is_planted(Canary::LostRoom) => {
+                    self.core.queue(slot);
+                }
                 _ => {}
             }
         }
@@ -180,7 +187,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Has a connection looked at in the next turn if there may be something to read.
     pub(super) fn visit_again(&mut self, slot: u32) {
         let Some(entry) = self.core.slots.get(slot) else { return };
-        if entry.holds_more() || entry.input != Input::Drained {
+        if (entry.holds_more() || entry.input != Input::Drained) && !is_planted(Canary::LostRead) {
             self.core.unread.push(slot);
         }
     }
@@ -497,7 +504,9 @@ impl<H: Handler, N: Net> Server<H, N> {
             Ok(written) => {
                 self.core.stats.bytes_written += written.bytes as u64;
                 reply.sent += written.bytes;
-                reply.written = ticks(self.core.now);
+                if written.bytes > 0 {
+                    reply.written = ticks(self.core.now);
+                }
                 entry.writable = written.all;
                 if written.all {
                     let (close, held) = (reply.close, reply.held.take());

@@ -4,6 +4,7 @@ use super::ages;
 use super::core::{Core, scatter, ticks};
 use super::requests::write;
 use super::{Handler, Net, Server};
+use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::log::{COMMENT, COMMENT_KIND, Kind};
 use crate::stream::{CloseReason, Flags, Phase, State as Connection};
@@ -134,7 +135,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 }
             }
             Connection::Lingering { since, reason } => {
-                if tick.wrapping_sub(*since) >= ticks(config.linger) {
+                if tick.wrapping_sub(*since) >= ticks(config.linger) && !is_planted(Canary::Immortal) {
                     let reason = *reason;
                     self.core.end(slot, reason);
                 }
@@ -151,7 +152,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         let Connection::Streaming(stream) = &mut entry.state else { return };
         // A wave that is on its way to this stream brings better than a heartbeat; and the rest of one that does not fit
         // would come behind what the wave brings.
-        if stream.topics().any(|(key, _)| self.core.topics.get(key).dirty) {
+        let expects = stream.topics().any(|(key, _)| self.core.topics.get(key).dirty);
+        if expects && !is_planted(Canary::BeatInterleaves) {
             return;
         }
         let beat = stream.framing.bytes_of(COMMENT_KIND, COMMENT);

@@ -177,6 +177,13 @@ impl Stream {
         self.partial = cursor.partial;
     }
 
+    /// The socket has taken so many bytes at that time. Nothing taken is no progress.
+    pub(crate) fn took(&mut self, bytes: usize, now: u32) {
+        if bytes > 0 {
+            self.written = now;
+        }
+    }
+
     /// Moves the cursor forward over what is not for this stream. A frame that was begun stays begun.
     pub(crate) fn skip_to(&mut self, sequence: u64) {
         self.sequence = self.sequence.max(sequence);

@@ -2,6 +2,7 @@
 
 use super::id::{Generation, StreamId};
 use super::slot::{Phase, Slot, Stream};
+use crate::canary::{Canary, is_planted};
 use crate::error::Error;
 use slab::Slab;
 
@@ -48,7 +49,7 @@ impl Slots {
     /// The stream of that id, if the application may still use it.
     pub(crate) fn live(&self, id: StreamId) -> Result<&Stream, Error> {
         self.get(id.slot)
-            .filter(|slot| slot.generation == id.generation)
+            .filter(|slot| slot.generation == id.generation || is_planted(Canary::StaleId))
             .and_then(Slot::stream)
             .filter(|stream| matches!(stream.phase, Phase::Opening | Phase::Open))
             .ok_or(Error::Closed)
