@@ -107,7 +107,7 @@ impl Core {
 
     pub(super) fn stats(&self) -> Stats {
         let mut stats = self.stats;
-        stats.connections = self.slots.len() as u64;
+        stats.connections = stats.accepted - stats.all_connections_closed();
         stats.streams = stats.streams_opened - stats.streams_closed();
         stats.streams_behind = self.behind;
         stats.topics = self.topics.len() as u64;
