@@ -428,7 +428,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 
     /// Why the connection closes behind this request, if it does.
-    fn reason_to_close(&self, slot: u32, keep_alive: bool, refused: Option<Refusal>) -> Option<CloseReason> {
+    pub(super) fn reason_to_close(&self, slot: u32, keep_alive: bool, refused: Option<Refusal>) -> Option<CloseReason> {
         let requests = self.core.slots.get(slot).map_or(0, Slot::requests);
         if !keep_alive {
             Some(CloseReason::Completed)
