@@ -7,6 +7,7 @@ mod delivery;
 mod examples;
 mod interplay;
 mod lifecycle;
+mod limits;
 mod load_harness;
 mod memory_net;
 mod publisher;
