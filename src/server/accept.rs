@@ -60,7 +60,7 @@ fn surplus(limit: usize) -> usize {
 impl<H: Handler, N: Net> Server<H, N> {
     /// Accepts until nobody waits, or as many as one turn may.
     pub(super) fn accept_waiting(&mut self) {
-        if !self.accept.is_waiting(self.core.now) {
+        if !self.accept.is_waiting(self.core.now) || self.core.drain.is_some() {
             return;
         }
         self.accept.retry_at = None;
