@@ -266,6 +266,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             || !core.ended.is_empty()
             || !core.closed.is_empty()
             || core.stopping
+            || core.drain.as_ref().is_some_and(|drain| !drain.listener_closed)
             || self.net.has_more()
             || core.topics.has_dirty();
         if unfinished {
