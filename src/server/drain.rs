@@ -120,6 +120,11 @@ impl Core {
         }
     }
 
+    /// Whether there is a drain, and the moment of the connection in `slot` has passed.
+    pub(super) fn has_taken_leave(&self, slot: u32) -> bool {
+        self.drain.as_ref().is_some_and(|drain| slot < drain.next)
+    }
+
     /// Ends an open stream with what a drain has to say to it.
     pub(super) fn close_drained(&mut self, slot: u32) {
         let Some(drain) = &self.drain else { return };

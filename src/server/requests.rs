@@ -511,6 +511,9 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// A response that took more than one turn is complete: the next request, or the end.
     pub(super) fn replied(&mut self, slot: u32, close: Option<CloseReason>, held: Option<Box<Held>>) {
         let since = self.core.tick();
+        // In a drain the time for further requests may be over, but for one that has begun.
+        let late = held.is_none() && self.core.has_taken_leave(slot);
+        let close = close.or(late.then_some(CloseReason::Drained));
         if let Some(entry) = self.core.slots.get_mut(slot) {
             let requests = entry.requests();
             entry.state = Connection::Reading { since, requests, refused: None, held };
