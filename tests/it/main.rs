@@ -4,6 +4,7 @@ mod accept;
 mod connections;
 mod corners;
 mod delivery;
+mod drain;
 mod examples;
 mod interplay;
 mod lifecycle;
