@@ -296,7 +296,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         if !self.started {
             self.started = true;
             self.replenish_reserve();
-            self.handler.started(&mut Context::new(&mut self.core));
+            let handler = &mut self.handler;
+            guard(&mut self.core, "the handler of the start", |core| handler.started(&mut Context::new(core)));
         }
     }
 
