@@ -476,6 +476,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let chunked = !http_10 && !stream.is_close_delimited();
         let keep_alive = keep_alive && chunked;
         let cx = HeadContext { date: &self.requests.date.text, keep_alive, http_10, head_request: false };
+        let earlier = replies.len();
         stream.encode_head(&cx, chunked, replies);
         let framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
         self.core.open(id, request, replies, stream, framing, keep_alive);
@@ -485,6 +486,11 @@ impl<H: Handler, N: Net> Server<H, N> {
         });
         if opened.is_none() {
             self.core.end_for_panic(id);
+        }
+        if self.core.slots.stream(id.slot).is_none() {
+            // It has ended before anything of it was written. Earlier replies are no part of that.
+            replies.truncate(earlier);
+            self.write_now(id.slot, replies);
         }
     }
 
