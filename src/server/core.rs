@@ -3,6 +3,7 @@
 //! No function here does I/O. What has to be written is left in logs, and the stream in the queue of those to be served.
 
 use super::ages;
+use super::guard::guard;
 use super::observer::{Audience, Message, Observer};
 use super::publisher::Publisher;
 use super::stats::Stats;
@@ -159,8 +160,18 @@ impl Core {
     fn observe(&mut self, to: Audience<'_>, event: &EncodedEvent) {
         if !self.observers.is_empty() {
             let message = Message { to, text: event.text() };
-            self.observers.iter_mut().for_each(|observer| observer.message(&message));
+            self.tell(|observer| observer.message(&message));
         }
+    }
+
+    /// Has every observer told of something. To be called last: it may panic, and where panics are to go on, what stands
+    /// behind is not done.
+    fn tell(&mut self, tell: impl Fn(&mut dyn Observer)) {
+        let mut observers = std::mem::take(&mut self.observers);
+        for observer in &mut observers {
+            guard(self, "an observer", |_core| tell(&mut **observer));
+        }
+        self.observers = observers;
     }
 
     /// Puts `retry:` behind everything else that one stream is to get.
@@ -351,8 +362,8 @@ impl Core {
             private.extend_last(framing.end(), spares);
         }
         self.stats.streams_opened += 1;
-        self.observers.iter_mut().for_each(|observer| observer.open(id, request));
         self.queue(id.slot);
+        self.tell(|observer| observer.open(id, request));
         if closed {
             self.ending(id, CloseReason::Application);
         } else if let Some(age) = reply.own_age() {
@@ -384,11 +395,11 @@ impl Core {
 
     /// The end of the body is in place: nothing will follow it.
     fn ending(&mut self, id: StreamId, reason: CloseReason) {
-        self.report(id, reason);
         if let Some(stream) = self.slots.stream_mut(id.slot) {
             stream.phase = Phase::Ending;
         }
         self.leave_exhausted(id.slot);
+        self.report(id, reason);
     }
 
     /// Takes a stream that is ending out of those topics that hold nothing more for it, so that what they publish from now
@@ -415,6 +426,11 @@ impl Core {
         };
         let phase = entry.stream().map(|stream| stream.phase);
         self.dissolve(slot);
+        if let Some(entry) = self.slots.get_mut(slot) {
+            entry.state = State::Closed;
+        }
+        self.stats.count_connection_closed(reason);
+        self.closed.push(slot);
         if let Some(id) = self.slots.id(slot) {
             match phase {
                 Some(Phase::Open) => self.report(id, reason),
@@ -423,11 +439,6 @@ impl Core {
                 Some(Phase::Ending) | None => {}
             }
         }
-        if let Some(entry) = self.slots.get_mut(slot) {
-            entry.state = State::Closed;
-        }
-        self.stats.count_connection_closed(reason);
-        self.closed.push(slot);
     }
 
     /// A callback for this stream has panicked: whatever it was about to do, the stream cannot go on as if it had.
@@ -441,9 +452,9 @@ impl Core {
     fn report(&mut self, id: StreamId, reason: CloseReason) {
         log::debug!("stream {id}: {reason}");
         self.stats.count_closed(reason);
-        self.observers.iter_mut().for_each(|observer| observer.close(id, reason));
         self.ended.push((id, reason));
         self.drop_timers(id);
+        self.tell(|observer| observer.close(id, reason));
     }
 
     /// Drops all that belongs to a stream which never was.
