@@ -11,6 +11,7 @@ mod lifecycle;
 mod limits;
 mod load_harness;
 mod memory_net;
+mod panics;
 mod publisher;
 mod refusals;
 mod rejections;

@@ -121,7 +121,7 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
     fn reserve(&mut self, count: usize) -> usize {
         let mut world = self.world.borrow_mut();
         let free = world.descriptors.map_or(usize::MAX, |limit| limit.saturating_sub(world.open()));
-        world.reserve = count.min(world.reserve + free);
+        world.reserve = count.min(world.reserve.saturating_add(free));
         world.reserve
     }
 
