@@ -157,7 +157,7 @@ impl Core {
         Ok(())
     }
 
-    fn observe(&mut self, to: Audience<'_>, event: &EncodedEvent) {
+    pub(super) fn observe(&mut self, to: Audience<'_>, event: &EncodedEvent) {
         if !self.observers.is_empty() {
             let message = Message { to, text: event.text() };
             self.tell(|observer| observer.message(&message));

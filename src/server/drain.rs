@@ -1,6 +1,7 @@
 //! Graceful shutdown: every stream has its own moment in a window, so that clients do not come back all at once.
 
 use super::core::{Core, Drain as State};
+use super::observer::Audience;
 use super::{Handler, Net, Server};
 use crate::event::{Event, EventError};
 use crate::log::EncodedEvent;
@@ -133,6 +134,7 @@ impl Core {
         if let Some(farewell) = farewell {
             self.append_private(slot, farewell.bytes(), farewell.kind());
             self.stats.events_sent += 1;
+            self.observe(Audience::Stream(id), &farewell);
         }
         if let Some(retry) = retry {
             let retry = self.scatter(retry);
