@@ -11,6 +11,8 @@ mod lifecycle;
 mod limits;
 mod load_harness;
 mod memory_net;
+mod metrics;
+mod observers;
 mod panics;
 mod publisher;
 mod refusals;
