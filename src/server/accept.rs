@@ -61,7 +61,7 @@ fn surplus(limit: usize) -> usize {
 impl<H: Handler, N: Net> Server<H, N> {
     /// Accepts until nobody waits, or as many as one turn may.
     pub(super) fn accept_waiting(&mut self) {
-        if !self.accept.is_waiting(self.core.now) {
+        if !self.accept.is_waiting(self.core.now) || self.core.drain.is_some() {
             return;
         }
         self.accept.retry_at = None;
@@ -112,7 +112,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
-    /// Takes back what was given up of the reserve, now that connections have closed.
+    /// Fills the reserve: when the server begins, and again when connections have closed.
     pub(super) fn replenish_reserve(&mut self) {
         if self.accept.reserve < RESERVE {
             self.accept.reserve = self.net.reserve(RESERVE);

@@ -9,19 +9,22 @@ use std::time::Duration;
 /// Ticks of the clock in the longest age.
 const TICKS: u32 = 100;
 
+/// The latest tick at which a stream is too old: the sweep comes by up to two ticks later, and that is to be in time as well.
+const LATEST: u32 = TICKS - 2;
+
 /// Ages differ by so many ticks, so that streams that came together do not leave together.
-const SPREAD: u32 = 24;
+const SPREAD: u32 = 23;
 
 fn clock(age_max: Duration, now: Duration) -> u8 {
     let tick = (age_max / TICKS).as_nanos().max(1);
     u8::try_from(now.as_nanos() / tick % 256).unwrap_or_default()
 }
 
-/// Where the clock will stand when a stream that is opened now in `slot` is too old: after 76 to 100 hundredths of the
+/// Where the clock will stand when a stream that is opened now in `slot` is too old: after 75 to 98 hundredths of the
 /// longest age.
 pub(super) fn expires(age_max: Duration, now: Duration, slot: u32) -> u8 {
     let early = (u64::from(scatter(slot)) * u64::from(SPREAD)) >> 32;
-    let ticks = TICKS - u32::try_from(early).unwrap_or_default();
+    let ticks = LATEST - u32::try_from(early).unwrap_or_default();
     clock(age_max, now).wrapping_add(u8::try_from(ticks).unwrap_or_default())
 }
 

@@ -3,6 +3,7 @@
 //! No function here does I/O. What has to be written is left in logs, and the stream in the queue of those to be served.
 
 use super::ages;
+use super::guard::guard;
 use super::observer::{Audience, Message, Observer};
 use super::publisher::Publisher;
 use super::stats::Stats;
@@ -108,7 +109,7 @@ impl Core {
 
     pub(super) fn stats(&self) -> Stats {
         let mut stats = self.stats;
-        stats.connections = self.slots.len() as u64;
+        stats.connections = stats.accepted - stats.all_connections_closed();
         stats.streams = stats.streams_opened - stats.streams_closed();
         stats.streams_behind = self.behind;
         stats.topics = self.topics.len() as u64;
@@ -157,11 +158,21 @@ impl Core {
         Ok(())
     }
 
-    fn observe(&mut self, to: Audience<'_>, event: &EncodedEvent) {
+    pub(super) fn observe(&mut self, to: Audience<'_>, event: &EncodedEvent) {
         if !self.observers.is_empty() {
             let message = Message { to, text: event.text() };
-            self.observers.iter_mut().for_each(|observer| observer.message(&message));
+            self.tell(|observer| observer.message(&message));
         }
+    }
+
+    /// Has every observer told of something. To be called last: it may panic, and where panics are to go on, what stands
+    /// behind is not done.
+    fn tell(&mut self, tell: impl Fn(&mut dyn Observer)) {
+        let mut observers = std::mem::take(&mut self.observers);
+        for observer in &mut observers {
+            guard(self, "an observer", |_core| tell(&mut **observer));
+        }
+        self.observers = observers;
     }
 
     /// Puts `retry:` behind everything else that one stream is to get.
@@ -203,7 +214,11 @@ impl Core {
             return Err(Error::TooManySubscriptions);
         }
         if self.topics.len() >= self.config.topics_max && self.topics.is_new(topic) {
-            return Err(Error::TooManyTopics);
+            // Those that were left in this turn do not count.
+            self.topics.free_idle();
+            if self.topics.len() >= self.config.topics_max {
+                return Err(Error::TooManyTopics);
+            }
         }
         let (key, place) = self.topics.subscribe(topic, id.slot, stream.behind);
         if stream.topics().next().is_some() {
@@ -350,8 +365,8 @@ impl Core {
             private.extend_last(framing.end(), spares);
         }
         self.stats.streams_opened += 1;
-        self.observers.iter_mut().for_each(|observer| observer.open(id, request));
         self.queue(id.slot);
+        self.tell(|observer| observer.open(id, request));
         if closed {
             self.ending(id, CloseReason::Application);
         } else if let Some(age) = reply.own_age() {
@@ -383,11 +398,11 @@ impl Core {
 
     /// The end of the body is in place: nothing will follow it.
     fn ending(&mut self, id: StreamId, reason: CloseReason) {
-        self.report(id, reason);
         if let Some(stream) = self.slots.stream_mut(id.slot) {
             stream.phase = Phase::Ending;
         }
         self.leave_exhausted(id.slot);
+        self.report(id, reason);
     }
 
     /// Takes a stream that is ending out of those topics that hold nothing more for it, so that what they publish from now
@@ -414,6 +429,11 @@ impl Core {
         };
         let phase = entry.stream().map(|stream| stream.phase);
         self.dissolve(slot);
+        if let Some(entry) = self.slots.get_mut(slot) {
+            entry.state = State::Closed;
+        }
+        self.stats.count_connection_closed(reason);
+        self.closed.push(slot);
         if let Some(id) = self.slots.id(slot) {
             match phase {
                 Some(Phase::Open) => self.report(id, reason),
@@ -423,14 +443,9 @@ impl Core {
                 Some(Phase::Ending) | None => {}
             }
         }
-        if let Some(entry) = self.slots.get_mut(slot) {
-            entry.state = State::Closed;
-        }
-        self.stats.count_connection_closed(reason);
         if is_planted(Canary::SlotFreedEarly) {
             self.slots.remove(slot);
         }
-        self.closed.push(slot);
     }
 
     /// A callback for this stream has panicked: whatever it was about to do, the stream cannot go on as if it had.
@@ -444,11 +459,11 @@ impl Core {
     fn report(&mut self, id: StreamId, reason: CloseReason) {
         log::debug!("stream {id}: {reason}");
         self.stats.count_closed(reason);
-        self.observers.iter_mut().for_each(|observer| observer.close(id, reason));
         self.ended.push((id, reason));
         if !is_planted(Canary::TimerSurvives) {
             self.drop_timers(id);
         }
+        self.tell(|observer| observer.close(id, reason));
     }
 
     /// Drops all that belongs to a stream which never was.

@@ -1,6 +1,7 @@
 //! Graceful shutdown: every stream has its own moment in a window, so that clients do not come back all at once.
 
 use super::core::{Core, Drain as State};
+use super::observer::Audience;
 use super::{Handler, Net, Server};
 use crate::event::{Event, EventError};
 use crate::log::EncodedEvent;
@@ -120,6 +121,11 @@ impl Core {
         }
     }
 
+    /// Whether there is a drain, and the moment of the connection in `slot` has passed.
+    pub(super) fn has_taken_leave(&self, slot: u32) -> bool {
+        self.drain.as_ref().is_some_and(|drain| slot < drain.next)
+    }
+
     /// Ends an open stream with what a drain has to say to it.
     pub(super) fn close_drained(&mut self, slot: u32) {
         let Some(drain) = &self.drain else { return };
@@ -128,6 +134,7 @@ impl Core {
         if let Some(farewell) = farewell {
             self.append_private(slot, farewell.bytes(), farewell.kind());
             self.stats.events_sent += 1;
+            self.observe(Audience::Stream(id), &farewell);
         }
         if let Some(retry) = retry {
             let retry = self.scatter(retry);

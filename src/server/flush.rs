@@ -228,7 +228,9 @@ impl<H: Handler, N: Net> Server<H, N> {
     fn finish(&mut self, slot: u32) {
         let Some(stream) = self.core.slots.stream(slot) else { return };
         debug_assert_eq!(stream.phase, Phase::Ending);
-        let close = (!stream.flags.has(Flags::KEEP_ALIVE)).then_some(CloseReason::Completed);
+        let last = !stream.flags.has(Flags::KEEP_ALIVE);
+        // What has made it the last response may be more than the peer's wish.
+        let close = last.then(|| self.reason_to_close(slot, true, None).unwrap_or(CloseReason::Completed));
         let held = self.core.dissolve(slot);
         self.replied(slot, close, held);
     }

@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// Runs `work`, which is application code. Answers nothing if it has panicked; then that is logged and counted, or goes on
 /// to whoever turns the loop.
 ///
-/// The core is whole whatever happens: no application code runs in the middle of a change to it.
+/// The core is whole whatever happens: no application code runs in the middle of a change to it. Observers are told at the
+/// end of one.
 pub(super) fn guard<T>(core: &mut Core, what: &str, work: impl FnOnce(&mut Core) -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(|| work(core))) {
         Ok(value) => Some(value),

@@ -269,6 +269,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             || !core.ended.is_empty()
             || !core.closed.is_empty()
             || core.stopping
+            || core.drain.as_ref().is_some_and(|drain| !drain.listener_closed)
             || self.net.has_more()
             || core.topics.has_dirty();
         if unfinished {
@@ -297,7 +298,9 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.core.publisher.bind_to_this_thread();
         if !self.started {
             self.started = true;
-            self.handler.started(&mut Context::new(&mut self.core));
+            self.replenish_reserve();
+            let handler = &mut self.handler;
+            guard(&mut self.core, "the handler of the start", |core| handler.started(&mut Context::new(core)));
         }
     }
 

@@ -7,7 +7,8 @@ use crate::stream::{CloseReason, StreamId};
 /// traces, counters of your own. See [`Server::observe`](crate::Server::observe).
 ///
 /// Called in the loop, at the moment it happens; what takes long here holds up every stream. Events are told once when they
-/// are published, not for each of their deliveries.
+/// are published, not for each of their deliveries. One that panics is told of the next thing all the same, see
+/// [`Config::propagate_panics`](crate::Config::propagate_panics).
 ///
 /// ```
 /// use mio_sse::{CloseReason, Observer, Request, Router, Server, StreamId};

@@ -435,7 +435,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 
     /// Why the connection closes behind this request, if it does.
-    fn reason_to_close(&self, slot: u32, keep_alive: bool, refused: Option<Refusal>) -> Option<CloseReason> {
+    pub(super) fn reason_to_close(&self, slot: u32, keep_alive: bool, refused: Option<Refusal>) -> Option<CloseReason> {
         let requests = self.core.slots.get(slot).map_or(0, Slot::requests);
         if !keep_alive {
             Some(CloseReason::Completed)
@@ -483,6 +483,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let chunked = !http_10 && !stream.is_close_delimited();
         let keep_alive = keep_alive && chunked;
         let cx = HeadContext { date: &self.requests.date.text, keep_alive, http_10, head_request: false };
+        let earlier = replies.len();
         stream.encode_head(&cx, chunked, replies);
         let framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
         self.core.open(id, request, replies, stream, framing, keep_alive);
@@ -492,6 +493,11 @@ impl<H: Handler, N: Net> Server<H, N> {
         });
         if opened.is_none() {
             self.core.end_for_panic(id);
+        }
+        if self.core.slots.stream(id.slot).is_none() {
+            // It has ended before anything of it was written. Earlier replies are no part of that.
+            replies.truncate(earlier);
+            self.write_now(id.slot, replies);
         }
     }
 
@@ -520,6 +526,9 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// A response that took more than one turn is complete: the next request, or the end.
     pub(super) fn replied(&mut self, slot: u32, close: Option<CloseReason>, held: Option<Box<Held>>) {
         let since = self.core.tick();
+        // In a drain the time for further requests may be over, but for one that has begun.
+        let late = held.is_none() && self.core.has_taken_leave(slot);
+        let close = close.or(late.then_some(CloseReason::Drained));
         if let Some(entry) = self.core.slots.get_mut(slot) {
             let requests = entry.requests();
             entry.state = Connection::Reading { since, requests, refused: None, held };

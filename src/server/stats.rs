@@ -106,6 +106,11 @@ impl Stats {
         self.refused[refusal as usize]
     }
 
+    /// Connections closed, for whatever reason. Their slots and descriptors are freed at the end of the turn only.
+    pub(crate) fn all_connections_closed(&self) -> u64 {
+        self.connections_closed.iter().sum()
+    }
+
     pub(crate) fn count_closed(&mut self, reason: CloseReason) {
         self.closed[reason as usize] += 1;
     }

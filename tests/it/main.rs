@@ -1,14 +1,21 @@
 //! The library from outside: over real sockets, and the same loop over a network in memory.
 
+mod accept;
 mod connections;
 mod corners;
 mod delivery;
+mod drain;
 mod examples;
 mod interplay;
 mod lifecycle;
+mod limits;
 mod load_harness;
 mod memory_net;
+mod metrics;
+mod observers;
+mod panics;
 mod publisher;
+mod refusals;
 mod rejections;
 mod router;
 mod support;

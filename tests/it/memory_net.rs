@@ -3,7 +3,7 @@
 //! It is stricter than real ones: readiness is told once and not again before the loop has met the end, so that a lost
 //! wake-up is a test that fails.
 
-use mio_sse::{Config, Handler, Net, Ready, Server};
+use mio_sse::{CloseReason, Config, Handler, Net, Ready, Server, Stats};
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
@@ -23,6 +23,8 @@ struct World {
     backlog: VecDeque<usize>,
     listener_ready: bool,
     accept_errors: VecDeque<io::ErrorKind>,
+    /// How often the loop has tried to accept.
+    accepts: usize,
     /// How many connections can be open at once, those held in reserve included.
     descriptors: Option<usize>,
     reserve: usize,
@@ -103,6 +105,7 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
     fn accept(&mut self) -> io::Result<(usize, Option<IpAddr>)> {
         let mut world = self.world.borrow_mut();
         assert!(!world.stopped_listening, "nothing is accepted when nobody listens");
+        world.accepts += 1;
         if let Some(kind) = world.accept_errors.pop_front() {
             return Err(kind.into());
         }
@@ -267,7 +270,6 @@ impl<H: Handler, const SHORT: bool> Loop<H, SHORT> {
     }
 
     /// So many connections can be open at once.
-    #[allow(dead_code, reason = "used by the tests of limits")]
     pub(crate) fn set_descriptors(&self, count: usize) {
         self.world.borrow_mut().descriptors = Some(count);
     }
@@ -313,8 +315,37 @@ impl<H: Handler, const SHORT: bool> Loop<H, SHORT> {
         self.world.borrow_mut().now += time;
     }
 
+    /// How often the loop has tried to accept so far.
+    pub(crate) fn accepts(&self) -> usize {
+        self.world.borrow().accepts
+    }
+
+    /// Whether anybody who connects is still let in.
+    pub(crate) fn is_listening(&self) -> bool {
+        !self.world.borrow().stopped_listening
+    }
+
+    /// The clock, for a handler to move.
+    pub(crate) fn clock(&self) -> Clock {
+        Clock(self.world.clone())
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.world.borrow().now
+    }
+
     pub(crate) fn wakes(&self) -> usize {
         self.wakes.0.load(Ordering::SeqCst)
+    }
+}
+
+/// The clock of a world.
+pub(crate) struct Clock(Rc<RefCell<World>>);
+
+impl Clock {
+    /// Lets time pass while the loop is busy.
+    pub(crate) fn jump(&self, time: Duration) {
+        self.0.borrow_mut().now += time;
     }
 }
 
@@ -332,6 +363,11 @@ impl Connection {
 }
 
 impl Peer {
+    /// The same peer once more.
+    pub(crate) fn again(&self) -> Self {
+        Self { world: self.world.clone(), number: self.number }
+    }
+
     fn connection(&self) -> RefMut<'_, Connection> {
         RefMut::map(self.world.borrow_mut(), |world| &mut world.peers[self.number])
     }
@@ -396,6 +432,18 @@ impl Peer {
     pub(crate) fn is_closed(&self) -> bool {
         self.connection().server_closed
     }
+}
+
+/// What `EventSource` asks.
+pub(crate) fn subscribe(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+}
+
+/// Whether all that came in can be accounted for.
+pub(crate) fn check_accounts(stats: &Stats) {
+    let closed: u64 = CloseReason::ALL.map(|reason| stats.connections_closed(reason)).iter().sum();
+    assert_eq!(stats.accepted, stats.connections + closed, "{stats:?}");
+    assert_eq!(stats.streams_opened, stats.streams + stats.streams_closed(), "{stats:?}");
 }
 
 /// A request without a body.

@@ -61,6 +61,17 @@ impl Running {
         self.join();
     }
 
+    /// Waits until the server has stopped by itself.
+    pub(crate) fn wait_until_stopped(mut self) {
+        let thread = self.thread.take().unwrap();
+        let deadline = now() + DEADLINE;
+        while !thread.is_finished() {
+            assert!(now() < deadline, "the server stops by itself");
+            std::thread::yield_now();
+        }
+        thread.join().unwrap();
+    }
+
     fn join(&mut self) {
         let Some(thread) = self.thread.take() else { return };
         // It may have stopped by itself.

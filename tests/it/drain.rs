@@ -1,0 +1,559 @@
+//! Graceful shutdown: everybody gets what was published, then a farewell, each at a moment of its own, and then it is over.
+
+use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
+use crate::support::{replies, serve};
+use mio_sse::{
+    CloseReason, Config, Context, Drain, Error, Event, Handler, Refusal, Reply, Request, Router, StreamId,
+};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// Streams on topic `t`, and a callback of each kind that can be asked to drain.
+#[derive(Default)]
+struct App {
+    opened: Vec<StreamId>,
+    closed: Vec<CloseReason>,
+    /// Which callback drains.
+    drains: &'static str,
+}
+
+impl App {
+    fn at(&self, place: &str, cx: &mut Context<'_>) {
+        if self.drains == place && !cx.is_draining() {
+            cx.drain(Drain::within(secs(10)).farewell(Event::data("bye"))).unwrap();
+            assert!(cx.is_draining());
+        }
+    }
+}
+
+impl Handler for App {
+    fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
+        self.at(request.path(), cx);
+        match request.path() {
+            "/page" => Reply::text("page"),
+            "/echo" => Reply::bytes("text/plain", request.body().to_vec()).unwrap(),
+            "/large" => Reply::text("0".repeat(100_000)),
+            "/finish" => Reply::stream().topic("t").finish().into(),
+            "/10" => Reply::stream().topic("t").close_delimited().into(),
+            _ => Reply::stream().topic("t").into(),
+        }
+    }
+
+    fn opened(&mut self, stream: StreamId, cx: &mut Context<'_>) {
+        self.opened.push(stream);
+        self.at("opened", cx);
+    }
+
+    fn closed(&mut self, _stream: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
+        self.closed.push(reason);
+        self.at("closed", cx);
+    }
+
+    fn started(&mut self, cx: &mut Context<'_>) {
+        self.at("started", cx);
+    }
+}
+
+fn world() -> Loop<App> {
+    world_with(Config::default())
+}
+
+fn world_with(config: Config) -> Loop<App> {
+    Loop::with_config(App::default(), config)
+}
+
+fn ask(world: &mut Loop<App>, peer: &Peer, request: impl AsRef<[u8]>) -> String {
+    peer.write(request);
+    world.settle();
+    peer.read()
+}
+
+fn streams(world: &mut Loop<App>, count: usize, path: &str) -> Vec<Peer> {
+    let peers: Vec<_> = (0..count).map(|_| world.connect()).collect();
+    for peer in &peers {
+        assert!(ask(world, peer, subscribe(path)).contains("text/event-stream"));
+    }
+    peers
+}
+
+fn drain(world: &mut Loop<App>, drain: impl Into<Drain>) {
+    world.server.context().drain(drain).unwrap();
+    world.settle();
+}
+
+/// Peers that have seen the end close their side too, as clients do.
+fn answer_ends(world: &mut Loop<App>, peers: &[Peer]) {
+    peers.iter().filter(|peer| peer.is_shut()).for_each(Peer::close);
+    world.settle();
+}
+
+/// Passes time until the server has stopped, and answers how long that took. Peers close when they see the end.
+fn until_stopped(world: &mut Loop<App>, peers: &[Peer], limit: Duration) -> Duration {
+    let begun = world.now();
+    loop {
+        answer_ends(world, peers);
+        if world.server.is_stopped() {
+            return world.now() - begun;
+        }
+        assert!(world.now() - begun <= limit, "it stops within {limit:?}: {:?}", world.server);
+        world.pass(ms(100));
+    }
+}
+
+#[test]
+fn streams_are_closed_one_by_one_over_the_window_each_with_a_farewell() {
+    let mut world = world();
+    let peers = streams(&mut world, 100, "/stream");
+    let begun = world.now();
+    world
+        .server
+        .context()
+        .drain(Drain::within(secs(10)).farewell(Event::data("bye")).retry(secs(30)))
+        .unwrap();
+    let mut moments = vec![None; 100];
+    let mut retries = Vec::new();
+    while !world.server.is_stopped() {
+        world.settle();
+        for (peer, moment) in peers.iter().zip(&mut moments) {
+            let body = peer.read();
+            if body.is_empty() {
+                continue;
+            }
+            assert!(moment.is_none(), "nothing behind the end: {body}");
+            *moment = Some(world.now() - begun);
+            let rest = body.strip_prefix("b\r\ndata: bye\n\n\r\n").unwrap_or_else(|| panic!("{body}"));
+            let retry = rest.split_once("\r\nretry: ").unwrap().1.strip_suffix("\n\n\r\n0\r\n\r\n").unwrap();
+            retries.push(retry.parse::<u64>().unwrap());
+        }
+        answer_ends(&mut world, &peers);
+        if !world.server.is_stopped() {
+            world.pass(ms(10));
+        }
+    }
+    let moments: Vec<_> = moments.into_iter().map(Option::unwrap).collect();
+    assert!(moments.iter().all(|moment| *moment <= secs(9)), "{moments:?}");
+    for second in 0..9 {
+        let here = moments.iter().filter(|moment| (secs(second)..secs(second + 1)).contains(moment)).count();
+        assert!((10..=12).contains(&here), "{second}: {moments:?}");
+    }
+    assert!(world.now() - begun < secs(9), "when all have gone it is over, without the rest of the window");
+    retries.sort_unstable();
+    assert!(retries[0] >= 30_000 && retries[99] <= 60_000 && retries[99] - retries[0] > 25_000);
+    retries.dedup();
+    assert!(retries.len() > 90);
+    let stats = world.server.stats();
+    assert_eq!((stats.closed(CloseReason::Drained), stats.connections), (100, 0));
+    assert_eq!(stats.connections_closed(CloseReason::Drained), 100);
+    assert_eq!(stats.events_sent, 100, "farewells are events");
+    check_accounts(&stats);
+    assert_eq!(world.server.handler().closed, [CloseReason::Drained; 100]);
+}
+
+#[test]
+fn nobody_is_let_in_any_more() {
+    let mut world = world();
+    let peers = streams(&mut world, 2, "/stream");
+    let waiting = world.connect();
+    drain(&mut world, secs(10));
+    assert!(!world.is_listening());
+    let late = world.connect();
+    world.settle();
+    assert!(late.is_closed() && waiting.is_closed());
+    let stats = world.server.stats();
+    assert_eq!((stats.accepted, stats.connections), (2, 2));
+    until_stopped(&mut world, &peers, secs(10));
+}
+
+#[test]
+fn where_descriptors_are_short_a_drain_goes_its_way_too() {
+    let mut world = world();
+    world.set_descriptors(12);
+    let mut peers = streams(&mut world, 4, "/stream");
+    peers.extend((0..20).map(|_| world.connect()));
+    world.settle();
+    let accepts = world.accepts();
+    drain(&mut world, secs(30));
+    world.pass(secs(1));
+    assert_eq!(world.accepts(), accepts);
+    assert_eq!(peers.iter().filter(|peer| peer.is_closed()).count(), 12, "those in the backlog");
+    until_stopped(&mut world, &peers, secs(30));
+    check_accounts(&world.server.stats());
+}
+
+#[test]
+fn what_waits_comes_before_the_farewell_in_whatever_framing() {
+    for (path, ends) in [("/stream", "\r\n0\r\n\r\n"), ("/10", "data: bye\n\n")] {
+        let mut world = world();
+        let peers = streams(&mut world, 3, path);
+        peers[1].set_room(5);
+        peers[2].set_room(5);
+        world.server.context().publish("t", Event::data("first")).unwrap();
+        world.settle();
+        world.server.context().publish("t", Event::data("second")).unwrap();
+        drain(&mut world, Drain::within(secs(10)).farewell(Event::data("bye")));
+        world.pass(secs(9));
+        peers[1].set_room(usize::MAX);
+        world.settle();
+        for peer in &peers[..2] {
+            let body = peer.read();
+            let [first, second, bye] = ["first", "second", "bye"].map(|data| body.find(data).expect("all of it"));
+            assert!(first < second && second < bye && body.ends_with(ends), "{body:?}");
+            assert!(peer.is_shut());
+        }
+        answer_ends(&mut world, &peers);
+        assert!(!world.server.is_stopped(), "one is left that may still read");
+        assert!(until_stopped(&mut world, &peers, secs(2)) <= secs(1), "it does not prolong the window");
+        assert_eq!(world.server.handler().closed, [CloseReason::Drained; 3]);
+        check_accounts(&world.server.stats());
+    }
+}
+
+#[test]
+fn a_drain_within_a_long_fan_out_still_gives_everybody_everything() {
+    let mut config = Config::default();
+    config.sends_per_turn = 3;
+    let mut world = world_with(config);
+    let peers = streams(&mut world, 40, "/stream");
+    for round in 0..3 {
+        world.server.context().publish("t", Event::data(format!("event {round}"))).unwrap();
+        world.turn();
+    }
+    world.server.context().drain(Drain::within(ms(100)).farewell(Event::data("bye"))).unwrap();
+    // All moments but the first come in the middle of it.
+    world.jump(ms(95));
+    for _ in 0..200 {
+        world.turn();
+    }
+    for peer in &peers {
+        let body = peer.read();
+        let at: Vec<_> =
+            ["event 0", "event 1", "event 2", "bye"].map(|data| body.find(data).expect("all of it")).into();
+        assert!(at.is_sorted() && body.ends_with("0\r\n\r\n"), "{body}");
+    }
+    until_stopped(&mut world, &peers, ms(100));
+}
+
+#[test]
+fn a_stream_that_is_to_finish_is_left_to_end_by_itself() {
+    let mut world = world();
+    let mut peers = streams(&mut world, 2, "/stream");
+    peers.extend(streams(&mut world, 1, "/finish"));
+    drain(&mut world, Drain::within(secs(20)).farewell(Event::data("bye")));
+    world.pass(secs(15));
+    answer_ends(&mut world, &peers);
+    world.server.context().publish("t", Event::data("more")).unwrap();
+    world.settle();
+    let body = peers[2].read();
+    assert!(body.contains("data: more") && !body.contains("bye"), "{body}");
+    assert_eq!(world.server.stats().streams, 1);
+    let stream = world.server.handler().opened[2];
+    world.server.context().close(stream).unwrap();
+    world.settle();
+    assert_eq!(peers[2].read(), "0\r\n\r\n");
+    let left = until_stopped(&mut world, &peers, secs(6));
+    assert!(left <= ms(100), "with it everything has ended; {left:?} longer");
+    let closed = [CloseReason::Drained, CloseReason::Drained, CloseReason::Application];
+    assert_eq!(world.server.handler().closed, closed);
+    check_accounts(&world.server.stats());
+}
+
+#[test]
+fn a_stream_that_does_not_finish_is_ended_with_the_window() {
+    let mut world = world();
+    let peers = streams(&mut world, 1, "/finish");
+    drain(&mut world, Drain::within(secs(20)).farewell(Event::data("bye")).retry(secs(1)));
+    let took = until_stopped(&mut world, &peers, secs(21));
+    assert_eq!(took, secs(20));
+    let body = peers[0].read();
+    assert!(body.contains("data: bye\n\n\r\n") && body.contains("retry: ") && body.ends_with("0\r\n\r\n"));
+    assert!(peers[0].is_closed());
+}
+
+#[test]
+fn connections_between_two_requests_are_closed_and_requests_on_their_way_answered() {
+    let mut world = world();
+    let peers: Vec<_> = (0..4).map(|_| world.connect()).collect();
+    for peer in &peers {
+        ask(&mut world, peer, get("/page"));
+    }
+    let head = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n";
+    assert_eq!(ask(&mut world, &peers[1], "GET /pa"), "");
+    assert_eq!(ask(&mut world, &peers[2], format!("{head}h")), "");
+    peers[3].set_room(50_000);
+    let begun = ask(&mut world, &peers[3], get("/large"));
+    drain(&mut world, secs(20));
+    world.pass(secs(5));
+    assert!(peers[0].is_closed(), "it has asked for nothing");
+    assert_eq!(peers[0].read(), "");
+    world.pass(secs(3));
+    let (first, second) = (ask(&mut world, &peers[1], "ge HTTP/1.1\r\nHost: x\r\n\r\n"), ask(&mut world, &peers[2], "i"));
+    for (answer, body) in [(first, "page"), (second, "hi")] {
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        assert_eq!(replies(&answer), [(200, body.to_owned())]);
+    }
+    world.pass(secs(10));
+    peers[3].set_room(usize::MAX);
+    world.settle();
+    let answer = begun + &peers[3].read();
+    assert_eq!(replies(&answer)[0].1.len(), 100_000);
+    let left = until_stopped(&mut world, &peers, secs(10));
+    assert!(left <= ms(100), "with it everything has ended; {left:?} longer");
+    assert_eq!(world.server.stats().connections_closed(CloseReason::Drained), 4);
+    check_accounts(&world.server.stats());
+}
+
+#[test]
+fn requests_pipelined_behind_a_slow_reply_are_answered_in_a_drain_too() {
+    let mut world = world();
+    let peers = [world.connect()];
+    peers[0].set_room(50_000);
+    let mut answer = ask(&mut world, &peers[0], get("/large") + &get("/page") + &get("/page"));
+    drain(&mut world, secs(20));
+    world.pass(secs(10));
+    peers[0].set_room(usize::MAX);
+    world.settle();
+    answer += &peers[0].read();
+    let replies = replies(&answer);
+    assert_eq!((replies.len(), replies[1].1.as_str()), (2, "page"), "and the last of them says that it is");
+    assert_eq!(answer.matches("Connection: close").count(), 1);
+    until_stopped(&mut world, &peers, ms(100));
+}
+
+#[test]
+fn a_stream_that_was_ending_when_its_moment_came_does_not_hold_up_the_end() {
+    let mut world = world();
+    let peers = streams(&mut world, 1, "/stream");
+    peers[0].set_room(3);
+    let stream = world.server.handler().opened[0];
+    world.server.context().close(stream).unwrap();
+    world.settle();
+    drain(&mut world, secs(20));
+    world.pass(secs(1));
+    peers[0].set_room(usize::MAX);
+    world.settle();
+    assert!(peers[0].read().ends_with("0\r\n\r\n"));
+    assert!(until_stopped(&mut world, &peers, secs(20)) <= ms(100));
+}
+
+#[test]
+fn a_connection_that_has_not_said_a_word_holds_up_the_end_only_for_the_head_timeout() {
+    let mut world = world();
+    let peer = world.connect();
+    world.settle();
+    drain(&mut world, secs(60));
+    let took = until_stopped(&mut world, &[peer], secs(60));
+    assert!(took <= secs(11), "{took:?}");
+}
+
+#[test]
+fn a_new_stream_on_a_connection_that_is_there_is_refused() {
+    let mut world = world();
+    let peers: Vec<_> = (0..3).map(|_| world.connect()).collect();
+    for peer in &peers {
+        ask(&mut world, peer, get("/page"));
+    }
+    drain(&mut world, secs(60));
+    let soft = ask(&mut world, &peers[1], subscribe("/stream"));
+    assert!(soft.contains("\r\n\r\nretry: ") && soft.contains("\r\nConnection: close\r\n"), "{soft}");
+    let hard = ask(&mut world, &peers[2], get("/stream"));
+    assert!(hard.starts_with("HTTP/1.1 503 ") && hard.contains("\r\nRetry-After: "), "{hard}");
+    let stats = world.server.stats();
+    assert_eq!((stats.refused(Refusal::Draining), stats.streams_opened), (2, 0));
+    assert!(until_stopped(&mut world, &peers, secs(60)) <= ms(100));
+}
+
+#[test]
+fn the_second_time_means_now() {
+    for again in [false, true] {
+        let mut world = world();
+        let peers = streams(&mut world, 10, "/stream");
+        drain(&mut world, Drain::within(secs(60)).farewell(Event::data("bye")));
+        world.pass(secs(1));
+        if again {
+            // What the second one asks for does not count, not even where it cannot be done.
+            world.server.context().drain(secs(60)).unwrap();
+        } else {
+            world.server.context().stop();
+        }
+        world.settle();
+        assert!(world.server.is_stopped());
+        for peer in &peers {
+            assert!(peer.read().ends_with("b\r\ndata: bye\n\n\r\n0\r\n\r\n"), "also now they are told");
+            assert!(peer.is_closed());
+        }
+        assert_eq!(world.server.handler().closed, [CloseReason::Drained; 10]);
+        check_accounts(&world.server.stats());
+    }
+}
+
+#[test]
+fn a_window_of_nothing_is_a_stop_with_a_farewell() {
+    let mut world = world();
+    let peers = streams(&mut world, 10, "/stream");
+    world.server.context().drain(Drain::within(Duration::ZERO).farewell(Event::data("bye"))).unwrap();
+    world.turn();
+    assert!(world.server.is_stopped());
+    for peer in &peers {
+        assert!(peer.read().ends_with("b\r\ndata: bye\n\n\r\n0\r\n\r\n"));
+    }
+    assert_eq!(world.server.handler().closed, [CloseReason::Drained; 10]);
+}
+
+#[test]
+fn a_window_without_end_is_no_more_than_long() {
+    let mut world = world();
+    let peers = streams(&mut world, 2, "/stream");
+    drain(&mut world, Drain::within(Duration::MAX).retry(Duration::MAX));
+    world.pass(secs(1000));
+    assert_eq!(world.server.stats().streams, 1, "the first moment is at once");
+    assert!(peers[0].read().contains("retry: "));
+}
+
+#[test]
+fn with_nobody_there_it_is_over_at_once() {
+    for run_before in [false, true] {
+        let mut world = world();
+        if run_before {
+            let peers = streams(&mut world, 3, "/stream");
+            peers.iter().for_each(Peer::close);
+            world.settle();
+        }
+        world.server.context().drain(secs(60)).unwrap();
+        assert_eq!(world.server.next_timeout(), Some(Duration::ZERO), "there is something to do: {run_before}");
+        world.turn();
+        assert!(world.server.is_stopped());
+        assert_eq!(world.server.next_timeout(), None);
+    }
+}
+
+#[test]
+fn the_loop_is_never_asleep_when_the_next_moment_comes() {
+    let mut world = world();
+    let peers = streams(&mut world, 10, "/stream");
+    world.server.context().drain(secs(10)).unwrap();
+    let mut timeouts = Vec::new();
+    while !world.server.is_stopped() {
+        world.settle();
+        answer_ends(&mut world, &peers);
+        let Some(timeout) = world.server.next_timeout() else { break };
+        timeouts.push(timeout);
+        assert!(timeout <= ms(900), "{timeouts:?}");
+        world.jump(timeout);
+        world.turn();
+    }
+    let stats = world.server.stats();
+    assert_eq!(stats.closed(CloseReason::Drained), 10);
+}
+
+#[test]
+fn a_farewell_that_cannot_be_written_is_an_error_and_nothing_happens() {
+    let invalid = || Drain::within(secs(1)).farewell(Event::data("x").event("two\nlines"));
+    let mut world = world();
+    let peers = streams(&mut world, 1, "/stream");
+    assert!(matches!(world.server.context().drain(invalid()), Err(Error::InvalidEvent(_))));
+    assert!(matches!(world.server.publisher().drain(invalid()), Err(Error::InvalidEvent(_))));
+    world.pass(secs(2));
+    assert!(!world.server.is_stopped() && !world.server.context().is_draining());
+    assert!(world.is_listening());
+    assert_eq!(world.server.stats().streams, 1);
+    drop(peers);
+}
+
+#[test]
+fn every_callback_may_begin_a_drain() {
+    let places = ["started", "/page", "/stream", "/late", "opened", "closed", "timer", "global", "on_close", "publisher"];
+    for place in places {
+        let mut world = world();
+        world.server.handler().drains = place;
+        // Whoever asks for a stream and drains gets none.
+        let early = if ["started", "/stream"].contains(&place) { 0 } else { 1 };
+        let peers: Vec<_> = (0..2).map(|_| world.connect()).collect();
+        world.settle();
+        for peer in &peers {
+            peer.write(subscribe("/stream"));
+        }
+        world.settle();
+        let first = world.server.handler().opened.first().copied();
+        let bye = || Drain::within(secs(10)).farewell(Event::data("bye"));
+        match place {
+            "timer" => {
+                world.server.context().after(first.unwrap(), ms(5), move |_, cx| cx.drain(bye())).unwrap();
+            }
+            "global" => _ = world.server.context().after_global(ms(5), move |cx| cx.drain(bye())),
+            "on_close" => {
+                world.server.context().on_close(first.unwrap(), move |_, cx| cx.drain(bye()).unwrap()).unwrap();
+                world.server.context().close(first.unwrap()).unwrap();
+            }
+            "closed" => world.server.context().close(first.unwrap()).unwrap(),
+            "publisher" => world.server.publisher().drain(bye()).unwrap(),
+            "/page" | "/late" => {
+                let page = world.connect();
+                world.settle();
+                page.write(get(place));
+                world.settle();
+                page.close();
+            }
+            _ => {}
+        }
+        world.pass(ms(10));
+        if !world.server.is_stopped() {
+            assert!(world.server.context().is_draining(), "{place}");
+        }
+        until_stopped(&mut world, &peers, secs(11));
+        let opened = world.server.handler().opened.len();
+        assert!(opened >= early && world.server.handler().closed.len() == opened, "{place}");
+        check_accounts(&world.server.stats());
+        for (peer, nth) in peers.iter().zip(0..) {
+            let body = peer.read();
+            let closed_before = nth == 0 && ["closed", "on_close"].contains(&place);
+            let never_open = nth >= opened;
+            assert_eq!(body.contains("data: bye"), !closed_before && !never_open, "{place} {nth}: {body}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_dropped_in_a_drain_still_says_farewell() {
+    let mut world = world();
+    let peers = streams(&mut world, 5, "/stream");
+    drain(&mut world, Drain::within(secs(60)).farewell(Event::data("bye")));
+    drop(world);
+    for peer in &peers {
+        assert!(peer.read().ends_with("data: bye\n\n\r\n0\r\n\r\n"));
+        assert!(peer.is_closed());
+    }
+}
+
+#[test]
+fn a_real_server_drains_and_run_returns() {
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    let (mut app, sink) = (Router::new(), reasons.clone());
+    app.sse("/", move |stream, _request, cx| {
+        let sink = sink.clone();
+        cx.on_close(stream, move |reason, _cx| sink.lock().unwrap().push(reason))?;
+        Ok::<_, Error>(Reply::stream().topic("t"))
+    });
+    let server = serve(app);
+    let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.get("/");
+        client.wait_for_body(":\n\n");
+    }
+    server.publisher.publish("t", Event::data("last")).unwrap();
+    server.publisher.drain(Drain::within(ms(300)).farewell(Event::data("bye"))).unwrap();
+    for mut client in clients {
+        let events: Vec<_> = client.events_to_end().into_iter().map(|event| event.data).collect();
+        assert_eq!(events, ["last", "bye"]);
+    }
+    // The server has stopped by itself, or is about to: nobody is there any more.
+    server.wait_until_stopped();
+    assert_eq!(*reasons.lock().unwrap(), [CloseReason::Drained; 20]);
+}

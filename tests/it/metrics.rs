@@ -1,0 +1,140 @@
+//! The text for Prometheus, as a parser of others reads it: every number, under its name.
+
+use crate::memory_net::{Loop, get, subscribe};
+use mio_sse::{CloseReason, Config, Event, Refusal, Reply, Router, Stats};
+use prometheus_parse::{Scrape, Value};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// A server that has counted something of nearly everything.
+fn busy() -> Stats {
+    let mut app = Router::new();
+    app.get("/page", |_request, _cx| Reply::text("page"));
+    app.get("/panic", |_request, _cx| -> Reply { panic!("on purpose") });
+    app.sse("/stream", |stream, _request, cx| {
+        cx.every(stream, Duration::from_secs(3), |stream, cx| cx.send(stream, Event::data("tick")))?;
+        Ok::<_, mio_sse::Error>(Reply::stream().topic("t"))
+    });
+    let mut config = Config::default();
+    config.streams_max = 3;
+    config.inbox_max = 1;
+    let mut world: Loop<_> = Loop::with_config(app, config);
+    world.fail_accept(std::io::ErrorKind::OutOfMemory);
+    world.fail_accept(std::io::ErrorKind::OutOfMemory);
+    let peers: Vec<_> = (0..5).map(|_| world.connect()).collect();
+    for peer in &peers {
+        peer.write(subscribe("/stream"));
+    }
+    world.pass(Duration::from_secs(20));
+    let others: Vec<_> = (0..3).map(|_| world.connect()).collect();
+    for (peer, request) in others.iter().zip([get("/page"), get("/panic"), "nonsense\r\n\r\n".to_owned()]) {
+        peer.write(request);
+    }
+    peers[0].reset();
+    world.settle();
+    peers[1].set_room(10);
+    world.server.context().publish("t", Event::data("x".repeat(1000))).unwrap();
+    world.settle();
+    let publisher = world.server.publisher();
+    publisher.try_publish("t", Event::data("first")).unwrap();
+    publisher.try_publish("t", Event::data("no room")).unwrap_err();
+    world.jump(Duration::from_secs(20));
+    world.server.stats()
+}
+
+/// Every value by its name and labels.
+fn values(text: &str) -> HashMap<String, f64> {
+    let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
+    let mut values = HashMap::new();
+    for sample in scrape.samples {
+        let labels: Vec<_> = sample.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let name = format!("{}{}", sample.metric, labels.iter().map(|label| format!(" {label}")).collect::<String>());
+        assert!(scrape.docs.keys().any(|known| name.starts_with(known.as_str())), "{name} is explained");
+        match sample.value {
+            Value::Counter(value) => {
+                assert!(name.starts_with("mio_sse_") && sample.metric.ends_with("_total"), "{name}");
+                assert_eq!(values.insert(name, value), None);
+            }
+            Value::Gauge(value) => assert_eq!(values.insert(name, value), None),
+            Value::Untyped(value) => assert_eq!(values.insert(format!("{name} untyped"), value), None),
+            Value::Histogram(buckets) => {
+                for bucket in buckets {
+                    values.insert(format!("{name} {}", bucket.less_than), bucket.count);
+                }
+            }
+            Value::Summary(_) => panic!("{name} is no summary"),
+        }
+    }
+    values
+}
+
+#[test]
+fn a_parser_of_others_finds_every_number_under_its_name() {
+    let stats = busy();
+    let text = stats.prometheus();
+    assert!(text.len() < 10 << 10, "some 8 KB, not {}", text.len());
+    let mut values = values(&text);
+    let mut expect = |name: &str, expected: f64| {
+        let found = values.remove(&format!("mio_sse_{name}"));
+        assert_eq!(found, Some(expected), "{name}");
+    };
+    #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+    let float = |count: u64| count as f64;
+    for (name, count) in [
+        ("connections", stats.connections),
+        ("streams", stats.streams),
+        ("streams_behind", stats.streams_behind),
+        ("topics", stats.topics),
+        ("log_bytes", stats.log_bytes),
+        ("timers", stats.timers),
+        ("inbox_messages", stats.inbox),
+        ("connections_accepted_total", stats.accepted),
+        ("accept_errors_total", stats.accept_errors),
+        ("requests_total", stats.requests),
+        ("requests_rejected_total", stats.rejected),
+        ("streams_opened_total", stats.streams_opened),
+        ("events_published_total", stats.events_published),
+        ("events_sent_total", stats.events_sent),
+        ("events_delivered_total", stats.events_delivered),
+        ("written_bytes_total", stats.bytes_written),
+        ("inbox_full_total", stats.inbox_full),
+        ("panics_total", stats.panics),
+        ("turn_seconds_count untyped", stats.turns),
+    ] {
+        assert_ne!(count, 0, "{name} has been counted");
+        expect(name, float(count));
+    }
+    expect("heartbeats_total", float(stats.heartbeats));
+    expect("slow_turns_total", float(stats.slow_turns));
+    for reason in CloseReason::ALL {
+        expect(&format!("streams_closed_total reason={}", reason.name()), float(stats.closed(reason)));
+        let count = stats.connections_closed(reason);
+        expect(&format!("connections_closed_total reason={}", reason.name()), float(count));
+    }
+    for refusal in Refusal::ALL {
+        expect(&format!("refused_total reason={}", refusal.name()), float(stats.refused(refusal)));
+    }
+    let mut count = 0;
+    for (bound, turns) in Stats::TURN_TIMES.iter().zip(stats.turn_times) {
+        count += turns;
+        expect(&format!("turn_seconds {}", bound.as_secs_f64()), float(count));
+    }
+    expect("turn_seconds inf", float(stats.turns));
+    expect("turn_seconds_sum untyped", stats.turn_time.as_secs_f64());
+    expect("turn_seconds_max", stats.turn_time_max.as_secs_f64());
+    assert_eq!(values, HashMap::new(), "and there is nothing else");
+}
+
+#[test]
+fn a_server_that_has_done_nothing_has_metrics_too() {
+    let values = values(&Stats::default().prometheus());
+    assert!(values.values().all(|value| *value == 0.0), "{values:?}");
+}
+
+#[test]
+fn the_text_may_be_looked_at_by_another_parser() {
+    // Where a file is named, the text is left there, for parsers that are no crate.
+    if let Some(path) = std::env::var_os("MIO_SSE_METRICS_FILE") {
+        std::fs::write(path, busy().prometheus()).unwrap();
+    }
+}

@@ -1,0 +1,298 @@
+//! Who watches is told of everything that happens, in order and once, and of nothing that does not.
+
+use crate::memory_net::{Clock, Loop, Peer, get, subscribe};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use mio_sse::{
+    Audience, CloseReason, Config, Context, Drain, Error, Event, Handler, LogObserver, Message, Observer, Reply,
+    Request, StreamId,
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+type Notes = Arc<Mutex<Vec<String>>>;
+
+/// Notes everything it is told of.
+struct Noting(Notes, &'static str);
+
+impl Noting {
+    fn note(&self, note: &str) {
+        self.0.lock().unwrap().push(format!("{}{note}", self.1));
+    }
+}
+
+impl Observer for Noting {
+    fn open(&mut self, stream: StreamId, request: &Request<'_>) {
+        self.note(&format!("open {stream} {}", request.target()));
+    }
+
+    fn message(&mut self, message: &Message<'_>) {
+        match message.to {
+            Audience::Topic(topic) => self.note(&format!("topic {topic} {:?}", message.text)),
+            Audience::Stream(stream) => self.note(&format!("stream {stream} {:?}", message.text)),
+            _ => self.note("somebody else"),
+        }
+    }
+
+    fn close(&mut self, stream: StreamId, reason: CloseReason) {
+        self.note(&format!("close {stream} {reason:?}"));
+    }
+}
+
+/// Opens streams on topic `t`, and sends each a greeting before it is open.
+#[derive(Default)]
+struct App(Vec<StreamId>, Option<Clock>);
+
+impl Handler for App {
+    fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
+        let stream = cx.stream().unwrap();
+        if let Some(clock) = &self.1 {
+            clock.jump(Duration::from_secs(1));
+        }
+        if request.path() == "/page" {
+            return Reply::text("page");
+        }
+        Reply::stream().topic("t").header("X-Stream", &stream.to_string()).unwrap().into()
+    }
+
+    fn opened(&mut self, stream: StreamId, cx: &mut Context<'_>) {
+        self.0.push(stream);
+        cx.send(stream, Event::data("hello")).unwrap();
+    }
+}
+
+fn world(config: Config) -> (Loop<App>, Notes) {
+    let mut world = Loop::with_config(App::default(), config);
+    let notes = Notes::default();
+    world.server.observe(Noting(notes.clone(), ""));
+    (world, notes)
+}
+
+fn take(notes: &Notes) -> Vec<String> {
+    std::mem::take(&mut notes.lock().unwrap())
+}
+
+fn open(world: &mut Loop<App>, target: &str) -> (Peer, StreamId) {
+    let peer = world.connect();
+    peer.write(subscribe(target));
+    world.settle();
+    (peer, *world.server.handler().0.last().unwrap())
+}
+
+#[test]
+fn an_observer_is_told_of_each_stream_and_event_once_and_in_order() {
+    let (mut world, notes) = world(Config::default());
+    let (first, a) = open(&mut world, "/stream?first");
+    let (_second, b) = open(&mut world, "/stream?second");
+    assert_eq!(
+        take(&notes),
+        [
+            format!("open {a} /stream?first"),
+            format!("stream {a} \"data: hello\\n\\n\""),
+            format!("open {b} /stream?second"),
+            format!("stream {b} \"data: hello\\n\\n\""),
+        ]
+    );
+    // Once for any number of deliveries, and where there are none.
+    let mut cx = world.server.context();
+    cx.publish("t", Event::data("1").event("number")).unwrap();
+    cx.publish("nobody", Event::data("2")).unwrap();
+    cx.send(b, Event::data("3\n4")).unwrap();
+    let publisher = world.server.publisher();
+    publisher.publish("t", Event::data("5")).unwrap();
+    publisher.try_publish("t", Event::data("6")).unwrap();
+    publisher.send(a, Event::data("7")).unwrap();
+    publisher.run(|cx| cx.publish("t", Event::data("8"))).unwrap();
+    world.settle();
+    let told = take(&notes);
+    let expected = [
+        "topic t \"event: number\\ndata: 1\\n\\n\"".to_owned(),
+        "topic nobody \"data: 2\\n\\n\"".to_owned(),
+        format!("stream {b} \"data: 3\\ndata: 4\\n\\n\""),
+        "topic t \"data: 5\\n\\n\"".to_owned(),
+        "topic t \"data: 6\\n\\n\"".to_owned(),
+        format!("stream {a} \"data: 7\\n\\n\""),
+        "topic t \"data: 8\\n\\n\"".to_owned(),
+    ];
+    assert_eq!(told.len(), 7, "{told:?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert_eq!(*told, expected);
+    }
+    first.close();
+    world.settle();
+    publisher.close(b).unwrap();
+    publisher.send(b, Event::data("too late")).unwrap();
+    world.settle();
+    assert_eq!(world.server.context().send(b, Event::data("too late")), Err(Error::Closed));
+    assert_eq!(take(&notes), [format!("close {a} PeerClosed"), format!("close {b} Application")]);
+}
+
+#[test]
+fn what_never_is_is_not_told_of() {
+    let mut config = Config::default();
+    config.streams_max = 1;
+    let (mut world, notes) = world(config);
+    let (_peer, _) = open(&mut world, "/stream");
+    take(&notes);
+    for request in [subscribe("/stream"), get("/page"), "HEAD /stream HTTP/1.1\r\nHost: x\r\n\r\n".to_owned()] {
+        let peer = world.connect();
+        peer.write(request);
+        world.settle();
+        peer.close();
+    }
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.server.stats().heartbeats, 1);
+    assert!(world.server.context().publish("t", Event::data("x").event("a\nb")).is_err());
+    assert_eq!(take(&notes), [String::new(); 0], "neither of refusals nor of heartbeats nor of what is invalid");
+}
+
+#[test]
+fn the_farewell_of_a_drain_is_an_event_like_any_other() {
+    let (mut world, notes) = world(Config::default());
+    let (_peer, a) = open(&mut world, "/stream");
+    take(&notes);
+    let drain = Drain::within(Duration::from_secs(1)).farewell(Event::data("bye")).retry(Duration::from_secs(1));
+    world.server.context().drain(drain).unwrap();
+    world.settle();
+    assert_eq!(take(&notes), [format!("stream {a} \"data: bye\\n\\n\""), format!("close {a} Drained")]);
+}
+
+#[test]
+fn several_observers_are_told_in_the_order_they_were_added() {
+    let (mut world, notes) = world(Config::default());
+    world.server.observe(Noting(notes.clone(), "second "));
+    let (peer, a) = open(&mut world, "/");
+    peer.reset();
+    world.settle();
+    let hello = format!("stream {a} \"data: hello\\n\\n\"");
+    let expected = [
+        format!("open {a} /"),
+        format!("second open {a} /"),
+        hello.clone(),
+        format!("second {hello}"),
+        format!("close {a} Reset"),
+        format!("second close {a} Reset"),
+    ];
+    assert_eq!(take(&notes), expected);
+}
+
+#[test]
+fn streams_that_are_open_when_the_server_goes_are_told_of() {
+    let (mut world, notes) = world(Config::default());
+    let (_peer, a) = open(&mut world, "/");
+    let (_other, b) = open(&mut world, "/");
+    take(&notes);
+    drop(world);
+    let mut told = take(&notes);
+    told.sort();
+    let mut expected = [format!("close {a} Stopped"), format!("close {b} Stopped")];
+    expected.sort();
+    assert_eq!(told, expected);
+}
+
+/// Keeps what was logged by the thread that listens: a process has one logger, and tests run side by side.
+struct Capture(Mutex<Vec<Line>>);
+
+/// The thread, the level, the target and the text.
+type Line = (ThreadId, Level, String, String);
+
+static CAPTURE: Capture = Capture(Mutex::new(Vec::new()));
+
+impl Capture {
+    fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log for Capture {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= Level::Info
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let line = (record.target().to_owned(), record.args().to_string());
+            self.lines().push((std::thread::current().id(), record.level(), line.0, line.1));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// From here on what this thread logs is kept.
+fn listen() {
+    // The first test that wants it installs it.
+    if log::set_logger(&CAPTURE).is_ok() {
+        log::set_max_level(LevelFilter::Info);
+    }
+    logged();
+}
+
+/// What this thread has logged since the last call.
+fn logged() -> Vec<(Level, String, String)> {
+    let this = std::thread::current().id();
+    let mut lines = CAPTURE.lines();
+    let (own, others) = lines.drain(..).partition(|(thread, ..)| *thread == this);
+    *lines = others;
+    let own: Vec<_> = own;
+    own.into_iter().map(|(_, level, target, line)| (level, target, line)).collect()
+}
+
+#[test]
+fn the_log_observer_writes_one_line_for_each_under_targets_of_its_own() {
+    listen();
+    let mut world = Loop::new(App::default());
+    world.server.observe(LogObserver);
+    let (peer, a) = open(&mut world, "/stream?q=1");
+    world.server.context().publish("a \"topic\"\n", Event::data("one\ntwo \u{1b}[31m").event("e")).unwrap();
+    world.settle();
+    peer.close();
+    world.settle();
+    let info = |target: &str, line: String| (Level::Info, target.to_owned(), line);
+    assert_eq!(
+        logged(),
+        [
+            info("sse:open", format!("{a} GET /stream?q=1")),
+            info("sse:message", format!("to {a}: data: hello")),
+            info(
+                "sse:message",
+                r#"to topic "a \"topic\"\n": event: e\ndata: one\ndata: two \u{1b}[31m"#.to_owned()
+            ),
+            info("sse:close", format!("{a} the peer closed the connection")),
+        ]
+    );
+}
+
+#[test]
+fn a_panic_is_logged_as_an_error_with_what_it_said() {
+    listen();
+    let mut world = Loop::new(App::default());
+    let publisher = world.server.publisher();
+    publisher.run::<()>(|_| panic!("said {}", 1)).unwrap();
+    publisher.run::<()>(|_| panic!("just said")).unwrap();
+    publisher.run::<()>(|_| std::panic::panic_any(1)).unwrap();
+    world.settle();
+    let lines = logged();
+    assert!(lines.iter().all(|(level, ..)| *level == Level::Error), "{lines:?}");
+    let lines: Vec<_> = lines.into_iter().map(|(.., line)| line).collect();
+    let what = "a publisher's closure panicked: ";
+    assert_eq!(lines, [format!("{what}said 1"), format!("{what}just said"), format!("{what}no message")]);
+}
+
+#[test]
+fn slow_turns_are_logged_once_in_ten_seconds() {
+    listen();
+    let mut world = Loop::new(App::default());
+    let clock = world.clock();
+    world.server.handler().1 = Some(clock);
+    let peer = world.connect();
+    for _ in 0..25 {
+        peer.write(get("/page"));
+        world.settle();
+    }
+    assert_eq!(world.server.stats().slow_turns, 25);
+    let lines = logged();
+    assert_eq!(lines.len(), 3, "at the beginning, after ten seconds and after twenty: {lines:?}");
+    assert!(lines.iter().all(|(level, ..)| *level == Level::Warn));
+    assert!(lines[0].2.starts_with("a turn took 1s"), "{lines:?}");
+}
