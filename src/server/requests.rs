@@ -341,7 +341,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         if let Some(entry) = self.core.slots.get_mut(slot)
             && !matches!(entry.state, Connection::Closed)
         {
-            let rest = Rest { bytes, sent: 0, written, requests: entry.requests(), close, held: None };
+            let (requests, refused) = (entry.requests(), entry.refused());
+            let rest = Rest { bytes, sent: 0, written, requests, close, refused, held: None };
             entry.state = Connection::Replying(Box::new(rest));
         }
     }
@@ -386,10 +387,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Asks the handler, and appends a whole reply to `replies` or opens a stream.
     fn answer(&mut self, slot: u32, request: &Request<'_>, keep_alive: bool, replies: &mut Vec<u8>) -> Then {
         self.core.stats.requests += 1;
-        let refused = match self.core.slots.get(slot).map(|slot| &slot.state) {
-            Some(Connection::Reading { refused, .. }) => *refused,
-            _ => None,
-        };
+        let refused = self.core.slots.get(slot).and_then(Slot::refused);
         let id = self.core.begin(slot);
         let handler = &mut self.handler;
         let reply = guard(&mut self.core, "the handler of a request", |core| {
@@ -530,8 +528,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         let late = held.is_none() && self.core.has_taken_leave(slot);
         let close = close.or(late.then_some(CloseReason::Drained));
         if let Some(entry) = self.core.slots.get_mut(slot) {
-            let requests = entry.requests();
-            entry.state = Connection::Reading { since, requests, refused: None, held };
+            let (requests, refused) = (entry.requests(), entry.refused());
+            entry.state = Connection::Reading { since, requests, refused, held };
         }
         if let Some(reason) = close {
             self.linger(slot, reason);
