@@ -294,6 +294,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     fn read_clock(&mut self) {
         self.core.now = self.net.now();
         self.core.stats.turns += 1;
+        self.mark_ages();
         // Whoever turns the loop must not wait for it.
         self.core.publisher.bind_to_this_thread();
         if !self.started {

@@ -29,6 +29,8 @@ pub(super) struct State {
     next: u32,
     /// When the next slice is due; `None` while there is nothing to look at.
     due: Option<Duration>,
+    /// When the last turn was.
+    turned: Duration,
 }
 
 impl State {
@@ -88,6 +90,19 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
         let slices = bound.div_ceil(slice.max(1)).max(1);
         self.sweep.due = Some(now.saturating_add(period / slices));
+    }
+
+    /// A part of step 3, before anybody new comes: the clock of ages goes round, so after a turn that took longer than a
+    /// stream may be open it could show any of them as young.
+    pub(super) fn mark_ages(&mut self) {
+        let now = self.core.now;
+        let since = now.saturating_sub(std::mem::replace(&mut self.sweep.turned, now));
+        if let Some(age_max) = self.core.config.max_age
+            && since >= age_max
+        {
+            let over = ages::over(age_max, now);
+            self.core.slots.streams_mut().for_each(|stream| stream.expires = over);
+        }
     }
 
     fn look_at(&mut self, slot: u32, period: Duration) {

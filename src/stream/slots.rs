@@ -55,6 +55,11 @@ impl Slots {
             .ok_or(Error::Closed)
     }
 
+    /// All streams, whatever their phase.
+    pub(crate) fn streams_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.slots.iter_mut().filter_map(|(_, slot)| slot.stream_mut())
+    }
+
     /// The id of the stream that is, or was last, in `slot`.
     pub(crate) fn id(&self, slot: u32) -> Option<StreamId> {
         Some(StreamId { slot, generation: self.get(slot)?.generation })

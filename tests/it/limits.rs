@@ -118,7 +118,8 @@ fn streams_and_bodies_are_requests_like_any_other() {
     let echo = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
     let mut world = world_with(requests(4));
     let peer = world.connect();
-    let pipeline = get("/ended") + echo + &get("/ended") + "HEAD /page HTTP/1.1\r\nHost: x\r\n\r\n" + &get("/page");
+    let pipeline =
+        get("/ended") + echo + &get("/ended") + "HEAD /page HTTP/1.1\r\nHost: x\r\n\r\n" + &get("/page");
     let answer = ask(&mut world, &peer, pipeline);
     assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 4);
     let last = answer.rfind("HTTP/1.1 200 OK").unwrap();
@@ -152,10 +153,9 @@ fn a_stream_that_is_the_last_request_ends_its_connection() {
 #[test]
 fn a_peer_that_drips_is_told_of_its_time_out_and_closed_for_it() {
     let head = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n";
-    for (begin, reason, least, most) in [
-        ("GET /page HT", CloseReason::HeadTimeout, 10, 11),
-        (head, CloseReason::BodyTimeout, 30, 31),
-    ] {
+    for (begin, reason, least, most) in
+        [("GET /page HT", CloseReason::HeadTimeout, 10, 11), (head, CloseReason::BodyTimeout, 30, 31)]
+    {
         for reads in [true, false] {
             let mut world = world_with(Config::default());
             let peer = world.connect();
@@ -211,7 +211,8 @@ fn aged(age: Option<Duration>) -> Config {
 
 #[test]
 fn every_stream_ends_cleanly_between_three_quarters_of_the_longest_age_and_all_of_it() {
-    for (age, step) in [(ms(100), ms(1)), (secs(10), ms(20)), (secs(100), ms(250)), (secs(86_400), secs(200))] {
+    for (age, step) in [(ms(100), ms(1)), (secs(10), ms(20)), (secs(100), ms(250)), (secs(86_400), secs(200))]
+    {
         let mut world = world_with(aged(Some(age)));
         // Some come a little later, and the clock of ages wraps at different times.
         let mut open = Vec::new();
@@ -240,6 +241,24 @@ fn every_stream_ends_cleanly_between_three_quarters_of_the_longest_age_and_all_o
         assert!(most - least > age / 8, "they differ: from {least:?} to {most:?}");
         assert_eq!(world.server.stats().closed(CloseReason::MaxAge), 60);
         assert!(world.server.handler().closed.iter().all(|(_, reason)| *reason == CloseReason::MaxAge));
+    }
+}
+
+#[test]
+fn a_loop_that_was_held_up_does_not_take_the_old_for_young() {
+    let age = secs(10);
+    for hundredths in (50..700).step_by(7) {
+        let mut world = world_with(aged(Some(age)));
+        let peer = world.connect();
+        ask(&mut world, &peer, subscribe("/stream"));
+        world.jump(age * hundredths / 100);
+        // Whoever comes behind that is young.
+        let other = world.connect();
+        ask(&mut world, &other, subscribe("/stream"));
+        world.pass(age * 60 / 100);
+        let body = peer.read();
+        assert!(body.ends_with("0\r\n\r\n"), "after {hundredths} hundredths of the age, and 60: {body}");
+        assert_eq!(world.server.stats().streams, 1, "the other goes on");
     }
 }
 
