@@ -45,12 +45,52 @@ pub enum Canary {
     TrimsUnoffered,
     /// `closed` is called again for a stream that is cut while the end of its body is on its way.
     ClosedTwice,
+    /// A connection that is one too many is let in as if there was room.
+    SurplusStays,
+    /// A connection that is one too many has all the time in the world.
+    SurplusWaits,
+    /// The count of an address does not go down when one of its connections closes.
+    AddressKept,
+    /// What was given up of the reserve of descriptors is not taken back.
+    ReserveLost,
+    /// A drain misses the last slot.
+    DrainMissesLast,
+    /// A drain does not end before everybody has gone.
+    DrainEndless,
+    /// Streams that should be left alone by a drain are closed by it.
+    DrainHurries,
+    /// A drain goes on accepting streams on connections that are there.
+    DrainAdmits,
+    /// A stream that is refused keeps its topics.
+    RefusedKeepsTopics,
+    /// A stream that is refused keeps its timers and callbacks.
+    RefusedKeepsHooks,
+    /// Streams can be one more than they may.
+    StreamsOneMore,
+    /// The clock of ages goes round while the loop is held up, and nobody notices.
+    AgeWraps,
+    /// Nobody looks at the ages of streams.
+    AgeIgnored,
+    /// A timer that has panicked is called again.
+    PanickedTimerAgain,
+    /// A stream goes on when a callback for it has panicked.
+    PanickedGoesOn,
+    /// Who sends too slowly is told so again and again.
+    LateTwice,
+    /// Who takes a reply too slowly is told that its request came too late, in the middle of it.
+    LateInReply,
+    /// A stream that ends while it is behind is counted as behind for ever.
+    BehindForever,
+    /// That the limit of requests is reached is not told to the peer.
+    LimitUntold,
+    /// A peer that has closed its side is gone, also where that is enough for a stream.
+    HalfClosedGone,
 }
 
 #[cfg(feature = "canaries")]
 impl Canary {
     /// Every canary.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 36] = [
         Self::LostRead,
         Self::LostRoom,
         Self::LostAccept,
@@ -67,6 +107,26 @@ impl Canary {
         Self::Immortal,
         Self::TrimsUnoffered,
         Self::ClosedTwice,
+        Self::SurplusStays,
+        Self::SurplusWaits,
+        Self::AddressKept,
+        Self::ReserveLost,
+        Self::DrainMissesLast,
+        Self::DrainEndless,
+        Self::DrainHurries,
+        Self::DrainAdmits,
+        Self::RefusedKeepsTopics,
+        Self::RefusedKeepsHooks,
+        Self::StreamsOneMore,
+        Self::AgeWraps,
+        Self::AgeIgnored,
+        Self::PanickedTimerAgain,
+        Self::PanickedGoesOn,
+        Self::LateTwice,
+        Self::LateInReply,
+        Self::BehindForever,
+        Self::LimitUntold,
+        Self::HalfClosedGone,
     ];
 }
 

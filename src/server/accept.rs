@@ -114,7 +114,7 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Fills the reserve: when the server begins, and again when connections have closed.
     pub(super) fn replenish_reserve(&mut self) {
-        if self.accept.reserve < RESERVE {
+        if self.accept.reserve < RESERVE && !(self.started && is_planted(Canary::ReserveLost)) {
             self.accept.reserve = self.net.reserve(RESERVE);
         }
     }

@@ -5,6 +5,7 @@ use super::drain::Drain;
 use super::publisher::Publisher;
 use super::stats::Stats;
 use super::timers::TimerId;
+use crate::canary::{Canary, is_planted};
 use crate::error::Error;
 use crate::event::Event;
 use crate::log::EncodedEvent;
@@ -277,7 +278,8 @@ impl<'a> Context<'a> {
         }
         let (window, farewell, retry) = drain.into().into_parts();
         let farewell = farewell.map(|event| EncodedEvent::new(&event)).transpose()?;
-        let (begun, bound) = (self.core.now, self.core.slots.last_bound());
+        let missed = u32::from(is_planted(Canary::DrainMissesLast));
+        let (begun, bound) = (self.core.now, self.core.slots.last_bound().saturating_sub(missed));
         let listener_closed = false;
         self.core.drain = Some(Draining { begun, window, farewell, retry, listener_closed, next: 0, bound });
         log::info!("draining {} connections within {window:?}", self.core.slots.len());

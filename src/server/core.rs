@@ -297,8 +297,12 @@ impl Core {
 
     /// The reply was none: drops whatever the handler gave to the stream.
     pub(super) fn abandon(&mut self, id: StreamId) {
-        self.dissolve(id.slot);
-        self.drop_hooks(id);
+        if !is_planted(Canary::RefusedKeepsTopics) {
+            self.dissolve(id.slot);
+        }
+        if !is_planted(Canary::RefusedKeepsHooks) {
+            self.drop_hooks(id);
+        }
         let since = self.tick();
         if let Some(slot) = self.slots.get_mut(id.slot) {
             let requests = slot.requests();
@@ -308,11 +312,12 @@ impl Core {
 
     /// Whether a stream that is about to be opened, and has its topics, is one too many.
     pub(super) fn refuses_streams(&self) -> Option<Refusal> {
-        if self.drain.is_some() {
+        if self.drain.is_some() && !is_planted(Canary::DrainAdmits) {
             return Some(Refusal::Draining);
         }
         let streams = self.stats.streams_opened - self.stats.streams_closed();
-        (streams >= self.config.streams_max as u64).then_some(Refusal::Streams)
+        let more = u64::from(is_planted(Canary::StreamsOneMore));
+        (streams >= self.config.streams_max as u64 + more).then_some(Refusal::Streams)
     }
 
     /// Subscribes a stream that is about to be opened to the topics of its reply.
@@ -450,7 +455,7 @@ impl Core {
 
     /// A callback for this stream has panicked: whatever it was about to do, the stream cannot go on as if it had.
     pub(super) fn end_for_panic(&mut self, id: StreamId) {
-        if self.slots.live(id).is_ok() {
+        if self.slots.live(id).is_ok() && !is_planted(Canary::PanickedGoesOn) {
             self.end(id.slot, CloseReason::Panicked);
         }
     }
@@ -488,7 +493,8 @@ impl Core {
             self.leave(slot, key);
         }
         let stream = self.slots.stream_mut(slot)?;
-        self.behind -= u64::from(std::mem::take(&mut stream.behind));
+        let behind = std::mem::take(&mut stream.behind);
+        self.behind -= u64::from(behind && !is_planted(Canary::BehindForever));
         let mut extras = stream.extras.take()?;
         extras.private.clear(&mut self.topics.spares);
         extras.held

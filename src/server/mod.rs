@@ -301,7 +301,9 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.started = true;
             self.replenish_reserve();
             let handler = &mut self.handler;
-            guard(&mut self.core, "the handler of the start", |core| handler.started(&mut Context::new(core)));
+            guard(&mut self.core, "the handler of the start", |core| {
+                handler.started(&mut Context::new(core))
+            });
         }
     }
 
@@ -368,7 +370,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             let Some(mut due) = self.core.timers.take_due(now) else { return };
             let id = due.id;
             let called = guard(&mut self.core, "a timer", |core| (due.callback)(&mut Context::new(core)));
-            if called.is_none() {
+            if called.is_none() && !is_planted(Canary::PanickedTimerAgain) {
                 // What it was about to do is half done: it is not called again.
                 if let Some(Some(owner)) = self.core.timers.remove(id) {
                     self.core.forget_timer(owner, id);
@@ -404,7 +406,9 @@ impl<H: Handler, N: Net> Server<H, N> {
                 if !is_planted(Canary::SlotFreedEarly) {
                     self.core.slots.remove(slot);
                 }
-                self.addresses.leave(slot);
+                if !is_planted(Canary::AddressKept) {
+                    self.addresses.leave(slot);
+                }
                 if let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
                     self.net.close(socket);
                 }

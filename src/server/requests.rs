@@ -160,7 +160,10 @@ impl<H: Handler, N: Net> Server<H, N> {
             buffer.resize(READ_BYTES, 0);
             match self.net.read(socket, buffer) {
                 Ok(0) => {
-                    if self.core.config.half_closed && matches!(entry.state, Connection::Streaming(_)) {
+                    if self.core.config.half_closed
+                        && !is_planted(Canary::HalfClosedGone)
+                        && matches!(entry.state, Connection::Streaming(_))
+                    {
                         // It is read on when the stream has ended.
                         entry.input = Input::Closing;
                         return;
@@ -359,6 +362,9 @@ impl<H: Handler, N: Net> Server<H, N> {
         let mut bytes = Vec::new();
         Reply::status(408).encode(&cx, &mut bytes);
         if self.write_now(slot, &mut bytes) {
+            if is_planted(Canary::LateTwice) {
+                return;
+            }
             self.linger(slot, reason);
         } else {
             self.reply_later(slot, bytes, Some(reason));
@@ -366,7 +372,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 
     /// Writes `replies`; what the socket does not take stays in it. Answers whether it took all.
-    fn write_now(&mut self, slot: u32, replies: &mut Vec<u8>) -> bool {
+    pub(super) fn write_now(&mut self, slot: u32, replies: &mut Vec<u8>) -> bool {
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
         match write(&mut self.net, socket, replies) {
             Ok(written) => {
@@ -433,17 +439,23 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 
     /// Why the connection closes behind this request, if it does.
-    pub(super) fn reason_to_close(&self, slot: u32, keep_alive: bool, refused: Option<Refusal>) -> Option<CloseReason> {
+    pub(super) fn reason_to_close(
+        &self,
+        slot: u32,
+        keep_alive: bool,
+        refused: Option<Refusal>,
+    ) -> Option<CloseReason> {
         let requests = self.core.slots.get(slot).map_or(0, Slot::requests);
         if !keep_alive {
             Some(CloseReason::Completed)
-        } else if refused.is_some() {
+        } else if refused.is_some() && !is_planted(Canary::SurplusStays) {
             Some(CloseReason::Refused)
         } else if self.core.drain.is_some() {
             Some(CloseReason::Drained)
         } else {
             let limit = self.core.config.requests_per_connection_max;
-            (usize::from(requests) >= limit).then_some(CloseReason::RequestLimit)
+            (usize::from(requests) >= limit && !is_planted(Canary::LimitUntold))
+                .then_some(CloseReason::RequestLimit)
         }
     }
 

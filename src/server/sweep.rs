@@ -99,6 +99,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let since = now.saturating_sub(std::mem::replace(&mut self.sweep.turned, now));
         if let Some(age_max) = self.core.config.max_age
             && since >= age_max
+            && !is_planted(Canary::AgeWraps)
         {
             let over = ages::over(age_max, now);
             self.core.slots.streams_mut().for_each(|stream| stream.expires = over);
@@ -119,7 +120,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 };
                 if stalled {
                     self.core.end(slot, CloseReason::Stalled);
-                } else if stream.phase == Phase::Open && too_old() {
+                } else if stream.phase == Phase::Open && too_old() && !is_planted(Canary::AgeIgnored) {
                     if let Some(id) = self.core.slots.id(slot) {
                         // It is open, so there is something to close.
                         let _ = self.core.close_for(id, CloseReason::MaxAge);
@@ -139,13 +140,21 @@ impl<H: Handler, N: Net> Server<H, N> {
                     _ => (config.head_timeout, CloseReason::HeadTimeout),
                 };
                 // Whoever is only let in to be told has to be quick: others wait for the place.
-                let limit = if refused.is_some() { limit.min(SURPLUS_TIMEOUT) } else { limit };
+                let limit = if refused.is_some() && !is_planted(Canary::SurplusWaits) {
+                    limit.min(SURPLUS_TIMEOUT)
+                } else {
+                    limit
+                };
                 if tick.wrapping_sub(*since) >= ticks(limit) {
                     self.give_up_waiting(slot, reason);
                 }
             }
             Connection::Replying(reply) => {
                 if tick.wrapping_sub(reply.written) >= ticks(config.stall_timeout) {
+                    if is_planted(Canary::LateInReply) {
+                        let mut bytes = b"HTTP/1.1 408 Request Timeout\r\n\r\n".to_vec();
+                        self.write_now(slot, &mut bytes);
+                    }
                     self.core.end(slot, CloseReason::Stalled);
                 }
             }

@@ -204,7 +204,8 @@ fn what_waits_comes_before_the_farewell_in_whatever_framing() {
         world.settle();
         for peer in &peers[..2] {
             let body = peer.read();
-            let [first, second, bye] = ["first", "second", "bye"].map(|data| body.find(data).expect("all of it"));
+            let [first, second, bye] =
+                ["first", "second", "bye"].map(|data| body.find(data).expect("all of it"));
             assert!(first < second && second < bye && body.ends_with(ends), "{body:?}");
             assert!(peer.is_shut());
         }
@@ -294,7 +295,8 @@ fn connections_between_two_requests_are_closed_and_requests_on_their_way_answere
     assert!(peers[0].is_closed(), "it has asked for nothing");
     assert_eq!(peers[0].read(), "");
     world.pass(secs(3));
-    let (first, second) = (ask(&mut world, &peers[1], "ge HTTP/1.1\r\nHost: x\r\n\r\n"), ask(&mut world, &peers[2], "i"));
+    let (first, second) =
+        (ask(&mut world, &peers[1], "ge HTTP/1.1\r\nHost: x\r\n\r\n"), ask(&mut world, &peers[2], "i"));
     for (answer, body) in [(first, "page"), (second, "hi")] {
         assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
         assert_eq!(replies(&answer), [(200, body.to_owned())]);
@@ -427,7 +429,11 @@ fn with_nobody_there_it_is_over_at_once() {
             world.settle();
         }
         world.server.context().drain(secs(60)).unwrap();
-        assert_eq!(world.server.next_timeout(), Some(Duration::ZERO), "there is something to do: {run_before}");
+        assert_eq!(
+            world.server.next_timeout(),
+            Some(Duration::ZERO),
+            "there is something to do: {run_before}"
+        );
         world.turn();
         assert!(world.server.is_stopped());
         assert_eq!(world.server.next_timeout(), None);
@@ -469,7 +475,18 @@ fn a_farewell_that_cannot_be_written_is_an_error_and_nothing_happens() {
 
 #[test]
 fn every_callback_may_begin_a_drain() {
-    let places = ["started", "/page", "/stream", "/late", "opened", "closed", "timer", "global", "on_close", "publisher"];
+    let places = [
+        "started",
+        "/page",
+        "/stream",
+        "/late",
+        "opened",
+        "closed",
+        "timer",
+        "global",
+        "on_close",
+        "publisher",
+    ];
     for place in places {
         let mut world = world();
         world.server.handler().drains = place;
@@ -489,7 +506,11 @@ fn every_callback_may_begin_a_drain() {
             }
             "global" => _ = world.server.context().after_global(ms(5), move |cx| cx.drain(bye())),
             "on_close" => {
-                world.server.context().on_close(first.unwrap(), move |_, cx| cx.drain(bye()).unwrap()).unwrap();
+                world
+                    .server
+                    .context()
+                    .on_close(first.unwrap(), move |_, cx| cx.drain(bye()).unwrap())
+                    .unwrap();
                 world.server.context().close(first.unwrap()).unwrap();
             }
             "closed" => world.server.context().close(first.unwrap()).unwrap(),

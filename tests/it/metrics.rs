@@ -48,7 +48,11 @@ fn values(text: &str) -> HashMap<String, f64> {
     let mut values = HashMap::new();
     for sample in scrape.samples {
         let labels: Vec<_> = sample.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let name = format!("{}{}", sample.metric, labels.iter().map(|label| format!(" {label}")).collect::<String>());
+        let name = format!(
+            "{}{}",
+            sample.metric,
+            labels.iter().map(|label| format!(" {label}")).collect::<String>()
+        );
         assert!(scrape.docs.keys().any(|known| name.starts_with(known.as_str())), "{name} is explained");
         match sample.value {
             Value::Counter(value) => {

@@ -3,8 +3,8 @@
 use crate::memory_net::{Clock, Loop, Peer, get, subscribe};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mio_sse::{
-    Audience, CloseReason, Config, Context, Drain, Error, Event, Handler, LogObserver, Message, Observer, Reply,
-    Request, StreamId,
+    Audience, CloseReason, Config, Context, Drain, Error, Event, Handler, LogObserver, Message, Observer,
+    Reply, Request, StreamId,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
@@ -134,7 +134,8 @@ fn what_never_is_is_not_told_of() {
     let (mut world, notes) = world(config);
     let (_peer, _) = open(&mut world, "/stream");
     take(&notes);
-    for request in [subscribe("/stream"), get("/page"), "HEAD /stream HTTP/1.1\r\nHost: x\r\n\r\n".to_owned()] {
+    for request in [subscribe("/stream"), get("/page"), "HEAD /stream HTTP/1.1\r\nHost: x\r\n\r\n".to_owned()]
+    {
         let peer = world.connect();
         peer.write(request);
         world.settle();
@@ -143,7 +144,11 @@ fn what_never_is_is_not_told_of() {
     world.pass(Duration::from_secs(20));
     assert_eq!(world.server.stats().heartbeats, 1);
     assert!(world.server.context().publish("t", Event::data("x").event("a\nb")).is_err());
-    assert_eq!(take(&notes), [String::new(); 0], "neither of refusals nor of heartbeats nor of what is invalid");
+    assert_eq!(
+        take(&notes),
+        [String::new(); 0],
+        "neither of refusals nor of heartbeats nor of what is invalid"
+    );
 }
 
 #[test]
@@ -151,7 +156,8 @@ fn the_farewell_of_a_drain_is_an_event_like_any_other() {
     let (mut world, notes) = world(Config::default());
     let (_peer, a) = open(&mut world, "/stream");
     take(&notes);
-    let drain = Drain::within(Duration::from_secs(1)).farewell(Event::data("bye")).retry(Duration::from_secs(1));
+    let drain =
+        Drain::within(Duration::from_secs(1)).farewell(Event::data("bye")).retry(Duration::from_secs(1));
     world.server.context().drain(drain).unwrap();
     world.settle();
     assert_eq!(take(&notes), [format!("stream {a} \"data: bye\\n\\n\""), format!("close {a} Drained")]);

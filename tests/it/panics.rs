@@ -2,9 +2,7 @@
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::replies;
-use mio_sse::{
-    CloseReason, Config, Context, Event, Handler, Message, Observer, Reply, Request, StreamId,
-};
+use mio_sse::{CloseReason, Config, Context, Event, Handler, Message, Observer, Reply, Request, StreamId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -116,7 +114,11 @@ fn a_request_that_panics_is_answered_500_and_its_connection_closed() {
         let peer = world.connect();
         let answer = ask(&mut world, &peer, get(path) + &get("/page"));
         assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
-        assert_eq!(replies(&answer), [(500, "Internal Server Error".to_owned())], "the reason is ours to know");
+        assert_eq!(
+            replies(&answer),
+            [(500, "Internal Server Error".to_owned())],
+            "the reason is ours to know"
+        );
         assert!(peer.is_shut());
         peer.close();
         world.settle();
@@ -216,7 +218,9 @@ fn a_timer_that_panics_after_it_has_done_something_about_itself_is_gone_too() {
         |stream, cx| drop(cx.after(stream, ms(1), |_, _| ()).unwrap()),
         |stream, cx| cx.send(stream, Event::data("half")).unwrap(),
     ];
-    for (work, reason) in works.into_iter().zip([CloseReason::Application, CloseReason::Panicked, CloseReason::Panicked]) {
+    for (work, reason) in
+        works.into_iter().zip([CloseReason::Application, CloseReason::Panicked, CloseReason::Panicked])
+    {
         let (mut world, bystander) = world();
         let (peer, stream) = open(&mut world);
         let panics = move |stream: StreamId, cx: &mut Context<'_>| {
@@ -338,7 +342,9 @@ fn where_panics_are_to_go_on_they_do_and_the_server_can_still_be_dropped() {
                 world.server.handler().panics_on_close = true;
                 peer.close();
             }
-            "timer" => drop(world.server.context().after::<()>(stream, ms(0), |_, _| panic!("timer")).unwrap()),
+            "timer" => {
+                drop(world.server.context().after::<()>(stream, ms(0), |_, _| panic!("timer")).unwrap())
+            }
             "closure" => world.server.publisher().run::<()>(|_| panic!("closure")).unwrap(),
             _ => {
                 world.server.observe(Nervous);

@@ -111,7 +111,11 @@ fn who_is_refused_is_told_in_the_way_it_understands() {
         let requests = [subscribe("/cors"), get("/cors"), post.into(), among.into(), any.into(), old.into()];
         for (request, softly) in requests.iter().zip(softly) {
             let answer = new_ask(&mut world, request);
-            if softly { soft(&answer) } else { unavailable(&answer) };
+            if softly {
+                soft(&answer)
+            } else {
+                unavailable(&answer)
+            };
         }
         assert_eq!(world.server.stats().refused(Refusal::Streams), 6);
     }
@@ -136,7 +140,8 @@ fn the_moments_to_come_again_lie_between_the_delay_and_twice_as_much_and_are_spr
         if delay > 1 {
             for tenth in 0..10 {
                 let from = delay + tenth * delay / 10;
-                let here = moments.iter().filter(|moment| (from..=from + delay / 10).contains(moment)).count();
+                let here =
+                    moments.iter().filter(|moment| (from..=from + delay / 10).contains(moment)).count();
                 assert!((5..=25).contains(&here), "{tenth}: {moments:?}");
             }
         }
@@ -313,7 +318,10 @@ fn a_subscription_too_many_is_an_error_that_changes_nothing() {
     assert_eq!(cx.subscribe(ids[1], "c"), Ok(()));
     assert_eq!(cx.subscribe(ids[1], "d"), Err(Error::TooManyTopics));
     assert_eq!(cx.subscribe(ids[1], "a"), Ok(()), "which is no new one");
-    assert_eq!([cx.subscribers("a"), cx.subscribers("b"), cx.subscribers("c"), cx.subscribers("d")], [2, 1, 1, 0]);
+    assert_eq!(
+        [cx.subscribers("a"), cx.subscribers("b"), cx.subscribers("c"), cx.subscribers("d")],
+        [2, 1, 1, 0]
+    );
     world.settle();
     assert_eq!(world.server.stats().topics, 3);
     for topic in ["a", "b", "c", "d"] {
@@ -322,7 +330,10 @@ fn a_subscription_too_many_is_an_error_that_changes_nothing() {
     world.settle();
     let [first, second] = peers.map(|peer| peer.read());
     assert!(first.contains("data: a") && first.contains("data: b") && !first.contains("data: c"), "{first}");
-    assert!(second.contains("data: a") && second.contains("data: c") && !second.contains("data: d"), "{second}");
+    assert!(
+        second.contains("data: a") && second.contains("data: c") && !second.contains("data: d"),
+        "{second}"
+    );
     // The errors count nothing: they are the application's to deal with.
     assert_eq!(world.server.stats().refused(Refusal::Topics), 0);
 }

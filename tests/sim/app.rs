@@ -1,12 +1,15 @@
 //! The application: in every callback it does what the dice say, and tells the model.
 
-use crate::model::{Answer, Model, TOPICS};
+use crate::model::{Answer, Drained, Model, Softness, TOPICS};
 use crate::net::World;
 use crate::trace::Note;
-use mio_sse::{CloseReason, Context, Error, Event, Handler, Publisher, Reply, Request, StreamId};
+use mio_sse::{
+    CloseReason, Context, Drain, Error, Event, Handler, Publisher, Refusal, Refuse, Reply, Request, StreamId,
+    TimerId,
+};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Shared with timers and closures, which have to be `Send`.
@@ -29,13 +32,14 @@ enum Operation {
     After,
     Every,
     AfterGlobal,
+    EveryGlobal,
     Cancel,
     OnClose,
     Stale,
 }
 
 /// How often each operation is drawn, relative to the others.
-const OPERATIONS: [(u32, Operation); 12] = [
+const OPERATIONS: [(u32, Operation); 13] = [
     (16, Operation::Publish),
     (2, Operation::Burst),
     (14, Operation::Send),
@@ -45,6 +49,7 @@ const OPERATIONS: [(u32, Operation); 12] = [
     (2, Operation::After),
     (1, Operation::Every),
     (1, Operation::AfterGlobal),
+    (1, Operation::EveryGlobal),
     (2, Operation::Cancel),
     (2, Operation::OnClose),
     (3, Operation::Stale),
@@ -92,7 +97,7 @@ impl Model {
         }
     }
 
-    fn keep_timer(&mut self, timer: mio_sse::TimerId) {
+    fn keep_timer(&mut self, timer: TimerId) {
         self.timers.push_back(timer);
         if self.timers.len() > 16 {
             self.timers.pop_front();
@@ -100,21 +105,93 @@ impl Model {
     }
 }
 
-/// What callbacks do: most often nothing.
-fn play(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) {
+/// Takes notice of all that has happened since.
+pub(crate) fn sync(model: &mut Model, cx: &Context<'_>) {
+    model.sync(cx.stats().events_published);
+    if cx.is_draining() && model.drain.is_none() {
+        let (window, farewell) = model.drain_asked.take().expect("nobody has asked for a drain");
+        begin_drain(model, window, farewell, cx.now());
+    }
+}
+
+fn begin_drain(model: &mut Model, window: Duration, farewell: Option<u32>, begun: Duration) {
+    model.counts.drains += 1;
+    model.drain = Some(Drained { begun, window, turn: model.turn, farewell, again: false });
+}
+
+/// Draws what a drain is to be like.
+fn draw_drain(model: &mut Model) -> (Drain, Duration, Option<u32>) {
+    let window = match model.rng.u8(..4) {
+        0 => Duration::ZERO,
+        1 => Duration::from_millis(model.rng.u64(..100)),
+        _ => Duration::from_millis(model.rng.u64(..20_000)),
+    };
+    let mut drain = Drain::within(window);
+    let mut farewell = None;
+    if model.rng.bool() {
+        let (number, event) = model.for_everyone();
+        drain = drain.farewell(event);
+        farewell = Some(number);
+    }
+    if model.rng.bool() {
+        drain = drain.retry(Duration::from_millis(model.rng.u64(..5_000)));
+    }
+    (drain, window, farewell)
+}
+
+/// Has the server drain, for the first time or again.
+pub(crate) fn drain(model: &mut Model, cx: &mut Context<'_>) {
+    sync(model, cx);
+    if let Some(drain) = &mut model.drain {
+        model.counts.second_drains += u64::from(!drain.again);
+        drain.again = true;
+        cx.drain(Duration::from_secs(1)).unwrap();
+        return;
+    }
+    let (drain, window, farewell) = draw_drain(model);
+    cx.drain(drain).unwrap();
+    begin_drain(model, window, farewell, cx.now());
+}
+
+/// What callbacks do: most often nothing. Answers whether this one is to panic now.
+#[must_use]
+fn play(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) -> bool {
     let count = with(shared, |model| {
-        model.sync(cx.stats().events_published);
+        sync(model, cx);
+        let again = model.drain.is_some() && !model.quiet && model.rng.u16(..512) == 0;
+        if again || model.drain_after == Some(0) {
+            model.drain_after = None;
+            drain(model, cx);
+        }
+        model.drain_after = model.drain_after.map(|left| left - 1);
         if model.quiet || model.rng.bool() { 0 } else { model.rng.u32(1..4) }
     });
     for _ in 0..count {
         perform(shared, own, cx);
+    }
+    with(shared, |model| {
+        let Some(rate) = model.panic_rate else { return false };
+        let panics = model.rng.u32(..rate) == 0;
+        model.panics += u64::from(panics);
+        panics
+    })
+}
+
+/// Panics as applications do, but without a word.
+fn panic_silently() -> ! {
+    std::panic::resume_unwind(Box::new("as planned"))
+}
+
+fn play_for_nobody(shared: &Shared, cx: &mut Context<'_>) {
+    if play(shared, None, cx) {
+        panic_silently();
     }
 }
 
 /// One operation.
 pub(crate) fn perform(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) {
     with(shared, |model| {
-        model.sync(cx.stats().events_published);
+        sync(model, cx);
         let operation = draw(&mut model.rng, &OPERATIONS);
         match operation {
             Operation::Publish => publish_any(model, cx),
@@ -133,16 +210,48 @@ pub(crate) fn perform(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) {
             }
             Operation::AfterGlobal => {
                 let (delay, again) = (model.delay(), shared.clone());
+                let own = Arc::new(OnceLock::<TimerId>::new());
+                let known = own.clone();
                 let timer = cx.after_global(delay, move |cx| {
-                    with(&again, |model| model.counts.timers_fired += 1);
-                    play(&again, None, cx);
+                    with(&again, |model| {
+                        let known = own.get().is_some_and(|own| model.global_timers.remove(own));
+                        assert!(known, "a timer fires once");
+                        model.counts.timers_fired += 1;
+                    });
+                    play_for_nobody(&again, cx);
                 });
+                known.set(timer).unwrap();
+                model.global_timers.insert(timer);
                 model.keep_timer(timer);
             }
+            Operation::EveryGlobal if model.global_timers.len() < 8 => {
+                let (period, again) = (model.delay().max(Duration::from_millis(50)), shared.clone());
+                let own = Arc::new(OnceLock::<TimerId>::new());
+                let known = own.clone();
+                let timer = cx.every_global(period, move |cx| {
+                    let own = *own.get().unwrap();
+                    with(&again, |model| {
+                        let known = model.global_timers.contains(&own);
+                        assert!(known, "a timer that was cancelled, or has panicked, is not called again");
+                        model.counts.timers_fired += 1;
+                    });
+                    if play(&again, None, cx) {
+                        with(&again, |model| model.global_timers.remove(&own));
+                        panic_silently();
+                    }
+                });
+                known.set(timer).unwrap();
+                model.global_timers.insert(timer);
+                model.keep_timer(timer);
+            }
+            Operation::EveryGlobal => {}
             Operation::Cancel => {
                 if !model.timers.is_empty() {
                     let any = model.rng.usize(..model.timers.len());
-                    cx.cancel(model.timers[any]);
+                    let timer = model.timers[any];
+                    let found = cx.cancel(timer);
+                    assert!(found || !model.global_timers.remove(&timer), "there is something to cancel");
+                    model.global_timers.remove(&timer);
                 }
             }
             Operation::Stale => stale(model, cx),
@@ -200,10 +309,22 @@ fn perform_with(shared: &Shared, model: &mut Model, operation: Operation, index:
         }
         Operation::Subscribe => {
             let topic = model.topic();
+            let expected = one_too_many(model, index, &[topic], cx);
             let result = cx.subscribe(id, TOPICS[topic as usize]);
-            if model.accepts(index, &result) {
-                model.subscribe(index, topic);
+            match result {
+                Err(Error::TooManySubscriptions) => assert_eq!(expected, Some(Some(Refusal::Subscriptions))),
+                Err(Error::TooManyTopics) => {
+                    assert!(matches!(expected, None | Some(Some(Refusal::Topics))), "{expected:?}");
+                }
+                _ => {
+                    if model.accepts(index, &result) {
+                        assert!(matches!(expected, None | Some(None)), "{expected:?}");
+                        model.subscribe(index, topic);
+                    }
+                    return;
+                }
             }
+            model.counts.limits_met += 1;
         }
         Operation::Unsubscribe => {
             let topic = model.topic();
@@ -221,21 +342,26 @@ fn perform_with(shared: &Shared, model: &mut Model, operation: Operation, index:
         }
         Operation::After => {
             let (delay, again) = (model.delay(), shared.clone());
-            let result = cx.after(id, delay, move |_, cx| fire(&again, index, cx));
+            let result = cx.after(id, delay, move |_, cx| fire(&again, index, &mut false, cx));
             model.accepts(index, &result);
             result.into_iter().for_each(|timer| model.keep_timer(timer));
         }
         Operation::Every => {
             let (period, again) = (model.delay().max(Duration::from_millis(20)), shared.clone());
-            let result = cx.every(id, period, move |_, cx| fire(&again, index, cx));
+            let mut is_over = false;
+            let result = cx.every(id, period, move |_, cx| fire(&again, index, &mut is_over, cx));
             model.accepts(index, &result);
             result.into_iter().for_each(|timer| model.keep_timer(timer));
         }
         Operation::OnClose => {
             let again = shared.clone();
             let result = cx.on_close(id, move |_, cx| {
-                with(&again, |model| model.streams[index as usize].hooks_run += 1);
-                play(&again, None, cx);
+                with(&again, |model| {
+                    let stream = &mut model.streams[index as usize];
+                    assert!(stream.opened, "who was refused is not told of an end: {stream:?}");
+                    stream.hooks_run += 1;
+                });
+                play_for_nobody(&again, cx);
             });
             if model.accepts(index, &result) {
                 model.streams[index as usize].hooks_set += 1;
@@ -246,13 +372,64 @@ fn perform_with(shared: &Shared, model: &mut Model, operation: Operation, index:
 }
 
 /// A timer of a stream is due.
-fn fire(shared: &Shared, index: u32, cx: &mut Context<'_>) {
+fn fire(shared: &Shared, index: u32, is_over: &mut bool, cx: &mut Context<'_>) {
     with(shared, |model| {
         let stream = &model.streams[index as usize];
         assert!(stream.opened && stream.closed.is_none(), "a timer dies with its stream: {stream:?}");
+        assert!(!*is_over, "a timer that has panicked is not called again: {stream:?}");
         model.counts.timers_fired += 1;
     });
-    play(shared, Some(index), cx);
+    play_for_stream(shared, index, is_over, cx);
+}
+
+/// What a callback does that is for an open stream.
+fn play_for_stream(shared: &Shared, index: u32, is_over: &mut bool, cx: &mut Context<'_>) {
+    if play(shared, Some(index), cx) {
+        with(shared, |model| {
+            let stream = &mut model.streams[index as usize];
+            stream.panicked = true;
+            if stream.live {
+                // Its end has to follow.
+                model.lost.push((index, model.turn));
+            }
+        });
+        *is_over = true;
+        panic_silently();
+    }
+}
+
+/// Whether a stream cannot read these topics as well, and why: nothing if it is not known.
+fn one_too_many(model: &Model, index: u32, topics: &[u8], cx: &Context<'_>) -> Option<Option<Refusal>> {
+    let stream = &model.streams[index as usize];
+    if !stream.live {
+        return Some(None);
+    }
+    let is_read = |topic: u8| cx.subscribers(TOPICS[topic as usize]) > 0;
+    let mut read = (0..TOPICS.len()).filter(|topic| is_read(u8::try_from(*topic).unwrap())).count();
+    // Those that nobody reads any more are gone at the end of the turn, or when they have had their turn.
+    let unread = usize::try_from(cx.stats().topics).unwrap() - read;
+    let mut own = stream.subscriptions();
+    let mut new = Vec::new();
+    for &topic in topics {
+        if stream.reads(topic) || new.contains(&topic) {
+            continue;
+        }
+        if own >= model.config.subscriptions_max {
+            return Some(Some(Refusal::Subscriptions));
+        }
+        if !is_read(topic) {
+            if read >= model.config.topics_max {
+                return Some(Some(Refusal::Topics));
+            }
+            if read + unread >= model.config.topics_max {
+                return None;
+            }
+            read += 1;
+        }
+        own += 1;
+        new.push(topic);
+    }
+    Some(None)
 }
 
 /// Something by way of the inbox, from between two turns.
@@ -262,22 +439,33 @@ pub(crate) fn by_inbox(shared: &Shared, publisher: &Publisher) {
         match (model.rng.u8(..8), stream) {
             (0, _) => {
                 let again = shared.clone();
-                is_taken(&publisher.run(move |cx| perform(&again, None, cx)));
+                let result = publisher.run(move |cx| {
+                    perform(&again, None, cx);
+                    play_for_nobody(&again, cx);
+                });
+                put(model, &result);
+            }
+            _ if model.drain_after.is_some() && model.rng.u8(..8) == 0 => {
+                let (drain, window, farewell) = draw_drain(model);
+                if put(model, &publisher.drain(drain)) {
+                    model.drain_after = None;
+                    model.drain_asked = Some((window, farewell));
+                }
             }
             (1, Some(stream)) => {
                 let size = model.size();
                 let event = model.for_stream_by_inbox(stream, size);
-                is_taken(&publisher.send(model.streams[stream as usize].id, event));
+                put(model, &publisher.send(model.streams[stream as usize].id, event));
             }
             (2, Some(stream)) if model.rng.bool() => {
-                if is_taken(&publisher.close(model.streams[stream as usize].id)) {
+                if put(model, &publisher.close(model.streams[stream as usize].id)) {
                     model.close_by_inbox(stream);
                 }
             }
             _ => {
                 let (topic, size) = (model.topic(), model.size());
                 let (number, event) = model.for_topic(topic, size);
-                if is_taken(&publisher.try_publish(TOPICS[topic as usize], event)) {
+                if put(model, &publisher.try_publish(TOPICS[topic as usize], event)) {
                     model.inbox.push_back(number);
                 }
             }
@@ -285,8 +473,9 @@ pub(crate) fn by_inbox(shared: &Shared, publisher: &Publisher) {
     });
 }
 
-fn is_taken(result: &Result<(), Error>) -> bool {
+fn put(model: &mut Model, result: &Result<(), Error>) -> bool {
     assert!(matches!(result, Ok(()) | Err(Error::Full)), "{result:?}");
+    model.waiting += u64::from(result.is_ok());
     result.is_ok()
 }
 
@@ -313,14 +502,23 @@ impl Handler for App {
         assert_eq!(request.body().len(), body as usize, "the whole body");
         assert!(request.body().iter().all(|byte| *byte == b'p'), "no byte of another's");
 
+        let refused =
+            self.world.borrow().connections[connection as usize].refusal.map(|(refusal, _)| refusal);
         let index = with(&self.shared, |model| {
             let answers = &mut model.connections[connection as usize];
             assert_eq!(answers.requests, number, "requests are answered once, and in order");
+            let surplus = refused.is_some() && number > 0;
+            assert!(!surplus, "whoever is one too many is let in for one request");
             answers.requests += 1;
+            answers.asked_at = cx.now();
             model.begin(cx.stream().unwrap(), connection, cx.now())
         });
-        play(&self.shared, Some(index), cx);
-        with(&self.shared, |model| answer(model, request, connection, index))
+        let panics = play(&self.shared, Some(index), cx);
+        let reply = with(&self.shared, |model| {
+            sync(model, cx);
+            answer(model, request, connection, index, refused, panics, cx)
+        });
+        reply.unwrap_or_else(|| panic_silently())
     }
 
     fn opened(&mut self, id: StreamId, cx: &mut Context<'_>) {
@@ -333,14 +531,14 @@ impl Handler for App {
             index
         });
         self.note(Note::Opened(index));
-        play(&self.shared, Some(index), cx);
+        play_for_stream(&self.shared, index, &mut false, cx);
     }
 
     fn closed(&mut self, id: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
         assert_eq!(cx.send(id, Event::data("too late")), Err(Error::Closed));
         let index = with(&self.shared, |model| {
             let index = model.find(id);
-            model.sync(cx.stats().events_published);
+            sync(model, cx);
             model.check_reason(index, reason, &self.world.borrow(), self.stopping);
             let stream = &mut model.streams[index as usize];
             assert!(stream.opened && stream.closed.is_none(), "closed once: {stream:?}");
@@ -352,42 +550,39 @@ impl Handler for App {
             index
         });
         self.note(Note::Ended(index, reason.name()));
-        play(&self.shared, None, cx);
+        play_for_nobody(&self.shared, cx);
     }
 
     fn started(&mut self, cx: &mut Context<'_>) {
-        play(&self.shared, None, cx);
+        play_for_nobody(&self.shared, cx);
     }
 }
 
-/// Draws the answer to a request.
-fn answer(model: &mut Model, request: &Request<'_>, connection: u32, index: u32) -> Reply {
+/// Draws the answer to a request: none if the callback is to panic.
+fn answer(
+    model: &mut Model,
+    request: &Request<'_>,
+    connection: u32,
+    index: u32,
+    refused: Option<Refusal>,
+    panics: bool,
+    cx: &Context<'_>,
+) -> Option<Reply> {
     if let Some(at) = model.lost.iter().position(|(lost, _)| *lost == index) {
         // It was given more than may wait for it. Nothing is answered and nobody is told.
         model.lost.remove(at);
         model.connections[connection as usize].dropped = true;
-        return Reply::text("dropped");
+        return (!panics).then(|| Reply::text("dropped"));
     }
+    let requests = model.connections[connection as usize].requests as usize;
+    let last =
+        refused.is_some() || model.drain.is_some() || requests >= model.config.requests_per_connection_max;
     let is_stream = model.rng.u8(..8) > 1;
-    let reply = if is_stream {
-        let mut reply = Reply::stream();
-        for _ in 0..model.rng.u8(..5) {
-            let topic = model.topic();
-            if !request.is_head() {
-                model.subscribe(index, topic);
-            }
-            reply = reply.topic(TOPICS[topic as usize]);
-        }
-        if model.rng.u8(..5) == 0 {
-            reply = reply.close_delimited();
-            model.streams[index as usize].chunked = false;
-        } else {
-            model.streams[index as usize].chunked = !request.is_http_10();
-        }
-        if model.rng.u8(..6) == 0 {
-            reply = reply.retry(Duration::from_millis(model.rng.u64(..10_000)));
-        }
-        Reply::from(reply)
+    let (reply, answer, close) = if panics {
+        (None, Answer::Panicked, true)
+    } else if is_stream {
+        let (reply, answer, close) = stream(model, request, index, refused, cx);
+        (Some(reply), answer, close || last)
     } else {
         let bytes = match model.rng.u8(..8) {
             0 => model.rng.usize(..200_000),
@@ -395,16 +590,80 @@ fn answer(model: &mut Model, request: &Request<'_>, connection: u32, index: u32)
             _ => model.rng.usize(..200),
         };
         let status = [200, 200, 200, 204, 404, 503][model.rng.usize(..6)];
-        Reply::bytes("text/plain", vec![b'w'; bytes]).unwrap().with_status(status)
+        let reply = Reply::bytes("text/plain", vec![b'w'; bytes]).unwrap().with_status(status);
+        let answer = Answer::Whole { status: reply.status_code(), bytes: reply.body().len() };
+        (Some(reply), answer, last)
     };
-    let answer = match () {
-        () if request.is_head() => Answer::Head,
-        () if is_stream => Answer::Stream(index),
-        () => Answer::Whole { status: reply.status_code(), bytes: reply.body().len() },
-    };
-    model.connections[connection as usize].answers.push(answer);
+    let answer = if request.is_head() { Answer::Head } else { answer };
+    let answers = &mut model.connections[connection as usize];
+    answers.answers.push(answer);
+    answers.closes.push(close);
     if !matches!(answer, Answer::Stream(_)) {
         model.end(index);
     }
     reply
+}
+
+/// Draws a stream, and says whether it is refused.
+fn stream(
+    model: &mut Model,
+    request: &Request<'_>,
+    index: u32,
+    refused: Option<Refusal>,
+    cx: &Context<'_>,
+) -> (Reply, Answer, bool) {
+    let mut topics = Vec::new();
+    for _ in 0..model.rng.u8(..5) {
+        topics.push(model.topic());
+        if one_too_many(model, index, &topics, cx).is_none() {
+            topics.pop();
+        }
+    }
+    let mut reply = Reply::stream();
+    for topic in &topics {
+        reply = reply.topic(TOPICS[*topic as usize]);
+    }
+    let mut chunked = !request.is_http_10();
+    if model.rng.u8(..5) == 0 {
+        reply = reply.close_delimited();
+        chunked = false;
+    }
+    if model.rng.u8(..6) == 0 {
+        reply = reply.retry(Duration::from_millis(model.rng.u64(..10_000)));
+    }
+    let own_age = (model.rng.u8(..12) == 0).then(|| Duration::from_millis(model.rng.u64(..3_000)));
+    if let Some(age) = own_age {
+        reply = reply.max_age(age);
+    }
+    let finishes = model.rng.u8(..6) == 0;
+    if finishes {
+        reply = reply.finish();
+    }
+    let reply = Reply::from(reply);
+    if request.is_head() {
+        return (reply, Answer::Head, false);
+    }
+    let full = cx.stats().streams >= model.config.streams_max as u64;
+    let refusal = refused
+        .or(model.drain.map(|_| Refusal::Draining))
+        .or(full.then_some(Refusal::Streams))
+        .or_else(|| one_too_many(model, index, &topics, cx).flatten());
+    if let Some(refusal) = refusal {
+        if refused.is_none() {
+            model.refused[refusal as usize] += 1;
+        }
+        let soft = match model.config.refuse {
+            Refuse::Auto => request.method() == "GET" && request.header("Accept").is_some(),
+            Refuse::Soft => true,
+            Refuse::Unavailable => false,
+        };
+        let softness = if soft { Softness::Soft } else { Softness::Unavailable };
+        return (reply, Answer::Refused(refusal, softness), refusal != Refusal::Subscriptions);
+    }
+    for topic in topics {
+        model.subscribe(index, topic);
+    }
+    let it = &mut model.streams[index as usize];
+    (it.chunked, it.own_age, it.finishes) = (chunked, own_age, finishes);
+    (reply, Answer::Stream(index), !chunked)
 }

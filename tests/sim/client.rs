@@ -1,9 +1,10 @@
 //! Simulated clients: what they ask, how they send and read it, and a strict parser for what they receive.
 
-use crate::model::{Answer, Model};
+use crate::model::{Answer, Model, SURPLUS_TIMEOUT, Softness, is_over};
 use crate::net::World;
 use crate::trace::Note;
 use fastrand::Rng;
+use mio_sse::Refusal;
 
 /// How a client behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub(crate) struct Wire {
     state: State,
     answered: u32,
     close: bool,
+    /// Of each request, whether it says that it is the last.
+    lasts: Vec<bool>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,10 +76,20 @@ enum State {
     #[default]
     Head,
     Body(usize),
+    /// So many bytes, to be looked at when all are there.
+    Text(usize, Text),
     Chunks(u32),
     ToEnd(u32),
     /// Nothing more may come.
     Over,
+}
+
+/// What a short body has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Text {
+    /// When to come again.
+    Retry,
+    Anything,
 }
 
 impl Client {
@@ -121,11 +134,13 @@ impl Client {
         if rng.u8(..32) == 0 {
             body = model.config.body_bytes_max;
         }
+        let kind = rng.u8(..32);
+        self.wire.lasts.push(matches!(kind, 2 | 4));
         let out = &mut self.out;
         let write = |out: &mut Vec<u8>, method: &str, body: usize, rest: &str| {
             write!(out, "{method} /{connection}/{number}/{body} HTTP/1.{rest}\r\n\r\n").unwrap();
         };
-        match rng.u8(..32) {
+        match kind {
             0 | 1 => write(out, "HEAD", 0, "1\r\nHost: x"),
             2 => write(out, "GET", 0, "0"),
             3 => write(out, "GET", 0, "0\r\nConnection: keep-alive"),
@@ -212,8 +227,11 @@ impl Client {
         let wire = &self.wire;
         match wire.state {
             State::Over => {}
+            // Between two requests a drain closes, also where the next is on its way.
+            State::Head if model.drain.is_some() && wire.at == wire.buffer.len() => {}
             State::ToEnd(stream) => {
-                assert!(model.streams[stream as usize].close_requested, "ended by whom? stream {stream}");
+                let it = &model.streams[stream as usize];
+                assert!(it.close_requested || it.closed.is_some(), "ended by whom? {it:?}");
                 assert_eq!(wire.at, wire.buffer.len(), "the last frame is whole");
                 model.check_complete(stream);
                 model.counts.ends_seen += 1;
@@ -239,7 +257,7 @@ impl Client {
                 model.check_complete(stream);
             }
             State::Over => panic!("the server closes behind its last answer: {self}"),
-            State::Body(_) => panic!("answers arrive completely: {self}"),
+            State::Body(_) | State::Text(..) => panic!("answers arrive completely: {self}"),
         }
     }
 }
@@ -323,7 +341,7 @@ impl Wire {
                 };
                 let head = std::str::from_utf8(&rest[..head]).expect("a head is text").to_owned();
                 self.at += head.len() + 4;
-                self.head(&head, spoilt, connection, model);
+                self.head(&head, spoilt, connection, world, model);
                 true
             }
             State::Body(left) => {
@@ -335,6 +353,17 @@ impl Wire {
                     self.state = if self.close { State::Over } else { State::Head };
                     model.counts.replies_seen += 1;
                 }
+                true
+            }
+            State::Text(length, text) => {
+                let Some(bytes) = rest.get(..length) else { return false };
+                if text == Text::Retry {
+                    let retry = std::str::from_utf8(bytes).ok().and_then(|text| text.strip_prefix("retry: "));
+                    let retry = retry.and_then(|retry| retry.strip_suffix("\n\n")?.parse::<u128>().ok());
+                    check_retry(retry.expect("when to come again"), 1, model);
+                }
+                self.at += length;
+                self.state = if self.close { State::Over } else { State::Head };
                 true
             }
             State::Chunks(stream) => {
@@ -373,7 +402,7 @@ impl Wire {
         }
     }
 
-    fn head(&mut self, head: &str, spoilt: bool, connection: u32, model: &mut Model) {
+    fn head(&mut self, head: &str, spoilt: bool, connection: u32, world: &World, model: &mut Model) {
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).expect("a status line");
         let status: u16 = status.get(..3).and_then(|status| status.parse().ok()).expect("a status");
@@ -383,23 +412,70 @@ impl Wire {
         let mut length = None;
         let mut chunked = false;
         let mut is_stream = false;
+        let mut retry_after = None;
         for line in lines {
             let (name, value) = line.split_once(": ").expect("a header line");
             match name {
                 "Content-Length" => assert_eq!(length.replace(value.parse::<usize>().unwrap()), None),
                 "Transfer-Encoding" => chunked = value == "chunked",
                 "Connection" => self.close = value == "close",
+                "Retry-After" => retry_after = value.parse::<u128>().ok(),
                 "Content-Type" => is_stream = value == "text/event-stream",
                 _ => {}
             }
         }
         assert!(!(chunked && length.is_some()), "one framing: {head}");
-        let answers = &model.connections[connection as usize].answers;
-        self.state = match answers.get(self.answered as usize) {
+        let answers = &model.connections[connection as usize];
+        let at = self.answered as usize;
+        if let Some(close) = answers.closes.get(at) {
+            assert_eq!(
+                self.close,
+                *close || self.lasts[at],
+                "whether it is the last: {:?}, {head}",
+                answers.answers[at]
+            );
+        }
+        self.state = match answers.answers.get(at) {
+            None if status == 408 => {
+                assert!(self.close, "nothing follows what comes too late: {head}");
+                let it = &world.connections[connection as usize];
+                let since = it.accepted_at.unwrap_or_default().max(answers.asked_at);
+                let mut shortest = model.config.head_timeout.min(model.config.body_timeout);
+                if it.refusal.is_some() {
+                    shortest = shortest.min(SURPLUS_TIMEOUT);
+                }
+                assert!(is_over(since, it.written_at, shortest), "a request has its time: {it:?}");
+                model.counts.timeouts_seen += 1;
+                State::Text(length.expect("the length of what was too late"), Text::Anything)
+            }
             None => {
                 assert!(spoilt && status >= 400 && self.close, "a refusal, if anything: {head}");
                 model.counts.rejections_seen += 1;
-                State::Body(length.expect("the refusal's length"))
+                State::Text(length.expect("the refusal's length"), Text::Anything)
+            }
+            Some(&Answer::Refused(refusal, softness)) => {
+                model.counts.refusals_seen += 1;
+                let length = length.unwrap_or_else(|| panic!("{refusal:?} is answered {head}"));
+                match (refusal, softness) {
+                    (Refusal::Subscriptions, _) => {
+                        assert!(status == 400 && !is_stream);
+                        State::Text(length, Text::Anything)
+                    }
+                    (_, Softness::Soft) => {
+                        assert!(status == 200 && is_stream && !chunked);
+                        State::Text(length, Text::Retry)
+                    }
+                    (_, Softness::Unavailable) => {
+                        assert_eq!(status, 503);
+                        check_retry(retry_after.expect("when to come again"), 1000, model);
+                        State::Text(length, Text::Anything)
+                    }
+                }
+            }
+            Some(Answer::Panicked) => {
+                assert_eq!(status, 500);
+                model.counts.panics_seen += 1;
+                State::Text(length.expect("the length of the apology"), Text::Anything)
             }
             Some(Answer::Head) => {
                 if self.close {
@@ -429,6 +505,13 @@ impl Wire {
             self.state = if self.close { State::Over } else { State::Head };
         }
     }
+}
+
+/// That whoever is refused is told the right time, in so many milliseconds.
+fn check_retry(retry: u128, unit: u128, model: &Model) {
+    let least = model.config.refuse_retry.as_millis();
+    let (least, most) = (least.div_ceil(unit), (least * 2 + 1).div_ceil(unit));
+    assert!((least..=most).contains(&retry), "{retry} is from {least} to {most}");
 }
 
 /// One frame, from its first line to its empty one, and nothing else.

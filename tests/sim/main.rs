@@ -17,7 +17,7 @@ mod trace;
 
 use crate::net::{FAULTS, World};
 use crate::run::{Summary, run};
-use mio_sse::CloseReason;
+use mio_sse::{CloseReason, Refusal};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -46,13 +46,19 @@ fn attempt(seed: u64, steps: u64) -> Result<Summary, Failure> {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if CAUGHT.get() {
-                MESSAGE.with_borrow_mut(|message| *message = info.to_string());
+                // The first is the one that counts: the library catches what callbacks panic with.
+                MESSAGE.with_borrow_mut(|message| {
+                    if message.is_empty() {
+                        *message = info.to_string();
+                    }
+                });
             } else {
                 usual(info);
             }
         }));
     });
     let world = Rc::new(RefCell::new(World::new(0)));
+    MESSAGE.with_borrow_mut(String::clear);
     CAUGHT.set(true);
     let result = catch_unwind(AssertUnwindSafe(|| run(seed, steps, &world)));
     CAUGHT.set(false);
@@ -106,6 +112,11 @@ fn the_same_seed_gives_the_same_trace() {
     }
 }
 
+/// Whether streams are closed for this reason, and not only connections.
+fn can_end_a_stream(reason: CloseReason) -> bool {
+    (reason as usize) < CloseReason::HeadTimeout as usize
+}
+
 impl Summary {
     fn add(&mut self, other: &Self) {
         self.steps += other.steps;
@@ -113,11 +124,17 @@ impl Summary {
         self.connections += other.connections;
         self.opened += other.opened;
         self.rejected += other.rejected;
-        self.timed_out += other.timed_out;
+        self.panics += other.panics;
         self.heartbeats += other.heartbeats;
         self.delivered += other.delivered;
         self.published += other.published;
         for (sum, more) in self.closed.iter_mut().zip(other.closed) {
+            *sum += more;
+        }
+        for (sum, more) in self.connections_closed.iter_mut().zip(other.connections_closed) {
+            *sum += more;
+        }
+        for (sum, more) in self.refused.iter_mut().zip(other.refused) {
             *sum += more;
         }
         for (sum, more) in self.struck.0.iter_mut().zip(other.struck.0) {
@@ -128,6 +145,14 @@ impl Summary {
         sum.ends_seen += more.ends_seen;
         sum.replies_seen += more.replies_seen;
         sum.rejections_seen += more.rejections_seen;
+        sum.timeouts_seen += more.timeouts_seen;
+        sum.refusals_seen += more.refusals_seen;
+        sum.panics_seen += more.panics_seen;
+        sum.farewells_seen += more.farewells_seen;
+        sum.drains += more.drains;
+        sum.second_drains += more.second_drains;
+        sum.half_closed += more.half_closed;
+        sum.limits_met += more.limits_met;
         sum.timers_fired += more.timers_fired;
         sum.stale_refused += more.stale_refused;
         sum.cut += more.cut;
@@ -136,7 +161,16 @@ impl Summary {
     /// That everything was really exercised.
     fn check_coverage(&self) {
         for reason in CloseReason::ALL {
-            assert!(self.closed[reason as usize] > 0, "no stream was closed for {reason:?}");
+            let of_connections = !can_end_a_stream(reason);
+            let stream = self.closed[reason as usize];
+            assert_eq!(stream == 0, of_connections, "streams closed for {reason:?}: {stream}");
+            // What ends a stream cleanly is no reason for the connection to end.
+            let of_streams = matches!(reason, CloseReason::Application | CloseReason::MaxAge);
+            let connection = self.connections_closed[reason as usize];
+            assert_eq!(connection == 0, of_streams, "connections closed for {reason:?}: {connection}");
+        }
+        for refusal in Refusal::ALL {
+            assert!(self.refused[refusal as usize] > 0, "nobody was refused for {refusal:?}");
         }
         for (name, count) in FAULTS.iter().zip(self.struck.0) {
             assert!(count > 0, "the fault {name:?} has never struck");
@@ -144,7 +178,15 @@ impl Summary {
         let counts = &self.counts;
         let others = [
             ("rejected", self.rejected),
-            ("timed out", self.timed_out),
+            ("time-outs seen", counts.timeouts_seen),
+            ("refusals seen", counts.refusals_seen),
+            ("panics seen", counts.panics_seen),
+            ("farewells seen", counts.farewells_seen),
+            ("drains", counts.drains),
+            ("second drains", counts.second_drains),
+            ("half closed", counts.half_closed),
+            ("limits met by subscribing", counts.limits_met),
+            ("panics", self.panics),
             ("heartbeats", self.heartbeats),
             ("events received", counts.received),
             ("ends seen", counts.ends_seen),
@@ -162,17 +204,27 @@ impl Summary {
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { steps, turns, connections, opened, rejected, timed_out, heartbeats, .. } = self;
+        let Self { steps, turns, connections, opened, rejected, heartbeats, panics, .. } = self;
         let Self { delivered, published, counts, .. } = self;
         writeln!(f, "{steps} steps, {turns} turns, {connections} connections, {opened} streams")?;
         write!(f, "closed:")?;
         for reason in CloseReason::ALL {
-            write!(f, " {} {}", self.closed[reason as usize], reason.name())?;
+            if can_end_a_stream(reason) {
+                write!(f, " {} {}", self.closed[reason as usize], reason.name())?;
+            }
+        }
+        write!(f, "\nconnections closed:")?;
+        for reason in CloseReason::ALL {
+            write!(f, " {} {}", self.connections_closed[reason as usize], reason.name())?;
+        }
+        write!(f, "\nrefused:")?;
+        for refusal in Refusal::ALL {
+            write!(f, " {} {}", self.refused[refusal as usize], refusal.name())?;
         }
         writeln!(f)?;
         writeln!(
             f,
-            "{published} published, {delivered} delivered, {rejected} rejected, {timed_out} timed out, {heartbeats} heartbeats"
+            "{published} published, {delivered} delivered, {rejected} rejected, {panics} panics, {heartbeats} heartbeats"
         )?;
         writeln!(f, "{counts:?}")?;
         write!(f, "faults:")?;

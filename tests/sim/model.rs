@@ -6,8 +6,9 @@
 
 use crate::net::{Connection, World};
 use fastrand::Rng;
-use mio_sse::{CloseReason, Config, Error, Event, StreamId, TimerId};
-use std::collections::{HashMap, VecDeque};
+use mio_sse::{CloseReason, Config, Error, Event, Observer, Refusal, Request, StreamId, TimerId};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The topics there are.
@@ -18,6 +19,9 @@ const FRAME_BYTES: u64 = 80;
 
 /// What waits for a stream alone without being an event: its first frame, its end.
 const PRIVATE_BYTES: u64 = 100;
+
+/// How long whoever is let in to be told may take.
+pub(crate) const SURPLUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// No end yet.
 const OPEN: u32 = u32::MAX;
@@ -42,6 +46,24 @@ pub(crate) struct Model {
     pub(crate) quiet: bool,
     /// Events published by way of the inbox that have not been taken out.
     pub(crate) inbox: VecDeque<u32>,
+    /// Messages in the inbox, at most.
+    pub(crate) waiting: u64,
+    /// One callback in so many panics, and how many have.
+    pub(crate) panic_rate: Option<u32>,
+    pub(crate) panics: u64,
+    /// Timers that belong to nobody and have not fired for the last time.
+    pub(crate) global_timers: HashSet<TimerId>,
+    /// Streams that had to be refused, by now.
+    pub(crate) refused: [u64; Refusal::ALL.len()],
+    /// After so many callbacks one of them has the server drain.
+    pub(crate) drain_after: Option<u32>,
+    pub(crate) drain: Option<Drained>,
+    /// The window and the farewell of a drain that is asked for by way of the inbox.
+    pub(crate) drain_asked: Option<(Duration, Option<u32>)>,
+    /// The server has stopped.
+    pub(crate) stopped: bool,
+    /// Written by an observer, at the moment a stream ends.
+    pub(crate) obituaries: Arc<Mutex<Obituaries>>,
     pub(crate) opened: u64,
     pub(crate) closed: [u64; CloseReason::ALL.len()],
     pub(crate) counts: Counts,
@@ -52,6 +74,53 @@ pub(crate) struct Model {
     published: u64,
 }
 
+/// A drain that has begun.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Drained {
+    pub(crate) begun: Duration,
+    pub(crate) window: Duration,
+    pub(crate) turn: u64,
+    /// The number of the farewell.
+    pub(crate) farewell: Option<u32>,
+    /// It was asked for a second time.
+    pub(crate) again: bool,
+}
+
+impl Drained {
+    /// When all is over.
+    pub(crate) fn end(&self) -> Duration {
+        self.begun + self.window
+    }
+
+    /// When every stream has had its moment.
+    pub(crate) fn last_moment(&self) -> Duration {
+        self.begun + (self.window - self.window / 10)
+    }
+}
+
+/// What the observer is told.
+#[derive(Debug, Default)]
+pub(crate) struct Obituaries {
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    ended: Vec<StreamId>,
+}
+
+/// Callbacks are told at the end of a turn only, an observer at once: what is published in between is not for the stream.
+pub(crate) struct Watcher(pub(crate) Arc<Mutex<Obituaries>>);
+
+impl Observer for Watcher {
+    fn open(&mut self, _stream: StreamId, _request: &Request<'_>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).opened += 1;
+    }
+
+    fn close(&mut self, stream: StreamId, _reason: CloseReason) {
+        let mut obituaries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        obituaries.closed += 1;
+        obituaries.ended.push(stream);
+    }
+}
+
 /// What has been exercised.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
@@ -59,6 +128,14 @@ pub(crate) struct Counts {
     pub(crate) ends_seen: u64,
     pub(crate) replies_seen: u64,
     pub(crate) rejections_seen: u64,
+    pub(crate) timeouts_seen: u64,
+    pub(crate) refusals_seen: u64,
+    pub(crate) panics_seen: u64,
+    pub(crate) farewells_seen: u64,
+    pub(crate) drains: u64,
+    pub(crate) second_drains: u64,
+    pub(crate) half_closed: u64,
+    pub(crate) limits_met: u64,
     pub(crate) timers_fired: u64,
     pub(crate) stale_refused: u64,
     pub(crate) cut: u64,
@@ -69,6 +146,8 @@ pub(crate) struct Counts {
 enum To {
     Topic(u8),
     Stream(u32),
+    /// The last event of every stream in a drain.
+    Everyone,
     /// Sent by way of the inbox: where it comes in the order is not known.
     Loose(u32),
 }
@@ -92,13 +171,20 @@ struct Topic {
 pub(crate) struct Stream {
     pub(crate) id: StreamId,
     pub(crate) connection: u32,
-    since: Duration,
+    pub(crate) since: Duration,
     pub(crate) chunked: bool,
     pub(crate) opened: bool,
     pub(crate) live: bool,
     pub(crate) closed: Option<CloseReason>,
     /// The application has asked for its end.
     pub(crate) close_requested: bool,
+    /// A callback for it has panicked.
+    pub(crate) panicked: bool,
+    /// It is left alone by a drain.
+    pub(crate) finishes: bool,
+    /// How long it may stay open.
+    pub(crate) own_age: Option<Duration>,
+    farewell_seen: bool,
     /// Where exactly its end comes is not known.
     loose_end: bool,
     pub(crate) hooks_set: u32,
@@ -126,6 +212,8 @@ struct Window {
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     pub(crate) answers: Vec<Answer>,
+    /// Whether the connection has to close behind each of them, apart from what the client has asked for.
+    pub(crate) closes: Vec<bool>,
     pub(crate) requests: u32,
     /// The handler gave more to a stream than may wait for it, and there is no answer.
     pub(crate) dropped: bool,
@@ -134,6 +222,8 @@ pub(crate) struct Answers {
     /// One of the requests on it waits for word that its body is wanted: whatever was written for that, the time for
     /// the request runs from before.
     pub(crate) expects: bool,
+    /// When it was asked for something last.
+    pub(crate) asked_at: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -145,6 +235,16 @@ pub(crate) enum Answer {
     /// To a request for the head alone.
     Head,
     Stream(u32),
+    /// In place of a stream.
+    Refused(Refusal, Softness),
+    Panicked,
+}
+
+/// How a stream is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Softness {
+    Soft,
+    Unavailable,
 }
 
 /// The byte of which the data of an event consists.
@@ -181,6 +281,16 @@ impl Model {
             turn: 0,
             quiet: false,
             inbox: VecDeque::new(),
+            waiting: 0,
+            panic_rate: None,
+            panics: 0,
+            global_timers: HashSet::new(),
+            refused: Default::default(),
+            drain_after: None,
+            drain: None,
+            drain_asked: None,
+            stopped: false,
+            obituaries: Arc::default(),
             opened: 0,
             closed: Default::default(),
             counts: Counts::default(),
@@ -211,6 +321,11 @@ impl Model {
         self.event(usize::MAX, size)
     }
 
+    /// The event that everybody gets at last.
+    pub(crate) fn for_everyone(&mut self) -> (u32, Event) {
+        (self.number(To::Everyone, 5), self.event(usize::MAX, 5))
+    }
+
     fn number(&mut self, to: To, size: u32) -> u32 {
         self.events.push(Info { to, size, place: None });
         u32::try_from(self.events.len() - 1).unwrap()
@@ -230,6 +345,14 @@ impl Model {
             self.place(number);
         }
         assert_eq!(self.published, published, "what was published is counted");
+        // The inbox comes first in a turn, and streams end behind it.
+        let ended = {
+            let mut obituaries = self.obituaries.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut obituaries.ended)
+        };
+        for id in ended {
+            self.end(self.find(id));
+        }
     }
 
     /// The event has been published now.
@@ -250,7 +373,7 @@ impl Model {
                 stream.sent_bytes += u64::from(info.size) + FRAME_BYTES;
                 stream.sent - 1
             }
-            To::Loose(_) => 0,
+            To::Loose(_) | To::Everyone => 0,
         };
         info.place = Some((place, self.order));
     }
@@ -261,6 +384,12 @@ impl Model {
         let info = self.events.get(number as usize).expect("nothing is received that was not published");
         let stream = &mut self.streams[index as usize];
         check_content(number, info.size, content);
+        assert!(!stream.farewell_seen, "nothing follows the farewell: {number} of {index}");
+        if info.to == To::Everyone {
+            stream.farewell_seen = true;
+            self.counts.farewells_seen += 1;
+            return;
+        }
         if let To::Loose(to) = info.to {
             assert_eq!((to, name), (index, "own"), "what is sent to one stream reaches no other");
             assert!(stream.last_loose.is_none_or(|last| last < number), "sent once, and in order");
@@ -297,7 +426,7 @@ impl Model {
                 stream.sent_seen += 1;
                 stream.seen_bytes += u64::from(info.size) + FRAME_BYTES;
             }
-            To::Loose(_) => {}
+            To::Loose(_) | To::Everyone => {}
         }
     }
 
@@ -315,6 +444,10 @@ impl Model {
             live: true,
             closed: None,
             close_requested: false,
+            panicked: false,
+            finishes: false,
+            own_age: None,
+            farewell_seen: false,
             loose_end: false,
             hooks_set: 0,
             hooks_run: 0,
@@ -407,6 +540,10 @@ impl Model {
     /// That a stream which is whole, open or closed by the application, has received all that it is entitled to.
     pub(crate) fn check_complete(&self, index: u32) {
         let stream = &self.streams[index as usize];
+        if stream.closed == Some(CloseReason::Drained) {
+            let farewell = self.drain.is_some_and(|drain| drain.farewell.is_some());
+            assert_eq!(stream.farewell_seen, farewell, "the farewell of {index}: {stream:?}");
+        }
         if stream.loose_end {
             return;
         }
@@ -424,7 +561,7 @@ impl Model {
         let connection = &world.connections[stream.connection as usize];
         let justified = match reason {
             CloseReason::Application => stream.close_requested,
-            CloseReason::PeerClosed => connection.fin,
+            CloseReason::PeerClosed => connection.fin && !self.config.half_closed,
             CloseReason::Reset => connection.reset,
             CloseReason::IoError => connection.broken,
             CloseReason::Lagged => {
@@ -434,7 +571,16 @@ impl Model {
             }
             CloseReason::Stalled => is_over(connection.written_at, world.now, self.config.stall_timeout),
             CloseReason::ExcessInput => self.connections[stream.connection as usize].excess,
-            CloseReason::Stopped => stopping,
+            CloseReason::Stopped => stopping && self.drain.is_none(),
+            CloseReason::MaxAge => match (stream.own_age, self.config.max_age) {
+                (Some(age), _) => is_over(stream.since, world.now, age),
+                (None, Some(age)) => is_over(stream.since, world.now, age * 3 / 4),
+                (None, None) => false,
+            },
+            CloseReason::Panicked => stream.panicked,
+            CloseReason::Drained => {
+                self.drain.is_some_and(|drain| !stream.finishes || drain.again || world.now >= drain.end())
+            }
             _ => false,
         };
         assert!(justified, "{reason:?} of stream {index}: {stream:?}, {connection:?}");
@@ -451,19 +597,24 @@ impl Model {
             config.stall_timeout,
             config.linger,
         ];
-        let shortest = shortest.into_iter().min().unwrap_or_default();
+        let shortest = shortest.into_iter().chain(connection.refusal.map(|_| SURPLUS_TIMEOUT));
+        let shortest = shortest.min().unwrap_or_default();
         let closed_at = connection.server_closed.unwrap_or(now);
         let since =
             if answers.expects { connection.accepted_at.unwrap_or_default() } else { connection.written_at };
         connection.fin
             || connection.reset
             || connection.broken
+            || connection.refusal.is_some_and(|(_, room)| !room)
             || answers.dropped
             || answers.excess
+            // A server that stops gives everybody as much as there is room for.
+            || self.stopped && connection.unfinished
+            || self.stopped && self.drain.is_some_and(|drain| connection.held_up_at >= Some(drain.begun))
             || connection.server_closed.is_some() && is_over(since, closed_at, shortest)
             || answers.streams().any(|index| {
                 let stream = &self.streams[index as usize];
-                stream.closed.is_some_and(|reason| reason != CloseReason::Application)
+                stream.closed.is_some_and(|reason| !is_clean(reason))
                     // Reported already, and then too slow for what was to follow.
                     || stream.closed.is_some() && self.lags(stream)
             })
@@ -488,16 +639,21 @@ impl Model {
 }
 
 impl Stream {
-    fn reads(&self, topic: u8) -> bool {
+    /// How many topics it reads.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.windows.iter().filter(|window| window.until == OPEN).count()
+    }
+
+    pub(crate) fn reads(&self, topic: u8) -> bool {
         self.windows.iter().any(|window| window.topic == topic && window.until == OPEN)
     }
 }
 
 impl Answers {
-    /// When the stream on the connection began, if there is one that lives.
-    pub(crate) fn live_since(&self, model: &Model) -> Option<Duration> {
+    /// The stream on the connection, if there is one that lives.
+    pub(crate) fn live_stream<'a>(&self, model: &'a Model) -> Option<&'a Stream> {
         let mut streams = self.streams().map(|index| &model.streams[index as usize]);
-        streams.find(|stream| stream.live).map(|stream| stream.since)
+        streams.find(|stream| stream.live)
     }
 
     fn streams(&self) -> impl Iterator<Item = u32> {
@@ -508,8 +664,13 @@ impl Answers {
     }
 }
 
+/// Whether a stream that is closed for this reason gets everything first, and an end.
+pub(crate) fn is_clean(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::Application | CloseReason::MaxAge | CloseReason::Drained)
+}
+
 /// Whether `limit` is over since `since`, as far as a clock of whole milliseconds can tell.
-fn is_over(since: Duration, now: Duration, limit: Duration) -> bool {
+pub(crate) fn is_over(since: Duration, now: Duration, limit: Duration) -> bool {
     now.saturating_sub(since) + Duration::from_millis(1) >= limit
 }
 

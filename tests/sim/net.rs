@@ -3,17 +3,20 @@
 
 use crate::trace::{Note, Trace};
 use fastrand::Rng;
-use mio_sse::{Net, Ready};
+use mio_sse::{Net, Ready, Refusal};
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Descriptors that the server holds in reserve.
+const RESERVE: usize = 8;
 
 /// How often each fault strikes, in 1024ths of the calls in which it can.
 #[derive(Debug, Clone, Copy, Default)]
@@ -89,12 +92,25 @@ pub(crate) struct World {
     pub(crate) accepted: u64,
     /// Bytes that it has written.
     pub(crate) written: u64,
+    /// How many connections there may be, in all and of one origin.
+    pub(crate) connections_max: usize,
+    pub(crate) connections_per_origin_max: Option<usize>,
+    /// Connections that have to be counted as refused, and those closed at once, by now.
+    pub(crate) refused: [u64; Refusal::ALL.len()],
+    pub(crate) turned_away: u64,
+    /// Connections registered from each origin.
+    pub(crate) origins: HashMap<u32, usize>,
+    /// Descriptors held in reserve.
+    reserve: usize,
+    /// One was given up for the connection that is accepted next.
+    given_up: bool,
+    /// A connection was closed since the reserve was filled.
+    reserve_is_due: bool,
     backlog: VecDeque<u32>,
     listener_ready: bool,
     /// Whether the loop has met the end of the backlog.
     listener_armed: bool,
     listening: bool,
-    reserve: usize,
     /// Connections with readiness that has not been told.
     pending: Vec<u32>,
     /// Slots of connections that were closed lately.
@@ -107,6 +123,8 @@ pub(crate) struct World {
 #[derive(Default)]
 pub(crate) struct Connection {
     slot: Option<u32>,
+    /// Why it is one too many, and whether it can be told.
+    pub(crate) refusal: Option<(Refusal, bool)>,
     to_server: Vec<u8>,
     /// How many bytes of `to_server` have been read.
     read: usize,
@@ -122,6 +140,8 @@ pub(crate) struct Connection {
     pub(crate) broken: bool,
     server_shut: bool,
     pub(crate) server_closed: Option<Duration>,
+    /// The last that was written to it was not taken completely, or was destroyed on its way.
+    pub(crate) unfinished: bool,
     /// When the server has accepted it, and when it last wrote to it.
     pub(crate) accepted_at: Option<Duration>,
     pub(crate) written_at: Duration,
@@ -167,11 +187,18 @@ impl World {
             open: 0,
             accepted: 0,
             written: 0,
+            connections_max: usize::MAX,
+            connections_per_origin_max: None,
+            refused: Default::default(),
+            turned_away: 0,
+            origins: HashMap::new(),
+            reserve: 0,
+            given_up: false,
+            reserve_is_due: false,
             backlog: VecDeque::new(),
             listener_ready: false,
             listener_armed: true,
             listening: true,
-            reserve: 0,
             pending: Vec::new(),
             freed: VecDeque::new(),
             left_out: false,
@@ -193,6 +220,12 @@ impl World {
     /// Whether somebody waits to be accepted.
     pub(crate) fn has_backlog(&self) -> bool {
         !self.backlog.is_empty()
+    }
+
+    /// Whether descriptors could be held in reserve that are not, though a connection was closed.
+    pub(crate) fn misses_reserve(&self) -> bool {
+        let free = self.open + self.reserve < self.descriptors;
+        self.listening && self.reserve_is_due && self.reserve < RESERVE && free
     }
 
     fn raise(&mut self, connection: u32, readable: bool, writable: bool) {
@@ -318,6 +351,7 @@ impl fmt::Debug for Connection {
             .field("broken", &self.broken)
             .field("server_shut", &self.server_shut)
             .field("server_closed", &self.server_closed)
+            .field("refusal", &self.refusal)
             .field("accepted_at", &self.accepted_at)
             .field("written_at", &self.written_at)
             .field("read_at", &self.read_at)
@@ -420,15 +454,16 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
         let world = &mut *self.0.borrow_mut();
         let result = world.accept();
         world.trace.note(Note::Accepted(result.as_ref().copied().map_err(code)));
-        // Few addresses for many connections.
-        let address = |number: u32| Ipv4Addr::from(0x0A00_0000 + number % 50).into();
         result.map(|number| (number, Some(address(number))))
     }
 
     fn reserve(&mut self, count: usize) -> usize {
         let world = &mut *self.0.borrow_mut();
+        world.given_up = count < world.reserve;
+        world.reserve_is_due = false;
         let free = world.descriptors.saturating_sub(world.open + world.reserve);
-        world.reserve = count.min(world.reserve + free);
+        let most = if world.listening { world.reserve + free } else { world.reserve };
+        world.reserve = count.min(most);
         world.reserve
     }
 
@@ -452,8 +487,10 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
             it.broken = true;
             return Err(io::ErrorKind::OutOfMemory.into());
         }
+        assert!(it.refusal.is_none_or(|(_, room)| room), "too many are not let in: {it:?}");
         it.slot = Some(slot);
         world.accepted += 1;
+        *world.origins.entry(origin(*socket)).or_default() += 1;
         let readable = it.read < it.to_server.len() || it.fin || it.reset;
         it.read_armed = !readable;
         world.trace.note(Note::Registered { connection: *socket, slot });
@@ -475,6 +512,7 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
         let it = &mut world.connections[*socket as usize];
         it.tried_at = world.now;
         let count = result.as_ref().map_or(0, |count| *count);
+        it.unfinished = count < bytes.len();
         if count < bytes.len() {
             it.held_up_at = Some(world.now);
         }
@@ -507,8 +545,17 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
         let it = &mut world.connections[socket as usize];
         assert!(it.accepted_at.is_some() && it.server_closed.is_none(), "closed once");
         it.server_closed = Some(now);
+        if it.slot.is_some() {
+            *world.origins.entry(origin(socket)).or_default() -= 1;
+            world.reserve_is_due = true;
+        } else if !it.broken {
+            assert!(it.refusal.is_some_and(|(_, room)| !room), "whoever can be told is let in: {it:?}");
+            world.accepted += 1;
+            world.turned_away += 1;
+        }
         if it.read < it.to_server.len() && !it.to_peer.is_empty() {
             // Whoever closes with something unread resets the connection: what is on its way may never arrive.
+            it.unfinished = true;
             it.to_peer.truncate(world.rng.usize(..=it.to_peer.len()));
             world.struck.0[15] += 1;
         }
@@ -543,6 +590,7 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
 impl World {
     fn accept(&mut self) -> io::Result<u32> {
         assert!(self.listening, "nothing is accepted when nobody listens");
+        let given_up = std::mem::take(&mut self.given_up);
         if self.strikes(2, self.faults.interrupted) {
             return Err(io::ErrorKind::Interrupted.into());
         }
@@ -570,8 +618,25 @@ impl World {
         }
         it.accepted_at = Some(self.now);
         it.written_at = self.now;
+        let refusal = self.refusal(number).or(given_up.then_some((Refusal::Descriptors, true)));
+        if let Some((refusal, _)) = refusal {
+            self.refused[refusal as usize] += 1;
+        }
+        self.connections[number as usize].refusal = refusal;
         self.open += 1;
         Ok(number)
+    }
+
+    /// Whether one more connection is one too many, and whether it can be told.
+    fn refusal(&self, connection: u32) -> Option<(Refusal, bool)> {
+        let surplus = |limit: usize| (limit / 16).clamp(8, 1024);
+        let limit = self.connections_max;
+        let here = self.origins.get(&origin(connection)).copied().unwrap_or_default();
+        if let Some(most) = self.connections_per_origin_max.filter(|most| here >= *most) {
+            let room = here < most + surplus(most) && self.open < limit;
+            return Some((Refusal::ConnectionsPerAddress, room));
+        }
+        (self.open >= limit).then(|| (Refusal::Connections, self.open < limit + surplus(limit)))
     }
 
     /// Errors that come with any call on a connection.
@@ -667,6 +732,28 @@ impl World {
         it.to_peer.extend_from_slice(&bytes[..count]);
         it.written_at = self.now;
         Ok(count)
+    }
+}
+
+/// Where a connection comes from: few places for many connections.
+fn origin(connection: u32) -> u32 {
+    connection % 7
+}
+
+/// Its address; in several shapes from one origin.
+fn address(connection: u32) -> IpAddr {
+    let within = connection / 7;
+    match origin(connection) {
+        // An IPv4 address, by itself or as a listener for both families sees it.
+        place @ 0..4 => {
+            let address = Ipv4Addr::from(0x0A00_0000 + place);
+            if within.is_multiple_of(2) { address.into() } else { address.to_ipv6_mapped().into() }
+        }
+        // Anywhere in a network of 64 bits.
+        place => {
+            let host = u128::from(within).wrapping_mul(0x9E37_79B9_7F4A_7C15) & u128::from(u64::MAX);
+            Ipv6Addr::from(0x2001_0db8_u128 << 96 | u128::from(place) << 64 | host).into()
+        }
     }
 }
 

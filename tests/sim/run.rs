@@ -1,14 +1,14 @@
 //! One run: a server on a simulated network, its clients, its application, and the scheduler that moves them all.
 
-use crate::app::{App, Shared, by_inbox, draw, perform, with};
+use crate::app::{App, Shared, by_inbox, drain, draw, perform, sync, with};
 use crate::client::{CHARACTERS, Character, Client};
 use crate::memory;
-use crate::model::{Answers, Counts, Model};
+use crate::model::{Answers, Counts, Model, Obituaries, SURPLUS_TIMEOUT, Stream, Watcher};
 use crate::net::{Connection, SimNet, Struck, World};
-use crate::scenario::{Action, Scenario};
+use crate::scenario::{Action, End, Scenario};
 use crate::trace::Note;
 use fastrand::Rng;
-use mio_sse::{CloseReason, Config, Publisher, Server};
+use mio_sse::{CloseReason, Config, Publisher, Refusal, Server};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -43,7 +43,9 @@ pub(crate) struct Summary {
     pub(crate) opened: u64,
     pub(crate) closed: [u64; CloseReason::ALL.len()],
     pub(crate) rejected: u64,
-    pub(crate) timed_out: u64,
+    pub(crate) connections_closed: [u64; CloseReason::ALL.len()],
+    pub(crate) refused: [u64; Refusal::ALL.len()],
+    pub(crate) panics: u64,
     pub(crate) heartbeats: u64,
     pub(crate) delivered: u64,
     pub(crate) published: u64,
@@ -70,6 +72,7 @@ struct Sim<const SHORT: bool> {
     clients: Vec<Client>,
     /// Connections of clients that are gone without a word.
     silent: Vec<u32>,
+    server_is_to_stop: bool,
     idle_turns: u32,
     /// Bytes held before there was a server.
     held: isize,
@@ -84,10 +87,16 @@ impl<const SHORT: bool> Sim<SHORT> {
         fresh.now = scenario.begin;
         fresh.faults = scenario.faults;
         fresh.descriptors = scenario.descriptors;
+        fresh.connections_max = scenario.config.connections_max;
+        fresh.connections_per_origin_max = scenario.config.connections_per_address_max;
         *world.borrow_mut() = fresh;
-        let shared: Shared = Arc::new(Mutex::new(Model::new(rng.u64(..), scenario.config.clone())));
+        let mut model = Model::new(rng.u64(..), scenario.config.clone());
+        model.panic_rate = scenario.panics;
+        let obituaries: Arc<Mutex<Obituaries>> = model.obituaries.clone();
+        let shared: Shared = Arc::new(Mutex::new(model));
         let app = App { shared: shared.clone(), world: world.clone(), stopping: false };
-        let server = Server::with_net(SimNet(world.clone()), app, scenario.config.clone()).unwrap();
+        let mut server = Server::with_net(SimNet(world.clone()), app, scenario.config.clone()).unwrap();
+        server.observe(Watcher(obituaries));
         let publisher = server.publisher();
         let mut sim = Self {
             server,
@@ -98,6 +107,7 @@ impl<const SHORT: bool> Sim<SHORT> {
             scenario,
             clients: Vec::new(),
             silent: Vec::new(),
+            server_is_to_stop: false,
             idle_turns: 0,
             held,
         };
@@ -119,10 +129,10 @@ impl<const SHORT: bool> Sim<SHORT> {
             self.check_step();
         }
         self.settle();
-        if self.scenario.stops {
-            self.stop();
-        } else {
-            self.leave_all();
+        match self.scenario.end {
+            End::Stops => self.stop(),
+            End::Leaves => self.leave_all(),
+            End::Drains => self.drain(),
         }
         let stats = self.server.stats();
         let world = self.world.borrow();
@@ -134,15 +144,9 @@ impl<const SHORT: bool> Sim<SHORT> {
             opened: model.opened,
             closed: model.closed,
             rejected: stats.rejected,
-            timed_out: [
-                CloseReason::HeadTimeout,
-                CloseReason::BodyTimeout,
-                CloseReason::IdleTimeout,
-                CloseReason::Stalled,
-            ]
-            .into_iter()
-            .map(|reason| stats.connections_closed(reason))
-            .sum(),
+            connections_closed: CloseReason::ALL.map(|reason| stats.connections_closed(reason)),
+            refused: Refusal::ALL.map(|refusal| stats.refused(refusal)),
+            panics: stats.panics,
             heartbeats: stats.heartbeats,
             delivered: stats.events_delivered,
             published: stats.events_published,
@@ -165,6 +169,9 @@ impl<const SHORT: bool> Sim<SHORT> {
     }
 
     fn act(&mut self, action: Action) {
+        if self.server.is_stopped() {
+            return;
+        }
         match action {
             Action::Turn => self.turn(Some(Duration::ZERO)),
             Action::Wait => {
@@ -223,20 +230,64 @@ impl<const SHORT: bool> Sim<SHORT> {
     fn turn(&mut self, timeout: Option<Duration>) {
         let before = self.world.borrow().activity;
         let (now, waits) = (self.world.borrow().now, self.server.next_timeout() != Some(Duration::ZERO));
+        if self.server.is_stopped() {
+            return;
+        }
         self.server.turn(timeout).unwrap();
+        let is_stopped = self.server.is_stopped();
+        with(&self.shared, |model| {
+            sync(model, &self.server.context());
+            model.stopped = is_stopped;
+        });
         let stats = self.server.stats();
+        let closed: u64 = CloseReason::ALL.map(|reason| stats.connections_closed(reason)).iter().sum();
+        assert_eq!(stats.accepted, stats.connections + closed, "whoever was accepted is here, or was closed");
         let world = self.world.borrow();
         let idle = world.activity == before && world.now == now && !waits;
         self.idle_turns = if idle { self.idle_turns + 1 } else { 0 };
         assert!(self.idle_turns < IDLE_TURNS_MAX, "the loop spins");
         assert_eq!(stats.streams_opened, stats.streams + stats.streams_closed());
-        assert_eq!(stats.connections, world.open as u64, "every connection that is open, and no other");
+        // What the last callbacks of a turn have ended is closed in the next.
+        assert!(stats.connections <= world.open as u64, "every connection that is open, and no other");
         assert_eq!(stats.accepted, world.accepted, "every connection that was accepted");
         assert!(stats.bytes_written <= world.written, "what was written, and no more");
+        assert!(!world.misses_reserve(), "the reserve is taken back");
         with(&self.shared, |model| {
             model.turn += 1;
-            model.sync(stats.events_published);
+            assert_eq!(stats.panics, model.panics, "nothing but what is to panic does");
             assert_eq!(stats.streams_opened, model.opened);
+            for refusal in Refusal::ALL {
+                let expected = world.refused[refusal as usize] + model.refused[refusal as usize];
+                assert_eq!(stats.refused(refusal), expected, "{refusal:?}");
+            }
+            let refused = stats.connections_closed(CloseReason::Refused);
+            assert!(refused >= world.turned_away, "who is closed at once was refused");
+            assert!(stats.inbox <= model.waiting, "nothing comes into the inbox by itself");
+            assert!(
+                stats.inbox >= model.inbox.len() as u64 || is_stopped,
+                "what was put in has not been lost"
+            );
+            model.waiting = stats.inbox;
+            {
+                let observed = model.obituaries.lock().unwrap();
+                assert_eq!(observed.opened, stats.streams_opened, "observers are told");
+                assert_eq!(observed.closed, stats.streams_closed(), "observers are told");
+            }
+            match &model.drain {
+                None => assert!(!is_stopped || self.server_is_to_stop, "nobody has asked for an end"),
+                Some(drain) => {
+                    let is_over = world.now >= drain.end() || drain.again;
+                    assert!(is_stopped || !is_over, "a drain has an end: {drain:?}");
+                    let early = is_stopped && !is_over;
+                    assert!(!early || world.open == 0, "a drain takes its time: {drain:?}");
+                    if world.now >= drain.last_moment() && model.turn > drain.turn + 1 {
+                        let late = model.live.iter().map(|index| &model.streams[*index as usize]);
+                        let late =
+                            late.filter(|stream| stream.opened && !stream.finishes).collect::<Vec<_>>();
+                        assert!(late.is_empty(), "every stream has its moment: {late:?}");
+                    }
+                }
+            }
             // Of several writes in a row the last may fail, and what the others have brought is not counted.
             let delivered = model.counts.received <= stats.events_delivered;
             assert!(delivered || !SHORT, "what has arrived was delivered");
@@ -250,6 +301,11 @@ impl<const SHORT: bool> Sim<SHORT> {
 
     /// What has to hold after each step.
     fn check_step(&mut self) {
+        if self.server.is_stopped() {
+            return;
+        }
+        let put_in = with(&self.shared, |model| model.waiting);
+        assert_eq!(self.server.stats().inbox, put_in, "what was put in is there");
         let waits = self.server.next_timeout() != Some(Duration::ZERO);
         if waits && !self.world.borrow().has_news() {
             with(&self.shared, |model| {
@@ -331,6 +387,7 @@ impl<const SHORT: bool> Sim<SHORT> {
             0 | 1 => world.reset(connection),
             2 => {
                 if !std::mem::replace(&mut self.clients[at].half_closed, true) {
+                    with(&self.shared, |model| model.counts.half_closed += 1);
                     world.half_close(connection);
                 }
                 return;
@@ -401,6 +458,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         with(&self.shared, |model| {
             assert!(model.inbox.is_empty(), "the inbox is emptied");
             assert_eq!(model.lost, [], "whoever ends is told so");
+            assert_eq!(stats.connections, world.open as u64, "every connection that is open, and no other");
             assert_eq!(stats.streams, model.live.len() as u64, "live are those that are not closed");
             assert_eq!(stats.streams_closed(), model.closed.iter().sum::<u64>());
             for reason in CloseReason::ALL {
@@ -411,10 +469,16 @@ impl<const SHORT: bool> Sim<SHORT> {
             let silent = !self.silent.is_empty()
                 || self.clients.iter().any(|client| client.character == Character::Silent);
             assert!(stats.topics == read || silent && stats.topics > read, "topics are those that are read");
+            if !silent {
+                let behind = (stats.streams_behind, stats.log_bytes);
+                assert_eq!(behind, (0, 0), "nobody is behind, and nothing is kept");
+            }
             for client in &self.clients {
                 let connection = &world.connections[client.connection as usize];
                 if client.character != Character::Silent {
-                    assert!(!connection.fin && !connection.reset, "whoever leaves is noticed: {client}");
+                    let may_stay = self.scenario.config.half_closed && client.reads_stream();
+                    assert!(!connection.reset, "whoever leaves is noticed: {client}");
+                    assert!(!connection.fin || may_stay, "whoever leaves is noticed: {client}");
                     client.check_rest(model);
                     if client.reads_stream() {
                         self.check_silence(connection, world.now);
@@ -422,7 +486,11 @@ impl<const SHORT: bool> Sim<SHORT> {
                 }
             }
             for (number, connection) in world.connections.iter().enumerate().filter(|(_, it)| it.is_open()) {
-                self.check_open(connection, model.connections[number].live_since(model), world.now);
+                let stream = model.connections[number].live_stream(model);
+                if let Some(stream) = stream {
+                    self.check_age(stream, world.now);
+                }
+                self.check_open(connection, stream.map(|stream| stream.since), world.now);
             }
         });
     }
@@ -438,7 +506,8 @@ impl<const SHORT: bool> Sim<SHORT> {
             config.linger,
         ];
         let shortest = times.into_iter().chain(config.heartbeat).min().unwrap_or_default();
-        (shortest / 4).clamp(Duration::from_millis(1), Duration::from_secs(1))
+        let age = config.max_age.map_or(shortest, |age| age / 16);
+        (shortest.min(age) / 4).clamp(Duration::from_millis(1), Duration::from_secs(1))
     }
 
     /// A stream that can be written to is not silent for longer than it should.
@@ -452,11 +521,24 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
     }
 
+    /// No stream grows too old.
+    fn check_age(&self, stream: &Stream, now: Duration) {
+        if stream.opened
+            && let Some(age) = stream.own_age.or(self.scenario.config.max_age)
+        {
+            let late = self.period() + Duration::from_millis(2);
+            assert!(now.saturating_sub(stream.since) <= age + late, "a stream is too old: {stream:?}");
+        }
+    }
+
     /// A connection that the server still has must not have outstayed its time. On it there is a stream since `stream`,
     /// or none.
     fn check_open(&self, connection: &Connection, stream: Option<Duration>, now: Duration) {
-        assert!(!connection.gone && !connection.reset, "whoever is gone is noticed: {connection:?}");
         let config = &self.scenario.config;
+        // Where half of a connection is enough for a stream, only what is written shows that nobody reads it.
+        let may_stay = config.half_closed && stream.is_some();
+        assert!(!connection.reset, "whoever is gone is noticed: {connection:?}");
+        assert!(!connection.gone || may_stay, "whoever is gone is noticed: {connection:?}");
         let late = self.period() + Duration::from_millis(2);
         if let Some(since) = stream {
             let waits = now.saturating_sub(connection.tried_at.max(since));
@@ -470,7 +552,10 @@ impl<const SHORT: bool> Sim<SHORT> {
                 config.stall_timeout,
                 config.linger,
             ];
-            let longest = times.into_iter().max().unwrap_or_default();
+            let mut longest = times.into_iter().max().unwrap_or_default();
+            if connection.refusal.is_some() {
+                longest = SURPLUS_TIMEOUT.max(config.linger).max(config.stall_timeout);
+            }
             let waits = now.saturating_sub(connection.moved_at());
             assert!(waits <= longest + late, "nobody stays for ever: {connection:?}");
         }
@@ -480,10 +565,53 @@ impl<const SHORT: bool> Sim<SHORT> {
     fn stop(&mut self) {
         self.disturb();
         self.server.handler().stopping = true;
+        self.server_is_to_stop = true;
         self.server.context().stop();
         self.turn(Some(Duration::ZERO));
         assert!(self.server.is_stopped());
         with(&self.shared, |model| model.quiet = true);
+        self.check_over();
+    }
+
+    /// The server drains, whatever is going on, until it has stopped.
+    fn drain(&mut self) {
+        let callbacks = self.rng.u32(..60);
+        with(&self.shared, |model| model.drain_after = Some(callbacks));
+        for _ in 0..self.rng.u32(..2_000) {
+            let action = draw(&mut self.rng, &self.scenario.weights);
+            self.act(action);
+            self.check_step();
+        }
+        if !self.server.is_stopped() && with(&self.shared, |model| model.drain.is_none()) {
+            with(&self.shared, |model| {
+                model.drain_after = None;
+                if model.drain_asked.is_none() {
+                    drain(model, &mut self.server.context());
+                }
+            });
+        }
+        // The loop finds the end by itself.
+        for _ in 0..TURNS_TO_REST {
+            self.world.borrow_mut().patience = Duration::from_secs(1000);
+            self.turn(None);
+            if self.server.is_stopped() {
+                break;
+            }
+        }
+        assert!(self.server.is_stopped(), "a drain has an end");
+        with(&self.shared, |model| model.quiet = true);
+        // Whoever reads what has been written to it gets a clean end.
+        for at in (0..self.clients.len()).rev() {
+            let client = &self.clients[at];
+            let connection = client.connection;
+            if client.character != Character::Silent {
+                self.read_up_to(usize::MAX, at);
+                let world = self.world.borrow();
+                let accepted = world.connections[connection as usize].accepted_at.is_some();
+                let closed = world.is_at_end(connection) || !accepted;
+                assert!(closed, "a server that has stopped keeps no connection");
+            }
+        }
         self.check_over();
     }
 
@@ -499,11 +627,24 @@ impl<const SHORT: bool> Sim<SHORT> {
                 self.world.borrow_mut().close(connection);
             }
         }
-        for connection in std::mem::take(&mut self.silent) {
-            self.world.borrow_mut().reset(connection);
+        self.settle();
+        // Whoever does not read anything may be thought to be half closed.
+        let count = u32::try_from(self.world.borrow().connections.len()).unwrap();
+        for connection in 0..count {
+            let is_open = self.world.borrow().connections[connection as usize].is_open();
+            if is_open {
+                self.world.borrow_mut().reset(connection);
+            }
         }
+        self.silent = Vec::new();
         self.settle();
         self.check_over();
+        let world = self.world.borrow();
+        assert!(world.origins.values().all(|count| *count == 0), "nobody is left");
+        with(&self.shared, |model| {
+            let timers = model.global_timers.len() as u64;
+            assert_eq!(self.server.stats().timers, timers, "timers die with their streams");
+        });
     }
 
     /// Some steps without a rest behind them.

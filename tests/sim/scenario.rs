@@ -2,7 +2,7 @@
 
 use crate::net::Faults;
 use fastrand::Rng;
-use mio_sse::Config;
+use mio_sse::{Config, Refuse};
 use std::time::Duration;
 
 /// What the scheduler can do in one step.
@@ -44,14 +44,26 @@ pub(crate) struct Scenario {
     pub(crate) begin: Duration,
     /// The longest jump of the clock that is not rare.
     pub(crate) jump: Duration,
-    /// Whether the server is stopped with everything going on, or runs until all have left.
-    pub(crate) stops: bool,
+    pub(crate) end: End,
+    /// One callback in so many panics.
+    pub(crate) panics: Option<u32>,
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The server is stopped with everything going on.
+    Stops,
+    /// It runs until all have left.
+    Leaves,
+    /// It drains with everything going on.
+    Drains,
 }
 
 impl Scenario {
     pub(crate) fn new(rng: &mut Rng) -> Self {
-        let config = config(rng);
         let clients = [4, 12, 40, 100, 300][rng.usize(..5)];
+        let config = config(rng, clients);
         let weights = vec![
             (rng.u32(20..60), Action::Turn),
             (rng.u32(2..20), Action::Wait),
@@ -74,12 +86,13 @@ impl Scenario {
             // The server keeps times in 32 bits of milliseconds: some runs pass the end of those.
             begin: Duration::from_millis(if rng.bool() { 0 } else { (1 << 32) - rng.u64(..5_000) }),
             jump: Duration::from_millis([10, 300, 5_000][rng.usize(..3)]),
-            stops: rng.bool(),
+            end: [End::Stops, End::Leaves, End::Drains][rng.usize(..3)],
+            panics: (rng.u8(..3) == 0).then(|| rng.u32(20..400)),
         }
     }
 }
 
-fn config(rng: &mut Rng) -> Config {
+fn config(rng: &mut Rng, clients: usize) -> Config {
     let mut config = Config::default();
     let few = |rng: &mut Rng, default: usize| match rng.u8(..3) {
         0 => rng.usize(1..6),
@@ -105,16 +118,48 @@ fn config(rng: &mut Rng) -> Config {
     };
     config.head_timeout = time(rng, 2_000, 500_000);
     config.body_timeout = time(rng, 2_000, 500_000);
-    config.max_age = None;
+    config.max_age = match rng.u8(..3) {
+        0 => None,
+        1 => Some(Duration::from_millis(rng.u64(100..3_000))),
+        _ => Some(time(rng, 20_000, 86_400_000).max(Duration::from_millis(100))),
+    };
     config.keep_alive_timeout = time(rng, 5_000, 500_000);
     config.stall_timeout = time(rng, 1_000, 100_000);
     config.linger = time(rng, 1_000, 10_000);
+    limits(rng, clients, &mut config);
     config.heartbeat = match rng.u8(..4) {
         0 => None,
         1 => Some(Duration::from_millis(rng.u64(4..100))),
         _ => Some(time(rng, 1_000, 20_000)),
     };
     config
+}
+
+/// How many there may be of everything; in some runs few.
+fn limits(rng: &mut Rng, clients: usize, config: &mut Config) {
+    if rng.u8(..4) == 0 {
+        config.connections_max = rng.usize(1..=clients);
+    }
+    if rng.u8(..4) == 0 {
+        config.connections_per_address_max = Some(rng.usize(1..=clients.div_ceil(7) + 2));
+    }
+    config.requests_per_connection_max = match rng.u8(..8) {
+        0 => 1,
+        1..4 => rng.usize(2..30),
+        _ => 1_000,
+    };
+    if rng.u8(..4) == 0 {
+        config.streams_max = rng.usize(1..=clients);
+    }
+    if rng.u8(..5) == 0 {
+        config.topics_max = rng.usize(1..6);
+    }
+    if rng.u8(..5) == 0 {
+        config.subscriptions_max = rng.usize(1..4);
+    }
+    config.refuse = [Refuse::Auto, Refuse::Soft, Refuse::Unavailable][rng.usize(..3)];
+    config.refuse_retry = Duration::from_millis(rng.u64(1..20_000));
+    config.half_closed = rng.bool();
 }
 
 /// In some runs there are no faults of a kind, in some many.
