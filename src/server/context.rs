@@ -98,7 +98,8 @@ impl<'a> Context<'a> {
     /// subscribing once.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`]; [`Error::TooManySubscriptions`] and [`Error::TooManyTopics`] where it would be one more than
+    /// [`Config`](crate::Config) allows.
     pub fn subscribe(&mut self, stream: StreamId, topic: &str) -> Result<(), Error> {
         self.core.subscribe(stream, topic)
     }
@@ -292,8 +293,8 @@ impl<'a> Context<'a> {
         self.core.drain.is_some()
     }
 
-    /// Stops the server at the end of this turn: every stream is closed with [`CloseReason::Stopped`], and
-    /// [`Server::run`](crate::Server::run) returns.
+    /// Stops the server at the end of this turn: every stream is closed with [`CloseReason::Stopped`], or, where it
+    /// [drains](Self::drain), with [`CloseReason::Drained`] and its farewell, and [`Server::run`](crate::Server::run) returns.
     pub fn stop(&mut self) {
         self.core.stopping = true;
     }

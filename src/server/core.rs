@@ -310,7 +310,7 @@ impl Core {
         }
     }
 
-    /// Whether a stream that is about to be opened, and has its topics, is one too many.
+    /// Whether a stream that is about to be opened is one too many, whatever it would read.
     pub(super) fn refuses_streams(&self) -> Option<Refusal> {
         if self.drain.is_some() && !is_planted(Canary::DrainAdmits) {
             return Some(Refusal::Draining);

@@ -302,7 +302,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.replenish_reserve();
             let handler = &mut self.handler;
             guard(&mut self.core, "the handler of the start", |core| {
-                handler.started(&mut Context::new(core))
+                handler.started(&mut Context::new(core));
             });
         }
     }
@@ -464,7 +464,10 @@ impl<H: Handler, N: Net> Server<H, N> {
                 let _ = self.core.close_for(id, reason);
             }
         }
-        self.serve_queue(usize::MAX);
+        // Whoever has more than one visit's worth to get stands in the queue again, as long as its socket takes it.
+        while !self.core.queue.is_empty() {
+            self.serve_queue(usize::MAX);
+        }
         for slot in slots {
             self.core.end(slot, reason);
         }

@@ -410,8 +410,30 @@ fn a_window_of_nothing_is_a_stop_with_a_farewell() {
 }
 
 #[test]
+fn who_can_read_gets_everything_before_a_stop_however_much_it_is() {
+    let mut world = world();
+    let peers = streams(&mut world, 1, "/stream");
+    peers[0].set_room(0);
+    for _ in 0..10 {
+        world.server.context().publish("t", Event::data("x".repeat(90_000))).unwrap();
+    }
+    world.settle();
+    peers[0].set_room(usize::MAX);
+    world.server.context().drain(Drain::within(Duration::ZERO).farewell(Event::data("bye"))).unwrap();
+    world.turn();
+    assert!(world.server.is_stopped());
+    let body = peers[0].read();
+    assert!(
+        body.len() > 900_000 && body.ends_with("b\r\ndata: bye\n\n\r\n0\r\n\r\n"),
+        "only {} bytes",
+        body.len()
+    );
+}
+
+#[test]
 fn a_window_without_end_is_no_more_than_long() {
     let mut world = world();
+    world.pass(secs(1));
     let peers = streams(&mut world, 2, "/stream");
     drain(&mut world, Drain::within(Duration::MAX).retry(Duration::MAX));
     world.pass(secs(1000));
@@ -442,21 +464,26 @@ fn with_nobody_there_it_is_over_at_once() {
 
 #[test]
 fn the_loop_is_never_asleep_when_the_next_moment_comes() {
-    let mut world = world();
+    let mut config = Config::default();
+    // Nothing else wakes the loop more often than once a second.
+    config.linger = secs(60);
+    let mut world = world_with(config);
     let peers = streams(&mut world, 10, "/stream");
     world.server.context().drain(secs(10)).unwrap();
-    let mut timeouts = Vec::new();
-    while !world.server.is_stopped() {
+    for gone in 1..10 {
         world.settle();
-        answer_ends(&mut world, &peers);
-        let Some(timeout) = world.server.next_timeout() else { break };
-        timeouts.push(timeout);
-        assert!(timeout <= ms(900), "{timeouts:?}");
-        world.jump(timeout);
-        world.turn();
+        assert_eq!(world.server.stats().closed(CloseReason::Drained), gone);
+        // The moments lie nine tenths of a second apart.
+        let mut slept = Duration::ZERO;
+        while slept < ms(900) {
+            let timeout = world.server.next_timeout().expect("there is more to come");
+            slept += timeout;
+            world.jump(timeout);
+            world.turn();
+        }
+        assert_eq!(slept, ms(900), "not past the next one");
     }
-    let stats = world.server.stats();
-    assert_eq!(stats.closed(CloseReason::Drained), 10);
+    drop(peers);
 }
 
 #[test]
@@ -551,6 +578,23 @@ fn a_server_that_is_dropped_in_a_drain_still_says_farewell() {
         assert!(peer.read().ends_with("data: bye\n\n\r\n0\r\n\r\n"));
         assert!(peer.is_closed());
     }
+}
+
+#[test]
+fn a_half_closed_peer_takes_its_leave_like_the_others() {
+    let mut config = Config::default();
+    config.half_closed = true;
+    let mut world = world_with(config);
+    let peers = streams(&mut world, 2, "/stream");
+    peers.iter().for_each(Peer::close);
+    world.settle();
+    assert_eq!(world.server.stats().streams, 2);
+    world.server.context().drain(Drain::within(secs(10)).farewell(Event::data("bye"))).unwrap();
+    until_stopped(&mut world, &[], secs(6));
+    for peer in &peers {
+        assert!(peer.read().ends_with("data: bye\n\n\r\n0\r\n\r\n"));
+    }
+    assert_eq!(world.server.stats().connections_closed(CloseReason::Drained), 2);
 }
 
 #[test]

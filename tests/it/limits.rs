@@ -74,16 +74,6 @@ fn requests(requests_max: usize) -> Config {
     config
 }
 
-/// Turns until the server has closed its side; answers how long that took, to the step.
-fn time_until_shut(world: &mut Loop<App>, peer: &Peer, step: Duration, limit: Duration) -> Duration {
-    let begun = world.now();
-    while !peer.is_shut() && !peer.is_closed() {
-        assert!(world.now() - begun < limit, "it is closed within {limit:?}");
-        world.pass(step);
-    }
-    world.now() - begun
-}
-
 #[test]
 fn the_last_request_that_a_connection_may_carry_says_so() {
     let mut world = world_with(requests(3));
@@ -206,12 +196,14 @@ fn a_connection_without_a_further_request_is_idle() {
 fn aged(age: Option<Duration>) -> Config {
     let mut config = Config::default();
     config.max_age = age;
+    // Days pass in these tests.
+    config.heartbeat = None;
     config
 }
 
 #[test]
 fn every_stream_ends_cleanly_between_three_quarters_of_the_longest_age_and_all_of_it() {
-    for (age, step) in [(ms(100), ms(1)), (secs(10), ms(20)), (secs(100), ms(250)), (secs(86_400), secs(200))]
+    for (age, step) in [(ms(100), ms(1)), (secs(10), ms(20)), (secs(100), ms(250)), (secs(10_000), secs(20))]
     {
         let mut world = world_with(aged(Some(age)));
         // Some come a little later, and the clock of ages wraps at different times.
@@ -265,15 +257,30 @@ fn a_loop_that_was_held_up_does_not_take_the_old_for_young() {
 #[test]
 fn a_stream_is_never_older_than_it_may_be_in_whatever_slot() {
     let age = secs(10);
-    for offset in [0, 1, 50, 99] {
+    for offset in [0, 99, 100, 250, 300] {
         let mut world = world_with(aged(Some(age)));
         let peers: Vec<_> = (0..200).map(|_| world.connect()).collect();
-        // Somewhere between two ticks of the clock of ages.
+        // At some place between two ticks of the clock of ages and two visits of the sweep.
         world.pass(ms(offset));
         peers.iter().for_each(|peer| peer.write(subscribe("/stream")));
         world.settle();
         world.pass(age);
         assert_eq!(world.server.stats().streams, 0, "after {age:?} all have ended");
+    }
+}
+
+/// The clock of ages is one byte: a loop that is held up for longer than that can tell takes the old for the young.
+#[test]
+#[ignore = "streams outlive their longest age by up to one and a half of it when the loop is held up for as long"]
+fn a_stream_that_is_too_old_is_closed_however_long_the_loop_was_held_up() {
+    for held_up in [ms(50), ms(110), ms(240), ms(300), ms(500)] {
+        let mut world = world_with(aged(Some(ms(100))));
+        let peer = world.connect();
+        ask(&mut world, &peer, subscribe("/stream"));
+        world.pass(ms(60));
+        world.jump(held_up);
+        world.pass(ms(5));
+        assert_eq!(world.server.stats().streams, 0, "after {held_up:?}");
     }
 }
 
@@ -332,7 +339,7 @@ fn without_a_longest_age_a_stream_is_open_for_ever() {
     let mut world = world_with(aged(None));
     let peer = world.connect();
     ask(&mut world, &peer, subscribe("/stream"));
-    world.pass(secs(8 * 24 * 3600));
+    world.pass(secs(30 * 3600));
     assert!(!peer.read().ends_with("0\r\n\r\n"));
     assert_eq!(world.server.stats().streams, 1);
 }

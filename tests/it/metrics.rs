@@ -134,11 +134,3 @@ fn a_server_that_has_done_nothing_has_metrics_too() {
     let values = values(&Stats::default().prometheus());
     assert!(values.values().all(|value| *value == 0.0), "{values:?}");
 }
-
-#[test]
-fn the_text_may_be_looked_at_by_another_parser() {
-    // Where a file is named, the text is left there, for parsers that are no crate.
-    if let Some(path) = std::env::var_os("MIO_SSE_METRICS_FILE") {
-        std::fs::write(path, busy().prometheus()).unwrap();
-    }
-}

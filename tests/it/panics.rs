@@ -215,7 +215,7 @@ fn a_timer_that_panics_after_it_has_done_something_about_itself_is_gone_too() {
     type Work = fn(StreamId, &mut Context<'_>);
     let works: [Work; 3] = [
         |stream, cx| cx.close(stream).unwrap(),
-        |stream, cx| drop(cx.after(stream, ms(1), |_, _| ()).unwrap()),
+        |stream, cx| _ = cx.after(stream, ms(1), |_, _| ()).unwrap(),
         |stream, cx| cx.send(stream, Event::data("half")).unwrap(),
     ];
     for (work, reason) in
@@ -342,9 +342,7 @@ fn where_panics_are_to_go_on_they_do_and_the_server_can_still_be_dropped() {
                 world.server.handler().panics_on_close = true;
                 peer.close();
             }
-            "timer" => {
-                drop(world.server.context().after::<()>(stream, ms(0), |_, _| panic!("timer")).unwrap())
-            }
+            "timer" => _ = world.server.context().after::<()>(stream, ms(0), |_, _| panic!("timer")).unwrap(),
             "closure" => world.server.publisher().run::<()>(|_| panic!("closure")).unwrap(),
             _ => {
                 world.server.observe(Nervous);
