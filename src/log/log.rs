@@ -2,6 +2,7 @@
 
 use super::block::{BLOCK_BYTES, Block, Spares};
 use super::frame::{Frame, Kind, text_of};
+use crate::canary::{Canary, is_planted};
 use std::collections::VecDeque;
 
 /// A burst that nobody has been served yet stays contiguous up to this size, so that it leaves in one `send`.
@@ -113,10 +114,11 @@ impl Log {
     /// Gives up the oldest blocks as long as `bytes_max` are left without them, but none that holds a frame behind the
     /// mark: those have not been offered to anyone.
     pub(crate) fn trim(&mut self, bytes_max: usize, spares: &mut Spares) {
+        let marked = if is_planted(Canary::TrimsUnoffered) { self.newest } else { self.marked };
         while self
             .blocks
             .front()
-            .is_some_and(|front| self.bytes - front.bytes.len() >= bytes_max && front.last() <= self.marked)
+            .is_some_and(|front| self.bytes - front.bytes.len() >= bytes_max && front.last() <= marked)
         {
             self.drop_front(spares);
         }
@@ -205,12 +207,19 @@ impl Log {
         self.blocks.is_empty()
     }
 
-    /// The bytes of all frames behind the frame `after`.
+    /// The bytes of all frames behind the frame `after`. Where the first of them is no chunk it does not count: it is
+    /// what has to be sent before any event can be, such as the head of a response and the replies in front of it.
     pub(crate) fn bytes_behind(&self, after: u64) -> usize {
         match self.place(after) {
             Place::Before { block, frame } => {
                 let before: usize = self.blocks.iter().take(block).map(|block| block.bytes.len()).sum();
-                self.bytes - before - self.blocks[block].start_of(frame) as usize
+                let first = &self.blocks[block];
+                let from = if first.frames[frame].kind.prefix == 0 {
+                    first.frames[frame].end
+                } else {
+                    first.start_of(frame)
+                };
+                self.bytes - before - from as usize
             }
             Place::End | Place::FellOff => 0,
         }

@@ -8,6 +8,7 @@ use super::observer::{Audience, Message, Observer};
 use super::publisher::Publisher;
 use super::stats::Stats;
 use super::timers::{Callback, TimerId, Timers};
+use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::Event;
@@ -239,7 +240,9 @@ impl Core {
         if stream.phase == Phase::Opening {
             self.topics.reserve_sequences(OPENING_SEQUENCES);
         }
-        if let Some(extras) = &mut stream.extras {
+        if let Some(extras) = &mut stream.extras
+            && !is_planted(Canary::NoRenumber)
+        {
             let next = self.topics.sequence() + 1;
             let next = extras.private.renumber(delivered, next);
             self.topics.reserve_sequences(next - 1 - self.topics.sequence());
@@ -258,7 +261,7 @@ impl Core {
             return Err(Error::Closed);
         }
         let Some(stream) = self.slots.stream_mut(id.slot) else { return Err(Error::Closed) };
-        if stream.cursor().partial > 0 {
+        if stream.cursor().partial > 0 && !is_planted(Canary::NoRescue) {
             rescue_partial(stream, key, &mut self.topics);
         }
         let behind = stream.behind;
@@ -299,8 +302,12 @@ impl Core {
 
     /// The reply was none: drops whatever the handler gave to the stream.
     pub(super) fn abandon(&mut self, id: StreamId) {
-        self.dissolve(id.slot);
-        self.drop_hooks(id);
+        if !is_planted(Canary::RefusedKeepsTopics) {
+            self.dissolve(id.slot);
+        }
+        if !is_planted(Canary::RefusedKeepsHooks) {
+            self.drop_hooks(id);
+        }
         let since = self.tick();
         if let Some(slot) = self.slots.get_mut(id.slot) {
             let requests = slot.requests();
@@ -310,11 +317,12 @@ impl Core {
 
     /// Whether a stream that is about to be opened is one too many, whatever it would read.
     pub(super) fn refuses_streams(&self) -> Option<Refusal> {
-        if self.drain.is_some() {
+        if self.drain.is_some() && !is_planted(Canary::DrainAdmits) {
             return Some(Refusal::Draining);
         }
         let streams = self.stats.streams_opened - self.stats.streams_closed();
-        (streams >= self.config.streams_max as u64).then_some(Refusal::Streams)
+        let more = u64::from(is_planted(Canary::StreamsOneMore));
+        (streams >= self.config.streams_max as u64 + more).then_some(Refusal::Streams)
     }
 
     /// Subscribes a stream that is about to be opened to the topics of its reply.
@@ -451,14 +459,18 @@ impl Core {
                 Some(Phase::Open) => self.report(id, reason),
                 // Nobody was told that it began.
                 Some(Phase::Opening | Phase::OpeningClosed) => self.drop_hooks(id),
+                Some(Phase::Ending) if is_planted(Canary::ClosedTwice) => self.report(id, reason),
                 Some(Phase::Ending) | None => {}
             }
+        }
+        if is_planted(Canary::SlotFreedEarly) {
+            self.slots.remove(slot);
         }
     }
 
     /// A callback for this stream has panicked: whatever it was about to do, the stream cannot go on as if it had.
     pub(super) fn end_for_panic(&mut self, id: StreamId) {
-        if self.slots.live(id).is_ok() {
+        if self.slots.live(id).is_ok() && !is_planted(Canary::PanickedGoesOn) {
             self.end(id.slot, CloseReason::Panicked);
         }
     }
@@ -468,7 +480,9 @@ impl Core {
         log::debug!("stream {id}: {reason}");
         self.stats.count_closed(reason);
         self.ended.push((id, reason));
-        self.drop_timers(id);
+        if !is_planted(Canary::TimerSurvives) {
+            self.drop_timers(id);
+        }
         self.tell(|observer| observer.close(id, reason));
     }
 
@@ -494,7 +508,8 @@ impl Core {
             self.leave(slot, key);
         }
         let stream = self.slots.stream_mut(slot)?;
-        self.behind -= u64::from(std::mem::take(&mut stream.behind));
+        let behind = std::mem::take(&mut stream.behind);
+        self.behind -= u64::from(behind && !is_planted(Canary::BehindForever));
         let mut extras = stream.extras.take()?;
         extras.private.clear(&mut self.topics.spares);
         extras.held
