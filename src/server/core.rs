@@ -65,7 +65,7 @@ pub(crate) struct Core {
     pub(super) stopping: bool,
     pub(super) drain: Option<Drain>,
     pub(super) observers: Vec<Box<dyn Observer + Send>>,
-    /// Streams that are not given everything yet: the sum of all `Stream::behind`.
+    /// Streams that are not given everything yet: the sum of all `Stream::behind`, save for those not open yet.
     pub(super) behind: u64,
     /// How often something was scattered.
     scattered: u32,
@@ -295,7 +295,6 @@ impl Core {
         if let Some(slot) = self.slots.get_mut(slot) {
             let requests = slot.requests().saturating_add(1);
             slot.state = State::Streaming(Stream::opening(sequence, tick, requests));
-            self.behind += 1;
         }
         id
     }
@@ -357,6 +356,7 @@ impl Core {
         stream.expires = expires;
         let closed = stream.phase == Phase::OpeningClosed;
         stream.phase = Phase::Open;
+        self.behind += u64::from(stream.behind);
 
         // A head without a first byte of the body makes browsers hold the response back: where nothing else follows
         // at once, a comment does.
@@ -508,7 +508,8 @@ impl Core {
             self.leave(slot, key);
         }
         let stream = self.slots.stream_mut(slot)?;
-        let behind = std::mem::take(&mut stream.behind);
+        let counts = !matches!(stream.phase, Phase::Opening | Phase::OpeningClosed);
+        let behind = std::mem::take(&mut stream.behind) && counts;
         self.behind -= u64::from(behind && !is_planted(Canary::BehindForever));
         let mut extras = stream.extras.take()?;
         extras.private.clear(&mut self.topics.spares);
