@@ -82,7 +82,7 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// How long a stream may stay open. It is closed cleanly, with [`CloseReason::MaxAge`](crate::CloseReason::MaxAge), after
     /// three quarters of this at the earliest, different for each, so that streams which came together do not come back
-    /// together; a loop that is held up for as long may do it later. EventSource reconnects by itself. At least 100 ms. Default 24 h: a proxy may take the bytes for a client
+    /// together; EventSource reconnects by itself. At least 100 ms. Default 24 h: a proxy may take the bytes for a client
     /// that is long gone, and then nothing else ever ends the stream. `None`: for ever.
     /// [`StreamReply::max_age`](crate::StreamReply::max_age) sets it for one stream.
     pub max_age: Option<Duration>,

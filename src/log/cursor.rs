@@ -3,6 +3,7 @@
 use super::block::Block;
 use super::frame::{Frame, Framing};
 use super::log::{Log, Place, Run};
+use crate::canary::{Canary, is_planted};
 
 /// What a batch holds at most where it has to be copied together.
 const COPY_BYTES_MAX: usize = 64 << 10;
@@ -69,6 +70,7 @@ impl<'a> Batch<'a> {
         let events = self.frames[..whole].iter().filter(|frame| frame.kind.event).count() as u64;
         let (given, partial) = match whole.checked_sub(1).map(|last| self.frames[last]) {
             None => (cursor.sequence, cursor.partial + sent),
+            Some(last) if is_planted(Canary::FrameCut) => (last.sequence, 0),
             Some(last) => (last.sequence, sent - (last.end - self.base)),
         };
         let sequence = match self.frames.get(whole) {

@@ -3,6 +3,7 @@
 use super::block::{BLOCK_BYTES, Block, Meta, Spares};
 use super::frame::{Frame, Kind, Role, text_of};
 use super::position::Position;
+use crate::canary::{Canary, is_planted};
 use std::collections::VecDeque;
 
 /// A burst that nobody has been served yet stays contiguous up to this size, so that it leaves in one `send`.
@@ -292,11 +293,12 @@ impl Log {
     /// The newest frame of the oldest blocks that can be given up, if any can, so that `bytes_max` are left without them. None
     /// that holds a frame behind the mark can, as those have not been offered to anyone, or one behind `horizon`.
     pub(crate) fn excess(&self, bytes_max: usize, horizon: u64) -> Option<u64> {
+        let marked = if is_planted(Canary::TrimsUnoffered) { self.newest } else { self.marked };
         let mut left = self.bytes;
         let mut excess = None;
         for block in &self.blocks {
             left -= block.bytes.len();
-            if left < bytes_max || block.last() > self.marked.min(horizon) {
+            if left < bytes_max || block.last() > marked.min(horizon) {
                 break;
             }
             excess = Some(block.last());
@@ -413,12 +415,19 @@ impl Log {
         self.blocks.is_empty()
     }
 
-    /// The bytes of all frames behind the frame `after`.
+    /// The bytes of all frames behind the frame `after`. Where the first of them is no chunk it does not count: it is
+    /// what has to be sent before any event can be, such as the head of a response and the replies in front of it.
     pub(crate) fn bytes_behind(&self, after: u64) -> usize {
         match self.place(after) {
             Place::Before { block, frame } => {
                 let before: usize = self.blocks.iter().take(block).map(|block| block.bytes.len()).sum();
-                self.bytes - before - self.blocks[block].start_of(frame) as usize
+                let first = &self.blocks[block];
+                let from = if first.frames[frame].kind.prefix == 0 {
+                    first.frames[frame].end
+                } else {
+                    first.start_of(frame)
+                };
+                self.bytes - before - from as usize
             }
             Place::End | Place::FellOff => 0,
         }

@@ -8,6 +8,7 @@
 use super::core::ticks;
 use super::rarely::Rarely;
 use super::{Handler, Net, Server};
+use crate::canary::{Canary, is_planted};
 use crate::stream::{CloseReason, Refusal, Slot};
 use std::io;
 use std::net::IpAddr;
@@ -91,6 +92,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 },
             }
         }
+        self.accept.waiting &= !is_planted(Canary::LostAccept);
     }
 
     /// Gives up a descriptor of the reserve to accept somebody who is to be refused. Answers whether that helped.
@@ -112,7 +114,7 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Fills the reserve: when the server begins, and again when connections have closed.
     pub(super) fn replenish_reserve(&mut self) {
-        if self.accept.reserve < RESERVE {
+        if self.accept.reserve < RESERVE && !(self.started && is_planted(Canary::ReserveLost)) {
             self.accept.reserve = self.net.reserve(RESERVE);
         }
     }

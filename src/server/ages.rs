@@ -1,8 +1,8 @@
 //! How old a stream may become, in one byte of its record.
 //!
 //! A clock that ticks a hundred times in the longest age, modulo 256, tells the two apart as long as somebody looks once in
-//! 128 ticks; the sweep looks far more often. In a loop that is held up for longer than the longest age a stream may miss its
-//! moment, and is closed at the next, which comes 256 ticks later.
+//! 128 ticks; the sweep looks far more often. Where the loop was held up for longer, whoever was there before is too old, and
+//! is marked so before anybody looks.
 
 use super::core::scatter;
 use std::time::Duration;
@@ -27,6 +27,11 @@ pub(super) fn expires(age_max: Duration, now: Duration, slot: u32) -> u8 {
     let early = (u64::from(scatter(slot)) * u64::from(SPREAD)) >> 32;
     let ticks = LATEST - u32::try_from(early).unwrap_or_default();
     clock(age_max, now).wrapping_add(u8::try_from(ticks).unwrap_or_default())
+}
+
+/// Where the clock stands, for those that are too old at this moment.
+pub(super) fn over(age_max: Duration, now: Duration) -> u8 {
+    clock(age_max, now)
 }
 
 /// Whether that moment has passed.

@@ -9,6 +9,7 @@ use super::publisher::Publisher;
 use super::resume::Resumption;
 use super::stats::Stats;
 use super::timers::{Callback, TimerId, Timers};
+use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::Event;
@@ -74,7 +75,7 @@ pub(crate) struct Core {
     pub(super) stopping: bool,
     pub(super) drain: Option<Drain>,
     pub(super) observers: Vec<Box<dyn Observer + Send>>,
-    /// Streams that are not given everything yet: the sum of all `Stream::behind`.
+    /// Streams that are not given everything yet: the sum of all `Stream::behind`, save for those not open yet.
     pub(super) behind: u64,
     /// How often something was scattered.
     scattered: u32,
@@ -249,7 +250,9 @@ impl Core {
         if stream.phase == Phase::Opening {
             self.topics.reserve_sequences(OPENING_SEQUENCES);
         }
-        if let Some(extras) = &mut stream.extras {
+        if let Some(extras) = &mut stream.extras
+            && !is_planted(Canary::NoRenumber)
+        {
             let next = self.topics.sequence() + 1;
             let next = extras.private.renumber(delivered, next);
             self.topics.reserve_sequences(next - 1 - self.topics.sequence());
@@ -268,7 +271,7 @@ impl Core {
             return Err(Error::Closed);
         }
         let Some(stream) = self.slots.stream_mut(id.slot) else { return Err(Error::Closed) };
-        if stream.cursor().partial > 0 {
+        if stream.cursor().partial > 0 && !is_planted(Canary::NoRescue) {
             let _ = rescue_partial(stream, key, &mut self.topics);
         }
         let behind = stream.behind;
@@ -302,15 +305,18 @@ impl Core {
         if let Some(slot) = self.slots.get_mut(slot) {
             let requests = slot.requests().saturating_add(1);
             slot.state = State::Streaming(Stream::opening(sequence, tick, requests));
-            self.behind += 1;
         }
         id
     }
 
     /// The reply was none: drops whatever the handler gave to the stream.
     pub(super) fn abandon(&mut self, id: StreamId) {
-        self.dissolve(id.slot);
-        self.drop_hooks(id);
+        if !is_planted(Canary::RefusedKeepsTopics) {
+            self.dissolve(id.slot);
+        }
+        if !is_planted(Canary::RefusedKeepsHooks) {
+            self.drop_hooks(id);
+        }
         let since = self.tick();
         if let Some(slot) = self.slots.get_mut(id.slot) {
             let requests = slot.requests();
@@ -320,11 +326,12 @@ impl Core {
 
     /// Whether a stream that is about to be opened is one too many, whatever it would read.
     pub(super) fn refuses_streams(&self) -> Option<Refusal> {
-        if self.drain.is_some() {
+        if self.drain.is_some() && !is_planted(Canary::DrainAdmits) {
             return Some(Refusal::Draining);
         }
         let streams = self.stats.streams_opened - self.stats.streams_closed();
-        (streams >= self.config.streams_max as u64).then_some(Refusal::Streams)
+        let more = u64::from(is_planted(Canary::StreamsOneMore));
+        (streams >= self.config.streams_max as u64 + more).then_some(Refusal::Streams)
     }
 
     /// Subscribes a stream that is about to be opened to the topics of its reply.
@@ -362,6 +369,7 @@ impl Core {
         stream.expires = expires;
         let closed = stream.phase == Phase::OpeningClosed;
         stream.phase = Phase::Open;
+        self.behind += u64::from(stream.behind);
 
         // A head without a first byte of the body makes browsers hold the response back: where nothing else follows
         // at once, a comment does.
@@ -468,14 +476,18 @@ impl Core {
                 Some(Phase::Open) => self.report(id, reason),
                 // Nobody was told that it began.
                 Some(Phase::Opening | Phase::OpeningClosed) => self.drop_hooks(id),
+                Some(Phase::Ending) if is_planted(Canary::ClosedTwice) => self.report(id, reason),
                 Some(Phase::Ending) | None => {}
             }
+        }
+        if is_planted(Canary::SlotFreedEarly) {
+            self.slots.remove(slot);
         }
     }
 
     /// A callback for this stream has panicked: whatever it was about to do, the stream cannot go on as if it had.
     pub(super) fn end_for_panic(&mut self, id: StreamId) {
-        if self.slots.live(id).is_ok() {
+        if self.slots.live(id).is_ok() && !is_planted(Canary::PanickedGoesOn) {
             self.end(id.slot, CloseReason::Panicked);
         }
     }
@@ -485,7 +497,9 @@ impl Core {
         log::debug!("stream {id}: {reason}");
         self.stats.count_closed(reason);
         self.ended.push((id, reason));
-        self.drop_timers(id);
+        if !is_planted(Canary::TimerSurvives) {
+            self.drop_timers(id);
+        }
         self.tell(|observer| observer.close(id, reason));
     }
 
@@ -511,7 +525,9 @@ impl Core {
             self.leave(slot, key);
         }
         let stream = self.slots.stream_mut(slot)?;
-        self.behind -= u64::from(std::mem::take(&mut stream.behind));
+        let counts = !matches!(stream.phase, Phase::Opening | Phase::OpeningClosed);
+        let behind = std::mem::take(&mut stream.behind) && counts;
+        self.behind -= u64::from(behind && !is_planted(Canary::BehindForever));
         let mut extras = stream.extras.take()?;
         extras.private.clear(&mut self.topics.spares);
         extras.held

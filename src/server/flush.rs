@@ -9,7 +9,7 @@ use crate::stream::{CloseReason, Flags, Phase, State as Connection};
 /// Subscribers of one topic that are visited before the next topic has its turn.
 const QUANTUM: usize = 256;
 
-/// Bytes given to one stream before the others have their turn.
+/// Bytes given to a stream in the queue before the others have their turn.
 const BYTES_PER_VISIT: usize = 256 << 10;
 
 /// Kept for their capacity; empty between turns.
@@ -67,7 +67,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             let Some(slot) = self.core.queue.pop_front() else { break };
             if let Some(stream) = self.core.slots.stream_mut(slot) {
                 stream.queued = false;
-                self.serve(slot);
+                self.serve(slot, BYTES_PER_VISIT);
             }
         }
         count
@@ -129,7 +129,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                     let advance =
                         if written.all { shared.finished } else { batch.advance(cursor, written.bytes) };
                     stream.set_cursor(advance.cursor);
-                    stream.written = tick;
+                    stream.took(written.bytes, tick);
                     self.core.stats.events_delivered += advance.events;
                     self.core.stats.bytes_written += written.bytes as u64;
                     *writable = written.all;
@@ -153,15 +153,15 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.flush.failed = failed;
         let mut aside = std::mem::take(&mut self.flush.aside);
         for slot in aside.drain(..) {
-            self.serve(slot);
+            // As much as the socket takes: what a wave has offered, the log may forget when the next one begins.
+            self.serve(slot, usize::MAX);
         }
         self.flush.aside = aside;
         end - start.min(end)
     }
 
-    /// Gives one stream what there is for it, in whatever logs it lies, as far as the socket and its visit allow.
-    fn serve(&mut self, slot: u32) {
-        let mut budget = BYTES_PER_VISIT;
+    /// Gives one stream what there is for it, in whatever logs it lies, as far as the socket and `budget`, in bytes, allow.
+    fn serve(&mut self, slot: u32, mut budget: usize) {
         loop {
             let tick = self.core.tick();
             let Some(entry) = self.core.slots.get_mut(slot) else { return };
@@ -213,7 +213,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             entry.writable = written.all;
             let Some(stream) = entry.stream_mut() else { return };
             stream.set_cursor(advance.cursor);
-            stream.written = tick;
+            stream.took(written.bytes, tick);
             self.core.release_private(slot);
 
             if last.is_some_and(|last| advance.cursor.sequence >= last) {

@@ -38,6 +38,7 @@ use self::addresses::Addresses;
 use self::core::Core;
 use self::guard::guard;
 use self::publisher::Order;
+use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::stream::CloseReason;
 use std::fmt;
@@ -300,6 +301,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     fn read_clock(&mut self) {
         self.tell_time();
         self.core.stats.turns += 1;
+        self.mark_ages();
         // Whoever turns the loop must not wait for it.
         self.core.publisher.bind_to_this_thread();
         if !self.started {
@@ -375,7 +377,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             let Some(mut due) = self.core.timers.take_due(now) else { return };
             let id = due.id;
             let called = guard(&mut self.core, "a timer", |core| (due.callback)(&mut Context::new(core)));
-            if called.is_none() {
+            if called.is_none() && !is_planted(Canary::PanickedTimerAgain) {
                 // What it was about to do is half done: it is not called again.
                 if let Some(Some(owner)) = self.core.timers.remove(id) {
                     self.core.forget_timer(owner, id);
@@ -408,8 +410,12 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
         if !closed.is_empty() {
             for slot in closed.drain(..) {
-                self.core.slots.remove(slot);
-                self.addresses.leave(slot);
+                if !is_planted(Canary::SlotFreedEarly) {
+                    self.core.slots.remove(slot);
+                }
+                if !is_planted(Canary::AddressKept) {
+                    self.addresses.leave(slot);
+                }
                 if let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
                     self.net.close(socket);
                 }
@@ -472,6 +478,12 @@ impl<H: Handler, N: Net> Server<H, N> {
         for slot in slots {
             self.core.end(slot, reason);
         }
+        // What was published and not offered yet is for nobody now.
+        while let Some(key) = self.core.topics.next_dirty() {
+            self.core.topics.begin_wave(key);
+            self.core.topics.rotate_dirty();
+        }
+        self.core.topics.free_idle();
         while !self.core.ended.is_empty() || !self.core.closed.is_empty() {
             self.free_closed();
         }

@@ -2,6 +2,7 @@
 
 use super::context::{Context, Outcome};
 use super::drain::Drain;
+use crate::canary::{Canary, is_planted};
 use crate::error::Error;
 use crate::event::Event;
 use crate::log::EncodedEvent;
@@ -152,7 +153,7 @@ impl Publisher {
         }
         queue.messages.push_back(message);
         // The loop empties the inbox before it sleeps, so only the first message has to wake it.
-        let first = queue.messages.len() == 1;
+        let first = queue.messages.len() == 1 && !is_planted(Canary::LostWake);
         drop(queue);
         if first {
             self.inbox.waker.wake_by_ref();

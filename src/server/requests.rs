@@ -5,6 +5,7 @@ use super::core::{Opening, ticks};
 use super::guard::guard;
 use super::resume::{Beginning, Resumption};
 use super::{Handler, Net, READ_BYTES, Server};
+use crate::canary::{Canary, is_planted};
 use crate::config::Refuse;
 use crate::http::{HeadContext, Incoming, Limits, Progress, Reply, Request, StreamReply};
 use crate::log::Framing;
@@ -113,13 +114,19 @@ impl<H: Handler, N: Net> Server<H, N> {
     pub(super) fn on_ready(&mut self, slot: u32, readable: bool, writable: bool, closing: bool) {
         let Some(entry) = self.core.slots.get_mut(slot) else { return };
         if readable {
-            entry.input = if closing { Input::Closing } else { entry.input.with_more() };
+            entry.input = if closing && !is_planted(Canary::LostEnd) {
+                Input::Closing
+            } else {
+                entry.input.with_more()
+            };
         }
         if writable && !entry.writable {
             entry.writable = true;
             match &entry.state {
                 Connection::Replying(_) => self.write_reply(slot),
-                Connection::Streaming(stream) if stream.behind => self.core.queue(slot),
+                Connection::Streaming(stream) if stream.behind && !is_planted(Canary::LostRoom) => {
+                    self.core.queue(slot);
+                }
                 _ => {}
             }
         }
@@ -155,7 +162,10 @@ impl<H: Handler, N: Net> Server<H, N> {
             buffer.resize(READ_BYTES, 0);
             match self.net.read(socket, buffer) {
                 Ok(0) => {
-                    if self.core.config.half_closed && matches!(entry.state, Connection::Streaming(_)) {
+                    if self.core.config.half_closed
+                        && !is_planted(Canary::HalfClosedGone)
+                        && matches!(entry.state, Connection::Streaming(_))
+                    {
                         // It is read on when the stream has ended.
                         entry.input = Input::Closing;
                         return;
@@ -182,7 +192,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Has a connection looked at in the next turn if there may be something to read.
     pub(super) fn visit_again(&mut self, slot: u32) {
         let Some(entry) = self.core.slots.get(slot) else { return };
-        if entry.holds_more() || entry.input != Input::Drained {
+        if (entry.holds_more() || entry.input != Input::Drained) && !is_planted(Canary::LostRead) {
             self.core.unread.push(slot);
         }
     }
@@ -336,7 +346,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         if let Some(entry) = self.core.slots.get_mut(slot)
             && !matches!(entry.state, Connection::Closed)
         {
-            let rest = Rest { bytes, sent: 0, written, requests: entry.requests(), close, held: None };
+            let (requests, refused) = (entry.requests(), entry.refused());
+            let rest = Rest { bytes, sent: 0, written, requests, close, refused, held: None };
             entry.state = Connection::Replying(Box::new(rest));
         }
     }
@@ -353,6 +364,9 @@ impl<H: Handler, N: Net> Server<H, N> {
         let mut bytes = Vec::new();
         Reply::status(408).encode(&cx, &mut bytes);
         if self.write_now(slot, &mut bytes) {
+            if is_planted(Canary::LateTwice) {
+                return;
+            }
             self.linger(slot, reason);
         } else {
             self.reply_later(slot, bytes, Some(reason));
@@ -360,7 +374,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 
     /// Writes `replies`; what the socket does not take stays in it. Answers whether it took all.
-    fn write_now(&mut self, slot: u32, replies: &mut Vec<u8>) -> bool {
+    pub(super) fn write_now(&mut self, slot: u32, replies: &mut Vec<u8>) -> bool {
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
         match write(&mut self.net, socket, replies) {
             Ok(written) => {
@@ -381,10 +395,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Asks the handler, and appends a whole reply to `replies` or opens a stream.
     fn answer(&mut self, slot: u32, request: &Request<'_>, keep_alive: bool, replies: &mut Vec<u8>) -> Then {
         self.core.stats.requests += 1;
-        let refused = match self.core.slots.get(slot).map(|slot| &slot.state) {
-            Some(Connection::Reading { refused, .. }) => *refused,
-            _ => None,
-        };
+        let refused = self.core.slots.get(slot).and_then(Slot::refused);
         let id = self.core.begin(slot);
         let handler = &mut self.handler;
         let reply = guard(&mut self.core, "the handler of a request", |core| {
@@ -439,13 +450,14 @@ impl<H: Handler, N: Net> Server<H, N> {
         let requests = self.core.slots.get(slot).map_or(0, Slot::requests);
         if !keep_alive {
             Some(CloseReason::Completed)
-        } else if refused.is_some() {
+        } else if refused.is_some() && !is_planted(Canary::SurplusStays) {
             Some(CloseReason::Refused)
         } else if self.core.drain.is_some() {
             Some(CloseReason::Drained)
         } else {
             let limit = self.core.config.requests_per_connection_max;
-            (usize::from(requests) >= limit).then_some(CloseReason::RequestLimit)
+            (usize::from(requests) >= limit && !is_planted(Canary::LimitUntold))
+                .then_some(CloseReason::RequestLimit)
         }
     }
 
@@ -531,7 +543,9 @@ impl<H: Handler, N: Net> Server<H, N> {
             Ok(written) => {
                 self.core.stats.bytes_written += written.bytes as u64;
                 reply.sent += written.bytes;
-                reply.written = ticks(self.core.now);
+                if written.bytes > 0 {
+                    reply.written = ticks(self.core.now);
+                }
                 entry.writable = written.all;
                 if written.all {
                     let (close, held) = (reply.close, reply.held.take());
@@ -549,8 +563,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         let late = held.is_none() && self.core.has_taken_leave(slot);
         let close = close.or(late.then_some(CloseReason::Drained));
         if let Some(entry) = self.core.slots.get_mut(slot) {
-            let requests = entry.requests();
-            entry.state = Connection::Reading { since, requests, refused: None, held };
+            let (requests, refused) = (entry.requests(), entry.refused());
+            entry.state = Connection::Reading { since, requests, refused, held };
         }
         if let Some(reason) = close {
             self.linger(slot, reason);

@@ -4,6 +4,7 @@ use super::ages;
 use super::core::{Core, scatter, ticks};
 use super::requests::write;
 use super::{Handler, Net, Server};
+use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::log::{COMMENT, COMMENT_KIND, Kind};
 use crate::stream::{CloseReason, Flags, Phase, State as Connection};
@@ -31,6 +32,8 @@ pub(super) struct State {
     next: u32,
     /// When the next slice is due; `None` while there is nothing to look at.
     due: Option<Duration>,
+    /// When the last turn was.
+    turned: Duration,
 }
 
 impl State {
@@ -94,6 +97,20 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.sweep.due = Some(now.saturating_add(period / slices));
     }
 
+    /// A part of step 3, before anybody new comes: the clock of ages goes round, so after a turn that took longer than a
+    /// stream may be open it could show any of them as young.
+    pub(super) fn mark_ages(&mut self) {
+        let now = self.core.now;
+        let since = now.saturating_sub(std::mem::replace(&mut self.sweep.turned, now));
+        if let Some(age_max) = self.core.config.max_age
+            && since >= age_max
+            && !is_planted(Canary::AgeWraps)
+        {
+            let over = ages::over(age_max, now);
+            self.core.slots.streams_mut().for_each(|stream| stream.expires = over);
+        }
+    }
+
     fn look_at(&mut self, slot: u32, period: Duration) {
         let tick = self.core.tick();
         let config = &self.core.config;
@@ -108,7 +125,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 };
                 if stalled {
                     self.core.end(slot, CloseReason::Stalled);
-                } else if stream.phase == Phase::Open && too_old() {
+                } else if stream.phase == Phase::Open && too_old() && !is_planted(Canary::AgeIgnored) {
                     if let Some(id) = self.core.slots.id(slot) {
                         // It is open, so there is something to close.
                         let _ = self.core.close_for(id, CloseReason::MaxAge);
@@ -128,18 +145,26 @@ impl<H: Handler, N: Net> Server<H, N> {
                     _ => (config.head_timeout, CloseReason::HeadTimeout),
                 };
                 // Whoever is only let in to be told has to be quick: others wait for the place.
-                let limit = if refused.is_some() { limit.min(SURPLUS_TIMEOUT) } else { limit };
+                let limit = if refused.is_some() && !is_planted(Canary::SurplusWaits) {
+                    limit.min(SURPLUS_TIMEOUT)
+                } else {
+                    limit
+                };
                 if tick.wrapping_sub(*since) >= ticks(limit) {
                     self.give_up_waiting(slot, reason);
                 }
             }
             Connection::Replying(reply) => {
                 if tick.wrapping_sub(reply.written) >= ticks(config.stall_timeout) {
+                    if is_planted(Canary::LateInReply) {
+                        let mut bytes = b"HTTP/1.1 408 Request Timeout\r\n\r\n".to_vec();
+                        self.write_now(slot, &mut bytes);
+                    }
                     self.core.end(slot, CloseReason::Stalled);
                 }
             }
             Connection::Lingering { since, reason } => {
-                if tick.wrapping_sub(*since) >= ticks(config.linger) {
+                if tick.wrapping_sub(*since) >= ticks(config.linger) && !is_planted(Canary::Immortal) {
                     let reason = *reason;
                     self.core.end(slot, reason);
                 }
@@ -156,7 +181,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         let Connection::Streaming(stream) = &mut entry.state else { return };
         // A wave that is on its way to this stream brings better than a heartbeat; and the rest of one that does not fit
         // would come behind what the wave brings.
-        if stream.topics().any(|(key, _)| self.core.topics.get(key).dirty) {
+        let expects = stream.topics().any(|(key, _)| self.core.topics.get(key).dirty);
+        if expects && !is_planted(Canary::BeatInterleaves) {
             return;
         }
         let beat = stream.framing.bytes_of(COMMENT_KIND, COMMENT);

@@ -83,6 +83,8 @@ pub(crate) struct Reply {
     pub(crate) requests: u16,
     /// Why the connection closes behind it; `None` if the next request may follow.
     pub(crate) close: Option<CloseReason>,
+    /// Whether the connection is one too many and its request is still to come: this is only the word that its body is wanted.
+    pub(crate) refused: Option<Refusal>,
     pub(crate) held: Option<Box<Held>>,
 }
 
@@ -175,6 +177,13 @@ impl Stream {
     pub(crate) fn set_cursor(&mut self, cursor: Cursor) {
         self.sequence = cursor.sequence;
         self.partial = cursor.partial;
+    }
+
+    /// The socket has taken so many bytes at that time. Nothing taken is no progress.
+    pub(crate) fn took(&mut self, bytes: usize, now: u32) {
+        if bytes > 0 {
+            self.written = now;
+        }
     }
 
     /// Moves the cursor forward over what is not for this stream. A frame that was begun stays begun.
@@ -298,6 +307,15 @@ impl Slot {
     pub(crate) fn holds_more(&self) -> bool {
         let State::Reading { held: Some(held), .. } = &self.state else { return false };
         held.incoming.is_fresh() && !held.bytes.is_empty()
+    }
+
+    /// Whether the connection is one too many, and its one request has not been answered.
+    pub(crate) fn refused(&self) -> Option<Refusal> {
+        match &self.state {
+            State::Reading { refused, .. } => *refused,
+            State::Replying(reply) => reply.refused,
+            State::Streaming(_) | State::Lingering { .. } | State::Closed => None,
+        }
     }
 
     pub(crate) fn stream(&self) -> Option<&Stream> {

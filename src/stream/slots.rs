@@ -2,6 +2,7 @@
 
 use super::id::{Generation, StreamId};
 use super::slot::{Phase, Slot, Stream};
+use crate::canary::{Canary, is_planted};
 use crate::error::Error;
 use slab::Slab;
 
@@ -48,10 +49,15 @@ impl Slots {
     /// The stream of that id, if the application may still use it.
     pub(crate) fn live(&self, id: StreamId) -> Result<&Stream, Error> {
         self.get(id.slot)
-            .filter(|slot| slot.generation == id.generation)
+            .filter(|slot| slot.generation == id.generation || is_planted(Canary::StaleId))
             .and_then(Slot::stream)
             .filter(|stream| matches!(stream.phase, Phase::Opening | Phase::Open))
             .ok_or(Error::Closed)
+    }
+
+    /// All streams, whatever their phase.
+    pub(crate) fn streams_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.slots.iter_mut().filter_map(|(_, slot)| slot.stream_mut())
     }
 
     /// The id of the stream that is, or was last, in `slot`.

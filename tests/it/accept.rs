@@ -72,6 +72,25 @@ fn is_refused_softly(answer: &str) -> bool {
 }
 
 #[test]
+fn one_too_many_stays_one_also_where_it_has_to_wait_for_room() {
+    let mut world = Loop::with_config(app(), config(1));
+    let there = streams(&mut world, 1);
+    let surplus = world.connect();
+    surplus.set_room(10);
+    surplus.write("POST /page HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    world.settle();
+    assert_eq!(surplus.read(), "HTTP/1.1 1", "the word that the body is wanted does not fit");
+    surplus.set_room(usize::MAX);
+    world.settle();
+    let answer = ask(&mut world, &surplus, "ok");
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    assert!(surplus.is_shut());
+    leave(&mut world, &[surplus]);
+    assert_eq!(world.server.stats().connections_closed(CloseReason::Refused), 1);
+    reaches(&mut world, &there);
+}
+
+#[test]
 fn a_few_too_many_get_one_page_each_and_the_rest_is_closed_at_once() {
     let mut world = Loop::with_config(app(), config(2));
     let there = streams(&mut world, 2);

@@ -364,3 +364,41 @@ fn a_heartbeat_that_does_not_fit_is_completed_before_the_next_event() {
     world.settle();
     assert_eq!(peer.read(), "\n:\n\n\r\n9\r\ndata: x\n\n\r\n");
 }
+
+#[test]
+fn replies_in_front_of_a_stream_do_not_count_as_waiting_for_it() {
+    let mut app = Router::new();
+    app.get("/page", |_request, _cx| Reply::text("x".repeat(2000)));
+    app.sse("/events", |stream, _request, cx| {
+        // In the same turn, when the stream is open and nothing is written yet.
+        cx.after(stream, Duration::ZERO, |stream, cx| cx.send(stream, Event::data("first")))
+    });
+    let mut config = Config::default();
+    config.lag_bytes_max = 1000;
+    let mut world: Loop<Router> = Loop::with_config(app, config);
+    let peer = world.connect();
+    peer.write(get("/page") + &get("/events"));
+    world.settle();
+    let text = peer.read();
+    assert!(text.ends_with("data: first\n\n\r\n"), "{text}");
+}
+
+#[test]
+fn a_burst_reaches_whoever_can_read_it_whatever_follows() {
+    for path in ["/events/a", "/close-delimited/a"] {
+        let mut config = Config::default();
+        config.lag_bytes_max = 1000;
+        let mut world: Loop<Router> = Loop::with_config(app(), config);
+        let peer = open(&mut world, path);
+        for _ in 0..60 {
+            publish(&mut world, "a", &"x".repeat(60_000));
+        }
+        world.turn();
+        publish(&mut world, "a", "more");
+        world.settle();
+        assert_eq!(world.server.stats().closed(CloseReason::Lagged), 0, "{path}");
+        let text = peer.read();
+        assert_eq!(text.matches("data: x").count(), 60, "{path}");
+        assert_eq!(text.matches("data: more").count(), 1, "{path}");
+    }
+}

@@ -237,6 +237,24 @@ fn every_stream_ends_cleanly_between_three_quarters_of_the_longest_age_and_all_o
 }
 
 #[test]
+fn a_loop_that_was_held_up_does_not_take_the_old_for_young() {
+    let age = secs(10);
+    for hundredths in (50..700).step_by(7) {
+        let mut world = world_with(aged(Some(age)));
+        let peer = world.connect();
+        ask(&mut world, &peer, subscribe("/stream"));
+        world.jump(age * hundredths / 100);
+        // Whoever comes behind that is young.
+        let other = world.connect();
+        ask(&mut world, &other, subscribe("/stream"));
+        world.pass(age * 60 / 100);
+        let body = peer.read();
+        assert!(body.ends_with("0\r\n\r\n"), "after {hundredths} hundredths of the age, and 60: {body}");
+        assert_eq!(world.server.stats().streams, 1, "the other goes on");
+    }
+}
+
+#[test]
 fn a_stream_is_never_older_than_it_may_be_in_whatever_slot() {
     let age = secs(10);
     for offset in [0, 99, 100, 250, 300] {
@@ -251,7 +269,20 @@ fn a_stream_is_never_older_than_it_may_be_in_whatever_slot() {
     }
 }
 
-/// The clock of ages is one byte: a loop that is held up for longer than that can tell takes the old for the young.
+/// The clock of ages is one byte, which tells the old from the young only for so long.
+#[test]
+fn a_stream_that_is_too_old_is_closed_however_long_the_loop_was_held_up() {
+    for held_up in [ms(50), ms(110), ms(240), ms(300), ms(500)] {
+        let mut world = world_with(aged(Some(ms(100))));
+        let peer = world.connect();
+        ask(&mut world, &peer, subscribe("/stream"));
+        world.pass(ms(60));
+        world.jump(held_up);
+        world.pass(ms(5));
+        assert_eq!(world.server.stats().streams, 0, "after {held_up:?}");
+    }
+}
+
 #[test]
 fn an_age_of_its_own_is_kept_exactly_whatever_the_config_says() {
     for config in [None, Some(ms(500)), Some(secs(100_000))] {

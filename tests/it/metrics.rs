@@ -134,3 +134,15 @@ fn a_server_that_has_done_nothing_has_metrics_too() {
     let values = values(&Stats::default().prometheus());
     assert!(values.values().all(|value| *value == 0.0), "{values:?}");
 }
+
+/// Who asks for the stats is being asked about: it is no stream that is behind.
+#[test]
+fn the_request_for_the_stats_does_not_count_in_them() {
+    let mut app = Router::new();
+    app.get("/behind", |_request, cx| Reply::text(cx.stats().streams_behind.to_string()));
+    let mut world: Loop<_> = Loop::new(app);
+    let peer = world.connect();
+    peer.write(get("/behind"));
+    world.settle();
+    assert!(peer.read().ends_with("\r\n\r\n0"));
+}

@@ -1,0 +1,671 @@
+//! The application: in every callback it does what the dice say, and tells the model.
+
+use crate::model::{Answer, Drained, Model, Softness, TOPICS};
+use crate::net::World;
+use crate::trace::Note;
+use mio_sse::{
+    CloseReason, Context, Drain, Error, Event, Handler, Publisher, Refusal, Refuse, Reply, Request, StreamId,
+    TimerId,
+};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// Shared with timers and closures, which have to be `Send`.
+pub(crate) type Shared = Arc<Mutex<Model>>;
+
+/// Runs `work` with the model, which a failure elsewhere does not make worse.
+pub(crate) fn with<T>(shared: &Shared, work: impl FnOnce(&mut Model) -> T) -> T {
+    work(&mut shared.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What any callback can do.
+#[derive(Debug, Clone, Copy)]
+enum Operation {
+    Publish,
+    Burst,
+    Send,
+    Subscribe,
+    Unsubscribe,
+    Close,
+    After,
+    Every,
+    AfterGlobal,
+    EveryGlobal,
+    Cancel,
+    OnClose,
+    Stale,
+}
+
+/// How often each operation is drawn, relative to the others.
+const OPERATIONS: [(u32, Operation); 13] = [
+    (16, Operation::Publish),
+    (2, Operation::Burst),
+    (14, Operation::Send),
+    (7, Operation::Subscribe),
+    (7, Operation::Unsubscribe),
+    (2, Operation::Close),
+    (2, Operation::After),
+    (1, Operation::Every),
+    (1, Operation::AfterGlobal),
+    (1, Operation::EveryGlobal),
+    (2, Operation::Cancel),
+    (2, Operation::OnClose),
+    (3, Operation::Stale),
+];
+
+/// Draws from a list of weights and values.
+pub(crate) fn draw<T: Copy>(rng: &mut fastrand::Rng, weighted: &[(u32, T)]) -> T {
+    let mut at = rng.u32(..weighted.iter().map(|(weight, _)| weight).sum::<u32>());
+    for &(weight, value) in weighted {
+        match at.checked_sub(weight) {
+            None => return value,
+            Some(rest) => at = rest,
+        }
+    }
+    unreachable!("the sum is that of all weights")
+}
+
+impl Model {
+    /// The size of an event's data.
+    fn size(&mut self) -> u32 {
+        match self.rng.u16(..1024) {
+            0..900 => self.rng.u32(..40),
+            900..1000 => self.rng.u32(..500),
+            1000..1020 => self.rng.u32(..5_000),
+            _ => self.rng.u32(..80_000),
+        }
+    }
+
+    fn topic(&mut self) -> u8 {
+        // The first ones are more popular.
+        let last = self.rng.u8(0..6);
+        self.rng.u8(0..=last)
+    }
+
+    fn delay(&mut self) -> Duration {
+        Duration::from_millis(self.rng.u64(0..2_000))
+    }
+
+    /// A stream: often `own`, else any that lives.
+    fn any_stream(&mut self, own: Option<u32>) -> Option<u32> {
+        match own {
+            Some(own) if self.rng.bool() => Some(own),
+            _ if self.live.is_empty() => None,
+            _ => Some(self.live[self.rng.usize(..self.live.len())]),
+        }
+    }
+
+    fn keep_timer(&mut self, timer: TimerId) {
+        self.timers.push_back(timer);
+        if self.timers.len() > 16 {
+            self.timers.pop_front();
+        }
+    }
+}
+
+/// Takes notice of all that has happened since.
+pub(crate) fn sync(model: &mut Model, cx: &Context<'_>) {
+    model.sync(cx.stats().events_published);
+    if cx.is_draining() && model.drain.is_none() {
+        let (window, farewell) = model.drain_asked.take().expect("nobody has asked for a drain");
+        begin_drain(model, window, farewell, cx.now());
+    }
+}
+
+fn begin_drain(model: &mut Model, window: Duration, farewell: Option<u32>, begun: Duration) {
+    model.counts.drains += 1;
+    model.drain = Some(Drained { begun, window, turn: model.turn, farewell, again: false });
+}
+
+/// Draws what a drain is to be like.
+fn draw_drain(model: &mut Model) -> (Drain, Duration, Option<u32>) {
+    let window = match model.rng.u8(..4) {
+        0 => Duration::ZERO,
+        1 => Duration::from_millis(model.rng.u64(..100)),
+        _ => Duration::from_millis(model.rng.u64(..20_000)),
+    };
+    let mut drain = Drain::within(window);
+    let mut farewell = None;
+    if model.rng.bool() {
+        let (number, event) = model.for_everyone();
+        drain = drain.farewell(event);
+        farewell = Some(number);
+    }
+    if model.rng.bool() {
+        let retry = Duration::from_millis(model.rng.u64(..5_000));
+        model.drain_retries.push(retry);
+        drain = drain.retry(retry);
+    }
+    (drain, window, farewell)
+}
+
+/// Has the server drain, for the first time or again.
+pub(crate) fn drain(model: &mut Model, cx: &mut Context<'_>) {
+    sync(model, cx);
+    if let Some(drain) = &mut model.drain {
+        model.counts.second_drains += u64::from(!drain.again);
+        drain.again = true;
+        cx.drain(Duration::from_secs(1)).unwrap();
+        return;
+    }
+    let (drain, window, farewell) = draw_drain(model);
+    cx.drain(drain).unwrap();
+    begin_drain(model, window, farewell, cx.now());
+}
+
+/// What callbacks do: most often nothing. Answers whether this one is to panic now.
+#[must_use]
+fn play(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) -> bool {
+    let count = with(shared, |model| {
+        sync(model, cx);
+        let again = model.drain.is_some() && !model.quiet && model.rng.u16(..512) == 0;
+        if again || model.drain_after == Some(0) {
+            model.drain_after = None;
+            drain(model, cx);
+        }
+        model.drain_after = model.drain_after.map(|left| left - 1);
+        if model.quiet || model.rng.bool() { 0 } else { model.rng.u32(1..4) }
+    });
+    for _ in 0..count {
+        perform(shared, own, cx);
+    }
+    with(shared, |model| {
+        let Some(rate) = model.panic_rate else { return false };
+        let panics = model.rng.u32(..rate) == 0;
+        model.panics += u64::from(panics);
+        panics
+    })
+}
+
+/// Panics as applications do, but without a word.
+fn panic_silently() -> ! {
+    std::panic::resume_unwind(Box::new("as planned"))
+}
+
+fn play_for_nobody(shared: &Shared, cx: &mut Context<'_>) {
+    if play(shared, None, cx) {
+        panic_silently();
+    }
+}
+
+/// One operation.
+pub(crate) fn perform(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) {
+    with(shared, |model| {
+        sync(model, cx);
+        let operation = draw(&mut model.rng, &OPERATIONS);
+        match operation {
+            Operation::Publish => publish_any(model, cx),
+            Operation::Burst if model.floods && model.rng.u8(..32) == 0 => {
+                // More than a burst that is kept together.
+                let topic = model.topic();
+                for _ in 0..30 {
+                    let size = model.rng.u32(40_000..80_000);
+                    publish(model, topic, size, cx);
+                }
+            }
+            Operation::Burst => {
+                for _ in 0..model.rng.u32(2..30) {
+                    publish_any(model, cx);
+                }
+            }
+            Operation::AfterGlobal => {
+                let (delay, again) = (model.delay(), shared.clone());
+                let own = Arc::new(OnceLock::<TimerId>::new());
+                let known = own.clone();
+                let timer = cx.after_global(delay, move |cx| {
+                    with(&again, |model| {
+                        let known = own.get().is_some_and(|own| model.global_timers.remove(own));
+                        assert!(known, "a timer fires once");
+                        model.counts.timers_fired += 1;
+                    });
+                    play_for_nobody(&again, cx);
+                });
+                known.set(timer).unwrap();
+                model.global_timers.insert(timer);
+                model.keep_timer(timer);
+            }
+            Operation::EveryGlobal if model.global_timers.len() < 8 => {
+                let (period, again) = (model.delay().max(Duration::from_millis(50)), shared.clone());
+                let own = Arc::new(OnceLock::<TimerId>::new());
+                let known = own.clone();
+                let timer = cx.every_global(period, move |cx| {
+                    let own = *own.get().unwrap();
+                    with(&again, |model| {
+                        let known = model.global_timers.contains(&own);
+                        assert!(known, "a timer that was cancelled, or has panicked, is not called again");
+                        model.counts.timers_fired += 1;
+                    });
+                    if play(&again, None, cx) {
+                        with(&again, |model| model.global_timers.remove(&own));
+                        panic_silently();
+                    }
+                });
+                known.set(timer).unwrap();
+                model.global_timers.insert(timer);
+                model.keep_timer(timer);
+            }
+            Operation::EveryGlobal => {}
+            Operation::Cancel => {
+                if !model.timers.is_empty() {
+                    let any = model.rng.usize(..model.timers.len());
+                    let timer = model.timers[any];
+                    let found = cx.cancel(timer);
+                    assert!(found || !model.global_timers.remove(&timer), "there is something to cancel");
+                    model.global_timers.remove(&timer);
+                }
+            }
+            Operation::Stale => stale(model, cx),
+            _ => {
+                if let Some(index) = model.any_stream(own) {
+                    perform_with(shared, model, operation, index, cx);
+                }
+            }
+        }
+    });
+}
+
+fn publish_any(model: &mut Model, cx: &mut Context<'_>) {
+    let (topic, size) = (model.topic(), model.size());
+    publish(model, topic, size, cx);
+}
+
+fn publish(model: &mut Model, topic: u8, size: u32, cx: &mut Context<'_>) {
+    let (number, event) = model.for_topic(topic, size);
+    cx.publish(TOPICS[topic as usize], event).unwrap();
+    model.place(number);
+}
+
+/// The id of a stream that has ended means nothing, whatever is asked of it.
+fn stale(model: &mut Model, cx: &mut Context<'_>) {
+    if model.retired.is_empty() {
+        return;
+    }
+    let any = model.rng.usize(..model.retired.len());
+    let id = model.retired[any];
+    let closed = Err(Error::Closed);
+    match model.rng.u8(..6) {
+        0 => assert_eq!(cx.send(id, Event::data("stale")), closed),
+        1 => assert_eq!(cx.close(id), closed),
+        2 => assert_eq!(cx.subscribe(id, TOPICS[0]), closed),
+        3 => assert_eq!(cx.unsubscribe(id, TOPICS[0]), closed),
+        4 => assert_eq!(cx.after(id, Duration::ZERO, |_, _| ()).map(drop), closed),
+        _ => assert_eq!(cx.on_close(id, |_, _| ()), closed),
+    }
+    model.counts.stale_refused += 1;
+}
+
+fn perform_with(shared: &Shared, model: &mut Model, operation: Operation, index: u32, cx: &mut Context<'_>) {
+    let id = model.streams[index as usize].id;
+    match operation {
+        Operation::Send => {
+            let size = model.size();
+            let (number, event) = model.for_stream(index, size);
+            let result = cx.send(id, event);
+            if model.accepts(index, &result) {
+                model.place(number);
+            } else {
+                model.refused(index, size);
+            }
+        }
+        Operation::Subscribe => {
+            let topic = model.topic();
+            let expected = one_too_many(model, index, &[topic], cx);
+            let result = cx.subscribe(id, TOPICS[topic as usize]);
+            match result {
+                Err(Error::TooManySubscriptions) => assert_eq!(expected, Some(Some(Refusal::Subscriptions))),
+                Err(Error::TooManyTopics) => {
+                    assert!(matches!(expected, None | Some(Some(Refusal::Topics))), "{expected:?}");
+                }
+                _ => {
+                    if model.accepts(index, &result) {
+                        assert!(matches!(expected, None | Some(None)), "{expected:?}");
+                        model.subscribe(index, topic);
+                    }
+                    return;
+                }
+            }
+            model.counts.limits_met += 1;
+        }
+        Operation::Unsubscribe => {
+            let topic = model.topic();
+            let result = cx.unsubscribe(id, TOPICS[topic as usize]);
+            if model.accepts(index, &result) {
+                model.unsubscribe(index, topic);
+            }
+        }
+        Operation::Close => {
+            let result = cx.close(id);
+            if model.accepts(index, &result) {
+                model.streams[index as usize].close_requested = true;
+                model.end(index);
+            }
+        }
+        Operation::After => {
+            let (delay, again) = (model.delay(), shared.clone());
+            let result = cx.after(id, delay, move |_, cx| fire(&again, index, &mut false, cx));
+            model.accepts(index, &result);
+            result.into_iter().for_each(|timer| model.keep_timer(timer));
+        }
+        Operation::Every => {
+            let (period, again) = (model.delay().max(Duration::from_millis(20)), shared.clone());
+            let mut is_over = false;
+            let result = cx.every(id, period, move |_, cx| fire(&again, index, &mut is_over, cx));
+            model.accepts(index, &result);
+            result.into_iter().for_each(|timer| model.keep_timer(timer));
+        }
+        Operation::OnClose => {
+            let again = shared.clone();
+            let result = cx.on_close(id, move |_, cx| {
+                with(&again, |model| {
+                    let stream = &mut model.streams[index as usize];
+                    assert!(stream.opened, "who was refused is not told of an end: {stream:?}");
+                    stream.hooks_run += 1;
+                });
+                play_for_nobody(&again, cx);
+            });
+            if model.accepts(index, &result) {
+                model.streams[index as usize].hooks_set += 1;
+            }
+        }
+        _ => unreachable!("{operation:?} is for no stream"),
+    }
+}
+
+/// A timer of a stream is due.
+fn fire(shared: &Shared, index: u32, is_over: &mut bool, cx: &mut Context<'_>) {
+    with(shared, |model| {
+        let stream = &model.streams[index as usize];
+        assert!(stream.opened && stream.closed.is_none(), "a timer dies with its stream: {stream:?}");
+        assert!(!*is_over, "a timer that has panicked is not called again: {stream:?}");
+        model.counts.timers_fired += 1;
+    });
+    play_for_stream(shared, index, is_over, cx);
+}
+
+/// What a callback does that is for an open stream.
+fn play_for_stream(shared: &Shared, index: u32, is_over: &mut bool, cx: &mut Context<'_>) {
+    if play(shared, Some(index), cx) {
+        with(shared, |model| {
+            let stream = &mut model.streams[index as usize];
+            stream.panicked = true;
+            if stream.live {
+                // Its end has to follow.
+                model.lost.push((index, model.turn));
+            }
+        });
+        *is_over = true;
+        panic_silently();
+    }
+}
+
+/// Whether a stream cannot read these topics as well, and why: nothing if it is not known.
+fn one_too_many(model: &Model, index: u32, topics: &[u8], cx: &Context<'_>) -> Option<Option<Refusal>> {
+    let stream = &model.streams[index as usize];
+    if !stream.live {
+        return Some(None);
+    }
+    let is_read = |topic: u8| cx.subscribers(TOPICS[topic as usize]) > 0;
+    let mut read = (0..TOPICS.len()).filter(|topic| is_read(u8::try_from(*topic).unwrap())).count();
+    // Those that nobody reads any more are gone at the end of the turn, or when they have had their turn.
+    let unread = usize::try_from(cx.stats().topics).unwrap() - read;
+    let mut own = stream.subscriptions();
+    let mut new = Vec::new();
+    for &topic in topics {
+        if stream.reads(topic) || new.contains(&topic) {
+            continue;
+        }
+        if own >= model.config.subscriptions_max {
+            return Some(Some(Refusal::Subscriptions));
+        }
+        if !is_read(topic) {
+            if read >= model.config.topics_max {
+                return Some(Some(Refusal::Topics));
+            }
+            if read + unread >= model.config.topics_max {
+                return None;
+            }
+            read += 1;
+        }
+        own += 1;
+        new.push(topic);
+    }
+    Some(None)
+}
+
+/// Something by way of the inbox, from between two turns.
+pub(crate) fn by_inbox(shared: &Shared, publisher: &Publisher) {
+    with(shared, |model| {
+        let stream = model.any_stream(None);
+        match (model.rng.u8(..8), stream) {
+            (0, _) => {
+                let again = shared.clone();
+                let result = publisher.run(move |cx| {
+                    perform(&again, None, cx);
+                    play_for_nobody(&again, cx);
+                });
+                put(model, &result);
+            }
+            _ if model.drain_after.is_some() && model.rng.u8(..8) == 0 => {
+                let (drain, window, farewell) = draw_drain(model);
+                if put(model, &publisher.drain(drain)) {
+                    model.drain_after = None;
+                    model.drain_asked = Some((window, farewell));
+                }
+            }
+            (1, Some(stream)) => {
+                let size = model.size();
+                let event = model.for_stream_by_inbox(stream, size);
+                put(model, &publisher.send(model.streams[stream as usize].id, event));
+            }
+            (2, Some(stream)) if model.rng.bool() => {
+                if put(model, &publisher.close(model.streams[stream as usize].id)) {
+                    model.close_by_inbox(stream);
+                }
+            }
+            _ => {
+                let (topic, size) = (model.topic(), model.size());
+                let (number, event) = model.for_topic(topic, size);
+                if put(model, &publisher.try_publish(TOPICS[topic as usize], event)) {
+                    model.inbox.push_back(number);
+                }
+            }
+        }
+    });
+}
+
+fn put(model: &mut Model, result: &Result<(), Error>) -> bool {
+    assert!(matches!(result, Ok(()) | Err(Error::Full)), "{result:?}");
+    model.waiting += u64::from(result.is_ok());
+    result.is_ok()
+}
+
+/// The handler.
+pub(crate) struct App {
+    pub(crate) shared: Shared,
+    pub(crate) world: Rc<RefCell<World>>,
+    pub(crate) stopping: bool,
+}
+
+impl App {
+    fn note(&self, note: Note) {
+        self.world.borrow_mut().trace.note(note);
+    }
+}
+
+impl Handler for App {
+    fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
+        let mut parts = request.path().split('/').skip(1);
+        let mut part =
+            || parts.next().and_then(|part| part.parse::<u32>().ok()).expect("no request but ours");
+        let (connection, number, body) = (part(), part(), part());
+        self.note(Note::Requested(connection, number));
+        assert_eq!(request.body().len(), body as usize, "the whole body");
+        assert!(request.body().iter().all(|byte| *byte == b'p'), "no byte of another's");
+
+        let refused =
+            self.world.borrow().connections[connection as usize].refusal.map(|(refusal, _)| refusal);
+        let index = with(&self.shared, |model| {
+            let answers = &mut model.connections[connection as usize];
+            assert_eq!(answers.requests, number, "requests are answered once, and in order");
+            let surplus = refused.is_some() && number > 0;
+            assert!(!surplus, "whoever is one too many is let in for one request");
+            answers.requests += 1;
+            answers.asked_at = cx.now();
+            model.begin(cx.stream().unwrap(), connection, cx.now())
+        });
+        let panics = play(&self.shared, Some(index), cx);
+        let reply = with(&self.shared, |model| {
+            sync(model, cx);
+            answer(model, request, connection, index, refused, panics, cx)
+        });
+        reply.unwrap_or_else(|| panic_silently())
+    }
+
+    fn opened(&mut self, id: StreamId, cx: &mut Context<'_>) {
+        let index = with(&self.shared, |model| {
+            let index = model.find(id);
+            let stream = &mut model.streams[index as usize];
+            assert!(!stream.opened && stream.closed.is_none(), "opened once: {stream:?}");
+            stream.opened = true;
+            model.opened += 1;
+            index
+        });
+        self.note(Note::Opened(index));
+        play_for_stream(&self.shared, index, &mut false, cx);
+    }
+
+    fn closed(&mut self, id: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
+        assert_eq!(cx.send(id, Event::data("too late")), Err(Error::Closed));
+        let index = with(&self.shared, |model| {
+            let index = model.find(id);
+            sync(model, cx);
+            model.check_reason(index, reason, &self.world.borrow(), self.stopping);
+            let stream = &mut model.streams[index as usize];
+            assert!(stream.opened && stream.closed.is_none(), "closed once: {stream:?}");
+            assert_eq!(stream.hooks_run, stream.hooks_set, "all are told, before the handler: {stream:?}");
+            stream.closed = Some(reason);
+            model.end(index);
+            model.lost.retain(|(lost, _)| *lost != index);
+            model.closed[reason as usize] += 1;
+            index
+        });
+        self.note(Note::Ended(index, reason.name()));
+        play_for_nobody(&self.shared, cx);
+    }
+
+    fn started(&mut self, cx: &mut Context<'_>) {
+        play_for_nobody(&self.shared, cx);
+    }
+}
+
+/// Draws the answer to a request: none if the callback is to panic.
+fn answer(
+    model: &mut Model,
+    request: &Request<'_>,
+    connection: u32,
+    index: u32,
+    refused: Option<Refusal>,
+    panics: bool,
+    cx: &Context<'_>,
+) -> Option<Reply> {
+    if let Some(at) = model.lost.iter().position(|(lost, _)| *lost == index) {
+        // It was given more than may wait for it. Nothing is answered and nobody is told.
+        model.lost.remove(at);
+        model.connections[connection as usize].dropped = true;
+        return (!panics).then(|| Reply::text("dropped"));
+    }
+    let requests = model.connections[connection as usize].requests as usize;
+    let last =
+        refused.is_some() || model.drain.is_some() || requests >= model.config.requests_per_connection_max;
+    let is_stream = model.rng.u8(..8) > 1;
+    let (reply, answer, close) = if panics {
+        (None, Answer::Panicked, true)
+    } else if is_stream {
+        let (reply, answer, close) = stream(model, request, index, refused, cx);
+        (Some(reply), answer, close || last)
+    } else {
+        let bytes = match model.rng.u8(..8) {
+            0 => model.rng.usize(..200_000),
+            1 => 0,
+            _ => model.rng.usize(..200),
+        };
+        let status = [200, 200, 200, 204, 404, 503][model.rng.usize(..6)];
+        let reply = Reply::bytes("text/plain", vec![b'w'; bytes]).unwrap().with_status(status);
+        let answer = Answer::Whole { status: reply.status_code(), bytes: reply.body().len() };
+        (Some(reply), answer, last)
+    };
+    let answer = if request.is_head() { Answer::Head } else { answer };
+    let answers = &mut model.connections[connection as usize];
+    answers.answers.push(answer);
+    answers.closes.push(close);
+    if !matches!(answer, Answer::Stream(_)) {
+        model.end(index);
+    }
+    reply
+}
+
+/// Draws a stream, and says whether it is refused.
+fn stream(
+    model: &mut Model,
+    request: &Request<'_>,
+    index: u32,
+    refused: Option<Refusal>,
+    cx: &Context<'_>,
+) -> (Reply, Answer, bool) {
+    let mut topics = Vec::new();
+    for _ in 0..model.rng.u8(..5) {
+        topics.push(model.topic());
+        if one_too_many(model, index, &topics, cx).is_none() {
+            topics.pop();
+        }
+    }
+    let mut reply = Reply::stream();
+    for topic in &topics {
+        reply = reply.topic(TOPICS[*topic as usize]);
+    }
+    let mut chunked = !request.is_http_10();
+    if model.rng.u8(..5) == 0 {
+        reply = reply.close_delimited();
+        chunked = false;
+    }
+    if model.rng.u8(..6) == 0 {
+        reply = reply.retry(Duration::from_millis(model.rng.u64(..10_000)));
+    }
+    let own_age = (model.rng.u8(..12) == 0).then(|| Duration::from_millis(model.rng.u64(..3_000)));
+    if let Some(age) = own_age {
+        reply = reply.max_age(age);
+    }
+    let finishes = model.rng.u8(..6) == 0;
+    if finishes {
+        reply = reply.finish();
+    }
+    let reply = Reply::from(reply);
+    if request.is_head() {
+        return (reply, Answer::Head, false);
+    }
+    let full = cx.stats().streams >= model.config.streams_max as u64;
+    let refusal = refused
+        .or(model.drain.map(|_| Refusal::Draining))
+        .or(full.then_some(Refusal::Streams))
+        .or_else(|| one_too_many(model, index, &topics, cx).flatten());
+    if let Some(refusal) = refusal {
+        if refused.is_none() {
+            model.refused[refusal as usize] += 1;
+        }
+        let soft = match model.config.refuse {
+            Refuse::Auto => request.method() == "GET" && request.header("Accept").is_some(),
+            Refuse::Soft => true,
+            Refuse::Unavailable => false,
+        };
+        let softness = if soft { Softness::Soft } else { Softness::Unavailable };
+        return (reply, Answer::Refused(refusal, softness), refusal != Refusal::Subscriptions);
+    }
+    for topic in topics {
+        model.subscribe(index, topic);
+    }
+    let it = &mut model.streams[index as usize];
+    (it.chunked, it.own_age, it.finishes) = (chunked, own_age, finishes);
+    (reply, Answer::Stream(index), !chunked)
+}

@@ -1,0 +1,557 @@
+//! Simulated clients: what they ask, how they send and read it, and a strict parser for what they receive.
+
+use crate::model::{Answer, Model, SURPLUS_TIMEOUT, Softness, is_over};
+use crate::net::World;
+use crate::trace::Note;
+use fastrand::Rng;
+use mio_sse::Refusal;
+
+/// How a client behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Character {
+    /// Sends what it has to say at once, and reads all there is.
+    Good,
+    /// Reads a little now and then.
+    Slow,
+    /// Does not read at all, for long.
+    Stalled,
+    /// Is gone without a word: it never reads and never closes.
+    Silent,
+    /// Sends byte by byte.
+    Dribbler,
+    /// Sends many requests at once.
+    Pipeliner,
+    /// Sends what is no request.
+    Malicious,
+}
+
+/// How often each is met, relative to the others.
+pub(crate) const CHARACTERS: [(u32, Character); 7] = [
+    (10, Character::Good),
+    (6, Character::Slow),
+    (3, Character::Stalled),
+    (1, Character::Silent),
+    (3, Character::Dribbler),
+    (3, Character::Pipeliner),
+    (2, Character::Malicious),
+];
+
+pub(crate) struct Client {
+    pub(crate) connection: u32,
+    pub(crate) character: Character,
+    /// The room between it and the server, in bytes.
+    pub(crate) capacity: usize,
+    pub(crate) wire: Wire,
+    /// Half of it is closed: it only reads.
+    pub(crate) half_closed: bool,
+    out: Vec<u8>,
+    out_at: usize,
+    /// Where each request ends, counted from the first byte, and how many have been sent completely.
+    ends: Vec<u64>,
+    complete: u32,
+    sent: u64,
+    /// One of its requests waits for word that its body is wanted.
+    expects: bool,
+    /// What it has sent last is no request: no answer is expected but a refusal.
+    spoilt: bool,
+}
+
+/// What arrives at a client.
+#[derive(Default)]
+pub(crate) struct Wire {
+    pub(crate) buffer: Vec<u8>,
+    /// How much of `buffer` has been taken.
+    at: usize,
+    /// How much of what has not been taken was looked through in vain.
+    scanned: usize,
+    state: State,
+    answered: u32,
+    close: bool,
+    /// Of each request, whether it says that it is the last.
+    lasts: Vec<bool>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Head,
+    Body(usize),
+    /// So many bytes, to be looked at when all are there.
+    Text(usize, Text),
+    Chunks(u32),
+    ToEnd(u32),
+    /// Nothing more may come.
+    Over,
+}
+
+/// What a short body has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Text {
+    /// When to come again.
+    Retry,
+    Anything,
+}
+
+impl Client {
+    pub(crate) fn new(connection: u32, character: Character, capacity: usize) -> Self {
+        Self {
+            connection,
+            character,
+            capacity,
+            wire: Wire::default(),
+            half_closed: false,
+            out: Vec::new(),
+            out_at: 0,
+            ends: Vec::new(),
+            complete: 0,
+            sent: 0,
+            expects: false,
+            spoilt: false,
+        }
+    }
+
+    /// Thinks of something to say.
+    pub(crate) fn ask(&mut self, rng: &mut Rng, model: &Model) {
+        if self.spoilt || self.half_closed || self.out.len() > 1 << 20 {
+            return;
+        }
+        if self.character == Character::Malicious && rng.bool() {
+            self.spoilt = true;
+            spoil(rng, model, &mut self.out);
+            return;
+        }
+        let count = if self.character == Character::Pipeliner { rng.u32(1..60) } else { 1 };
+        for _ in 0..count {
+            self.request(rng, model);
+            self.ends.push(self.sent + (self.out.len() - self.out_at) as u64);
+        }
+    }
+
+    fn request(&mut self, rng: &mut Rng, model: &Model) {
+        use std::io::Write as _;
+        let (connection, number) = (self.connection, self.ends.len());
+        let mut body = rng.usize(..600).min(model.config.body_bytes_max);
+        if rng.u8(..32) == 0 {
+            body = model.config.body_bytes_max;
+        }
+        let kind = rng.u8(..32);
+        self.wire.lasts.push(matches!(kind, 2 | 4));
+        let out = &mut self.out;
+        let write = |out: &mut Vec<u8>, method: &str, body: usize, rest: &str| {
+            write!(out, "{method} /{connection}/{number}/{body} HTTP/1.{rest}\r\n\r\n").unwrap();
+        };
+        match kind {
+            0 | 1 => write(out, "HEAD", 0, "1\r\nHost: x"),
+            2 => write(out, "GET", 0, "0"),
+            3 => write(out, "GET", 0, "0\r\nConnection: keep-alive"),
+            4 => write(out, "GET", 0, "1\r\nHost: x\r\nConnection: close"),
+            5 | 6 => {
+                write(out, "POST", body, &format!("1\r\nHost: x\r\nContent-Length: {body}"));
+                out.resize(out.len() + body, b'p');
+            }
+            7 => {
+                self.expects = true;
+                let expect = format!("1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {body}");
+                write(out, "POST", body, &expect);
+                out.resize(out.len() + body, b'p');
+            }
+            8 | 9 => {
+                write(out, "POST", body, "1\r\nHost: x\r\nTransfer-Encoding: chunked");
+                let mut left = body;
+                while left > 0 {
+                    let chunk = rng.usize(1..=left);
+                    write!(out, "{chunk:x}\r\n").unwrap();
+                    out.resize(out.len() + chunk, b'p');
+                    out.extend_from_slice(b"\r\n");
+                    left -= chunk;
+                }
+                out.extend_from_slice(b"0\r\n\r\n");
+            }
+            _ => write(out, "GET", 0, "1\r\nHost: x\r\nAccept: text/event-stream"),
+        }
+    }
+
+    /// Sends some of what it has to say, or all.
+    pub(crate) fn send(&mut self, all: bool, world: &mut World, model: &mut Model) {
+        let left = self.out.len() - self.out_at;
+        if left == 0 || self.half_closed {
+            return;
+        }
+        let count = match self.character {
+            _ if all => left,
+            Character::Dribbler => world.rng.usize(1..8).min(left),
+            _ if world.rng.u8(..4) == 0 => world.rng.usize(1..=left),
+            _ => left,
+        };
+        world.send(self.connection, &self.out[self.out_at..self.out_at + count]);
+        self.out_at += count;
+        self.sent += count as u64;
+        if self.out_at == self.out.len() {
+            self.out.clear();
+            self.out_at = 0;
+        }
+        while self.ends.get(self.complete as usize).is_some_and(|end| *end <= self.sent) {
+            self.complete += 1;
+        }
+        let answers = &mut model.connections[self.connection as usize];
+        let requested = answers.requests.checked_sub(1).map_or(0, |last| self.ends[last as usize]);
+        answers.expects |= self.expects;
+        answers.excess |= self.sent - requested > model.config.head_bytes_max as u64;
+    }
+
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.out_at < self.out.len() && !self.half_closed
+    }
+
+    /// Takes up to `count` bytes, and looks at what has arrived. Answers whether anything has.
+    pub(crate) fn read(&mut self, count: usize, world: &mut World, model: &mut Model) -> bool {
+        let taken = world.take(self.connection, count, &mut self.wire.buffer);
+        if taken > 0 {
+            self.wire.advance(self.spoilt, self.connection, world, model);
+        }
+        taken > 0
+    }
+
+    /// Whether it is in the middle of a stream.
+    pub(crate) fn reads_stream(&self) -> bool {
+        matches!(self.wire.state, State::Chunks(_) | State::ToEnd(_))
+    }
+
+    /// That whatever has been received can end here: the server has closed the connection. `may_be_cut` says that it
+    /// had a reason to do so at any time.
+    pub(crate) fn check_end(&self, may_be_cut: bool, model: &mut Model) {
+        if may_be_cut {
+            model.counts.cut += 1;
+            return;
+        }
+        let wire = &self.wire;
+        match wire.state {
+            State::Over => {}
+            // Between two requests a drain closes, also where the next is on its way.
+            State::Head if model.drain.is_some() && wire.at == wire.buffer.len() => {}
+            State::ToEnd(stream) => {
+                let it = &model.streams[stream as usize];
+                assert!(it.close_requested || it.closed.is_some(), "ended by whom? {it:?}");
+                assert_eq!(wire.at, wire.buffer.len(), "the last frame is whole");
+                model.check_complete(stream);
+                model.counts.ends_seen += 1;
+            }
+            state => panic!("connection {} ends in {state:?}, {self}", self.connection),
+        }
+    }
+
+    /// That whatever can have been received has been: everything is at rest.
+    pub(crate) fn check_rest(&self, model: &Model) {
+        let wire = &self.wire;
+        assert_eq!(wire.at, wire.buffer.len(), "everything is whole: {self}");
+        match wire.state {
+            State::Head => {
+                let answers = &model.connections[self.connection as usize];
+                assert_eq!(wire.answered as usize, answers.answers.len(), "every answer has arrived: {self}");
+                assert_eq!(answers.requests, self.complete, "every request was answered: {self}");
+                assert!(!self.spoilt || self.has_unsent(), "what is no request is refused: {self}");
+            }
+            State::Chunks(stream) | State::ToEnd(stream) => {
+                let it = &model.streams[stream as usize];
+                assert!(it.live, "the end of stream {stream} has arrived: {it:?}");
+                model.check_complete(stream);
+            }
+            State::Over => panic!("the server closes behind its last answer: {self}"),
+            State::Body(_) | State::Text(..) => panic!("answers arrive completely: {self}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "connection {}, {:?}, {} requests of {} sent, {:?}, {} answers seen, {:?}",
+            self.connection,
+            self.character,
+            self.complete,
+            self.ends.len(),
+            self.wire.state,
+            self.wire.answered,
+            String::from_utf8_lossy(&self.wire.buffer[self.wire.at..]).chars().take(200).collect::<String>()
+        )
+    }
+}
+
+/// What is no request, with what pretends to be one behind it.
+fn spoil(rng: &mut Rng, model: &Model, out: &mut Vec<u8>) {
+    let config = &model.config;
+    let fields = |line: &str, count: usize| line.repeat(count);
+    let spoilt: Vec<u8> = match rng.u8(..18) {
+        0 => b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+        1 => (0..64).map(|_| rng.u8(0..9)).collect(),
+        2 => format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(config.target_bytes_max)).into(),
+        3 => format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "a".repeat(config.head_bytes_max)).into(),
+        4 => format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", fields("A: b\r\n", config.headers_max)).into(),
+        5 => {
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+                .into()
+        }
+        6 => b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n".into(),
+        7 => b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, chunked\r\n\r\n".into(),
+        8 => {
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffffff\r\n".into()
+        }
+        9 => b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n".into(),
+        10 => b"GET / HTTP/1.1\nHost: x\n\n".into(),
+        11 => b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n".into(),
+        12 => b"GET / HTTP/1.1\r\nHost : x\r\n\r\n".into(),
+        13 => b"GET / HTTP/1.1\r\n\r\n".into(),
+        14 => b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(),
+        15 => b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n".into(),
+        16 => format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", config.body_bytes_max + 1)
+            .into(),
+        _ => b"\r\n".repeat(20),
+    };
+    out.extend_from_slice(&spoilt);
+    out.extend_from_slice(b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n");
+}
+
+impl Wire {
+    /// Takes everything from the buffer that is whole.
+    fn advance(&mut self, spoilt: bool, connection: u32, world: &mut World, model: &mut Model) {
+        while self.take(spoilt, connection, world, model) {
+            self.scanned = 0;
+        }
+        if self.at == self.buffer.len() {
+            self.buffer.clear();
+            self.at = 0;
+        } else if self.at > 1 << 16 {
+            self.buffer.drain(..self.at);
+            self.at = 0;
+        }
+    }
+
+    /// Takes one thing; answers whether it was whole.
+    fn take(&mut self, spoilt: bool, connection: u32, world: &mut World, model: &mut Model) -> bool {
+        let rest = &self.buffer[self.at..];
+        if rest.is_empty() {
+            return false;
+        }
+        match self.state {
+            State::Head => {
+                let Some(head) = find(rest, self.scanned, b"\r\n\r\n") else {
+                    self.scanned = rest.len();
+                    return false;
+                };
+                let head = std::str::from_utf8(&rest[..head]).expect("a head is text").to_owned();
+                self.at += head.len() + 4;
+                self.head(&head, spoilt, connection, world, model);
+                true
+            }
+            State::Body(left) => {
+                let count = left.min(rest.len());
+                assert!(rest[..count].iter().all(|byte| *byte == b'w' || spoilt), "the body of the reply");
+                self.at += count;
+                self.state = State::Body(left - count);
+                if count == left {
+                    self.state = if self.close { State::Over } else { State::Head };
+                    model.counts.replies_seen += 1;
+                }
+                true
+            }
+            State::Text(length, text) => {
+                let Some(bytes) = rest.get(..length) else { return false };
+                if text == Text::Retry {
+                    let retry = std::str::from_utf8(bytes).ok().and_then(|text| text.strip_prefix("retry: "));
+                    let retry = retry.and_then(|retry| retry.strip_suffix("\n\n")?.parse::<u128>().ok());
+                    check_retry(retry.expect("when to come again"), 1, model);
+                }
+                self.at += length;
+                self.state = if self.close { State::Over } else { State::Head };
+                true
+            }
+            State::Chunks(stream) => {
+                let Some(line) = find(rest, 0, b"\r\n") else { return false };
+                let size = std::str::from_utf8(&rest[..line]).ok();
+                let size = size.and_then(|size| usize::from_str_radix(size, 16).ok());
+                let size =
+                    size.unwrap_or_else(|| panic!("a chunk size in {:?}", String::from_utf8_lossy(rest)));
+                let whole = line + 2 + size + 2;
+                let Some(chunk) = rest.get(line + 2..whole) else { return false };
+                let content = chunk.strip_suffix(b"\r\n").expect("a chunk ends with a line end");
+                if size == 0 {
+                    let it = &model.streams[stream as usize];
+                    assert!(it.close_requested || it.closed.is_some(), "ended by whom? {it:?}");
+                    model.check_complete(stream);
+                    model.counts.ends_seen += 1;
+                    self.state = if self.close { State::Over } else { State::Head };
+                } else {
+                    frame(content, stream, world, model);
+                }
+                self.at += whole;
+                true
+            }
+            State::ToEnd(stream) => {
+                let Some(end) = find(rest, self.scanned, b"\n\n") else {
+                    self.scanned = rest.len().saturating_sub(1);
+                    return false;
+                };
+                frame(&rest[..end + 2], stream, world, model);
+                self.at += end + 2;
+                true
+            }
+            State::Over => {
+                panic!("connection {connection}: {:?} behind the end", String::from_utf8_lossy(rest))
+            }
+        }
+    }
+
+    fn head(&mut self, head: &str, spoilt: bool, connection: u32, world: &World, model: &mut Model) {
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).expect("a status line");
+        let status: u16 = status.get(..3).and_then(|status| status.parse().ok()).expect("a status");
+        if status == 100 {
+            return;
+        }
+        let mut length = None;
+        let mut chunked = false;
+        let mut is_stream = false;
+        let mut retry_after = None;
+        for line in lines {
+            let (name, value) = line.split_once(": ").expect("a header line");
+            match name {
+                "Content-Length" => assert_eq!(length.replace(value.parse::<usize>().unwrap()), None),
+                "Transfer-Encoding" => chunked = value == "chunked",
+                "Connection" => self.close = value == "close",
+                "Retry-After" => retry_after = value.parse::<u128>().ok(),
+                "Content-Type" => is_stream = value == "text/event-stream",
+                _ => {}
+            }
+        }
+        assert!(!(chunked && length.is_some()), "one framing: {head}");
+        let answers = &model.connections[connection as usize];
+        let at = self.answered as usize;
+        if let Some(close) = answers.closes.get(at) {
+            assert_eq!(
+                self.close,
+                *close || self.lasts[at],
+                "whether it is the last: {:?}, {head}",
+                answers.answers[at]
+            );
+        }
+        self.state = match answers.answers.get(at) {
+            None if status == 408 => {
+                assert!(self.close, "nothing follows what comes too late: {head}");
+                let it = &world.connections[connection as usize];
+                let since = it.accepted_at.unwrap_or_default().max(answers.asked_at);
+                let mut shortest = model.config.head_timeout.min(model.config.body_timeout);
+                if it.refusal.is_some() {
+                    shortest = shortest.min(SURPLUS_TIMEOUT);
+                }
+                assert!(is_over(since, it.written_at, shortest), "a request has its time: {it:?}");
+                model.counts.timeouts_seen += 1;
+                State::Text(length.expect("the length of what was too late"), Text::Anything)
+            }
+            None => {
+                assert!(spoilt && status >= 400 && self.close, "a refusal, if anything: {head}");
+                model.counts.rejections_seen += 1;
+                State::Text(length.expect("the refusal's length"), Text::Anything)
+            }
+            Some(&Answer::Refused(refusal, softness)) => {
+                model.counts.refusals_seen += 1;
+                let length = length.unwrap_or_else(|| panic!("{refusal:?} is answered {head}"));
+                match (refusal, softness) {
+                    (Refusal::Subscriptions, _) => {
+                        assert!(status == 400 && !is_stream);
+                        State::Text(length, Text::Anything)
+                    }
+                    (_, Softness::Soft) => {
+                        assert!(status == 200 && is_stream && !chunked);
+                        State::Text(length, Text::Retry)
+                    }
+                    (_, Softness::Unavailable) => {
+                        assert_eq!(status, 503);
+                        check_retry(retry_after.expect("when to come again"), 1000, model);
+                        State::Text(length, Text::Anything)
+                    }
+                }
+            }
+            Some(Answer::Panicked) => {
+                assert_eq!(status, 500);
+                model.counts.panics_seen += 1;
+                State::Text(length.expect("the length of the apology"), Text::Anything)
+            }
+            Some(Answer::Head) => {
+                if self.close {
+                    State::Over
+                } else {
+                    State::Head
+                }
+            }
+            Some(Answer::Whole { status: expected, bytes }) => {
+                assert_eq!(status, *expected);
+                if status == 204 {
+                    assert_eq!(length, None);
+                    if self.close { State::Over } else { State::Head }
+                } else {
+                    assert_eq!(length, Some(*bytes));
+                    State::Body(*bytes)
+                }
+            }
+            Some(&Answer::Stream(stream)) => {
+                assert!(is_stream && status == 200 && length.is_none());
+                assert_eq!(chunked, model.streams[stream as usize].chunked);
+                if chunked { State::Chunks(stream) } else { State::ToEnd(stream) }
+            }
+        };
+        self.answered += 1;
+        if self.state == State::Body(0) {
+            self.state = if self.close { State::Over } else { State::Head };
+        }
+    }
+}
+
+/// That whoever is refused is told the right time, in so many milliseconds.
+fn check_retry(retry: u128, unit: u128, model: &Model) {
+    let mut times = model.drain_retries.iter().copied().chain([model.config.refuse_retry]);
+    let told = times.any(|least| {
+        let least = least.as_millis();
+        (least.div_ceil(unit)..=(least * 2 + 1).div_ceil(unit)).contains(&retry)
+    });
+    assert!(told, "{retry} is neither what limits nor what drains say");
+}
+
+/// One frame, from its first line to its empty one, and nothing else.
+fn frame(frame: &[u8], stream: u32, world: &mut World, model: &mut Model) {
+    let text = || String::from_utf8_lossy(frame).chars().take(200).collect::<String>();
+    let lines = frame
+        .strip_suffix(b"\n\n")
+        .unwrap_or_else(|| panic!("a frame ends with an empty line: {:?}", text()));
+    if lines == b":" || lines.starts_with(b"retry: ") && lines[7..].iter().all(u8::is_ascii_digit) {
+        return;
+    }
+    let mut id = None;
+    let mut name = None;
+    let mut content: [&[u8]; 2] = [&[]; 2];
+    let mut count = 0;
+    for line in lines.split(|byte| *byte == b'\n') {
+        if let Some(value) = line.strip_prefix(b"data: ") {
+            assert!(count < 2, "two lines at most: {:?}", text());
+            content[count] = value;
+            count += 1;
+        } else if let Some(value) = line.strip_prefix(b"id: ") {
+            let value = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+            assert_eq!(id.replace(value.expect("an id of ours")), None, "one id: {:?}", text());
+        } else if let Some(value) = line.strip_prefix(b"event: ") {
+            let value = std::str::from_utf8(value).expect("a name of ours");
+            assert_eq!(name.replace(value), None, "one name: {:?}", text());
+        } else {
+            panic!("a line of a frame: {:?}", text());
+        }
+    }
+    let number = id.expect("every event has an id");
+    world.trace.note(Note::Received(stream, number));
+    model.received(stream, number, name.expect("every event has a name"), &content[..count]);
+}
+
+/// Where `what` begins in `bytes`, of which `scanned` do not contain its end.
+fn find(bytes: &[u8], scanned: usize, what: &[u8]) -> Option<usize> {
+    let from = scanned.saturating_sub(what.len() - 1);
+    bytes[from..].windows(what.len()).position(|window| window == what).map(|at| from + at)
+}

@@ -1,0 +1,236 @@
+//! The whole server on a simulated network: hundreds of clients of all kinds, faults that no real network produces on
+//! demand, and after every step the invariants of the library.
+//!
+//! Everything is drawn from a seed, so a failure can be repeated. `SIM_SEED` runs one seed and prints the end of its trace
+//! if it fails; `SIM_SEEDS` and `SIM_STEPS` say how many there are, and how long each is, `SIM_FIRST` which is the first.
+
+mod app;
+#[cfg(feature = "canaries")]
+mod canaries;
+mod client;
+mod memory;
+mod model;
+mod net;
+mod run;
+mod scenario;
+mod trace;
+
+use crate::net::{FAULTS, World};
+use crate::run::{Summary, run};
+use mio_sse::{CloseReason, Refusal};
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Once;
+
+/// Seeds of a run that nobody has asked more of, and steps of each.
+const SEEDS: u64 = 60;
+const STEPS: u64 = 4_000;
+
+/// What went wrong in one seed.
+struct Failure {
+    step: u64,
+    message: String,
+    trace: String,
+}
+
+thread_local! {
+    static MESSAGE: RefCell<String> = const { RefCell::new(String::new()) };
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs one seed, and catches what it panics with.
+fn attempt(seed: u64, steps: u64) -> Result<Summary, Failure> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if CAUGHT.get() {
+                // The first is the one that counts: the library catches what callbacks panic with.
+                MESSAGE.with_borrow_mut(|message| {
+                    if message.is_empty() {
+                        *message = info.to_string();
+                    }
+                });
+            } else {
+                usual(info);
+            }
+        }));
+    });
+    let world = Rc::new(RefCell::new(World::new(0)));
+    MESSAGE.with_borrow_mut(String::clear);
+    CAUGHT.set(true);
+    let result = catch_unwind(AssertUnwindSafe(|| run(seed, steps, &world)));
+    CAUGHT.set(false);
+    result.map_err(|_| {
+        let world = world.borrow();
+        let message = MESSAGE.with_borrow_mut(std::mem::take);
+        Failure { step: world.trace.step, message, trace: world.trace.tail() }
+    })
+}
+
+/// Runs one seed, and says how to repeat it where it fails.
+fn expect(seed: u64, steps: u64, verbose: bool) -> Summary {
+    attempt(seed, steps).unwrap_or_else(|Failure { step, message, trace }| {
+        let trace = if verbose { trace.as_str() } else { "" };
+        panic!(
+            "{trace}seed {seed} fails in step {step}: {message}\n\
+             to repeat it: SIM_SEED={seed} SIM_STEPS={steps} cargo test --test sim"
+        );
+    })
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+#[test]
+fn whatever_happens_the_invariants_hold() {
+    let steps = variable("SIM_STEPS").unwrap_or(STEPS);
+    if let Some(seed) = variable("SIM_SEED") {
+        println!("{}", expect(seed, steps, true));
+        return;
+    }
+    let seeds = variable("SIM_SEEDS").unwrap_or(SEEDS);
+    let mut sum = Summary::default();
+    let first = variable("SIM_FIRST").unwrap_or(0);
+    for seed in first..first + seeds {
+        sum.add(&expect(seed, steps, false));
+    }
+    println!("{seeds} seeds: {sum}");
+    if seeds >= SEEDS && steps >= STEPS {
+        sum.check_coverage();
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..6 {
+        let hashes = [(); 2].map(|()| expect(seed, 1_000, false).hash);
+        assert_eq!(hashes[0], hashes[1], "seed {seed}");
+        assert_ne!(hashes[0], expect(seed + 100, 1_000, false).hash);
+    }
+}
+
+/// Whether streams are closed for this reason, and not only connections.
+fn can_end_a_stream(reason: CloseReason) -> bool {
+    (reason as usize) < CloseReason::HeadTimeout as usize
+}
+
+impl Summary {
+    fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.turns += other.turns;
+        self.connections += other.connections;
+        self.opened += other.opened;
+        self.rejected += other.rejected;
+        self.panics += other.panics;
+        self.heartbeats += other.heartbeats;
+        self.delivered += other.delivered;
+        self.published += other.published;
+        for (sum, more) in self.closed.iter_mut().zip(other.closed) {
+            *sum += more;
+        }
+        for (sum, more) in self.connections_closed.iter_mut().zip(other.connections_closed) {
+            *sum += more;
+        }
+        for (sum, more) in self.refused.iter_mut().zip(other.refused) {
+            *sum += more;
+        }
+        for (sum, more) in self.struck.0.iter_mut().zip(other.struck.0) {
+            *sum += more;
+        }
+        let (sum, more) = (&mut self.counts, other.counts);
+        sum.received += more.received;
+        sum.ends_seen += more.ends_seen;
+        sum.replies_seen += more.replies_seen;
+        sum.rejections_seen += more.rejections_seen;
+        sum.timeouts_seen += more.timeouts_seen;
+        sum.refusals_seen += more.refusals_seen;
+        sum.panics_seen += more.panics_seen;
+        sum.farewells_seen += more.farewells_seen;
+        sum.drains += more.drains;
+        sum.second_drains += more.second_drains;
+        sum.half_closed += more.half_closed;
+        sum.limits_met += more.limits_met;
+        sum.timers_fired += more.timers_fired;
+        sum.stale_refused += more.stale_refused;
+        sum.cut += more.cut;
+    }
+
+    /// That everything was really exercised.
+    fn check_coverage(&self) {
+        for reason in CloseReason::ALL {
+            let of_connections = !can_end_a_stream(reason);
+            let stream = self.closed[reason as usize];
+            assert_eq!(stream == 0, of_connections, "streams closed for {reason:?}: {stream}");
+            // What ends a stream cleanly is no reason for the connection to end.
+            let of_streams = matches!(reason, CloseReason::Application | CloseReason::MaxAge);
+            let connection = self.connections_closed[reason as usize];
+            assert_eq!(connection == 0, of_streams, "connections closed for {reason:?}: {connection}");
+        }
+        for refusal in Refusal::ALL {
+            assert!(self.refused[refusal as usize] > 0, "nobody was refused for {refusal:?}");
+        }
+        for (name, count) in FAULTS.iter().zip(self.struck.0) {
+            assert!(count > 0, "the fault {name:?} has never struck");
+        }
+        let counts = &self.counts;
+        let others = [
+            ("rejected", self.rejected),
+            ("time-outs seen", counts.timeouts_seen),
+            ("refusals seen", counts.refusals_seen),
+            ("panics seen", counts.panics_seen),
+            ("farewells seen", counts.farewells_seen),
+            ("drains", counts.drains),
+            ("second drains", counts.second_drains),
+            ("half closed", counts.half_closed),
+            ("limits met by subscribing", counts.limits_met),
+            ("panics", self.panics),
+            ("heartbeats", self.heartbeats),
+            ("events received", counts.received),
+            ("ends seen", counts.ends_seen),
+            ("replies seen", counts.replies_seen),
+            ("rejections seen", counts.rejections_seen),
+            ("timers fired", counts.timers_fired),
+            ("stale ids refused", counts.stale_refused),
+            ("connections cut", counts.cut),
+        ];
+        for (name, count) in others {
+            assert!(count > 0, "nothing was {name}");
+        }
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { steps, turns, connections, opened, rejected, heartbeats, panics, .. } = self;
+        let Self { delivered, published, counts, .. } = self;
+        writeln!(f, "{steps} steps, {turns} turns, {connections} connections, {opened} streams")?;
+        write!(f, "closed:")?;
+        for reason in CloseReason::ALL {
+            if can_end_a_stream(reason) {
+                write!(f, " {} {}", self.closed[reason as usize], reason.name())?;
+            }
+        }
+        write!(f, "\nconnections closed:")?;
+        for reason in CloseReason::ALL {
+            write!(f, " {} {}", self.connections_closed[reason as usize], reason.name())?;
+        }
+        write!(f, "\nrefused:")?;
+        for refusal in Refusal::ALL {
+            write!(f, " {} {}", self.refused[refusal as usize], refusal.name())?;
+        }
+        writeln!(f)?;
+        writeln!(
+            f,
+            "{published} published, {delivered} delivered, {rejected} rejected, {panics} panics, {heartbeats} heartbeats"
+        )?;
+        writeln!(f, "{counts:?}")?;
+        write!(f, "faults:")?;
+        for (name, count) in FAULTS.iter().zip(self.struck.0) {
+            write!(f, " {count} {name}")?;
+        }
+        Ok(())
+    }
+}

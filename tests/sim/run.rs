@@ -1,0 +1,669 @@
+//! One run: a server on a simulated network, its clients, its application, and the scheduler that moves them all.
+
+use crate::app::{App, Shared, by_inbox, drain, draw, perform, sync, with};
+use crate::client::{CHARACTERS, Character, Client};
+use crate::memory;
+use crate::model::{Answers, Counts, Model, Obituaries, SURPLUS_TIMEOUT, Stream, Watcher};
+use crate::net::{Connection, SimNet, Struck, World};
+use crate::scenario::{Action, End, Scenario};
+use crate::trace::Note;
+use fastrand::Rng;
+use mio_sse::{CloseReason, Config, Publisher, Refusal, Server};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Turns within which everything comes to rest when nothing new happens.
+const TURNS_TO_REST: u32 = 50_000;
+
+/// Turns without waiting in which nothing happens between the server and the world: more are a loop that spins. A
+/// topic's wave, one subscriber a turn, of whom none needs anything, is the longest there can be.
+const IDLE_TURNS_MAX: u32 = 2_000;
+
+/// Time in which a server tries again whatever it could not do for want of resources.
+const RETRY: Duration = Duration::from_millis(150);
+
+/// Room for whatever there is, in bytes.
+const PLENTY: usize = 1 << 24;
+
+/// What a server without connections keeps at most, in bytes: spare blocks, and buffers of 256 KiB at most.
+const KEPT_BYTES_MAX: isize = 3 << 20;
+
+/// Steps from one settling to the next, on average.
+const STEPS_TO_SETTLE: u64 = 700;
+
+/// What a run has exercised.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Summary {
+    pub(crate) hash: u64,
+    pub(crate) steps: u64,
+    pub(crate) turns: u64,
+    pub(crate) connections: u64,
+    pub(crate) opened: u64,
+    pub(crate) closed: [u64; CloseReason::ALL.len()],
+    pub(crate) rejected: u64,
+    pub(crate) connections_closed: [u64; CloseReason::ALL.len()],
+    pub(crate) refused: [u64; Refusal::ALL.len()],
+    pub(crate) panics: u64,
+    pub(crate) heartbeats: u64,
+    pub(crate) delivered: u64,
+    pub(crate) published: u64,
+    pub(crate) counts: Counts,
+    pub(crate) struck: Struck,
+}
+
+/// Runs one seed. Panics where anything is wrong; `world` is there to be looked at then.
+pub(crate) fn run(seed: u64, steps: u64, world: &Rc<RefCell<World>>) -> Summary {
+    if seed.is_multiple_of(2) {
+        Sim::<true>::new(seed, world).run(steps)
+    } else {
+        Sim::<false>::new(seed, world).run(steps)
+    }
+}
+
+struct Sim<const SHORT: bool> {
+    server: Server<App, SimNet<SHORT>>,
+    publisher: Publisher,
+    shared: Shared,
+    world: Rc<RefCell<World>>,
+    rng: Rng,
+    scenario: Scenario,
+    clients: Vec<Client>,
+    /// Connections of clients that are gone without a word.
+    silent: Vec<u32>,
+    server_is_to_stop: bool,
+    idle_turns: u32,
+    /// Bytes held before there was a server.
+    held: isize,
+}
+
+impl<const SHORT: bool> Sim<SHORT> {
+    fn new(seed: u64, world: &Rc<RefCell<World>>) -> Self {
+        let held = memory::held();
+        let mut rng = Rng::with_seed(seed);
+        let scenario = Scenario::new(&mut rng);
+        let mut fresh = World::new(rng.u64(..));
+        fresh.now = scenario.begin;
+        fresh.faults = scenario.faults;
+        fresh.descriptors = scenario.descriptors;
+        fresh.connections_max = scenario.config.connections_max;
+        fresh.connections_per_origin_max = scenario.config.connections_per_address_max;
+        *world.borrow_mut() = fresh;
+        let mut model = Model::new(rng.u64(..), scenario.config.clone());
+        model.panic_rate = scenario.panics;
+        let obituaries: Arc<Mutex<Obituaries>> = model.obituaries.clone();
+        let shared: Shared = Arc::new(Mutex::new(model));
+        let app = App { shared: shared.clone(), world: world.clone(), stopping: false };
+        let mut server = Server::with_net(SimNet(world.clone()), app, scenario.config.clone()).unwrap();
+        server.observe(Watcher(obituaries));
+        let publisher = server.publisher();
+        let mut sim = Self {
+            server,
+            publisher,
+            shared,
+            world: world.clone(),
+            rng,
+            scenario,
+            clients: Vec::new(),
+            silent: Vec::new(),
+            server_is_to_stop: false,
+            idle_turns: 0,
+            held,
+        };
+        // From the first turn on a publisher on this thread does not wait.
+        sim.turn(Some(Duration::ZERO));
+        sim
+    }
+
+    fn run(mut self, steps: u64) -> Summary {
+        let mut settle_at = self.rng.u64(..STEPS_TO_SETTLE * 2);
+        for step in 0..steps {
+            let action =
+                if step == settle_at { Action::Settle } else { draw(&mut self.rng, &self.scenario.weights) };
+            if action == Action::Settle {
+                settle_at = step + 1 + self.rng.u64(..STEPS_TO_SETTLE * 2);
+            }
+            self.world.borrow_mut().trace.step = step;
+            self.act(action);
+            self.check_step();
+        }
+        self.settle();
+        match self.scenario.end {
+            End::Stops => self.stop(),
+            End::Leaves => self.leave_all(),
+            End::Drains => self.drain(),
+        }
+        let stats = self.server.stats();
+        let world = self.world.borrow();
+        let summary = with(&self.shared, |model| Summary {
+            hash: world.trace.hash(),
+            steps,
+            turns: stats.turns,
+            connections: stats.accepted,
+            opened: model.opened,
+            closed: model.closed,
+            rejected: stats.rejected,
+            connections_closed: CloseReason::ALL.map(|reason| stats.connections_closed(reason)),
+            refused: Refusal::ALL.map(|refusal| stats.refused(refusal)),
+            panics: stats.panics,
+            heartbeats: stats.heartbeats,
+            delivered: stats.events_delivered,
+            published: stats.events_published,
+            counts: model.counts,
+            struck: world.struck,
+        });
+        drop(world);
+        self.check_memory();
+        summary
+    }
+
+    /// The server keeps little when everybody has gone, whatever there was.
+    fn check_memory(mut self) {
+        self.clients = Vec::new();
+        self.silent = Vec::new();
+        self.world.borrow_mut().forget();
+        with(&self.shared, |model| *model = Model::new(0, Config::default()));
+        let held = memory::held() - self.held;
+        assert!(held < KEPT_BYTES_MAX, "{held} bytes are held for nobody");
+    }
+
+    fn act(&mut self, action: Action) {
+        if self.server.is_stopped() {
+            return;
+        }
+        match action {
+            Action::Turn => self.turn(Some(Duration::ZERO)),
+            Action::Wait => {
+                let patience = Duration::from_micros(self.rng.u64(..200_000));
+                self.world.borrow_mut().patience = patience;
+                let limit = self.rng.bool().then(|| Duration::from_millis(self.rng.u64(..500)));
+                self.turn(limit);
+            }
+            Action::Jump => {
+                let longest =
+                    if self.rng.u8(..64) == 0 { Duration::from_secs(400_000) } else { self.scenario.jump };
+                let time = Duration::from_micros(self.rng.u64(..u64::try_from(longest.as_micros()).unwrap()));
+                self.world.borrow_mut().now += time;
+            }
+            Action::Connect => self.connect(),
+            Action::Perform => {
+                self.note("perform", 0);
+                perform(&self.shared, None, &mut self.server.context());
+            }
+            Action::Inbox => {
+                self.note("inbox", 0);
+                by_inbox(&self.shared, &self.publisher);
+            }
+            Action::Settle => self.settle(),
+            Action::Ask | Action::Send | Action::Read | Action::Leave if self.clients.is_empty() => {}
+            Action::Ask => {
+                let any = self.rng.usize(..self.clients.len());
+                self.ask(any);
+            }
+            Action::Send => {
+                let any = self.rng.usize(..self.clients.len());
+                let client = &mut self.clients[any];
+                with(&self.shared, |model| client.send(false, &mut self.world.borrow_mut(), model));
+            }
+            Action::Read => {
+                // Several, for there are many: whoever reads, reads often.
+                for _ in 0..self.rng.usize(1..=4) {
+                    if !self.clients.is_empty() {
+                        let any = self.rng.usize(..self.clients.len());
+                        self.read(any);
+                    }
+                }
+            }
+            Action::Leave => {
+                let any = self.rng.usize(..self.clients.len());
+                self.leave(any);
+            }
+        }
+    }
+
+    fn note(&self, what: &'static str, whom: u32) {
+        self.world.borrow_mut().trace.note(Note::Act(what, whom));
+    }
+
+    /// One turn, and what has to hold after each.
+    fn turn(&mut self, timeout: Option<Duration>) {
+        let before = self.world.borrow().activity;
+        let (now, waits) = (self.world.borrow().now, self.server.next_timeout() != Some(Duration::ZERO));
+        if self.server.is_stopped() {
+            return;
+        }
+        self.server.turn(timeout).unwrap();
+        let is_stopped = self.server.is_stopped();
+        with(&self.shared, |model| {
+            sync(model, &self.server.context());
+            model.stopped = is_stopped;
+        });
+        let stats = self.server.stats();
+        let closed: u64 = CloseReason::ALL.map(|reason| stats.connections_closed(reason)).iter().sum();
+        assert_eq!(stats.accepted, stats.connections + closed, "whoever was accepted is here, or was closed");
+        let world = self.world.borrow();
+        let idle = world.activity == before && world.now == now && !waits;
+        self.idle_turns = if idle { self.idle_turns + 1 } else { 0 };
+        assert!(self.idle_turns < IDLE_TURNS_MAX, "the loop spins");
+        assert_eq!(stats.streams_opened, stats.streams + stats.streams_closed());
+        // What the last callbacks of a turn have ended is closed in the next.
+        assert!(stats.connections <= world.open as u64, "every connection that is open, and no other");
+        assert_eq!(stats.accepted, world.accepted, "every connection that was accepted");
+        assert!(stats.bytes_written <= world.written, "what was written, and no more");
+        assert!(!world.misses_reserve(), "the reserve is taken back");
+        with(&self.shared, |model| {
+            model.turn += 1;
+            assert_eq!(stats.panics, model.panics, "nothing but what is to panic does");
+            assert_eq!(stats.streams_opened, model.opened);
+            for refusal in Refusal::ALL {
+                let expected = world.refused[refusal as usize] + model.refused[refusal as usize];
+                assert_eq!(stats.refused(refusal), expected, "{refusal:?}");
+            }
+            let refused = stats.connections_closed(CloseReason::Refused);
+            assert!(refused >= world.turned_away, "who is closed at once was refused");
+            assert!(stats.inbox <= model.waiting, "nothing comes into the inbox by itself");
+            assert!(
+                stats.inbox >= model.inbox.len() as u64 || is_stopped,
+                "what was put in has not been lost"
+            );
+            model.waiting = stats.inbox;
+            {
+                let observed = model.obituaries.lock().unwrap();
+                assert_eq!(observed.opened, stats.streams_opened, "observers are told");
+                assert_eq!(observed.closed, stats.streams_closed(), "observers are told");
+            }
+            match &model.drain {
+                None => assert!(!is_stopped || self.server_is_to_stop, "nobody has asked for an end"),
+                Some(drain) => {
+                    let is_over = world.now >= drain.end() || drain.again;
+                    assert!(is_stopped || !is_over, "a drain has an end: {drain:?}");
+                    let early = is_stopped && !is_over;
+                    assert!(!early || world.open == 0, "a drain takes its time: {drain:?}");
+                    if world.now >= drain.last_moment() && model.turn > drain.turn + 1 {
+                        let late = model.live.iter().map(|index| &model.streams[*index as usize]);
+                        let late =
+                            late.filter(|stream| stream.opened && !stream.finishes).collect::<Vec<_>>();
+                        assert!(late.is_empty(), "every stream has its moment: {late:?}");
+                    }
+                }
+            }
+            // Of several writes in a row the last may fail, and what the others have brought is not counted.
+            let delivered = model.counts.received <= stats.events_delivered;
+            assert!(delivered || !SHORT, "what has arrived was delivered");
+            let told: u64 = model.closed.iter().sum();
+            assert!(told <= stats.streams_closed(), "closed are those that have ended");
+            // What is ended by the last callbacks of a turn is reported in the next.
+            let overdue = model.lost.iter().find(|(_, turn)| *turn + 2 < model.turn);
+            assert_eq!(overdue, None, "whoever ends is told so");
+        });
+    }
+
+    /// What has to hold after each step.
+    fn check_step(&mut self) {
+        if self.server.is_stopped() {
+            return;
+        }
+        let put_in = with(&self.shared, |model| model.waiting);
+        assert_eq!(self.server.stats().inbox, put_in, "what was put in is there");
+        let waits = self.server.next_timeout() != Some(Duration::ZERO);
+        if waits && !self.world.borrow().has_news() {
+            with(&self.shared, |model| {
+                assert!(model.inbox.is_empty(), "nobody wakes the loop for its inbox");
+            });
+        }
+    }
+
+    // Clients.
+
+    fn connect(&mut self) {
+        if self.clients.len() >= self.scenario.clients {
+            return;
+        }
+        let character = draw(&mut self.rng, &CHARACTERS);
+        let capacity = match character {
+            Character::Good | Character::Pipeliner => PLENTY,
+            _ => self.rng.usize(20..self.scenario.capacity.max(21)),
+        };
+        let connection = self.world.borrow_mut().connect(capacity);
+        with(&self.shared, |model| model.connections.push(Answers::default()));
+        self.clients.push(Client::new(connection, character, capacity));
+        self.note("connect", connection);
+        if self.rng.u8(..8) > 0 {
+            self.ask(self.clients.len() - 1);
+        }
+    }
+
+    fn ask(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        with(&self.shared, |model| {
+            client.ask(&mut self.rng, model);
+            if self.rng.u8(..4) > 0 {
+                client.send(false, &mut self.world.borrow_mut(), model);
+            }
+        });
+    }
+
+    fn read(&mut self, at: usize) {
+        let count = match self.clients[at].character {
+            Character::Stalled if self.rng.u8(..32) > 0 => 0,
+            Character::Silent => 0,
+            Character::Slow => self.rng.usize(..self.scenario.capacity),
+            _ => usize::MAX,
+        };
+        if count > 0 {
+            self.read_up_to(count, at);
+        }
+    }
+
+    /// Answers whether there was anything to read; a client for which nothing can follow is gone then.
+    fn read_up_to(&mut self, count: usize, at: usize) -> bool {
+        let client = &mut self.clients[at];
+        let connection = client.connection;
+        let read = with(&self.shared, |model| {
+            let mut world = self.world.borrow_mut();
+            let read = client.read(count, &mut world, model);
+            if world.is_at_end(connection) {
+                let may_be_cut =
+                    model.may_be_cut(connection, &world.connections[connection as usize], world.now);
+                client.check_end(may_be_cut, model);
+                (read, true)
+            } else {
+                (read, false)
+            }
+        });
+        if read.1 {
+            self.world.borrow_mut().close(connection);
+            self.clients.swap_remove(at);
+        }
+        read.0
+    }
+
+    fn leave(&mut self, at: usize) {
+        let connection = self.clients[at].connection;
+        let mut world = self.world.borrow_mut();
+        world.trace.note(Note::Act("leave", connection));
+        match self.rng.u8(..8) {
+            0 | 1 => world.reset(connection),
+            2 => {
+                if !std::mem::replace(&mut self.clients[at].half_closed, true) {
+                    with(&self.shared, |model| model.counts.half_closed += 1);
+                    world.half_close(connection);
+                }
+                return;
+            }
+            3 => self.silent.push(connection),
+            _ => world.close(connection),
+        }
+        self.clients.swap_remove(at);
+    }
+
+    // Rest.
+
+    /// All faults end and everybody reads: everything that anybody is entitled to arrives, and the server waits.
+    fn settle(&mut self) {
+        self.note("settle", 0);
+        let faults = self.world.borrow_mut().calm();
+        self.make_room(|_| PLENTY);
+        self.come_to_rest();
+        // What could not be done for want of resources is tried again after a while.
+        self.world.borrow_mut().descriptors = usize::MAX;
+        let until = self.world.borrow().now + RETRY;
+        while self.world.borrow().now < until {
+            let left = until - self.world.borrow().now;
+            self.world.borrow_mut().patience = left;
+            self.turn(Some(left));
+            self.come_to_rest();
+        }
+        self.check_rest();
+        self.make_room(|client| client.capacity);
+        let mut world = self.world.borrow_mut();
+        world.faults = faults;
+        world.descriptors = self.scenario.descriptors;
+    }
+
+    /// Gives everybody who reads that much room.
+    fn make_room(&self, room: impl Fn(&Client) -> usize) {
+        let mut world = self.world.borrow_mut();
+        for client in self.clients.iter().filter(|client| client.character != Character::Silent) {
+            world.connections[client.connection as usize].capacity = room(client);
+        }
+    }
+
+    fn come_to_rest(&mut self) {
+        for _ in 0..TURNS_TO_REST {
+            self.turn(Some(Duration::ZERO));
+            let mut read = false;
+            for at in (0..self.clients.len()).rev() {
+                let client = &mut self.clients[at];
+                if client.character == Character::Silent {
+                    continue;
+                }
+                with(&self.shared, |model| client.send(true, &mut self.world.borrow_mut(), model));
+                read |= self.read_up_to(usize::MAX, at);
+            }
+            let waits = self.server.next_timeout() != Some(Duration::ZERO);
+            if !read && waits && !self.world.borrow().has_news() {
+                return;
+            }
+        }
+        panic!("the loop does not come to rest");
+    }
+
+    /// Nothing is on its way any more.
+    fn check_rest(&self) {
+        let stats = self.server.stats();
+        let world = self.world.borrow();
+        assert!(!world.has_backlog(), "whoever waits is accepted");
+        with(&self.shared, |model| {
+            assert!(model.inbox.is_empty(), "the inbox is emptied");
+            assert_eq!(model.lost, [], "whoever ends is told so");
+            assert_eq!(stats.connections, world.open as u64, "every connection that is open, and no other");
+            assert_eq!(stats.streams, model.live.len() as u64, "live are those that are not closed");
+            assert_eq!(stats.streams_closed(), model.closed.iter().sum::<u64>());
+            for reason in CloseReason::ALL {
+                assert_eq!(stats.closed(reason), model.closed[reason as usize], "{reason:?}");
+            }
+            // Whoever is gone without a word may hold more, on the way to its end.
+            let read = model.topics_read() as u64;
+            let silent = !self.silent.is_empty()
+                || self.clients.iter().any(|client| client.character == Character::Silent);
+            assert!(stats.topics == read || silent && stats.topics > read, "topics are those that are read");
+            if !silent {
+                let behind = (stats.streams_behind, stats.log_bytes);
+                assert_eq!(behind, (0, 0), "nobody is behind, and nothing is kept");
+            }
+            for client in &self.clients {
+                let connection = &world.connections[client.connection as usize];
+                if client.character != Character::Silent {
+                    let may_stay = self.scenario.config.half_closed && client.reads_stream();
+                    assert!(!connection.reset, "whoever leaves is noticed: {client}");
+                    assert!(!connection.fin || may_stay, "whoever leaves is noticed: {client}");
+                    client.check_rest(model);
+                    if client.reads_stream() {
+                        self.check_silence(connection, world.now);
+                    }
+                }
+            }
+            for (number, connection) in world.connections.iter().enumerate().filter(|(_, it)| it.is_open()) {
+                let stream = model.connections[number].live_stream(model);
+                if let Some(stream) = stream {
+                    self.check_age(stream, world.now);
+                }
+                self.check_open(connection, stream.map(|stream| stream.since), world.now);
+            }
+        });
+    }
+
+    /// How long it takes until every connection has been looked at.
+    fn period(&self) -> Duration {
+        let config = &self.scenario.config;
+        let times = [
+            config.head_timeout,
+            config.body_timeout,
+            config.keep_alive_timeout,
+            config.stall_timeout,
+            config.linger,
+        ];
+        let shortest = times.into_iter().chain(config.heartbeat).min().unwrap_or_default();
+        let age = config.max_age.map_or(shortest, |age| age / 16);
+        (shortest.min(age) / 4).clamp(Duration::from_millis(1), Duration::from_secs(1))
+    }
+
+    /// A stream that can be written to is not silent for longer than it should.
+    fn check_silence(&self, connection: &Connection, now: Duration) {
+        if let Some(heartbeat) = self.scenario.config.heartbeat.filter(|_| self.period() < RETRY) {
+            let silence = now.saturating_sub(connection.written_at);
+            assert!(
+                silence <= heartbeat + Duration::from_millis(2),
+                "a heartbeat is missing: {connection:?}"
+            );
+        }
+    }
+
+    /// No stream grows too old.
+    fn check_age(&self, stream: &Stream, now: Duration) {
+        if stream.opened
+            && let Some(age) = stream.own_age.or(self.scenario.config.max_age)
+        {
+            let late = self.period() + Duration::from_millis(2);
+            assert!(now.saturating_sub(stream.since) <= age + late, "a stream is too old: {stream:?}");
+        }
+    }
+
+    /// A connection that the server still has must not have outstayed its time. On it there is a stream since `stream`,
+    /// or none.
+    fn check_open(&self, connection: &Connection, stream: Option<Duration>, now: Duration) {
+        let config = &self.scenario.config;
+        // Where half of a connection is enough for a stream, only what is written shows that nobody reads it.
+        let may_stay = config.half_closed && stream.is_some();
+        assert!(!connection.reset, "whoever is gone is noticed: {connection:?}");
+        assert!(!connection.gone || may_stay, "whoever is gone is noticed: {connection:?}");
+        let late = self.period() + Duration::from_millis(2);
+        if let Some(since) = stream {
+            let waits = now.saturating_sub(connection.tried_at.max(since));
+            let stalls = connection.is_full() && waits > config.stall_timeout + late;
+            assert!(!stalls, "a stream that stalls is closed: {connection:?}");
+        } else {
+            let times = [
+                config.head_timeout,
+                config.body_timeout,
+                config.keep_alive_timeout,
+                config.stall_timeout,
+                config.linger,
+            ];
+            let mut longest = times.into_iter().max().unwrap_or_default();
+            if connection.refusal.is_some() {
+                longest = SURPLUS_TIMEOUT.max(config.linger).max(config.stall_timeout);
+            }
+            let waits = now.saturating_sub(connection.moved_at());
+            assert!(waits <= longest + late, "nobody stays for ever: {connection:?}");
+        }
+    }
+
+    /// The server is stopped, whatever is going on.
+    fn stop(&mut self) {
+        self.disturb();
+        self.server.handler().stopping = true;
+        self.server_is_to_stop = true;
+        self.server.context().stop();
+        self.turn(Some(Duration::ZERO));
+        assert!(self.server.is_stopped());
+        with(&self.shared, |model| model.quiet = true);
+        self.check_over();
+    }
+
+    /// The server drains, whatever is going on, until it has stopped.
+    fn drain(&mut self) {
+        let callbacks = self.rng.u32(..60);
+        with(&self.shared, |model| model.drain_after = Some(callbacks));
+        for _ in 0..self.rng.u32(..2_000) {
+            let action = draw(&mut self.rng, &self.scenario.weights);
+            self.act(action);
+            self.check_step();
+        }
+        if !self.server.is_stopped() && with(&self.shared, |model| model.drain.is_none()) {
+            with(&self.shared, |model| {
+                model.drain_after = None;
+                if model.drain_asked.is_none() {
+                    drain(model, &mut self.server.context());
+                }
+            });
+        }
+        // The loop finds the end by itself.
+        for _ in 0..TURNS_TO_REST {
+            self.world.borrow_mut().patience = Duration::from_secs(1000);
+            self.turn(None);
+            if self.server.is_stopped() {
+                break;
+            }
+        }
+        assert!(self.server.is_stopped(), "a drain has an end");
+        with(&self.shared, |model| model.quiet = true);
+        // Whoever reads what has been written to it gets a clean end.
+        for at in (0..self.clients.len()).rev() {
+            let client = &self.clients[at];
+            let connection = client.connection;
+            if client.character != Character::Silent {
+                self.read_up_to(usize::MAX, at);
+                let world = self.world.borrow();
+                let accepted = world.connections[connection as usize].accepted_at.is_some();
+                let closed = world.is_at_end(connection) || !accepted;
+                assert!(closed, "a server that has stopped keeps no connection");
+            }
+        }
+        self.check_over();
+    }
+
+    /// Everybody leaves, and nothing is left of them.
+    fn leave_all(&mut self) {
+        self.disturb();
+        with(&self.shared, |model| model.quiet = true);
+        while !self.clients.is_empty() {
+            self.leave(0);
+            // Half closed is not gone.
+            if self.clients.first().is_some_and(|client| client.half_closed) {
+                let connection = self.clients.swap_remove(0).connection;
+                self.world.borrow_mut().close(connection);
+            }
+        }
+        self.settle();
+        // Whoever does not read anything may be thought to be half closed.
+        let count = u32::try_from(self.world.borrow().connections.len()).unwrap();
+        for connection in 0..count {
+            let is_open = self.world.borrow().connections[connection as usize].is_open();
+            if is_open {
+                self.world.borrow_mut().reset(connection);
+            }
+        }
+        self.silent = Vec::new();
+        self.settle();
+        self.check_over();
+        let world = self.world.borrow();
+        assert!(world.origins.values().all(|count| *count == 0), "nobody is left");
+        with(&self.shared, |model| {
+            let timers = model.global_timers.len() as u64;
+            assert_eq!(self.server.stats().timers, timers, "timers die with their streams");
+        });
+    }
+
+    /// Some steps without a rest behind them.
+    fn disturb(&mut self) {
+        for _ in 0..100 {
+            let action = draw(&mut self.rng, &self.scenario.weights);
+            self.act(action);
+        }
+    }
+
+    fn check_over(&self) {
+        let stats = self.server.stats();
+        assert_eq!((stats.connections, stats.streams, stats.topics), (0, 0, 0), "nothing is left");
+        assert_eq!(self.world.borrow().open, 0, "every socket is closed");
+        with(&self.shared, |model| {
+            assert_eq!(model.closed.iter().sum::<u64>(), model.opened, "whoever was opened is closed");
+            for stream in &model.streams {
+                assert_eq!(stream.opened, stream.closed.is_some(), "{stream:?}");
+            }
+        });
+    }
+}

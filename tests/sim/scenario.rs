@@ -1,0 +1,188 @@
+//! What a seed decides before the first step: the limits, the faults, the mix of what happens.
+
+use crate::net::Faults;
+use fastrand::Rng;
+use mio_sse::{Config, Refuse};
+use std::time::Duration;
+
+/// What the scheduler can do in one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// A turn that does not wait, and one that waits for as long as the dice say.
+    Turn,
+    Wait,
+    /// The clock goes on while the loop is held up.
+    Jump,
+    Connect,
+    /// A client thinks of a request, or of something that is none.
+    Ask,
+    /// A client sends some of what it has to say.
+    Send,
+    /// A client reads.
+    Read,
+    Leave,
+    /// The application does something from between two turns.
+    Perform,
+    /// Another thread asks for something.
+    Inbox,
+    /// All faults end, everybody reads, and everything has to arrive.
+    Settle,
+}
+
+/// What a seed has drawn.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    pub(crate) config: Config,
+    pub(crate) faults: Faults,
+    pub(crate) weights: Vec<(u32, Action)>,
+    /// How many clients there are at most.
+    pub(crate) clients: usize,
+    pub(crate) descriptors: usize,
+    /// How many bytes fit between the server and a client that reads slowly.
+    pub(crate) capacity: usize,
+    /// What the clock says at first.
+    pub(crate) begin: Duration,
+    /// The longest jump of the clock that is not rare.
+    pub(crate) jump: Duration,
+    pub(crate) end: End,
+    /// One callback in so many panics.
+    pub(crate) panics: Option<u32>,
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The server is stopped with everything going on.
+    Stops,
+    /// It runs until all have left.
+    Leaves,
+    /// It drains with everything going on.
+    Drains,
+}
+
+impl Scenario {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let clients = [4, 12, 40, 100, 300][rng.usize(..5)];
+        let config = config(rng, clients);
+        let weights = vec![
+            (rng.u32(20..60), Action::Turn),
+            (rng.u32(2..20), Action::Wait),
+            (rng.u32(0..3), Action::Jump),
+            (rng.u32(2..12), Action::Connect),
+            (rng.u32(4..12), Action::Ask),
+            (rng.u32(6..20), Action::Send),
+            (rng.u32(5..40), Action::Read),
+            (rng.u32(1..6), Action::Leave),
+            (rng.u32(2..16), Action::Perform),
+            (rng.u32(0..8), Action::Inbox),
+        ];
+        Self {
+            config,
+            faults: faults(rng),
+            weights,
+            clients,
+            descriptors: if rng.u8(..4) == 0 { clients * 3 / 4 + 1 } else { usize::MAX },
+            capacity: [60, 300, 2_000, 20_000, 200_000][rng.usize(..5)],
+            // The server keeps times in 32 bits of milliseconds: some runs pass the end of those.
+            begin: Duration::from_millis(if rng.bool() { 0 } else { (1 << 32) - rng.u64(..5_000) }),
+            jump: Duration::from_millis([10, 300, 5_000][rng.usize(..3)]),
+            end: [End::Stops, End::Leaves, End::Drains][rng.usize(..3)],
+            panics: (rng.u8(..3) == 0).then(|| rng.u32(20..400)),
+        }
+    }
+}
+
+fn config(rng: &mut Rng, clients: usize) -> Config {
+    let mut config = Config::default();
+    let few = |rng: &mut Rng, default: usize| match rng.u8(..3) {
+        0 => rng.usize(1..6),
+        1 => rng.usize(1..100),
+        _ => default,
+    };
+    config.accepts_per_turn = few(rng, config.accepts_per_turn);
+    config.requests_per_turn = few(rng, config.requests_per_turn);
+    config.sends_per_turn = few(rng, config.sends_per_turn);
+    config.timers_per_turn = few(rng, config.timers_per_turn);
+    config.inbox_max = few(rng, config.inbox_max);
+    config.lag_bytes_max = [1, 3_000, 20_000, 100_000, 100_000, 1 << 20, 1 << 20, 1 << 30][rng.usize(..8)];
+    config.head_bytes_max = [256, 2_000, 16 << 10, 16 << 10][rng.usize(..4)];
+    config.target_bytes_max = config.head_bytes_max.min([100, 8 << 10][rng.usize(..2)]);
+    config.headers_max = [8, 100][rng.usize(..2)];
+    config.body_bytes_max = match rng.u8(..8) {
+        0 => 600_000,
+        1 => 0,
+        _ => rng.usize(1..2_000),
+    };
+    let time = |rng: &mut Rng, short: u64, long: u64| {
+        Duration::from_millis(if rng.u8(..3) == 0 { rng.u64(20..short) } else { rng.u64(short..long) })
+    };
+    config.head_timeout = time(rng, 2_000, 500_000);
+    config.body_timeout = time(rng, 2_000, 500_000);
+    config.max_age = match rng.u8(..3) {
+        0 => None,
+        1 => Some(Duration::from_millis(rng.u64(100..3_000))),
+        _ => Some(time(rng, 20_000, 86_400_000).max(Duration::from_millis(100))),
+    };
+    config.keep_alive_timeout = time(rng, 5_000, 500_000);
+    config.stall_timeout = time(rng, 1_000, 100_000);
+    config.linger = time(rng, 1_000, 10_000);
+    limits(rng, clients, &mut config);
+    config.heartbeat = match rng.u8(..4) {
+        0 => None,
+        1 => Some(Duration::from_millis(rng.u64(4..100))),
+        _ => Some(time(rng, 1_000, 20_000)),
+    };
+    config
+}
+
+/// How many there may be of everything; in some runs few.
+fn limits(rng: &mut Rng, clients: usize, config: &mut Config) {
+    if rng.u8(..4) == 0 {
+        config.connections_max = rng.usize(1..=clients);
+    }
+    if rng.u8(..4) == 0 {
+        config.connections_per_address_max = Some(rng.usize(1..=clients.div_ceil(7) + 2));
+    }
+    config.requests_per_connection_max = match rng.u8(..8) {
+        0 => 1,
+        1..4 => rng.usize(2..30),
+        _ => 1_000,
+    };
+    if rng.u8(..4) == 0 {
+        config.streams_max = rng.usize(1..=clients);
+    }
+    if rng.u8(..5) == 0 {
+        config.topics_max = rng.usize(1..6);
+    }
+    if rng.u8(..5) == 0 {
+        config.subscriptions_max = rng.usize(1..4);
+    }
+    config.refuse = [Refuse::Auto, Refuse::Soft, Refuse::Unavailable][rng.usize(..3)];
+    config.refuse_retry = Duration::from_millis(rng.u64(1..20_000));
+    config.half_closed = rng.bool();
+}
+
+/// In some runs there are no faults of a kind, in some many.
+fn faults(rng: &mut Rng) -> Faults {
+    let rate = |rng: &mut Rng, most: u16| match rng.u8(..4) {
+        0 => 0,
+        1 => most / 10,
+        _ => rng.u16(..=most),
+    };
+    Faults {
+        part: rate(rng, 500),
+        turn_around: rate(rng, 200),
+        interrupted: rate(rng, 200),
+        broken: rate(rng, 3),
+        spurious: rate(rng, 200),
+        stale: rate(rng, 200),
+        delayed: rate(rng, 400),
+        early: rate(rng, 100),
+        shuffled: rate(rng, 500),
+        aborted: rate(rng, 30),
+        exhausted: rate(rng, 100),
+        unregistered: rate(rng, 30),
+        unshut: rate(rng, 40),
+        told_twice: rate(rng, 500),
+    }
+}
