@@ -44,6 +44,8 @@ fn json(stats: &Stats) -> String {
         ("streams", stats.streams),
         ("streams_behind", stats.streams_behind),
         ("topics", stats.topics),
+        ("tags", stats.tags),
+        ("tags_revoked", stats.tags_revoked),
         ("log_bytes", stats.log_bytes),
         ("timers", stats.timers),
         ("inbox", stats.inbox),

@@ -288,6 +288,7 @@ impl Whole {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamReply {
     topics: Vec<String>,
+    tags: Vec<String>,
     retry: Option<Duration>,
     headers: Headers,
     close_delimited: bool,
@@ -303,6 +304,36 @@ impl StreamReply {
         let name = name.into();
         if !self.topics.contains(&name) {
             self.topics.push(name);
+        }
+        self
+    }
+
+    /// Gives the stream a tag, such as the user or the session that it belongs to: see
+    /// [`Context::send_tagged`](crate::Context::send_tagged), [`close_tagged`](crate::Context::close_tagged) and
+    /// [`revoke`](crate::Context::revoke). Several calls give it several tags, up to
+    /// [`Config::tags_max`](crate::Config::tags_max); naming a tag twice is as naming it once.
+    ///
+    /// With a tag that is revoked there is no stream: the answer is 204, with the headers of this one.
+    ///
+    /// ```
+    /// use mio_sse::{Reply, Router};
+    ///
+    /// let mut app = Router::new();
+    /// app.get("/events/{user}", |request, _cx| {
+    ///     let user = request.param("user").unwrap_or_default();
+    ///     Reply::stream().topic("news").tag(format!("user {user}"))
+    /// });
+    /// app.post("/logout/{user}", |request, cx| {
+    ///     let user = request.param("user").unwrap_or_default();
+    ///     cx.revoke(&format!("user {user}"), std::time::Duration::from_secs(60));
+    ///     Reply::no_content()
+    /// });
+    /// ```
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> StreamReply {
+        let tag = tag.into();
+        if !self.tags.contains(&tag) {
+            self.tags.push(tag);
         }
         self
     }
@@ -347,6 +378,14 @@ impl StreamReply {
         whole
     }
 
+    /// In place of the stream: 204 (No Content), which no EventSource comes back from. Not to be kept by a cache, as any
+    /// other 204 may be (RFC 9110 15.3.5): the revocation has its time.
+    pub(crate) fn revoked(self) -> Reply {
+        let mut whole = Reply::no_content();
+        whole.take_headers(self.headers, "Cache-Control: no-store\r\n");
+        whole
+    }
+
     /// In place of the stream: 503 (Service Unavailable), and when to come again (RFC 9110 10.2.3).
     pub(crate) fn unavailable(self, retry: Duration) -> Reply {
         let mut whole = Reply::status(503);
@@ -382,6 +421,10 @@ impl StreamReply {
 
     pub(crate) fn topics(&self) -> &[String] {
         &self.topics
+    }
+
+    pub(crate) fn tags(&self) -> &[String] {
+        &self.tags
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {

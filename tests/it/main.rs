@@ -12,4 +12,5 @@ mod publisher;
 mod rejections;
 mod router;
 mod support;
+mod tags;
 mod timers;
