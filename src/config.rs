@@ -47,6 +47,13 @@ pub struct Config {
     /// [refused](Self::refuse); [`Context::subscribe`](crate::Context::subscribe) is
     /// [`Error::TooManyTopics`](crate::Error::TooManyTopics).
     pub topics_max: usize,
+    /// Tags that one stream may have. Default 16: they are gone through for each that is added or removed. Each costs 32 bytes, and
+    /// some 90 and its name where no other stream has it. A stream that asks for more is answered 400;
+    /// [`Context::tag`](crate::Context::tag) is [`Error::TooManyTags`](crate::Error::TooManyTags).
+    pub tags_max: usize,
+    /// Tags that are [revoked](crate::Context::revoke) at a time. Default 1,000,000, some 150 bytes each. With one more, the
+    /// one that would be over first is over at once.
+    pub revoked_max: usize,
     /// How a stream is refused where there are too many. Default [`Refuse::Auto`].
     pub refuse: Refuse,
     /// When whoever is refused should come again, at the earliest: in `retry:` or `Retry-After`, with up to as much again
@@ -164,6 +171,8 @@ impl Default for Config {
             streams_max: 100_000,
             subscriptions_max: 128,
             topics_max: 1_000_000,
+            tags_max: 16,
+            revoked_max: 1_000_000,
             refuse: Refuse::Auto,
             refuse_retry: Duration::from_secs(10),
             head_bytes_max: 16 << 10,
@@ -224,6 +233,8 @@ impl Config {
             ("streams_max", self.streams_max),
             ("subscriptions_max", self.subscriptions_max),
             ("topics_max", self.topics_max),
+            ("tags_max", self.tags_max),
+            ("revoked_max", self.revoked_max),
             ("tcp_notsent_lowat", self.tcp_notsent_lowat.unwrap_or(1) as usize),
             ("send_buffer_bytes", self.send_buffer_bytes.unwrap_or(1)),
         ];
@@ -320,7 +331,7 @@ mod tests {
     #[test]
     fn limits_that_make_no_sense_are_named() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 15] = [
+        let cases: [(&str, Spoil); 17] = [
             ("inbox_max", |config| config.inbox_max = 0),
             ("sends_per_turn", |config| config.sends_per_turn = 0),
             ("backlog", |config| config.backlog = 0),
@@ -331,6 +342,8 @@ mod tests {
             ("heartbeat", |config| config.heartbeat = Some(Duration::ZERO)),
             ("linger", |config| config.linger = Duration::MAX),
             ("streams_max", |config| config.streams_max = 0),
+            ("tags_max", |config| config.tags_max = 0),
+            ("revoked_max", |config| config.revoked_max = 0),
             ("connections_per_address_max", |config| config.connections_per_address_max = Some(0)),
             ("requests_per_connection_max", |config| config.requests_per_connection_max = 65_536),
             ("max_age", |config| config.max_age = Some(Duration::from_millis(99))),

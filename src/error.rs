@@ -30,6 +30,8 @@ pub enum Error {
     TooManySubscriptions,
     /// There would be more topics than [`Config::topics_max`](crate::Config::topics_max).
     TooManyTopics,
+    /// The stream would have more tags than [`Config::tags_max`](crate::Config::tags_max).
+    TooManyTags,
 }
 
 impl fmt::Display for Error {
@@ -42,6 +44,7 @@ impl fmt::Display for Error {
             Self::Stopped => f.write_str("the server has stopped"),
             Self::TooManySubscriptions => f.write_str("the stream reads as many topics as it may"),
             Self::TooManyTopics => f.write_str("there are as many topics as there may be"),
+            Self::TooManyTags => f.write_str("the stream has as many tags as it may"),
         }
     }
 }

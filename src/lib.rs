@@ -18,7 +18,7 @@
 //! - [`Server`] listens and runs the loop, in a thread of its own or [turned](Server::turn) by hand.
 //! - [`Router`] answers requests with closures; implement [`Handler`] for state of your own.
 //! - [`Reply`] is a whole response, or a stream: [`Reply::stream`].
-//! - [`Context`] is the server as seen from a callback: publish to a topic, send to one stream, set timers, close.
+//! - [`Context`] is the server as seen from a callback: publish to a topic, send to one stream or to all with a tag, set timers, close.
 //! - [`Publisher`] is the way in from other threads.
 //! - [`Event`] is what is sent; [`StreamId`] names whom it is sent to; [`CloseReason`] says how that ended.
 //! - [`Config`] holds every limit, [`Stats`] every count, [`Error`] what can be refused; [`Refusal`] says who was turned away.

@@ -17,6 +17,9 @@ struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
+/// Allocated and not freed.
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
@@ -24,15 +27,19 @@ static ALLOCATOR: Counting = Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_add(layout.size(), Ordering::Relaxed);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_add(size, Ordering::Relaxed);
+        BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
@@ -125,6 +132,12 @@ fn streams(request: &'static [u8]) -> Loop {
     let mut app = Router::new();
     app.get("/chunked", |_request, _cx| Reply::stream().topic("t"));
     app.get("/close-delimited", |_request, _cx| Reply::stream().topic("t").close_delimited());
+    app.get("/shared-tag", |_request, _cx| Reply::stream().topic("t").tag("all"));
+    let mut count = 0;
+    app.get("/own-tag", move |_request, _cx| {
+        count += 1;
+        Reply::stream().topic("t").tag(format!("user {count:011}"))
+    });
     let net = Sink { now: Duration::ZERO, waiting: STREAMS, request, ready: Vec::new(), written: 0 };
     let mut server = Server::with_net(net, app, Config::default()).unwrap();
     rest(&mut server);
@@ -183,6 +196,28 @@ fn what_is_steady_allocates_nothing() {
 
         assert_eq!(allocations(|| (0..1000).for_each(|_| rest(&mut server))), 0, "for nothing");
     }
+
+    // Tags cost what the documentation of `Context::tag` says, and nothing where there are none.
+    let bytes_of = |request| {
+        let before = BYTES.load(Ordering::Relaxed);
+        let server = streams(request);
+        let bytes = BYTES.load(Ordering::Relaxed) - before;
+        drop(server);
+        bytes / STREAMS as usize
+    };
+    let without = bytes_of(requests[0]);
+    let shared = bytes_of(b"GET /shared-tag HTTP/1.1\r\nHost: x\r\n\r\n") - without;
+    let own = bytes_of(b"GET /own-tag HTTP/1.1\r\nHost: x\r\n\r\n") - without;
+    println!("{without} bytes for each stream, {shared} more with a tag of all, {own} with a tag of its own");
+    let mut server = streams(requests[0]);
+    let before = BYTES.load(Ordering::Relaxed);
+    for user in 0..STREAMS {
+        server.context().revoke(&format!("user {user:011}"), Duration::from_millis(user.into()));
+    }
+    let revoked = (BYTES.load(Ordering::Relaxed) - before) / STREAMS as usize;
+    println!("{revoked} bytes for each revocation");
+    assert!(revoked < 200, "{revoked} bytes for each revocation");
+    assert!(shared < 80 && own < 200, "{shared} and {own} bytes for each stream");
 
     // A stream that is opened may allocate, but what it keeps is its record: nothing for each stream on its own.
     let opening = allocations(|| drop(streams(requests[0])));

@@ -227,6 +227,7 @@ impl Reply {
     }
 
     /// The stream, if this is one, or else the whole response.
+    #[expect(clippy::result_large_err, reason = "neither is an error, and both are moved once")]
     pub(crate) fn into_stream(self) -> Result<StreamReply, Reply> {
         match self.kind {
             Kind::Stream(stream) => Ok(stream),
@@ -288,6 +289,7 @@ impl Whole {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamReply {
     topics: Vec<String>,
+    tags: Vec<String>,
     retry: Option<Duration>,
     headers: Headers,
     close_delimited: bool,
@@ -331,6 +333,36 @@ impl StreamReply {
         self
     }
 
+    /// Gives the stream a tag, such as the user or the session that it belongs to: see
+    /// [`Context::send_tagged`](crate::Context::send_tagged), [`close_tagged`](crate::Context::close_tagged) and
+    /// [`revoke`](crate::Context::revoke). Several calls give it several tags, up to
+    /// [`Config::tags_max`](crate::Config::tags_max); naming a tag twice is as naming it once.
+    ///
+    /// With a tag that is revoked there is no stream: the answer is 204, with the headers of this one.
+    ///
+    /// ```
+    /// use mio_sse::{Reply, Router};
+    ///
+    /// let mut app = Router::new();
+    /// app.get("/events/{user}", |request, _cx| {
+    ///     let user = request.param("user").unwrap_or_default();
+    ///     Reply::stream().topic("news").tag(format!("user {user}"))
+    /// });
+    /// app.post("/logout/{user}", |request, cx| {
+    ///     let user = request.param("user").unwrap_or_default();
+    ///     cx.revoke(&format!("user {user}"), std::time::Duration::from_secs(60));
+    ///     Reply::no_content()
+    /// });
+    /// ```
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> StreamReply {
+        let tag = tag.into();
+        if !self.tags.contains(&tag) {
+            self.tags.push(tag);
+        }
+        self
+    }
+
     /// How long the client waits before it reconnects, in place of its own default of a few seconds. It is
     /// the first thing that the stream says; parts of a millisecond are dropped.
     #[must_use]
@@ -368,6 +400,14 @@ impl StreamReply {
         let body = format!("retry: {}\n\n", retry.as_millis()).into_bytes();
         let mut whole = Reply::whole(Cow::Borrowed("text/event-stream"), Cow::Owned(body));
         whole.take_headers(self.headers, "Cache-Control: no-store, no-transform\r\n");
+        whole
+    }
+
+    /// In place of the stream: 204 (No Content), which no EventSource comes back from. Not to be kept by a cache, as any
+    /// other 204 may be (RFC 9110 15.3.5): the revocation has its time.
+    pub(crate) fn revoked(self) -> Reply {
+        let mut whole = Reply::no_content();
+        whole.take_headers(self.headers, "Cache-Control: no-store\r\n");
         whole
     }
 
@@ -454,6 +494,10 @@ impl StreamReply {
 
     pub(crate) fn topics(&self) -> &[String] {
         &self.topics
+    }
+
+    pub(crate) fn tags(&self) -> &[String] {
+        &self.tags
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {

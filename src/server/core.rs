@@ -6,8 +6,10 @@ use super::ages;
 use super::guard::guard;
 use super::observer::{Audience, Message, Observer};
 use super::publisher::Publisher;
+use super::rarely::Rarely;
 use super::resume::Resumption;
 use super::stats::Stats;
+use super::tags::Tags;
 use super::timers::{Callback, TimerId, Timers};
 use crate::canary::{Canary, is_planted};
 use crate::config::Config;
@@ -62,6 +64,11 @@ pub(crate) struct Core {
     /// Read once a turn.
     pub(super) now: Duration,
     pub(super) hooks: HashMap<StreamId, Hooks>,
+    /// Invariant: only live streams are here.
+    pub(super) tags: Tags,
+    /// Whether the stream that is being opened has a tag that is revoked.
+    opening_revoked: bool,
+    forgetful: Rarely,
     /// Streams to be served in the next flush. Invariant: each is here once, and marked so.
     pub(super) queue: VecDeque<u32>,
     /// Streams that have ended in this turn, to be reported at its end.
@@ -99,6 +106,9 @@ impl Core {
             publisher,
             now,
             hooks: HashMap::new(),
+            tags: Tags::default(),
+            opening_revoked: false,
+            forgetful: Rarely::default(),
             queue: VecDeque::new(),
             ended: Vec::new(),
             closed: Vec::new(),
@@ -125,6 +135,8 @@ impl Core {
         stats.topics = self.topics.len() as u64;
         stats.log_bytes = self.topics.log_bytes() as u64;
         stats.timers = self.timers.len() as u64;
+        stats.tags = self.tags.len() as u64;
+        stats.tags_revoked = self.tags.revoked() as u64;
         (stats.inbox, stats.inbox_full) = self.publisher.counts();
         stats
     }
@@ -169,6 +181,31 @@ impl Core {
             return Err(Error::Closed);
         }
         Ok(())
+    }
+
+    pub(super) fn send_tagged(&mut self, tag: &str, event: &Event) -> Result<usize, Error> {
+        let mut encoded = std::mem::take(&mut self.encoded);
+        let result = encoded.encode(event).map_err(Error::from);
+        let result = result.map(|()| self.send_tagged_encoded(tag, &encoded));
+        self.encoded = encoded;
+        result
+    }
+
+    /// Answers how many streams were sent the event, and go on.
+    pub(super) fn send_tagged_encoded(&mut self, tag: &str, event: &EncodedEvent) -> usize {
+        // Before the streams that lag by this are closed.
+        self.observe(Audience::Tag(tag), event);
+        let mut count = 0;
+        self.each_tagged(tag, |core, id| {
+            let waiting = core.append_private(id.slot, event.bytes(), event.kind());
+            core.stats.events_sent += 1;
+            if waiting > core.config.lag_bytes_max {
+                core.end(id.slot, CloseReason::Lagged);
+            } else {
+                count += 1;
+            }
+        });
+        count
     }
 
     pub(super) fn observe(&mut self, to: Audience<'_>, event: &EncodedEvent) {
@@ -295,11 +332,89 @@ impl Core {
         });
     }
 
+    // Tags.
+
+    /// Gives a stream a tag. With one that is revoked it cannot stay: it is closed, or not opened in the first place.
+    pub(super) fn tag(&mut self, id: StreamId, tag: &str) -> Result<(), Error> {
+        let opening = self.slots.live(id)?.phase == Phase::Opening;
+        if self.tags.is_revoked(tag, self.now) {
+            if opening {
+                // What the handler goes on to give to it must not fail: that it is not opened is said in the answer.
+                self.opening_revoked = true;
+                return Ok(());
+            }
+            self.close_for(id, CloseReason::Revoked)?;
+            return Err(Error::Closed);
+        }
+        self.tags.add(id, tag, self.config.tags_max)
+    }
+
+    pub(super) fn untag(&mut self, id: StreamId, tag: &str) -> Result<(), Error> {
+        self.slots.live(id)?;
+        self.tags.remove(id, tag);
+        Ok(())
+    }
+
+    pub(super) fn close_tagged(&mut self, tag: &str) -> usize {
+        let mut count = 0;
+        // All of them are live.
+        self.each_tagged(tag, |core, id| count += usize::from(core.close(id).is_ok()));
+        count
+    }
+
+    pub(super) fn revoke(&mut self, tag: &str, time: Duration) -> usize {
+        let until = self.now.saturating_add(time);
+        let forgot = self.tags.revoke(tag, until, self.config.revoked_max);
+        if forgot && self.forgetful.is_due(self.now, Duration::from_secs(10)) {
+            let limit = self.config.revoked_max;
+            log::warn!("more than {limit} tags are revoked: those that are over soonest are forgotten early");
+        }
+        let mut count = 0;
+        self.each_tagged(tag, |core, id| {
+            count += 1;
+            if core.slots.live(id).is_ok_and(|stream| stream.phase == Phase::Opening) {
+                core.opening_revoked = true;
+                core.tags.remove(id, tag);
+            } else {
+                // It is live, so there is something to close.
+                let _ = core.close_for(id, CloseReason::Revoked);
+            }
+        });
+        count
+    }
+
+    /// Calls `work`, which may end the stream it is given, for each stream with a tag.
+    fn each_tagged(&mut self, tag: &str, mut work: impl FnMut(&mut Self, StreamId)) {
+        let mut next = self.tags.first(tag);
+        while let Some((id, after)) = next.and_then(|place| self.tags.at(place)) {
+            debug_assert!(self.slots.live(id).is_ok(), "only live streams have tags");
+            next = after;
+            work(self, id);
+        }
+    }
+
+    /// Whether the stream that is about to be opened has a revoked tag, from its handler or its reply.
+    pub(super) fn refuses_tags(&self, reply: &StreamReply) -> bool {
+        self.opening_revoked || reply.tags().iter().any(|tag| self.tags.is_revoked(tag, self.now))
+    }
+
+    /// Gives a stream that is about to be opened the tags of its reply, none of which is revoked.
+    pub(super) fn tag_all(&mut self, id: StreamId, reply: &StreamReply) -> Result<(), Refusal> {
+        for tag in reply.tags() {
+            if self.tag(id, tag) == Err(Error::TooManyTags) {
+                return Err(Refusal::Tags);
+            }
+            // A stream that was closed already is not given anything more.
+        }
+        Ok(())
+    }
+
     // The life of a stream.
 
     /// Makes a stream of the connection in `slot`, before it is known whether the reply will be one.
     pub(super) fn begin(&mut self, slot: u32) -> StreamId {
         let id = self.slots.draw_id(slot);
+        self.opening_revoked = false;
         let sequence = self.topics.reserve_sequences(OPENING_SEQUENCES);
         let tick = self.tick();
         if let Some(slot) = self.slots.get_mut(slot) {
@@ -422,6 +537,7 @@ impl Core {
         if stream.phase == Phase::Opening {
             // Only the place of the end is known: what it looks like depends on the reply.
             self.append_private(id.slot, b"", Kind::RAW);
+            self.tags.forget(id);
             if let Some(stream) = self.slots.stream_mut(id.slot) {
                 stream.phase = Phase::OpeningClosed;
             }
@@ -497,6 +613,7 @@ impl Core {
         log::debug!("stream {id}: {reason}");
         self.stats.count_closed(reason);
         self.ended.push((id, reason));
+        self.tags.forget(id);
         if !is_planted(Canary::TimerSurvives) {
             self.drop_timers(id);
         }
@@ -505,6 +622,7 @@ impl Core {
 
     /// Drops all that belongs to a stream which never was.
     fn drop_hooks(&mut self, id: StreamId) {
+        self.tags.forget(id);
         self.drop_timers(id);
         self.hooks.remove(&id);
     }

@@ -26,6 +26,8 @@ impl Stats {
         text.gauge("streams", "Open streams now.", self.streams);
         text.gauge("streams_behind", "Streams that were not given everything yet.", self.streams_behind);
         text.gauge("topics", "Topics that have a subscriber.", self.topics);
+        text.gauge("tags", "Tags that a stream has.", self.tags);
+        text.gauge("tags_revoked", "Tags that are revoked.", self.tags_revoked);
         text.gauge("log_bytes", "Bytes of events in all logs.", self.log_bytes);
         text.gauge("timers", "Timers that are set.", self.timers);
         text.gauge("inbox_messages", "Messages from publishers that wait for the loop.", self.inbox);
@@ -44,6 +46,7 @@ impl Stats {
         text.counter("events_published", "Events published to topics.", self.events_published);
         text.counter("events_sent", "Events sent to one stream.", self.events_sent);
         text.counter("events_delivered", "Events delivered, once for each stream.", self.events_delivered);
+        text.counter("gaps", "Times that a stream had missed something.", self.gaps);
         text.counter("heartbeats", "Heartbeats delivered.", self.heartbeats);
         text.counter("written_bytes", "Bytes handed to the kernel.", self.bytes_written);
         text.counter("inbox_full", "Times that a publisher found the inbox full.", self.inbox_full);

@@ -22,6 +22,7 @@ mod requests;
 mod resume;
 mod stats;
 mod sweep;
+mod tags;
 mod timers;
 
 pub use context::{Context, Outcome};
@@ -282,7 +283,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         if unfinished {
             return Some(Duration::ZERO);
         }
-        let deadlines = [core.timers.next_due(), self.sweep.next_due(core), self.accept.next_due()];
+        let deadlines =
+            [core.timers.next_due(), core.tags.next_due(), self.sweep.next_due(core), self.accept.next_due()];
         let deadlines = deadlines.into_iter().chain([core.drain.as_ref().map(core::Drain::next_due)]);
         // The last turn has taken its time since it read the clock.
         let wait = deadlines.flatten().min().map(|due| due.saturating_sub(self.net.now()));
@@ -340,6 +342,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             Order::Publish { topic, event } => self.core.publish_encoded(&topic, &event),
             // The stream may have ended since: the publisher could not know.
             Order::Send { stream, event } => drop(self.core.send_encoded(stream, &event)),
+            Order::SendTagged { tag, event } => drop(self.core.send_tagged_encoded(&tag, &event)),
             Order::Close { stream } => drop(self.core.close(stream)),
             Order::Run(work) => {
                 guard(&mut self.core, "a publisher's closure", |core| work(&mut Context::new(core)));
@@ -370,8 +373,9 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.accept_waiting();
     }
 
-    /// Step 6: calls the timers that are due.
+    /// Step 6: calls the timers that are due, and forgets the revocations that are over.
     fn fire_timers(&mut self) {
+        self.core.tags.forget_revoked(self.core.now, self.core.config.timers_per_turn);
         for _ in 0..self.core.config.timers_per_turn {
             let now = self.core.now;
             let Some(mut due) = self.core.timers.take_due(now) else { return };

@@ -65,6 +65,8 @@ pub enum Audience<'a> {
     Topic(&'a str),
     /// One stream.
     Stream(StreamId),
+    /// Every stream with this tag.
+    Tag(&'a str),
 }
 
 /// Writes a line to the `log` for everything it is told, at level `info`, under the targets `sse:open`, `sse:message` and
@@ -91,6 +93,7 @@ impl Observer for LogObserver {
         match message.to {
             Audience::Topic(topic) => log::info!(target: "sse:message", "to topic {topic:?}: {text}"),
             Audience::Stream(stream) => log::info!(target: "sse:message", "to {stream}: {text}"),
+            Audience::Tag(tag) => log::info!(target: "sse:message", "to tag {tag:?}: {text}"),
         }
     }
 

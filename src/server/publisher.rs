@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::ThreadId;
+use std::time::Duration;
 
 /// Publishes from any thread. Cloning is cheap; all clones put into the same inbox, in order.
 ///
@@ -61,6 +62,7 @@ struct Queue {
 pub(super) enum Order {
     Publish { topic: Box<str>, event: EncodedEvent },
     Send { stream: StreamId, event: EncodedEvent },
+    SendTagged { tag: Box<str>, event: EncodedEvent },
     Close { stream: StreamId },
     Run(Box<dyn FnOnce(&mut Context<'_>) + Send>),
 }
@@ -104,6 +106,49 @@ impl Publisher {
     pub fn send(&self, stream: StreamId, event: impl Borrow<Event>) -> Result<(), Error> {
         let event = EncodedEvent::new(event.borrow())?;
         self.put(Order::Send { stream, event }, true)
+    }
+
+    /// Sends an event to every stream with a tag, see [`Context::send_tagged`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    pub fn send_tagged(&self, tag: &str, event: impl Borrow<Event>) -> Result<(), Error> {
+        let event = EncodedEvent::new(event.borrow())?;
+        self.put(Order::SendTagged { tag: tag.into(), event }, true)
+    }
+
+    /// Closes every stream with a tag, see [`Context::close_tagged`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// As for [`close`](Self::close).
+    pub fn close_tagged(&self, tag: impl Into<String>) -> Result<(), Error> {
+        let tag = tag.into();
+        self.run(move |cx| {
+            cx.close_tagged(&tag);
+        })
+    }
+
+    /// Closes every stream with a tag and lets none be opened with it for `time`, see [`Context::revoke`]. The time runs from the
+    /// moment the loop gets to it. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// As for [`close`](Self::close).
+    pub fn revoke(&self, tag: impl Into<String>, time: Duration) -> Result<(), Error> {
+        let tag = tag.into();
+        self.run(move |cx| {
+            cx.revoke(&tag, time);
+        })
+    }
+
+    /// Lets streams be opened with a tag again, see [`Context::unrevoke`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// As for [`close`](Self::close).
+    pub fn unrevoke(&self, tag: impl Into<String>) -> Result<(), Error> {
+        let tag = tag.into();
+        self.run(move |cx| {
+            cx.unrevoke(&tag);
+        })
     }
 
     /// Closes a stream, see [`Context::close`]. Waits while the inbox is full.

@@ -422,7 +422,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                     if refused.is_none() {
                         self.core.stats.count_refused(refusal);
                     }
-                    if refusal != Refusal::Subscriptions {
+                    if !is_final(refusal) {
                         close = Some(CloseReason::Refused);
                     }
                     self.refuse(refusal, stream, request)
@@ -461,16 +461,28 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
-    /// Why the stream cannot be opened, if it cannot. Subscribes it to its topics.
+    /// Why the stream cannot be opened, if it cannot. Subscribes it to its topics and gives it its tags.
     fn refusal(&mut self, id: StreamId, stream: &StreamReply, refused: Option<Refusal>) -> Option<Refusal> {
+        // Before all others: they say when to come again, and this one is not to.
+        if self.core.refuses_tags(stream) {
+            return Some(Refusal::Revoked);
+        }
         let refused = refused.or_else(|| self.core.refuses_streams());
-        refused.or_else(|| self.core.subscribe_all(id, stream).err())
+        let refused = refused.or_else(|| self.core.subscribe_all(id, stream).err());
+        refused.or_else(|| self.core.tag_all(id, stream).err())
     }
 
     /// What is answered in place of a stream.
     fn refuse(&mut self, refusal: Refusal, stream: StreamReply, request: &Request<'_>) -> Reply {
-        if refusal == Refusal::Subscriptions {
-            return Reply::text("The stream asks for more topics than one may read.").with_status(400);
+        match refusal {
+            Refusal::Subscriptions => {
+                return Reply::text("The stream asks for more topics than one may read.").with_status(400);
+            }
+            Refusal::Tags => {
+                return Reply::text("The stream asks for more tags than one may have.").with_status(400);
+            }
+            Refusal::Revoked => return stream.revoked(),
+            _ => {}
         }
         let drain = self.core.drain.as_ref().and_then(|drain| drain.retry);
         let retry = self.core.scatter(drain.unwrap_or(self.core.config.refuse_retry));
@@ -596,6 +608,11 @@ impl<H: Handler, N: Net> Server<H, N> {
             }
         }
     }
+}
+
+/// Whether coming again is of no use, so that it does no good to close the connection either.
+fn is_final(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::Subscriptions | Refusal::Tags | Refusal::Revoked)
 }
 
 /// The form of RFC 9110 5.6.7. It has four digits for the year; a clock beyond them is as good as none.

@@ -18,6 +18,10 @@ pub struct Stats {
     pub streams_behind: u64,
     /// Gauge: topics that have a subscriber.
     pub topics: u64,
+    /// Gauge: tags that a stream has.
+    pub tags: u64,
+    /// Gauge: tags that are [revoked](crate::Context::revoke), those included that have been over for a second at most.
+    pub tags_revoked: u64,
     /// Gauge: bytes of events in all logs, waiting for streams that are behind.
     pub log_bytes: u64,
     /// Gauge: timers that are set.
@@ -42,7 +46,7 @@ pub struct Stats {
     closed: [u64; CloseReason::ALL.len()],
     /// Events published to topics.
     pub events_published: u64,
-    /// Events sent to one stream.
+    /// Events sent to one stream; to a tag, once for each stream that has it.
     pub events_sent: u64,
     /// Events handed to the kernel completely, once for each stream that got them.
     pub events_delivered: u64,

@@ -12,7 +12,7 @@ use std::io;
 #[non_exhaustive]
 pub enum CloseReason {
     /// The application closed it with [`Context::close`](crate::Context::close) or
-    /// [`Publisher::close`](crate::Publisher::close).
+    /// [`close_tagged`](crate::Context::close_tagged), there or on a [`Publisher`](crate::Publisher).
     Application,
     /// The peer closed the connection (FIN): a page that was left, `EventSource.close()`, a client that ended.
     PeerClosed,
@@ -30,6 +30,8 @@ pub enum CloseReason {
     /// It was open for [`Config::max_age`](crate::Config::max_age), or for the
     /// [age](crate::StreamReply::max_age) that its reply has set.
     MaxAge,
+    /// The application [revoked](crate::Context::revoke) a tag that it had or was given.
+    Revoked,
     /// The server [drained](crate::Context::drain).
     Drained,
     /// A callback of the application panicked while it was serving this stream or request.
@@ -67,7 +69,7 @@ pub enum Party {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers in [`Stats`](crate::Stats).
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Application,
         Self::PeerClosed,
         Self::Reset,
@@ -76,6 +78,7 @@ impl CloseReason {
         Self::Stalled,
         Self::ExcessInput,
         Self::MaxAge,
+        Self::Revoked,
         Self::Drained,
         Self::Panicked,
         Self::Stopped,
@@ -92,9 +95,12 @@ impl CloseReason {
     #[must_use]
     pub fn party(self) -> Party {
         match self {
-            Self::Application | Self::Drained | Self::Panicked | Self::Stopped | Self::Completed => {
-                Party::Server
-            }
+            Self::Application
+            | Self::Revoked
+            | Self::Drained
+            | Self::Panicked
+            | Self::Stopped
+            | Self::Completed => Party::Server,
             Self::PeerClosed | Self::Reset | Self::IoError | Self::Rejected => Party::Peer,
             Self::Lagged
             | Self::Stalled
@@ -120,6 +126,7 @@ impl CloseReason {
             Self::Stalled => "stalled",
             Self::ExcessInput => "excess_input",
             Self::MaxAge => "max_age",
+            Self::Revoked => "revoked",
             Self::Drained => "drained",
             Self::Panicked => "panicked",
             Self::Stopped => "stopped",
@@ -155,6 +162,7 @@ impl fmt::Display for CloseReason {
             Self::Stalled => "the peer took nothing for too long",
             Self::ExcessInput => "the peer sent too much while the stream was open",
             Self::MaxAge => "it was open for as long as it may be",
+            Self::Revoked => "a tag of it was revoked",
             Self::Drained => "the server drained",
             Self::Panicked => "a callback panicked",
             Self::Stopped => "the server stopped",

@@ -21,20 +21,26 @@ pub enum Refusal {
     Topics,
     /// The stream would read more topics than [`subscriptions_max`](crate::Config::subscriptions_max).
     Subscriptions,
+    /// The stream would have more tags than [`tags_max`](crate::Config::tags_max).
+    Tags,
     /// The server is [draining](crate::Context::drain).
     Draining,
+    /// The stream has a tag that is [revoked](crate::Context::revoke). It is answered 204, so that it is not asked for again.
+    Revoked,
 }
 
 impl Refusal {
     /// Every one, in the order of their numbers in [`Stats`](crate::Stats).
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Descriptors,
         Self::Streams,
         Self::Topics,
         Self::Subscriptions,
+        Self::Tags,
         Self::Draining,
+        Self::Revoked,
     ];
 
     /// A short name for logs and metrics, such as `connections_per_address`.
@@ -47,7 +53,9 @@ impl Refusal {
             Self::Streams => "streams",
             Self::Topics => "topics",
             Self::Subscriptions => "subscriptions",
+            Self::Tags => "tags",
             Self::Draining => "draining",
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -61,7 +69,9 @@ impl fmt::Display for Refusal {
             Self::Streams => "there are too many streams",
             Self::Topics => "there are too many topics",
             Self::Subscriptions => "it would read too many topics",
+            Self::Tags => "it would have too many tags",
             Self::Draining => "the server is draining",
+            Self::Revoked => "it has a tag that is revoked",
         })
     }
 }

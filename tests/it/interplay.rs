@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const TOPICS: [&str; 3] = ["a", "b", "c"];
+const TAGS: [&str; 2] = ["ann", "bob"];
 
 /// What repeating timers send. The model does not count them: they may come at any point.
 const TICK: &str = "tick";
@@ -28,6 +29,11 @@ enum Operation {
         topic: &'static str,
         size: usize,
     },
+    SendTagged {
+        tag: &'static str,
+        size: usize,
+    },
+    CloseTagged(&'static str),
     AfterGlobal(Duration),
     /// Something with one stream, counted back from the newest.
     With(usize, StreamOperation),
@@ -38,6 +44,8 @@ enum StreamOperation {
     Send { size: usize },
     Subscribe(&'static str),
     Unsubscribe(&'static str),
+    Tag(&'static str),
+    Untag(&'static str),
     Close,
     After(Duration),
     Every(Duration),
@@ -83,6 +91,10 @@ fn topic() -> impl Strategy<Value = &'static str> {
     proptest::sample::select(&TOPICS)
 }
 
+fn tag() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(&TAGS)
+}
+
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
 }
@@ -96,6 +108,8 @@ fn stream_operation() -> impl Strategy<Value = StreamOperation> {
         5 => size().prop_map(|size| StreamOperation::Send { size }),
         3 => topic().prop_map(StreamOperation::Subscribe),
         3 => topic().prop_map(StreamOperation::Unsubscribe),
+        3 => tag().prop_map(StreamOperation::Tag),
+        1 => tag().prop_map(StreamOperation::Untag),
         2 => Just(StreamOperation::Close),
         1 => millis(0..3000).prop_map(StreamOperation::After),
         1 => millis(500..3000).prop_map(StreamOperation::Every),
@@ -108,6 +122,8 @@ fn operation() -> impl Strategy<Value = Operation> {
     let stream = || prop_oneof![2 => Just(0_usize), 3 => 0_usize..12];
     prop_oneof![
         8 => (topic(), size()).prop_map(|(topic, size)| Operation::Publish { topic, size }),
+        3 => (tag(), size()).prop_map(|(tag, size)| Operation::SendTagged { tag, size }),
+        1 => tag().prop_map(Operation::CloseTagged),
         1 => millis(0..3000).prop_map(Operation::AfterGlobal),
         16 => (stream(), stream_operation()).prop_map(|(stream, what)| Operation::With(stream, what)),
     ]
@@ -166,6 +182,8 @@ struct Stream {
     answer: Answer,
     /// None unless it is live: with its end, its subscriptions end.
     topics: Vec<&'static str>,
+    /// None unless it is live, too.
+    tags: HashSet<&'static str>,
     items: Vec<Item>,
     /// Whether operations with it succeed.
     live: bool,
@@ -199,6 +217,14 @@ impl Model {
         self.lagging || self.connections[connection].left
     }
 
+    /// The streams with a tag, and how many of them are there for sure: the others may have gone already.
+    fn tagged(&self, tag: &str) -> (Vec<usize>, usize) {
+        let tagged = |index: &usize| self.streams[*index].tags.contains(tag);
+        let found: Vec<_> = (0..self.streams.len()).filter(tagged).collect();
+        let sure = found.iter().filter(|index| !self.may_be_cut(self.streams[**index].connection)).count();
+        (found, sure)
+    }
+
     fn find(&mut self, id: StreamId) -> &mut Stream {
         self.streams.iter_mut().find(|stream| stream.id == id).unwrap()
     }
@@ -208,6 +234,7 @@ impl Stream {
     fn end(&mut self) {
         self.live = false;
         self.topics.clear();
+        self.tags.clear();
     }
 
     fn subscribe(&mut self, topic: &'static str) {
@@ -248,6 +275,27 @@ fn perform(shared: &Shared, operation: Operation, cx: &mut Context<'_>) {
             cx.publish(topic, Event::data(data.clone())).unwrap();
             for stream in model.streams.iter_mut().filter(|stream| stream.topics.contains(&topic)) {
                 stream.items.push(Item { topic: Some(topic), data: data.clone(), optional: false });
+            }
+        }
+        Operation::SendTagged { tag, size } => {
+            let data = model.next_data(size);
+            let (tagged, sure) = model.tagged(tag);
+            assert!((sure..=tagged.len()).contains(&cx.tagged(tag)));
+            let sent = cx.send_tagged(tag, Event::data(data.clone())).unwrap();
+            assert!((sure..=tagged.len()).contains(&sent));
+            for index in tagged {
+                // Which ones are too far behind by this is not said.
+                let optional = model.lagging;
+                model.streams[index].items.push(Item { topic: None, data: data.clone(), optional });
+            }
+        }
+        Operation::CloseTagged(tag) => {
+            let (tagged, sure) = model.tagged(tag);
+            assert!((sure..=tagged.len()).contains(&cx.close_tagged(tag)));
+            assert_eq!(cx.tagged(tag), 0);
+            for index in tagged {
+                model.streams[index].closed_by_application = true;
+                model.streams[index].end();
             }
         }
         Operation::AfterGlobal(delay) => {
@@ -298,6 +346,20 @@ fn perform_with(
                 for item in stream.items.iter_mut().filter(|item| item.topic == Some(topic)) {
                     item.optional = true;
                 }
+            }
+        }
+        StreamOperation::Tag(tag) => {
+            let stream = &mut model.streams[index];
+            let result = cx.tag(stream.id, tag);
+            if stream.accepts(&result, may_be_cut) {
+                stream.tags.insert(tag);
+            }
+        }
+        StreamOperation::Untag(tag) => {
+            let stream = &mut model.streams[index];
+            let result = cx.untag(stream.id, tag);
+            if stream.accepts(&result, may_be_cut) {
+                stream.tags.remove(tag);
             }
         }
         StreamOperation::Close => {
@@ -366,6 +428,7 @@ impl Handler for App {
             connection,
             answer,
             topics: Vec::new(),
+            tags: HashSet::new(),
             items: Vec::new(),
             live: true,
             opened: false,
@@ -505,6 +568,8 @@ impl<const SHORT: bool> Play<SHORT> {
         assert_eq!(stats.streams_opened, count(|stream| stream.opened));
         let topics: HashSet<_> = model.streams.iter().flat_map(|stream| &stream.topics).collect();
         assert_eq!(stats.topics, topics.len() as u64);
+        let tags: HashSet<_> = model.streams.iter().flat_map(|stream| &stream.tags).collect();
+        assert_eq!(stats.tags, tags.len() as u64);
     }
 
     /// That streams were closed once, and for the right reason.

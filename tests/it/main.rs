@@ -22,4 +22,5 @@ mod refusals;
 mod rejections;
 mod router;
 mod support;
+mod tags;
 mod timers;
