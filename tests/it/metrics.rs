@@ -1,7 +1,7 @@
 //! The text for Prometheus, as a parser of others reads it: every number, under its name.
 
 use crate::memory_net::{Loop, get, subscribe};
-use mio_sse::{CloseReason, Config, Event, Refusal, Reply, Router, Stats};
+use mio_sse::{CloseReason, Config, Event, History, Refusal, Reply, Router, Stats, TopicConfig};
 use prometheus_parse::{Scrape, Value};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,12 +13,15 @@ fn busy() -> Stats {
     app.get("/panic", |_request, _cx| -> Reply { panic!("on purpose") });
     app.sse("/stream", |stream, _request, cx| {
         cx.every(stream, Duration::from_secs(3), |stream, cx| cx.send(stream, Event::data("tick")))?;
-        Ok::<_, mio_sse::Error>(Reply::stream().topic("t"))
+        Ok::<_, mio_sse::Error>(Reply::stream().topic("t").topic("kept").resume_after("nonsense").tag("user"))
     });
     let mut config = Config::default();
     config.streams_max = 3;
     config.inbox_max = 1;
     let mut world: Loop<_> = Loop::with_config(app, config);
+    let history = TopicConfig::default().history(History::new());
+    world.server.context().configure("kept", history);
+    world.server.context().revoke("other", Duration::from_secs(3600));
     world.fail_accept(std::io::ErrorKind::OutOfMemory);
     world.fail_accept(std::io::ErrorKind::OutOfMemory);
     let peers: Vec<_> = (0..5).map(|_| world.connect()).collect();
