@@ -82,7 +82,13 @@ pub struct Config {
 
     /// The longest silence on a stream: after it a comment is sent, so that proxies do not close the connection and dead
     /// peers are found. Default 15 s. A stream that gets events often enough gets no heartbeats. `None`: never.
+    ///
+    /// A stream that reads topics with a [history](crate::TopicConfig::history), of which no event has an id of the application's,
+    /// gets an `id:` with it: so a client that comes back after a long silence is placed at its end at once.
     pub heartbeat: Option<Duration>,
+    /// The name of an event that is sent as heartbeat, with empty data, in place of a comment: a page sees it, and can tell a
+    /// silent connection from a dead one. Default `None`: a comment, which no page sees.
+    pub heartbeat_event: Option<Cow<'static, str>>,
     /// How long bytes may wait for a peer that takes none of them, of a stream as of any other response. Default 30 s. The
     /// stream is closed with [`CloseReason::Stalled`](crate::CloseReason::Stalled). What the kernel has taken counts as
     /// taken, so a peer that reads nothing is noticed only once the socket is full.
@@ -183,6 +189,7 @@ impl Default for Config {
             body_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
             heartbeat: Some(Duration::from_secs(15)),
+            heartbeat_event: None,
             stall_timeout: Duration::from_secs(30),
             max_age: Some(Duration::from_secs(24 * 60 * 60)),
             lag_bytes_max: 1 << 20,
@@ -277,8 +284,10 @@ impl Config {
         if let Some((name, _)) = times.into_iter().find(|(_, time)| !(TIME_MIN..=TIME_MAX).contains(time)) {
             return Err(ConfigError { limit: name, problem: "must be from 1 ms to 7 days" });
         }
-        if self.gap_event.as_ref().is_some_and(|name| name.contains(['\r', '\n'])) {
-            return Err(ConfigError { limit: "gap_event", problem: "must be one line" });
+        for (limit, name) in [("gap_event", &self.gap_event), ("heartbeat_event", &self.heartbeat_event)] {
+            if name.as_ref().is_some_and(|name| name.contains(['\r', '\n'])) {
+                return Err(ConfigError { limit, problem: "must be one line" });
+            }
         }
         if self.max_age.is_some_and(|age| !(AGE_MIN..=TIME_MAX).contains(&age)) {
             return Err(ConfigError { limit: "max_age", problem: "must be from 100 ms to 7 days" });

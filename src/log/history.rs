@@ -132,6 +132,7 @@ pub(crate) struct Kept {
     pub(crate) complete_from: Position,
     /// Where events stand that have ids of the application's: the newest for each hash of an id.
     ids: HashMap<u64, u64>,
+    own_ids: bool,
     /// The newest frame of each key, in a keyed topic.
     keys: Option<HashMap<Box<str>, u64>>,
     /// Up to here, what has no key and is not kept is nobody's any more.
@@ -151,6 +152,7 @@ impl Kept {
             bytes: 0,
             complete_from,
             ids: HashMap::new(),
+            own_ids: false,
             keys,
             retired: horizon,
         }
@@ -160,9 +162,15 @@ impl Kept {
     pub(crate) fn appended(&mut self, sequence: u64, event: &EncodedEvent, own_id: bool) {
         self.frames += 1;
         self.bytes += event.bytes().len();
+        self.own_ids |= own_id;
         if own_id && let Some(id) = id_of(event.bytes()).filter(|id| !id.is_empty()) {
             self.ids.insert(hash(id), sequence);
         }
+    }
+
+    /// Whether there ever was an id of the application's.
+    pub(crate) fn has_own_ids(&self) -> bool {
+        self.own_ids
     }
 
     /// Whether the newest of each key is kept.

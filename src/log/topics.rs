@@ -312,6 +312,26 @@ impl Topics {
         }
     }
 
+    /// A position of its own, behind everything that was published so far.
+    pub(crate) fn draw_position(&mut self) -> Position {
+        self.last = self.last.next(self.clock.unix_ms);
+        self.last
+    }
+
+    /// Whether a stream that reads these topics can come back with a position: some of them have ids, and none has ids that are the
+    /// application's own business.
+    pub(crate) fn are_dated(&self, mut keys: impl Iterator<Item = TopicKey>) -> bool {
+        let mut dated = false;
+        let ours = keys.all(|key| match &self.get(key).kept {
+            None => true,
+            Some(kept) => {
+                dated = true;
+                !kept.has_own_ids()
+            }
+        });
+        dated && ours
+    }
+
     /// Whether there is anything that becomes too old.
     pub(crate) fn is_aging(&self) -> bool {
         self.aging > 0

@@ -6,6 +6,7 @@
 mod accept;
 mod addresses;
 mod ages;
+mod beats;
 mod context;
 mod core;
 mod drain;

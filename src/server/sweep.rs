@@ -1,12 +1,13 @@
 //! Looking at every connection once in a while: heartbeats and time-outs, without a timer for each.
 
 use super::ages;
+use super::beats::Beats;
 use super::core::{Core, scatter, ticks};
 use super::requests::write;
 use super::{Handler, Net, Server};
 use crate::canary::{Canary, is_planted};
 use crate::config::Config;
-use crate::log::{COMMENT, COMMENT_KIND, Kind};
+use crate::log::Kind;
 use crate::stream::{CloseReason, Flags, Phase, State as Connection};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub(super) struct State {
     due: Option<Duration>,
     /// When the last turn was.
     turned: Duration,
+    beats: Beats,
 }
 
 impl State {
@@ -177,15 +179,20 @@ impl<H: Handler, N: Net> Server<H, N> {
     fn beat(&mut self, slot: u32) {
         let tick = self.core.tick();
         let stall = ticks(self.core.config.stall_timeout);
-        let Some(entry) = self.core.slots.get_mut(slot) else { return };
-        let Connection::Streaming(stream) = &mut entry.state else { return };
+        let Some(entry) = self.core.slots.get(slot) else { return };
+        let Connection::Streaming(stream) = &entry.state else { return };
         // A wave that is on its way to this stream brings better than a heartbeat; and the rest of one that does not fit
         // would come behind what the wave brings.
         let expects = stream.topics().any(|(key, _)| self.core.topics.get(key).dirty);
         if expects && !is_planted(Canary::BeatInterleaves) {
             return;
         }
-        let beat = stream.framing.bytes_of(COMMENT_KIND, COMMENT);
+        let dated = self.core.topics.are_dated(stream.topics().map(|(key, _)| key));
+        let framing = stream.framing;
+        let (beat, kind) = self.sweep.beats.frame(&mut self.core, dated);
+        let beat = framing.bytes_of(kind, beat);
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Connection::Streaming(stream) = &mut entry.state else { return };
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         match write(&mut self.net, socket, beat) {
             Ok(written) => {

@@ -509,3 +509,67 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn heartbeats_move_the_id_on_topics_with_ids() {
+    let mut topic = Config::default();
+    topic.topic = TopicConfig::default().history(History::new().age(Duration::from_secs(60)));
+    let mut world = world_with(topic);
+    let peer = open(&mut world, "/a", None);
+    publish(&mut world, "a", &["1"]);
+    peer.read();
+    world.pass(Duration::from_secs(600));
+    let body = peer.read();
+    let beat = body.rsplit("id: ").next().unwrap().lines().next().unwrap();
+    let ms: u64 = beat.split_once('-').unwrap().0.parse().unwrap();
+    assert!(ms >= 1_800_000_000_000 + 580_000, "{beat}");
+    assert!(!body.contains("data"), "no event");
+    peer.close();
+    publish(&mut world, "a", &["2"]);
+    let back = open(&mut world, "/a", Some(beat));
+    assert_eq!(data(&back), ["2"], "no gap though what was there then has gone");
+    // In the same millisecond as a beat an event is behind it.
+    let peer = open(&mut world, "/b", None);
+    world.pass(Duration::from_secs(11));
+    let mut last = String::new();
+    while last.is_empty() {
+        world.pass(Duration::from_secs(1));
+        last = peer
+            .read()
+            .rsplit_once("id: ")
+            .map_or(String::new(), |(_, rest)| rest.lines().next().unwrap().to_owned());
+    }
+    publish(&mut world, "b", &["1"]);
+    assert_eq!(data(&open(&mut world, "/b", Some(&last))), ["1"]);
+}
+
+#[test]
+fn heartbeats_leave_ids_of_the_application_alone() {
+    for (topic, id) in [(history(), Some("own")), (TopicConfig::default(), None)] {
+        let mut world = world(topic);
+        let peer = open(&mut world, "/a", None);
+        let event = id.map_or(Event::data("1"), |id| Event::data("1").id(id));
+        world.server.context().publish("a", event).unwrap();
+        world.settle();
+        peer.read();
+        world.pass(Duration::from_secs(60));
+        let body = peer.read();
+        assert!(body.contains(":\n\n") && !body.contains("id"), "{body}");
+    }
+}
+
+#[test]
+fn a_heartbeat_with_a_name_is_an_event() {
+    let mut config = Config::default();
+    config.heartbeat_event = Some("beat".into());
+    let mut world = world_with(config.clone());
+    let peer = open(&mut world, "/a", None);
+    world.pass(Duration::from_secs(20));
+    assert_eq!(peer.read().split_once("\r\n\r\n").unwrap().1.matches("event: beat\ndata: \n\n").count(), 1);
+    config.topic = history();
+    let mut world = world_with(config);
+    let peer = open(&mut world, "/a", None);
+    world.pass(Duration::from_secs(20));
+    let beats = events(&peer);
+    assert_eq!((&*beats[0].event, beats[0].id.starts_with("18000000")), ("beat", true));
+}
