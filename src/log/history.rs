@@ -119,6 +119,9 @@ impl TopicConfig {
     }
 }
 
+/// The frame of each. Boxed where it is used: there may be a million topics that have none.
+type Places<K> = HashMap<K, u64>;
+
 /// The part of a log that is kept for newcomers.
 #[derive(Debug)]
 pub(crate) struct Kept {
@@ -131,10 +134,10 @@ pub(crate) struct Kept {
     /// Everything behind this position is kept.
     pub(crate) complete_from: Position,
     /// Where events stand that have ids of the application's: the newest for each hash of an id.
-    ids: HashMap<u64, u64>,
+    ids: Option<Box<Places<u64>>>,
     own_ids: bool,
     /// The newest frame of each key, in a keyed topic.
-    keys: Option<HashMap<Box<str>, u64>>,
+    keys: Option<Box<Places<Box<str>>>>,
     /// Up to here, what has no key and is not kept is nobody's any more.
     retired: u64,
 }
@@ -144,14 +147,14 @@ const GAIN_MIN: usize = 4 << 10;
 
 impl Kept {
     pub(crate) fn new(limits: History, keyed: bool, horizon: u64, complete_from: Position) -> Self {
-        let keys = keyed.then(HashMap::new);
+        let keys = keyed.then(Box::default);
         Self {
             limits,
             horizon,
             frames: 0,
             bytes: 0,
             complete_from,
-            ids: HashMap::new(),
+            ids: None,
             own_ids: false,
             keys,
             retired: horizon,
@@ -164,7 +167,7 @@ impl Kept {
         self.bytes += event.bytes().len();
         self.own_ids |= own_id;
         if own_id && let Some(id) = id_of(event.bytes()).filter(|id| !id.is_empty()) {
-            self.ids.insert(hash(id), sequence);
+            self.ids.get_or_insert_default().insert(hash(id), sequence);
         }
     }
 
@@ -192,6 +195,11 @@ impl Kept {
             log.set_role(sequence, Role::Current);
         }
         if let Some(superseded) = superseded {
+            if superseded <= self.horizon
+                && let Some((_, bytes)) = log.next(superseded - 1)
+            {
+                forget_id(&mut self.ids, superseded, bytes);
+            }
             log.set_role(superseded, Role::Superseded);
         }
     }
@@ -224,11 +232,9 @@ impl Kept {
             if !excess && !self.limits.age.is_some_and(too_old) {
                 return;
             }
-            if !self.ids.is_empty()
-                && let Some(id) = id_of(bytes).map(hash)
-                && self.ids.get(&id) == Some(&sequence)
-            {
-                self.ids.remove(&id);
+            // The newest of its key is kept, and can be found, as long as it is that.
+            if role != Role::Current {
+                forget_id(&mut self.ids, sequence, bytes);
             }
             self.frames -= 1;
             self.bytes -= bytes.len();
@@ -259,10 +265,20 @@ impl Kept {
 
     /// Where the newest event stands that has this id of the application's.
     pub(crate) fn position_of(&self, log: &Log, id: &str) -> Option<Position> {
-        let sequence = *self.ids.get(&hash(id))?;
+        let sequence = *self.ids.as_ref()?.get(&hash(id))?;
         let Place::Before { block, frame } = log.place(sequence - 1) else { return None };
         let (_, bytes) = log.frame(block, frame).filter(|(frame, _)| frame.sequence == sequence)?;
         (id_of(bytes) == Some(id)).then(|| log.meta(block, frame).map(|meta| meta.position))?
+    }
+}
+
+/// The frame `sequence`, of these bytes, is not to be found any more.
+fn forget_id(ids: &mut Option<Box<Places<u64>>>, sequence: u64, bytes: &[u8]) {
+    if let Some(ids) = ids
+        && let Some(id) = id_of(bytes).map(hash)
+        && ids.get(&id) == Some(&sequence)
+    {
+        ids.remove(&id);
     }
 }
 

@@ -134,6 +134,10 @@ impl Log {
         if let Some(tail) = self.blocks.back_mut() {
             tail.fit();
         }
+        // Nearly always it is one block, and there is no room for fewer than four unless it is asked for.
+        if self.blocks.len() == 1 {
+            self.blocks.shrink_to_fit();
+        }
     }
 
     /// Notes that everything there is now is being offered to its streams.
