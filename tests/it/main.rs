@@ -21,6 +21,7 @@ mod publisher;
 mod refusals;
 mod rejections;
 mod router;
+mod storm;
 mod support;
 mod tags;
 mod timers;
