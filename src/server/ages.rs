@@ -16,7 +16,8 @@ const LATEST: u32 = TICKS - 2;
 /// Ages differ by so many ticks, so that streams that came together do not leave together.
 const SPREAD: u32 = 23;
 
-fn clock(age_max: Duration, now: Duration) -> u8 {
+/// Where the clock stands: a stream that expires there is just too old.
+pub(super) fn clock(age_max: Duration, now: Duration) -> u8 {
     let tick = (age_max / TICKS).as_nanos().max(1);
     u8::try_from(now.as_nanos() / tick % 256).unwrap_or_default()
 }
@@ -29,14 +30,9 @@ pub(super) fn expires(age_max: Duration, now: Duration, slot: u32) -> u8 {
     clock(age_max, now).wrapping_add(u8::try_from(ticks).unwrap_or_default())
 }
 
-/// Where the clock stands, for those that are too old at this moment.
-pub(super) fn over(age_max: Duration, now: Duration) -> u8 {
-    clock(age_max, now)
-}
-
-/// Whether that moment has passed.
-pub(super) fn is_over(age_max: Duration, now: Duration, expires: u8) -> bool {
-    clock(age_max, now).wrapping_sub(expires) < 128
+/// Whether that moment has passed where the clock stands so.
+pub(super) fn is_over(clock: u8, expires: u8) -> bool {
+    clock.wrapping_sub(expires) < 128
 }
 
 #[cfg(test)]
@@ -50,7 +46,7 @@ mod tests {
             let opened = Duration::from_millis(u64::from(slot) * 977);
             let expires = expires(age_max, opened, slot);
             let looks = (0..900).map(|look| age_max * look / 800);
-            let age = looks.into_iter().find(|age| is_over(age_max, opened + *age, expires)).unwrap();
+            let age = looks.into_iter().find(|age| is_over(clock(age_max, opened + *age), expires)).unwrap();
             assert!(age >= age_max * 3 / 4 && age <= age_max, "{slot}: {age:?}");
         }
     }

@@ -67,10 +67,21 @@ fn period(config: &Config) -> Duration {
 /// How long a stream may be silent before it gets a heartbeat: early enough that the silence never exceeds `heartbeat`
 /// though the sweep comes by only once a `period`, and different from slot to slot by a quarter, so that streams which
 /// were served together do not all beat together.
-fn silence_max(heartbeat: Duration, period: Duration, slot: u32) -> u32 {
-    let spread = ticks(heartbeat) / 4;
+fn silence_max(heartbeat: u32, period: u32, slot: u32) -> u32 {
+    let spread = heartbeat / 4;
     let early = (u64::from(spread) * u64::from(scatter(slot))) >> 32;
-    ticks(heartbeat) - ticks(period) - u32::try_from(early).unwrap_or(spread)
+    heartbeat - period - u32::try_from(early).unwrap_or(spread)
+}
+
+/// What a slice compares its streams with, in milliseconds: there may be a million of them.
+#[derive(Debug, Clone, Copy)]
+struct Slice {
+    now: u32,
+    stall: u32,
+    heartbeat: Option<u32>,
+    period: u32,
+    /// Where the clock of ages stands.
+    age: Option<u8>,
 }
 
 impl<H: Handler, N: Net> Server<H, N> {
@@ -88,11 +99,19 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.core.topics.expire(TOPICS_PER_SLICE);
         let bound = self.core.slots.bound();
         let slice = bound.div_ceil(SLICES).max(SLICE_MIN).min(bound);
+        let config = &self.core.config;
+        let look = Slice {
+            now: ticks(now),
+            stall: ticks(config.stall_timeout),
+            heartbeat: config.heartbeat.map(ticks),
+            period: ticks(period),
+            age: config.max_age.map(|age_max| ages::clock(age_max, now)),
+        };
         for _ in 0..slice {
             if self.sweep.next >= bound {
                 self.sweep.next = 0;
             }
-            self.look_at(self.sweep.next, period);
+            self.look_at(self.sweep.next, look);
             self.sweep.next += 1;
         }
         let slices = bound.div_ceil(slice.max(1)).max(1);
@@ -108,22 +127,22 @@ impl<H: Handler, N: Net> Server<H, N> {
             && since >= age_max
             && !is_planted(Canary::AgeWraps)
         {
-            let over = ages::over(age_max, now);
+            let over = ages::clock(age_max, now);
             self.core.slots.streams_mut().for_each(|stream| stream.expires = over);
         }
     }
 
-    fn look_at(&mut self, slot: u32, period: Duration) {
-        let tick = self.core.tick();
+    fn look_at(&mut self, slot: u32, look: Slice) {
+        let tick = look.now;
         let config = &self.core.config;
         let Some(entry) = self.core.slots.get(slot) else { return };
         match &entry.state {
             Connection::Streaming(stream) => {
                 let silent = tick.wrapping_sub(stream.written);
-                let stalled = stream.behind && !entry.writable && silent >= ticks(config.stall_timeout);
+                let stalled = stream.behind && !entry.writable && silent >= look.stall;
                 let too_old = || {
-                    let age_max = config.max_age.filter(|_| !stream.flags.has(Flags::OWN_AGE));
-                    age_max.is_some_and(|age| ages::is_over(age, self.core.now, stream.expires))
+                    let clock = look.age.filter(|_| !stream.flags.has(Flags::OWN_AGE));
+                    clock.is_some_and(|clock| ages::is_over(clock, stream.expires))
                 };
                 if stalled {
                     self.core.end(slot, CloseReason::Stalled);
@@ -133,9 +152,9 @@ impl<H: Handler, N: Net> Server<H, N> {
                         let _ = self.core.close_for(id, CloseReason::MaxAge);
                     }
                 } else if !stream.behind
-                    && let Some(heartbeat) = config.heartbeat
+                    && let Some(heartbeat) = look.heartbeat
                     && stream.phase == Phase::Open
-                    && silent >= silence_max(heartbeat, period, slot)
+                    && silent >= silence_max(heartbeat, look.period, slot)
                 {
                     self.beat(slot);
                 }
