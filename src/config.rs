@@ -132,7 +132,7 @@ pub struct Config {
     /// logged as a warning: some callback works too long. Default 100 ms.
     pub slow_turn: Duration,
     /// Whether a panic in a callback of the application ends the loop, by way of [`Server::turn`](crate::Server::turn). Default
-    /// `false`: it is logged as an error and ends the stream or request that the callback was for, and no other.
+    /// `false`: it is logged as an error and ends the stream or request that the callback was for, and no other. A server that it has ended is of no more use.
     pub propagate_panics: bool,
 
     /// Silence on a connection after which the kernel asks whether the peer is still there (`SO_KEEPALIVE`,

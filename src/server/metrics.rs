@@ -25,7 +25,7 @@ impl Stats {
         text.gauge("connections", "Connections now, with or without a stream.", self.connections);
         text.gauge("streams", "Open streams now.", self.streams);
         text.gauge("streams_behind", "Streams that were not given everything yet.", self.streams_behind);
-        text.gauge("topics", "Topics that have a subscriber.", self.topics);
+        text.gauge("topics", "Topics that have a subscriber or keep something.", self.topics);
         text.gauge("tags", "Tags that a stream has.", self.tags);
         text.gauge("tags_revoked", "Tags that are revoked.", self.tags_revoked);
         text.gauge("log_bytes", "Bytes of events in all logs.", self.log_bytes);

@@ -16,7 +16,7 @@ pub struct Stats {
     pub streams: u64,
     /// Gauge: streams that have not been given everything there is for them. Many, or few for long, are slow readers.
     pub streams_behind: u64,
-    /// Gauge: topics that have a subscriber.
+    /// Gauge: topics that have a subscriber, or keep something.
     pub topics: u64,
     /// Gauge: tags that a stream has.
     pub tags: u64,
