@@ -830,6 +830,11 @@ pub(super) fn rescue_partial(stream: &mut Stream, key: TopicKey, topics: &mut To
         Place::Before { block, frame } => source.log.frame(block, frame).map(|(frame, _)| frame.sequence),
         Place::End | Place::FellOff => None,
     };
+    let fallen = |source: &Source<'_>| source.log.place(cursor.sequence.max(source.from)) == Place::FellOff;
+    if sources(stream, topics).as_slice().iter().any(fallen) {
+        // The frame that was begun may be the one that is lost, in another topic. The stream ends when it is served.
+        return None;
+    }
     let from = stream.from(key);
     let log = &topics.get(key).log;
     let sequence = next(&Source { log, from });

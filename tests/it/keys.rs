@@ -352,3 +352,28 @@ fn who_reads_several_topics_and_is_not_behind_gets_every_event() {
     world.settle();
     assert_eq!(data(&peer), ["x 1", "x 2"]);
 }
+
+#[test]
+fn a_frame_of_another_topic_that_is_lost_is_not_mistaken_for_one_that_makes_way() {
+    let mut config = Config::default();
+    config.lag_bytes_max = 3000;
+    let mut world = world_with(config);
+    world.server.context().configure("a", keyed());
+    let peer = open(&mut world, "/a+b", None);
+    peer.read();
+    peer.set_room(1000);
+    let big = "x".repeat(70_000);
+    publish(&mut world, "b", &[&big]);
+    for _ in 0..3 {
+        set(&mut world, "x", "1");
+    }
+    set(&mut world, "x", &"y".repeat(5000));
+    publish(&mut world, "b", &[&big, &big, &big]);
+    set(&mut world, "x", "2");
+    world.settle();
+    set(&mut world, "x", "3");
+    world.settle();
+    peer.set_room(usize::MAX);
+    world.settle();
+    assert_eq!(world.server.stats().closed(CloseReason::Lagged), 1);
+}

@@ -286,11 +286,14 @@ impl Client {
                     assert!(!self.gap && self.seen.is_empty(), "one such gap, and first");
                     self.gap = true;
                     let opened = &shared.opened[&self.number];
-                    for window in &mut self.windows {
+                    // What it was subscribed to later, or is not any more, has no part in this.
+                    let (first, later) = self.windows.split_at_mut(self.topics.count_ones() as usize);
+                    for window in first {
                         window.from = window.from.max(opened.at);
                         let topic = window.topic;
                         // A page that is told so begins anew, and gets all there is.
-                        let anew = opened.kinds[topic].keyed && self.from != 1 && self.from != 2;
+                        let stays = window.to.is_none() && later.iter().all(|later| later.topic != topic);
+                        let anew = stays && opened.kinds[topic].keyed && self.from != 1 && self.from != 2;
                         self.tables[topic].clear();
                         self.full[topic] = anew.then_some(opened.reconfigured[topic]);
                     }
@@ -365,12 +368,12 @@ impl Client {
             self.windows,
             self.seen
         );
-        for topic in 0..3 {
+        for (topic, name) in TOPICS.iter().enumerate() {
             let open = self.windows.iter().any(|window| window.topic == topic && window.to.is_none());
             if open && self.full[topic] == Some(shared.reconfigured[topic]) && shared.kinds[topic].keyed {
                 let table: BTreeMap<u8, usize> =
                     shared.tables[topic].iter().map(|(key, (number, _))| (*key, *number)).collect();
-                assert_eq!(self.tables[topic], table, "client {}, topic {}", self.number, TOPICS[topic]);
+                assert_eq!(self.tables[topic], table, "client {}, topic {name}", self.number);
             }
         }
     }
@@ -441,8 +444,8 @@ impl<const SHORT: bool> Model<SHORT> {
         Some(self.shared.borrow().opened.get(&client.number)?.stream)
     }
 
-    fn step(&mut self, step: Step) {
-        match step {
+    fn step(&mut self, step: &Step) {
+        match *step {
             Step::Publish { topic, key, id, size, count } => {
                 for _ in 0..count {
                     self.publish(topic, key, id, size);
@@ -538,6 +541,10 @@ impl<const SHORT: bool> Model<SHORT> {
         if last != Last::Seen {
             client.full = [None; 3];
         }
+        if last != Last::Seen {
+            // As a page that is loaded anew, with what it asks for as all it knows.
+            client.last = asked.clone().map(|id| (id, behind));
+        }
         let peer = self.world.connect();
         let version = if http_10 { "1.0" } else { "1.1" };
         let number = self.connections;
@@ -592,7 +599,7 @@ impl<const SHORT: bool> Model<SHORT> {
 fn run<const SHORT: bool>(kinds: [Kind; 3], sends_per_turn: usize, steps: Vec<Step>) {
     let mut model = Model::<SHORT>::new(kinds, sends_per_turn);
     for step in steps {
-        model.step(step);
+        model.step(&step);
     }
     model.check();
     for client in 0..CLIENTS {
