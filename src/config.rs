@@ -43,8 +43,9 @@ pub struct Config {
     /// reads several. A stream that asks for more is answered 400; [`Context::subscribe`](crate::Context::subscribe) is
     /// [`Error::TooManySubscriptions`](crate::Error::TooManySubscriptions).
     pub subscriptions_max: usize,
-    /// Topics that have a subscriber. Default 1,000,000, some 200 bytes each. A stream that asks for one more is
-    /// [refused](Self::refuse); [`Context::subscribe`](crate::Context::subscribe) is
+    /// Topics that have a subscriber, or of which something is kept. Default 1,000,000, some 200 bytes each. A stream that asks
+    /// for one more is [refused](Self::refuse); [`Context::subscribe`](crate::Context::subscribe), and
+    /// [`Context::publish`](crate::Context::publish) to a topic that would be kept, are
     /// [`Error::TooManyTopics`](crate::Error::TooManyTopics).
     pub topics_max: usize,
     /// Tags that one stream may have. Default 16: they are gone through for each that is added or removed. Each costs 32 bytes, and

@@ -73,7 +73,11 @@ impl Block {
 
     /// Gives back memory that nothing has been put into, where it is much.
     pub(crate) fn fit(&mut self) {
-        if self.capacity() > SLACK_BYTES && self.capacity() / 2 > self.bytes.len() {
+        // A vector that has just grown has room for as much again: who gave that back each time would copy everything with each
+        // event.
+        let used =
+            self.bytes.len() + self.frames.len() * size_of::<Frame>() + self.meta.len() * size_of::<Meta>();
+        if self.capacity() > SLACK_BYTES && self.capacity() / 4 > used {
             self.bytes.shrink_to_fit();
             self.frames.shrink_to_fit();
             self.meta.shrink_to_fit();
@@ -136,5 +140,24 @@ impl Spares {
             self.bytes += capacity;
             self.blocks.push(block);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_that_grows_between_looks_is_not_copied_each_time() {
+        let mut block = Block::default();
+        let mut moved = 0;
+        for sequence in 1..1000 {
+            let before = block.bytes.capacity();
+            block.push(sequence, &[b'x'; 44], Kind::RAW);
+            block.meta.push(Meta { position: Position::default(), tick: 0 });
+            moved += usize::from(block.bytes.capacity() != before);
+            block.fit();
+        }
+        assert!(moved < 30, "{moved}");
     }
 }

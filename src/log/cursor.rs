@@ -87,10 +87,11 @@ impl<'a> Batch<'a> {
 ///
 /// Where it lies in one piece of one log and needs no other framing, that very piece; else a copy in `scratch` of at
 /// most 64 KiB, or of one frame where that is larger. Nothing behind the frame `until` is for this stream, which is the
-/// newest frame of one of the sources.
+/// newest frame of one of the sources. Who is not `behind` gets what is superseded as well.
 pub(crate) fn next_batch<'a>(
     sources: &[Source<'a>],
     cursor: Cursor,
+    behind: bool,
     until: u64,
     framing: Framing,
     scratch: &'a mut Block,
@@ -110,18 +111,27 @@ pub(crate) fn next_batch<'a>(
     scratch.clear();
     match alone {
         None => Ok(Batch::of_copy(scratch)),
-        Some((log, block, frame)) if !several && framing == Framing::Chunked && !log.is_conflated() => {
+        Some((log, block, frame))
+            if !several && framing == Framing::Chunked && !(behind && log.is_conflated()) =>
+        {
             Ok(Batch::of_run(log.run(block, frame), cursor.partial))
         }
         Some(_) => {
-            merge(sources, cursor, until, framing, scratch);
+            merge(sources, cursor, behind, until, framing, scratch);
             Ok(Batch::of_copy(scratch))
         }
     }
 }
 
 /// Copies frames in order of their sequence until `scratch` is full. None of the sources has been fallen off.
-fn merge(sources: &[Source<'_>], cursor: Cursor, until: u64, framing: Framing, scratch: &mut Block) {
+fn merge(
+    sources: &[Source<'_>],
+    cursor: Cursor,
+    behind: bool,
+    until: u64,
+    framing: Framing,
+    scratch: &mut Block,
+) {
     let mut after = cursor.sequence;
     let mut skip = cursor.partial as usize;
     while scratch.bytes.len() < COPY_BYTES_MAX && after < until {
@@ -130,7 +140,7 @@ fn merge(sources: &[Source<'_>], cursor: Cursor, until: u64, framing: Framing, s
             .filter_map(|source| {
                 let after = after.max(source.from);
                 // A frame that was begun is completed, also when it was superseded meanwhile.
-                if skip > 0 { source.log.next(after) } else { source.log.next_current(after) }
+                if skip > 0 || !behind { source.log.next(after) } else { source.log.next_current(after) }
             })
             .min_by_key(|(frame, _)| frame.sequence);
         let Some((frame, bytes)) = next else { return };

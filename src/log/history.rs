@@ -138,6 +138,8 @@ pub(crate) struct Kept {
     own_ids: bool,
     /// The newest frame of each key, in a keyed topic.
     keys: Option<Box<Places<Box<str>>>>,
+    /// What stands up to here in the log was there before, and is nobody's who comes now.
+    begun: u64,
     /// Up to here, what has no key and is not kept is nobody's any more.
     retired: u64,
 }
@@ -157,7 +159,9 @@ impl Kept {
             ids: None,
             own_ids: false,
             keys,
-            retired: horizon,
+            begun: horizon,
+            // What was there before has no key that is known here.
+            retired: 0,
         }
     }
 
@@ -194,13 +198,13 @@ impl Kept {
         if !end {
             log.set_role(sequence, Role::Current);
         }
-        if let Some(superseded) = superseded {
-            if superseded <= self.horizon
-                && let Some((_, bytes)) = log.next(superseded - 1)
-            {
-                forget_id(&mut self.ids, superseded, bytes);
-            }
-            log.set_role(superseded, Role::Superseded);
+        if let Some(superseded) = superseded
+            && let Some(bytes) = log.set_role(superseded, Role::Superseded)
+            && superseded > self.horizon
+        {
+            // Nobody who comes back gets it, and it may be given up before its turn has come.
+            self.frames -= 1;
+            self.bytes -= bytes;
         }
     }
 
@@ -212,15 +216,26 @@ impl Kept {
     /// Nobody lags: gives up what a keyed topic keeps no longer, and its memory, when that is most of it.
     pub(crate) fn compact_keys(&mut self, log: &mut Log, spares: &mut Spares) {
         while let Some((frame, _)) =
-            log.next(self.retired).filter(|(frame, _)| frame.sequence <= self.horizon)
+            log.next(self.retired.max(log.floor())).filter(|(frame, _)| frame.sequence <= self.horizon)
         {
             self.retired = frame.sequence;
             if frame.role == Role::Plain {
                 log.set_role(self.retired, Role::Superseded);
             }
         }
-        if Self::is_worth_compacting(log) {
-            log.retain_keys(0, spares);
+        if log.superseded() == log.bytes() {
+            log.clear(spares);
+            self.ids = None;
+        } else if Self::is_worth_compacting(log) {
+            self.retain(log, 0, spares);
+        }
+    }
+
+    /// Makes the log of a keyed topic forget what is superseded, and everything without a key up to the frame `until`.
+    pub(crate) fn retain(&mut self, log: &mut Log, until: u64, spares: &mut Spares) {
+        log.retain_keys(until, spares);
+        if let Some(ids) = &mut self.ids {
+            ids.retain(|_, sequence| log.holds(*sequence));
         }
     }
 
@@ -236,8 +251,10 @@ impl Kept {
             if role != Role::Current {
                 forget_id(&mut self.ids, sequence, bytes);
             }
-            self.frames -= 1;
-            self.bytes -= bytes.len();
+            if role != Role::Superseded {
+                self.frames -= 1;
+                self.bytes -= bytes.len();
+            }
             self.horizon = sequence;
             if role == Role::Plain {
                 // All others have a newer one of the same key, which is kept.
@@ -259,7 +276,7 @@ impl Kept {
     /// The first frame that is kept and stands behind `position`.
     pub(crate) fn first_after(&self, log: &Log, position: Position) -> Option<u64> {
         // The newest of a key is kept on either side of the horizon.
-        let horizon = if self.is_keyed() { 0 } else { self.horizon };
+        let horizon = if self.is_keyed() { self.begun } else { self.horizon };
         log.next_current(log.newest_at(position).max(horizon)).map(|(frame, _)| frame.sequence)
     }
 

@@ -145,17 +145,34 @@ impl Log {
         self.marked = self.newest;
     }
 
-    /// Says what a frame is.
-    pub(crate) fn set_role(&mut self, sequence: u64, role: Role) {
-        let Place::Before { block, frame } = self.place(sequence - 1) else { return };
+    /// Says what a frame is, and answers its bytes if it is there.
+    pub(crate) fn set_role(&mut self, sequence: u64, role: Role) -> Option<usize> {
+        let Place::Before { block, frame } = self.place(sequence - 1) else { return None };
         let block = &mut self.blocks[block];
         let bytes = block.frame_bytes(frame).len();
         let found = &mut block.frames[frame];
-        if found.sequence == sequence {
-            let before = std::mem::replace(&mut found.role, role);
-            self.count_role(before, 0, bytes);
-            self.count_role(role, bytes, 0);
+        if found.sequence != sequence {
+            return None;
         }
+        let before = std::mem::replace(&mut found.role, role);
+        self.count_role(before, 0, bytes);
+        self.count_role(role, bytes, 0);
+        Some(bytes)
+    }
+
+    /// Nothing is the newest of its key any more: nobody knows which keys there were.
+    pub(crate) fn forget_keys(&mut self) {
+        for frame in self.blocks.iter_mut().flat_map(|block| &mut block.frames) {
+            if frame.role == Role::Current {
+                frame.role = Role::Plain;
+            }
+        }
+        self.current = 0;
+    }
+
+    /// Whether it holds the frame `sequence`.
+    pub(crate) fn holds(&self, sequence: u64) -> bool {
+        self.next(sequence - 1).is_some_and(|(frame, _)| frame.sequence == sequence)
     }
 
     fn count_role(&mut self, role: Role, more: usize, less: usize) {
@@ -207,15 +224,20 @@ impl Log {
             .count()
     }
 
+    /// Whether [`retain_keys`](Self::retain_keys) gives this frame up.
+    pub(crate) fn gives_up(&self, frame: &Frame, limit: u64) -> bool {
+        frame.sequence <= self.marked && frame.goes(limit)
+    }
+
     /// Gives up what is superseded and has been offered, and of all frames up to `limit` those that are not the newest of their
     /// key. Whoever has begun to get one of them has to have its rest elsewhere. Costs a copy of what is left.
     pub(crate) fn retain_keys(&mut self, limit: u64, spares: &mut Spares) {
-        let old = std::mem::take(self);
+        let mut old = std::mem::take(self);
         (self.marked, self.floor) = (old.marked, old.floor);
         spares.in_use -= old.bytes;
-        for block in old.blocks {
+        for block in std::mem::take(&mut old.blocks) {
             for (index, frame) in block.frames.iter().enumerate() {
-                if frame.sequence <= old.marked && frame.goes(limit) {
+                if old.gives_up(frame, limit) {
                     continue;
                 }
                 let bytes = block.frame_bytes(index);
@@ -450,7 +472,6 @@ impl Log {
         self.marked
     }
 
-    #[cfg(test)]
     pub(crate) fn floor(&self) -> u64 {
         self.floor
     }

@@ -86,7 +86,7 @@ proptest! {
                 }
                 Step::Send { bytes } => {
                     let sources: Vec<_> = logs.iter().zip(from).map(|(log, from)| Source { log, from }).collect();
-                    match next_batch(&sources, cursor, u64::MAX, framing, &mut scratch) {
+                    match next_batch(&sources, cursor, true, u64::MAX, framing, &mut scratch) {
                         Ok(batch) => {
                             let sent = bytes.min(batch.bytes.len());
                             output.extend_from_slice(&batch.bytes[..sent]);
@@ -122,7 +122,7 @@ proptest! {
         // Everything that is left comes out, too.
         loop {
             let sources: Vec<_> = logs.iter().zip(from).map(|(log, from)| Source { log, from }).collect();
-            let Ok(batch) = next_batch(&sources, cursor, u64::MAX, framing, &mut scratch) else { return Ok(()) };
+            let Ok(batch) = next_batch(&sources, cursor, true, u64::MAX, framing, &mut scratch) else { return Ok(()) };
             if batch.is_empty() {
                 break;
             }
@@ -184,7 +184,8 @@ fn texts(log: &Log) -> Vec<String> {
     let mut batches = Vec::new();
     loop {
         let batch =
-            next_batch(&[Source { log, from: 0 }], cursor, u64::MAX, Framing::Chunked, &mut scratch).unwrap();
+            next_batch(&[Source { log, from: 0 }], cursor, true, u64::MAX, Framing::Chunked, &mut scratch)
+                .unwrap();
         if batch.is_empty() {
             return batches;
         }

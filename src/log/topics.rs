@@ -30,7 +30,8 @@ pub(crate) struct Topics {
     topics: Slab<Topic>,
     /// How topics are that are not in `configured`.
     default: TopicConfig,
-    configured: HashMap<Box<str>, TopicConfig>,
+    /// How others are, and since when they have kept something.
+    configured: HashMap<Box<str>, (TopicConfig, Position)>,
     /// Topics with something that has not been offered to all of their subscribers, in the order they get their turn.
     dirty: VecDeque<TopicKey>,
     /// Topics that may have become idle in this turn.
@@ -44,6 +45,8 @@ pub(crate) struct Topics {
     last: Position,
     /// The server has been there since.
     begun: Position,
+    /// No topic that is gone has kept everything up to here; what came behind it was all kept.
+    forgotten: Position,
     /// Topics of which events become too old.
     aging: usize,
     /// The topic to look at next for events that are too old.
@@ -77,18 +80,27 @@ impl Topics {
 
     /// Sets how one topic is from now on.
     pub(crate) fn configure(&mut self, name: &str, config: TopicConfig) {
-        self.configured.insert(name.into(), config);
+        let (before, since) = self.config_of(name);
+        // What was published before, and kept by nobody, has no position; the ids that streams come back with may be as new
+        // as the newest there is.
+        let since = if before.kept().is_some() { since } else { self.last.next(self.clock.unix_ms) };
+        self.configured.insert(name.into(), (config, since));
         let Some(&key) = self.by_name.get(name) else { return };
         let (tick, last) = (self.clock.tick, self.last);
         let topic = &mut self.topics[key.0 as usize];
         topic.overflow = config.overflow;
         self.aging -= usize::from(topic.ages());
         match (config.kept(), &mut topic.kept) {
-            (None, kept) => *kept = None,
+            (None, kept) => {
+                *kept = None;
+                topic.log.forget_keys();
+            }
             (Some(limits), Some(kept)) if kept.is_keyed() == config.keyed => kept.limits = limits,
             (Some(limits), kept) => {
                 topic.log.date_all(Meta { position: last, tick });
-                *kept = Some(Box::new(Kept::new(limits, config.keyed, topic.log.newest(), last)));
+                topic.log.forget_keys();
+                let complete_from = if kept.is_some() { last } else { since };
+                *kept = Some(Box::new(Kept::new(limits, config.keyed, topic.log.newest(), complete_from)));
             }
         }
         self.aging += usize::from(topic.ages());
@@ -96,8 +108,19 @@ impl Topics {
         self.idle.push(key);
     }
 
-    fn config_of(&self, name: &str) -> TopicConfig {
-        self.configured.get(name).copied().unwrap_or(self.default)
+    /// How a topic is, and since when it has kept something, if it does.
+    fn config_of(&self, name: &str) -> (TopicConfig, Position) {
+        self.configured.get(name).copied().unwrap_or((self.default, Position::default()))
+    }
+
+    /// Whether publishing to `name` would make a new topic.
+    pub(crate) fn would_add(&self, name: &str) -> bool {
+        self.is_new(name) && self.config_of(name).0.kept().is_some()
+    }
+
+    /// Whether no event can have got that position yet: it is neither ours nor of this time.
+    pub(crate) fn is_to_come(&self, position: Position) -> bool {
+        position > self.last && position.ms > self.clock.unix_ms
     }
 
     pub(crate) fn next_sequence(&mut self) -> u64 {
@@ -119,7 +142,7 @@ impl Topics {
     pub(crate) fn publish(&mut self, name: &str, event: &EncodedEvent) {
         let key = match self.by_name.get(name) {
             Some(&key) => key,
-            None if self.config_of(name).kept().is_some() => self.add(name),
+            None if self.would_add(name) => self.add(name),
             None => return,
         };
         self.sequence = (self.sequence | (STRIDE - 1)) + 1;
@@ -163,18 +186,15 @@ impl Topics {
     }
 
     fn add(&mut self, name: &str) -> TopicKey {
-        let config = self.config_of(name);
+        let (config, since) = self.config_of(name);
         let name: Arc<str> = name.into();
         let mut topic = Topic::new(name.clone());
         topic.overflow = config.overflow;
         if let Some(limits) = config.kept() {
-            // The topic may have been there before and be gone because all that it kept had become too old. What was published
-            // before the server began is lost in any case.
-            let age =
-                limits.age_max().map_or(u64::MAX, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-            let since = Position { ms: self.clock.unix_ms.saturating_sub(age), n: 0 };
-            topic.kept =
-                Some(Box::new(Kept::new(limits, config.keyed, self.sequence, since.max(self.begun))));
+            // The topic may have been there before and be gone because nothing was left of what it kept. What was published before
+            // the server began is lost in any case.
+            let complete_from = since.max(self.begun).max(self.forgotten);
+            topic.kept = Some(Box::new(Kept::new(limits, config.keyed, self.sequence, complete_from)));
         }
         self.aging += usize::from(topic.ages());
         let key = TopicKey(u32::try_from(self.topics.insert(topic)).unwrap_or(u32::MAX));
@@ -246,7 +266,10 @@ impl Topics {
 
     /// Makes the log of a keyed topic forget what is superseded, and everything without a key up to that frame.
     pub(crate) fn retain_keys(&mut self, key: TopicKey, until: u64) {
-        self.topics[key.0 as usize].log.retain_keys(until, &mut self.spares);
+        let topic = &mut self.topics[key.0 as usize];
+        if let Some(kept) = &mut topic.kept {
+            kept.retain(&mut topic.log, until, &mut self.spares);
+        }
     }
 
     /// Makes the log forget everything up to that frame.
@@ -290,6 +313,9 @@ impl Topics {
                 let topic = self.topics.remove(key.0 as usize);
                 self.by_name.remove(&topic.name);
                 self.aging -= usize::from(topic.ages());
+                if let Some(kept) = &topic.kept {
+                    self.forgotten = self.forgotten.max(kept.complete_from);
+                }
             }
         }
     }

@@ -67,7 +67,8 @@ impl<'a> Context<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidEvent`]; nothing is published then.
+    /// [`Error::InvalidEvent`], and [`Error::TooManyTopics`] where the topic would be kept and be one more than
+    /// [`topics_max`](crate::Config::topics_max); nothing is published then.
     pub fn publish(&mut self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
         self.core.publish(topic, event.borrow())
     }

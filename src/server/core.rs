@@ -146,17 +146,25 @@ impl Core {
     pub(super) fn publish(&mut self, topic: &str, event: &Event) -> Result<(), Error> {
         let mut encoded = std::mem::take(&mut self.encoded);
         let result = encoded.encode(event).map_err(Error::from);
-        if result.is_ok() {
-            self.publish_encoded(topic, &encoded);
-        }
+        let result = result.and_then(|()| self.publish_encoded(topic, &encoded));
         self.encoded = encoded;
         result
     }
 
-    pub(super) fn publish_encoded(&mut self, topic: &str, event: &EncodedEvent) {
+    pub(super) fn publish_encoded(&mut self, topic: &str, event: &EncodedEvent) -> Result<(), Error> {
+        if self.topics.len() >= self.config.topics_max && self.topics.would_add(topic) {
+            self.make_room_for_topic()?;
+        }
         self.topics.publish(topic, event);
         self.stats.events_published += 1;
         self.observe(Audience::Topic(topic), event);
+        Ok(())
+    }
+
+    /// Topics that were left in this turn do not count.
+    fn make_room_for_topic(&mut self) -> Result<(), Error> {
+        self.topics.free_idle();
+        if self.topics.len() < self.config.topics_max { Ok(()) } else { Err(Error::TooManyTopics) }
     }
 
     pub(super) fn send(&mut self, id: StreamId, event: &Event) -> Result<(), Error> {
@@ -266,12 +274,9 @@ impl Core {
             return Err(Error::TooManySubscriptions);
         }
         if self.topics.len() >= self.config.topics_max && self.topics.is_new(topic) {
-            // Those that were left in this turn do not count.
-            self.topics.free_idle();
-            if self.topics.len() >= self.config.topics_max {
-                return Err(Error::TooManyTopics);
-            }
+            self.make_room_for_topic()?;
         }
+        let Some(stream) = self.slots.stream_mut(id.slot) else { return Err(Error::Closed) };
         let (key, place) = self.topics.subscribe(topic, id.slot, stream.behind);
         if stream.topics().next().is_some() {
             let subscription = Subscription { topic: key, place, from: sequence };
@@ -825,6 +830,11 @@ pub(super) fn rescue_partial(stream: &mut Stream, key: TopicKey, topics: &mut To
         Place::Before { block, frame } => source.log.frame(block, frame).map(|(frame, _)| frame.sequence),
         Place::End | Place::FellOff => None,
     };
+    let fallen = |source: &Source<'_>| source.log.place(cursor.sequence.max(source.from)) == Place::FellOff;
+    if sources(stream, topics).as_slice().iter().any(fallen) {
+        // The frame that was begun may be the one that is lost, in another topic. The stream ends when it is served.
+        return None;
+    }
     let from = stream.from(key);
     let log = &topics.get(key).log;
     let sequence = next(&Source { log, from });

@@ -179,11 +179,13 @@ impl<H: Handler, N: Net> Server<H, N> {
             let cursor = stream.cursor();
             let last = stream.last();
             let framing = stream.framing;
+            let behind = stream.behind;
             let batch = {
                 let sources = sources(stream, &self.core.topics);
                 next_batch(
                     sources.as_slice(),
                     cursor,
+                    behind,
                     last.unwrap_or(u64::MAX),
                     framing,
                     &mut self.core.scratch,

@@ -340,7 +340,11 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Publish { topic, event } => self.core.publish_encoded(&topic, &event),
+            Order::Publish { topic, event } => {
+                if let Err(error) = self.core.publish_encoded(&topic, &event) {
+                    log::debug!("nothing is published to {topic:?} for another thread: {error}");
+                }
+            }
             // The stream may have ended since: the publisher could not know.
             Order::Send { stream, event } => drop(self.core.send_encoded(stream, &event)),
             Order::SendTagged { tag, event } => drop(self.core.send_tagged_encoded(&tag, &event)),

@@ -47,7 +47,9 @@ impl Core {
         };
         // Where several topics know the id, the oldest is meant: better an event twice than one not at all.
         let found = kept().filter_map(|(kept, log)| kept.position_of(log, last)).min();
-        let position = found.or_else(|| Position::parse(last));
+        // One that lies in the future is of a time when the clock was wrong: what has come since is not known to be behind it.
+        let parsed = Position::parse(last).filter(|position| !self.topics.is_to_come(*position));
+        let position = found.or(parsed);
         let gap = position.is_none_or(|position| kept().any(|(kept, _)| kept.complete_from > position));
         let beginning = match (gap, reply.after_gap_begins()) {
             (true, AfterGap::Live) => Beginning::Live,
@@ -114,8 +116,9 @@ impl Core {
             let Some(stream) = self.slots.stream_mut(slot).filter(|stream| stream.behind) else { continue };
             let mut position = stream.position_in(key);
             let topic = self.topics.get(key);
-            let (overflow, begun) =
-                (topic.overflow, topic.log.next(position).is_some_and(|(frame, _)| frame.goes(until)));
+            // What stays in the log must not be in a second place as well.
+            let begun = topic.log.next(position).is_some_and(|(frame, _)| topic.log.gives_up(frame, until));
+            let overflow = topic.overflow;
             if stream.cursor().partial > 0
                 && begun
                 && let Some(rescued) = rescue_partial(stream, key, &mut self.topics)

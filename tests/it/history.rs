@@ -4,7 +4,7 @@ use crate::memory_net::{Loop, Peer};
 use crate::support::parse;
 use eventsource_stream::Event as Received;
 use mio_sse::{
-    AfterGap, CloseReason, Config, Context, Event, Handler, History, Overflow, Reply, Request, Router,
+    AfterGap, CloseReason, Config, Context, Error, Event, Handler, History, Overflow, Reply, Request, Router,
     Server, StreamId, TopicConfig,
 };
 use proptest::prelude::*;
@@ -373,6 +373,69 @@ fn the_readme_promises_that_a_real_server_resumes() {
     assert_eq!(client.data(2), ["2", "3"]);
     publisher.run(|cx| cx.stop()).unwrap();
     thread.join().unwrap();
+}
+
+#[test]
+fn an_event_that_is_too_large_to_be_kept_is_not_forgotten_silently() {
+    let mut world = world(TopicConfig::default().history(History::new().bytes(100)));
+    let first = open(&mut world, "/a", None);
+    publish(&mut world, "a", &["1"]);
+    let seen = events(&first)[0].id.clone();
+    first.close();
+    publish(&mut world, "a", &[&"x".repeat(1000)]);
+    assert_eq!(world.server.stats().topics, 0, "nothing is left of it");
+    assert_eq!(events(&open(&mut world, "/a", Some(&seen)))[0].event, "gap");
+}
+
+#[test]
+fn what_was_published_before_a_topic_kept_anything_is_a_gap() {
+    for read in [false, true] {
+        let mut world = world(TopicConfig::default());
+        world.server.context().configure("b", history());
+        let peer = open(&mut world, "/a+b", None);
+        publish(&mut world, "b", &["1"]);
+        let seen = events(&peer)[0].id.clone();
+        peer.close();
+        world.settle();
+        let _reader = read.then(|| open(&mut world, "/a", None));
+        publish(&mut world, "a", &["missed"]);
+        world.server.context().configure("a", history());
+        publish(&mut world, "a", &["kept"]);
+        let received = events(&open(&mut world, "/a+b", Some(&seen)));
+        assert_eq!(received[0].event, "gap");
+        assert_eq!(received.last().unwrap().data, "kept");
+        let quiet = received.last().unwrap().id.clone();
+        // That it is configured again changes nothing.
+        world.server.context().configure("a", history());
+        assert_eq!(events(&open(&mut world, "/a+b", Some(&quiet))), []);
+    }
+}
+
+#[test]
+fn an_id_from_the_future_is_unknown() {
+    let mut world = world(history());
+    publish(&mut world, "a", &["1"]);
+    let received = events(&open(&mut world, "/a", Some("1800000060000-0")));
+    assert_eq!(received.iter().map(|event| &*event.event).collect::<Vec<_>>(), ["gap", "message"]);
+}
+
+#[test]
+fn a_topic_that_is_kept_counts_without_subscribers() {
+    let mut config = Config::default();
+    config.topics_max = 2;
+    config.topic = history();
+    let mut world = world_with(config);
+    publish(&mut world, "a", &["1"]);
+    publish(&mut world, "b", &["1"]);
+    let mut cx = world.server.context();
+    assert_eq!(cx.publish("c", Event::data("1")), Err(Error::TooManyTopics));
+    assert_eq!(cx.publish("a", Event::data("2")), Ok(()));
+    // Of one that keeps nothing nothing would be left.
+    cx.configure("d", TopicConfig::default());
+    assert_eq!(cx.publish("d", Event::data("1")), Ok(()));
+    world.settle();
+    let stats = world.server.stats();
+    assert_eq!((stats.topics, stats.events_published), (2, 4));
 }
 
 #[derive(Debug, Clone)]

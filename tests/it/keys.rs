@@ -265,3 +265,115 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_superseded_takes_no_place_in_the_history() {
+    let mut world = world(keyed().history(History::new().events(10)));
+    let _reader = open(&mut world, "/a", None);
+    for number in 0..1000 {
+        set(&mut world, "x", &format!("{number} {}", "y".repeat(100)));
+        world.settle();
+    }
+    publish(&mut world, "a", &["1", "2", "3"]);
+    let all = data(&open(&mut world, "/a?from=oldest", None));
+    assert!(all[0].starts_with("x 999 "));
+    assert_eq!(all[1..], ["1", "2", "3"]);
+}
+
+#[test]
+fn who_comes_back_to_a_topic_that_was_gone_is_told_of_a_gap() {
+    let mut world = world(keyed());
+    let peer = open(&mut world, "/a", None);
+    set(&mut world, "x", "1");
+    world.settle();
+    let seen = events(&peer)[0].id.clone();
+    peer.close();
+    world.settle();
+    remove(&mut world, "x");
+    world.settle();
+    let stats = world.server.stats();
+    assert_eq!((stats.topics, stats.log_bytes), (0, 0), "a topic of which every key is gone is gone");
+    assert_eq!(events(&open(&mut world, "/a", Some(&seen)))[0].event, "gap");
+}
+
+#[test]
+fn a_table_that_was_given_up_does_not_come_again() {
+    let mut world = world(keyed());
+    let peer = open(&mut world, "/a", None);
+    peer.set_room(3);
+    set(&mut world, "x", "1");
+    world.settle();
+    world.server.context().configure("a", TopicConfig::default());
+    world.server.context().configure("a", keyed());
+    remove(&mut world, "x");
+    set(&mut world, "y", "1");
+    world.settle();
+    assert_eq!(
+        data(&open(&mut world, "/a?from=oldest", None)),
+        ["x -", "y 1"],
+        "who lags needs the former still"
+    );
+    peer.set_room(usize::MAX);
+    world.settle();
+    assert!(world.server.stats().log_bytes < 200, "{}", world.server.stats().log_bytes);
+}
+
+#[test]
+fn a_frame_that_is_begun_and_superseded_before_it_was_offered_is_sent_once() {
+    let mut config = Config::default();
+    (config.topic, config.sends_per_turn) = (keyed(), 1);
+    let mut world = world_with(config);
+    let peer = open(&mut world, "/a+b", None);
+    let _other = open(&mut world, "/b", None);
+    peer.read();
+    peer.set_room(1);
+    world.server.context().publish("b", Event::data("first")).unwrap();
+    world.turn();
+    set(&mut world, "x", &"y".repeat(10_000));
+    peer.set_room(50);
+    world.turn();
+    set(&mut world, "x", "2");
+    for room in [3, 3, 3, usize::MAX] {
+        world.turn();
+        peer.set_room(room);
+    }
+    world.settle();
+    let received = data(&peer);
+    assert_eq!((received.len(), &*received[2]), (3, "x 2"));
+}
+
+#[test]
+fn who_reads_several_topics_and_is_not_behind_gets_every_event() {
+    let mut world = world(keyed());
+    let peer = open(&mut world, "/a+b", None);
+    peer.read();
+    set(&mut world, "x", "1");
+    set(&mut world, "x", "2");
+    world.settle();
+    assert_eq!(data(&peer), ["x 1", "x 2"]);
+}
+
+#[test]
+fn a_frame_of_another_topic_that_is_lost_is_not_mistaken_for_one_that_makes_way() {
+    let mut config = Config::default();
+    config.lag_bytes_max = 3000;
+    let mut world = world_with(config);
+    world.server.context().configure("a", keyed());
+    let peer = open(&mut world, "/a+b", None);
+    peer.read();
+    peer.set_room(1000);
+    let big = "x".repeat(70_000);
+    publish(&mut world, "b", &[&big]);
+    for _ in 0..3 {
+        set(&mut world, "x", "1");
+    }
+    set(&mut world, "x", &"y".repeat(5000));
+    publish(&mut world, "b", &[&big, &big, &big]);
+    set(&mut world, "x", "2");
+    world.settle();
+    set(&mut world, "x", "3");
+    world.settle();
+    peer.set_room(usize::MAX);
+    world.settle();
+    assert_eq!(world.server.stats().closed(CloseReason::Lagged), 1);
+}

@@ -13,6 +13,7 @@ mod keys;
 mod lifecycle;
 mod limits;
 mod load_harness;
+mod log_model;
 mod memory_net;
 mod metrics;
 mod observers;
