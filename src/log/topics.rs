@@ -78,6 +78,11 @@ impl Topics {
         }
     }
 
+    /// The time of day, in milliseconds since the Unix epoch.
+    pub(crate) fn unix_ms(&self) -> u64 {
+        self.clock.unix_ms
+    }
+
     /// Sets how one topic is from now on.
     pub(crate) fn configure(&mut self, name: &str, config: TopicConfig) {
         let (before, since) = self.config_of(name);

@@ -12,7 +12,7 @@ use crate::log::Framing;
 use crate::stream::{CloseReason, Held, Input, Refusal, Reply as Rest, Slot, State as Connection, StreamId};
 use std::borrow::Cow;
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Reads that one connection gets before the others have their turn.
 const READS_PER_VISIT: usize = 4;
@@ -61,10 +61,9 @@ impl State {
     }
 }
 
-/// The `Date` header's value, formatted once a second and looked up once a turn.
+/// The `Date` header's value, formatted once a second.
 #[derive(Debug, Default)]
 struct Date {
-    turn: u64,
     second: u64,
     text: String,
 }
@@ -598,14 +597,10 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Makes sure that `requests.date.text` is this turn's.
     fn refresh_date(&mut self) {
         let date = &mut self.requests.date;
-        if date.turn != self.core.stats.turns {
-            date.turn = self.core.stats.turns;
-            let now = self.net.unix_time();
-            let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            if second != date.second || date.text.is_empty() {
-                date.second = second;
-                date.text = http_date(now);
-            }
+        let second = self.core.topics.unix_ms() / 1000;
+        if second != date.second || date.text.is_empty() {
+            date.second = second;
+            date.text = http_date(UNIX_EPOCH + Duration::from_secs(second));
         }
     }
 }
