@@ -1,20 +1,12 @@
 //! Graceful shutdown: everybody gets what was published, then a farewell, each at a moment of its own, and then it is over.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
-use crate::support::{replies, serve};
+use crate::support::{ms, replies, secs, serve};
 use mio_sse::{
     CloseReason, Config, Context, Drain, Error, Event, Handler, Refusal, Reply, Request, Router, StreamId,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
 
 /// Streams on topic `t`, and a callback of each kind that can be asked to drain.
 #[derive(Default)]

@@ -1,20 +1,12 @@
 //! What a connection and a stream may do and for how long: requests, time, ages, and what is counted of it.
 
 use crate::memory_net::{Clock, Loop, Peer, check_accounts, get, subscribe};
-use crate::support::{Client, replies, serve_with};
+use crate::support::{Client, ms, replies, secs, serve_with};
 use mio_sse::{CloseReason, Config, Context, Error, Event, Handler, Reply, Request, Router, StreamId};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 type Reasons = Arc<Mutex<Vec<(StreamId, CloseReason)>>>;
-
-fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
 
 /// Streams on topic `t`; their ids and reasons of closing, in order.
 #[derive(Default)]

@@ -1,14 +1,9 @@
 //! Callbacks that panic: what they were called for ends, all the rest goes on.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
-use crate::support::replies;
+use crate::support::{ms, replies};
 use mio_sse::{CloseReason, Config, Context, Event, Handler, Message, Observer, Reply, Request, StreamId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
 
 /// Panics where the path of a request says so.
 #[derive(Default)]

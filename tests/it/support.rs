@@ -93,6 +93,14 @@ impl Drop for Running {
     }
 }
 
+pub(crate) fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub(crate) fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
 #[expect(clippy::disallowed_methods, reason = "tests have deadlines")]
 pub(crate) fn now() -> Instant {
     Instant::now()

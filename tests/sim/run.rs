@@ -498,13 +498,7 @@ impl<const SHORT: bool> Sim<SHORT> {
     /// How long it takes until every connection has been looked at.
     fn period(&self) -> Duration {
         let config = &self.scenario.config;
-        let times = [
-            config.head_timeout,
-            config.body_timeout,
-            config.keep_alive_timeout,
-            config.stall_timeout,
-            config.linger,
-        ];
+        let times = time_outs(config);
         let shortest = times.into_iter().chain(config.heartbeat).min().unwrap_or_default();
         let age = config.max_age.map_or(shortest, |age| age / 16);
         (shortest.min(age) / 4).clamp(Duration::from_millis(1), Duration::from_secs(1))
@@ -545,13 +539,7 @@ impl<const SHORT: bool> Sim<SHORT> {
             let stalls = connection.is_full() && waits > config.stall_timeout + late;
             assert!(!stalls, "a stream that stalls is closed: {connection:?}");
         } else {
-            let times = [
-                config.head_timeout,
-                config.body_timeout,
-                config.keep_alive_timeout,
-                config.stall_timeout,
-                config.linger,
-            ];
+            let times = time_outs(config);
             let mut longest = times.into_iter().max().unwrap_or_default();
             if connection.refusal.is_some() {
                 longest = SURPLUS_TIMEOUT.max(config.linger).max(config.stall_timeout);
@@ -666,4 +654,9 @@ impl<const SHORT: bool> Sim<SHORT> {
             }
         });
     }
+}
+
+/// How long a connection may take for each of the things it can be waited for.
+fn time_outs(config: &Config) -> [Duration; 5] {
+    [config.head_timeout, config.body_timeout, config.keep_alive_timeout, config.stall_timeout, config.linger]
 }
