@@ -296,7 +296,7 @@ impl Config {
         if self.tcp_keepalive.is_some_and(|time| time < Duration::from_secs(1)) {
             return Err(ConfigError { limit: "tcp_keepalive", problem: "must be at least 1 s" });
         }
-        Ok(())
+        self.topic.check()
     }
 }
 
@@ -308,7 +308,11 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// The name of the field of [`Config`].
+    pub(crate) fn new(limit: &'static str, problem: &'static str) -> Self {
+        Self { limit, problem }
+    }
+
+    /// The name of the field of [`Config`], or of one within: `topic.history.age`.
     #[must_use]
     pub fn limit(&self) -> &'static str {
         self.limit

@@ -1,5 +1,6 @@
 //! What can go wrong when an application asks for something.
 
+use crate::config::ConfigError;
 use crate::event::EventError;
 use std::fmt;
 
@@ -26,6 +27,8 @@ pub enum Error {
     Full,
     /// The server has stopped or was dropped.
     Stopped,
+    /// A topic cannot be configured like this.
+    InvalidConfig(ConfigError),
     /// The stream would read more topics than [`Config::subscriptions_max`](crate::Config::subscriptions_max).
     TooManySubscriptions,
     /// There would be more topics than [`Config::topics_max`](crate::Config::topics_max).
@@ -40,6 +43,7 @@ impl fmt::Display for Error {
             Self::Closed => f.write_str("the stream has ended"),
             Self::InvalidEvent(error) => write!(f, "invalid event: {error}"),
             Self::InvalidHeader { name, problem } => write!(f, "invalid header {name:?}: {problem}"),
+            Self::InvalidConfig(error) => error.fmt(f),
             Self::Full => f.write_str("the server's inbox is full"),
             Self::Stopped => f.write_str("the server has stopped"),
             Self::TooManySubscriptions => f.write_str("the stream reads as many topics as it may"),
@@ -53,6 +57,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::InvalidEvent(error) => Some(error),
+            Self::InvalidConfig(error) => Some(error),
             _ => None,
         }
     }
@@ -61,5 +66,11 @@ impl std::error::Error for Error {
 impl From<EventError> for Error {
     fn from(error: EventError) -> Self {
         Self::InvalidEvent(error)
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::InvalidConfig(error)
     }
 }

@@ -1,7 +1,7 @@
 //! An application made of closures: [`Router`].
 
 use crate::http::{IntoReply, Reply, Request, StreamReply, decode_segment};
-use crate::server::{Context, Handler, TimerId};
+use crate::server::{Context, Handler, Outcome, TimerId};
 use crate::stream::StreamId;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -128,9 +128,12 @@ impl Router {
         self
     }
 
-    /// Calls `start` once, when the server begins to run: the place for timers that belong to no stream.
-    pub fn on_start(&mut self, start: impl FnOnce(&mut Context<'_>) + Send + 'static) -> &mut Self {
-        self.started.push(Box::new(start));
+    /// Calls `start` once, when the server begins to run: the place to configure topics, and for timers that belong to no stream.
+    pub fn on_start<O: Outcome>(
+        &mut self,
+        start: impl FnOnce(&mut Context<'_>) -> O + Send + 'static,
+    ) -> &mut Self {
+        self.started.push(Box::new(|cx| start(cx).settle()));
         self
     }
 

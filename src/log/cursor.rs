@@ -139,8 +139,10 @@ fn merge(
             .iter()
             .filter_map(|source| {
                 let after = after.max(source.from);
-                // A frame that was begun is completed, also when it was superseded meanwhile.
-                if skip > 0 || !behind { source.log.next(after) } else { source.log.next_current(after) }
+                // A frame that was begun is completed, also when it was superseded meanwhile. Whoever has been given all that was
+                // offered does not lag here, but in another log.
+                let lags = behind && cursor.sequence.max(source.from) < source.log.marked();
+                if skip == 0 && lags { source.log.next_current(after) } else { source.log.next(after) }
             })
             .min_by_key(|(frame, _)| frame.sequence);
         let Some((frame, bytes)) = next else { return };

@@ -4,6 +4,7 @@ use super::block::{Meta, Spares};
 use super::frame::{EncodedEvent, Role};
 use super::log::{Log, Place};
 use super::position::Position;
+use crate::config::ConfigError;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -52,7 +53,7 @@ impl History {
         self
     }
 
-    /// Keeps events for so long at most. A topic of which nothing is left, and that nobody reads, is gone.
+    /// Keeps events for so long at most, from 1 ms to 40 days. A topic of which nothing is left, and that nobody reads, is gone.
     #[must_use]
     pub const fn age(mut self, max: Duration) -> Self {
         self.age = Some(max);
@@ -61,6 +62,18 @@ impl History {
 
     pub(crate) fn age_max(&self) -> Option<Duration> {
         self.age
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        // Ages are counted in 32 bits of milliseconds, and looked at only now and then.
+        const AGE_MAX: Duration = Duration::from_secs(40 * 24 * 60 * 60);
+        let ages = Duration::from_millis(1)..=AGE_MAX;
+        match self.age {
+            Some(age) if !ages.contains(&age) => {
+                Err(ConfigError::new("topic.history.age", "must be from 1 ms to 40 days"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -103,6 +116,11 @@ impl TopicConfig {
     pub const fn keyed(mut self) -> Self {
         self.keyed = true;
         self
+    }
+
+    /// Whether it makes sense.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.history.map_or(Ok(()), |history| history.check())
     }
 
     /// What is kept of such a topic, if anything.

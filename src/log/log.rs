@@ -194,26 +194,27 @@ impl Log {
         self.superseded
     }
 
-    /// Up to which frame those without a key would have to go, so that `bytes_max` are left of them, if any can: none behind the
-    /// mark or behind `horizon`.
+    /// Up to which frame those without a key would have to go, so that `bytes_max` are left of them, if that is worth a copy of
+    /// the rest: none behind the mark or behind `horizon` can.
     pub(crate) fn plain_excess(&self, bytes_max: usize, horizon: u64) -> Option<u64> {
-        let mut plain = self.bytes - self.superseded - self.current;
-        let mut excess = None;
+        let plain = self.bytes - self.superseded - self.current;
+        let can = self.marked.min(horizon);
+        let (mut gain, mut excess) = (0, None);
         if plain <= bytes_max + BLOCK_BYTES {
             return None;
         }
-        for block in &self.blocks {
+        'walk: for block in &self.blocks {
             for (index, frame) in block.frames.iter().enumerate() {
-                if plain <= bytes_max || frame.sequence > self.marked.min(horizon) {
-                    return excess;
+                if plain - gain <= bytes_max || frame.sequence > can {
+                    break 'walk;
                 }
                 if frame.role == Role::Plain {
-                    plain -= block.frame_bytes(index).len();
+                    gain += block.frame_bytes(index).len();
                     excess = Some(frame.sequence);
                 }
             }
         }
-        excess
+        excess.filter(|_| gain >= BLOCK_BYTES.max(self.bytes / 4))
     }
 
     /// How many frames without a key stand behind `after` and not behind `until`.
@@ -467,7 +468,7 @@ impl Log {
         self.newest
     }
 
-    #[cfg(test)]
+    /// The newest frame that was offered to streams.
     pub(crate) fn marked(&self) -> u64 {
         self.marked
     }

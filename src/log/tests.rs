@@ -273,3 +273,18 @@ fn what_lags_is_kept_only_up_to_the_limit() {
     topics.set_behind(key, false);
     assert_eq!(topics.get(key).log.bytes(), 0, "nobody lags: nothing is kept");
 }
+
+#[test]
+fn a_log_is_not_copied_to_give_up_a_little() {
+    let mut log = Log::default();
+    let spares = &mut Spares::default();
+    let bytes = [0; 1000];
+    for sequence in 1..=200 {
+        log.append(sequence, &bytes, Kind::RAW, spares);
+    }
+    log.mark();
+    assert_eq!(log.plain_excess(100_000, 100), Some(100), "half of it, and no more than is asked for");
+    assert_eq!(log.plain_excess(100_000, 66), Some(66));
+    assert_eq!(log.plain_excess(100_000, 40), None, "less than a block, and than a quarter of it");
+    assert_eq!(log.plain_excess(199_000, 200), None);
+}

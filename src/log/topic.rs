@@ -82,6 +82,13 @@ impl Topic {
         }
     }
 
+    /// Gives up what has become too old by `tick`, though it stays for those who lag.
+    pub(crate) fn expire(&mut self, tick: u32) {
+        if let Some(kept) = &mut self.kept {
+            kept.shorten(&self.log, tick);
+        }
+    }
+
     /// Frees what nobody needs of the log; at `tick`, by the server's clock.
     pub(crate) fn settle(&mut self, tick: u32, spares: &mut Spares) {
         if self.behind > 0 || self.dirty {

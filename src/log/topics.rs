@@ -83,14 +83,21 @@ impl Topics {
         self.clock.unix_ms
     }
 
-    /// Sets how one topic is from now on.
-    pub(crate) fn configure(&mut self, name: &str, config: TopicConfig) {
+    /// Sets how one topic is from now on. Answers whether there was room to note that: for `max` topics.
+    pub(crate) fn configure(&mut self, name: &str, config: TopicConfig, max: usize) -> bool {
+        if self.configured.len() >= max && !self.configured.contains_key(name) {
+            return false;
+        }
         let (before, since) = self.config_of(name);
         // What was published before, and kept by nobody, has no position; the ids that streams come back with may be as new
         // as the newest there is.
         let since = if before.kept().is_some() { since } else { self.last.next(self.clock.unix_ms) };
-        self.configured.insert(name.into(), (config, since));
-        let Some(&key) = self.by_name.get(name) else { return };
+        if config == self.default && config.kept().is_none() {
+            self.configured.remove(name);
+        } else {
+            self.configured.insert(name.into(), (config, since));
+        }
+        let Some(&key) = self.by_name.get(name) else { return true };
         let (tick, last) = (self.clock.tick, self.last);
         let topic = &mut self.topics[key.0 as usize];
         topic.overflow = config.overflow;
@@ -111,6 +118,7 @@ impl Topics {
         self.aging += usize::from(topic.ages());
         topic.settle(tick, &mut self.spares);
         self.idle.push(key);
+        true
     }
 
     /// How a topic is, and since when it has kept something, if it does.
@@ -337,6 +345,7 @@ impl Topics {
             let index = self.next_aging;
             self.next_aging += 1;
             if let Some(topic) = self.topics.get_mut(index).filter(|topic| topic.ages()) {
+                topic.expire(self.clock.tick);
                 topic.settle(self.clock.tick, &mut self.spares);
                 self.idle.push(TopicKey(u32::try_from(index).unwrap_or(u32::MAX)));
             }

@@ -120,11 +120,17 @@ impl<'a> Context<'a> {
     /// # use std::time::Duration;
     /// let mut app = Router::new();
     /// app.on_start(|cx| {
-    ///     cx.configure("chat", TopicConfig::default().history(History::new().events(100)));
+    ///     cx.configure("chat", TopicConfig::default().history(History::new().events(100)))
     /// });
     /// ```
-    pub fn configure(&mut self, topic: &str, config: TopicConfig) {
-        self.core.topics.configure(topic, config);
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`]; [`Error::TooManyTopics`] when [`Config::topics_max`](crate::Config::topics_max) topics are
+    /// configured. Those that are given what `Config::topic` says do not count where that keeps nothing.
+    pub fn configure(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
+        config.check()?;
+        let done = self.core.topics.configure(topic, config, self.core.config.topics_max);
+        if done { Ok(()) } else { Err(Error::TooManyTopics) }
     }
 
     /// The number of streams subscribed to `topic`.
@@ -417,6 +423,11 @@ pub trait Outcome {
 }
 
 impl Outcome for () {
+    fn settle(self) {}
+}
+
+/// The last thing that was done was setting a timer.
+impl Outcome for TimerId {
     fn settle(self) {}
 }
 

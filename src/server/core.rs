@@ -565,11 +565,19 @@ impl Core {
 
     /// Takes a stream that is ending out of those topics that hold nothing more for it, so that what they publish from now
     /// on cannot make it fall off.
-    fn leave_exhausted(&mut self, slot: u32) {
+    pub(super) fn leave_exhausted(&mut self, slot: u32) {
         let Some(stream) = self.slots.stream(slot) else { return };
-        let cursor = stream.cursor().sequence;
-        let exhausted =
-            |key: &TopicKey| self.topics.get(*key).log.place(cursor.max(stream.from(*key))) == Place::End;
+        let Some(last) = stream.last() else { return };
+        let exhausted = |key: &TopicKey| {
+            let log = &self.topics.get(*key).log;
+            match log.place(stream.position_in(*key)) {
+                Place::End => true,
+                Place::FellOff => false,
+                Place::Before { block, frame } => {
+                    log.frame(block, frame).is_none_or(|(frame, _)| frame.sequence > last)
+                }
+            }
+        };
         let keys: Vec<_> = stream.topics().map(|(key, _)| key).filter(exhausted).collect();
         for key in keys {
             self.leave(slot, key);

@@ -221,6 +221,9 @@ impl<H: Handler, N: Net> Server<H, N> {
             if last.is_some_and(|last| advance.cursor.sequence >= last) {
                 return self.finish(slot);
             }
+            if last.is_some() {
+                self.core.leave_exhausted(slot);
+            }
             budget = budget.saturating_sub(written.bytes.max(1));
             if !written.all || budget == 0 {
                 self.core.set_behind(slot, true);

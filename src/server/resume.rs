@@ -115,6 +115,9 @@ impl Core {
             let slot = self.topics.get(key).subscribers[place];
             let Some(stream) = self.slots.stream_mut(slot).filter(|stream| stream.behind) else { continue };
             let mut position = stream.position_in(key);
+            let phase = stream.phase;
+            // What stands behind the end of a stream is not for it.
+            let last = stream.last().unwrap_or(u64::MAX);
             let topic = self.topics.get(key);
             // What stays in the log must not be in a second place as well.
             let begun = topic.log.next(position).is_some_and(|(frame, _)| topic.log.gives_up(frame, until));
@@ -125,11 +128,11 @@ impl Core {
             {
                 position = rescued;
             }
-            let missed = self.topics.get(key).log.count_plain(position, until) as u64;
+            let missed = self.topics.get(key).log.count_plain(position, until.min(last)) as u64;
             if missed == 0 {
                 continue;
             }
-            if overflow == Overflow::Disconnect || stream.phase != Phase::Open {
+            if overflow == Overflow::Disconnect || phase != Phase::Open {
                 self.end(slot, CloseReason::Lagged);
             } else {
                 self.tell_of_gap(slot, key, until, missed);

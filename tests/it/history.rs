@@ -24,7 +24,7 @@ pub(crate) fn world_with(config: Config) -> Loop<Router> {
     let mut app = Router::new();
     app.get("/{topics}", |request, _cx| {
         let topics = request.param("topics").unwrap_or_default().split('+').filter(|topic| !topic.is_empty());
-        let stream = topics.fold(Reply::stream(), |stream, topic| stream.topic(topic));
+        let stream = topics.fold(Reply::stream().tag("all"), |stream, topic| stream.topic(topic));
         match request.query("from").as_deref() {
             Some("live") => stream.live(),
             Some("oldest") => stream.snapshot(),
@@ -194,6 +194,72 @@ fn what_is_too_old_goes_and_the_topic_with_it() {
 }
 
 #[test]
+fn what_is_too_old_goes_also_while_somebody_lags() {
+    let mut config = Config::default();
+    config.topic = TopicConfig::default().history(History::new().age(Duration::from_secs(60)));
+    (config.stall_timeout, config.heartbeat) = (Duration::from_secs(1000), None);
+    let mut world = world_with(config);
+    let peer = open(&mut world, "/a", None);
+    peer.read();
+    peer.set_room(3);
+    publish(&mut world, "a", &["1"]);
+    world.pass(Duration::from_secs(70));
+    assert_eq!(data(&open(&mut world, "/a?from=oldest", None)), [""; 0]);
+    peer.set_room(usize::MAX);
+    world.settle();
+    assert_eq!(data(&peer), ["1"], "who was there when it was published gets it");
+    assert_eq!(world.server.stats().log_bytes, 0);
+}
+
+#[test]
+fn what_stands_behind_the_end_of_a_stream_does_not_cut_it() {
+    for (topic, big) in [(TopicConfig::default(), 100_000), (history(), 100_000)] {
+        let mut config = Config::default();
+        (config.lag_bytes_max, config.topic) = (1000, topic.overflow(Overflow::Disconnect));
+        let mut world = world_with(config);
+        let peer = open(&mut world, "/a+b", None);
+        peer.read();
+        peer.set_room(3);
+        publish(&mut world, "a", &["1"]);
+        publish(&mut world, "b", &[&"x".repeat(500)]);
+        world.server.context().close_tagged("all");
+        // So much that it has all of `a` that it is to get, and not all of `b`.
+        peer.set_room(300);
+        world.settle();
+        for _ in 0..20 {
+            publish(&mut world, "a", &[&"y".repeat(big)]);
+        }
+        peer.set_room(usize::MAX);
+        world.settle();
+        assert!(peer.read().ends_with("\r\n0\r\n\r\n"), "the rest of `b`, and the end");
+        assert_eq!(world.server.stats().closed(CloseReason::Application), 1);
+        assert_eq!(world.server.stats().connections_closed(CloseReason::Lagged), 0);
+    }
+}
+
+#[test]
+fn a_topic_is_configured_within_limits() {
+    let mut config = Config::default();
+    config.topics_max = 2;
+    let mut world = world_with(config);
+    let mut cx = world.server.context();
+    let long = History::new().age(Duration::from_secs(41 * 24 * 60 * 60));
+    for history in [long, History::new().age(Duration::ZERO)] {
+        let error = cx.configure("a", TopicConfig::default().history(history)).unwrap_err();
+        assert_eq!(error.to_string(), "Config::topic.history.age must be from 1 ms to 40 days");
+    }
+    cx.configure("a", history()).unwrap();
+    cx.configure("b", history()).unwrap();
+    cx.configure("b", history().keyed()).unwrap();
+    assert_eq!(cx.configure("c", history()), Err(Error::TooManyTopics));
+    cx.configure("a", TopicConfig::default()).unwrap();
+    cx.configure("c", history()).unwrap();
+    let mut config = Config::default();
+    config.topic = TopicConfig::default().history(long);
+    assert_eq!(config.check().unwrap_err().limit(), "topic.history.age");
+}
+
+#[test]
 fn an_id_from_before_the_server_began_is_a_gap_and_nonsense_too() {
     let mut world = world(history());
     publish(&mut world, "a", &["1"]);
@@ -232,7 +298,7 @@ fn a_topic_is_configured_by_name_while_it_is_read() {
     publish(&mut world, "a", &["1"]);
     peer.set_room(3);
     publish(&mut world, "a", &["2", "3"]);
-    world.server.context().configure("a", history());
+    world.server.context().configure("a", history()).unwrap();
     publish(&mut world, "a", &["4", "5"]);
     peer.set_room(usize::MAX);
     world.settle();
@@ -240,7 +306,7 @@ fn a_topic_is_configured_by_name_while_it_is_read() {
     assert_eq!(seen.iter().map(|event| &*event.data).collect::<Vec<_>>(), ["1", "2", "3", "4", "5"]);
     let back = open(&mut world, "/a", Some(&seen[3].id));
     assert_eq!(data(&back), ["5"]);
-    world.server.context().configure("a", TopicConfig::default());
+    world.server.context().configure("a", TopicConfig::default()).unwrap();
     let back = open(&mut world, "/a", Some(&seen[3].id));
     assert_eq!(data(&back), [""; 0]);
     peer.close();
@@ -391,7 +457,7 @@ fn an_event_that_is_too_large_to_be_kept_is_not_forgotten_silently() {
 fn what_was_published_before_a_topic_kept_anything_is_a_gap() {
     for read in [false, true] {
         let mut world = world(TopicConfig::default());
-        world.server.context().configure("b", history());
+        world.server.context().configure("b", history()).unwrap();
         let peer = open(&mut world, "/a+b", None);
         publish(&mut world, "b", &["1"]);
         let seen = events(&peer)[0].id.clone();
@@ -399,14 +465,14 @@ fn what_was_published_before_a_topic_kept_anything_is_a_gap() {
         world.settle();
         let _reader = read.then(|| open(&mut world, "/a", None));
         publish(&mut world, "a", &["missed"]);
-        world.server.context().configure("a", history());
+        world.server.context().configure("a", history()).unwrap();
         publish(&mut world, "a", &["kept"]);
         let received = events(&open(&mut world, "/a+b", Some(&seen)));
         assert_eq!(received[0].event, "gap");
         assert_eq!(received.last().unwrap().data, "kept");
         let quiet = received.last().unwrap().id.clone();
         // That it is configured again changes nothing.
-        world.server.context().configure("a", history());
+        world.server.context().configure("a", history()).unwrap();
         assert_eq!(events(&open(&mut world, "/a+b", Some(&quiet))), []);
     }
 }
@@ -431,7 +497,7 @@ fn a_topic_that_is_kept_counts_without_subscribers() {
     assert_eq!(cx.publish("c", Event::data("1")), Err(Error::TooManyTopics));
     assert_eq!(cx.publish("a", Event::data("2")), Ok(()));
     // Of one that keeps nothing nothing would be left.
-    cx.configure("d", TopicConfig::default());
+    cx.configure("d", TopicConfig::default()).unwrap();
     assert_eq!(cx.publish("d", Event::data("1")), Ok(()));
     world.settle();
     let stats = world.server.stats();

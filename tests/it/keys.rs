@@ -73,6 +73,50 @@ fn a_reader_far_behind_gets_one_event_for_each_key_and_then_live() {
 }
 
 #[test]
+fn what_is_sent_to_a_stream_alone_does_not_make_it_one_that_lags() {
+    let mut world = world(keyed());
+    let peer = open(&mut world, "/a", None);
+    peer.read();
+    world.server.context().send_tagged("all", Event::data("for you")).unwrap();
+    set(&mut world, "x", "1");
+    set(&mut world, "x", "2");
+    world.settle();
+    assert_eq!(data(&peer), ["for you", "x 1", "x 2"]);
+    // One that was offered something it could not take does lag.
+    peer.set_room(3);
+    set(&mut world, "x", "3");
+    world.settle();
+    peer.set_room(usize::MAX);
+    set(&mut world, "y", "1");
+    set(&mut world, "x", "4");
+    set(&mut world, "x", "5");
+    world.settle();
+    assert_eq!(data(&peer), ["x 3", "y 1", "x 5"]);
+}
+
+#[test]
+fn what_stands_behind_the_end_of_a_stream_does_not_cut_it() {
+    let mut config = Config::default();
+    (config.lag_bytes_max, config.topic) = (1000, keyed());
+    let mut world = world_with(config);
+    let peer = open(&mut world, "/a", None);
+    peer.read();
+    peer.set_room(3);
+    set(&mut world, "x", "1");
+    set(&mut world, "y", "1");
+    world.settle();
+    world.server.context().close_tagged("all");
+    world.settle();
+    for _ in 0..20 {
+        publish(&mut world, "a", &[&"z".repeat(100_000)]);
+    }
+    peer.set_room(usize::MAX);
+    world.settle();
+    assert_eq!(world.server.stats().connections_closed(CloseReason::Lagged), 0);
+    assert!(peer.read().ends_with("\r\n0\r\n\r\n"), "both, and the end");
+}
+
+#[test]
 fn who_comes_back_gets_what_has_changed() {
     let mut world = world(keyed());
     let first = open(&mut world, "/a", None);
@@ -303,8 +347,8 @@ fn a_table_that_was_given_up_does_not_come_again() {
     peer.set_room(3);
     set(&mut world, "x", "1");
     world.settle();
-    world.server.context().configure("a", TopicConfig::default());
-    world.server.context().configure("a", keyed());
+    world.server.context().configure("a", TopicConfig::default()).unwrap();
+    world.server.context().configure("a", keyed()).unwrap();
     remove(&mut world, "x");
     set(&mut world, "y", "1");
     world.settle();
@@ -358,7 +402,7 @@ fn a_frame_of_another_topic_that_is_lost_is_not_mistaken_for_one_that_makes_way(
     let mut config = Config::default();
     config.lag_bytes_max = 3000;
     let mut world = world_with(config);
-    world.server.context().configure("a", keyed());
+    world.server.context().configure("a", keyed()).unwrap();
     let peer = open(&mut world, "/a+b", None);
     peer.read();
     peer.set_room(1000);

@@ -406,7 +406,7 @@ impl<const SHORT: bool> Model<SHORT> {
         config.max_age = None;
         let mut world = Loop::with_config(App(shared.clone()), config);
         for (topic, kind) in TOPICS.iter().zip(kinds) {
-            world.server.context().configure(topic, kind.config());
+            world.server.context().configure(topic, kind.config()).unwrap();
         }
         let clients = (0..CLIENTS).map(|_| Client::new()).collect();
         let keyed_since = kinds.iter().map(|kind| vec![kind.keyed]).collect();
@@ -502,7 +502,7 @@ impl<const SHORT: bool> Model<SHORT> {
                 }
                 shared.kinds[topic] = kind;
                 self.keyed_since[topic].push(kind.keyed);
-                self.world.server.context().configure(TOPICS[topic], kind.config());
+                self.world.server.context().configure(TOPICS[topic], kind.config()).unwrap();
             }
             Step::Room { client, room } => {
                 if let Some(peer) = &self.clients[client].peer {

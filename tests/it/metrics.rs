@@ -20,7 +20,7 @@ fn busy() -> Stats {
     config.inbox_max = 1;
     let mut world: Loop<_> = Loop::with_config(app, config);
     let history = TopicConfig::default().history(History::new());
-    world.server.context().configure("kept", history);
+    world.server.context().configure("kept", history).unwrap();
     world.server.context().revoke("other", Duration::from_secs(3600));
     world.fail_accept(std::io::ErrorKind::OutOfMemory);
     world.fail_accept(std::io::ErrorKind::OutOfMemory);
