@@ -19,6 +19,7 @@
 //! - [`Router`] answers requests with closures; implement [`Handler`] for state of your own.
 //! - [`Reply`] is a whole response, or a stream: [`Reply::stream`].
 //! - [`Context`] is the server as seen from a callback: publish to a topic, send to one stream or to all with a tag, set timers, close.
+//! - [`Source`] is pulled instead of pushed: an iterator, or a closure, that is asked whenever the stream has room.
 //! - [`Publisher`] is the way in from other threads.
 //! - [`Event`] is what is sent; [`StreamId`] names whom it is sent to; [`CloseReason`] says how that ended.
 //! - [`Config`] holds every limit, [`Stats`] every count, [`Error`] what can be refused; [`Refusal`] says who was turned away.
@@ -44,6 +45,7 @@ mod http;
 mod log;
 mod router;
 mod server;
+mod source;
 mod stream;
 
 pub use config::{Config, ConfigError, Refuse};
@@ -56,6 +58,7 @@ pub use server::{
     Audience, Context, Drain, Handler, LogObserver, Message, MioNet, Net, Observer, Outcome, Publisher,
     Ready, Server, Stats, TimerId,
 };
+pub use source::{Events, Pull, Source};
 pub use stream::{CloseReason, Party, Refusal, StreamId};
 
 /// The example in the README is compiled like any other.

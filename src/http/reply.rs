@@ -3,6 +3,7 @@
 use super::chunked::{is_control, is_token_byte};
 use super::status;
 use crate::Error;
+use crate::source::Source;
 use std::borrow::Cow;
 use std::fmt;
 use std::io::Write as _;
@@ -39,12 +40,12 @@ const WRITTEN_FOR_STREAMS: [&str; 3] = ["Cache-Control", "Content-Type", "X-Acce
 /// let missing = Reply::json(r#"{"error":"no such sensor"}"#).with_status(404);
 /// assert_eq!(missing.status_code(), 404);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Reply {
     kind: Kind,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 enum Kind {
     Whole(Whole),
     Stream(StreamReply),
@@ -286,7 +287,7 @@ impl Whole {
 /// }
 /// # news().unwrap();
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct StreamReply {
     topics: Vec<String>,
     tags: Vec<String>,
@@ -298,6 +299,7 @@ pub struct StreamReply {
     start: Start,
     resume_after: Option<String>,
     after_gap: AfterGap,
+    source: Option<Box<dyn Source>>,
 }
 
 /// Where a stream begins.
@@ -361,6 +363,25 @@ impl StreamReply {
             self.tags.push(tag);
         }
         self
+    }
+
+    /// Has the stream pull its events, besides those that are published and sent to it, from a [`Source`]; when that ends, so does
+    /// the stream.
+    ///
+    /// ```
+    /// use mio_sse::{Event, Events, Reply};
+    ///
+    /// let lines = "one\ntwo\nthree".lines().map(Event::data);
+    /// let stream = Reply::stream().source(Events::new(lines));
+    /// ```
+    #[must_use]
+    pub fn source(mut self, source: impl Source) -> StreamReply {
+        self.source = Some(Box::new(source));
+        self
+    }
+
+    pub(crate) fn take_source(&mut self) -> Option<Box<dyn Source>> {
+        self.source.take()
     }
 
     /// How long the client waits before it reconnects, in place of its own default of a few seconds. It is
@@ -730,7 +751,7 @@ mod tests {
     #[test]
     fn statuses_are_kept_within_reason() {
         assert_eq!(Reply::status(404).status_code(), 404);
-        assert_eq!((Reply::status(404).body(), Reply::not_found()), (&b"Not Found"[..], Reply::status(404)));
+        assert_eq!((Reply::status(404).body(), Reply::not_found().status_code()), (&b"Not Found"[..], 404));
         assert_eq!((Reply::status(101).status_code(), Reply::status(600).status_code()), (500, 500));
         assert_eq!(Reply::status(101).body(), b"Internal Server Error");
         assert_eq!(Reply::text("x").with_status(99).status_code(), 500);

@@ -8,6 +8,7 @@ use super::timers::TimerId;
 use crate::error::Error;
 use crate::event::Event;
 use crate::log::{EncodedEvent, TopicConfig};
+use crate::source::Source;
 use crate::stream::{CloseReason, StreamId};
 use std::borrow::Borrow;
 use std::fmt;
@@ -232,6 +233,32 @@ impl<'a> Context<'a> {
     /// themselves.
     pub fn unrevoke(&mut self, tag: &str) -> bool {
         self.core.tags.unrevoke(tag, self.core.now)
+    }
+
+    /// Gives a stream a source of events, which is asked for the next one whenever there is room for it: see [`Source`]. It takes the
+    /// place of the one that the stream has, if it has one. Events that are sent or published to the stream come in between.
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Events, Router};
+    /// let mut app = Router::new();
+    /// app.sse("/numbers", |stream, _request, cx| {
+    ///     cx.set_source(stream, Events::new((1..).map(|number| Event::data(number.to_string()))))
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`]; the source is dropped then.
+    pub fn set_source(&mut self, stream: StreamId, source: impl Source) -> Result<(), Error> {
+        self.core.set_source(stream, Box::new(source))
+    }
+
+    /// Has the source of a stream asked again that is [idle](crate::Pull::Idle) or waits. It is asked when the stream has room; where it
+    /// is being asked in any case, and for a stream without a source, this changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn wake(&mut self, stream: StreamId) -> Result<(), Error> {
+        self.core.wake(stream)
     }
 
     /// Calls `callback` every `period` while the stream lives, for the first time after one period. The timer dies with

@@ -8,6 +8,7 @@ use super::observer::{Audience, Message, Observer};
 use super::publisher::Publisher;
 use super::rarely::Rarely;
 use super::resume::Resumption;
+use super::sources::Feed;
 use super::stats::Stats;
 use super::tags::Tags;
 use super::timers::{Callback, TimerId, Timers};
@@ -39,6 +40,7 @@ pub(super) struct Opening {
 pub(super) struct Hooks {
     pub(super) timers: Vec<TimerId>,
     pub(super) on_close: Vec<OnClose>,
+    pub(super) feed: Option<Feed>,
 }
 
 /// A shutdown in progress, see `super::drain`.
@@ -71,6 +73,8 @@ pub(crate) struct Core {
     forgetful: Rarely,
     /// Streams to be served in the next flush. Invariant: each is here once, and marked so.
     pub(super) queue: VecDeque<u32>,
+    /// Streams with room, whose sources are to be asked for more. Invariant: each is here once, and its source says so.
+    pub(super) hungry: VecDeque<StreamId>,
     /// Streams that have ended in this turn, to be reported at its end.
     pub(super) ended: Vec<(StreamId, CloseReason)>,
     /// Slots to be freed at the end of this turn.
@@ -86,7 +90,7 @@ pub(crate) struct Core {
     pub(super) behind: u64,
     /// How often something was scattered.
     scattered: u32,
-    encoded: EncodedEvent,
+    pub(super) encoded: EncodedEvent,
 }
 
 /// The clock's time in milliseconds as records keep it. Wraps after 49 days: only differences mean something, and
@@ -110,6 +114,7 @@ impl Core {
             opening_revoked: false,
             forgetful: Rarely::default(),
             queue: VecDeque::new(),
+            hungry: VecDeque::new(),
             ended: Vec::new(),
             closed: Vec::new(),
             unread: Vec::new(),
@@ -518,6 +523,7 @@ impl Core {
         self.stats.events_sent += private.events().count() as u64;
         self.stats.streams_opened += 1;
         self.queue(id.slot);
+        self.make_hungry(id);
         self.tell(|observer| {
             observer.open(id, request);
             for text in &sent {
@@ -637,7 +643,9 @@ impl Core {
     fn drop_hooks(&mut self, id: StreamId) {
         self.tags.forget(id);
         self.drop_timers(id);
-        self.hooks.remove(&id);
+        if let Some(hooks) = self.hooks.remove(&id) {
+            guard(self, "dropping what belonged to a stream", |_core| drop(hooks));
+        }
     }
 
     fn drop_timers(&mut self, id: StreamId) {
@@ -711,6 +719,11 @@ impl Core {
             }
             stream.shrink();
         }
+        if stream.flags.has(Flags::SOURCE)
+            && let Some(id) = self.slots.id(slot)
+        {
+            self.make_hungry_again(id);
+        }
     }
 
     /// Begins a wave of a topic, if none is on its way. Then the log forgets what nobody is to get any more.
@@ -776,7 +789,7 @@ impl Core {
     pub(super) fn forget_timer(&mut self, owner: StreamId, id: TimerId) {
         if let Some(hooks) = self.hooks.get_mut(&owner) {
             hooks.timers.retain(|timer| *timer != id);
-            if hooks.timers.is_empty() && hooks.on_close.is_empty() {
+            if hooks.timers.is_empty() && hooks.on_close.is_empty() && hooks.feed.is_none() {
                 self.hooks.remove(&owner);
             }
         }

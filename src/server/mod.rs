@@ -21,6 +21,7 @@ mod publisher;
 mod rarely;
 mod requests;
 mod resume;
+mod sources;
 mod stats;
 mod sweep;
 mod tags;
@@ -195,6 +196,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.take_inbox(); // 4.
         self.accept_and_read(); // 5.
         self.fire_timers(); // 6.
+        self.core.pull_sources();
         self.drain();
         self.flush(); // 7.
         self.sweep(); // 8.
@@ -275,6 +277,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             || self.accept.is_waiting(core.now)
             || !core.unread.is_empty()
             || !core.queue.is_empty()
+            || !core.hungry.is_empty()
             || !core.ended.is_empty()
             || !core.closed.is_empty()
             || core.stopping
@@ -348,6 +351,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             // The stream may have ended since: the publisher could not know.
             Order::Send { stream, event } => drop(self.core.send_encoded(stream, &event)),
             Order::SendTagged { tag, event } => drop(self.core.send_tagged_encoded(&tag, &event)),
+            Order::Wake { stream } => drop(self.core.wake(stream)),
             Order::Close { stream } => drop(self.core.close(stream)),
             Order::Run(work) => {
                 guard(&mut self.core, "a publisher's closure", |core| work(&mut Context::new(core)));
@@ -411,6 +415,9 @@ impl<H: Handler, N: Net> Server<H, N> {
                 guard(&mut self.core, "an on_close callback", |core| {
                     callback(reason, &mut Context::new(core));
                 });
+            }
+            if let Some(feed) = hooks.feed {
+                guard(&mut self.core, "dropping a source", |_core| drop(feed));
             }
             let handler = &mut self.handler;
             guard(&mut self.core, "the handler of a closed stream", |core| {

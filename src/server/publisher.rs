@@ -63,6 +63,7 @@ pub(super) enum Order {
     Publish { topic: Box<str>, event: EncodedEvent },
     Send { stream: StreamId, event: EncodedEvent },
     SendTagged { tag: Box<str>, event: EncodedEvent },
+    Wake { stream: StreamId },
     Close { stream: StreamId },
     Run(Box<dyn FnOnce(&mut Context<'_>) + Send>),
 }
@@ -149,6 +150,14 @@ impl Publisher {
         self.run(move |cx| {
             cx.unrevoke(&tag);
         })
+    }
+
+    /// Has the [source](crate::Source) of a stream asked again, see [`Context::wake`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish). A stream that has ended is none.
+    pub fn wake(&self, stream: StreamId) -> Result<(), Error> {
+        self.put(Order::Wake { stream }, true)
     }
 
     /// Closes a stream, see [`Context::close`]. Waits while the inbox is full.

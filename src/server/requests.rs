@@ -411,8 +411,12 @@ impl<H: Handler, N: Net> Server<H, N> {
         };
         let whole = match if request.is_head() { Err(reply) } else { reply.into_stream() } {
             Err(whole) => whole,
-            Ok(stream) => match self.refusal(id, &stream, refused) {
+            Ok(mut stream) => match self.refusal(id, &stream, refused) {
                 None => {
+                    if let Some(source) = stream.take_source() {
+                        // A stream that was closed already needs none.
+                        let _ = self.core.set_source(id, source);
+                    }
                     self.open(id, request, &stream, close.is_none(), replies);
                     return Then::Leave;
                 }

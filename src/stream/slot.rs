@@ -127,6 +127,8 @@ impl Flags {
     pub(crate) const FINISH: Self = Self(2);
     /// Its age is limited by a timer of its own.
     pub(crate) const OWN_AGE: Self = Self(4);
+    /// It has a source, or had one.
+    pub(crate) const SOURCE: Self = Self(8);
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

@@ -22,6 +22,7 @@ mod publisher;
 mod refusals;
 mod rejections;
 mod router;
+mod sources;
 mod storm;
 mod support;
 mod tags;

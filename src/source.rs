@@ -1,0 +1,119 @@
+//! Pull instead of push: [`Source`].
+
+use crate::event::Event;
+use std::fmt;
+use std::time::Duration;
+
+/// Where a stream gets its events from, one by one, whenever it has room: an iterator, by [`Events`], or a closure that answers
+/// with a [`Pull`].
+///
+/// The stream is given one by [`StreamReply::source`](crate::StreamReply::source) or
+/// [`Context::set_source`](crate::Context::set_source). It is asked for its next event only when everything before has been taken by
+/// the client's connection, so it produces as fast as the client reads, and nothing waits in memory. When the stream ends, whoever
+/// ends it, the source is dropped at the end of that turn: its `Drop` is its clean-up. When the source ends, so does the stream, cleanly.
+///
+/// It is asked in the loop, between other streams, so it must not wait for anything: for time there is [`Pull::Wait`], for other
+/// threads [`Pull::Idle`]. One that panics ends its stream with [`CloseReason::Panicked`](crate::CloseReason::Panicked).
+///
+/// ```
+/// use mio_sse::{Event, Pull, Reply, Router};
+/// use std::sync::mpsc::{TryRecvError, sync_channel};
+/// use std::thread;
+///
+/// let mut app = Router::new();
+/// app.sse("/work", |stream, _request, cx| {
+///     let (progress, steps) = sync_channel::<String>(16);
+///     let publisher = cx.publisher();
+///     thread::spawn(move || {
+///         for percent in 0..=100 {
+///             // An error says that the stream has ended and its source is gone: nobody waits for the result any more.
+///             if progress.send(format!("{percent} %")).is_err() || publisher.wake(stream).is_err() {
+///                 return;
+///             }
+///         }
+///         drop(progress);
+///         let _ = publisher.wake(stream);
+///     });
+///     cx.set_source(stream, move || match steps.try_recv() {
+///         Ok(step) => Pull::Event(Event::data(step)),
+///         Err(TryRecvError::Empty) => Pull::Idle,
+///         Err(TryRecvError::Disconnected) => Pull::End,
+///     })
+/// });
+/// ```
+///
+/// Cost: some 200 bytes while the stream lives, besides the source itself.
+pub trait Source: Send + 'static {
+    /// The next event, or why there is none.
+    fn pull(&mut self) -> Pull;
+}
+
+impl fmt::Debug for dyn Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+impl<F: FnMut() -> Pull + Send + 'static> Source for F {
+    fn pull(&mut self) -> Pull {
+        self()
+    }
+}
+
+/// What a [`Source`] answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pull {
+    /// The next event. The source is asked again as soon as there is room.
+    Event(Event),
+    /// Nothing for so long, at least a millisecond; then the source is asked again. One wait after the other is a steady beat: the
+    /// time that passes between them is part of the next, unless the client reads too slowly for that.
+    Wait(Duration),
+    /// Nothing until [`Context::wake`](crate::Context::wake) or [`Publisher::wake`](crate::Publisher::wake).
+    Idle,
+    /// Nothing ever again: the stream is closed, as by [`Context::close`](crate::Context::close).
+    End,
+}
+
+/// A [`Source`] of all that an iterator has, at once or in a steady beat.
+///
+/// ```
+/// use mio_sse::{Event, Events, Reply, Router};
+/// use std::time::Duration;
+///
+/// let mut app = Router::new();
+/// app.get("/countdown", |_request, _cx| {
+///     let numbers = (0..=10).rev().map(|number| Event::data(number.to_string()));
+///     Reply::stream().source(Events::new(numbers).every(Duration::from_secs(1)))
+/// });
+/// ```
+#[derive(Debug, Clone)]
+pub struct Events<I> {
+    iterator: I,
+    period: Option<Duration>,
+    /// Whether the time between two events is still to pass.
+    pause: bool,
+}
+
+impl<I: Iterator<Item = Event>> Events<I> {
+    /// All events of `events`, as fast as the client takes them.
+    pub fn new(events: impl IntoIterator<IntoIter = I>) -> Self {
+        Self { iterator: events.into_iter(), period: None, pause: false }
+    }
+
+    /// One event each `period`: the first at once, the end one period after the last.
+    #[must_use]
+    pub fn every(self, period: Duration) -> Self {
+        Self { period: Some(period), ..self }
+    }
+}
+
+impl<I: Iterator<Item = Event> + Send + 'static> Source for Events<I> {
+    fn pull(&mut self) -> Pull {
+        if let Some(period) = self.period.filter(|_| self.pause) {
+            self.pause = false;
+            return Pull::Wait(period);
+        }
+        self.pause = true;
+        self.iterator.next().map_or(Pull::End, Pull::Event)
+    }
+}

@@ -1,0 +1,464 @@
+//! Sources: what a stream pulls, when it is asked for, and what becomes of it.
+
+use crate::history::data;
+use crate::memory_net::{Loop, Peer, check_accounts, get};
+use crate::support::ms;
+use mio_sse::{
+    CloseReason, Config, Drain, Error, Event, Events, Handler, Pull, Reply, Router, Source, StreamId,
+};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// How often a source was asked, and how many of them are gone.
+#[derive(Clone, Default)]
+struct Counts(Arc<[AtomicUsize; 2]>);
+
+impl Counts {
+    fn asked(&self) -> usize {
+        self.0[0].load(Ordering::SeqCst)
+    }
+
+    fn dropped(&self) -> usize {
+        self.0[1].load(Ordering::SeqCst)
+    }
+}
+
+/// A source that counts.
+struct Counted<S>(S, Counts);
+
+impl<S: Source> Source for Counted<S> {
+    fn pull(&mut self) -> Pull {
+        self.1.0[0].fetch_add(1, Ordering::SeqCst);
+        self.0.pull()
+    }
+}
+
+impl<S> Drop for Counted<S> {
+    fn drop(&mut self) {
+        self.1.0[1].fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn number(number: usize) -> Event {
+    Event::data(number.to_string())
+}
+
+/// Each stream at `/` has a source of its own, in topic and tag `all`; at `/2` there is a page.
+fn world_of<S: Source>(make: impl Fn() -> S + Send + 'static) -> (Loop<Router>, Counts) {
+    world_with(Config::default(), make)
+}
+
+fn world_with<S: Source>(config: Config, make: impl Fn() -> S + Send + 'static) -> (Loop<Router>, Counts) {
+    let counts = Counts::default();
+    let mut app = Router::new();
+    let for_app = counts.clone();
+    app.get("/", move |_request, _cx| {
+        Reply::stream().topic("all").tag("all").source(Counted(make(), for_app.clone()))
+    });
+    app.get("/2", |_request, _cx| Reply::text("page"));
+    (Loop::with_config(app, config), counts)
+}
+
+fn open<H: Handler>(world: &mut Loop<H>, path: &str) -> Peer {
+    let peer = world.connect();
+    peer.write(get(path));
+    world.settle();
+    peer
+}
+
+fn numbers(peer: &Peer) -> Vec<usize> {
+    data(peer).iter().map(|data| data.parse().unwrap()).collect()
+}
+
+#[test]
+fn an_iterator_is_a_stream_and_its_end_the_end() {
+    let (mut world, counts) = world_of(|| Events::new((0..1000).map(number)));
+    let peer = open(&mut world, "/");
+    let received = peer.read();
+    assert!(received.ends_with("\r\n0\r\n\r\n"), "it ends cleanly");
+    assert_eq!(received.matches("data: ").count(), 1000);
+    let in_order = (0..1000).all(|n| received.contains(&format!("data: {n}\n")));
+    assert!(in_order);
+    assert_eq!((counts.asked(), counts.dropped()), (1001, 1));
+    peer.write(get("/2"));
+    world.settle();
+    assert!(peer.read().ends_with("page"), "the connection carries the next request");
+    assert_eq!(world.server.stats().closed(CloseReason::Application), 1);
+    assert_eq!(world.server.stats().events_sent, 1000);
+    check_accounts(&world.server.stats());
+}
+
+#[test]
+fn what_is_pulled_at_first_leaves_with_the_head() {
+    let (mut world, _) = world_of(|| Events::new((0..3).map(number)));
+    let peer = open(&mut world, "/");
+    assert_eq!(peer.writes().len(), 1);
+}
+
+#[test]
+fn a_source_is_asked_only_when_there_is_room() {
+    let (mut world, counts) = world_of(|| Events::new((0..).map(number)));
+    let peer = world.connect();
+    peer.set_room(10);
+    peer.write(get("/"));
+    world.settle();
+    let first = counts.asked();
+    assert!((1..=64).contains(&first), "{first}");
+    for _ in 0..10 {
+        peer.set_room(10);
+        world.pass(ms(10));
+    }
+    assert_eq!(counts.asked(), first, "the client has not taken what was pulled for it yet");
+    // Room for that, and for a little of what comes then.
+    peer.set_room(3000);
+    world.settle();
+    let second = counts.asked();
+    assert!(second > first && second < 3000 / 10 + 64, "{second}");
+    world.pass(ms(100));
+    assert_eq!(counts.asked(), second);
+    world.server.context().close_tagged("all");
+    peer.set_room(usize::MAX);
+    world.settle();
+    let received = peer.read();
+    assert!(received.contains(&format!("data: {}\n", second - 1)) && received.ends_with("0\r\n\r\n"));
+    assert_eq!((counts.asked(), counts.dropped()), (second, 1));
+}
+
+#[test]
+fn large_events_are_pulled_few_at_a_time() {
+    let (mut world, counts) = world_of(|| Events::new((0..).map(|_| Event::data("x".repeat(10_000)))));
+    let peer = world.connect();
+    peer.set_room(10);
+    peer.write(get("/"));
+    world.settle();
+    assert_eq!(counts.asked(), 2, "16 KiB, rounded up");
+}
+
+#[test]
+fn what_a_source_has_is_no_lag() {
+    let mut config = Config::default();
+    config.lag_bytes_max = 1;
+    let (mut world, _) = world_with(config, || Events::new((0..500).map(number)));
+    let peer = world.connect();
+    peer.set_room(100);
+    peer.set_refill(100);
+    peer.write(get("/"));
+    world.settle();
+    assert_eq!(peer.read().matches("data: ").count(), 500);
+    assert_eq!(world.server.stats().closed(CloseReason::Application), 1);
+}
+
+#[test]
+fn streams_with_endless_sources_share_and_hold_up_nobody() {
+    let (mut world, _) = world_of(|| Events::new((0..).map(number)));
+    let peers = [world.connect(), world.connect()];
+    for peer in &peers {
+        peer.write(get("/"));
+    }
+    for _ in 0..100 {
+        world.turn();
+    }
+    let page = world.connect();
+    page.write(get("/2"));
+    for _ in 0..3 {
+        world.turn();
+    }
+    assert!(page.read().ends_with("page"));
+    let counts = peers.map(|peer| peer.read().matches("data: ").count());
+    assert!(counts[0] > 5000 && counts[0].abs_diff(counts[1]) <= 64, "{counts:?}");
+}
+
+#[test]
+fn the_source_is_dropped_once_whoever_ends_the_stream() {
+    let (mut world, counts) = world_of(|| || Pull::Idle);
+    let mut expected = 0;
+    for end in 0..6 {
+        let peer = open(&mut world, "/");
+        assert_eq!(counts.dropped(), expected);
+        match end {
+            0 => peer.close(),
+            1 => peer.reset(),
+            2 => assert_eq!(world.server.context().close_tagged("all"), 1),
+            3 => {
+                assert_eq!(world.server.context().revoke("all", ms(1000)), 1);
+                assert!(world.server.context().unrevoke("all"));
+            }
+            4 => {
+                // It can take nothing, and falls behind.
+                peer.set_room(0);
+                let event = Event::data("x".repeat(2 << 20));
+                world.server.context().send_tagged("all", event).unwrap();
+            }
+            _ => world.server.context().stop(),
+        }
+        world.turn();
+        expected += 1;
+        assert_eq!(counts.dropped(), expected, "{end}: at the end of the turn");
+    }
+    check_accounts(&world.server.stats());
+}
+
+#[test]
+fn a_stream_that_is_not_opened_asks_nothing_of_its_source() {
+    let mut config = Config::default();
+    config.streams_max = 1;
+    let (mut world, counts) = world_with(config, || Events::new((0..1).map(number)).every(ms(1000)));
+    let _first = open(&mut world, "/");
+    assert_eq!((counts.asked(), counts.dropped()), (2, 0));
+    let _refused = open(&mut world, "/");
+    let head = world.connect();
+    head.write("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    world.settle();
+    assert_eq!((counts.asked(), counts.dropped()), (2, 2));
+}
+
+#[test]
+fn waits_are_a_steady_beat() {
+    let (mut world, counts) = world_of(|| Events::new((0..3).map(number)).every(ms(1000)));
+    let peer = open(&mut world, "/");
+    assert_eq!(numbers(&peer), [0], "the first at once");
+    world.pass(ms(999));
+    assert_eq!(data(&peer), [""; 0]);
+    world.pass(ms(1));
+    assert_eq!(numbers(&peer), [1]);
+    // The loop is held up, which the next one makes up for.
+    world.jump(ms(1400));
+    world.settle();
+    assert_eq!(numbers(&peer), [2]);
+    world.pass(ms(599));
+    assert_eq!(peer.read(), "");
+    world.pass(ms(1));
+    assert_eq!(peer.read(), "0\r\n\r\n");
+    assert_eq!((counts.dropped(), world.server.stats().timers), (1, 0));
+}
+
+#[test]
+fn who_reads_too_slowly_for_the_beat_gets_no_burst() {
+    let (mut world, counts) = world_of(|| Events::new((0..).map(number)).every(ms(1000)));
+    let peer = open(&mut world, "/");
+    peer.read();
+    peer.set_room(5);
+    world.pass(ms(5500));
+    assert_eq!(counts.asked(), 4, "two events and the waits behind them; the second event is not taken");
+    peer.set_room(usize::MAX);
+    world.settle();
+    assert_eq!(numbers(&peer), [1, 2], "the wait between them has long been over");
+    world.pass(ms(999));
+    assert_eq!(peer.read(), "");
+    world.pass(ms(1));
+    assert_eq!(numbers(&peer), [3]);
+}
+
+/// A source for which a queue has the answers, and idles without.
+#[derive(Clone, Default)]
+struct Queue(Arc<Mutex<Vec<Pull>>>);
+
+impl Queue {
+    fn put(&self, pull: Pull) {
+        self.0.lock().unwrap().insert(0, pull);
+    }
+}
+
+impl Source for Queue {
+    fn pull(&mut self) -> Pull {
+        self.0.lock().unwrap().pop().unwrap_or(Pull::Idle)
+    }
+}
+
+fn stream_of(world: &mut Loop<Kept>) -> StreamId {
+    world.server.handler().stream.unwrap()
+}
+
+/// Remembers the stream it has opened last; each has the same queue for a source.
+#[derive(Default)]
+struct Kept {
+    queue: Queue,
+    stream: Option<StreamId>,
+}
+
+impl Handler for Kept {
+    fn request(&mut self, _request: &mio_sse::Request<'_>, cx: &mut mio_sse::Context<'_>) -> Reply {
+        let stream = cx.stream().unwrap();
+        self.stream = Some(stream);
+        cx.set_source(stream, self.queue.clone()).unwrap();
+        Reply::stream().into()
+    }
+}
+
+#[test]
+fn an_idle_source_is_asked_when_it_is_woken() {
+    let queue = Queue::default();
+    let mut world = Loop::new(Kept { queue: queue.clone(), stream: None });
+    let peer = open(&mut world, "/");
+    let stream = stream_of(&mut world);
+    peer.read();
+    queue.put(Pull::Event(number(1)));
+    world.pass(ms(100));
+    assert_eq!(peer.read(), "", "nobody has said that there is something");
+    world.server.context().wake(stream).unwrap();
+    world.settle();
+    assert_eq!(numbers(&peer), [1]);
+    queue.put(Pull::Event(number(2)));
+    world.server.publisher().wake(stream).unwrap();
+    world.settle();
+    assert_eq!(numbers(&peer), [2]);
+    // Waiting is over early.
+    queue.put(Pull::Wait(ms(1000)));
+    world.server.context().wake(stream).unwrap();
+    world.settle();
+    assert_eq!(world.server.stats().timers, 1);
+    queue.put(Pull::Event(number(3)));
+    world.server.context().wake(stream).unwrap();
+    world.settle();
+    assert_eq!((numbers(&peer), world.server.stats().timers), (vec![3], 0));
+    queue.put(Pull::End);
+    for _ in 0..3 {
+        world.server.context().wake(stream).unwrap();
+    }
+    world.settle();
+    assert_eq!(peer.read(), "0\r\n\r\n");
+    assert_eq!(world.server.context().wake(stream), Err(Error::Closed));
+    assert_eq!(world.server.context().set_source(stream, queue), Err(Error::Closed));
+}
+
+#[test]
+fn a_source_that_is_woken_while_there_is_no_room_is_asked_when_there_is() {
+    let queue = Queue::default();
+    let mut world = Loop::new(Kept { queue: queue.clone(), stream: None });
+    let peer = open(&mut world, "/");
+    let stream = stream_of(&mut world);
+    peer.read();
+    peer.set_room(3);
+    world.server.context().send(stream, Event::data("sent")).unwrap();
+    queue.put(Pull::Event(number(1)));
+    world.settle();
+    world.server.context().wake(stream).unwrap();
+    world.settle();
+    assert_eq!(queue.0.lock().unwrap().len(), 1, "not asked");
+    peer.set_room(usize::MAX);
+    world.settle();
+    assert_eq!(data(&peer), ["sent", "1"]);
+}
+
+#[test]
+fn another_source_takes_the_place_of_the_first() {
+    for first in [Pull::Idle, Pull::Wait(ms(1000)), Pull::Event(number(0))] {
+        let queue = Queue::default();
+        let mut world = Loop::new(Kept { queue: queue.clone(), stream: None });
+        queue.put(first.clone());
+        let peer = open(&mut world, "/");
+        let stream = stream_of(&mut world);
+        peer.read();
+        let counts = Counts::default();
+        let second = || Counted(Events::new((1..3).map(number)), counts.clone());
+        // The first of them is never asked, whatever the state of the one before.
+        world.server.context().set_source(stream, second()).unwrap();
+        world.server.context().set_source(stream, second()).unwrap();
+        assert_eq!(counts.dropped(), 1);
+        world.settle();
+        let received = peer.read();
+        assert_eq!(received.matches("data: ").count(), 2, "{first:?}");
+        assert!(received.ends_with("0\r\n\r\n"));
+        assert_eq!((counts.dropped(), counts.asked(), world.server.stats().timers), (2, 3, 0));
+    }
+}
+
+#[test]
+fn what_is_published_and_sent_comes_in_between() {
+    let (mut world, _) = world_of(|| Events::new((0..2).map(number)).every(ms(1000)));
+    let peer = open(&mut world, "/");
+    world.server.context().publish("all", number(100)).unwrap();
+    world.server.context().send_tagged("all", number(200)).unwrap();
+    world.pass(ms(1000));
+    assert_eq!(numbers(&peer), [0, 100, 200, 1]);
+}
+
+#[test]
+fn a_panic_ends_the_stream_and_no_other() {
+    let (mut world, counts) = world_of(|| {
+        let mut count = 0;
+        move || {
+            count += 1;
+            if count > 2 { panic!("source") } else { Pull::Event(number(count)) }
+        }
+    });
+    let peer = open(&mut world, "/");
+    assert!(peer.is_closed());
+    assert_eq!((counts.dropped(), world.server.stats().closed(CloseReason::Panicked)), (1, 1));
+    let other = open(&mut world, "/2");
+    assert!(other.read().ends_with("page"));
+}
+
+#[test]
+fn a_panic_while_a_source_is_dropped_is_survived() {
+    struct Bad;
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    impl Source for Bad {
+        fn pull(&mut self) -> Pull {
+            Pull::End
+        }
+    }
+    let mut config = Config::default();
+    config.streams_max = 1;
+    let (mut world, _) = world_with(config, || Events::new((0..1).map(number)).every(ms(1000)));
+    let _stream = open(&mut world, "/");
+    let mut app = Router::new();
+    app.get("/", |_request, _cx| Reply::stream().source(Bad));
+    app.sse("/refused", |stream, _request, cx| {
+        cx.set_source(stream, Bad)?;
+        Ok::<_, Error>(Reply::status(403))
+    });
+    let mut bad = Loop::new(app);
+    for path in ["/", "/refused"] {
+        let peer = open(&mut bad, path);
+        assert!(!peer.is_closed(), "{path}");
+    }
+    assert_eq!(bad.server.stats().panics, 2);
+}
+
+#[test]
+fn an_event_that_cannot_be_written_is_left_out() {
+    let bad = || Event::data("x").event("two\nlines");
+    let (mut world, _) =
+        world_of(move || Events::new((0..200).map(move |n| if n % 100 == 50 { number(n) } else { bad() })));
+    let peer = open(&mut world, "/");
+    let received = peer.read();
+    assert!(received.contains("data: 50\n") && received.contains("data: 150\n"));
+    assert!(received.ends_with("\r\n0\r\n\r\n"));
+}
+
+#[test]
+fn a_drain_lets_streams_finish_that_are_to() {
+    let mut app = Router::new();
+    app.get("/", |_request, _cx| {
+        Reply::stream().finish().source(Events::new((0..3).map(number)).every(ms(100)))
+    });
+    let mut world = Loop::new(app);
+    let peer = open(&mut world, "/");
+    world.server.context().drain(Drain::within(ms(10_000))).unwrap();
+    world.pass(ms(1000));
+    assert_eq!(peer.read().matches("data: ").count(), 3);
+    peer.close();
+    world.turn();
+    assert!(world.server.is_stopped(), "when all have finished it is over");
+    assert_eq!(world.server.stats().closed(CloseReason::Application), 1);
+}
+
+#[test]
+fn a_source_and_timers_of_the_stream_live_side_by_side() {
+    let mut app = Router::new();
+    app.sse("/", |stream, _request, cx| {
+        cx.set_source(stream, Events::new((0..).map(number)).every(ms(100)))?;
+        cx.after(stream, ms(250), |stream, cx| cx.close(stream))
+    });
+    let mut world = Loop::new(app);
+    let peer = open(&mut world, "/");
+    world.pass(ms(1000));
+    assert_eq!(peer.read().matches("data: ").count(), 3);
+    let stats = world.server.stats();
+    assert_eq!((stats.timers, stats.closed(CloseReason::Application)), (0, 1));
+}
