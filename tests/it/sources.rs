@@ -364,6 +364,20 @@ fn another_source_takes_the_place_of_the_first() {
 }
 
 #[test]
+fn the_wait_of_an_earlier_source_is_none_of_the_next() {
+    let queue = Queue::default();
+    let mut world = Loop::new(Kept { queue: queue.clone(), stream: None });
+    queue.put(Pull::Wait(ms(1000)));
+    let _peer = open(&mut world, "/");
+    let stream = stream_of(&mut world);
+    let counts = Counts::default();
+    let events = Events::new((0..).map(number)).every(ms(10_000));
+    world.server.context().set_source(stream, Counted(events, counts.clone())).unwrap();
+    world.pass(ms(5000));
+    assert_eq!((counts.asked(), world.server.stats().timers), (2, 1));
+}
+
+#[test]
 fn what_is_published_and_sent_comes_in_between() {
     let (mut world, _) = world_of(|| Events::new((0..2).map(number)).every(ms(1000)));
     let peer = open(&mut world, "/");
