@@ -1,6 +1,6 @@
 //! What the examples share: the port, the log, and an end in good order.
 
-use mio_sse::{Drain, Handler, LogObserver, Server};
+use mio_sse::{Drain, Handler, LogObserver, Reply, Router, Server};
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +10,15 @@ const WINDOW: Duration = Duration::from_secs(2);
 
 /// When they should come back, at the earliest: whoever restarts a server takes about so long.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Serves the page of an example at `/`, and the style that all of them share.
+#[allow(dead_code, reason = "not every example has a page")]
+pub(crate) fn page(app: &mut Router, html: &'static str) {
+    app.get("/", move |_request, _cx| Reply::html(html));
+    app.get("/style.css", |_request, _cx| {
+        Reply::bytes("text/css; charset=utf-8", include_bytes!("style.css"))
+    });
+}
 
 /// Serves `app` on 127.0.0.1, on the port that `PORT` in the environment says or else 8080, until Ctrl-C or SIGTERM. A second
 /// one ends it at once.
