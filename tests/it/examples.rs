@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Plain `cargo test` builds the examples too, next to the directory of the tests; with `--test it` or `--all-targets` it
 /// does not.
-fn example(name: &str) -> Command {
+pub(crate) fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
     let file: PathBuf = profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
@@ -21,26 +21,32 @@ fn example(name: &str) -> Command {
 }
 
 /// An example that runs until it is dropped.
-struct Example {
-    process: Child,
-    address: SocketAddr,
+pub(crate) struct Example {
+    pub(crate) process: Child,
+    pub(crate) address: SocketAddr,
+    /// What else stands behind the address in the line that says it.
+    pub(crate) rest: String,
 }
 
 impl Example {
-    fn start(name: &str) -> Self {
-        let mut process = example(name).env("PORT", "0").stderr(Stdio::null()).spawn().unwrap();
+    pub(crate) fn start(name: &str) -> Self {
+        Self::start_as(name, example(name).env("PORT", "0").stderr(Stdio::null()))
+    }
+
+    pub(crate) fn start_as(name: &str, command: &mut Command) -> Self {
+        let mut process = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix(&format!("{name}: http://"));
-        let address = address.and_then(|address| address.parse().ok());
-        let Some(address) = address else {
+        let said = line.trim_end().strip_prefix(&format!("{name}: http://")).unwrap_or_default();
+        let (address, rest) = said.split_once(' ').unwrap_or((said, ""));
+        let Ok(address) = address.parse() else {
             let _ = process.kill();
             panic!("an address, not {line:?}");
         };
-        Self { process, address }
+        Self { process, address, rest: rest.to_owned() }
     }
 
-    fn connect(&self) -> Client {
+    pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address)
     }
 }
@@ -56,7 +62,7 @@ impl Drop for Example {
 fn a_port_that_is_taken_is_one_line_on_stderr_and_a_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    for name in ["time_ticker", "hub"] {
+    for name in ["time_ticker", "hub", "countdown", "tail", "embed"] {
         let mut process = example(name).env("PORT", &port).stderr(Stdio::piped()).spawn().unwrap();
         let deadline = now() + DEADLINE;
         let status = loop {

@@ -1,0 +1,66 @@
+//! Lines of standard input to every browser that looks: a log, a build, a sensor.
+//!
+//! ```text
+//! ping 127.0.0.1 | cargo run --release --example tail
+//! ```
+//!
+//! Who comes later begins with what was kept, and who comes back goes on where it was: 1,000 lines or 1 MiB are kept. Who reads too
+//! slowly skips lines, and is told how many. `curl -N http://127.0.0.1:8080/lines` is for terminals. When the input has ended the page
+//! stays, until Ctrl-C.
+//!
+//! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
+
+mod common;
+
+use mio_sse::{Error, Event, History, Overflow, Publisher, Reply, Router, TopicConfig};
+use std::io::{BufRead, Read};
+use std::process::ExitCode;
+
+/// Longer lines are cut into pieces of this size.
+const LINE_BYTES_MAX: u64 = 64 << 10;
+
+fn app() -> Router {
+    let mut app = Router::new();
+    common::page(&mut app, include_str!("tail.html"));
+    app.get("/lines", |_request, _cx| Reply::stream().topic("lines").snapshot());
+    app.on_start(|cx| {
+        let publisher = cx.publisher();
+        std::thread::spawn(move || read_lines(std::io::stdin().lock(), &publisher));
+        let kept = History::new().events(1000).bytes(1 << 20);
+        cx.configure("lines", TopicConfig::default().history(kept).overflow(Overflow::Skip))
+    });
+    app
+}
+
+/// Publishes each line of `input`. Waits while the server has more to do than it can, and whoever writes the lines waits then, too.
+fn read_lines(mut input: impl BufRead, publisher: &Publisher) {
+    let publish = |event| match publisher.publish("lines", event) {
+        // The server has been asked to end.
+        Err(Error::Stopped) => false,
+        Err(error) => {
+            log::warn!("a line is left out: {error}");
+            true
+        }
+        Ok(()) => true,
+    };
+    let mut line = Vec::new();
+    let ended = loop {
+        line.clear();
+        match input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
+            Ok(0) => break "end of input".to_owned(),
+            Err(error) => break error.to_string(),
+            Ok(_) => {
+                let text = line.trim_ascii_end();
+                if !publish(Event::data(String::from_utf8_lossy(text).into_owned())) {
+                    return;
+                }
+            }
+        }
+    };
+    log::info!("{ended}");
+    publish(Event::data(ended).event("end"));
+}
+
+fn main() -> ExitCode {
+    common::run("tail", app())
+}

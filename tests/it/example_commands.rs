@@ -1,0 +1,267 @@
+//! The examples for terminals and programs, used as a person would.
+
+use crate::examples::{Example, example};
+use crate::support::{Client, DEADLINE, ms, now, serve};
+use mio_sse::{Event, Events, History, Reply, Router, TopicConfig};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, UdpSocket};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+mod countdown {
+    use super::*;
+
+    fn ask(example: &Example, path: &str, last: &str) -> Client {
+        let mut client = example.connect();
+        client.write(format!("GET {path} HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {last}\r\n\r\n"));
+        client
+    }
+
+    #[test]
+    fn it_counts_a_second_at_a_time_and_ends() {
+        let example = Example::start("countdown");
+        let mut client = example.connect();
+        let begin = now();
+        assert_eq!(client.get("/countdown?from=2").status, 200);
+        let events = client.events_to_end();
+        assert!(begin.elapsed() >= ms(2900), "a second for each number: {:?}", begin.elapsed());
+        assert_eq!(events.iter().map(|event| &*event.data).collect::<Vec<_>>(), ["2", "1", "0"]);
+        // EventSource comes back.
+        let mut again = ask(&example, "/countdown?from=2", "0");
+        assert_eq!(again.head().status, 204);
+        // One that was cut off goes on.
+        let mut rest = ask(&example, "/countdown?from=5", "2");
+        assert_eq!(rest.head().status, 200);
+        assert_eq!(rest.data(1), ["1"]);
+        for odd in ["9", "x", "4294967295"] {
+            let mut odd = ask(&example, "/countdown?from=3", odd);
+            assert_eq!(odd.head().status, 200);
+            assert_eq!(odd.data(1), ["3"]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_an_error() {
+        let example = Example::start("countdown");
+        for from in ["x", "-1", "3601", "4294967296", ""] {
+            let mut client = example.connect();
+            assert_eq!(client.get(&format!("/countdown?from={from}")).status, 400, "{from}");
+        }
+        for path in ["/", "/style.css"] {
+            assert_eq!(example.connect().get(path).status, 200);
+        }
+    }
+}
+
+mod tail {
+    use super::*;
+
+    fn start() -> Example {
+        let mut command = example("tail");
+        Example::start_as("tail", command.env("PORT", "0").stdin(Stdio::piped()).stderr(Stdio::null()))
+    }
+
+    fn open(example: &Example) -> Client {
+        let mut client = example.connect();
+        assert_eq!(client.get("/lines").status, 200);
+        client
+    }
+
+    #[test]
+    fn lines_come_at_once_and_who_comes_later_gets_them_too() {
+        let mut example = start();
+        let mut input = example.process.stdin.take().unwrap();
+        input.write_all(b"one\ntwo\r\n\n").unwrap();
+        let mut first = open(&example);
+        assert_eq!(first.data(3), ["one", "two", ""]);
+        input.write_all(b"caf\xe9 three").unwrap();
+        input.write_all(b"\nfour").unwrap();
+        assert_eq!(first.data(4)[3], "caf\u{fffd} three");
+        let second = open(&example).events(4);
+        // Who comes back goes on.
+        let mut third = example.connect();
+        let last = &second[1].id;
+        third.write(format!("GET /lines HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {last}\r\n\r\n"));
+        assert_eq!(third.head().status, 200);
+        drop(input);
+        for mut client in [first, open(&example)] {
+            let events = client.events(6);
+            assert_eq!(events[4].data, "four");
+            assert_eq!((&*events[5].event, &*events[5].data), ("end", "end of input"));
+        }
+        assert_eq!(third.data(4), ["", "caf\u{fffd} three", "four", "end of input"]);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_what_is_too_old_is_forgotten() {
+        let mut example = start();
+        let mut input = example.process.stdin.take().unwrap();
+        input.write_all(&vec![b'x'; 100 << 10]).unwrap();
+        input.write_all(b"\n").unwrap();
+        let mut client = open(&example);
+        let lengths: Vec<_> = client.data(2).iter().map(String::len).collect();
+        assert_eq!(lengths, [64 << 10, 36 << 10]);
+        for number in 0..3000 {
+            writeln!(input, "{number}").unwrap();
+        }
+        drop(input);
+        client.wait_for_body("end of input");
+        let all = open(&example).data(1000);
+        assert_eq!((&*all[0], &*all[999]), ("2001", "end of input"));
+    }
+}
+
+mod embed {
+    use super::*;
+
+    #[test]
+    fn datagrams_become_events_in_one_loop() {
+        let mut command = example("embed");
+        let command = command.env("PORT", "0").env("UDP_PORT", "0").stderr(Stdio::null());
+        let example = Example::start_as("embed", command);
+        let udp: SocketAddr = example.rest.strip_prefix("and udp://").unwrap().parse().unwrap();
+        let mut clients = [example.connect(), example.connect()];
+        for client in &mut clients {
+            assert_eq!(client.get("/datagrams").status, 200);
+            client.wait_for_body(":\n\n");
+        }
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // On loopback none is lost as long as they fit into the receiver's buffer.
+        for number in 0..100 {
+            socket.send_to(format!("kitchen {number}\n").as_bytes(), udp).unwrap();
+        }
+        let expected: Vec<_> = (0..100).map(|number| format!("kitchen {number}")).collect();
+        for client in &mut clients {
+            assert_eq!(client.data(100), expected);
+        }
+        assert_eq!(example.connect().get("/nowhere").status, 404);
+    }
+}
+
+mod listen {
+    use super::*;
+
+    /// The client, and what it says.
+    struct Listener {
+        process: Child,
+        out: Receiver<String>,
+        error: Receiver<String>,
+    }
+
+    impl Drop for Listener {
+        fn drop(&mut self) {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
+
+    fn lines(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        lines
+    }
+
+    impl Listener {
+        fn start(arguments: &[&str]) -> Self {
+            let mut process = example("listen").args(arguments).stderr(Stdio::piped()).spawn().unwrap();
+            let (out, error) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
+            Self { process, out: lines(out), error: lines(error) }
+        }
+
+        fn out(&self) -> String {
+            self.out.recv_timeout(DEADLINE).expect("a line")
+        }
+
+        fn error(&self) -> String {
+            self.error.recv_timeout(DEADLINE).expect("a line on standard error")
+        }
+
+        fn wait(&mut self) -> Option<i32> {
+            // All it has to say has been said when its output ends.
+            while self.out.recv_timeout(DEADLINE).is_ok() {}
+            self.process.wait().unwrap().code()
+        }
+    }
+
+    #[test]
+    fn it_prints_what_is_meant_and_not_what_is_written() {
+        let mut app = Router::new();
+        app.get("/", |_request, _cx| {
+            let events = [
+                Event::data("plain"),
+                Event::data(" two\r\nlines\rthree\n").event("named"),
+                Event::new().comment("nothing"),
+                Event::data(""),
+                Event::data("data: \u{feff}ü 🦀"),
+            ];
+            Reply::stream().source(Events::new(events))
+        });
+        let server = serve(app);
+        let listener = Listener::start(&[&format!("http://{}/", server.address)]);
+        let expected = ["plain", "named:  two", "lines", "three", "", "", "data: \u{feff}ü 🦀"];
+        let said: Vec<_> = expected.iter().map(|_| listener.out()).collect();
+        assert_eq!(said, expected);
+        assert_eq!(listener.error(), "listen: open");
+        assert_eq!(listener.error(), "listen: the stream has ended; again in 3s");
+    }
+
+    fn kept() -> Router {
+        let mut app = Router::new();
+        app.get("/", |_request, _cx| Reply::stream().topic("t").tag("all").retry(ms(100)));
+        app.get("/over", |_request, _cx| Reply::no_content());
+        app.on_start(|cx| cx.configure("t", TopicConfig::default().history(History::new())));
+        app
+    }
+
+    #[test]
+    fn it_comes_back_where_it_was() {
+        let server = serve(kept());
+        let publisher = &server.publisher;
+        let listener = Listener::start(&[&format!("http://{}/", server.address)]);
+        assert_eq!(listener.error(), "listen: open");
+        server.wait_for("a stream", |stats| stats.streams == 1);
+        for round in 0..5 {
+            publisher.publish("t", Event::data(format!("{round} live"))).unwrap();
+            assert_eq!(listener.out(), format!("{round} live"));
+            publisher.close_tagged("all").unwrap();
+            publisher.publish("t", Event::data(format!("{round} missed"))).unwrap();
+            assert_eq!(listener.out(), format!("{round} missed"));
+            let cut = listener.error();
+            assert!(cut.starts_with("listen: the stream has ended; again in 100ms, behind "), "{cut}");
+            assert_eq!(listener.error(), "listen: open");
+        }
+    }
+
+    #[test]
+    fn it_says_why_it_ends() {
+        let server = serve(kept());
+        let address = server.address;
+        let over = |path: &str| {
+            let mut listener = Listener::start(&[&format!("http://{address}{path}")]);
+            (listener.wait(), listener.error())
+        };
+        assert_eq!(
+            over("/over"),
+            (Some(0), "listen: the server says that nothing more will come".to_owned())
+        );
+        assert_eq!(over("/missing"), (Some(1), "listen: the server answers 404 Not Found".to_owned()));
+        assert_eq!(over("/a b").0, Some(1));
+        for arguments in [&[][..], &["ftp://x"], &["a", "b", "c"]] {
+            let mut listener = Listener::start(arguments);
+            assert_eq!(listener.wait(), Some(1));
+            assert!(listener.error().starts_with("listen: "), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_asked_again() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", free.local_addr().unwrap());
+        drop(free);
+        let listener = Listener::start(&[&url, "17-1"]);
+        let error = listener.error();
+        assert!(error.contains("cannot connect") && error.ends_with("again in 3s, behind 17-1"), "{error}");
+    }
+}
