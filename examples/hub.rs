@@ -7,18 +7,20 @@
 //! curl http://127.0.0.1:8080/stats
 //! ```
 //!
-//! A body is at most 64 KiB. `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
+//! A body is at most 64 KiB. `HISTORY=100` in the environment has each topic keep its last 100 events for those who come back, with
+//! Last-Event-ID or `?last_event_id=`, and for those who begin with `?from=oldest`. `PORT` chooses the port, `RUST_LOG` what is logged.
 
 mod common;
 
-use mio_sse::{CloseReason, Event, Refusal, Reply, Router, Stats};
+use mio_sse::{CloseReason, Config, Event, History, Refusal, Reply, Router, Stats, TopicConfig};
 use std::process::ExitCode;
 
 fn app() -> Router {
     let mut app = Router::new();
 
     app.get("/events/{topic}", |request, _cx| {
-        Reply::stream().topic(request.param("topic").unwrap_or_default())
+        let stream = Reply::stream().topic(request.param("topic").unwrap_or_default());
+        if request.query("from").is_some_and(|from| from == "oldest") { stream.snapshot() } else { stream }
     });
 
     app.post("/publish/{topic}", |request, cx| {
@@ -83,5 +85,13 @@ fn json(stats: &Stats) -> String {
 }
 
 fn main() -> ExitCode {
-    common::run("hub", app())
+    let mut config = Config::default();
+    if let Ok(history) = std::env::var("HISTORY") {
+        let Ok(events) = history.parse() else {
+            eprintln!("hub: HISTORY is a number of events, not {history:?}");
+            return ExitCode::FAILURE;
+        };
+        config.topic = TopicConfig::default().history(History::new().events(events));
+    }
+    common::run_with("hub", app(), config)
 }

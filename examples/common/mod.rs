@@ -1,6 +1,6 @@
 //! What the examples share: the port, the log, and an end in good order.
 
-use mio_sse::{Drain, Handler, LogObserver, Reply, Router, Server};
+use mio_sse::{Config, Drain, Handler, LogObserver, Reply, Router, Server};
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,11 +24,17 @@ pub(crate) fn page(app: &mut Router, html: &'static str) {
 /// one ends it at once.
 ///
 /// `RUST_LOG` chooses what is logged: `RUST_LOG=warn,sse=info` for streams and events only.
+#[allow(dead_code, reason = "some examples have limits of their own")]
 pub(crate) fn run(name: &str, app: impl Handler) -> ExitCode {
+    run_with(name, app, Config::default())
+}
+
+/// As [`run`], with these limits.
+pub(crate) fn run_with(name: &str, app: impl Handler, config: Config) -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,sse:message=warn"))
         .init();
     let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
-    match serve(name, &port, app) {
+    match serve(name, &port, app, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{name}: cannot serve on port {port}: {error}");
@@ -37,8 +43,8 @@ pub(crate) fn run(name: &str, app: impl Handler) -> ExitCode {
     }
 }
 
-fn serve(name: &str, port: &str, app: impl Handler) -> io::Result<()> {
-    let mut server = Server::bind(format!("127.0.0.1:{port}"), app)?;
+fn serve(name: &str, port: &str, app: impl Handler, config: Config) -> io::Result<()> {
+    let mut server = Server::bind_with(format!("127.0.0.1:{port}"), app, config)?;
     server.observe(LogObserver);
     let publisher = server.publisher();
     ctrlc::set_handler(move || {

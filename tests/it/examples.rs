@@ -233,6 +233,24 @@ mod hub {
         }
     }
 
+    #[test]
+    fn who_comes_back_to_a_hub_with_a_history_has_missed_nothing() {
+        let mut command = example("hub");
+        let command = command.env("PORT", "0").env("HISTORY", "3").stderr(Stdio::null());
+        let example = Example::start_as("hub", command);
+        let mut publisher = example.connect();
+        for text in ["1", "2", "3", "4"] {
+            assert_eq!(publish(&mut publisher, "news", text), 204);
+        }
+        let mut oldest = example.connect();
+        assert_eq!(oldest.get("/events/news?from=oldest").status, 200);
+        let events = oldest.events(3);
+        assert_eq!(events.iter().map(|event| &*event.data).collect::<Vec<_>>(), ["2", "3", "4"]);
+        let mut back = example.connect();
+        assert_eq!(back.get(&format!("/events/news?last_event_id={}", events[1].id)).status, 200);
+        assert_eq!(back.data(1), ["4"]);
+    }
+
     fn stats(client: &mut Client) -> serde_json::Value {
         client.write(get("/stats"));
         let (head, body) = client.reply();
