@@ -19,6 +19,7 @@
 //! come to disagree about where a request ends (request smuggling).
 
 mod chunked;
+mod cookie;
 mod head;
 mod incoming;
 mod rejection;
@@ -28,6 +29,7 @@ mod scan;
 mod status;
 mod target;
 
+pub use cookie::{Cookie, SameSite};
 pub use reply::{AfterGap, IntoReply, Reply, StreamReply};
 pub use request::Request;
 

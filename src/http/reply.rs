@@ -1,6 +1,7 @@
 //! What a handler answers: a whole response, or a stream of events.
 
 use super::chunked::{is_control, is_token_byte};
+use super::cookie::{Cookie, SET_COOKIE};
 use super::status;
 use crate::Error;
 use std::borrow::Cow;
@@ -182,7 +183,7 @@ impl Reply {
     /// use mio_sse::{Error, Reply};
     ///
     /// fn reply() -> Result<Reply, Error> {
-    ///     Reply::text("ok").header("Set-Cookie", "a=b")?.header("Set-Cookie", "c=d")
+    ///     Reply::text("ok").header("Link", "</a>; rel=next")?.header("Link", "</b>; rel=prev")
     /// }
     /// # reply().unwrap();
     /// ```
@@ -206,6 +207,26 @@ impl Reply {
             }
         };
         Ok(Reply { kind })
+    }
+
+    /// The same reply, which sets a cookie; one with the same name, path and domain as an earlier one replaces it in the
+    /// browser.
+    ///
+    /// ```
+    /// use mio_sse::{Cookie, Error, Reply};
+    ///
+    /// fn welcome(session: &str) -> Result<Reply, Error> {
+    ///     Reply::redirect("/")?.cookie(Cookie::new("session", session))
+    /// }
+    /// assert!(welcome("31d4d96e407aad42").is_ok());
+    /// assert!(welcome("no; such=value").is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see [`Cookie`].
+    pub fn cookie(self, cookie: Cookie) -> Result<Reply, Error> {
+        self.header(SET_COOKIE, &cookie.into_header_value()?)
     }
 
     /// The status; 200 for a stream.
@@ -384,6 +405,15 @@ impl StreamReply {
         }
         self.headers.push(name, value)?;
         Ok(self)
+    }
+
+    /// Sets a cookie with the head of the stream, and with the answer in its place if it is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see [`Cookie`].
+    pub fn cookie(self, cookie: Cookie) -> Result<StreamReply, Error> {
+        self.header(SET_COOKIE, &cookie.into_header_value()?)
     }
 
     /// Sends the stream without the chunked transfer coding, so that only the end of the connection ends it.
@@ -623,10 +653,19 @@ impl Headers {
     }
 }
 
+/// Leaves out the values of cookies, which should not end up in a log.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.lines.lines()).finish()
+        let shown = |line| match name_of(line) {
+            name if name.eq_ignore_ascii_case(SET_COOKIE) => format!("{name}: …"),
+            _ => String::from(line),
+        };
+        f.debug_list().entries(self.lines.lines().map(shown)).finish()
     }
+}
+
+fn name_of(line: &str) -> &str {
+    line.split_once(':').map_or(line, |(name, _)| name)
 }
 
 fn check_value(name: &str, value: &str) -> Result<(), Error> {
@@ -640,7 +679,7 @@ fn is_one_of(names: &[&str], name: &str) -> bool {
     names.iter().any(|candidate| candidate.eq_ignore_ascii_case(name))
 }
 
-fn invalid(name: &str, problem: &'static str) -> Error {
+pub(super) fn invalid(name: &str, problem: &'static str) -> Error {
     Error::InvalidHeader { name: name.to_owned(), problem }
 }
 
