@@ -22,7 +22,7 @@
 //! - [`Context`] is the server as seen from a callback: publish to a topic, send to one stream or to all with a tag, set timers, close.
 //! - [`Publisher`] is the way in from other threads.
 //! - [`Event`] is what is sent; [`StreamId`] names whom it is sent to; [`CloseReason`] says how that ended.
-//! - [`Config`] holds every limit, [`Stats`] every count, [`Error`] what can be refused; [`Refusal`] says who was turned away.
+//! - [`Config`] holds every limit, and in [`Cors`] who may read from other origins; [`Stats`] every count, [`Error`] what can be refused; [`Refusal`] says who was turned away.
 //! - [`Observer`] watches from outside; [`Drain`] shuts down in good order.
 //!
 //! # Features
@@ -51,7 +51,7 @@ mod stream;
 pub use config::{Config, ConfigError, Refuse};
 pub use error::Error;
 pub use event::{EVENT_BYTES_MAX, Event, EventError};
-pub use http::{AfterGap, Cookie, IntoReply, Reply, Request, SameSite, StreamReply};
+pub use http::{AfterGap, Cookie, Cors, IntoReply, Reply, Request, SameSite, StreamReply};
 pub use log::{History, Overflow, TopicConfig};
 pub use router::{Router, SseOutcome};
 pub use server::{

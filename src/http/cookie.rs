@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(super) const SET_COOKIE: &str = "Set-Cookie";
 
 /// Browsers drop a cookie whose name and value are longer than this together, and an attribute that is longer than
-/// `ATTRIBUTE_BYTES_MAX` (RFC 6265bis 5.7).
+/// `ATTRIBUTE_BYTES_MAX` (RFC 6265bis 5.6).
 const COOKIE_BYTES_MAX: usize = 4096;
 const ATTRIBUTE_BYTES_MAX: usize = 1024;
 
@@ -63,8 +63,8 @@ pub enum SameSite {
     /// `fetch` and no `EventSource`.
     #[default]
     Lax,
-    /// With all, which pages of other sites need that open a stream with credentials.
-    /// Only for a cookie that is [`secure`](Cookie::secure): browsers drop
+    /// With all, which pages of other sites need that open a stream with credentials; see
+    /// [`Cors::credentials`](crate::Cors::credentials). Only for a cookie that is [`secure`](Cookie::secure): browsers drop
     /// others.
     None,
 }

@@ -20,6 +20,7 @@
 
 mod chunked;
 mod cookie;
+mod cors;
 mod head;
 mod incoming;
 mod rejection;
@@ -30,6 +31,7 @@ mod status;
 mod target;
 
 pub use cookie::{Cookie, SameSite};
+pub use cors::Cors;
 pub use reply::{AfterGap, IntoReply, Reply, StreamReply};
 pub use request::Request;
 

@@ -2,6 +2,8 @@
 
 use super::chunked::{is_control, is_token_byte};
 use super::cookie::{Cookie, SET_COOKIE};
+use super::cors::Cors;
+use super::request::Request;
 use super::status;
 use crate::Error;
 use std::borrow::Cow;
@@ -264,6 +266,20 @@ impl Reply {
         }
     }
 
+    /// Adds what lets a page of another origin read the reply to `request`.
+    pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
+        match &mut self.kind {
+            Kind::Whole(whole) => cors.add_to(&mut whole.headers, request),
+            Kind::Stream(stream) => stream.share(cors, request),
+        }
+    }
+
+    /// The same whole reply with these headers.
+    pub(super) fn with_headers(mut self, headers: Headers) -> Reply {
+        self.take_headers(headers, "");
+        self
+    }
+
     /// Puts `headers` and further lines into the head of a whole reply.
     fn take_headers(&mut self, mut headers: Headers, lines: &str) {
         if let Kind::Whole(whole) = &mut self.kind {
@@ -498,6 +514,11 @@ impl StreamReply {
         self
     }
 
+    /// Adds what lets a page of another origin read the stream that `request` asks for.
+    pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
+        cors.add_to(&mut self.headers, request);
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.start == Start::Live
     }
@@ -633,7 +654,7 @@ impl HeadContext<'_> {
 
 /// The application's own header lines, ready to be sent.
 #[derive(Clone, Default, PartialEq, Eq)]
-struct Headers {
+pub(super) struct Headers {
     lines: String,
 }
 
@@ -646,10 +667,20 @@ impl Headers {
             return Err(invalid(name, "the server itself writes this header"));
         }
         check_value(name, value)?;
+        self.add(name, value);
+        Ok(())
+    }
+
+    /// Adds a line that is known to be well-formed.
+    pub(super) fn add(&mut self, name: &str, value: &str) {
         for part in [name, ": ", value, "\r\n"] {
             self.lines.push_str(part);
         }
-        Ok(())
+    }
+
+    /// Whether there is a line of this name, in upper or lower case.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.lines.lines().any(|line| name_of(line).eq_ignore_ascii_case(name))
     }
 }
 

@@ -214,9 +214,10 @@ impl<'a> Request<'a> {
 
     /// The body, read as JSON. Needs the feature `json`. Text in it without escapes can be borrowed: `&str`.
     ///
-    /// `Content-Type` is not asked. Where a cookie is all that lets a request in, it matters: pages of other origins may
-    /// post text without asking first, but not `application/json`, for which they need CORS
-    /// (Fetch 3.2.2). A cookie that is `SameSite=Lax`, as a [`Cookie`](crate::Cookie) is, does not come with either.
+    /// `Content-Type` is not asked. It matters where a cookie is all that lets a request in, and is sent along with requests
+    /// that pages of other origins cause: those post text without asking first, but `application/json` only if
+    /// [`Config::cors`](crate::Config::cors) lets them. To those of other sites, [`Cookie`](crate::Cookie)s are not sent
+    /// along unless they are `SameSite=None`.
     ///
     /// ```
     /// use mio_sse::{Reply, Router};
