@@ -1,5 +1,6 @@
 //! Every limit and every time-out.
 
+use crate::http::Cors;
 use crate::log::TopicConfig;
 use std::borrow::Cow;
 use std::fmt;
@@ -60,6 +61,10 @@ pub struct Config {
     /// When whoever is refused should come again, at the earliest: in `retry:` or `Retry-After`, with up to as much again
     /// added, different for each, so that they do not all come at once. Default 10 s.
     pub refuse_retry: Duration,
+
+    /// Which pages of other origins may read replies. Default `None`: none, unless handlers let them by headers of their own.
+    /// With `Some`, the server adds the headers to all replies and answers preflights; see [`Cors`].
+    pub cors: Option<Cors>,
 
     /// Bytes of a request head, and of what a peer may send while its stream is open. Default 16 KiB: generous for
     /// cookies, too little to hurt. More is answered 431.
@@ -182,6 +187,7 @@ impl Default for Config {
             revoked_max: 1_000_000,
             refuse: Refuse::Auto,
             refuse_retry: Duration::from_secs(10),
+            cors: None,
             head_bytes_max: 16 << 10,
             target_bytes_max: 8 << 10,
             headers_max: 100,
@@ -296,6 +302,7 @@ impl Config {
         if self.tcp_keepalive.is_some_and(|time| time < Duration::from_secs(1)) {
             return Err(ConfigError { limit: "tcp_keepalive", problem: "must be at least 1 s" });
         }
+        self.cors.as_ref().map_or(Ok(()), Cors::check)?;
         self.topic.check()
     }
 }

@@ -17,17 +17,19 @@
 //!
 //! - [`Server`] listens and runs the loop, in a thread of its own or [turned](Server::turn) by hand.
 //! - [`Router`] answers requests with closures; implement [`Handler`] for state of your own.
-//! - [`Reply`] is a whole response, or a stream: [`Reply::stream`].
+//! - [`Request`] is what was asked, with its query, cookies, form or JSON.
+//! - [`Reply`] is a whole response, or a stream: [`Reply::stream`]; [`Cookie`] is what either may set.
 //! - [`Context`] is the server as seen from a callback: publish to a topic, send to one stream or to all with a tag, set timers, close.
 //! - [`Source`] is pulled instead of pushed: an iterator, or a closure, that is asked whenever the stream has room.
 //! - [`Publisher`] is the way in from other threads.
 //! - [`Event`] is what is sent; [`StreamId`] names whom it is sent to; [`CloseReason`] says how that ended.
-//! - [`Config`] holds every limit, [`Stats`] every count, [`Error`] what can be refused; [`Refusal`] says who was turned away.
+//! - [`Config`] holds every limit, and in [`Cors`] who may read from other origins; [`Stats`] every count, [`Error`] what can be refused; [`Refusal`] says who was turned away.
 //! - [`Observer`] watches from outside; [`Drain`] shuts down in good order.
 //!
 //! # Features
 //!
-//! - `json`: [`Event::json`](Event) and [`Reply::json_of`](Reply) for any `serde::Serialize` value.
+//! - `json`: [`Event::json`](Event) and [`Reply::json_of`](Reply) for any `serde::Serialize` value, [`Request::json`](Request) for
+//!   any `serde::Deserialize` one.
 
 #![forbid(unsafe_code)]
 // A peer or an application value must never bring the loop down, and a library has no terminal.
@@ -51,7 +53,7 @@ mod stream;
 pub use config::{Config, ConfigError, Refuse};
 pub use error::Error;
 pub use event::{EVENT_BYTES_MAX, Event, EventError};
-pub use http::{AfterGap, IntoReply, Reply, Request, StreamReply};
+pub use http::{AfterGap, Cookie, Cors, IntoReply, Reply, Request, SameSite, StreamReply};
 pub use log::{History, Overflow, TopicConfig};
 pub use router::{Router, SseOutcome};
 pub use server::{

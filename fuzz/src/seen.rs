@@ -140,6 +140,13 @@ fn check_conveniences(request: &Request<'_>, seen: &Seen) {
             "{id:?}"
         );
     }
+    for (name, value) in request.cookies() {
+        assert!(!name.is_empty() && !name.contains(['=', ';']) && !value.contains(';'), "{name:?} {value:?}");
+        assert!(request.cookie(name).is_some(), "{name:?} is a cookie");
+    }
+    for (name, _) in request.form_pairs() {
+        assert!(request.form(&name).is_some(), "{name:?} is in the form");
+    }
     assert!(request.host().is_some() || seen.http_10);
     assert_eq!(request.is_head(), seen.method == "HEAD");
     assert_eq!(request.param(""), None);

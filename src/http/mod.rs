@@ -19,6 +19,8 @@
 //! come to disagree about where a request ends (request smuggling).
 
 mod chunked;
+mod cookie;
+mod cors;
 mod head;
 mod incoming;
 mod rejection;
@@ -28,6 +30,8 @@ mod scan;
 mod status;
 mod target;
 
+pub use cookie::{Cookie, SameSite};
+pub use cors::Cors;
 pub use reply::{AfterGap, IntoReply, Reply, StreamReply};
 pub use request::Request;
 

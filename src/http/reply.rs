@@ -1,6 +1,9 @@
 //! What a handler answers: a whole response, or a stream of events.
 
 use super::chunked::{is_control, is_token_byte};
+use super::cookie::{Cookie, SET_COOKIE};
+use super::cors::Cors;
+use super::request::Request;
 use super::status;
 use crate::Error;
 use crate::source::Source;
@@ -183,7 +186,7 @@ impl Reply {
     /// use mio_sse::{Error, Reply};
     ///
     /// fn reply() -> Result<Reply, Error> {
-    ///     Reply::text("ok").header("Set-Cookie", "a=b")?.header("Set-Cookie", "c=d")
+    ///     Reply::text("ok").header("Link", "</a>; rel=next")?.header("Link", "</b>; rel=prev")
     /// }
     /// # reply().unwrap();
     /// ```
@@ -207,6 +210,26 @@ impl Reply {
             }
         };
         Ok(Reply { kind })
+    }
+
+    /// The same reply, which sets a cookie; one with the same name, path and domain as an earlier one replaces it in the
+    /// browser.
+    ///
+    /// ```
+    /// use mio_sse::{Cookie, Error, Reply};
+    ///
+    /// fn welcome(session: &str) -> Result<Reply, Error> {
+    ///     Reply::redirect("/")?.cookie(Cookie::new("session", session))
+    /// }
+    /// assert!(welcome("31d4d96e407aad42").is_ok());
+    /// assert!(welcome("no; such=value").is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see [`Cookie`].
+    pub fn cookie(self, cookie: Cookie) -> Result<Reply, Error> {
+        self.header(SET_COOKIE, &cookie.into_header_value()?)
     }
 
     /// The status; 200 for a stream.
@@ -242,6 +265,20 @@ impl Reply {
             Kind::Whole(whole) => whole.encode(cx, out),
             Kind::Stream(stream) => stream.encode_head(cx, false, out),
         }
+    }
+
+    /// Adds what lets a page of another origin read the reply to `request`.
+    pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
+        match &mut self.kind {
+            Kind::Whole(whole) => cors.add_to(&mut whole.headers, request),
+            Kind::Stream(stream) => stream.share(cors, request),
+        }
+    }
+
+    /// The same whole reply with these headers.
+    pub(super) fn with_headers(mut self, headers: Headers) -> Reply {
+        self.take_headers(headers, "");
+        self
     }
 
     /// Puts `headers` and further lines into the head of a whole reply.
@@ -407,6 +444,15 @@ impl StreamReply {
         Ok(self)
     }
 
+    /// Sets a cookie with the head of the stream, and with the answer in its place if it is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see [`Cookie`].
+    pub fn cookie(self, cookie: Cookie) -> Result<StreamReply, Error> {
+        self.header(SET_COOKIE, &cookie.into_header_value()?)
+    }
+
     /// Sends the stream without the chunked transfer coding, so that only the end of the connection ends it.
     /// For clients that do not understand chunks; those of HTTP/1.0 get their stream like this in any case.
     #[must_use]
@@ -487,6 +533,11 @@ impl StreamReply {
     pub fn after_gap(mut self, goes_on: AfterGap) -> StreamReply {
         self.after_gap = goes_on;
         self
+    }
+
+    /// Adds what lets a page of another origin read the stream that `request` asks for.
+    pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
+        cors.add_to(&mut self.headers, request);
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -624,7 +675,7 @@ impl HeadContext<'_> {
 
 /// The application's own header lines, ready to be sent.
 #[derive(Clone, Default, PartialEq, Eq)]
-struct Headers {
+pub(super) struct Headers {
     lines: String,
 }
 
@@ -637,17 +688,36 @@ impl Headers {
             return Err(invalid(name, "the server itself writes this header"));
         }
         check_value(name, value)?;
+        self.add(name, value);
+        Ok(())
+    }
+
+    /// Adds a line that is known to be well-formed.
+    pub(super) fn add(&mut self, name: &str, value: &str) {
         for part in [name, ": ", value, "\r\n"] {
             self.lines.push_str(part);
         }
-        Ok(())
+    }
+
+    /// Whether there is a line of this name, in upper or lower case.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.lines.lines().any(|line| name_of(line).eq_ignore_ascii_case(name))
     }
 }
 
+/// Leaves out the values of cookies, which should not end up in a log.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.lines.lines()).finish()
+        let shown = |line| match name_of(line) {
+            name if name.eq_ignore_ascii_case(SET_COOKIE) => format!("{name}: …"),
+            _ => String::from(line),
+        };
+        f.debug_list().entries(self.lines.lines().map(shown)).finish()
     }
+}
+
+fn name_of(line: &str) -> &str {
+    line.split_once(':').map_or(line, |(name, _)| name)
 }
 
 fn check_value(name: &str, value: &str) -> Result<(), Error> {
@@ -661,7 +731,7 @@ fn is_one_of(names: &[&str], name: &str) -> bool {
     names.iter().any(|candidate| candidate.eq_ignore_ascii_case(name))
 }
 
-fn invalid(name: &str, problem: &'static str) -> Error {
+pub(super) fn invalid(name: &str, problem: &'static str) -> Error {
     Error::InvalidHeader { name: name.to_owned(), problem }
 }
 

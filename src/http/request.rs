@@ -156,10 +156,90 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// The value of the first cookie of this name, as it was sent, but without the quotes that may stand around it. Names
+    /// are case-sensitive. A browser puts the cookie with the longest path first (RFC 6265 5.4), so the first is the
+    /// closest. It is untrusted: whoever sends requests chooses its cookies.
+    ///
+    /// Looks through all cookies up to this one; copies nothing.
+    ///
+    /// ```
+    /// # fn handler(request: &mio_sse::Request<'_>) {
+    /// // Cookie: theme=dark; session=31d4d96e407aad42
+    /// assert_eq!(request.cookie("session"), Some("31d4d96e407aad42"));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<&'a str> {
+        self.cookies().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// All cookies in their order, from all `Cookie` lines (RFC 6265 5.4). What has no name, no `=` or is not UTF-8 is
+    /// left out, and so is the whitespace around names and values.
+    pub fn cookies(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        self.headers()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"))
+            .flat_map(|(_, line)| line.split(|byte| *byte == b';'))
+            .filter_map(|pair| cookie_pair(str::from_utf8(pair).ok()?))
+    }
+
     /// The body, complete and with the chunked transfer coding removed; empty when there is none.
     #[must_use]
     pub fn body(&self) -> &'a [u8] {
         self.body
+    }
+
+    /// The first value of this name in a form that was posted, decoded as in [`query`](Self::query); `None` also when the
+    /// body is no such form, see [`form_pairs`](Self::form_pairs).
+    ///
+    /// ```
+    /// use mio_sse::{Reply, Router};
+    ///
+    /// let mut app = Router::new();
+    /// app.post("/greet", |request, _cx| match request.form("name") {
+    ///     Some(name) => Reply::text(format!("Hello, {name}!")),
+    ///     None => Reply::status(400),
+    /// });
+    /// ```
+    #[must_use]
+    pub fn form(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.form_pairs().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// All names and values of a form that was posted, in their order. There are none unless `Content-Type` says that the
+    /// body is `application/x-www-form-urlencoded` (WHATWG URL 5.1), which HTML forms and `URLSearchParams` are.
+    pub fn form_pairs(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        let is_form = self.content_type_is("application/x-www-form-urlencoded");
+        form_urlencoded::parse(if is_form { self.body } else { &[] })
+    }
+
+    /// The body, read as JSON. Needs the feature `json`. Text in it without escapes can be borrowed: `&str`.
+    ///
+    /// `Content-Type` is not asked. It matters where a cookie is all that lets a request in, and is sent along with requests
+    /// that pages of other origins cause: those post text without asking first, but `application/json` only if
+    /// [`Config::cors`](crate::Config::cors) lets them. To those of other sites, [`Cookie`](crate::Cookie)s are not sent
+    /// along unless they are `SameSite=None`.
+    ///
+    /// ```
+    /// use mio_sse::{Reply, Router};
+    ///
+    /// let mut app = Router::new();
+    /// app.post("/add", |request, _cx| match request.json::<[i64; 2]>() {
+    ///     Ok([a, b]) => Reply::json((a + b).to_string()),
+    ///     Err(error) => Reply::text(error.to_string()).with_status(400),
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// What [`serde_json::from_slice`] says of the body: that it is no JSON, or no `T`.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::Deserialize<'a>>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(self.body)
+    }
+
+    /// Whether this is the media type of the body, whatever its parameters are (RFC 9110 8.3.1).
+    fn content_type_is(&self, media_type: &str) -> bool {
+        let essence = self.header("Content-Type").and_then(|value| value.split(';').next());
+        essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(media_type))
     }
 
     /// Whether only the head of the reply is wanted. A handler may reply as to `GET`: the body is left out
@@ -180,6 +260,15 @@ impl<'a> Request<'a> {
     pub fn param(&self, name: &str) -> Option<&'a str> {
         self.params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_ref())
     }
+}
+
+/// The name and the value of one cookie of a `Cookie` line. Quotes around the whole value are no part of it (RFC 6265
+/// 4.1.1).
+fn cookie_pair(pair: &str) -> Option<(&str, &str)> {
+    let (name, value) = pair.split_once('=')?;
+    let (name, value) = (name.trim_ascii(), value.trim_ascii());
+    let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    (!name.is_empty()).then_some((name, quoted.unwrap_or(value)))
 }
 
 /// Leaves out what should not end up in a log: the values of headers that carry credentials, and the body.
@@ -299,6 +388,84 @@ mod tests {
         let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
         with(chunked, |request| assert_eq!(request.body(), b"hello"));
         get("/", |request| assert_eq!(request.body(), b""));
+    }
+
+    #[test]
+    fn cookies() {
+        let head = b"GET / HTTP/1.0\r\nCookie: session=1; sess=2;ses = 3 ;session=4\r\nX: sess=5\r\n\
+                     cookie: quoted=\"a b\"; half=\"c; empty=; d=e=f; Session=6;\r\n\r\n";
+        with(head, |request| {
+            let cookie = |name| request.cookie(name);
+            // Neither the beginning of a name nor its case makes another cookie, and the first of a name is the one.
+            assert_eq!((cookie("session"), cookie("sess"), cookie("ses")), (Some("1"), Some("2"), Some("3")));
+            assert_eq!((cookie("Session"), cookie("s"), cookie("sessio")), (Some("6"), None, None));
+            assert_eq!((cookie("quoted"), cookie("half")), (Some("a b"), Some("\"c")));
+            assert_eq!((cookie("empty"), cookie("d")), (Some(""), Some("e=f")));
+            let names: Vec<_> = request.cookies().map(|(name, _)| name).collect();
+            assert_eq!(
+                names,
+                ["session", "sess", "ses", "session", "quoted", "half", "empty", "d", "Session"]
+            );
+        });
+        get("/", |request| assert_eq!((request.cookie(""), request.cookies().count()), (None, 0)));
+    }
+
+    #[test]
+    fn what_is_no_cookie_is_left_out() {
+        let head = b"GET / HTTP/1.0\r\nCookie: a; ;;=b; =; \xff=c; d=\xff; e=f; \"=\"\r\nCookie:\r\n\r\n";
+        with(head, |request| {
+            let cookies: Vec<_> = request.cookies().collect();
+            assert_eq!(cookies, [("e", "f"), ("\"", "\"")]);
+            assert_eq!((request.cookie("a"), request.cookie("")), (None, None));
+        });
+    }
+
+    #[test]
+    fn forms() {
+        let post = |content_type: &str, check: &dyn Fn(Request<'_>)| {
+            let body = "a=1&b=caf%C3%A9+au%20lait&a=2&c&%=%ff%";
+            let length = body.len();
+            let head = format!("POST / HTTP/1.0\r\nContent-Length: {length}\r\n{content_type}\r\n");
+            with(head + body, check);
+        };
+        for content_type in [
+            "Content-Type: application/x-www-form-urlencoded\r\n",
+            "content-type: Application/X-WWW-Form-urlencoded ; charset=UTF-8\r\n",
+        ] {
+            post(content_type, &|request| {
+                assert_eq!(request.form("a").as_deref(), Some("1"));
+                assert_eq!(request.form("b").as_deref(), Some("café au lait"));
+                assert_eq!(request.form("c").as_deref(), Some(""));
+                assert_eq!(request.form("%").as_deref(), Some("\u{fffd}%"));
+                assert_eq!(request.form("d"), None);
+                let names: Vec<_> = request.form_pairs().map(|(name, _)| name).collect();
+                assert_eq!(names, ["a", "b", "a", "c", "%"]);
+            });
+        }
+        for content_type in [
+            "",
+            "application/x-www-form-urlencoded2",
+            "text/plain; application/x-www-form-urlencoded",
+            "\u{ff}",
+        ] {
+            let line = format!("Content-Type: {content_type}\r\n");
+            post(if content_type.is_empty() { "" } else { &line }, &|request| {
+                assert_eq!((request.form("a"), request.form_pairs().count()), (None, 0), "{content_type}");
+            });
+        }
+    }
+
+    #[cfg(feature = "json")]
+    #[test]
+    fn bodies_as_json() {
+        with("POST / HTTP/1.0\r\nContent-Length: 9\r\n\r\n[1,\"two\"]", |request| {
+            assert_eq!(request.json::<(u8, &str)>().unwrap(), (1, "two"));
+            assert!(request.json::<(u8, u8)>().is_err() && request.json::<[u8; 3]>().is_err());
+        });
+        with("POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n1]", |request| {
+            assert!(request.json::<u8>().is_err());
+        });
+        get("/", |request| assert!(request.json::<Option<u8>>().is_err()));
     }
 
     #[test]

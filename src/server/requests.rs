@@ -396,9 +396,12 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.core.stats.requests += 1;
         let refused = self.core.slots.get(slot).and_then(Slot::refused);
         let id = self.core.begin(slot);
+        let preflight = self.core.config.cors.as_ref().and_then(|cors| cors.preflight(request));
         let handler = &mut self.handler;
-        let reply = guard(&mut self.core, "the handler of a request", |core| {
-            handler.request(request, &mut Context::for_request(core, id))
+        let reply = preflight.or_else(|| {
+            guard(&mut self.core, "the handler of a request", |core| {
+                handler.request(request, &mut Context::for_request(core, id))
+            })
         });
         if self.core.slots.stream(slot).is_none() {
             // More was sent to the stream than may wait for it. Earlier replies are no part of that.
@@ -409,13 +412,16 @@ impl<H: Handler, N: Net> Server<H, N> {
             Some(reply) => (reply, self.reason_to_close(slot, keep_alive, refused)),
             None => (Reply::status(500), Some(CloseReason::Panicked)),
         };
-        let whole = match if request.is_head() { Err(reply) } else { reply.into_stream() } {
+        let mut whole = match if request.is_head() { Err(reply) } else { reply.into_stream() } {
             Err(whole) => whole,
             Ok(mut stream) => match self.refusal(id, &stream, refused) {
                 None => {
                     if let Some(source) = stream.take_source() {
                         // A stream that was closed already needs none.
                         let _ = self.core.set_source(id, source);
+                    }
+                    if let Some(cors) = &self.core.config.cors {
+                        stream.share(cors, request);
                     }
                     self.open(id, request, &stream, close.is_none(), replies);
                     return Then::Leave;
@@ -432,6 +438,9 @@ impl<H: Handler, N: Net> Server<H, N> {
                 }
             },
         };
+        if let Some(cors) = &self.core.config.cors {
+            whole.share(cors, request);
+        }
         let cx = HeadContext {
             date: &self.requests.date.text,
             keep_alive: close.is_none(),

@@ -4,6 +4,7 @@ mod accept;
 mod churn;
 mod connections;
 mod corners;
+mod cors;
 mod delivery;
 mod drain;
 mod example_commands;

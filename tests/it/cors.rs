@@ -1,0 +1,366 @@
+//! Pages of other origins: what the server adds to replies, which preflights it answers, and what it never writes.
+
+use crate::memory_net::{Loop, check_accounts, get, subscribe};
+use crate::support::replies;
+use mio_sse::{Config, Cookie, Cors, Event, Refusal, Refuse, Reply, Router};
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const A: &str = "https://a.example";
+const ALLOW_ORIGIN: &str = "Access-Control-Allow-Origin";
+
+/// An application with one answer of each kind; the count is of the requests that its handlers have seen.
+fn app() -> (Router, Arc<AtomicUsize>) {
+    let count = Arc::<AtomicUsize>::default();
+    let asked = count.clone();
+    let mut app = Router::new();
+    app.get("/page", move |_request, _cx| {
+        asked.fetch_add(1, Ordering::SeqCst);
+        Reply::text("page")
+    });
+    app.get("/stream", |_request, _cx| Reply::stream().topic("t").cookie(Cookie::new("seen", "1")));
+    app.get("/topics", |_request, _cx| Reply::stream().topic("t").topic("u").topic("v"));
+    app.get("/revoked", |_request, cx| {
+        cx.revoke("gone", Duration::from_secs(60));
+        Reply::stream().tag("gone")
+    });
+    app.get("/own", |_request, _cx| Reply::text("own").header("access-control-allow-origin", "https://own"));
+    app.get("/own-stream", |_request, _cx| Reply::stream().header(ALLOW_ORIGIN, "https://own"));
+    app.get("/fails", |_request, _cx| Err::<Reply, _>("failed"));
+    app.get("/panics", |_request, _cx| -> Reply { panic!("in a handler") });
+    let asked = count.clone();
+    app.route("OPTIONS", "/options", move |_request, _cx| {
+        asked.fetch_add(1, Ordering::SeqCst);
+        Reply::text("options")
+    });
+    (app, count)
+}
+
+fn config(cors: Option<Cors>) -> Config {
+    let mut config = Config::default();
+    config.cors = cors;
+    config.subscriptions_max = 2;
+    config
+}
+
+/// What a new connection is answered.
+fn ask(world: &mut Loop<Router>, request: impl AsRef<[u8]>) -> String {
+    let peer = world.connect();
+    peer.write(request);
+    world.settle();
+    let answer = peer.read();
+    peer.close();
+    world.settle();
+    answer
+}
+
+/// A request with further header lines.
+fn with(request: impl Display, lines: impl Display) -> String {
+    request.to_string().replacen("\r\n\r\n", &format!("\r\n{lines}\r\n\r\n"), 1)
+}
+
+fn from(origin: &str, request: impl Display) -> String {
+    with(request, format_args!("Origin: {origin}"))
+}
+
+fn preflight(path: &str) -> String {
+    format!("OPTIONS {path} HTTP/1.1\r\nHost: x\r\nAccess-Control-Request-Method: PUT\r\n\r\n")
+}
+
+/// The lines of an answer that the server adds for other origins.
+fn added(answer: &str) -> Vec<&str> {
+    let (head, _) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("a head, not {answer:?}"));
+    let is_added = |line: &&str| line.starts_with("Access-Control-") || line.starts_with("Vary:");
+    head.lines().filter(is_added).collect()
+}
+
+fn status(answer: &str) -> u16 {
+    let status = answer.strip_prefix("HTTP/1.1 ").and_then(|line| line.split(' ').next());
+    status.and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("a status line, not {answer:?}"))
+}
+
+/// Requests for each kind of answer, with the status of it.
+fn all_kinds() -> Vec<(String, u16)> {
+    vec![
+        (get("/page"), 200),
+        (get("/page").replace("GET", "HEAD"), 200),
+        (get("/page").replace("GET", "OPTIONS"), 204),
+        (get("/page").replace("GET", "POST"), 405),
+        (get("/missing"), 404),
+        (get("/fails"), 500),
+        (get("/panics"), 500),
+        (subscribe("/stream"), 200),
+        (subscribe("/stream").replace("GET", "HEAD"), 200),
+        (subscribe("/stream").replace("HTTP/1.1", "HTTP/1.0"), 200),
+        (subscribe("/topics"), 400),
+        (subscribe("/revoked"), 204),
+        (preflight("/page"), 204),
+    ]
+}
+
+#[test]
+fn nothing_is_added_unless_it_is_configured() {
+    let (app, _) = app();
+    let mut world = Loop::with_config(app, config(None));
+    for (request, status_then) in all_kinds() {
+        let answer = ask(&mut world, from(A, &request));
+        assert_eq!((status(&answer), added(&answer)), (status_then, vec![]), "{request}");
+    }
+    // What would be a preflight is the application's.
+    let answer = ask(&mut world, from(A, preflight("/page")));
+    assert!(answer.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"), "{answer}");
+    check_accounts(&world.server.stats());
+}
+
+#[test]
+fn any_origin_may_read_every_kind_of_answer() {
+    let (app, _) = app();
+    let mut world = Loop::with_config(app, config(Some(Cors::any())));
+    for (request, status_then) in all_kinds() {
+        // A cache may give one reply to all, so it is the same for all.
+        let junk = from("https://a.example\r\nOrigin: \u{fc}", &request);
+        for request in [from(A, &request), from("null", &request), junk, request] {
+            let answer = ask(&mut world, &request);
+            assert_eq!(status(&answer), status_then, "{request}");
+            let lines = added(&answer);
+            assert_eq!(lines.last(), Some(&"Access-Control-Allow-Origin: *"), "{request}");
+            assert!(lines.len() == 1 || request.contains("Request-Method"), "{request}: {lines:?}");
+        }
+    }
+}
+
+#[test]
+fn an_origin_of_the_list_is_named_and_caches_are_told_that_it_matters() {
+    let (app, _) = app();
+    let cors = Cors::origins(["https://b.example", A, "null"]);
+    let mut world = Loop::with_config(app, config(Some(cors)));
+    for (request, status_then) in all_kinds() {
+        for origin in [A, "https://b.example", "null"] {
+            let answer = ask(&mut world, from(origin, &request));
+            let lines = added(&answer);
+            let allows = format!("{ALLOW_ORIGIN}: {origin}");
+            assert_eq!(status(&answer), status_then, "{request}");
+            assert!(lines.ends_with(&["Vary: Origin", &allows]), "{request}: {lines:?}");
+            assert!(lines.len() == 2 || request.starts_with("OPTIONS"), "{request}: {lines:?}");
+        }
+        for request in [from("https://c.example", &request), request] {
+            let answer = ask(&mut world, &request);
+            assert_eq!((status(&answer), added(&answer)), (status_then, vec!["Vary: Origin"]), "{request}");
+        }
+    }
+}
+
+#[test]
+fn credentials_are_for_the_origins_of_the_list() {
+    let (app, _) = app();
+    let mut world = Loop::with_config(app, config(Some(Cors::origins([A]).credentials())));
+    for (request, _) in all_kinds() {
+        let answer = ask(&mut world, from(A, &request));
+        let allows = "Access-Control-Allow-Credentials: true";
+        assert_eq!(added(&answer).iter().filter(|line| **line == allows).count(), 1, "{request}");
+        let answer = ask(&mut world, from("https://c.example", &request));
+        assert_eq!(added(&answer), ["Vary: Origin"], "{request}");
+    }
+}
+
+#[test]
+fn a_stream_that_is_refused_can_be_read_as_well() {
+    for (refuse, status_then) in [(Refuse::Soft, 200), (Refuse::Unavailable, 503)] {
+        let (app, _) = app();
+        let mut config = config(Some(Cors::origins([A])));
+        config.streams_max = 1;
+        config.refuse = refuse;
+        let mut world = Loop::with_config(app, config);
+        let there = world.connect();
+        there.write(subscribe("/stream"));
+        world.settle();
+        let answer = ask(&mut world, from(A, subscribe("/stream")));
+        assert_eq!(status(&answer), status_then);
+        assert_eq!(added(&answer), ["Vary: Origin", "Access-Control-Allow-Origin: https://a.example"]);
+        assert!(answer.contains("\r\nSet-Cookie: seen=1; "), "{answer}");
+        // What the application has said stands here, too.
+        let answer = ask(&mut world, from(A, subscribe("/own-stream")));
+        assert_eq!(
+            (status(&answer), added(&answer)),
+            (status_then, vec!["Access-Control-Allow-Origin: https://own"])
+        );
+        assert_eq!(world.server.stats().refused(Refusal::Streams), 2);
+        check_accounts(&world.server.stats());
+    }
+}
+
+#[test]
+fn events_follow_the_head_of_a_stream_as_ever() {
+    let (mut app, _) = app();
+    app.post("/publish", |_request, cx| cx.publish("t", Event::data("hello")).map(|()| Reply::no_content()));
+    let mut world = Loop::with_config(app, config(Some(Cors::any())));
+    let peer = world.connect();
+    peer.write(from(A, subscribe("/stream")));
+    world.settle();
+    assert_eq!(added(&peer.read()), ["Access-Control-Allow-Origin: *"]);
+    assert_eq!(status(&ask(&mut world, "POST /publish HTTP/1.0\r\nContent-Length: 0\r\n\r\n")), 204);
+    assert_eq!(peer.read(), "d\r\ndata: hello\n\n\r\n");
+}
+
+#[test]
+fn what_the_application_says_stands_alone() {
+    for cors in [Cors::any(), Cors::origins([A]).credentials()] {
+        let (app, _) = app();
+        let mut world = Loop::with_config(app, config(Some(cors)));
+        let answer = ask(&mut world, from(A, get("/own")));
+        assert_eq!((status(&answer), added(&answer)), (200, vec![]));
+        assert!(answer.contains("\r\naccess-control-allow-origin: https://own\r\n"), "{answer}");
+        for request in [subscribe("/own-stream"), get("/own-stream").replace("GET", "HEAD")] {
+            let answer = ask(&mut world, from(A, request));
+            assert_eq!(added(&answer), ["Access-Control-Allow-Origin: https://own"]);
+        }
+    }
+}
+
+#[test]
+fn preflights_are_answered_without_the_handler() {
+    let (app, count) = app();
+    let cors = Cors::origins([A]).credentials().max_age(Duration::from_secs(600));
+    let mut world = Loop::with_config(app, config(Some(cors)));
+    // Whether there is such a path is for the request itself to learn.
+    let target = ["/page", "/options", "/missing", "/panics", "*"];
+    let asks = "Access-Control-Request-Headers: cache-control,last-event-id";
+    let peer = world.connect();
+    for path in target {
+        peer.write(with(from(A, preflight(path)), asks));
+        world.settle();
+        let answer = peer.read();
+        assert_eq!(status(&answer), 204, "{path}");
+        assert_eq!(
+            added(&answer),
+            [
+                "Vary: Access-Control-Request-Headers",
+                "Access-Control-Allow-Methods: GET, HEAD, POST, PUT, PATCH, DELETE",
+                "Access-Control-Allow-Headers: cache-control, last-event-id",
+                "Access-Control-Max-Age: 600",
+                "Vary: Origin",
+                "Access-Control-Allow-Origin: https://a.example",
+                "Access-Control-Allow-Credentials: true",
+            ]
+        );
+    }
+    assert_eq!(added(&ask(&mut world, from("https://c.example", preflight("/options")))), ["Vary: Origin"]);
+    assert_eq!(count.load(Ordering::SeqCst), 0);
+    // The connection goes on, and what comes behind a preflight on it is answered in its turn.
+    peer.write(from(A, preflight("/page")) + &from(A, get("/page")));
+    world.settle();
+    let answers = replies(&peer.read());
+    assert_eq!(answers, [(204, String::new()), (200, "page".to_owned())]);
+    assert_eq!((count.load(Ordering::SeqCst), world.server.stats().requests), (1, 8));
+    check_accounts(&world.server.stats());
+}
+
+#[test]
+fn preflights_count_as_requests_of_their_connection() {
+    let (app, _) = app();
+    let mut config = config(Some(Cors::any()));
+    config.requests_per_connection_max = 2;
+    let mut world = Loop::with_config(app, config);
+    let answer = ask(&mut world, from(A, preflight("/page")).repeat(3));
+    let answers = replies(&answer);
+    assert_eq!(answers.len(), 2, "{answer}");
+    assert_eq!(answer.matches("Connection: close").count(), 1, "{answer}");
+}
+
+#[test]
+fn what_is_no_preflight_is_the_handlers() {
+    let (app, count) = app();
+    let mut world = Loop::with_config(app, config(Some(Cors::any())));
+    let options = "OPTIONS /options HTTP/1.1\r\nHost: x\r\n\r\n";
+    let requests = [options.to_owned(), from(A, options), preflight("/options")];
+    for (request, seen) in requests.iter().zip(1..) {
+        let answer = ask(&mut world, request);
+        assert!(answer.ends_with("\r\n\r\noptions"), "{answer}");
+        assert_eq!(count.load(Ordering::SeqCst), seen, "{request}");
+    }
+    let get = with(from(A, get("/page")), "Access-Control-Request-Method: GET");
+    assert!(ask(&mut world, get).ends_with("\r\n\r\npage"));
+}
+
+#[test]
+fn origins_that_are_none_of_the_list_are_never_named() {
+    let (app, count) = app();
+    let cors = Cors::origins([A]).credentials();
+    let mut world = Loop::with_config(app, config(Some(cors)));
+    let long = format!("https://a.example{}", "x".repeat(8000));
+    let junk = [
+        "",
+        "*",
+        "null",
+        "https://A.example",
+        "HTTPS://a.example",
+        "https://a.example/",
+        "https://a.example:443",
+        "https://a.example.",
+        "https://a.example.evil",
+        "https://evil.a.example",
+        "http://a.example",
+        "https://a.exampl",
+        "a.example",
+        "https://a.example, https://a.example",
+        "https://a.example https://b.example",
+        "\"https://a.example\"",
+        "https://a.example\u{fc}",
+        "https://a.example\tx",
+        "https://a.example\r\nOrigin: https://evil.example",
+        "https://evil.example\r\nOrigin: https://a.example",
+        "https://a.example\r\norigin: https://a.example",
+        "\r\nOrigin: https://a.example",
+        &long,
+    ];
+    for origin in junk {
+        for (request, status_then) in
+            [(get("/page"), 200), (subscribe("/stream"), 200), (preflight("/page"), 204)]
+        {
+            let answer = ask(&mut world, from(origin, request));
+            assert_eq!((status(&answer), added(&answer)), (status_then, vec!["Vary: Origin"]), "{origin:?}");
+        }
+    }
+    let answered = count.load(Ordering::SeqCst);
+    // Such requests have no meaning at all.
+    for control in ["\0", "\x01", "\x7f", "\r", "\n", "\n\r", "\x1b[1m"] {
+        for request in [get("/page"), preflight("/page")] {
+            let answer = ask(&mut world, from(&format!("{A}{control}x"), request));
+            assert_eq!((status(&answer), added(&answer)), (400, vec![]), "{control:?}");
+        }
+    }
+    assert_eq!(count.load(Ordering::SeqCst), answered);
+    // Whitespace around a value is none of it (RFC 9110 5.5).
+    assert!(added(&ask(&mut world, from(" \thttps://a.example\t ", get("/page")))).len() == 3);
+}
+
+#[test]
+fn headers_that_are_asked_for_are_written_back_only_as_names() {
+    let (app, _) = app();
+    let mut world = Loop::with_config(app, config(Some(Cors::any())));
+    let mut allowed = |value: &str| {
+        let asks = format!("Access-Control-Request-Headers: {value}");
+        let answer = ask(&mut world, with(from(A, preflight("/page")), asks));
+        assert_eq!(status(&answer), 204, "{value:?}");
+        let (_, list) = answer.split_once("\r\nAccess-Control-Allow-Headers: ")?;
+        list.lines().next().map(str::to_owned)
+    };
+    assert_eq!(allowed("x-a,X-B , x-c").as_deref(), Some("x-a, X-B, x-c"));
+    let long = vec!["x-a"; 2000].join(",");
+    assert_eq!(allowed(&long), Some(long.replace(',', ", ")));
+    for junk in ["", " ", ",,", "x a", "x\ta", "x-a, <b>", "x-a: b", "\u{fc}", "x-a, \"b\"", "x-a;q=1"] {
+        assert_eq!(allowed(junk), None, "{junk:?}");
+    }
+}
+
+#[test]
+fn a_server_is_not_built_with_origins_that_can_match_none() {
+    let (app, _) = app();
+    let mut config = Config::default();
+    config.cors = Some(Cors::origins(["https://a.example/"]));
+    let error = mio_sse::Server::bind_with("127.0.0.1:0", app, config).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    assert!(error.to_string().starts_with("Config::cors.origins must have no path"), "{error}");
+}
