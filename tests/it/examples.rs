@@ -21,13 +21,13 @@ fn example(name: &str) -> Command {
 }
 
 /// An example that runs until it is dropped.
-struct Example {
+pub(crate) struct Example {
     process: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Example {
-    fn start(name: &str) -> Self {
+    pub(crate) fn start(name: &str) -> Self {
         let mut process = example(name).env("PORT", "0").stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -40,7 +40,7 @@ impl Example {
         Self { process, address }
     }
 
-    fn connect(&self) -> Client {
+    pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address)
     }
 }
@@ -56,7 +56,7 @@ impl Drop for Example {
 fn a_port_that_is_taken_is_one_line_on_stderr_and_a_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    for name in ["time_ticker", "hub"] {
+    for name in ["time_ticker", "hub", "prices", "dashboard"] {
         let mut process = example(name).env("PORT", &port).stderr(Stdio::piped()).spawn().unwrap();
         let deadline = now() + DEADLINE;
         let status = loop {

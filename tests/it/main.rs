@@ -6,6 +6,7 @@ mod connections;
 mod corners;
 mod delivery;
 mod drain;
+mod example_pages;
 mod examples;
 mod history;
 mod interplay;
