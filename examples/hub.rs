@@ -12,7 +12,7 @@
 
 mod common;
 
-use mio_sse::{CloseReason, Config, Event, History, Refusal, Reply, Router, Stats, TopicConfig};
+use mio_sse::{Config, Event, History, Reply, Router, Stats, TopicConfig};
 use std::process::ExitCode;
 
 fn app() -> Router {
@@ -31,57 +31,13 @@ fn app() -> Router {
         Ok::<_, mio_sse::Error>(Reply::no_content())
     });
 
-    app.get("/stats", |_request, cx| Reply::json(json(&cx.stats())));
+    app.get("/stats", |_request, cx| Reply::json(cx.stats().json() + "\n"));
 
     app.get("/metrics", |_request, cx| Reply::bytes(Stats::PROMETHEUS, cx.stats().prometheus().into_bytes()));
 
     app.get("/", |_request, _cx| Reply::text("GET /events/<topic>\nPOST /publish/<topic>\nGET /stats\n"));
 
     app
-}
-
-fn json(stats: &Stats) -> String {
-    let counts = [
-        ("connections", stats.connections),
-        ("streams", stats.streams),
-        ("streams_behind", stats.streams_behind),
-        ("topics", stats.topics),
-        ("tags", stats.tags),
-        ("tags_revoked", stats.tags_revoked),
-        ("log_bytes", stats.log_bytes),
-        ("timers", stats.timers),
-        ("inbox", stats.inbox),
-        ("accepted", stats.accepted),
-        ("accept_errors", stats.accept_errors),
-        ("requests", stats.requests),
-        ("rejected", stats.rejected),
-        ("streams_opened", stats.streams_opened),
-        ("streams_closed", stats.streams_closed()),
-        ("events_published", stats.events_published),
-        ("events_sent", stats.events_sent),
-        ("events_delivered", stats.events_delivered),
-        ("gaps", stats.gaps),
-        ("heartbeats", stats.heartbeats),
-        ("bytes_written", stats.bytes_written),
-        ("inbox_full", stats.inbox_full),
-        ("panics", stats.panics),
-        ("turns", stats.turns),
-        ("slow_turns", stats.slow_turns),
-    ];
-    let object = |counts: &[(&str, u64)]| {
-        let fields: Vec<_> = counts.iter().map(|(name, count)| format!("\"{name}\":{count}")).collect();
-        fields.join(",")
-    };
-    let closed = CloseReason::ALL.map(|reason| (reason.name(), stats.closed(reason)));
-    let connections = CloseReason::ALL.map(|reason| (reason.name(), stats.connections_closed(reason)));
-    let refused = Refusal::ALL.map(|refusal| (refusal.name(), stats.refused(refusal)));
-    format!(
-        "{{{},\"closed\":{{{}}},\"connections_closed\":{{{}}},\"refused\":{{{}}}}}\n",
-        object(&counts),
-        object(&closed),
-        object(&connections),
-        object(&refused)
-    )
 }
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! The text that Prometheus reads.
+//! The counters as text: for Prometheus, and as JSON.
 
 use super::stats::Stats;
 use crate::stream::{CloseReason, Refusal};
@@ -56,6 +56,70 @@ impl Stats {
         text.gauge("turn_seconds_max", "The longest turn of the loop.", self.turn_time_max.as_secs_f64());
         text.0
     }
+}
+
+impl Stats {
+    /// All counters and gauges as one JSON object, some 2 KB, on one line.
+    ///
+    /// The names are those of the fields and methods of `Stats`; what is counted by reason is an object, with the names of
+    /// [`CloseReason`] and [`Refusal`]. Times are in seconds.
+    ///
+    /// ```
+    /// # use mio_sse::{Reply, Router};
+    /// let mut app = Router::new();
+    /// app.get("/stats", |_request, cx| Reply::json(cx.stats().json()));
+    /// ```
+    #[must_use]
+    pub fn json(&self) -> String {
+        let mut json = String::with_capacity(4 << 10);
+        for (name, count) in [
+            ("connections", self.connections),
+            ("streams", self.streams),
+            ("streams_behind", self.streams_behind),
+            ("topics", self.topics),
+            ("tags", self.tags),
+            ("tags_revoked", self.tags_revoked),
+            ("log_bytes", self.log_bytes),
+            ("timers", self.timers),
+            ("inbox", self.inbox),
+            ("accepted", self.accepted),
+            ("accept_errors", self.accept_errors),
+            ("requests", self.requests),
+            ("rejected", self.rejected),
+            ("streams_opened", self.streams_opened),
+            ("streams_closed", self.streams_closed()),
+            ("events_published", self.events_published),
+            ("events_sent", self.events_sent),
+            ("events_delivered", self.events_delivered),
+            ("gaps", self.gaps),
+            ("heartbeats", self.heartbeats),
+            ("bytes_written", self.bytes_written),
+            ("inbox_full", self.inbox_full),
+            ("panics", self.panics),
+            ("turns", self.turns),
+            ("slow_turns", self.slow_turns),
+        ] {
+            // Writing to a string does not fail; no name needs an escape.
+            let _ = write!(json, "{}\"{name}\":{count}", if json.is_empty() { '{' } else { ',' });
+        }
+        for (name, time) in [("turn_time", self.turn_time), ("turn_time_max", self.turn_time_max)] {
+            let _ = write!(json, ",\"{name}\":{}", time.as_secs_f64());
+        }
+        let _ = write!(json, ",\"turn_times\":{:?}", self.turn_times);
+        let closed = CloseReason::ALL.map(|reason| (reason.name(), self.closed(reason)));
+        object(&mut json, "closed", &closed);
+        let closed = CloseReason::ALL.map(|reason| (reason.name(), self.connections_closed(reason)));
+        object(&mut json, "connections_closed", &closed);
+        let refused = Refusal::ALL.map(|refusal| (refusal.name(), self.refused(refusal)));
+        object(&mut json, "refused", &refused);
+        json.push('}');
+        json
+    }
+}
+
+fn object(json: &mut String, name: &str, counts: &[(&str, u64)]) {
+    let counts: Vec<_> = counts.iter().map(|(reason, count)| format!("\"{reason}\":{count}")).collect();
+    let _ = write!(json, ",\"{name}\":{{{}}}", counts.join(","));
 }
 
 struct Text(String);

@@ -22,7 +22,7 @@ pub struct Stats {
     pub tags: u64,
     /// Gauge: tags that are [revoked](crate::Context::revoke), those included that have been over for a second at most.
     pub tags_revoked: u64,
-    /// Gauge: bytes of events in all logs, waiting for streams that are behind.
+    /// Gauge: bytes of events in all logs: those that topics keep, and those that wait for streams that are behind.
     pub log_bytes: u64,
     /// Gauge: timers that are set.
     pub timers: u64,

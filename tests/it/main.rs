@@ -8,6 +8,7 @@ mod cors;
 mod delivery;
 mod drain;
 mod example_commands;
+mod example_pages;
 mod examples;
 mod history;
 mod interplay;

@@ -1,4 +1,4 @@
-//! The text for Prometheus, as a parser of others reads it: every number, under its name.
+//! The texts for Prometheus and as JSON, as parsers of others read them: every number, under its name.
 
 use crate::memory_net::{Loop, get, subscribe};
 use mio_sse::{CloseReason, Config, Event, History, Refusal, Reply, Router, Stats, TopicConfig};
@@ -133,6 +133,37 @@ fn a_parser_of_others_finds_every_number_under_its_name() {
     expect("turn_seconds_sum untyped", stats.turn_time.as_secs_f64());
     expect("turn_seconds_max", stats.turn_time_max.as_secs_f64());
     assert_eq!(values, HashMap::new(), "and there is nothing else");
+}
+
+#[test]
+fn the_json_has_every_field_and_every_reason() {
+    let stats = busy();
+    let text = stats.json();
+    assert!(text.len() < 3 << 10 && !text.contains('\n'), "some 2 KB on one line, not {text:?}");
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    // What `Debug` derives forgets no field: its names are alone on the first level.
+    let debug = format!("{stats:#?}");
+    let fields = debug.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": "));
+    let mut count = 0;
+    for (name, value) in fields.filter(|(name, _)| !name.starts_with(' ')) {
+        count += 1;
+        match value.trim_end_matches(',').parse::<u64>() {
+            Ok(value) => assert_eq!(json[name], value, "{name}"),
+            Err(_) => assert!(!json[name].is_null(), "{name}"),
+        }
+    }
+    assert_eq!(json.as_object().unwrap().len(), count + 1, "{json}");
+    assert_eq!(json["streams_closed"], stats.streams_closed());
+    assert_eq!(json["turn_time"], stats.turn_time.as_secs_f64());
+    assert_eq!(json["turn_time_max"], stats.turn_time_max.as_secs_f64());
+    assert_eq!(json["turn_times"], serde_json::json!(stats.turn_times));
+    for reason in CloseReason::ALL {
+        assert_eq!(json["closed"][reason.name()], stats.closed(reason));
+        assert_eq!(json["connections_closed"][reason.name()], stats.connections_closed(reason));
+    }
+    for refusal in Refusal::ALL {
+        assert_eq!(json["refused"][refusal.name()], stats.refused(refusal));
+    }
 }
 
 #[test]

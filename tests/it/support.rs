@@ -137,7 +137,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).unwrap();
+        Self::from(TcpStream::connect(address).unwrap())
+    }
+
+    /// A client on a connection that has been made.
+    pub(crate) fn from(socket: TcpStream) -> Self {
         socket.set_nodelay(true).unwrap();
         let deadline = now() + 3 * DEADLINE;
         Self { socket, buffer: Vec::new(), body: Vec::new(), chunked: false, ended: false, deadline }

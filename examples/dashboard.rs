@@ -1,0 +1,116 @@
+//! The server's own numbers as live charts: `cargo run --release --example dashboard`, then open the address it prints.
+//!
+//! - `/stats`: once a second a sample with the time, from a topic with a history of five minutes; so a page that opens shows
+//!   the past at once, and one that comes back misses nothing. With it, from a keyed topic, all counters as they are now.
+//! - `/demo`: a topic that is published ten times a second, or as often as `POST /demo/<events a second>` says.
+//!
+//! Two hundred streams more to look at, for half a minute:
+//!
+//! ```text
+//! seq 200 | xargs -P 200 -I{} curl -sN --max-time 30 -o /dev/null http://127.0.0.1:8080/demo
+//! ```
+//!
+//! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
+
+mod common;
+
+use mio_sse::{Context, Error, Event, History, Reply, Router, TopicConfig};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// What the charts show: samples, one a second.
+const HISTORY: History = History::new().events(300);
+
+/// As often as events may be asked for.
+const RATE_MAX: u32 = 10_000;
+
+/// The demo publishes what is due so often.
+const DEMO_PERIOD: Duration = Duration::from_millis(20);
+
+fn app() -> Router {
+    let mut app = Router::new();
+    common::page(&mut app, include_str!("dashboard.html"));
+    // The version is in the path, so browsers may keep them for ever.
+    asset(&mut app, "/uPlot-1.6.32.js", "text/javascript", include_bytes!("dashboard/uPlot.iife.min.js"));
+    asset(&mut app, "/uPlot-1.6.32.css", "text/css", include_bytes!("dashboard/uPlot.min.css"));
+
+    app.get("/stats", |_request, _cx| Reply::stream().topic("samples").topic("now").snapshot());
+    app.on_start(|cx| {
+        cx.configure("samples", TopicConfig::default().history(HISTORY))?;
+        cx.configure("now", TopicConfig::default().keyed())?;
+        sample(cx)?;
+        cx.every_global(Duration::from_secs(1), sample);
+        Ok::<_, Error>(())
+    });
+
+    demo(&mut app);
+    app
+}
+
+fn asset(app: &mut Router, path: &str, content_type: &'static str, bytes: &'static [u8]) {
+    app.get(path, move |_request, _cx| {
+        Reply::bytes(content_type, bytes)?.header("Cache-Control", "public, max-age=31536000, immutable")
+    });
+}
+
+/// Publishes what there is to say of this second. Counters, not rates: those are the page's to make, over whatever time has
+/// passed between two of them.
+fn sample(cx: &mut Context<'_>) -> Result<(), Error> {
+    let stats = cx.stats();
+    let time = jiff::Timestamp::now().as_millisecond();
+    let sample = format!(
+        r#"{{"time":{time},"streams":{},"behind":{},"published":{},"delivered":{},"bytes":{},"log":{},"busy":{},"memory":{}}}"#,
+        stats.streams,
+        stats.streams_behind,
+        stats.events_published,
+        stats.events_delivered,
+        stats.bytes_written,
+        stats.log_bytes,
+        stats.turn_time.as_secs_f64(),
+        memory().map_or("null".to_owned(), |bytes| bytes.to_string()),
+    );
+    cx.publish("samples", Event::data(sample).event("sample"))?;
+    // Of these only the newest counts: under one key, they supersede each other.
+    cx.publish("now", Event::data(stats.json()).event("now").key("now"))
+}
+
+/// The bytes of memory that the process has in use, where the system tells.
+fn memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
+/// Something to look at.
+fn demo(app: &mut Router) {
+    let rate = Arc::new(AtomicU32::new(10));
+    app.get("/demo", |_request, _cx| Reply::stream().topic("demo"));
+
+    let set = Arc::clone(&rate);
+    app.post("/demo/{rate}", move |request, _cx| match request.param("rate").map(str::parse) {
+        Some(Ok(per_second @ 0..=RATE_MAX)) => {
+            set.store(per_second, Ordering::Relaxed);
+            Reply::no_content()
+        }
+        _ => Reply::text(format!("a number of events a second, up to {RATE_MAX}\n")).with_status(400),
+    });
+
+    app.on_start(move |cx| {
+        let event = Event::data("x".repeat(1000));
+        let mut due = 0.0;
+        cx.every_global(DEMO_PERIOD, move |cx| {
+            due += f64::from(rate.load(Ordering::Relaxed)) * DEMO_PERIOD.as_secs_f64();
+            while due >= 1.0 {
+                due -= 1.0;
+                cx.publish("demo", &event)?;
+            }
+            Ok::<_, Error>(())
+        });
+    });
+}
+
+fn main() -> ExitCode {
+    common::run("dashboard", app())
+}

@@ -1,0 +1,102 @@
+//! A table of prices that updates in place: `cargo run --release --example prices`, then open the address it prints.
+//!
+//! The topic is keyed by symbol. Whoever comes begins with the newest price of each symbol, and not with all that led to it.
+//! Whoever reads too slowly skips the prices that newer ones have superseded, so its table is late, but never wrong. Each event
+//! has a number, in which that shows.
+//!
+//! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
+
+mod common;
+
+use mio_sse::{Context, Error, Event, Reply, Router, TopicConfig};
+use std::process::ExitCode;
+use std::time::Duration;
+
+const SYMBOLS: [&str; 20] = [
+    "ACME", "BOLT", "CRUX", "DUNE", "ECHO", "FLUX", "GLOW", "HALO", "IRIS", "JADE", "KITE", "LUMA", "MOSS",
+    "NOVA", "OPAL", "PINE", "QUAY", "RUNE", "SAGE", "TIDE",
+];
+
+/// 200 prices a second.
+const PERIOD: Duration = Duration::from_millis(5);
+
+/// How long it takes until a symbol is delisted, and until it is listed again.
+const LISTING: Duration = Duration::from_secs(8);
+
+/// The market: a random walk.
+struct Market {
+    /// In cents; `None` is delisted.
+    prices: [Option<u32>; SYMBOLS.len()],
+    /// Events published, so that clients can see how many they were spared.
+    n: u64,
+}
+
+impl Market {
+    fn new() -> Self {
+        Self { prices: SYMBOLS.map(|_| Some(fastrand::u32(1_000..50_000))), n: 0 }
+    }
+
+    /// Publishes the price of one symbol, or that it has none.
+    fn publish(&mut self, symbol: usize, cx: &mut Context<'_>) -> Result<(), Error> {
+        self.n += 1;
+        let (name, n) = (SYMBOLS[symbol], self.n);
+        // There is nothing in it that JSON would have to escape.
+        let event = match self.prices[symbol] {
+            Some(cents) => {
+                let price = format!("{}.{:02}", cents / 100, cents % 100);
+                Event::data(format!(r#"{{"n":{n},"symbol":"{name}","price":{price}}}"#)).event("price")
+            }
+            None => Event::data(format!(r#"{{"n":{n},"symbol":"{name}"}}"#)).event("delisted").removes_key(),
+        };
+        cx.publish("prices", event.key(name))
+    }
+
+    /// A trade: one price moves by half a percent at most.
+    fn trade(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        // Some are traded much, some hardly ever; 7 scatters them over the table.
+        let rank = fastrand::usize(0..SYMBOLS.len()).min(fastrand::usize(0..SYMBOLS.len()));
+        let symbol = rank * 7 % SYMBOLS.len();
+        let Some(cents) = &mut self.prices[symbol] else { return Ok(()) };
+        let most = (*cents / 200).max(1);
+        *cents = (*cents + fastrand::u32(0..=2 * most)).saturating_sub(most).clamp(100, 1_000_000);
+        self.publish(symbol, cx)
+    }
+
+    /// Lists again what is delisted, or else delists one symbol.
+    fn list(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let gone = self.prices.iter().position(Option::is_none);
+        let symbol = gone.unwrap_or_else(|| fastrand::usize(0..SYMBOLS.len()));
+        self.prices[symbol] = gone.map(|_| fastrand::u32(1_000..50_000));
+        self.publish(symbol, cx)
+    }
+}
+
+fn app() -> Router {
+    let mut app = Router::new();
+    common::page(&mut app, include_str!("prices.html"));
+    app.get("/prices", |_request, _cx| Reply::stream().topic("prices").snapshot());
+
+    app.on_start(|cx| {
+        cx.configure("prices", TopicConfig::default().keyed())?;
+        let mut market = Market::new();
+        for symbol in 0..SYMBOLS.len() {
+            market.publish(symbol, cx)?;
+        }
+        let mut until_listing = LISTING;
+        cx.every_global(PERIOD, move |cx| {
+            until_listing = until_listing.saturating_sub(PERIOD);
+            if until_listing.is_zero() {
+                until_listing = LISTING;
+                market.list(cx)?;
+            }
+            market.trade(cx)
+        });
+        Ok::<_, Error>(())
+    });
+
+    app
+}
+
+fn main() -> ExitCode {
+    common::run("prices", app())
+}
