@@ -15,7 +15,8 @@
 //!
 //! # What is where
 //!
-//! - [`Server`] listens and runs the loop, in a thread of its own or [turned](Server::turn) by hand.
+//! - [`Server`] listens and runs the loop, in a thread of its own or [turned](Server::turn) by hand; or it [takes over](Server::adopt)
+//!   connections from an HTTP server that is there already.
 //! - [`Router`] answers requests with closures; implement [`Handler`] for state of your own.
 //! - [`Reply`] is a whole response, or a stream: [`Reply::stream`].
 //! - [`Context`] is the server as seen from a callback: publish to a topic, send to one stream or to all with a tag, set timers, close.
@@ -49,12 +50,12 @@ mod stream;
 pub use config::{Config, ConfigError, Refuse};
 pub use error::Error;
 pub use event::{EVENT_BYTES_MAX, Event, EventError};
-pub use http::{AfterGap, IntoReply, Reply, Request, StreamReply};
+pub use http::{AfterGap, IntoReply, RawRequest, Reply, Request, StreamReply};
 pub use log::{History, Overflow, TopicConfig};
 pub use router::{Router, SseOutcome};
 pub use server::{
-    Audience, Context, Drain, Handler, LogObserver, Message, MioNet, Net, Observer, Outcome, Publisher,
-    Ready, Server, Stats, TimerId,
+    Audience, Context, Drain, Handler, LogObserver, Message, MioNet, Net, NotAdopted, Observer, Outcome,
+    Publisher, Ready, Server, Stats, TimerId,
 };
 pub use stream::{CloseReason, Party, Refusal, StreamId};
 

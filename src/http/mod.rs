@@ -21,6 +21,7 @@
 mod chunked;
 mod head;
 mod incoming;
+mod raw_request;
 mod rejection;
 mod reply;
 mod request;
@@ -28,6 +29,7 @@ mod scan;
 mod status;
 mod target;
 
+pub use raw_request::RawRequest;
 pub use reply::{AfterGap, IntoReply, Reply, StreamReply};
 pub use request::Request;
 

@@ -67,7 +67,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.accept.retry_at = None;
         for _ in 0..self.core.config.accepts_per_turn {
             match self.net.accept() {
-                Ok((socket, address)) => self.add_connection(socket, address, None),
+                Ok((socket, address)) => drop(self.add_connection(socket, address, None)),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         self.accept.waiting = false;
@@ -101,7 +101,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.accept.reserve = self.net.reserve(left);
         match self.net.accept() {
             Ok((socket, address)) => {
-                self.add_connection(socket, address, Some(Refusal::Descriptors));
+                let _ = self.add_connection(socket, address, Some(Refusal::Descriptors));
                 true
             }
             Err(_) => {
@@ -119,12 +119,12 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
-    fn accept_failed(&mut self, error: &io::Error) {
+    pub(super) fn accept_failed(&mut self, error: &io::Error) {
         self.core.stats.accept_errors += 1;
         let count = self.core.stats.accept_errors;
         if self.accept.log.is_due(self.core.now, Duration::from_secs(60)) {
             log::warn!(
-                "cannot accept connections, trying again every {RETRY_DELAY:?} ({count} failures so far): {error}"
+                "cannot take connections; those that wait are tried again every {RETRY_DELAY:?} ({count} failures so far): {error}"
             );
         }
     }
@@ -144,7 +144,16 @@ impl<H: Handler, N: Net> Server<H, N> {
         (count >= limit).then(|| (Refusal::Connections, count - limit < surplus(limit)))
     }
 
-    fn add_connection(&mut self, mut socket: N::Socket, address: Option<IpAddr>, refusal: Option<Refusal>) {
+    /// Gives a connection a slot, unless it is one too many that cannot even be told.
+    ///
+    /// # Errors
+    /// Where the network does not want it; this has been counted and logged.
+    pub(super) fn add_connection(
+        &mut self,
+        mut socket: N::Socket,
+        address: Option<IpAddr>,
+        refusal: Option<Refusal>,
+    ) -> io::Result<Option<u32>> {
         let (refusal, room) = match (refusal, self.too_many(address)) {
             (_, Some((refusal, room))) => (Some(refusal), room),
             (refusal, None) => (refusal, true),
@@ -157,14 +166,14 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.core.stats.accepted += 1;
             self.core.stats.count_connection_closed(CloseReason::Refused);
             self.net.close(socket);
-            return;
+            return Ok(None);
         }
         let slot = self.core.slots.insert(Slot::new(ticks(self.core.now), refusal));
         if let Err(error) = self.net.register(&mut socket, slot) {
             self.accept_failed(&error);
             self.core.slots.remove(slot);
             self.net.close(socket);
-            return;
+            return Err(error);
         }
         if let (Some(_), Some(address)) = (self.core.config.connections_per_address_max, address) {
             self.addresses.enter(slot, address);
@@ -175,5 +184,6 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
         self.sockets[index] = Some(socket);
         self.core.stats.accepted += 1;
+        Ok(Some(slot))
     }
 }

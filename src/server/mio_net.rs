@@ -187,6 +187,16 @@ impl Net for MioNet {
         Ok((socket, Some(address.ip())))
     }
 
+    fn adopt(&mut self, socket: std::net::TcpStream) -> io::Result<TcpStream> {
+        socket.set_nonblocking(true)?;
+        // A peer that has left is no error yet, and on some systems has no options any more. Nor has a unix socket, which may
+        // come in this type as well as those that are accepted here.
+        if let Err(error) = self.options.set(&SockRef::from(&socket)) {
+            log::debug!("a connection is taken over with the options it has: {error}");
+        }
+        Ok(TcpStream::from_std(socket))
+    }
+
     fn reserve(&mut self, count: usize) -> usize {
         self.reserve.truncate(count);
         if let Some(listener) = &self.listener {

@@ -5,6 +5,7 @@
 
 mod accept;
 mod addresses;
+mod adopt;
 mod ages;
 mod beats;
 mod context;
@@ -26,6 +27,7 @@ mod sweep;
 mod tags;
 mod timers;
 
+pub use adopt::NotAdopted;
 pub use context::{Context, Outcome};
 pub use drain::Drain;
 pub use handler::Handler;
@@ -348,6 +350,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             // The stream may have ended since: the publisher could not know.
             Order::Send { stream, event } => drop(self.core.send_encoded(stream, &event)),
             Order::SendTagged { tag, event } => drop(self.core.send_tagged_encoded(&tag, &event)),
+            Order::Adopt { socket, input } => self.adopt_for_publisher(socket, input),
             Order::Close { stream } => drop(self.core.close(stream)),
             Order::Run(work) => {
                 guard(&mut self.core, "a publisher's closure", |core| work(&mut Context::new(core)));

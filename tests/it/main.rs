@@ -1,6 +1,7 @@
 //! The library from outside: over real sockets, and the same loop over a network in memory.
 
 mod accept;
+mod adopt;
 mod churn;
 mod connections;
 mod corners;
