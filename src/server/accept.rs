@@ -46,11 +46,6 @@ impl State {
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.retry_at.filter(|_| self.waiting)
     }
-
-    /// There is no listener any more.
-    pub(super) fn stop(&mut self) {
-        self.waiting = false;
-    }
 }
 
 /// How many more than `limit` are let in to be told.
@@ -110,6 +105,12 @@ impl<H: Handler, N: Net> Server<H, N> {
                 false
             }
         }
+    }
+
+    /// Nobody else is let in.
+    pub(super) fn stop_listening(&mut self) {
+        self.net.stop_listening();
+        self.accept.waiting = false;
     }
 
     /// Fills the reserve: when the server begins, and again when connections have closed.

@@ -27,3 +27,5 @@ mod storm;
 mod support;
 mod tags;
 mod timers;
+#[cfg(unix)]
+mod unix;
