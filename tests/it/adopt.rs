@@ -1,14 +1,13 @@
 //! Connections that another server has accepted: whatever it has read of them, they go on as if it had been read here.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
-use crate::support::{Client, DEADLINE, Running, ms, replies, secs, serve, serve_with};
+use crate::support::{Client, DEADLINE, Running, ms, now, replies, secs, serve, serve_with};
 use mio_sse::{
     CloseReason, Config, Drain, Error, Event, NotAdopted, RawRequest, Refusal, Reply, Router, Server,
 };
 use proptest::prelude::*;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -117,17 +116,22 @@ fn what_the_host_has_not_read_is_read_from_the_socket() {
 
 #[test]
 fn a_socket_that_blocks_does_not_block_the_loop() {
-    let server = serve(app());
+    let mut config = Config::default();
+    config.send_buffer_bytes = Some(8192);
+    config.lag_bytes_max = 64 << 20;
+    let server = serve_with(app(), config);
     let (mut client, socket) = accepted();
     socket.set_nonblocking(false).unwrap();
     server.publisher.adopt(socket, get("/events")).unwrap();
     assert_eq!(client.data_of_stream(), ["after nothing"]);
+    // More than any socket takes whose peer does not read.
+    for _ in 0..16 {
+        server.publisher.publish("t", Event::data("x".repeat(1 << 20))).unwrap();
+    }
+    server.wait_for("there is no room", |stats| stats.streams_behind == 1);
     assert_eq!(server.connect().get_text("/page"), "page", "others are served");
-    // And one that does not, also where it has more to take than fits.
-    let (mut client, socket) = accepted();
-    socket.set_nonblocking(true).unwrap();
-    server.publisher.adopt(socket, get("/events")).unwrap();
-    assert_eq!(client.data_of_stream(), ["after nothing"]);
+    drop(client);
+    server.wait_for("the client has left", |stats| stats.streams == 0);
 }
 
 #[test]
@@ -178,12 +182,13 @@ fn a_full_inbox_gives_the_connection_back_to_who_does_not_want_to_wait() {
     let NotAdopted { error, socket, input } = publisher.try_adopt(socket, get("/page")).unwrap_err();
     assert_eq!((error, &*input), (Error::Full, get("/page").as_bytes()));
     // Who wants to wait does, until there is room.
-    let (began, begun) = mpsc::channel();
-    let host = thread::spawn(move || {
-        began.send(()).unwrap();
-        publisher.adopt(socket, input)
-    });
-    begun.recv_timeout(DEADLINE).unwrap();
+    assert_eq!(server.stats().inbox_full, 1);
+    let host = thread::spawn(move || publisher.adopt(socket, input));
+    let deadline = now() + DEADLINE;
+    while server.stats().inbox_full == 1 {
+        assert!(now() < deadline, "it finds no room");
+        thread::yield_now();
+    }
     while server.stats().requests == 0 {
         server.turn(Some(ms(10))).unwrap();
     }
