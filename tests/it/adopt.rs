@@ -38,6 +38,15 @@ fn hand_over(server: &Running, input: impl Into<Vec<u8>>) -> Client {
     client
 }
 
+/// Turns the loop until a request has come.
+fn turn_until_asked(server: &mut Server<Router>) {
+    let deadline = now() + DEADLINE;
+    while server.stats().requests == 0 {
+        assert!(now() < deadline, "a request");
+        server.turn(Some(ms(10))).unwrap();
+    }
+}
+
 fn text(text: &str) -> (u16, String) {
     (200, text.to_owned())
 }
@@ -165,9 +174,7 @@ fn the_loop_is_woken_from_its_sleep() {
         server.turn(Some(DEADLINE)).unwrap();
     }
     host.join().unwrap();
-    while server.stats().requests == 0 {
-        server.turn(Some(ms(100))).unwrap();
-    }
+    turn_until_asked(&mut server);
     assert_eq!(client.reply().1, "page");
 }
 
@@ -189,9 +196,7 @@ fn a_full_inbox_gives_the_connection_back_to_who_does_not_want_to_wait() {
         assert!(now() < deadline, "it finds no room");
         thread::yield_now();
     }
-    while server.stats().requests == 0 {
-        server.turn(Some(ms(10))).unwrap();
-    }
+    turn_until_asked(&mut server);
     host.join().unwrap().unwrap();
     assert_eq!(client.reply().1, "page");
 }
