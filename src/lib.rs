@@ -15,7 +15,8 @@
 //!
 //! # What is where
 //!
-//! - [`Server`] listens and runs the loop, in a thread of its own or [turned](Server::turn) by hand.
+//! - [`Server`] listens and runs the loop, in a thread of its own or [turned](Server::turn) by hand; or it [takes over](Server::adopt)
+//!   connections from an HTTP server that is there already.
 //! - [`Router`] answers requests with closures; implement [`Handler`] for state of your own.
 //! - [`Request`] is what was asked, with its query, cookies, form or JSON.
 //! - [`Reply`] is a whole response, or a stream: [`Reply::stream`]; [`Cookie`] is what either may set.
@@ -53,12 +54,12 @@ mod stream;
 pub use config::{Config, ConfigError, Refuse};
 pub use error::Error;
 pub use event::{EVENT_BYTES_MAX, Event, EventError};
-pub use http::{AfterGap, Cookie, Cors, IntoReply, Reply, Request, SameSite, StreamReply};
+pub use http::{AfterGap, Cookie, Cors, IntoReply, RawRequest, Reply, Request, SameSite, StreamReply};
 pub use log::{History, Overflow, TopicConfig};
 pub use router::{Router, SseOutcome};
 pub use server::{
-    Audience, Context, Drain, Handler, LogObserver, Message, MioNet, Net, Observer, Outcome, Publisher,
-    Ready, Server, Stats, TimerId,
+    Audience, Context, Drain, Handler, LogObserver, Message, MioNet, Net, NotAdopted, Observer, Outcome,
+    Publisher, Ready, Server, Stats, TimerId,
 };
 pub use source::{Events, Pull, Source};
 pub use stream::{CloseReason, Party, Refusal, StreamId};

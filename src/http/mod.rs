@@ -23,6 +23,7 @@ mod cookie;
 mod cors;
 mod head;
 mod incoming;
+mod raw_request;
 mod rejection;
 mod reply;
 mod request;
@@ -32,6 +33,7 @@ mod target;
 
 pub use cookie::{Cookie, SameSite};
 pub use cors::Cors;
+pub use raw_request::RawRequest;
 pub use reply::{AfterGap, IntoReply, Reply, StreamReply};
 pub use request::Request;
 

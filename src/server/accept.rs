@@ -46,11 +46,6 @@ impl State {
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.retry_at.filter(|_| self.waiting)
     }
-
-    /// There is no listener any more.
-    pub(super) fn stop(&mut self) {
-        self.waiting = false;
-    }
 }
 
 /// How many more than `limit` are let in to be told.
@@ -67,7 +62,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.accept.retry_at = None;
         for _ in 0..self.core.config.accepts_per_turn {
             match self.net.accept() {
-                Ok((socket, address)) => self.add_connection(socket, address, None),
+                Ok((socket, address)) => drop(self.add_connection(socket, address, None)),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         self.accept.waiting = false;
@@ -101,7 +96,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.accept.reserve = self.net.reserve(left);
         match self.net.accept() {
             Ok((socket, address)) => {
-                self.add_connection(socket, address, Some(Refusal::Descriptors));
+                let _ = self.add_connection(socket, address, Some(Refusal::Descriptors));
                 true
             }
             Err(_) => {
@@ -112,6 +107,12 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
+    /// Nobody else is let in.
+    pub(super) fn stop_listening(&mut self) {
+        self.net.stop_listening();
+        self.accept.waiting = false;
+    }
+
     /// Fills the reserve: when the server begins, and again when connections have closed.
     pub(super) fn replenish_reserve(&mut self) {
         if self.accept.reserve < RESERVE && !(self.started && is_planted(Canary::ReserveLost)) {
@@ -119,12 +120,12 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
-    fn accept_failed(&mut self, error: &io::Error) {
+    pub(super) fn accept_failed(&mut self, error: &io::Error) {
         self.core.stats.accept_errors += 1;
         let count = self.core.stats.accept_errors;
         if self.accept.log.is_due(self.core.now, Duration::from_secs(60)) {
             log::warn!(
-                "cannot accept connections, trying again every {RETRY_DELAY:?} ({count} failures so far): {error}"
+                "cannot take connections; those that wait are tried again every {RETRY_DELAY:?} ({count} failures so far): {error}"
             );
         }
     }
@@ -144,7 +145,16 @@ impl<H: Handler, N: Net> Server<H, N> {
         (count >= limit).then(|| (Refusal::Connections, count - limit < surplus(limit)))
     }
 
-    fn add_connection(&mut self, mut socket: N::Socket, address: Option<IpAddr>, refusal: Option<Refusal>) {
+    /// Gives a connection a slot, unless it is one too many that cannot even be told.
+    ///
+    /// # Errors
+    /// Where the network does not want it; this has been counted and logged.
+    pub(super) fn add_connection(
+        &mut self,
+        mut socket: N::Socket,
+        address: Option<IpAddr>,
+        refusal: Option<Refusal>,
+    ) -> io::Result<Option<u32>> {
         let (refusal, room) = match (refusal, self.too_many(address)) {
             (_, Some((refusal, room))) => (Some(refusal), room),
             (refusal, None) => (refusal, true),
@@ -157,14 +167,14 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.core.stats.accepted += 1;
             self.core.stats.count_connection_closed(CloseReason::Refused);
             self.net.close(socket);
-            return;
+            return Ok(None);
         }
         let slot = self.core.slots.insert(Slot::new(ticks(self.core.now), refusal));
         if let Err(error) = self.net.register(&mut socket, slot) {
             self.accept_failed(&error);
             self.core.slots.remove(slot);
             self.net.close(socket);
-            return;
+            return Err(error);
         }
         if let (Some(_), Some(address)) = (self.core.config.connections_per_address_max, address) {
             self.addresses.enter(slot, address);
@@ -175,5 +185,6 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
         self.sockets[index] = Some(socket);
         self.core.stats.accepted += 1;
+        Ok(Some(slot))
     }
 }

@@ -87,8 +87,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let Some(drain) = &mut self.core.drain else { return };
         if !drain.listener_closed {
             drain.listener_closed = true;
-            self.net.stop_listening();
-            self.accept.stop();
+            self.stop_listening();
         }
         let now = self.core.now;
         while let Some(drain) = &mut self.core.drain

@@ -1,12 +1,24 @@
-//! The real network: TCP on mio.
+//! The real network: TCP on mio, or unix sockets.
+//!
+//! All that is done with a connection is the same for both, so a unix socket is held as a `TcpStream` once it is accepted: only
+//! the listeners differ, and options that are TCP's.
 
 use super::net::{Net, Ready};
+#[cfg(unix)]
+use super::unix::SocketFile;
 use crate::config::Config;
+use mio::event::Source;
+#[cfg(unix)]
+use mio::net::UnixListener;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant, SystemTime};
@@ -25,12 +37,45 @@ pub struct MioNet {
     /// How many events the last poll fetched.
     fetched: usize,
     /// None once the server takes no more connections.
-    listener: Option<TcpListener>,
-    address: SocketAddr,
-    reserve: Vec<std::net::TcpListener>,
+    listener: Option<Listener>,
+    /// None where connections come over a unix socket.
+    address: Option<SocketAddr>,
+    /// Copies of the listener.
+    reserve: Vec<Socket>,
     options: Options,
     waker: Waker,
     started: Instant,
+}
+
+/// Where connections come from.
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix {
+        /// Held only to be dropped, if the file is ours, and before the socket is (see `SocketFile`).
+        _file: Option<SocketFile>,
+        listener: UnixListener,
+    },
+}
+
+impl Listener {
+    fn as_source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(listener) => listener,
+            #[cfg(unix)]
+            Self::Unix { listener, .. } => listener,
+        }
+    }
+
+    /// Another descriptor for it.
+    fn try_clone(&self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp(listener) => SockRef::from(listener).try_clone(),
+            #[cfg(unix)]
+            Self::Unix { listener, .. } => SockRef::from(listener).try_clone(),
+        }
+    }
 }
 
 impl MioNet {
@@ -52,10 +97,41 @@ impl MioNet {
         if INHERITED {
             options.set(&SockRef::from(&listener))?;
         }
-        let mut listener = TcpListener::from_std(listener);
+        let listener = TcpListener::from_std(listener);
         let address = listener.local_addr()?;
+        Self::with_listener(Listener::Tcp(listener), Some(address), options)
+    }
+
+    /// Listens on a unix socket, and removes its file when it does not any more.
+    #[cfg(unix)]
+    pub(crate) fn bind_unix(path: &Path, config: &Config) -> io::Result<Self> {
+        let (file, listener) = super::unix::listen(path, config.backlog)?;
+        Self::of_unix(Some(file), listener, config)
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn new_unix(listener: std::os::unix::net::UnixListener, config: &Config) -> io::Result<Self> {
+        Self::of_unix(None, listener, config)
+    }
+
+    #[cfg(unix)]
+    fn of_unix(
+        file: Option<SocketFile>,
+        listener: std::os::unix::net::UnixListener,
+        config: &Config,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = Listener::Unix { _file: file, listener: UnixListener::from_std(listener) };
+        Self::with_listener(listener, None, Options::new(config))
+    }
+
+    fn with_listener(
+        mut listener: Listener,
+        address: Option<SocketAddr>,
+        options: Options,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        poll.registry().register(listener.as_source(), LISTENER, Interest::READABLE)?;
         let waker = Arc::new(MioWaker(mio::Waker::new(poll.registry(), WAKER)?)).into();
         let events = Events::with_capacity(EVENTS_PER_POLL);
         Ok(Self {
@@ -125,10 +201,12 @@ impl Options {
         if let Some(bytes) = self.notsent_lowat {
             socket.set_tcp_notsent_lowat(bytes)?;
         }
-        if let Some(bytes) = self.send_buffer {
-            socket.set_send_buffer_size(bytes)?;
-        }
-        Ok(())
+        self.set_of_any(socket)
+    }
+
+    /// Those that unix sockets have as well.
+    fn set_of_any(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        self.send_buffer.map_or(Ok(()), |bytes| socket.set_send_buffer_size(bytes))
     }
 }
 
@@ -180,20 +258,41 @@ impl Net for MioNet {
 
     fn accept(&mut self) -> io::Result<(TcpStream, Option<IpAddr>)> {
         let Some(listener) = &self.listener else { return Err(io::ErrorKind::WouldBlock.into()) };
-        let (socket, address) = listener.accept()?;
-        if !INHERITED {
-            self.options.set(&SockRef::from(&socket))?;
+        match listener {
+            Listener::Tcp(listener) => {
+                let (socket, address) = listener.accept()?;
+                if !INHERITED {
+                    self.options.set(&SockRef::from(&socket))?;
+                }
+                Ok((socket, Some(address.ip())))
+            }
+            #[cfg(unix)]
+            Listener::Unix { listener, .. } => {
+                let (socket, _) = listener.accept()?;
+                let socket = std::net::TcpStream::from(OwnedFd::from(socket));
+                self.options.set_of_any(&SockRef::from(&socket))?;
+                Ok((TcpStream::from_std(socket), None))
+            }
         }
-        Ok((socket, Some(address.ip())))
+    }
+
+    fn adopt(&mut self, socket: std::net::TcpStream) -> io::Result<TcpStream> {
+        socket.set_nonblocking(true)?;
+        // A peer that has left is no error yet, and on some systems has no options any more. Nor has a unix socket, which may
+        // come in this type as well as those that are accepted here.
+        if let Err(error) = self.options.set(&SockRef::from(&socket)) {
+            log::debug!("a connection is taken over with the options it has: {error}");
+        }
+        Ok(TcpStream::from_std(socket))
     }
 
     fn reserve(&mut self, count: usize) -> usize {
         self.reserve.truncate(count);
         if let Some(listener) = &self.listener {
             while self.reserve.len() < count
-                && let Ok(copy) = SockRef::from(listener).try_clone()
+                && let Ok(copy) = listener.try_clone()
             {
-                self.reserve.push(copy.into());
+                self.reserve.push(copy);
             }
         }
         self.reserve.len()
@@ -203,7 +302,7 @@ impl Net for MioNet {
         // The listener lives as long as any copy of it.
         self.reserve.clear();
         if let Some(mut listener) = self.listener.take()
-            && let Err(error) = self.poll.registry().deregister(&mut listener)
+            && let Err(error) = self.poll.registry().deregister(listener.as_source())
         {
             log::error!("cannot take the listener out of the poll: {error}");
         }
@@ -244,7 +343,8 @@ impl Net for MioNet {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
+        let problem = "the server listens on a unix socket";
+        self.address.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, problem))
     }
 }
 

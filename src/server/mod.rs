@@ -5,6 +5,7 @@
 
 mod accept;
 mod addresses;
+mod adopt;
 mod ages;
 mod beats;
 mod context;
@@ -26,7 +27,10 @@ mod stats;
 mod sweep;
 mod tags;
 mod timers;
+#[cfg(unix)]
+mod unix;
 
+pub use adopt::NotAdopted;
 pub use context::{Context, Outcome};
 pub use drain::Drain;
 pub use handler::Handler;
@@ -47,6 +51,8 @@ use crate::stream::CloseReason;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+#[cfg(unix)]
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// What one read takes at most.
@@ -75,7 +81,7 @@ const INBOX_BATCHES_PER_TURN: usize = 16;
 /// # ; Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// A server that is dropped closes its connections; every open stream is reported to the handler as
+/// A server that has [stopped](Context::stop) listens no longer. One that is dropped closes its connections; every open stream is reported to the handler as
 /// [`CloseReason::Stopped`] first, or as [`CloseReason::Drained`] if it was draining.
 pub struct Server<H: Handler, N: Net = MioNet> {
     handler: H,
@@ -132,6 +138,78 @@ impl<H: Handler> Server<H> {
     pub fn from_listener(listener: std::net::TcpListener, handler: H, config: Config) -> io::Result<Self> {
         config.check()?;
         Self::with_net(MioNet::new(listener, &config)?, handler, config)
+    }
+
+    /// Listens on a unix socket, with the default limits: for clients, most of all a reverse proxy, on the same machine.
+    ///
+    /// The file `path` is made, and removed when the server listens no longer: when it drains, stops or is dropped, unless another
+    /// server has put its own in that place by then. A file left behind by a server that was killed is replaced. Who may write to
+    /// the file may connect, and the process' umask says who that is; a directory that only some may enter is the safer way.
+    ///
+    /// Connections have no address and none of TCP's options, so
+    /// [`connections_per_address_max`](Config::connections_per_address_max) does not limit them.
+    ///
+    /// ```no_run
+    /// use mio_sse::{Event, Router, Server};
+    ///
+    /// let mut app = Router::new();
+    /// app.sse("/hello", |stream, _request, cx| cx.send(stream, Event::data("hello")));
+    /// // curl --no-buffer --unix-socket /run/hello.sock http://localhost/hello
+    /// Server::bind_unix("/run/hello.sock", app)?.run()
+    /// # ; Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens there; [`AlreadyExists`](io::ErrorKind::AlreadyExists) if
+    /// there is a file that is no socket, which stays; [`InvalidInput`](io::ErrorKind::InvalidInput) for a path that is empty or
+    /// longer than a socket's may be (about 100 bytes), or a handler that is not sound; whatever else the operating system says.
+    #[cfg(unix)]
+    pub fn bind_unix(path: impl AsRef<Path>, handler: H) -> io::Result<Self> {
+        Self::bind_unix_with(path, handler, Config::default())
+    }
+
+    /// Listens on a unix socket, with limits of your own, see [`bind_unix`](Self::bind_unix).
+    ///
+    /// ```no_run
+    /// use mio_sse::{Config, Router, Server};
+    ///
+    /// let mut config = Config::default();
+    /// config.connections_max = 1_000;
+    /// Server::bind_unix_with("/run/hello.sock", Router::new(), config)?.run()
+    /// # ; Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`bind_unix`](Self::bind_unix); [`InvalidInput`](io::ErrorKind::InvalidInput) also for limits that make no sense
+    /// (see [`Config::check`]).
+    #[cfg(unix)]
+    pub fn bind_unix_with(path: impl AsRef<Path>, handler: H, config: Config) -> io::Result<Self> {
+        config.check()?;
+        Self::with_net(MioNet::bind_unix(path.as_ref(), &config)?, handler, config)
+    }
+
+    /// Serves a listener on a unix socket that exists already: one inherited from systemd, of another mode, or without a file (an
+    /// abstract name). Its file stays when the server stops, and [`Config::backlog`] is not applied to it.
+    ///
+    /// ```no_run
+    /// use mio_sse::{Config, Router, Server};
+    /// use std::os::unix::net::UnixListener;
+    ///
+    /// let listener = UnixListener::bind("/run/hello.sock")?;
+    /// Server::from_unix_listener(listener, Router::new(), Config::default())?.run()
+    /// # ; Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`bind_with`](Self::bind_with).
+    #[cfg(unix)]
+    pub fn from_unix_listener(
+        listener: std::os::unix::net::UnixListener,
+        handler: H,
+        config: Config,
+    ) -> io::Result<Self> {
+        config.check()?;
+        Self::with_net(MioNet::new_unix(listener, &config)?, handler, config)
     }
 }
 
@@ -220,7 +298,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// The address that the server listens on.
     ///
     /// # Errors
-    /// Whatever the operating system says.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on a unix socket, which has none of this kind; whatever the operating system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.net.local_addr()
     }
@@ -352,6 +430,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             Order::Send { stream, event } => drop(self.core.send_encoded(stream, &event)),
             Order::SendTagged { tag, event } => drop(self.core.send_tagged_encoded(&tag, &event)),
             Order::Wake { stream } => drop(self.core.wake(stream)),
+            Order::Adopt { socket, input } => self.adopt_for_publisher(socket, input),
             Order::Close { stream } => drop(self.core.close(stream)),
             Order::Run(work) => {
                 guard(&mut self.core, "a publisher's closure", |core| work(&mut Context::new(core)));
@@ -479,6 +558,9 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.stopped = true;
         let reason = if self.core.drain.is_some() { CloseReason::Drained } else { CloseReason::Stopped };
         self.core.publisher.stop();
+        if !self.core.drain.as_ref().is_some_and(|drain| drain.listener_closed) {
+            self.stop_listening();
+        }
         let slots: Vec<u32> = self.core.slots.occupied().collect();
         for &slot in &slots {
             if let Some(id) = self.core.slots.id(slot) {

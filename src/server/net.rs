@@ -1,7 +1,7 @@
 //! The seam between the loop and the world: sockets, the poll, the clock.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
@@ -52,6 +52,16 @@ pub trait Net {
 
     /// Closes the listener: who is waiting, and who comes, is refused by the operating system.
     fn stop_listening(&mut self);
+
+    /// Takes a connection that somebody else has accepted, and makes of it what [`accept`](Self::accept) would give. The
+    /// network in use has to be one of TCP; others need not have this.
+    ///
+    /// # Errors
+    /// [`Unsupported`](io::ErrorKind::Unsupported) unless it is overridden. The connection is closed then.
+    fn adopt(&mut self, socket: TcpStream) -> io::Result<Self::Socket> {
+        drop(socket);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Asks `poll` to tell about `socket`, reading and writing both, as connection number `slot`. Called once for each.
     ///

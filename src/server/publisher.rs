@@ -1,5 +1,6 @@
 //! The way into the loop from other threads: a bounded inbox.
 
+use super::adopt::NotAdopted;
 use super::context::{Context, Outcome};
 use super::drain::Drain;
 use crate::canary::{Canary, is_planted};
@@ -10,6 +11,7 @@ use crate::stream::StreamId;
 use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::ThreadId;
@@ -65,6 +67,7 @@ pub(super) enum Order {
     SendTagged { tag: Box<str>, event: EncodedEvent },
     Wake { stream: StreamId },
     Close { stream: StreamId },
+    Adopt { socket: TcpStream, input: Vec<u8> },
     Run(Box<dyn FnOnce(&mut Context<'_>) + Send>),
 }
 
@@ -180,6 +183,43 @@ impl Publisher {
         self.put(Order::Run(Box::new(move |cx| work(cx).settle())), true)
     }
 
+    /// Hands over a connection that another HTTP server has accepted, with what that has read of it, see
+    /// [`Server::adopt`](crate::Server::adopt). Waits while the inbox is full, not until the request is answered.
+    ///
+    /// ```no_run
+    /// use mio_sse::{Event, RawRequest, Router, Server};
+    /// use std::net::TcpListener;
+    ///
+    /// let mut app = Router::new();
+    /// app.sse("/events", |stream, _request, cx| cx.send(stream, Event::data("hello")));
+    /// let mut server = Server::bind("127.0.0.1:0", app)?;
+    /// let publisher = server.publisher();
+    /// std::thread::spawn(move || server.run());
+    ///
+    /// // A server of another kind, which has found out that this one is for the stream.
+    /// let (socket, _) = TcpListener::bind("127.0.0.1:8080")?.accept()?;
+    /// publisher.adopt(socket, RawRequest::get("/events")?.header("Last-Event-ID", "7")?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish); the connection is closed then. What goes wrong
+    /// when the loop gets to it closes the connection, is logged and counted in
+    /// [`Stats::accept_errors`](crate::Stats::accept_errors).
+    pub fn adopt(&self, socket: TcpStream, input: impl Into<Vec<u8>>) -> Result<(), Error> {
+        self.put(Order::Adopt { socket, input: input.into() }, true)
+    }
+
+    /// Hands over a connection, see [`adopt`](Self::adopt), if there is room for it now. [`NotAdopted`] has an example.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]; [`Error::Full`]. The connection comes back, so that whoever accepted it can answer.
+    pub fn try_adopt(&self, socket: TcpStream, input: impl Into<Vec<u8>>) -> Result<(), NotAdopted> {
+        let order = |(socket, input)| Order::Adopt { socket, input };
+        let put = self.put_with((socket, input.into()), order, false);
+        put.map_err(|(error, (socket, input))| NotAdopted { error, socket, input })
+    }
+
     /// Shuts the server down gracefully, see [`Context::drain`]; the second time, now. Does not wait until that is done:
     /// [`Server::run`](crate::Server::run) returns then.
     ///
@@ -192,20 +232,25 @@ impl Publisher {
     }
 
     fn put(&self, message: Order, wait: bool) -> Result<(), Error> {
+        self.put_with(message, |message| message, wait).map_err(|(error, _)| error)
+    }
+
+    /// Puts what `order` makes of `value` into the inbox, or gives `value` back.
+    fn put_with<T>(&self, value: T, order: impl FnOnce(T) -> Order, wait: bool) -> Result<(), (Error, T)> {
         let mut queue = self.inbox.lock();
         if queue.messages.len() >= self.inbox.messages_max {
             queue.full += 1;
         }
         while queue.messages.len() >= self.inbox.messages_max && !queue.stopped {
             if !wait || queue.loop_thread == Some(std::thread::current().id()) {
-                return Err(Error::Full);
+                return Err((Error::Full, value));
             }
             queue = self.inbox.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         if queue.stopped {
-            return Err(Error::Stopped);
+            return Err((Error::Stopped, value));
         }
-        queue.messages.push_back(message);
+        queue.messages.push_back(order(value));
         // The loop empties the inbox before it sleeps, so only the first message has to wake it.
         let first = queue.messages.len() == 1 && !is_planted(Canary::LostWake);
         drop(queue);

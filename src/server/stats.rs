@@ -30,7 +30,7 @@ pub struct Stats {
     pub inbox: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Times that accepting failed, for example for want of descriptors.
+    /// Times that accepting failed, for example for want of descriptors, or taking over what another thread had accepted.
     pub accept_errors: u64,
     /// Connections and streams refused, in the order of [`Refusal::ALL`].
     refused: [u64; Refusal::ALL.len()],

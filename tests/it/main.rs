@@ -1,6 +1,7 @@
 //! The library from outside: over real sockets, and the same loop over a network in memory.
 
 mod accept;
+mod adopt;
 mod churn;
 mod connections;
 mod corners;
@@ -30,3 +31,5 @@ mod storm;
 mod support;
 mod tags;
 mod timers;
+#[cfg(unix)]
+mod unix;

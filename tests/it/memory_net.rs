@@ -7,7 +7,7 @@ use mio_sse::{CloseReason, Config, Handler, Net, Ready, Server, Stats};
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +21,9 @@ const TURNS_MAX: usize = 100_000;
 struct World {
     now: Duration,
     backlog: VecDeque<usize>,
+    /// Whom the next socket that is to be adopted stands for.
+    adoptable: VecDeque<usize>,
+    ends: Vec<TcpStream>,
     listener_ready: bool,
     accept_errors: VecDeque<io::ErrorKind>,
     /// How often the loop has tried to accept.
@@ -116,6 +119,11 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
         let socket = world.backlog.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
         let address = world.peers[socket].address;
         Ok((socket, address))
+    }
+
+    /// The socket only stands for a peer that [`Loop::adopt`] has made.
+    fn adopt(&mut self, _socket: TcpStream) -> io::Result<usize> {
+        self.world.borrow_mut().adoptable.pop_front().ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     fn reserve(&mut self, count: usize) -> usize {
@@ -267,6 +275,26 @@ impl<H: Handler, const SHORT: bool> Loop<H, SHORT> {
         world.backlog.push_back(number);
         world.listener_ready = true;
         Peer { world: self.world.clone(), number }
+    }
+
+    /// A peer whose connection somebody else has accepted, who has read `input` of it. It comes from 127.0.0.1.
+    pub(crate) fn adopt(&mut self, input: impl Into<Vec<u8>>) -> Peer {
+        let (peer, socket) = self.adoptable();
+        self.server.adopt(socket, input).unwrap();
+        peer
+    }
+
+    /// A peer, and the socket that stands for it.
+    pub(crate) fn adoptable(&self) -> (Peer, TcpStream) {
+        let mut world = self.world.borrow_mut();
+        let number = world.peers.len();
+        world.peers.push(Connection { room: usize::MAX, ..Connection::default() });
+        world.adoptable.push_back(number);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // As long as it is there, the socket has an address.
+        world.ends.push(listener.accept().unwrap().0);
+        (Peer { world: self.world.clone(), number }, socket)
     }
 
     /// So many connections can be open at once.
