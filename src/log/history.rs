@@ -111,6 +111,9 @@ impl TopicConfig {
     /// the newest of each key only, in order; the topic keeps the newest of each, besides its history, for
     /// [snapshots](crate::StreamReply::snapshot) and for those who come back. Streams that are not behind get every event.
     ///
+    /// That a key was [removed](crate::Event::removes_key) is kept as long as the history keeps it, and not at all without one. A client that was away
+    /// meanwhile is told of a gap, and then gets all there is: on a [gap event](crate::Config::gap_event) a page empties its table.
+    ///
     /// Cost: the newest event of each key, and some 100 bytes besides, as long as there is the key.
     #[must_use]
     pub const fn keyed(mut self) -> Self {

@@ -36,9 +36,9 @@ pub struct MioNet {
     events: Events,
     /// How many events the last poll fetched.
     fetched: usize,
-    /// None once the server takes no more connections.
+    /// None where all connections are adopted, and once the server takes no more.
     listener: Option<Listener>,
-    /// None where connections come over a unix socket.
+    /// None where it does not listen on TCP.
     address: Option<SocketAddr>,
     /// Copies of the listener.
     reserve: Vec<Socket>,
@@ -99,7 +99,7 @@ impl MioNet {
         }
         let listener = TcpListener::from_std(listener);
         let address = listener.local_addr()?;
-        Self::with_listener(Listener::Tcp(listener), Some(address), options)
+        Self::with_listener(Some(Listener::Tcp(listener)), Some(address), options)
     }
 
     /// Listens on a unix socket, and removes its file when it does not any more.
@@ -122,23 +122,30 @@ impl MioNet {
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = Listener::Unix { _file: file, listener: UnixListener::from_std(listener) };
-        Self::with_listener(listener, None, Options::new(config))
+        Self::with_listener(Some(listener), None, Options::new(config))
+    }
+
+    /// Listens nowhere.
+    pub(crate) fn without_listener(config: &Config) -> io::Result<Self> {
+        Self::with_listener(None, None, Options::new(config))
     }
 
     fn with_listener(
-        mut listener: Listener,
+        mut listener: Option<Listener>,
         address: Option<SocketAddr>,
         options: Options,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        poll.registry().register(listener.as_source(), LISTENER, Interest::READABLE)?;
+        if let Some(listener) = &mut listener {
+            poll.registry().register(listener.as_source(), LISTENER, Interest::READABLE)?;
+        }
         let waker = Arc::new(MioWaker(mio::Waker::new(poll.registry(), WAKER)?)).into();
         let events = Events::with_capacity(EVENTS_PER_POLL);
         Ok(Self {
             poll,
             events,
             fetched: 0,
-            listener: Some(listener),
+            listener,
             address,
             reserve: Vec::new(),
             options,
@@ -343,7 +350,7 @@ impl Net for MioNet {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        let problem = "the server listens on a unix socket";
+        let problem = "the server does not listen on TCP";
         self.address.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, problem))
     }
 }

@@ -130,6 +130,28 @@ impl<H: Handler> Server<H> {
         Self::with_net(MioNet::bind(address, &config)?, handler, config)
     }
 
+    /// Listens nowhere: serves only connections that another server has accepted and hands over, see [`adopt`](Self::adopt) and
+    /// [`Publisher::adopt`]. Runs until it is [stopped](Context::stop).
+    ///
+    /// ```no_run
+    /// use mio_sse::{Config, Reply, Router, Server};
+    ///
+    /// let mut app = Router::new();
+    /// app.get("/events", |_request, _cx| Reply::stream().topic("news"));
+    /// let mut server = Server::without_listener(app, Config::default())?;
+    /// let publisher = server.publisher();
+    /// std::thread::spawn(move || server.run());
+    /// // Wherever your own server meets a request for /events: publisher.adopt(socket, bytes)
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`bind_with`](Self::bind_with).
+    pub fn without_listener(handler: H, config: Config) -> io::Result<Self> {
+        config.check()?;
+        Self::with_net(MioNet::without_listener(&config)?, handler, config)
+    }
+
     /// Serves a listener that exists already: one inherited from systemd or a parent process, or made with options of
     /// your own. [`Config::backlog`] is not applied to it.
     ///
@@ -298,7 +320,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// The address that the server listens on.
     ///
     /// # Errors
-    /// [`Unsupported`](io::ErrorKind::Unsupported) on a unix socket, which has none of this kind; whatever the operating system says.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) where it does not listen on TCP; whatever the operating system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.net.local_addr()
     }

@@ -54,6 +54,27 @@ fn text(text: &str) -> (u16, String) {
 // Over real sockets.
 
 #[test]
+fn a_server_without_a_listener_serves_what_it_is_given_and_ends_as_others_do() {
+    let mut server = Server::without_listener(app(), Config::default()).unwrap();
+    let error = server.local_addr().unwrap_err();
+    assert_eq!(error.to_string(), "the server does not listen on TCP");
+    let publisher = server.publisher();
+    let running = thread::spawn(move || server.run());
+    let (mut client, socket) = accepted();
+    publisher.adopt(socket, get("/page")).unwrap();
+    assert_eq!(client.reply().1, "page");
+    let (mut stream, socket) = accepted();
+    publisher.adopt(socket, subscribe("/events")).unwrap();
+    stream.head();
+    assert_eq!(stream.data(1), ["after nothing"]);
+    drop(client);
+    publisher.drain(secs(1)).unwrap();
+    stream.events_to_end();
+    drop(stream);
+    running.join().unwrap().unwrap();
+}
+
+#[test]
 fn a_host_in_another_thread_answers_its_pages_and_hands_its_streams_over() {
     let server = serve(app());
     let publisher = server.publisher.clone();

@@ -138,6 +138,29 @@ mod embed {
     }
 }
 
+mod adopt {
+    use super::*;
+
+    #[test]
+    fn pages_come_from_the_plain_server_and_streams_from_ours() {
+        let example = Example::start("adopt");
+        let mut watcher = example.connect();
+        let head = watcher.get("/events");
+        assert_eq!((head.status, head.get("Content-Type")), (200, Some("text/event-stream")));
+        watcher.wait_for_body(":\n\n");
+        for _ in 0..3 {
+            let mut visitor = example.connect();
+            let head = visitor.get("/");
+            assert!(visitor.body(&head).starts_with("Visits so far: "));
+        }
+        assert_eq!(watcher.data(3), ["2", "3", "4"], "its own came before it");
+        // It is ours by now, and closes when the client does not care for its head.
+        let mut rude = example.connect();
+        rude.write("GET /events HTTP/1.1\r\n\r\n");
+        assert_eq!(rude.head().status, 400, "a request without a host");
+    }
+}
+
 mod listen {
     use super::*;
 

@@ -62,7 +62,7 @@ impl Drop for Example {
 fn a_port_that_is_taken_is_one_line_on_stderr_and_a_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    for name in ["time_ticker", "hub", "countdown", "tail", "embed", "prices", "dashboard"] {
+    for name in ["time_ticker", "hub", "countdown", "tail", "embed", "adopt", "prices", "dashboard"] {
         let mut process = example(name).env("PORT", &port).stderr(Stdio::piped()).spawn().unwrap();
         let deadline = now() + DEADLINE;
         let status = loop {

@@ -131,7 +131,7 @@ fn there_is_no_address_to_tell() {
     let server = Server::bind_unix(directory.socket(), app()).unwrap();
     let error = server.local_addr().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert_eq!(error.to_string(), "the server listens on a unix socket");
+    assert_eq!(error.to_string(), "the server does not listen on TCP");
 }
 
 #[test]
