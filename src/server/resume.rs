@@ -72,7 +72,9 @@ impl Core {
                 let anew = resumption.gap && kept.is_keyed();
                 kept.first_after(&topic.log, if anew { Position::default() } else { position })
             });
-            let from = found.map_or(stream.from(key).max(now), |found| found - 1);
+            // What was published since it subscribed is for it, whether it is kept or not.
+            let since = stream.from(key).max(now);
+            let from = found.map_or(since, |found| since.min(found - 1));
             first = first.min(found.unwrap_or(u64::MAX));
             stream.read_from(key, from);
         }
