@@ -75,6 +75,8 @@ impl Topics {
         self.clock = Clock { unix_ms, tick };
         if self.begun == Position::default() {
             self.begun = Position { ms: unix_ms, n: 0 };
+            // Also when the clock steps back at once, nothing is published before this.
+            self.last = self.last.max(Position { ms: unix_ms.saturating_sub(1), n: u32::MAX });
         }
     }
 
@@ -88,7 +90,7 @@ impl Topics {
         let (before, since) = self.config_of(name);
         // What was published before, and kept by nobody, has no position; the ids that streams come back with may be as new
         // as the newest there is.
-        let since = if before.kept().is_some() { since } else { self.last.next(self.clock.unix_ms) };
+        let since = if before.kept().is_some() { since } else { self.draw_position() };
         self.configured.insert(name.into(), (config, since));
         let Some(&key) = self.by_name.get(name) else { return };
         let (tick, last) = (self.clock.tick, self.last);
