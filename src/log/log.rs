@@ -126,7 +126,12 @@ impl Log {
             let bytes = front.start_of(dead) as usize;
             if bytes > front.bytes.len() / 2 {
                 self.floor = front.frames[dead - 1].sequence;
+                // A topic that is keyed no more may hold some that were superseded when it was.
+                self.superseded -= front.bytes_of(Role::Superseded);
+                self.current -= front.bytes_of(Role::Current);
                 front.drop_front(dead);
+                self.superseded += front.bytes_of(Role::Superseded);
+                self.current += front.bytes_of(Role::Current);
                 self.bytes -= bytes;
                 spares.in_use -= bytes;
             }
