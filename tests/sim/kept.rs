@@ -30,7 +30,7 @@ impl Kind {
             let age = (rng.u8(..5) == 0).then(|| Duration::from_millis(rng.u64(1..60_000)));
             (events, bytes, age)
         });
-        Self { keyed: rng.u8(..3) == 0, skip: rng.bool(), history }
+        Self { keyed: rng.u8(..3) == 0, skip: rng.u8(..3) > 0, history }
     }
 
     pub(crate) fn config(self) -> TopicConfig {
@@ -92,12 +92,13 @@ pub(crate) struct Topic {
     /// The last turns in which it closed streams that lag, and in which it had them skip.
     disconnects: u64,
     skips: u64,
+    was_keyed: bool,
 }
 
 impl Topic {
     pub(crate) fn new(kind: Kind) -> Self {
         let (disconnects, skips) = if kind.skip { (0, ALWAYS) } else { (ALWAYS, 0) };
-        Self { kind, disconnects, skips, ..Self::default() }
+        Self { kind, disconnects, skips, was_keyed: kind.keyed, ..Self::default() }
     }
 
     /// How many events were published.
@@ -182,6 +183,7 @@ impl Topic {
             self.own_ids.clear();
         }
         self.kind = kind;
+        self.was_keyed |= kind.keyed;
         // It may have been used in this turn as it was.
         if kind.skip {
             self.disconnects = self.disconnects.min(turn + 1);
@@ -286,6 +288,11 @@ impl Topic {
     /// Whether streams were to skip what they lag behind, or were to be closed for it, in `turn` or later.
     pub(crate) fn may_skip(&self, turn: u64) -> bool {
         self.skips >= turn
+    }
+
+    /// Whether what a stream loses of it is in one piece, so that it is told of that before anything else.
+    pub(crate) fn loses_in_one_piece(&self) -> bool {
+        !self.was_keyed
     }
 
     pub(crate) fn may_disconnect(&self, turn: u64) -> bool {

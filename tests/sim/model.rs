@@ -301,7 +301,7 @@ impl Model {
         let mut rng = Rng::with_seed(seed);
         Self {
             floods: rng.u8(..8) == 0,
-            heavy: rng.bool(),
+            heavy: false,
             configures: rng.bool(),
             rng,
             config,

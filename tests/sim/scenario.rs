@@ -52,6 +52,8 @@ pub(crate) struct Scenario {
     /// The longest jump of the clock that is not rare.
     pub(crate) jump: Duration,
     pub(crate) end: End,
+    /// Whether many events are large, and whoever does not read them lags rather than stalls.
+    pub(crate) heavy: bool,
     /// One callback in so many panics.
     pub(crate) panics: Option<u32>,
 }
@@ -78,6 +80,12 @@ impl Scenario {
             if rng.bool() { none } else { [IdStyle::None, IdStyle::None, IdStyle::Own, IdStyle::Shared] };
         let id_styles = [(); TOPICS.len()].map(|()| styles[rng.usize(..styles.len())]);
         config.topic = kinds[rng.usize(..kinds.len())].config();
+        let heavy = rng.bool();
+        if heavy {
+            config.lag_bytes_max = [1, 20_000, 60_000, 100_000][rng.usize(..4)];
+            config.stall_timeout = Duration::from_millis(rng.u64(10_000..100_000));
+            config.max_age = config.max_age.filter(|_| rng.bool());
+        }
         let weights = vec![
             (rng.u32(20..60), Action::Turn),
             (rng.u32(2..20), Action::Wait),
@@ -104,6 +112,7 @@ impl Scenario {
             begin: Duration::from_millis(if rng.bool() { 0 } else { (1 << 32) - rng.u64(..5_000) }),
             jump: Duration::from_millis([10, 300, 5_000][rng.usize(..3)]),
             end: [End::Stops, End::Leaves, End::Drains][rng.usize(..3)],
+            heavy,
             panics: (rng.u8(..3) == 0).then(|| rng.u32(20..400)),
         }
     }
