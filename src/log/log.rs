@@ -271,7 +271,8 @@ impl Log {
         let Place::Before { block: first, frame } = self.place(after) else { return None };
         let mut from = frame;
         for (number, block) in self.blocks.iter().enumerate().skip(first) {
-            let current = block.frames.iter().skip(from).position(|frame| frame.role != Role::Superseded);
+            let wanted = if is_planted(Canary::NewestConflated) { Role::Current } else { Role::Superseded };
+            let current = block.frames.iter().skip(from).position(|frame| frame.role != wanted);
             if let Some(offset) = current {
                 return self.frame(number, from + offset);
             }
