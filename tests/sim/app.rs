@@ -306,7 +306,7 @@ fn publish(model: &mut Model, topic: u8, size: u32, cx: &mut Context<'_>) {
 
 /// Has a topic behave as it has not so far.
 pub(crate) fn configure(model: &mut Model, topic: u8, kind: Kind, cx: &mut Context<'_>) {
-    model.topics[topic as usize].configure(kind, model.turn);
+    model.topics[topic as usize].configure(kind, model.turn, model.now);
     cx.configure(TOPICS[topic as usize], kind.config());
 }
 

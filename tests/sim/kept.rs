@@ -175,7 +175,9 @@ impl Topic {
         self.horizon = (if self.kind.keyed { self.reset } else { lowest }, highest);
     }
 
-    pub(crate) fn configure(&mut self, kind: Kind, turn: u64) {
+    pub(crate) fn configure(&mut self, kind: Kind, turn: u64, now: Duration) {
+        // What was too old by now may be gone already.
+        self.horizon.1 = self.horizon(now).1;
         if kind.is_kept() != self.kind.is_kept() || kind.keyed != self.kind.keyed {
             self.reset = self.count();
             self.horizon = (self.reset, self.reset);

@@ -65,6 +65,11 @@ pub(crate) struct Losses {
 }
 
 impl Stream {
+    /// Whether it has begun with what is kept of some topic.
+    pub(crate) fn replays(&self) -> bool {
+        self.windows.iter().any(|window| window.replays)
+    }
+
     /// The topics of which it reads what is kept, by their subscriptions.
     fn kept_windows<'a>(&'a self, topics: &'a [Topic]) -> impl Iterator<Item = &'a Window> {
         let windows = self.windows.iter().filter(|window| !window.given_up);
