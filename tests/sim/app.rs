@@ -601,7 +601,7 @@ fn missed(model: &mut Model, index: u32, cx: &mut Context<'_>) -> bool {
     let Some(missed) = model.missed(index).filter(|missed| missed.len() < 200) else { return false };
     let id = model.streams[index as usize].id;
     let bytes: u64 = missed.iter().map(|(topic, place)| model.frame_bytes(*topic, *place)).sum();
-    let waiting = model.waiting_alone(index) + bytes;
+    let waiting = model.streams[index as usize].waiting_alone() + bytes;
     if waiting > model.config.lag_bytes_max as u64 || model.rng.u8(..3) == 0 {
         return false;
     }

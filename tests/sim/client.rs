@@ -1,7 +1,8 @@
 //! Simulated clients: what they ask, how they send and read it, and a strict parser for what they receive.
 
+use crate::ends::is_over;
 use crate::kept::ALWAYS;
-use crate::model::{Answer, Model, SURPLUS_TIMEOUT, Softness, is_over};
+use crate::model::{Answer, Model, SURPLUS_TIMEOUT, Softness};
 use crate::net::World;
 use crate::resume::Page;
 use crate::trace::Note;

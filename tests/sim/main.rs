@@ -10,6 +10,7 @@ mod app;
 mod canaries;
 mod client;
 mod counts;
+mod ends;
 mod kept;
 mod memory;
 mod model;
