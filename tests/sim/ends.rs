@@ -83,6 +83,7 @@ impl Model {
         let limit = self.config.lag_bytes_max as u64;
         let lags = |window: &Window| {
             let topic = &self.topics[window.topic as usize];
+            // One that is ending is cut where others skip; and also where all that comes too late is behind its end.
             let closes = topic.may_disconnect(stream.began_turn) || !stream.live;
             closes && !window.given_up && topic.bytes_from(window.next) + FRAME_BYTES > limit
         };

@@ -239,7 +239,8 @@ impl Topic {
         (highest < self.count() || !self.table.is_empty(), lowest < self.count())
     }
 
-    /// The bytes that a log may have with nobody lagging, when what is too old since `late` is gone.
+    /// The bytes that a log may have with nobody lagging, when what is too old since `late` is gone. While somebody lags nothing goes
+    /// for its age.
     pub(crate) fn log_bytes_max(&self, now: Duration, late: Duration) -> u64 {
         if !self.kind.is_kept() {
             return 0;

@@ -206,7 +206,8 @@ pub(crate) struct Stream {
     /// When its handler was asked, as turns go, and how much had been published or sent by then.
     pub(crate) began_turn: u64,
     pub(crate) began_order: u32,
-    /// The last turn in which it may have been behind.
+    /// The last turn in which it may have been behind. What is sent to it alone makes it that, also where there is room for
+    /// everything.
     pub(crate) behind_until: u64,
     /// Nothing of it has come yet but its head.
     pub(crate) silent: bool,
