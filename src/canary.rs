@@ -85,12 +85,38 @@ pub enum Canary {
     LimitUntold,
     /// A peer that has closed its side is gone, also where that is enough for a stream.
     HalfClosedGone,
+    /// Who is told how many events it has missed is told of one too few.
+    GapMiscounted,
+    /// Who comes back gets the event once more that it saw last.
+    ResumesOneEarly,
+    /// Of the events of a key, those that are behind do not get the newest.
+    NewestConflated,
+    /// What a history gives up is not noted, so that nobody who comes back is told of it.
+    GapUntold,
+    /// Ids go back with the clock.
+    IdStepsBack,
+    /// A snapshot still holds a key that was removed.
+    RemovalForgotten,
+    /// A tag that is revoked is forgotten at once: who had it may come again.
+    RevokesForNobody,
+    /// What is sent to a tag does not reach the stream that was given it last.
+    TagSkipsOne,
+    /// A stream that skips within a frame does not get the rest of it.
+    SkipNoRescue,
+    /// The id of a heartbeat is ahead of what is published next.
+    BeatAhead,
+    /// Those that are not behind get the newest of each key only, too.
+    ConflatesAll,
+    /// A history is never given up.
+    HistoryEndless,
+    /// An id of the application's leads to where it was used first.
+    OwnIdStale,
 }
 
 #[cfg(feature = "canaries")]
 impl Canary {
     /// Every canary.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 49] = [
         Self::LostRead,
         Self::LostRoom,
         Self::LostAccept,
@@ -127,6 +153,19 @@ impl Canary {
         Self::BehindForever,
         Self::LimitUntold,
         Self::HalfClosedGone,
+        Self::GapMiscounted,
+        Self::ResumesOneEarly,
+        Self::NewestConflated,
+        Self::GapUntold,
+        Self::IdStepsBack,
+        Self::RemovalForgotten,
+        Self::RevokesForNobody,
+        Self::TagSkipsOne,
+        Self::SkipNoRescue,
+        Self::BeatAhead,
+        Self::ConflatesAll,
+        Self::HistoryEndless,
+        Self::OwnIdStale,
     ];
 }
 

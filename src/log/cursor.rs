@@ -112,7 +112,9 @@ pub(crate) fn next_batch<'a>(
     match alone {
         None => Ok(Batch::of_copy(scratch)),
         Some((log, block, frame))
-            if !several && framing == Framing::Chunked && !(behind && log.is_conflated()) =>
+            if !several
+                && framing == Framing::Chunked
+                && !((behind || is_planted(Canary::ConflatesAll)) && log.is_conflated()) =>
         {
             Ok(Batch::of_run(log.run(block, frame), cursor.partial))
         }
@@ -139,10 +141,9 @@ fn merge(
             .iter()
             .filter_map(|source| {
                 let after = after.max(source.from);
-                // A frame that was begun is completed, also when it was superseded meanwhile. Whoever has been given all that was
-                // offered does not lag here, but in another log.
-                let lags = behind && cursor.sequence.max(source.from) < source.log.marked();
-                if skip == 0 && lags { source.log.next_current(after) } else { source.log.next(after) }
+                // A frame that was begun is completed, also when it was superseded meanwhile.
+                let all = !behind && !is_planted(Canary::ConflatesAll);
+                if skip > 0 || all { source.log.next(after) } else { source.log.next_current(after) }
             })
             .min_by_key(|(frame, _)| frame.sequence);
         let Some((frame, bytes)) = next else { return };

@@ -113,6 +113,11 @@ impl Topic {
         self.kept.as_ref().is_some_and(|kept| kept.limits.age_max().is_some())
     }
 
+    /// The bytes of the log that are kept for newcomers.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept.as_ref().map_or(0, |kept| kept.bytes())
+    }
+
     /// The newest frame of those that only streams need which lag.
     pub(crate) fn horizon(&self) -> u64 {
         self.kept.as_ref().map_or(u64::MAX, |kept| kept.horizon())

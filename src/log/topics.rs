@@ -5,6 +5,7 @@ use super::frame::EncodedEvent;
 use super::history::{Kept, TopicConfig};
 use super::position::Position;
 use super::topic::Topic;
+use crate::canary::{Canary, is_planted};
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -75,6 +76,8 @@ impl Topics {
         self.clock = Clock { unix_ms, tick };
         if self.begun == Position::default() {
             self.begun = Position { ms: unix_ms, n: 0 };
+            // Also when the clock steps back at once, nothing is published before this.
+            self.last = self.last.max(Position { ms: unix_ms.saturating_sub(1), n: u32::MAX });
         }
     }
 
@@ -91,7 +94,7 @@ impl Topics {
         let (before, since) = self.config_of(name);
         // What was published before, and kept by nobody, has no position; the ids that streams come back with may be as new
         // as the newest there is.
-        let since = if before.kept().is_some() { since } else { self.last.next(self.clock.unix_ms) };
+        let since = if before.kept().is_some() { since } else { self.draw_position() };
         if config == self.default && config.kept().is_none() {
             self.configured.remove(name);
         } else {
@@ -259,13 +262,13 @@ impl Topics {
         self.dirty.front().copied()
     }
 
-    /// What a wave that begins makes the log forget, so that `lag_bytes_max` are left: everything up to this frame, if
-    /// anything. Nothing that is kept, and nothing that no one has been offered yet.
+    /// What a wave that begins makes the log forget, so that `lag_bytes_max` are left besides what is kept: everything up to this
+    /// frame, if anything. Nothing that is kept, and nothing that no one has been offered yet.
     pub(crate) fn excess(&self, key: TopicKey, lag_bytes_max: usize) -> Option<u64> {
         let topic = self.get(key);
         let keyed = topic.kept.as_ref().is_some_and(|kept| kept.is_keyed());
         let can = !keyed && topic.wave.is_none();
-        topic.log.excess(lag_bytes_max, topic.horizon()).filter(|_| can)
+        topic.log.excess(lag_bytes_max.saturating_add(topic.kept_bytes()), topic.horizon()).filter(|_| can)
     }
 
     /// Whether it is a keyed topic of which much can be given up before a wave, and up to which frame nothing without a key is
@@ -273,7 +276,7 @@ impl Topics {
     pub(crate) fn keyed_excess(&self, key: TopicKey, lag_bytes_max: usize) -> Option<u64> {
         let topic = self.get(key);
         let kept = topic.kept.as_ref().filter(|kept| kept.is_keyed() && topic.wave.is_none())?;
-        let excess = topic.log.plain_excess(lag_bytes_max, kept.horizon());
+        let excess = topic.log.plain_excess(lag_bytes_max.saturating_add(topic.kept_bytes()), kept.horizon());
         excess.or_else(|| Kept::is_worth_compacting(&topic.log).then_some(0))
     }
 
@@ -355,6 +358,9 @@ impl Topics {
     /// A position of its own, behind everything that was published so far.
     pub(crate) fn draw_position(&mut self) -> Position {
         self.last = self.last.next(self.clock.unix_ms);
+        if is_planted(Canary::BeatAhead) {
+            return Position { ms: self.last.ms + 500, n: 0 };
+        }
         self.last
     }
 

@@ -152,6 +152,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                         let _ = self.core.close_for(id, CloseReason::MaxAge);
                     }
                 } else if !stream.behind
+                    && !stream.queued
                     && let Some(heartbeat) = look.heartbeat
                     && stream.phase == Phase::Open
                     && silent >= silence_max(heartbeat, look.period, slot)

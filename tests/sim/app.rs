@@ -1,11 +1,13 @@
 //! The application: in every callback it does what the dice say, and tells the model.
 
-use crate::model::{Answer, Drained, Model, Softness, TOPICS};
+use crate::answers::{answer, one_too_many};
+use crate::kept::{ALWAYS, Kind};
+use crate::model::{Drained, Model, TOPICS};
 use crate::net::World;
+use crate::tagged::{perform_tagged, tag_or_untag};
 use crate::trace::Note;
 use mio_sse::{
-    CloseReason, Context, Drain, Error, Event, Handler, Publisher, Refusal, Refuse, Reply, Request, StreamId,
-    TimerId,
+    CloseReason, Context, Drain, Error, Event, Handler, Publisher, Refusal, Reply, Request, StreamId, TimerId,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -36,11 +38,14 @@ enum Operation {
     Cancel,
     OnClose,
     Stale,
+    Tag,
+    Tagged,
+    Configure,
 }
 
 /// How often each operation is drawn, relative to the others.
-const OPERATIONS: [(u32, Operation); 13] = [
-    (16, Operation::Publish),
+const OPERATIONS: [(u32, Operation); 16] = [
+    (32, Operation::Publish),
     (2, Operation::Burst),
     (14, Operation::Send),
     (7, Operation::Subscribe),
@@ -53,6 +58,9 @@ const OPERATIONS: [(u32, Operation); 13] = [
     (2, Operation::Cancel),
     (2, Operation::OnClose),
     (3, Operation::Stale),
+    (5, Operation::Tag),
+    (3, Operation::Tagged),
+    (1, Operation::Configure),
 ];
 
 /// Draws from a list of weights and values.
@@ -69,7 +77,7 @@ pub(crate) fn draw<T: Copy>(rng: &mut fastrand::Rng, weighted: &[(u32, T)]) -> T
 
 impl Model {
     /// The size of an event's data.
-    fn size(&mut self) -> u32 {
+    pub(crate) fn size(&mut self) -> u32 {
         match self.rng.u16(..1024) {
             0..900 => self.rng.u32(..40),
             900..1000 => self.rng.u32(..500),
@@ -78,7 +86,7 @@ impl Model {
         }
     }
 
-    fn topic(&mut self) -> u8 {
+    pub(crate) fn topic(&mut self) -> u8 {
         // The first ones are more popular.
         let last = self.rng.u8(0..6);
         self.rng.u8(0..=last)
@@ -107,6 +115,7 @@ impl Model {
 
 /// Takes notice of all that has happened since.
 pub(crate) fn sync(model: &mut Model, cx: &Context<'_>) {
+    model.now = cx.now();
     model.sync(cx.stats().events_published);
     if cx.is_draining() && model.drain.is_none() {
         let (window, farewell) = model.drain_asked.take().expect("nobody has asked for a drain");
@@ -116,6 +125,8 @@ pub(crate) fn sync(model: &mut Model, cx: &Context<'_>) {
 
 fn begin_drain(model: &mut Model, window: Duration, farewell: Option<u32>, begun: Duration) {
     model.counts.drains += 1;
+    // Everybody is given a farewell, at some time.
+    model.streams.iter_mut().for_each(|stream| stream.behind_until = ALWAYS);
     model.drain = Some(Drained { begun, window, turn: model.turn, farewell, again: false });
 }
 
@@ -160,7 +171,7 @@ pub(crate) fn drain(model: &mut Model, cx: &mut Context<'_>) {
 fn play(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) -> bool {
     let count = with(shared, |model| {
         sync(model, cx);
-        let again = model.drain.is_some() && !model.quiet && model.rng.u16(..512) == 0;
+        let again = model.drain.is_some() && !model.quiet && model.rng.u16(..128) == 0;
         if again || model.drain_after == Some(0) {
             model.drain_after = None;
             drain(model, cx);
@@ -257,6 +268,14 @@ pub(crate) fn perform(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) {
                 }
             }
             Operation::Stale => stale(model, cx),
+            Operation::Tagged => perform_tagged(model, cx),
+            Operation::Configure => {
+                if model.configures && model.rng.u8(..4) == 0 {
+                    let (topic, kind) = (model.topic(), Kind::draw(&mut model.rng));
+                    configure(model, topic, kind, cx);
+                    model.counts.configured += 1;
+                }
+            }
             _ => {
                 if let Some(index) = model.any_stream(own) {
                     perform_with(shared, model, operation, index, cx);
@@ -267,14 +286,33 @@ pub(crate) fn perform(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) {
 }
 
 fn publish_any(model: &mut Model, cx: &mut Context<'_>) {
-    let (topic, size) = (model.topic(), model.size());
+    let topic = model.topic();
+    let size = if model.heavy && model.rng.bool() { model.rng.u32(..16_000) } else { model.size() };
     publish(model, topic, size, cx);
 }
 
 fn publish(model: &mut Model, topic: u8, size: u32, cx: &mut Context<'_>) {
     let (number, event) = model.for_topic(topic, size);
-    cx.publish(TOPICS[topic as usize], event).unwrap();
-    model.place(number);
+    match cx.publish(TOPICS[topic as usize], event) {
+        Ok(()) => model.place(number),
+        Err(error) => {
+            assert_eq!(error, Error::TooManyTopics);
+            assert!(model.topics[topic as usize].kind.is_kept(), "who keeps nothing needs no topic");
+            assert!(cx.stats().topics >= model.config.topics_max as u64, "there is room for a topic");
+            model.counts.unkept += 1;
+        }
+    }
+}
+
+/// Has a topic behave as it has not so far.
+pub(crate) fn configure(model: &mut Model, topic: u8, kind: Kind, cx: &mut Context<'_>) {
+    match cx.configure(TOPICS[topic as usize], kind.config()) {
+        Ok(()) => model.topics[topic as usize].configure(kind, model.turn, model.now),
+        Err(error) => {
+            assert_eq!(error, Error::TooManyTopics);
+            assert!(model.config.topics_max < TOPICS.len(), "all of them can be configured");
+        }
+    }
 }
 
 /// The id of a stream that has ended means nothing, whatever is asked of it.
@@ -285,7 +323,9 @@ fn stale(model: &mut Model, cx: &mut Context<'_>) {
     let any = model.rng.usize(..model.retired.len());
     let id = model.retired[any];
     let closed = Err(Error::Closed);
-    match model.rng.u8(..6) {
+    match model.rng.u8(..8) {
+        6 => assert_eq!(cx.tag(id, "ann"), closed),
+        7 => assert_eq!(cx.untag(id, "ann"), closed),
         0 => assert_eq!(cx.send(id, Event::data("stale")), closed),
         1 => assert_eq!(cx.close(id), closed),
         2 => assert_eq!(cx.subscribe(id, TOPICS[0]), closed),
@@ -342,6 +382,7 @@ fn perform_with(shared: &Shared, model: &mut Model, operation: Operation, index:
                 model.end(index);
             }
         }
+        Operation::Tag => tag_or_untag(model, index, cx),
         Operation::After => {
             let (delay, again) = (model.delay(), shared.clone());
             let result = cx.after(id, delay, move |_, cx| fire(&again, index, &mut false, cx));
@@ -400,40 +441,6 @@ fn play_for_stream(shared: &Shared, index: u32, is_over: &mut bool, cx: &mut Con
     }
 }
 
-/// Whether a stream cannot read these topics as well, and why: nothing if it is not known.
-fn one_too_many(model: &Model, index: u32, topics: &[u8], cx: &Context<'_>) -> Option<Option<Refusal>> {
-    let stream = &model.streams[index as usize];
-    if !stream.live {
-        return Some(None);
-    }
-    let is_read = |topic: u8| cx.subscribers(TOPICS[topic as usize]) > 0;
-    let mut read = (0..TOPICS.len()).filter(|topic| is_read(u8::try_from(*topic).unwrap())).count();
-    // Those that nobody reads any more are gone at the end of the turn, or when they have had their turn.
-    let unread = usize::try_from(cx.stats().topics).unwrap() - read;
-    let mut own = stream.subscriptions();
-    let mut new = Vec::new();
-    for &topic in topics {
-        if stream.reads(topic) || new.contains(&topic) {
-            continue;
-        }
-        if own >= model.config.subscriptions_max {
-            return Some(Some(Refusal::Subscriptions));
-        }
-        if !is_read(topic) {
-            if read >= model.config.topics_max {
-                return Some(Some(Refusal::Topics));
-            }
-            if read + unread >= model.config.topics_max {
-                return None;
-            }
-            read += 1;
-        }
-        own += 1;
-        new.push(topic);
-    }
-    Some(None)
-}
-
 /// Something by way of the inbox, from between two turns.
 pub(crate) fn by_inbox(shared: &Shared, publisher: &Publisher) {
     with(shared, |model| {
@@ -463,6 +470,17 @@ pub(crate) fn by_inbox(shared: &Shared, publisher: &Publisher) {
                 if put(model, &publisher.close(model.streams[stream as usize].id)) {
                     model.close_by_inbox(stream);
                 }
+            }
+            _ if model.config.topics_max < TOPICS.len() => {
+                // What is refused in the inbox is not heard of.
+                let again = shared.clone();
+                let result = publisher.run(move |cx| {
+                    with(&again, |model| {
+                        sync(model, cx);
+                        publish_any(model, cx);
+                    });
+                });
+                put(model, &result);
             }
             _ => {
                 let (topic, size) = (model.topic(), model.size());
@@ -511,6 +529,8 @@ impl Handler for App {
             assert_eq!(answers.requests, number, "requests are answered once, and in order");
             let surplus = refused.is_some() && number > 0;
             assert!(!surplus, "whoever is one too many is let in for one request");
+            let last_seen = &answers.last_seen[number as usize];
+            assert_eq!(request.last_event_id().as_deref(), last_seen.as_deref(), "what was seen last");
             answers.requests += 1;
             answers.asked_at = cx.now();
             model.begin(cx.stream().unwrap(), connection, cx.now())
@@ -523,6 +543,26 @@ impl Handler for App {
         reply.unwrap_or_else(|| panic_silently())
     }
 
+    fn missed(&mut self, id: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> bool {
+        let (answer, panics) = with(&self.shared, |model| {
+            sync(model, cx);
+            let index = model.find(id);
+            let stream = &model.streams[index as usize];
+            assert_eq!(stream.plan.id.as_deref(), Some(last_event_id), "what was seen last");
+            assert!(!stream.opened && !stream.gap, "asked once: {stream:?}");
+            assert!(model.may_have_gap(index), "nothing is missing: {stream:?}");
+            let answer = missed(model, index, cx);
+            model.streams[index as usize].gap = !answer;
+            let panics = !answer && model.panic_rate.is_some_and(|rate| model.rng.u32(..rate) == 0);
+            model.panics += u64::from(panics);
+            (answer, panics)
+        });
+        if panics {
+            panic_silently();
+        }
+        answer
+    }
+
     fn opened(&mut self, id: StreamId, cx: &mut Context<'_>) {
         let index = with(&self.shared, |model| {
             let index = model.find(id);
@@ -530,6 +570,7 @@ impl Handler for App {
             assert!(!stream.opened && stream.closed.is_none(), "opened once: {stream:?}");
             stream.opened = true;
             model.opened += 1;
+            model.begin_reading(index);
             index
         });
         self.note(Note::Opened(index));
@@ -560,112 +601,18 @@ impl Handler for App {
     }
 }
 
-/// Draws the answer to a request: none if the callback is to panic.
-fn answer(
-    model: &mut Model,
-    request: &Request<'_>,
-    connection: u32,
-    index: u32,
-    refused: Option<Refusal>,
-    panics: bool,
-    cx: &Context<'_>,
-) -> Option<Reply> {
-    if let Some(at) = model.lost.iter().position(|(lost, _)| *lost == index) {
-        // It was given more than may wait for it. Nothing is answered and nobody is told.
-        model.lost.remove(at);
-        model.connections[connection as usize].dropped = true;
-        return (!panics).then(|| Reply::text("dropped"));
+/// Sends what a client has missed, from a store that has everything. Not if it is too much, or if the dice say so.
+fn missed(model: &mut Model, index: u32, cx: &mut Context<'_>) -> bool {
+    let Some(missed) = model.missed(index).filter(|missed| missed.len() < 200) else { return false };
+    let id = model.streams[index as usize].id;
+    let bytes: u64 = missed.iter().map(|(topic, place)| model.frame_bytes(*topic, *place)).sum();
+    let waiting = model.streams[index as usize].waiting_alone() + bytes;
+    if waiting > model.config.lag_bytes_max as u64 || model.rng.u8(..3) == 0 {
+        return false;
     }
-    let requests = model.connections[connection as usize].requests as usize;
-    let last =
-        refused.is_some() || model.drain.is_some() || requests >= model.config.requests_per_connection_max;
-    let is_stream = model.rng.u8(..8) > 1;
-    let (reply, answer, close) = if panics {
-        (None, Answer::Panicked, true)
-    } else if is_stream {
-        let (reply, answer, close) = stream(model, request, index, refused, cx);
-        (Some(reply), answer, close || last)
-    } else {
-        let bytes = match model.rng.u8(..8) {
-            0 => model.rng.usize(..200_000),
-            1 => 0,
-            _ => model.rng.usize(..200),
-        };
-        let status = [200, 200, 200, 204, 404, 503][model.rng.usize(..6)];
-        let reply = Reply::bytes("text/plain", vec![b'w'; bytes]).unwrap().with_status(status);
-        let answer = Answer::Whole { status: reply.status_code(), bytes: reply.body().len() };
-        (Some(reply), answer, last)
-    };
-    let answer = if request.is_head() { Answer::Head } else { answer };
-    let answers = &mut model.connections[connection as usize];
-    answers.answers.push(answer);
-    answers.closes.push(close);
-    if !matches!(answer, Answer::Stream(_)) {
-        model.end(index);
+    for (topic, place) in &missed {
+        cx.send(id, model.send_again(index, *topic, *place)).unwrap();
     }
-    reply
-}
-
-/// Draws a stream, and says whether it is refused.
-fn stream(
-    model: &mut Model,
-    request: &Request<'_>,
-    index: u32,
-    refused: Option<Refusal>,
-    cx: &Context<'_>,
-) -> (Reply, Answer, bool) {
-    let mut topics = Vec::new();
-    for _ in 0..model.rng.u8(..5) {
-        topics.push(model.topic());
-        if one_too_many(model, index, &topics, cx).is_none() {
-            topics.pop();
-        }
-    }
-    let mut reply = Reply::stream();
-    for topic in &topics {
-        reply = reply.topic(TOPICS[*topic as usize]);
-    }
-    let mut chunked = !request.is_http_10();
-    if model.rng.u8(..5) == 0 {
-        reply = reply.close_delimited();
-        chunked = false;
-    }
-    if model.rng.u8(..6) == 0 {
-        reply = reply.retry(Duration::from_millis(model.rng.u64(..10_000)));
-    }
-    let own_age = (model.rng.u8(..12) == 0).then(|| Duration::from_millis(model.rng.u64(..3_000)));
-    if let Some(age) = own_age {
-        reply = reply.max_age(age);
-    }
-    let finishes = model.rng.u8(..6) == 0;
-    if finishes {
-        reply = reply.finish();
-    }
-    let reply = Reply::from(reply);
-    if request.is_head() {
-        return (reply, Answer::Head, false);
-    }
-    let full = cx.stats().streams >= model.config.streams_max as u64;
-    let refusal = refused
-        .or(model.drain.map(|_| Refusal::Draining))
-        .or(full.then_some(Refusal::Streams))
-        .or_else(|| one_too_many(model, index, &topics, cx).flatten());
-    if let Some(refusal) = refusal {
-        if refused.is_none() {
-            model.refused[refusal as usize] += 1;
-        }
-        let soft = match model.config.refuse {
-            Refuse::Auto => request.method() == "GET" && request.header("Accept").is_some(),
-            Refuse::Soft => true,
-            Refuse::Unavailable => false,
-        };
-        let softness = if soft { Softness::Soft } else { Softness::Unavailable };
-        return (reply, Answer::Refused(refusal, softness), refusal != Refusal::Subscriptions);
-    }
-    for topic in topics {
-        model.subscribe(index, topic);
-    }
-    let it = &mut model.streams[index as usize];
-    (it.chunked, it.own_age, it.finishes) = (chunked, own_age, finishes);
-    (reply, Answer::Stream(index), !chunked)
+    model.answered_from_store(index, &missed);
+    true
 }

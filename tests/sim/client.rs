@@ -1,10 +1,14 @@
 //! Simulated clients: what they ask, how they send and read it, and a strict parser for what they receive.
 
-use crate::model::{Answer, Model, SURPLUS_TIMEOUT, Softness, is_over};
+use crate::ends::is_over;
+use crate::kept::ALWAYS;
+use crate::model::{Answer, Model, SURPLUS_TIMEOUT, Softness};
 use crate::net::World;
+use crate::resume::Page;
 use crate::trace::Note;
 use fastrand::Rng;
 use mio_sse::Refusal;
+use std::borrow::Cow;
 
 /// How a client behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +73,8 @@ pub(crate) struct Wire {
     close: bool,
     /// Of each request, whether it says that it is the last.
     lasts: Vec<bool>,
+    /// What it remembers from one stream to the next.
+    pub(crate) page: Page,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -93,12 +99,12 @@ enum Text {
 }
 
 impl Client {
-    pub(crate) fn new(connection: u32, character: Character, capacity: usize) -> Self {
+    pub(crate) fn new(connection: u32, character: Character, capacity: usize, page: Page) -> Self {
         Self {
             connection,
             character,
             capacity,
-            wire: Wire::default(),
+            wire: Wire { page, ..Wire::default() },
             half_closed: false,
             out: Vec::new(),
             out_at: 0,
@@ -111,7 +117,7 @@ impl Client {
     }
 
     /// Thinks of something to say.
-    pub(crate) fn ask(&mut self, rng: &mut Rng, model: &Model) {
+    pub(crate) fn ask(&mut self, rng: &mut Rng, model: &mut Model) {
         if self.spoilt || self.half_closed || self.out.len() > 1 << 20 {
             return;
         }
@@ -127,7 +133,7 @@ impl Client {
         }
     }
 
-    fn request(&mut self, rng: &mut Rng, model: &Model) {
+    fn request(&mut self, rng: &mut Rng, model: &mut Model) {
         use std::io::Write as _;
         let (connection, number) = (self.connection, self.ends.len());
         let mut body = rng.usize(..600).min(model.config.body_bytes_max);
@@ -136,9 +142,20 @@ impl Client {
         }
         let kind = rng.u8(..32);
         self.wire.lasts.push(matches!(kind, 2 | 4));
+        let last_seen = self.wire.page.draw(rng);
+        let (mut query, mut header) = (String::new(), String::new());
+        if let Some(id) = &last_seen {
+            match rng.u8(..4) {
+                0 => query = format!("?lastEventId={id}"),
+                1 => query = format!("?last_event_id={id}"),
+                _ => header = format!("\r\nLast-Event-ID: {id}"),
+            }
+        }
+        model.connections[connection as usize].last_seen.push(last_seen);
         let out = &mut self.out;
         let write = |out: &mut Vec<u8>, method: &str, body: usize, rest: &str| {
-            write!(out, "{method} /{connection}/{number}/{body} HTTP/1.{rest}\r\n\r\n").unwrap();
+            write!(out, "{method} /{connection}/{number}/{body}{query} HTTP/1.{rest}{header}\r\n\r\n")
+                .unwrap();
         };
         match kind {
             0 | 1 => write(out, "HEAD", 0, "1\r\nHost: x"),
@@ -241,7 +258,7 @@ impl Client {
     }
 
     /// That whatever can have been received has been: everything is at rest.
-    pub(crate) fn check_rest(&self, model: &Model) {
+    pub(crate) fn check_rest(&self, model: &mut Model) {
         let wire = &self.wire;
         assert_eq!(wire.at, wire.buffer.len(), "everything is whole: {self}");
         match wire.state {
@@ -255,6 +272,7 @@ impl Client {
                 let it = &model.streams[stream as usize];
                 assert!(it.live, "the end of stream {stream} has arrived: {it:?}");
                 model.check_complete(stream);
+                model.all_caught_up(stream);
             }
             State::Over => panic!("the server closes behind its last answer: {self}"),
             State::Body(_) | State::Text(..) => panic!("answers arrive completely: {self}"),
@@ -382,7 +400,7 @@ impl Wire {
                     model.counts.ends_seen += 1;
                     self.state = if self.close { State::Over } else { State::Head };
                 } else {
-                    frame(content, stream, world, model);
+                    frame(content, (connection, stream), &mut self.page, world, model);
                 }
                 self.at += whole;
                 true
@@ -392,7 +410,7 @@ impl Wire {
                     self.scanned = rest.len().saturating_sub(1);
                     return false;
                 };
-                frame(&rest[..end + 2], stream, world, model);
+                frame(&rest[..end + 2], (connection, stream), &mut self.page, world, model);
                 self.at += end + 2;
                 true
             }
@@ -453,11 +471,17 @@ impl Wire {
                 model.counts.rejections_seen += 1;
                 State::Text(length.expect("the refusal's length"), Text::Anything)
             }
+            Some(&Answer::Refused(Refusal::Revoked, _)) => {
+                assert!(status == 204 && length.is_none() && !is_stream, "do not come again: {head}");
+                model.counts.revoked_seen += 1;
+                if self.close { State::Over } else { State::Head }
+            }
             Some(&Answer::Refused(refusal, softness)) => {
                 model.counts.refusals_seen += 1;
                 let length = length.unwrap_or_else(|| panic!("{refusal:?} is answered {head}"));
                 match (refusal, softness) {
-                    (Refusal::Subscriptions, _) => {
+                    (Refusal::Revoked, _) => unreachable!("it has no length"),
+                    (Refusal::Subscriptions | Refusal::Tags, _) => {
                         assert!(status == 400 && !is_stream);
                         State::Text(length, Text::Anything)
                     }
@@ -518,26 +542,42 @@ fn check_retry(retry: u128, unit: u128, model: &Model) {
 }
 
 /// One frame, from its first line to its empty one, and nothing else.
-fn frame(frame: &[u8], stream: u32, world: &mut World, model: &mut Model) {
+fn frame(
+    frame: &[u8],
+    (connection, stream): (u32, u32),
+    page: &mut Page,
+    world: &mut World,
+    model: &mut Model,
+) {
     let text = || String::from_utf8_lossy(frame).chars().take(200).collect::<String>();
     let lines = frame
         .strip_suffix(b"\n\n")
         .unwrap_or_else(|| panic!("a frame ends with an empty line: {:?}", text()));
-    if lines == b":" || lines.starts_with(b"retry: ") && lines[7..].iter().all(u8::is_ascii_digit) {
+    if world.connections[connection as usize].held_up_at.is_some_and(|at| at >= model.rest_at) {
+        model.streams[stream as usize].behind_until = ALWAYS;
+    }
+    if lines == b":" {
+        let it = &mut model.streams[stream as usize];
+        assert!(it.silent || model.config.heartbeat_event.is_none(), "heartbeats have a name: {it:?}");
+        it.silent = false;
+        return;
+    }
+    model.streams[stream as usize].silent = false;
+    if lines.starts_with(b"retry: ") && lines[7..].iter().all(u8::is_ascii_digit) {
         return;
     }
     let mut id = None;
     let mut name = None;
-    let mut content: [&[u8]; 2] = [&[]; 2];
+    let mut content: [&[u8]; 3] = [&[]; 3];
     let mut count = 0;
     for line in lines.split(|byte| *byte == b'\n') {
         if let Some(value) = line.strip_prefix(b"data: ") {
-            assert!(count < 2, "two lines at most: {:?}", text());
+            assert!(count < 3, "three lines at most: {:?}", text());
             content[count] = value;
             count += 1;
         } else if let Some(value) = line.strip_prefix(b"id: ") {
-            let value = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
-            assert_eq!(id.replace(value.expect("an id of ours")), None, "one id: {:?}", text());
+            let value = std::str::from_utf8(value).expect("an id is text");
+            assert_eq!(id.replace(value), None, "one id: {:?}", text());
         } else if let Some(value) = line.strip_prefix(b"event: ") {
             let value = std::str::from_utf8(value).expect("a name of ours");
             assert_eq!(name.replace(value), None, "one name: {:?}", text());
@@ -545,9 +585,29 @@ fn frame(frame: &[u8], stream: u32, world: &mut World, model: &mut Model) {
             panic!("a line of a frame: {:?}", text());
         }
     }
-    let number = id.expect("every event has an id");
-    world.trace.note(Note::Received(stream, number));
-    model.received(stream, number, name.expect("every event has a name"), &content[..count]);
+    let number = || std::str::from_utf8(content[0]).ok()?.parse::<u32>().ok();
+    let is = |wanted: &Option<Cow<'static, str>>| wanted.is_some() && name == wanted.as_deref();
+    if count == 0 || is(&model.config.heartbeat_event) {
+        assert_eq!(name, model.config.heartbeat_event.as_deref(), "the heartbeat: {:?}", text());
+        assert!(content[0].is_empty() && count < 2, "a heartbeat has no data: {:?}", text());
+        model.counts.named_beats += u64::from(count > 0);
+        if let Some(id) = id {
+            model.received_beat(stream, id);
+        }
+    } else if is(&model.config.gap_event) {
+        assert!(id.is_none() && count == 1, "a gap: {:?}", text());
+        let missed = if content[0].is_empty() { None } else { Some(number().expect("a number")) };
+        world.trace.note(Note::Received(stream, u32::MAX));
+        model.received_gap(stream, missed.map(u64::from));
+    } else {
+        let number = number().expect("every event has a number");
+        world.trace.note(Note::Received(stream, number));
+        let name = name.expect("every event has a name");
+        model.received(stream, number, name, id, &content[1..count]);
+    }
+    if let Some(id) = id {
+        page.see(id);
+    }
 }
 
 /// Where `what` begins in `bytes`, of which `scanned` do not contain its end.

@@ -4,15 +4,22 @@
 //! Everything is drawn from a seed, so a failure can be repeated. `SIM_SEED` runs one seed and prints the end of its trace
 //! if it fails; `SIM_SEEDS` and `SIM_STEPS` say how many there are, and how long each is, `SIM_FIRST` which is the first.
 
+mod answers;
 mod app;
 #[cfg(feature = "canaries")]
 mod canaries;
 mod client;
+mod counts;
+mod ends;
+mod kept;
 mod memory;
 mod model;
 mod net;
+mod reading;
+mod resume;
 mod run;
 mod scenario;
+mod tagged;
 mod trace;
 
 use crate::net::{FAULTS, World};
@@ -24,7 +31,7 @@ use std::rc::Rc;
 use std::sync::Once;
 
 /// Seeds of a run that nobody has asked more of, and steps of each.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 120;
 const STEPS: u64 = 4_000;
 
 /// What went wrong in one seed.
@@ -140,66 +147,32 @@ impl Summary {
         for (sum, more) in self.struck.0.iter_mut().zip(other.struck.0) {
             *sum += more;
         }
-        let (sum, more) = (&mut self.counts, other.counts);
-        sum.received += more.received;
-        sum.ends_seen += more.ends_seen;
-        sum.replies_seen += more.replies_seen;
-        sum.rejections_seen += more.rejections_seen;
-        sum.timeouts_seen += more.timeouts_seen;
-        sum.refusals_seen += more.refusals_seen;
-        sum.panics_seen += more.panics_seen;
-        sum.farewells_seen += more.farewells_seen;
-        sum.drains += more.drains;
-        sum.second_drains += more.second_drains;
-        sum.half_closed += more.half_closed;
-        sum.limits_met += more.limits_met;
-        sum.timers_fired += more.timers_fired;
-        sum.stale_refused += more.stale_refused;
-        sum.cut += more.cut;
+        self.counts.add(&other.counts);
     }
 
     /// That everything was really exercised.
     fn check_coverage(&self) {
-        // Streams carry no tags here: tests/it/interplay.rs tries those.
-        for reason in CloseReason::ALL.into_iter().filter(|reason| *reason != CloseReason::Revoked) {
+        for reason in CloseReason::ALL {
             let of_connections = !can_end_a_stream(reason);
             let stream = self.closed[reason as usize];
             assert_eq!(stream == 0, of_connections, "streams closed for {reason:?}: {stream}");
             // What ends a stream cleanly is no reason for the connection to end.
-            let of_streams = matches!(reason, CloseReason::Application | CloseReason::MaxAge);
+            let of_streams =
+                matches!(reason, CloseReason::Application | CloseReason::MaxAge | CloseReason::Revoked);
             let connection = self.connections_closed[reason as usize];
             assert_eq!(connection == 0, of_streams, "connections closed for {reason:?}: {connection}");
         }
-        let untagged = |refusal: &Refusal| !matches!(refusal, Refusal::Tags | Refusal::Revoked);
-        for refusal in Refusal::ALL.into_iter().filter(untagged) {
+        for refusal in Refusal::ALL {
             assert!(self.refused[refusal as usize] > 0, "nobody was refused for {refusal:?}");
         }
         for (name, count) in FAULTS.iter().zip(self.struck.0) {
             assert!(count > 0, "the fault {name:?} has never struck");
         }
-        let counts = &self.counts;
-        let others = [
-            ("rejected", self.rejected),
-            ("time-outs seen", counts.timeouts_seen),
-            ("refusals seen", counts.refusals_seen),
-            ("panics seen", counts.panics_seen),
-            ("farewells seen", counts.farewells_seen),
-            ("drains", counts.drains),
-            ("second drains", counts.second_drains),
-            ("half closed", counts.half_closed),
-            ("limits met by subscribing", counts.limits_met),
-            ("panics", self.panics),
-            ("heartbeats", self.heartbeats),
-            ("events received", counts.received),
-            ("ends seen", counts.ends_seen),
-            ("replies seen", counts.replies_seen),
-            ("rejections seen", counts.rejections_seen),
-            ("timers fired", counts.timers_fired),
-            ("stale ids refused", counts.stale_refused),
-            ("connections cut", counts.cut),
-        ];
+        let others =
+            [("rejections", self.rejected), ("panics", self.panics), ("heartbeats", self.heartbeats)];
+        let others = others.into_iter().chain(self.counts.named());
         for (name, count) in others {
-            assert!(count > 0, "nothing was {name}");
+            assert!(count > 0, "there were no {name}");
         }
     }
 }
@@ -228,7 +201,9 @@ impl std::fmt::Display for Summary {
             f,
             "{published} published, {delivered} delivered, {rejected} rejected, {panics} panics, {heartbeats} heartbeats"
         )?;
-        writeln!(f, "{counts:?}")?;
+        for (name, count) in counts.named() {
+            writeln!(f, "{count:>10} {name}")?;
+        }
         write!(f, "faults:")?;
         for (name, count) in FAULTS.iter().zip(self.struck.0) {
             write!(f, " {count} {name}")?;

@@ -1,10 +1,14 @@
 //! What each stream is entitled to, kept as numbers: publishing costs the model one entry, however many streams there are.
 //!
-//! Every event has a number, which it carries as its id. The model knows whom it was for and its place among those for
+//! Every event has a number, which is the first line of its data. The model knows whom it was for and its place among those for
 //! the same topic or stream; a stream remembers which place of each topic it expects next. So whatever a client receives
-//! is checked at once, and nothing has to be searched.
+//! is checked at once, and nothing has to be searched. What topics keep is in `kept`, what that means for a stream in `reading`.
 
-use crate::net::{Connection, World};
+use crate::counts::Counts;
+use crate::kept::{ALWAYS, Entry, Key, Kind, Topic};
+use crate::reading::{Losses, Window};
+use crate::resume::{Ids, Plan, Token};
+use crate::tagged::Revoked;
 use fastrand::Rng;
 use mio_sse::{CloseReason, Config, Error, Event, Observer, Refusal, Request, StreamId, TimerId};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -15,22 +19,22 @@ use std::time::Duration;
 pub(crate) const TOPICS: [&str; 6] = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"];
 
 /// What a frame has beside its data, more or less: fields, line ends, chunk lines.
-const FRAME_BYTES: u64 = 80;
-
-/// What waits for a stream alone without being an event: its first frame, its end.
-const PRIVATE_BYTES: u64 = 100;
+pub(crate) const FRAME_BYTES: u64 = 110;
 
 /// How long whoever is let in to be told may take.
 pub(crate) const SURPLUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// No end yet.
-const OPEN: u32 = u32::MAX;
+pub(crate) const OPEN: u32 = u32::MAX;
 
 pub(crate) struct Model {
     pub(crate) rng: Rng,
     pub(crate) config: Config,
     /// Whether now and then a lot is published at once.
     pub(crate) floods: bool,
+    /// Whether many events are large, and whether topics change while they are read.
+    pub(crate) heavy: bool,
+    pub(crate) configures: bool,
     pub(crate) streams: Vec<Stream>,
     pub(crate) connections: Vec<Answers>,
     /// Streams with which operations succeed.
@@ -69,11 +73,30 @@ pub(crate) struct Model {
     pub(crate) opened: u64,
     pub(crate) closed: [u64; CloseReason::ALL.len()],
     pub(crate) counts: Counts,
+    /// What the clock of the server says, and when everything was at rest last.
+    pub(crate) now: Duration,
+    pub(crate) rest_at: Duration,
+    pub(crate) topics: Vec<Topic>,
+    /// How ids are that the application gives to events of each topic.
+    pub(crate) id_styles: [IdStyle; TOPICS.len()],
+    pub(crate) ids: Ids,
+    pub(crate) revoked: Revoked,
+    /// Events published or sent so far.
+    pub(crate) order: u32,
     by_id: HashMap<StreamId, u32>,
     events: Vec<Info>,
-    topics: Vec<Topic>,
-    order: u32,
     published: u64,
+}
+
+/// Which ids events of a topic have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum IdStyle {
+    #[default]
+    None,
+    /// Some have one of their own.
+    Own,
+    /// Some have one that others have, too.
+    Shared,
 }
 
 /// A drain that has begun.
@@ -123,26 +146,6 @@ impl Observer for Watcher {
     }
 }
 
-/// What has been exercised.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counts {
-    pub(crate) received: u64,
-    pub(crate) ends_seen: u64,
-    pub(crate) replies_seen: u64,
-    pub(crate) rejections_seen: u64,
-    pub(crate) timeouts_seen: u64,
-    pub(crate) refusals_seen: u64,
-    pub(crate) panics_seen: u64,
-    pub(crate) farewells_seen: u64,
-    pub(crate) drains: u64,
-    pub(crate) second_drains: u64,
-    pub(crate) half_closed: u64,
-    pub(crate) limits_met: u64,
-    pub(crate) timers_fired: u64,
-    pub(crate) stale_refused: u64,
-    pub(crate) cut: u64,
-}
-
 /// Whom an event was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum To {
@@ -152,20 +155,22 @@ enum To {
     Everyone,
     /// Sent by way of the inbox: where it comes in the order is not known.
     Loose(u32),
+    /// All streams that had a tag.
+    Tagged,
 }
 
 #[derive(Debug)]
 struct Info {
     to: To,
     size: u32,
+    /// What it is about, its id if the application gives it one, and how long it is when it is encoded.
+    key: Key,
+    own_id: Option<String>,
+    text: usize,
+    /// The id that it has been seen with.
+    seen_id: Option<String>,
     /// Its place among those for the same topic or stream, and among all; none before it is known.
     place: Option<(u32, u32)>,
-}
-
-#[derive(Default)]
-struct Topic {
-    /// The bytes of all events up to each of them.
-    ends: Vec<u64>,
 }
 
 /// A stream that a handler was asked for.
@@ -191,23 +196,39 @@ pub(crate) struct Stream {
     loose_end: bool,
     pub(crate) hooks_set: u32,
     pub(crate) hooks_run: u32,
-    windows: Vec<Window>,
+    pub(crate) windows: Vec<Window>,
     sent: u32,
     sent_seen: u32,
     sent_bytes: u64,
     seen_bytes: u64,
-    last_order: u32,
+    pub(crate) last_order: u32,
     last_loose: Option<u32>,
-}
-
-/// What a stream reads of one topic, from a subscription to its end.
-#[derive(Debug)]
-struct Window {
-    topic: u8,
-    next: u32,
-    until: u32,
-    /// Unsubscribed from: what has not been sent is left out.
-    given_up: bool,
+    /// When its handler was asked, as turns go, and how much had been published or sent by then.
+    pub(crate) began_turn: u64,
+    pub(crate) began_order: u32,
+    /// The last turn in which it may have been behind.
+    pub(crate) behind_until: u64,
+    /// Nothing of it has come yet but its head.
+    pub(crate) silent: bool,
+    /// Where it is to begin.
+    pub(crate) plan: Plan,
+    /// What its client has missed is not kept, and whether it was told so.
+    pub(crate) gap: bool,
+    pub(crate) gap_seen: bool,
+    /// The application has made up for that, and so much of it is on its way.
+    pub(crate) store_answered: bool,
+    pub(crate) store_left: usize,
+    store_last: u32,
+    /// How much had been published or sent when it was opened, and what it has received last of what it was sent before.
+    pub(crate) opened_order: u32,
+    early_last: u32,
+    pub(crate) losses: Losses,
+    /// The tags it has, and what was sent to those and has not come.
+    pub(crate) tags: Vec<u8>,
+    tagged_due: VecDeque<u32>,
+    /// It was given a tag that is revoked: before it was open, or at any time.
+    pub(crate) opening_revoked: bool,
+    pub(crate) revoked: bool,
 }
 
 /// What was answered on a connection, in order.
@@ -216,6 +237,8 @@ pub(crate) struct Answers {
     pub(crate) answers: Vec<Answer>,
     /// Whether the connection has to close behind each of them, apart from what the client has asked for.
     pub(crate) closes: Vec<bool>,
+    /// Of each request on it, what its client says that it has seen last.
+    pub(crate) last_seen: Vec<Option<String>>,
     pub(crate) requests: u32,
     /// The handler gave more to a stream than may wait for it, and there is no answer.
     pub(crate) dropped: bool,
@@ -254,11 +277,13 @@ fn filler(number: u32) -> u8 {
     b'a' + u8::try_from(number % 26).unwrap()
 }
 
-/// The data of an event; of some, in two lines.
+/// The data of an event: its number and a line, or two of some.
 fn data(number: u32, size: u32) -> String {
-    let mut data = vec![filler(number); size as usize];
+    let mut data = format!("{number}\n").into_bytes();
+    let begin = data.len();
+    data.resize(begin + size as usize, filler(number));
     if let Some(at) = line_end(number, size) {
-        data[at] = b'\n';
+        data[begin + at] = b'\n';
     }
     String::from_utf8(data).unwrap()
 }
@@ -272,6 +297,8 @@ impl Model {
         let mut rng = Rng::with_seed(seed);
         Self {
             floods: rng.u8(..8) == 0,
+            heavy: false,
+            configures: rng.bool(),
             rng,
             config,
             streams: Vec::new(),
@@ -297,10 +324,15 @@ impl Model {
             opened: 0,
             closed: Default::default(),
             counts: Counts::default(),
+            now: Duration::ZERO,
+            rest_at: Duration::ZERO,
+            topics: TOPICS.iter().map(|_| Topic::new(Kind::default())).collect(),
+            id_styles: Default::default(),
+            ids: Ids::default(),
+            revoked: Revoked::default(),
+            order: 0,
             by_id: HashMap::new(),
             events: Vec::new(),
-            topics: TOPICS.iter().map(|_| Topic::default()).collect(),
-            order: 0,
             published: 0,
         }
     }
@@ -309,7 +341,46 @@ impl Model {
 
     /// An event that is about to be published to a topic.
     pub(crate) fn for_topic(&mut self, topic: u8, size: u32) -> (u32, Event) {
-        (self.number(To::Topic(topic), size), self.event(topic.into(), size))
+        let number = self.number(To::Topic(topic), size);
+        let key = match self.rng.u8(..16) {
+            0..6 => Key::None,
+            6..14 => Key::Set(self.rng.u8(..6)),
+            _ => Key::Remove(self.rng.u8(..6)),
+        };
+        let own_id = match (self.id_styles[topic as usize], self.rng.u8(..8)) {
+            (IdStyle::Own, 0..5) => Some(format!("own-{number}")),
+            (IdStyle::Shared, 0..3) => Some(format!("shared-{}", self.rng.u8(..2))),
+            _ => None,
+        };
+        let mut event = self.event(topic.into(), size);
+        event = match key {
+            Key::None => event,
+            Key::Set(key) => event.key(key.to_string()),
+            Key::Remove(key) => event.key(key.to_string()).removes_key(),
+        };
+        if let Some(id) = &own_id {
+            event = event.id(id.clone());
+        }
+        let info = self.events.last_mut().unwrap();
+        (info.key, info.own_id, info.text) = (key, own_id, event.encode().unwrap().len());
+        (number, event)
+    }
+
+    /// An event of a topic once more, to be sent to a stream that has missed it.
+    pub(crate) fn send_again(&mut self, index: u32, topic: u8, place: u32) -> Event {
+        self.streams[index as usize].sent_bytes += self.frame_bytes(topic, place);
+        let number = self.entry(topic, place).number;
+        let size = self.events[number as usize].size;
+        Event::data(data(number, size)).event(TOPICS[topic as usize])
+    }
+
+    /// How long it is, more or less.
+    pub(crate) fn frame_bytes(&self, topic: u8, place: u32) -> u64 {
+        u64::from(self.events[self.entry(topic, place).number as usize].size) + FRAME_BYTES
+    }
+
+    pub(crate) fn entry(&self, topic: u8, place: u32) -> &Entry {
+        &self.topics[topic as usize].entries[place as usize]
     }
 
     /// An event that is about to be sent to a stream.
@@ -320,7 +391,20 @@ impl Model {
     /// An event that is sent to a stream whenever the inbox gets to it.
     pub(crate) fn for_stream_by_inbox(&mut self, stream: u32, size: u32) -> Event {
         self.number(To::Loose(stream), size);
-        self.streams[stream as usize].sent_bytes += u64::from(size) + FRAME_BYTES;
+        let stream = &mut self.streams[stream as usize];
+        stream.sent_bytes += u64::from(size) + FRAME_BYTES;
+        self.event(usize::MAX, size)
+    }
+
+    /// An event that is about to be sent to all of these streams.
+    pub(crate) fn for_tagged(&mut self, streams: &[u32], size: u32) -> Event {
+        let number = self.number(To::Tagged, size);
+        self.place(number);
+        for stream in streams {
+            let stream = &mut self.streams[*stream as usize];
+            stream.sent_bytes += u64::from(size) + FRAME_BYTES;
+            stream.tagged_due.push_back(number);
+        }
         self.event(usize::MAX, size)
     }
 
@@ -330,7 +414,8 @@ impl Model {
     }
 
     fn number(&mut self, to: To, size: u32) -> u32 {
-        self.events.push(Info { to, size, place: None });
+        let (key, own_id, text) = (Key::None, None, 0);
+        self.events.push(Info { to, size, key, own_id, text, seen_id: None, place: None });
         u32::try_from(self.events.len() - 1).unwrap()
     }
 
@@ -338,7 +423,7 @@ impl Model {
     fn event(&self, topic: usize, size: u32) -> Event {
         let number = u32::try_from(self.events.len() - 1).unwrap();
         let name = TOPICS.get(topic).copied().unwrap_or("own");
-        Event::data(data(number, size)).event(name).id(number.to_string())
+        Event::data(data(number, size)).event(name)
     }
 
     /// The inbox may have been taken from since: so many events were published in all.
@@ -365,10 +450,10 @@ impl Model {
         let place = match info.to {
             To::Topic(topic) => {
                 self.published += 1;
-                let ends = &mut self.topics[topic as usize].ends;
-                let before = ends.last().copied().unwrap_or(0);
-                ends.push(before + u64::from(info.size) + FRAME_BYTES);
-                u32::try_from(ends.len() - 1).unwrap()
+                let what = (info.key, info.own_id.as_deref());
+                let topic = &mut self.topics[topic as usize];
+                topic.publish((number, self.order), (self.turn, self.now), what, (info.size, info.text));
+                topic.count() - 1
             }
             To::Stream(stream) => {
                 let stream = &mut self.streams[stream as usize];
@@ -376,58 +461,85 @@ impl Model {
                 stream.sent_bytes += u64::from(info.size) + FRAME_BYTES;
                 stream.sent - 1
             }
-            To::Loose(_) | To::Everyone => 0,
+            To::Loose(_) | To::Everyone | To::Tagged => 0,
         };
         info.place = Some((place, self.order));
     }
 
     /// A stream has received an event, completely.
-    pub(crate) fn received(&mut self, index: u32, number: u32, name: &str, content: &[&[u8]]) {
+    pub(crate) fn received(
+        &mut self,
+        index: u32,
+        number: u32,
+        name: &str,
+        id: Option<&str>,
+        content: &[&[u8]],
+    ) {
         self.counts.received += 1;
-        let info = self.events.get(number as usize).expect("nothing is received that was not published");
+        let info = self.events.get_mut(number as usize).expect("nothing is received that was not published");
         let stream = &mut self.streams[index as usize];
         check_content(number, info.size, content);
         assert!(!stream.farewell_seen, "nothing follows the farewell: {number} of {index}");
+        let told = stream.gap_seen || !stream.gap || self.config.gap_event.is_none();
+        assert!(told, "that something is missing comes first: {stream:?}");
+        let is_own = !matches!(info.to, To::Topic(_));
+        assert!(
+            !is_own || id.is_none() && (name == "own"),
+            "what is sent to one stream has no id: {name}, {id:?}"
+        );
         if info.to == To::Everyone {
             stream.farewell_seen = true;
             self.counts.farewells_seen += 1;
             return;
         }
+        let bytes = u64::from(info.size) + FRAME_BYTES;
         if let To::Loose(to) = info.to {
-            assert_eq!((to, name), (index, "own"), "what is sent to one stream reaches no other");
+            assert_eq!(to, index, "what is sent to one stream reaches no other");
             assert!(stream.last_loose.is_none_or(|last| last < number), "sent once, and in order");
             stream.last_loose = Some(number);
-            stream.seen_bytes += u64::from(info.size) + FRAME_BYTES;
+            stream.seen_bytes += bytes;
             return;
         }
         let (place, order) = info.place.expect("nothing is received before it was published");
-        assert!(
-            order > stream.last_order || stream.last_order == 0,
-            "in order, {number} of {index}: {stream:?}"
-        );
-        stream.last_order = order;
+        // What comes from the application's store was published before whatever was sent to the stream.
+        let from_store = stream.store_left > 0 && !is_own;
+        let last = match () {
+            () if from_store => &mut stream.store_last,
+            // What was sent to it before it read a topic comes behind what that topic has kept meanwhile.
+            () if is_own && order <= stream.opened_order => &mut stream.early_last,
+            () => &mut stream.last_order,
+        };
+        let before = std::mem::replace(last, order);
+        assert!(order > before || before == 0, "in order, {number} of {index} behind {before}: {stream:?}");
         match info.to {
             To::Topic(topic) => {
                 assert_eq!(name, TOPICS[topic as usize]);
-                let at = stream.windows.iter().rposition(|window| {
-                    window.topic == topic && window.next <= place && place < window.until
-                });
-                let Some(at) = at else {
-                    panic!("{place} of {name} (event {number}) is not for it, or twice: {index}, {stream:?}");
-                };
-                let next = stream.windows[at].next;
-                assert_eq!(place, next, "{name} is received without a gap: {index}, {stream:?}");
-                stream.windows[at].next += 1;
-                // Whoever gets something of a later subscription gets nothing more of an earlier one.
-                if stream.windows.len() > TOPICS.len() {
-                    stream.windows.retain(|window| window.topic != topic || window.until > place);
+                if from_store {
+                    stream.store_left -= 1;
+                    stream.seen_bytes += bytes;
+                } else {
+                    let is_dated = self.topics[topic as usize].entries[place as usize].is_dated;
+                    assert_eq!(id.is_some(), is_dated || info.own_id.is_some(), "the id of {number}: {id:?}");
+                    if info.own_id.is_some() {
+                        assert_eq!(id, info.own_id.as_deref(), "an id of the application's is its own");
+                    } else if let Some(id) = id {
+                        let seen = info.seen_id.get_or_insert_with(|| id.to_owned());
+                        assert_eq!(seen, id, "one id for all");
+                        self.ids.learn(id, Token::of_event(order));
+                    }
                 }
+                self.received_of_topic(index, topic, place);
             }
             To::Stream(to) => {
-                assert_eq!((to, name), (index, "own"), "what is sent to one stream reaches no other");
+                assert_eq!(to, index, "what is sent to one stream reaches no other");
                 assert_eq!(place, stream.sent_seen, "what is sent is received without a gap");
                 stream.sent_seen += 1;
-                stream.seen_bytes += u64::from(info.size) + FRAME_BYTES;
+                stream.seen_bytes += bytes;
+            }
+            To::Tagged => {
+                let due = stream.tagged_due.pop_front();
+                assert_eq!(due, Some(number), "what is sent to a tag reaches those who have it: {stream:?}");
+                stream.seen_bytes += bytes;
             }
             To::Loose(_) | To::Everyone => {}
         }
@@ -461,6 +573,23 @@ impl Model {
             seen_bytes: 0,
             last_order: 0,
             last_loose: None,
+            began_turn: self.turn,
+            began_order: self.order,
+            behind_until: ALWAYS,
+            silent: true,
+            plan: Plan::default(),
+            gap: false,
+            gap_seen: false,
+            store_answered: false,
+            store_left: 0,
+            store_last: 0,
+            opened_order: 0,
+            early_last: 0,
+            losses: Losses::default(),
+            tags: Vec::new(),
+            tagged_due: VecDeque::new(),
+            opening_revoked: false,
+            revoked: false,
         });
         self.live.push(index);
         index
@@ -496,8 +625,9 @@ impl Model {
             return;
         }
         for window in stream.windows.iter_mut().filter(|window| window.until == OPEN) {
-            window.until = u32::try_from(self.topics[window.topic as usize].ends.len()).unwrap();
+            window.until = self.topics[window.topic as usize].count();
         }
+        stream.tags.clear();
         self.retired.push_back(stream.id);
         if self.retired.len() > 32 {
             self.retired.pop_front();
@@ -513,35 +643,20 @@ impl Model {
         stream.loose_end = true;
     }
 
-    pub(crate) fn subscribe(&mut self, index: u32, topic: u8) {
-        let stream = &mut self.streams[index as usize];
-        if stream.live && !stream.reads(topic) {
-            let next = u32::try_from(self.topics[topic as usize].ends.len()).unwrap();
-            stream.windows.push(Window { topic, next, until: OPEN, given_up: false });
+    /// How many topics there are at least, and at most: those that some stream reads, or that keep something.
+    pub(crate) fn topics_needed(&self) -> (u64, u64) {
+        let (mut least, mut most) = (0, 0);
+        for (number, topic) in (0..).zip(&self.topics) {
+            let read = self.live.iter().any(|index| self.streams[*index as usize].reads(number));
+            let (keeps, may_keep) = topic.keeps_something(self.now);
+            least += u64::from(read || keeps);
+            most += u64::from(read || may_keep);
         }
-    }
-
-    pub(crate) fn unsubscribe(&mut self, index: u32, topic: u8) {
-        let end = u32::try_from(self.topics[topic as usize].ends.len()).unwrap();
-        let stream = &mut self.streams[index as usize];
-        for window in stream.windows.iter_mut().filter(|window| window.topic == topic && window.until == OPEN)
-        {
-            window.until = end;
-            window.given_up = true;
-        }
-        stream.windows.retain(|window| window.next < window.until);
-    }
-
-    /// The topics that some stream reads.
-    pub(crate) fn topics_read(&self) -> usize {
-        let streams = || self.live.iter().map(|index| &self.streams[*index as usize]);
-        (0..TOPICS.len())
-            .filter(|topic| streams().any(|stream| stream.reads(u8::try_from(*topic).unwrap())))
-            .count()
+        (least, most)
     }
 
     /// That a stream which is whole, open or closed by the application, has received all that it is entitled to.
-    pub(crate) fn check_complete(&self, index: u32) {
+    pub(crate) fn check_complete(&mut self, index: u32) {
         let stream = &self.streams[index as usize];
         if stream.closed == Some(CloseReason::Drained) {
             let farewell = self.drain.is_some_and(|drain| drain.farewell.is_some());
@@ -551,97 +666,20 @@ impl Model {
             return;
         }
         assert_eq!(stream.sent_seen, stream.sent, "all that was sent has arrived: {index}, {stream:?}");
-        for window in stream.windows.iter().filter(|window| !window.given_up) {
-            let published = u32::try_from(self.topics[window.topic as usize].ends.len()).unwrap();
-            let end = window.until.min(published);
-            assert_eq!(window.next, end, "all that was published has arrived: {index}, {stream:?}");
-        }
-    }
-
-    /// That `reason` can be why the stream has ended.
-    pub(crate) fn check_reason(&self, index: u32, reason: CloseReason, world: &World, stopping: bool) {
-        let stream = &self.streams[index as usize];
-        let connection = &world.connections[stream.connection as usize];
-        let justified = match reason {
-            CloseReason::Application => stream.close_requested,
-            CloseReason::PeerClosed => connection.fin && !self.config.half_closed,
-            CloseReason::Reset => connection.reset,
-            CloseReason::IoError => connection.broken,
-            CloseReason::Lagged => {
-                // Whoever has taken everything so far has not been offered the rest.
-                let held_up = connection.held_up_at.is_some_and(|at| at >= stream.since);
-                self.lags(stream) && (held_up || self.lags_alone(stream))
-            }
-            CloseReason::Stalled => is_over(connection.written_at, world.now, self.config.stall_timeout),
-            CloseReason::ExcessInput => self.connections[stream.connection as usize].excess,
-            CloseReason::Stopped => stopping && self.drain.is_none(),
-            CloseReason::MaxAge => match (stream.own_age, self.config.max_age) {
-                (Some(age), _) => is_over(stream.since, world.now, age),
-                (None, Some(age)) => is_over(stream.since, world.now, age * 3 / 4),
-                (None, None) => false,
-            },
-            CloseReason::Panicked => stream.panicked,
-            CloseReason::Drained => {
-                self.drain.is_some_and(|drain| !stream.finishes || drain.again || world.now >= drain.end())
-            }
-            _ => false,
-        };
-        assert!(justified, "{reason:?} of stream {index}: {stream:?}, {connection:?}");
-    }
-
-    /// Whether the server may have closed the connection, or broken it off, for a reason that is none of its own.
-    pub(crate) fn may_be_cut(&self, number: u32, connection: &Connection, now: Duration) -> bool {
-        let answers = &self.connections[number as usize];
-        let config = &self.config;
-        let shortest = [
-            config.head_timeout,
-            config.body_timeout,
-            config.keep_alive_timeout,
-            config.stall_timeout,
-            config.linger,
-        ];
-        let shortest = shortest.into_iter().chain(connection.refusal.map(|_| SURPLUS_TIMEOUT));
-        let shortest = shortest.min().unwrap_or_default();
-        let closed_at = connection.server_closed.unwrap_or(now);
-        let since =
-            if answers.expects { connection.accepted_at.unwrap_or_default() } else { connection.written_at };
-        connection.fin
-            || connection.reset
-            || connection.broken
-            || connection.refusal.is_some_and(|(_, room)| !room)
-            || answers.dropped
-            || answers.excess
-            // A server that stops gives everybody as much as there is room for.
-            || self.stopped && connection.unfinished
-            || self.stopped && self.drain.is_some_and(|drain| connection.held_up_at >= Some(drain.begun))
-            || connection.server_closed.is_some() && is_over(since, closed_at, shortest)
-            || answers.streams().any(|index| {
-                let stream = &self.streams[index as usize];
-                stream.closed.is_some_and(|reason| !is_clean(reason))
-                    // Reported already, and then too slow for what was to follow.
-                    || stream.closed.is_some() && self.lags(stream)
-            })
-    }
-
-    /// Whether so much was waiting for the stream that it could be closed for it.
-    fn lags(&self, stream: &Stream) -> bool {
-        let limit = self.config.lag_bytes_max as u64;
-        let waiting = |window: &Window| {
-            let ends = &self.topics[window.topic as usize].ends;
-            let up_to = |count: u32| count.checked_sub(1).map_or(0, |last| ends[last as usize]);
-            ends.last().copied().unwrap_or(0) - up_to(window.next)
-        };
-        let lags = |window: &Window| !window.given_up && waiting(window) + FRAME_BYTES > limit;
-        self.lags_alone(stream) || stream.windows.iter().any(lags)
-    }
-
-    /// The same for what was sent to it alone.
-    fn lags_alone(&self, stream: &Stream) -> bool {
-        stream.sent_bytes - stream.seen_bytes + PRIVATE_BYTES > self.config.lag_bytes_max as u64
+        assert!(
+            stream.tagged_due.is_empty(),
+            "all that was sent to its tags has arrived: {index}, {stream:?}"
+        );
+        self.check_received(index);
     }
 }
 
 impl Stream {
+    /// The bytes that wait for it alone, more or less.
+    pub(crate) fn waiting_alone(&self) -> u64 {
+        self.sent_bytes - self.seen_bytes
+    }
+
     /// How many topics it reads.
     pub(crate) fn subscriptions(&self) -> usize {
         self.windows.iter().filter(|window| window.until == OPEN).count()
@@ -659,22 +697,12 @@ impl Answers {
         streams.find(|stream| stream.live)
     }
 
-    fn streams(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn streams(&self) -> impl Iterator<Item = u32> {
         self.answers.iter().filter_map(|answer| match answer {
             Answer::Stream(index) => Some(*index),
             _ => None,
         })
     }
-}
-
-/// Whether a stream that is closed for this reason gets everything first, and an end.
-pub(crate) fn is_clean(reason: CloseReason) -> bool {
-    matches!(reason, CloseReason::Application | CloseReason::MaxAge | CloseReason::Drained)
-}
-
-/// Whether `limit` is over since `since`, as far as a clock of whole milliseconds can tell.
-pub(crate) fn is_over(since: Duration, now: Duration, limit: Duration) -> bool {
-    now.saturating_sub(since) + Duration::from_millis(1) >= limit
 }
 
 /// That the data of an event is what it should be, line by line.

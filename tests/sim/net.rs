@@ -77,6 +77,8 @@ pub(crate) const FAULTS: [&str; 16] = [
 pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) now: Duration,
+    /// What the time of day is ahead of that of a clock which is right, in milliseconds.
+    pub(crate) unix_offset: i64,
     pub(crate) faults: Faults,
     pub(crate) struck: Struck,
     pub(crate) trace: Trace,
@@ -177,6 +179,7 @@ impl World {
         Self {
             rng: Rng::with_seed(seed),
             now: Duration::ZERO,
+            unix_offset: 0,
             faults: Faults::default(),
             struck: Struck::default(),
             trace: Trace::default(),
@@ -579,7 +582,9 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
     }
 
     fn unix_time(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(1_800_000_000) + self.now()
+        let world = self.0.borrow();
+        let ms = 1_800_000_000_000_u64.saturating_add_signed(world.unix_offset);
+        UNIX_EPOCH + Duration::from_millis(ms) + world.now
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

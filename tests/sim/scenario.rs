@@ -1,5 +1,7 @@
 //! What a seed decides before the first step: the limits, the faults, the mix of what happens.
 
+use crate::kept::Kind;
+use crate::model::{IdStyle, TOPICS};
 use crate::net::Faults;
 use fastrand::Rng;
 use mio_sse::{Config, Refuse};
@@ -13,6 +15,8 @@ pub(crate) enum Action {
     Wait,
     /// The clock goes on while the loop is held up.
     Jump,
+    /// The time of day is set anew.
+    Clock,
     Connect,
     /// A client thinks of a request, or of something that is none.
     Ask,
@@ -33,6 +37,9 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) config: Config,
+    /// What each topic keeps at first, and which ids its events have.
+    pub(crate) kinds: [Kind; TOPICS.len()],
+    pub(crate) id_styles: [IdStyle; TOPICS.len()],
     pub(crate) faults: Faults,
     pub(crate) weights: Vec<(u32, Action)>,
     /// How many clients there are at most.
@@ -45,6 +52,8 @@ pub(crate) struct Scenario {
     /// The longest jump of the clock that is not rare.
     pub(crate) jump: Duration,
     pub(crate) end: End,
+    /// Whether many events are large, and whoever does not read them lags rather than stalls.
+    pub(crate) heavy: bool,
     /// One callback in so many panics.
     pub(crate) panics: Option<u32>,
 }
@@ -63,21 +72,41 @@ pub(crate) enum End {
 impl Scenario {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         let clients = [4, 12, 40, 100, 300][rng.usize(..5)];
-        let config = config(rng, clients);
+        let mut config = config(rng, clients);
+        let plain = rng.u8(..5) == 0;
+        let mut kinds = [(); TOPICS.len()].map(|()| if plain { Kind::default() } else { Kind::draw(rng) });
+        let none = [IdStyle::None; 4];
+        let styles =
+            if rng.bool() { none } else { [IdStyle::None, IdStyle::None, IdStyle::Own, IdStyle::Shared] };
+        let id_styles = [(); TOPICS.len()].map(|()| styles[rng.usize(..styles.len())]);
+        let usual = kinds[rng.usize(..kinds.len())];
+        config.topic = usual.config();
+        // No more topics than there may be are configured to be different.
+        let different = kinds.iter_mut().filter(|kind| **kind != usual);
+        different.skip(config.topics_max).for_each(|kind| *kind = usual);
+        let heavy = rng.bool();
+        if heavy {
+            config.lag_bytes_max = [1, 20_000, 60_000, 100_000][rng.usize(..4)];
+            config.stall_timeout = Duration::from_millis(rng.u64(10_000..100_000));
+            config.max_age = config.max_age.filter(|_| rng.bool());
+        }
         let weights = vec![
             (rng.u32(20..60), Action::Turn),
             (rng.u32(2..20), Action::Wait),
             (rng.u32(0..3), Action::Jump),
+            (rng.u32(0..3), Action::Clock),
             (rng.u32(2..12), Action::Connect),
             (rng.u32(4..12), Action::Ask),
             (rng.u32(6..20), Action::Send),
             (rng.u32(5..40), Action::Read),
             (rng.u32(1..6), Action::Leave),
-            (rng.u32(2..16), Action::Perform),
+            (rng.u32(4..30), Action::Perform),
             (rng.u32(0..8), Action::Inbox),
         ];
         Self {
             config,
+            kinds,
+            id_styles,
             faults: faults(rng),
             weights,
             clients,
@@ -87,6 +116,7 @@ impl Scenario {
             begin: Duration::from_millis(if rng.bool() { 0 } else { (1 << 32) - rng.u64(..5_000) }),
             jump: Duration::from_millis([10, 300, 5_000][rng.usize(..3)]),
             end: [End::Stops, End::Leaves, End::Drains][rng.usize(..3)],
+            heavy,
             panics: (rng.u8(..3) == 0).then(|| rng.u32(20..400)),
         }
     }
@@ -157,6 +187,14 @@ fn limits(rng: &mut Rng, clients: usize, config: &mut Config) {
     if rng.u8(..5) == 0 {
         config.subscriptions_max = rng.usize(1..4);
     }
+    if rng.u8(..3) == 0 {
+        config.tags_max = rng.usize(1..4);
+    }
+    if rng.u8(..3) == 0 {
+        config.revoked_max = rng.usize(1..4);
+    }
+    config.gap_event = [Some("gap"), Some("gap"), Some("lost"), None][rng.usize(..4)].map(Into::into);
+    config.heartbeat_event = [None, None, Some("beat")][rng.usize(..3)].map(Into::into);
     config.refuse = [Refuse::Auto, Refuse::Soft, Refuse::Unavailable][rng.usize(..3)];
     config.refuse_retry = Duration::from_millis(rng.u64(1..20_000));
     config.half_closed = rng.bool();

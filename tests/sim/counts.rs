@@ -1,0 +1,65 @@
+//! What has been exercised, as numbers that have to be more than none in the end.
+
+macro_rules! counts {
+    ($($name:ident $text:literal,)*) => {
+        /// How often each has happened.
+        #[derive(Debug, Clone, Copy, Default)]
+        pub(crate) struct Counts {
+            $(pub(crate) $name: u64,)*
+        }
+
+        impl Counts {
+            pub(crate) fn add(&mut self, more: &Self) {
+                $(self.$name += more.$name;)*
+            }
+
+            /// Every count with what it counts.
+            pub(crate) fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![$(($text, self.$name),)*]
+            }
+        }
+    };
+}
+
+counts! {
+    received "events received",
+    ends_seen "ends seen",
+    replies_seen "replies seen",
+    rejections_seen "rejections seen",
+    timeouts_seen "time-outs seen",
+    refusals_seen "refusals seen",
+    panics_seen "panics seen",
+    farewells_seen "farewells seen",
+    drains "drains",
+    second_drains "second drains",
+    half_closed "half closed",
+    limits_met "limits met by subscribing",
+    timers_fired "timers fired",
+    stale_refused "stale ids refused",
+    cut "connections cut",
+    resumed "resumed without a gap",
+    caught_up "resumed with something to catch up",
+    own_ids_found "ids of the application's found",
+    gaps "gaps of those who came back",
+    gaps_off "gaps that nobody is told of",
+    missed_answered "gaps made up for by the application",
+    snapshots "snapshots",
+    conflated "events conflated",
+    removed "keys removed",
+    skipped "events lost and counted",
+    gaps_counted "counted gaps",
+    dated_beats "heartbeats with an id",
+    named_beats "heartbeats with a name",
+    steps_back "steps back of the clock",
+    steps_forward "steps forward of the clock",
+    configured "topics configured",
+    unkept "publishing refused for want of topics",
+    tagged "tags given",
+    tags_met "limits met by tagging",
+    sent_tagged "events sent to a tag",
+    closed_tagged "streams closed by tag",
+    revoked "streams closed by revoking",
+    revoked_late "streams closed by a tag that is revoked",
+    revoked_seen "clients told not to come back",
+    unrevoked "revocations ended",
+}

@@ -1,0 +1,111 @@
+//! Why streams and connections may end: whoever ends without one of these reasons ends by a mistake.
+
+use crate::model::{FRAME_BYTES, Model, SURPLUS_TIMEOUT, Stream};
+use crate::net::{Connection, World};
+use crate::reading::Window;
+use mio_sse::CloseReason;
+use std::time::Duration;
+
+/// What waits for a stream alone without being an event: its first frame, its end.
+const PRIVATE_BYTES: u64 = 100;
+
+impl Model {
+    /// That `reason` can be why the stream has ended.
+    pub(crate) fn check_reason(&self, index: u32, reason: CloseReason, world: &World, stopping: bool) {
+        let stream = &self.streams[index as usize];
+        let connection = &world.connections[stream.connection as usize];
+        let justified = match reason {
+            CloseReason::Application => stream.close_requested,
+            CloseReason::PeerClosed => connection.fin && !self.config.half_closed,
+            CloseReason::Reset => connection.reset,
+            CloseReason::IoError => connection.broken,
+            CloseReason::Lagged => {
+                // Whoever has taken everything so far has not been offered the rest.
+                let held_up = connection.held_up_at.is_some_and(|at| at >= stream.since);
+                // Nor has one that begins with what is kept, and waits for its turn to be served.
+                let waits = stream.replays();
+                self.lags(stream) && (held_up || waits || self.lags_alone(stream))
+            }
+            CloseReason::Stalled => is_over(connection.written_at, world.now, self.config.stall_timeout),
+            CloseReason::ExcessInput => self.connections[stream.connection as usize].excess,
+            CloseReason::Stopped => stopping && self.drain.is_none(),
+            CloseReason::MaxAge => match (stream.own_age, self.config.max_age) {
+                (Some(age), _) => is_over(stream.since, world.now, age),
+                (None, Some(age)) => is_over(stream.since, world.now, age * 3 / 4),
+                (None, None) => false,
+            },
+            CloseReason::Revoked => stream.revoked,
+            CloseReason::Panicked => stream.panicked,
+            CloseReason::Drained => {
+                self.drain.is_some_and(|drain| !stream.finishes || drain.again || world.now >= drain.end())
+            }
+            _ => false,
+        };
+        assert!(justified, "{reason:?} of stream {index}: {stream:?}, {connection:?}");
+    }
+
+    /// Whether the server may have closed the connection, or broken it off, for a reason that is none of its own.
+    pub(crate) fn may_be_cut(&self, number: u32, connection: &Connection, now: Duration) -> bool {
+        let answers = &self.connections[number as usize];
+        let config = &self.config;
+        let shortest = [
+            config.head_timeout,
+            config.body_timeout,
+            config.keep_alive_timeout,
+            config.stall_timeout,
+            config.linger,
+        ];
+        let shortest = shortest.into_iter().chain(connection.refusal.map(|_| SURPLUS_TIMEOUT));
+        let shortest = shortest.min().unwrap_or_default();
+        let closed_at = connection.server_closed.unwrap_or(now);
+        let since =
+            if answers.expects { connection.accepted_at.unwrap_or_default() } else { connection.written_at };
+        connection.fin
+            || connection.reset
+            || connection.broken
+            || connection.refusal.is_some_and(|(_, room)| !room)
+            || answers.dropped
+            || answers.excess
+            // A server that stops gives everybody as much as there is room for.
+            || self.stopped && connection.unfinished
+            || self.stopped && self.drain.is_some_and(|drain| connection.held_up_at >= Some(drain.begun))
+            || connection.server_closed.is_some() && is_over(since, closed_at, shortest)
+            || answers.streams().any(|index| {
+                let stream = &self.streams[index as usize];
+                stream.closed.is_some_and(|reason| !is_clean(reason))
+                    // Reported already, and then too slow for what was to follow.
+                    || stream.closed.is_some() && self.lags(stream)
+            })
+    }
+
+    /// Whether so much was waiting for the stream that it could be closed for it.
+    fn lags(&self, stream: &Stream) -> bool {
+        let limit = self.config.lag_bytes_max as u64;
+        let lags = |window: &Window| {
+            let topic = &self.topics[window.topic as usize];
+            // One that is ending is cut where others skip; but not for what is behind its end.
+            let closes = topic.may_disconnect(stream.began_turn) || !stream.live;
+            let needs = window.next < window.until.min(topic.count());
+            closes && needs && !window.given_up && topic.bytes_from(window.next) + FRAME_BYTES > limit
+        };
+        self.lags_alone(stream) || stream.windows.iter().any(lags)
+    }
+
+    /// The same for what was sent to it alone.
+    fn lags_alone(&self, stream: &Stream) -> bool {
+        stream.waiting_alone() + PRIVATE_BYTES > self.config.lag_bytes_max as u64
+    }
+}
+
+/// Whether a stream that is closed for this reason gets everything first, and an end.
+pub(crate) fn is_clean(reason: CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::Application | CloseReason::MaxAge | CloseReason::Revoked | CloseReason::Drained
+    )
+}
+
+/// Whether `limit` is over since `since`, as far as a clock of whole milliseconds can tell.
+pub(crate) fn is_over(since: Duration, now: Duration, limit: Duration) -> bool {
+    now.saturating_sub(since) + Duration::from_millis(1) >= limit
+}

@@ -1,0 +1,310 @@
+//! What a topic keeps, in the simplest way: a list of everything that was ever published to it.
+//!
+//! What is kept of it is known as far as its documentation says so. Where it is a matter of bytes or time, the model knows what is
+//! surely kept, and what may be.
+
+use crate::model::FRAME_BYTES;
+use fastrand::Rng;
+use mio_sse::{History, Overflow, TopicConfig};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// For as long as there are turns.
+pub(crate) const ALWAYS: u64 = u64::MAX;
+
+/// How a topic is, in words that the server's configuration and the model are made from.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Kind {
+    pub(crate) keyed: bool,
+    pub(crate) skip: bool,
+    /// Events, bytes and age at most.
+    pub(crate) history: Option<(usize, usize, Option<Duration>)>,
+}
+
+impl Kind {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let history = (rng.u8(..3) > 0).then(|| {
+            let events = [0, rng.usize(1..10), rng.usize(1..100), usize::MAX]
+                [[0, 1, 2, 2, 3, 3, 3, 3][rng.usize(..8)]];
+            let bytes = [rng.usize(..2_000), rng.usize(..50_000), 100_000, 300_000][rng.usize(..4)];
+            let age = (rng.u8(..5) == 0).then(|| Duration::from_millis(rng.u64(1..60_000)));
+            (events, bytes, age)
+        });
+        Self { keyed: rng.u8(..3) == 0, skip: rng.u8(..3) > 0, history }
+    }
+
+    pub(crate) fn config(self) -> TopicConfig {
+        let mut config = TopicConfig::default();
+        if let Some((events, bytes, age)) = self.history {
+            let history = History::new().events(events).bytes(bytes);
+            config = config.history(age.map_or(history, |age| history.age(age)));
+        }
+        if self.keyed {
+            config = config.keyed();
+        }
+        config.overflow(if self.skip { Overflow::Skip } else { Overflow::Disconnect })
+    }
+
+    pub(crate) fn is_kept(self) -> bool {
+        self.keyed || self.history.is_some()
+    }
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Key {
+    None,
+    Set(u8),
+    Remove(u8),
+}
+
+/// One event that was published.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) number: u32,
+    /// Its place among all that was published or sent.
+    pub(crate) order: u32,
+    pub(crate) turn: u64,
+    at: Duration,
+    key: Key,
+    /// The next event of the same key, published while the topic was keyed.
+    superseded_by: Option<u32>,
+    /// The server gives it an id if it has none.
+    pub(crate) is_dated: bool,
+    /// The bytes of all events up to this one: those of their data, more or less, and those of their frames, at least and at most.
+    end: u64,
+    least: u64,
+    most: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Topic {
+    pub(crate) kind: Kind,
+    pub(crate) entries: Vec<Entry>,
+    /// The newest event of each key.
+    table: BTreeMap<u8, u32>,
+    /// Where each id of the application's was used last.
+    own_ids: HashMap<String, u32>,
+    /// Nothing before this place is kept: the topic was of another kind.
+    reset: u32,
+    /// Of the events before the first place nothing is kept, all from the second on are, if it is not for their age.
+    horizon: (u32, u32),
+    /// The last turns in which it closed streams that lag, and in which it had them skip.
+    disconnects: u64,
+    skips: u64,
+    was_keyed: bool,
+}
+
+impl Topic {
+    pub(crate) fn new(kind: Kind) -> Self {
+        let (disconnects, skips) = if kind.skip { (0, ALWAYS) } else { (ALWAYS, 0) };
+        Self { kind, disconnects, skips, was_keyed: kind.keyed, ..Self::default() }
+    }
+
+    /// How many events were published.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.entries.len()).unwrap()
+    }
+
+    pub(crate) fn publish(
+        &mut self,
+        (number, order): (u32, u32),
+        (turn, at): (u64, Duration),
+        (key, own_id): (Key, Option<&str>),
+        (size, text): (u32, usize),
+    ) {
+        let place = self.count();
+        let is_dated = self.kind.is_kept();
+        // `id: ` with thirteen digits, a hyphen and some more.
+        let id = if is_dated && own_id.is_none() { (20, 25) } else { (0, 0) };
+        let frame = |text: usize| {
+            let digits = format!("{text:x}").len();
+            (digits + 2 + text + 2) as u64
+        };
+        let (end, least, most) = self.entries.last().map_or((0, 0, 0), |it| (it.end, it.least, it.most));
+        self.entries.push(Entry {
+            number,
+            order,
+            turn,
+            at,
+            key,
+            superseded_by: None,
+            is_dated,
+            end: end + u64::from(size) + FRAME_BYTES,
+            least: least + frame(text + id.0),
+            most: most + frame(text + id.1),
+        });
+        if self.kind.keyed {
+            let before = match key {
+                Key::None => None,
+                Key::Set(key) => self.table.insert(key, place),
+                Key::Remove(key) => self.table.remove(&key),
+            };
+            if let Some(before) = before {
+                self.entries[before as usize].superseded_by = Some(place);
+            }
+        }
+        if let Some(id) = own_id.filter(|_| is_dated) {
+            self.own_ids.insert(id.to_owned(), place);
+        }
+        self.shorten();
+    }
+
+    /// Moves the horizon.
+    fn shorten(&mut self) {
+        let count = self.entries.len();
+        let Some((events, bytes, _)) = self.kind.history else {
+            self.horizon =
+                if self.kind.keyed { (self.reset, self.count()) } else { (self.count(), self.count()) };
+            return;
+        };
+        let total = |measure: fn(&Entry) -> u64| self.entries.last().map_or(0, measure);
+        let before = |place: u32, measure: fn(&Entry) -> u64| {
+            (place as usize).checked_sub(1).map_or(0, |last| measure(&self.entries[last]))
+        };
+        let (mut lowest, mut highest) = self.horizon;
+        let least: fn(&Entry) -> u64 = |entry| entry.least;
+        let most: fn(&Entry) -> u64 = |entry| entry.most;
+        while count - lowest as usize > events || total(least) - before(lowest, least) > bytes as u64 {
+            lowest += 1;
+        }
+        while count - highest as usize > events || total(most) - before(highest, most) > bytes as u64 {
+            highest += 1;
+        }
+        // What is superseded does not count, so that others may be kept for longer.
+        self.horizon = (if self.kind.keyed { self.reset } else { lowest }, highest);
+    }
+
+    pub(crate) fn configure(&mut self, kind: Kind, turn: u64, now: Duration) {
+        // What was too old by now may be gone already.
+        self.horizon.1 = self.horizon(now).1;
+        if kind.is_kept() != self.kind.is_kept() || kind.keyed != self.kind.keyed {
+            self.reset = self.count();
+            self.horizon = (self.reset, self.reset);
+            self.table.clear();
+            self.own_ids.clear();
+        }
+        self.kind = kind;
+        self.was_keyed |= kind.keyed;
+        // It may have been used in this turn as it was.
+        if kind.skip {
+            self.disconnects = self.disconnects.min(turn + 1);
+            self.skips = ALWAYS;
+        } else {
+            self.skips = self.skips.min(turn + 1);
+            self.disconnects = ALWAYS;
+        }
+        // While somebody lags nothing more is given up before something is published.
+        let lowest = self.horizon.0;
+        self.shorten();
+        if kind.is_kept() {
+            self.horizon.0 = lowest;
+        }
+    }
+
+    /// The place of the first event that was published behind all that were by `order`.
+    pub(crate) fn place_behind(&self, order: u32) -> u32 {
+        u32::try_from(self.entries.partition_point(|entry| entry.order <= order)).unwrap()
+    }
+
+    /// Before the first place nothing is kept; from the second on everything is, at that time.
+    pub(crate) fn horizon(&self, now: Duration) -> (u32, u32) {
+        let (lowest, mut highest) = self.horizon;
+        if let Some((_, _, Some(age))) = self.kind.history {
+            let is_old = |entry: &Entry| now.saturating_sub(entry.at) + Duration::from_millis(2) >= age;
+            highest = highest.max(u32::try_from(self.entries.partition_point(is_old)).unwrap());
+        }
+        (lowest, highest)
+    }
+
+    /// Whether the event at `place` is surely there for those who come back.
+    pub(crate) fn keeps(&self, place: u32, now: Duration) -> bool {
+        place >= self.horizon(now).1 && place >= self.reset
+    }
+
+    /// Where an id of the application's may be found, and whether it surely is.
+    pub(crate) fn find_own(&self, id: &str, now: Duration) -> Option<(u32, bool)> {
+        let place = *self.own_ids.get(id)?;
+        // What is superseded is given up before its turn has come, and its id with it.
+        let surely = self.keeps(place, now) && self.superseded_by(place).is_none();
+        (place >= self.horizon.0).then_some((place, surely))
+    }
+
+    /// Whether something is surely kept, or may be.
+    pub(crate) fn keeps_something(&self, now: Duration) -> (bool, bool) {
+        if !self.kind.is_kept() {
+            return (false, false);
+        }
+        let (lowest, highest) = self.horizon(now);
+        (highest < self.count() || !self.table.is_empty(), lowest < self.count())
+    }
+
+    /// The bytes that a log may have with nobody lagging, when what is too old since `late` is gone. While somebody lags nothing goes
+    /// for its age.
+    pub(crate) fn log_bytes_max(&self, now: Duration, late: Duration) -> u64 {
+        if !self.kind.is_kept() {
+            return 0;
+        }
+        let from = match self.kind.history {
+            None => self.count(),
+            Some((_, _, Some(age))) => {
+                let is_old = |entry: &Entry| now.saturating_sub(entry.at) > age + late;
+                self.horizon.0.max(u32::try_from(self.entries.partition_point(is_old)).unwrap())
+            }
+            Some(_) => self.horizon.0,
+        };
+        let bytes = |place: u32| {
+            let before = (place as usize).checked_sub(1).map_or(0, |last| self.entries[last].most);
+            self.entries[place as usize].most - before
+        };
+        if !self.kind.keyed {
+            return 2 * (from..self.count()).map(bytes).sum::<u64>();
+        }
+        let history = self.kind.history.map_or(0, |(_, bytes, _)| bytes as u64);
+        let current: u64 = self.table.values().map(|place| bytes(*place)).sum();
+        2 * (history + current) + (4 << 10)
+    }
+
+    // What may happen to an event.
+
+    /// The newest event of each key.
+    pub(crate) fn newest_of_keys(&self) -> Vec<u32> {
+        let mut places: Vec<u32> = self.table.values().copied().collect();
+        places.sort_unstable();
+        places
+    }
+
+    /// The next event of the same key, if there is one.
+    pub(crate) fn superseded_by(&self, place: u32) -> Option<u32> {
+        self.entries[place as usize].superseded_by
+    }
+
+    /// Whether it is still the newest of a key that is kept.
+    pub(crate) fn is_current(&self, place: u32) -> bool {
+        matches!(self.entries[place as usize].key, Key::Set(key) if self.table.get(&key) == Some(&place))
+    }
+
+    pub(crate) fn removes_key(&self, place: u32) -> bool {
+        self.kind.keyed && matches!(self.entries[place as usize].key, Key::Remove(_))
+    }
+
+    /// Whether streams were to skip what they lag behind, or were to be closed for it, in `turn` or later.
+    pub(crate) fn may_skip(&self, turn: u64) -> bool {
+        self.skips >= turn
+    }
+
+    /// Whether what a stream loses of it is in one piece, so that it is told of that before anything else.
+    pub(crate) fn loses_in_one_piece(&self) -> bool {
+        !self.was_keyed
+    }
+
+    pub(crate) fn may_disconnect(&self, turn: u64) -> bool {
+        self.disconnects >= turn
+    }
+
+    /// The bytes from the event at `place` on, more or less.
+    pub(crate) fn bytes_from(&self, place: u32) -> u64 {
+        let before = (place as usize).checked_sub(1).map_or(0, |last| self.entries[last].end);
+        self.entries.last().map_or(0, |last| last.end) - before
+    }
+}

@@ -1,0 +1,390 @@
+//! What a stream is entitled to of each topic: from where on, up to where, and what of it may be missing.
+//!
+//! An event that a stream does not get is either superseded while the stream was behind, or counted in a gap event, or published
+//! where the stream is not to have it. There is no fourth way.
+
+use crate::counts::Counts;
+use crate::kept::Topic;
+use crate::model::{Model, OPEN, Stream};
+use crate::resume::{Begins, Plan, Token};
+use std::collections::VecDeque;
+
+/// What a stream reads of one topic, from a subscription to its end.
+#[derive(Debug)]
+pub(crate) struct Window {
+    pub(crate) topic: u8,
+    /// The first event that it may get next.
+    pub(crate) next: u32,
+    /// It may get those before this, and may not: it is not known whether they are kept.
+    free: u32,
+    pub(crate) until: u32,
+    /// Unsubscribed from: what has not been sent is left out.
+    pub(crate) given_up: bool,
+    /// How much had been published when it began, and was sent or published in all.
+    began: u32,
+    since: u32,
+    /// The newest event of each key then, as far as they have not come.
+    due: VecDeque<u32>,
+    /// It begins with what is kept; and what that was has been full of holes.
+    replays: bool,
+    is_patchy: bool,
+}
+
+impl Window {
+    pub(crate) fn new(topic: u8, next: u32, since: u32) -> Self {
+        Self {
+            topic,
+            next,
+            free: next,
+            until: OPEN,
+            given_up: false,
+            began: next,
+            since,
+            due: VecDeque::new(),
+            replays: false,
+            is_patchy: false,
+        }
+    }
+
+    /// Whether it has had all of its topic that was published behind `order`, and nothing before that is on its way.
+    fn reads_since(&self, order: u32) -> bool {
+        !self.given_up && self.since <= order
+    }
+}
+
+/// Events that a stream did not get, and what it was told of them.
+#[derive(Debug, Default)]
+pub(crate) struct Losses {
+    /// Those that it has to be told of, and those that it may be told of besides.
+    owed: u64,
+    /// So many of those before anything that follows. In a keyed topic what stays may lie before what is lost last, and the gap
+    /// is told of there.
+    prompt: u64,
+    doubtful: u64,
+    told: u64,
+}
+
+impl Stream {
+    /// Whether it has begun with what is kept of some topic.
+    pub(crate) fn replays(&self) -> bool {
+        self.windows.iter().any(|window| window.replays)
+    }
+
+    /// The topics of which it reads what is kept, by their subscriptions.
+    fn kept_windows<'a>(&'a self, topics: &'a [Topic]) -> impl Iterator<Item = &'a Window> {
+        let windows = self.windows.iter().filter(|window| !window.given_up);
+        windows.filter(|window| topics[window.topic as usize].kind.is_kept())
+    }
+
+    /// Settles the events of a window up to the one at `to`, which is not among them: it did not get them.
+    fn pass(&mut self, at: usize, to: u32, topics: &[Topic], lag_bytes_max: u64, counts: &mut Counts) {
+        let window = &self.windows[at];
+        let topic = &topics[window.topic as usize];
+        for place in window.next..to.min(window.free) {
+            // It may have been among what is kept, and have been lost when the stream did not read it.
+            let plain = topic.superseded_by(place).is_none() && !topic.is_current(place);
+            self.losses.doubtful += u64::from(plain);
+        }
+        for place in window.next.max(window.free)..to {
+            let entry = &topic.entries[place as usize];
+            if topic.superseded_by(place).is_some() {
+                assert!(
+                    self.behind_until >= entry.turn || !self.live,
+                    "{place} of {} is conflated though the stream was not behind: {self:?}",
+                    window.topic
+                );
+                counts.conflated += 1;
+                continue;
+            }
+            assert!(
+                !topic.is_current(place),
+                "{place} of {} is the newest of its key: {self:?}",
+                window.topic
+            );
+            assert!(
+                topic.may_skip(entry.turn.max(self.began_turn)),
+                "{place} of {} is missing: {self:?}",
+                window.topic
+            );
+            assert!(
+                topic.bytes_from(place) >= lag_bytes_max,
+                "{place} of {} is skipped though there is little to lag behind: {self:?}",
+                window.topic
+            );
+            counts.skipped += 1;
+            self.losses.owed += 1;
+            self.losses.prompt += u64::from(topic.loses_in_one_piece());
+        }
+        while let Some(due) = self.windows[at].due.front().copied().filter(|due| *due < to) {
+            self.windows[at].due.pop_front();
+            assert!(
+                topic.superseded_by(due).is_some() || !topic.kind.keyed,
+                "a snapshot holds {due}: {self:?}"
+            );
+        }
+        let window = &mut self.windows[at];
+        window.next = window.next.max(to);
+    }
+
+    /// Gives up what it has not got of a window.
+    fn give_up(&mut self, at: usize, end: u32) {
+        let window = &mut self.windows[at];
+        window.until = window.until.min(end);
+        window.given_up = true;
+        self.losses.doubtful += u64::from(window.until.saturating_sub(window.next));
+    }
+}
+
+impl Model {
+    pub(crate) fn subscribe(&mut self, index: u32, topic: u8) {
+        let order = self.order;
+        let stream = &mut self.streams[index as usize];
+        if stream.live && !stream.reads(topic) {
+            stream.windows.push(Window::new(topic, self.topics[topic as usize].count(), order));
+        }
+    }
+
+    pub(crate) fn unsubscribe(&mut self, index: u32, topic: u8) {
+        let end = self.topics[topic as usize].count();
+        let stream = &mut self.streams[index as usize];
+        for at in 0..stream.windows.len() {
+            if stream.windows[at].topic == topic && stream.windows[at].until == OPEN {
+                stream.give_up(at, end);
+            }
+        }
+        stream.windows.retain(|window| window.next < window.until);
+    }
+
+    /// The stream begins, after its handler was asked and before anything else is published.
+    pub(crate) fn begin_reading(&mut self, index: u32) {
+        let stream = &mut self.streams[index as usize];
+        stream.opened_order = self.order;
+        let Plan { begins, id, after_gap_live } = stream.plan.clone();
+        if stream.kept_windows(&self.topics).next().is_none() || begins == Begins::Live {
+            assert!(!stream.gap && !stream.store_answered, "nothing is missing: {stream:?}");
+            return;
+        }
+        let Some(id) = id else {
+            assert!(!stream.gap && !stream.store_answered, "nothing is missing: {stream:?}");
+            if begins == Begins::Snapshot {
+                self.counts.snapshots += 1;
+                self.replay(index, None);
+            }
+            return;
+        };
+        let token = self.token(index, &id);
+        if self.streams[index as usize].store_answered {
+            return;
+        }
+        if self.streams[index as usize].gap {
+            self.counts.gaps += 1;
+            self.counts.gaps_off += u64::from(self.config.gap_event.is_none());
+            if !after_gap_live {
+                self.replay(index, token);
+            }
+            return;
+        }
+        let (token, _) = token.unwrap_or_else(|| panic!("what is not known is a gap: {id}"));
+        self.counts.resumed += 1;
+        self.counts.own_ids_found += u64::from(token.own);
+        let (topics, stream) = (&self.topics, &mut self.streams[index as usize]);
+        let mut late = false;
+        for window in stream.windows.iter_mut().filter(|window| !window.given_up) {
+            let topic = &topics[window.topic as usize];
+            if topic.kind.is_kept() {
+                let (next, free) = token.places(window.topic, topic);
+                late |= free < window.next;
+                window.next = window.next.min(next);
+                window.free = window.free.min(free);
+                window.replays = true;
+            }
+        }
+        self.counts.caught_up += u64::from(late);
+    }
+
+    /// What is given to the stream first is what is kept, or what of it is behind `token`.
+    fn replay(&mut self, index: u32, token: Option<(Token, bool)>) {
+        let (topics, stream) = (&self.topics, &mut self.streams[index as usize]);
+        for window in stream.windows.iter_mut().filter(|window| !window.given_up) {
+            let topic = &topics[window.topic as usize];
+            if !topic.kind.is_kept() {
+                continue;
+            }
+            let (lowest, highest) = topic.horizon(self.now);
+            if topic.kind.keyed {
+                // With all of its keys anew, whatever was seen before.
+                window.next = window.next.min(lowest);
+                window.due = topic.newest_of_keys().into();
+                window.is_patchy = true;
+            } else {
+                let (next, free) = token.map_or((0, 0), |(token, found)| {
+                    let (next, free) = token.places(window.topic, topic);
+                    (if found { next } else { 0 }, free)
+                });
+                window.next = window.next.min(next.max(lowest));
+                window.free = window.free.min(free.max(highest));
+            }
+            window.replays = true;
+        }
+    }
+
+    /// Whether it can be that something is missing between what the client saw last and what is kept.
+    pub(crate) fn may_have_gap(&self, index: u32) -> bool {
+        let stream = &self.streams[index as usize];
+        if stream.kept_windows(&self.topics).next().is_none() || stream.plan.begins == Begins::Live {
+            return false;
+        }
+        let Some(id) = &stream.plan.id else { return false };
+        let Some((token, found)) = self.token(index, id) else { return true };
+        !found
+            || stream.kept_windows(&self.topics).any(|window| {
+                // What it saw last of the topic is kept itself: then everything behind that is.
+                let topic = &self.topics[window.topic as usize];
+                let behind = token.places(window.topic, topic).0;
+                behind.checked_sub(1).is_none_or(|last| !topic.keeps(last, self.now))
+            })
+    }
+
+    /// Where a stream stands that has seen this id last, and whether it is surely found. Where several topics know it, the oldest
+    /// is meant.
+    fn token(&self, index: u32, id: &str) -> Option<(Token, bool)> {
+        if let Some(token) = self.ids.find(id) {
+            return Some((token, true));
+        }
+        let windows = self.streams[index as usize].kept_windows(&self.topics);
+        let (mut lowest, mut possible, mut sure) = (u32::MAX, 0, u32::MAX);
+        for window in windows {
+            let topic = &self.topics[window.topic as usize];
+            if let Some((place, surely)) = topic.find_own(id, self.now) {
+                let order = topic.entries[place as usize].order;
+                lowest = lowest.min(order);
+                possible = possible.max(order);
+                sure = if surely { sure.min(order) } else { sure };
+            }
+        }
+        let highest = possible.min(sure);
+        (lowest < u32::MAX).then_some((Token { lowest, highest, exact: 0, own: true }, sure < u32::MAX))
+    }
+
+    /// The events that the client has missed of what its stream reads, by their numbers and in order; none where something has been
+    /// published to it since.
+    pub(crate) fn missed(&self, index: u32) -> Option<Vec<(u8, u32)>> {
+        let stream = &self.streams[index as usize];
+        let (token, _) = self.token(index, stream.plan.id.as_ref()?)?;
+        let pending = |window: &Window| window.next < self.topics[window.topic as usize].count();
+        if stream.windows.iter().any(pending) || !stream.live {
+            return None;
+        }
+        let mut missed = Vec::new();
+        for window in stream.kept_windows(&self.topics) {
+            let topic = &self.topics[window.topic as usize];
+            let from = token.places(window.topic, topic).0;
+            missed.extend((from..window.next).map(|place| (window.topic, place)));
+        }
+        missed.sort_unstable_by_key(|(topic, place)| self.entry(*topic, *place).order);
+        Some(missed)
+    }
+
+    /// The application gives all this to the stream itself.
+    pub(crate) fn answered_from_store(&mut self, index: u32, missed: &[(u8, u32)]) {
+        self.counts.missed_answered += 1;
+        let stream = &mut self.streams[index as usize];
+        stream.store_answered = true;
+        stream.store_left = missed.len();
+        for window in &mut stream.windows {
+            if let Some((_, first)) = missed.iter().find(|(topic, _)| *topic == window.topic) {
+                window.next = *first;
+                window.free = *first;
+            }
+        }
+    }
+
+    /// A stream has received an event of a topic.
+    pub(crate) fn received_of_topic(&mut self, index: u32, topic: u8, place: u32) {
+        let stream = &mut self.streams[index as usize];
+        let at = stream
+            .windows
+            .iter()
+            .rposition(|window| window.topic == topic && window.next <= place && place < window.until);
+        let Some(at) = at else {
+            panic!("{place} of topic {topic} is not for it, or twice: {index}, {stream:?}");
+        };
+        let lag_bytes_max = self.config.lag_bytes_max as u64;
+        let log = &self.topics[topic as usize];
+        let window = &stream.windows[at];
+        let stale = log.superseded_by(place).is_some_and(|by| by < window.began);
+        assert!(!(window.replays && stale), "{place} was superseded when it began: {stream:?}");
+        stream.pass(at, place, &self.topics, lag_bytes_max, &mut self.counts);
+        let window = &mut stream.windows[at];
+        window.next = place + 1;
+        if window.due.front() == Some(&place) {
+            window.due.pop_front();
+        }
+        if !window.is_patchy {
+            window.free = 0;
+        }
+        self.counts.removed += u64::from(log.removes_key(place));
+        // Whoever gets something of a later subscription gets nothing more of an earlier one.
+        if stream.windows.len() > self.topics.len() {
+            stream.windows.retain(|window| window.topic != topic || window.until > place);
+        }
+        if self.config.gap_event.is_some() {
+            assert!(
+                stream.losses.prompt <= stream.losses.told,
+                "it is told first what it has missed: {stream:?}"
+            );
+        }
+    }
+
+    /// A stream is told that it has missed something, and how much if that is known.
+    pub(crate) fn received_gap(&mut self, index: u32, missed: Option<u64>) {
+        let stream = &mut self.streams[index as usize];
+        if let Some(missed) = missed {
+            assert!(missed > 0, "nothing is no gap: {stream:?}");
+            stream.losses.told += missed;
+            self.counts.gaps_counted += 1;
+            return;
+        }
+        assert!(stream.gap && !stream.gap_seen && stream.last_order == 0, "told of a gap: {stream:?}");
+        stream.gap_seen = true;
+    }
+
+    /// That the stream, which gets nothing more, has received all that it was entitled to, or was told.
+    pub(crate) fn check_received(&mut self, index: u32) {
+        let lag_bytes_max = self.config.lag_bytes_max as u64;
+        let stream = &mut self.streams[index as usize];
+        for at in 0..stream.windows.len() {
+            let window = &stream.windows[at];
+            if !window.given_up {
+                let end = window.until.min(self.topics[window.topic as usize].count());
+                stream.pass(at, end, &self.topics, lag_bytes_max, &mut self.counts);
+            }
+        }
+        let Losses { owed, doubtful, told, .. } = stream.losses;
+        if self.config.gap_event.is_some() {
+            assert!(
+                (owed..=owed + doubtful).contains(&told),
+                "{owed} are lost, {told} were told of: {index}, {stream:?}"
+            );
+            assert_eq!(stream.gap, stream.gap_seen, "it is told of a gap: {stream:?}");
+        } else {
+            assert_eq!(told, 0, "nobody is told of gaps: {stream:?}");
+        }
+        assert_eq!(stream.store_left, 0, "all of what was sent instead: {stream:?}");
+    }
+
+    /// A heartbeat says how far a stream has come.
+    pub(crate) fn received_beat(&mut self, index: u32, id: &str) {
+        let stream = &self.streams[index as usize];
+        let lowest = stream.last_order.max(stream.began_order);
+        let exact = stream.windows.iter().filter(|window| window.reads_since(lowest));
+        let exact = exact.fold(0, |exact, window| exact | 1 << window.topic);
+        self.ids.learn(id, Token { lowest, highest: self.order, exact, own: false });
+        self.counts.dated_beats += 1;
+    }
+
+    /// Everybody who reads has got everything, and can be written to.
+    pub(crate) fn all_caught_up(&mut self, index: u32) {
+        self.streams[index as usize].behind_until = self.turn;
+    }
+}
