@@ -7,6 +7,7 @@ mod corners;
 mod cors;
 mod delivery;
 mod drain;
+mod example_apps;
 mod example_commands;
 mod examples;
 mod history;
