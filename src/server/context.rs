@@ -235,6 +235,20 @@ impl<'a> Context<'a> {
         self.core.tags.unrevoke(tag, self.core.now)
     }
 
+    /// Whether a tag is revoked at this moment. A stream with such a tag is answered 204 by itself. This is for handlers that let
+    /// nobody open one any more, and would say less politely that it is over:
+    ///
+    /// ```
+    /// # use mio_sse::{Context, Reply};
+    /// fn no_such_session(session: &str, cx: &Context<'_>) -> Reply {
+    ///     if cx.is_revoked(session) { Reply::no_content() } else { Reply::status(401) }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_revoked(&self, tag: &str) -> bool {
+        self.core.tags.is_revoked(tag, self.core.now)
+    }
+
     /// Gives a stream a source of events, which is asked for the next one whenever there is room for it: see [`Source`]. It takes the
     /// place of the one that the stream has, if it has one. Events that are sent or published to the stream come in between.
     ///

@@ -1,12 +1,12 @@
 //! The examples for terminals and programs, used as a person would.
 
-use crate::examples::{Example, example};
+use crate::examples::{Example, example, lines};
 use crate::support::{Client, DEADLINE, ms, now, serve};
 use mio_sse::{Event, Events, History, Reply, Router, TopicConfig};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 
 mod countdown {
     use super::*;
@@ -176,14 +176,6 @@ mod listen {
             let _ = self.process.kill();
             let _ = self.process.wait();
         }
-    }
-
-    fn lines(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
-        });
-        lines
     }
 
     impl Listener {

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 /// Plain `cargo test` builds the examples too, next to the directory of the tests; with `--test it` or `--all-targets` it
@@ -51,6 +52,15 @@ impl Example {
     }
 }
 
+/// The lines of an output as they come.
+pub(crate) fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    lines
+}
+
 impl Drop for Example {
     fn drop(&mut self) {
         let _ = self.process.kill();
@@ -62,7 +72,19 @@ impl Drop for Example {
 fn a_port_that_is_taken_is_one_line_on_stderr_and_a_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    for name in ["time_ticker", "hub", "countdown", "tail", "embed", "adopt", "prices", "dashboard"] {
+    let names = [
+        "time_ticker",
+        "notes",
+        "countdown",
+        "tokens",
+        "tail",
+        "prices",
+        "dashboard",
+        "hub",
+        "embed",
+        "adopt",
+    ];
+    for name in names {
         let mut process = example(name).env("PORT", &port).stderr(Stdio::piped()).spawn().unwrap();
         let deadline = now() + DEADLINE;
         let status = loop {

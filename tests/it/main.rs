@@ -8,6 +8,7 @@ mod corners;
 mod cors;
 mod delivery;
 mod drain;
+mod example_apps;
 mod example_commands;
 mod example_pages;
 mod examples;

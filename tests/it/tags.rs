@@ -376,13 +376,15 @@ fn a_tag_that_is_revoked_no_more_opens_streams_again() {
     cx(&mut world).revoke("a", Duration::MAX);
     world.pass(Duration::from_secs(100_000_000));
     assert!(ask(&mut world, "/a").starts_with("HTTP/1.1 204"), "for ever");
+    assert_eq!((cx(&mut world).is_revoked("a"), cx(&mut world).is_revoked("b")), (true, false));
     assert!(cx(&mut world).unrevoke("a"));
-    assert!(!cx(&mut world).unrevoke("a"));
+    assert!(!cx(&mut world).unrevoke("a") && !cx(&mut world).is_revoked("a"));
     assert!(ask(&mut world, "/a").starts_with("HTTP/1.1 200"));
     // What is over is no longer revoked, though it may still be remembered.
     cx(&mut world).revoke("a", Duration::from_millis(1));
+    assert!(cx(&mut world).is_revoked("a"), "at once");
     world.jump(Duration::from_millis(2));
-    assert!(!cx(&mut world).unrevoke("a"));
+    assert!(!cx(&mut world).is_revoked("a") && !cx(&mut world).unrevoke("a"));
     assert_eq!(world.server.stats().tags_revoked, 0);
 }
 
