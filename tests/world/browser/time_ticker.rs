@@ -33,11 +33,11 @@ fn both_panels_connect_and_disconnect() {
             (&"closed".into(), &true.into(), &false.into())
         );
     }
-    // While the clock is connected anew and ticks, the time stands still.
+    // While the clock is connected anew and ticks, the time stands still: for more than a second, also if two clocks tick.
     let time = tab.run(&panel("time"));
     let clock = tab.run(&panel("clock"));
     tab.run("document.getElementById('clock-connect').click()");
-    tab.wait_for(&format!("{}.count >= {} + 15", panel("clock"), clock["count"]));
+    tab.wait_for(&format!("{}.count >= {} + 30", panel("clock"), clock["count"]));
     assert_eq!(tab.run(&panel("time")), time);
     assert_eq!(tab.errors(), [""; 0]);
 }
