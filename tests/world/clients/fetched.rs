@@ -1,4 +1,4 @@
-//! Clients from npm and PyPI, fetched once into the target directory, in the versions that are written down beside this file.
+//! Clients in JavaScript and Python, fetched once into the target directory, in the versions that are written down beside this file.
 
 use crate::support::{run, target_dir};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ fn with_arguments(mut command: Vec<String>, script: &str, arguments: &[&str]) ->
     command
 }
 
-/// The command that runs a script with the packages from npm: in their directory, which is where it looks for them.
+/// The command that runs a script with the packages for it: in their directory, which is where it looks for them.
 pub(crate) fn node(script: &str, arguments: &[&str]) -> Vec<String> {
     static NODE: OnceLock<PathBuf> = OnceLock::new();
     let directory = NODE.get_or_init(|| {
@@ -43,7 +43,7 @@ pub(crate) fn node(script: &str, arguments: &[&str]) -> Vec<String> {
     with_arguments(inside.into(), script, arguments)
 }
 
-/// The command that runs a script with the packages from PyPI.
+/// The command that runs a script with the packages for it.
 pub(crate) fn python(script: &str, arguments: &[&str]) -> Vec<String> {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     let directory = PYTHON.get_or_init(|| {

@@ -16,7 +16,7 @@ impl Curl {
     /// Asks for a path and shows head and body, of any certificate.
     pub(crate) fn get(url: &str, arguments: &[&str]) -> Self {
         let mut command = tied("curl");
-        command.args(["-sSNki", "--max-time", "60"]).args(arguments).arg(url);
+        command.args(["-sNki", "--max-time", "60"]).args(arguments).arg(url);
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
         let (sender, lines) = channel();
