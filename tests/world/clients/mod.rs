@@ -1,0 +1,143 @@
+//! Clients that others have written read what is easy to get wrong, and come back. Where one of them deviates from the
+//! standard, its test says how, and fails once it no longer does.
+
+mod fetched;
+mod rust;
+
+use crate::payloads::{self, END, Seen};
+use crate::support::{Running, ms, serve_with, tied};
+use fetched::{node, python};
+use mio_sse::{Config, Error, Event, Router};
+use serde_json::Value;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+/// How often a client is sent away while it reads from `/counts`.
+const ENDS: u32 = 3;
+/// How many events it gets each time.
+const EVENTS: u32 = 4;
+
+/// Which `Last-Event-ID` each request for `/counts` had.
+type Asked = Arc<Mutex<Vec<Option<String>>>>;
+
+/// `/payloads`, which is for one visit, and `/counts`, which takes several.
+fn server() -> (Running, Asked) {
+    let asked = Asked::default();
+    let log = asked.clone();
+    let mut app = Router::new();
+    app.sse("/payloads", |stream, _request, cx| payloads::send(stream, cx));
+    app.sse("/counts", move |stream, request, cx| {
+        let id = request.last_event_id();
+        let seen: u32 = id.as_deref().map_or(0, |id| id.trim_start_matches("n-").parse().unwrap());
+        log.lock().unwrap().push(id.map(|id| id.into_owned()));
+        cx.send(stream, Event::new().retry(ms(20)))?;
+        for count in seen + 1..=seen + EVENTS {
+            cx.send(stream, Event::data(count.to_string()).id(format!("n-{count}")))?;
+        }
+        if seen / EVENTS == ENDS {
+            cx.send(stream, Event::data("").event(END))?;
+        }
+        cx.close(stream)?;
+        Ok::<_, Error>(())
+    });
+    let mut config = Config::default();
+    config.lag_bytes_max = 4 << 20;
+    (serve_with(app, config), asked)
+}
+
+/// What a script reports. It has a minute.
+fn reported(script: &[String]) -> Vec<Seen> {
+    let output = tied("timeout").arg("60").args(script).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "{script:?}: {}", output.status);
+    let output = String::from_utf8(output.stdout).unwrap();
+    let seen = output.lines().map(|line| {
+        let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        let text = |name: &str| value[name].as_str().unwrap_or_else(|| panic!("{name} in {line}")).to_owned();
+        Seen { event: text("event"), data: text("data"), id: text("id") }
+    });
+    seen.collect()
+}
+
+fn assert_seen(seen: &[Seen], expected: &[Seen]) {
+    for (at, (seen, expected)) in seen.iter().zip(expected).enumerate() {
+        // A megabyte would be no message to read.
+        let short = |text: &Seen| text.data.chars().take(60).collect::<String>();
+        assert!(
+            seen == expected,
+            "{at}: {:?} {:?} {:?}, not {:?} {:?} {:?}",
+            seen.event,
+            short(seen),
+            seen.id,
+            expected.event,
+            short(expected),
+            expected.id
+        );
+    }
+    assert_eq!(seen.len(), expected.len());
+}
+
+/// Whether `/counts` was seen without a hole, and asked for as it should be.
+fn assert_counts(seen: &[Seen], asked: &Asked) {
+    let data: Vec<_> = seen.iter().filter(|seen| seen.event == "message").map(|seen| &*seen.data).collect();
+    let expected: Vec<_> = (1..=(ENDS + 1) * EVENTS).map(|count| count.to_string()).collect();
+    assert_eq!(data, expected);
+    let ids: Vec<_> = (0..=ENDS).map(|visit| (visit > 0).then(|| format!("n-{}", visit * EVENTS))).collect();
+    assert_eq!(*asked.lock().unwrap(), ids);
+}
+
+/// What is seen by those for whom an event without an id has none, where the standard gives it the last one: the place to come
+/// back to is still known from the events that have one.
+fn expected_without_last_ids() -> Vec<Seen> {
+    let seen = |sent: payloads::Sent| Some(Seen { id: sent.new_id.unwrap_or_default(), ..sent.seen? });
+    payloads::all().into_iter().filter_map(seen).collect()
+}
+
+/// It deviates in that `lastEventId` is the event's own.
+#[test]
+fn npm_eventsource_reads_everything() {
+    let (server, _) = server();
+    let script = node("read_eventsource.mjs", &[&server.url("/payloads"), "named", END]);
+    assert_seen(&reported(&script), &expected_without_last_ids());
+}
+
+#[test]
+fn npm_eventsource_comes_back() {
+    let (server, asked) = server();
+    assert_counts(&reported(&node("read_eventsource.mjs", &[&server.url("/counts"), END])), &asked);
+}
+
+/// It deviates in that there is an event, without data, also where there is only `retry`; and once there is an id, for every
+/// comment, which heartbeats are.
+#[test]
+fn httpx_sse_reads_everything() {
+    let (server, _) = server();
+    let seen = |sent: payloads::Sent| {
+        let empty = || Seen { event: "message".to_owned(), data: String::new(), id: sent.id.clone() };
+        sent.seen.or_else(|| (sent.retry || !sent.id.is_empty()).then(empty))
+    };
+    let expected: Vec<_> = payloads::all().into_iter().filter_map(seen).collect();
+    assert_seen(&reported(&python("read_httpx.py", &[&server.url("/payloads"), END])), &expected);
+}
+
+#[test]
+fn httpx_sse_comes_back() {
+    let (server, asked) = server();
+    let mut seen = reported(&python("read_httpx.py", &[&server.url("/counts"), END]));
+    // See above.
+    seen.retain(|seen| !seen.data.is_empty());
+    assert_counts(&seen, &asked);
+}
+
+/// It deviates in that `id` is the event's own.
+#[test]
+fn sseclient_py_reads_everything() {
+    let (server, _) = server();
+    let script = python("read_sseclient.py", &[&server.url("/payloads"), END]);
+    assert_seen(&reported(&script), &expected_without_last_ids());
+}
+
+#[test]
+fn sseclient_py_comes_back() {
+    let (server, asked) = server();
+    assert_counts(&reported(&python("read_sseclient.py", &[&server.url("/counts"), END])), &asked);
+}

@@ -1,0 +1,12 @@
+//! nginx, as Debian has it, with the configuration that the README shows.
+
+mod curl;
+mod nginx;
+mod over_http2;
+mod streams;
+
+pub(crate) use curl::Curl;
+pub(crate) use nginx::Nginx;
+
+/// The ways to a server behind the proxy: curl's option, and whether it is over TLS.
+pub(crate) const WAYS: [(&str, bool); 3] = [("--http1.1", false), ("--http1.1", true), ("--http2", true)];
