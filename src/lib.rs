@@ -1,13 +1,23 @@
 //! Server-Sent Events for any program: one thread, one [mio] event loop, raw TCP, no async runtime.
 //!
+//! A browser's `EventSource` keeps one response open and calls a function for each event in it. This is the other end: a server that holds many
+//! thousands of such responses, waits for none of them, notices those that have gone, and gives those that come back what they have missed.
+//!
 //! ```no_run
-//! use mio_sse::{Event, Router, Server};
+//! use mio_sse::{Event, Reply, Router, Server};
 //! use std::time::Duration;
 //!
 //! let mut app = Router::new();
+//! // A stream of its own for everyone. Its timers end with it.
 //! app.sse("/ticks", |stream, _request, cx| {
 //!     cx.send(stream, Event::data("welcome"))?;
 //!     cx.every(stream, Duration::from_secs(1), |stream, cx| cx.send(stream, Event::data("tick")))
+//! });
+//! // A topic for everybody: published once, encoded once, however many listen.
+//! app.get("/news", |_request, _cx| Reply::stream().topic("news"));
+//! app.post("/news", |request, cx| {
+//!     cx.publish("news", Event::data(String::from_utf8_lossy(request.body()).into_owned()))?;
+//!     Ok::<_, mio_sse::Error>(Reply::no_content())
 //! });
 //! Server::bind("127.0.0.1:8080", app)?.run()
 //! # ; Ok::<(), std::io::Error>(())
@@ -15,22 +25,40 @@
 //!
 //! # What is where
 //!
-//! - [`Server`] listens and runs the loop, in a thread of its own or [turned](Server::turn) by hand; or it [takes over](Server::adopt)
-//!   connections from an HTTP server that is there already.
-//! - [`Router`] answers requests with closures; implement [`Handler`] for state of your own.
-//! - [`Request`] is what was asked, with its query, cookies, form or JSON.
-//! - [`Reply`] is a whole response, or a stream: [`Reply::stream`]; [`Cookie`] is what either may set.
-//! - [`Context`] is the server as seen from a callback: publish to a topic, send to one stream or to all with a tag, set timers, close.
-//! - [`Source`] is pulled instead of pushed: an iterator, or a closure, that is asked whenever the stream has room.
-//! - [`Publisher`] is the way in from other threads.
-//! - [`Event`] is what is sent; [`StreamId`] names whom it is sent to; [`CloseReason`] says how that ended.
-//! - [`Config`] holds every limit, and in [`Cors`] who may read from other origins; [`Stats`] every count, [`Error`] what can be refused; [`Refusal`] says who was turned away.
-//! - [`Observer`] watches from outside; [`Drain`] shuts down in good order.
+//! | to | there is |
+//! |---|---|
+//! | listen and run the loop | [`Server::bind`], [`bind_unix`](Server::bind_unix), [`from_listener`](Server::from_listener), [`run`](Server::run) |
+//! | answer requests | [`Router`] of closures, or a [`Handler`] with state of its own; [`Request`] with query, cookies, form, JSON |
+//! | reply | [`Reply`]: `html`, `text`, `json`, `bytes`, `status` …, [`Cookie`]; a stream is [`Reply::stream`] |
+//! | say what an event is | [`Event`]: data, name, id, retry, comment, key |
+//! | send to everybody, or to one | [`Context::publish`] to a topic, [`Context::send`] to a stream, [`Context::send_tagged`] to those of a user |
+//! | send from other threads | [`Publisher`], by [`Server::publisher`] or [`Context::publisher`] |
+//! | send by the clock | [`Context::every`], [`after`](Context::after), which end with their stream; [`every_global`](Context::every_global) |
+//! | have a stream pull its events | [`StreamReply::source`]: an iterator by [`Events`], or any [`Source`] |
+//! | end a stream, and learn of its end | [`Context::close`], [`close_tagged`](Context::close_tagged), [`revoke`](Context::revoke); [`Context::on_close`] with the [`CloseReason`] |
+//! | miss nothing by coming back | [`TopicConfig::history`]; [`StreamReply::snapshot`], [`resume_after`](StreamReply::resume_after); [`Handler::missed`] |
+//! | keep a table up to date | [`TopicConfig::keyed`], [`Event::key`] |
+//! | decide about slow readers | [`Config::lag_bytes_max`], [`Config::stall_timeout`], [`Overflow`] |
+//! | let other origins in | [`Config::cors`], [`Cors`] |
+//! | set limits | [`Config`]; who is one too many gets a [`Refusal`] |
+//! | shut down in good order | [`Publisher::drain`], [`Drain`] |
+//! | watch | [`Stats`] as numbers, JSON and Prometheus text; an [`Observer`], and [`LogObserver`] that logs |
+//! | use a loop that is there already | [`Server::turn`], [`next_timeout`](Server::next_timeout), `AsFd` |
+//! | take connections from another server | [`Publisher::adopt`], [`Server::adopt`], [`RawRequest`] |
+//!
+//! # How it works
+//!
+//! Each topic has a log of encoded events, each stream one cursor: the number of the last event it was given. Live delivery, catching up after
+//! a full socket, resuming with Last-Event-ID, skipping what is superseded, a snapshot for a newcomer: all of it is placing or moving that
+//! cursor. So there is no boundary between what is replayed and what is live, a slow client costs no queue, and what is published in one
+//! turn of the loop leaves in one `send` for each stream. An idle stream costs 64 bytes.
+//!
+//! Callbacks run in the loop, one at a time: what takes long belongs into a thread, with a [`Publisher`]. They get a [`Context`], which records what
+//! they want; nothing is called back from within a call. A callback that panics ends the stream or request that it was for, and no other.
 //!
 //! # Features
 //!
-//! - `json`: [`Event::json`](Event) and [`Reply::json_of`](Reply) for any `serde::Serialize` value, [`Request::json`](Request) for
-//!   any `serde::Deserialize` one.
+//! - `json`: [`Event::json`](Event), [`Request::json`](Request) and [`Reply::json_of`](Reply) for any `serde` value.
 
 #![forbid(unsafe_code)]
 // A peer or an application value must never bring the loop down, and a library has no terminal.

@@ -120,6 +120,10 @@ pub(crate) struct Example {
 
 impl Example {
     pub(crate) fn start(name: &str) -> Self {
+        Self::start_with(name, Stdio::null())
+    }
+
+    pub(crate) fn start_with(name: &str, input: impl Into<Stdio>) -> Self {
         static BUILT: OnceLock<()> = OnceLock::new();
         BUILT.get_or_init(|| {
             let mut build = Command::new(env!("CARGO"));
@@ -128,7 +132,12 @@ impl Example {
             run(&mut build);
         });
         let mut command = tied(target_dir().join("release/examples").join(name));
-        command.env_remove("RUST_LOG").env("PORT", "0").stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .env_remove("RUST_LOG")
+            .env("PORT", "0")
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut process = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();

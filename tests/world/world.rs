@@ -8,4 +8,5 @@ mod browser;
 mod clients;
 mod payloads;
 mod proxy;
+mod stranger;
 mod support;
