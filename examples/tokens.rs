@@ -16,14 +16,13 @@
 
 mod common;
 
-use mio_sse::{Context, Event, Pull, Reply, Router};
+use mio_sse::{Error, Event, EventSender, Reply, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{TryRecvError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -71,73 +70,50 @@ fn app() -> Router {
     // Each writer holds one more.
     let writers = Arc::new(());
     let mut count = 0;
-    app.post("/v1/chat/completions", move |request, cx| {
+    app.sse_post("/v1/chat/completions", move |stream, request, cx| {
         let question = match serde_json::from_slice::<Question>(request.body()) {
             Ok(question) => question,
-            Err(error) => return problem(400, &format!("the body is no such request: {error}")),
+            Err(error) => return Ok(problem(400, &format!("the body is no such request: {error}"))),
         };
         let Some(asked) = question.messages.iter().rfind(|message| message.role == "user") else {
-            return problem(400, "there is no message of the role user");
+            return Ok(problem(400, "there is no message of the role user"));
         };
         count += 1;
         let name = format!("chatcmpl-{count}");
         let answer = Answer::new(&asked.content, question.max_tokens.unwrap_or(TOKENS).min(TOKENS_MAX));
         if !question.stream {
-            return whole(&name, answer);
+            return Ok(whole(&name, answer));
         }
         if Arc::strong_count(&writers) > WRITERS_MAX {
-            return problem(429, "too many answers are being written: ask again later");
+            return Ok(problem(429, "too many answers are being written: ask again later"));
         }
-        stream(name, answer, writers.clone(), cx)
+        let writer = writers.clone();
+        let events = cx.channel(stream, TOKENS_AHEAD)?;
+        thread::spawn(move || {
+            let _writer = writer;
+            let said = write(&name, answer, &events);
+            log::info!("{name}: {}", if said.is_ok() { "done" } else { "cancelled" });
+            // The channel ends here, and the stream with it.
+        });
+        // An answer that has begun may end when the server is asked to.
+        Ok::<_, Error>(Reply::stream().finish().into())
     });
     app
 }
 
-/// The answer as a stream, which a thread writes.
-fn stream(name: String, answer: Answer, writer: Arc<()>, cx: &mut Context<'_>) -> Reply {
-    let Some(stream) = cx.stream() else { return Reply::status(500) };
-    let publisher = cx.publisher();
-    let (tokens, ready) = sync_channel(TOKENS_AHEAD);
-    thread::spawn(move || {
-        let _writer = writer;
-        let mut count = 0;
-        // The channel's other end is in the source below. It goes with the stream, and then nothing can be sent any more.
-        let whole = write(&name, answer, |event| {
-            let said = tokens.send(event).is_ok() && publisher.wake(stream).is_ok();
-            count += u32::from(said);
-            said
-        });
-        log::info!("{name}: {} after {count} events", if whole { "done" } else { "cancelled" });
-        // The source has to see that this end has gone.
-        drop(tokens);
-        let _ = publisher.wake(stream);
-    });
-    let source = move || match ready.try_recv() {
-        Ok(event) => Pull::Event(event),
-        Err(TryRecvError::Empty) => Pull::Idle,
-        Err(TryRecvError::Disconnected) => Pull::End,
-    };
-    // An answer that has begun may end when the server is asked to.
-    Reply::stream().source(source).finish().into()
-}
-
-/// Says an answer event by event, at the speed of a small model, for as long as `say` answers that somebody listens. Answers
-/// whether it came to its end.
-fn write(name: &str, mut answer: Answer, mut say: impl FnMut(Event) -> bool) -> bool {
+/// Says an answer event by event, at the speed of a small model. An error says that nobody listens any more.
+fn write(name: &str, mut answer: Answer, events: &EventSender) -> Result<(), Error> {
     let chunk = |delta: Value, finish_reason: Option<&str>| {
         let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish_reason });
         Event::data(completion(name, "chat.completion.chunk", &choice).to_string())
     };
-    if !say(chunk(json!({ "role": "assistant", "content": "" }), None)) {
-        return false;
-    }
+    events.send(chunk(json!({ "role": "assistant", "content": "" }), None))?;
     for token in &mut answer {
         thread::sleep(Duration::from_secs(1) / TOKENS_PER_SECOND);
-        if !say(chunk(json!({ "content": token }), None)) {
-            return false;
-        }
+        events.send(chunk(json!({ "content": token }), None))?;
     }
-    say(chunk(json!({}), Some(answer.finish_reason()))) && say(Event::data("[DONE]"))
+    events.send(chunk(json!({}), Some(answer.finish_reason())))?;
+    events.send(Event::data("[DONE]"))
 }
 
 /// The answer in one piece.

@@ -35,6 +35,7 @@
 //! | send from other threads | [`Publisher`], by [`Server::publisher`] or [`Context::publisher`] |
 //! | send by the clock | [`Context::every`], [`after`](Context::after), which end with their stream; [`every_global`](Context::every_global) |
 //! | have a stream pull its events | [`StreamReply::source`]: an iterator by [`Events`], or any [`Source`] |
+//! | have a thread write one | [`Context::channel`], an [`EventSender`] that waits while the client does not read |
 //! | end a stream, and learn of its end | [`Context::close`], [`close_tagged`](Context::close_tagged), [`revoke`](Context::revoke); [`Context::on_close`] with the [`CloseReason`] |
 //! | miss nothing by coming back | [`TopicConfig::history`]; [`StreamReply::snapshot`], [`resume_after`](StreamReply::resume_after); [`Handler::missed`] |
 //! | keep a table up to date | [`TopicConfig::keyed`], [`Event::key`] |
@@ -86,8 +87,8 @@ pub use http::{AfterGap, Cookie, Cors, IntoReply, RawRequest, Reply, Request, Sa
 pub use log::{History, Overflow, TopicConfig};
 pub use router::{Router, SseOutcome};
 pub use server::{
-    Audience, Context, Drain, Handler, LogObserver, Message, MioNet, Net, NotAdopted, Observer, Outcome,
-    Publisher, Ready, Server, Stats, TimerId,
+    Audience, Context, Drain, EventSender, Handler, LogObserver, Message, MioNet, Net, NotAdopted, Observer,
+    Outcome, Publisher, Ready, Server, Stats, TimerId,
 };
 pub use source::{Events, Pull, Source};
 pub use stream::{CloseReason, Party, Refusal, StreamId};

@@ -103,9 +103,28 @@ impl Router {
     pub fn sse<R: SseOutcome>(
         &mut self,
         path: &str,
+        handler: impl FnMut(StreamId, &Request<'_>, &mut Context<'_>) -> R + Send + 'static,
+    ) -> &mut Self {
+        self.sse_route("GET", path, handler)
+    }
+
+    /// As [`sse`](Self::sse), of `POST`: for what is asked with a body and answered with a stream, such as a question to a language
+    /// model. A page reads it with `fetch`, as `EventSource` only asks with GET.
+    pub fn sse_post<R: SseOutcome>(
+        &mut self,
+        path: &str,
+        handler: impl FnMut(StreamId, &Request<'_>, &mut Context<'_>) -> R + Send + 'static,
+    ) -> &mut Self {
+        self.sse_route("POST", path, handler)
+    }
+
+    fn sse_route<R: SseOutcome>(
+        &mut self,
+        method: &str,
+        path: &str,
         mut handler: impl FnMut(StreamId, &Request<'_>, &mut Context<'_>) -> R + Send + 'static,
     ) -> &mut Self {
-        self.route("GET", path, move |request, cx| match cx.stream() {
+        self.route(method, path, move |request, cx| match cx.stream() {
             Some(stream) => handler(stream, request, cx).into_reply(),
             // A context without a stream does not come with a request.
             None => Reply::status(500),

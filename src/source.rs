@@ -13,31 +13,23 @@ use std::time::Duration;
 /// ends it, the source is dropped at the end of that turn: its `Drop` is its clean-up. When the source ends, so does the stream, cleanly.
 ///
 /// It is asked in the loop, between other streams, so it must not wait for anything: for time there is [`Pull::Wait`], for other
-/// threads [`Pull::Idle`]. One that panics ends its stream with [`CloseReason::Panicked`](crate::CloseReason::Panicked).
+/// threads [`Context::channel`](crate::Context::channel), which is made of [`Pull::Idle`] and [`Publisher::wake`](crate::Publisher::wake). One that
+/// panics ends its stream with [`CloseReason::Panicked`](crate::CloseReason::Panicked).
 ///
 /// ```
 /// use mio_sse::{Event, Pull, Reply, Router};
-/// use std::sync::mpsc::{TryRecvError, sync_channel};
-/// use std::thread;
+/// use std::time::Duration;
 ///
 /// let mut app = Router::new();
-/// app.sse("/work", |stream, _request, cx| {
-///     let (progress, steps) = sync_channel::<String>(16);
-///     let publisher = cx.publisher();
-///     thread::spawn(move || {
-///         for percent in 0..=100 {
-///             // An error says that the stream has ended and its source is gone: nobody waits for the result any more.
-///             if progress.send(format!("{percent} %")).is_err() || publisher.wake(stream).is_err() {
-///                 return;
-///             }
+/// app.get("/load", |_request, _cx| {
+///     let mut pause = false;
+///     Reply::stream().source(move || {
+///         pause = !pause;
+///         match std::fs::read_to_string("/proc/loadavg") {
+///             _ if !pause => Pull::Wait(Duration::from_secs(1)),
+///             Ok(load) => Pull::Event(Event::data(load)),
+///             Err(_) => Pull::End,
 ///         }
-///         drop(progress);
-///         let _ = publisher.wake(stream);
-///     });
-///     cx.set_source(stream, move || match steps.try_recv() {
-///         Ok(step) => Pull::Event(Event::data(step)),
-///         Err(TryRecvError::Empty) => Pull::Idle,
-///         Err(TryRecvError::Disconnected) => Pull::End,
 ///     })
 /// });
 /// ```

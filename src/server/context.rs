@@ -1,5 +1,6 @@
 //! What a handler, a timer or a publisher's closure can ask of the server.
 
+use super::channel::{EventSender, channel};
 use super::core::{Core, Drain as Draining};
 use super::drain::Drain;
 use super::publisher::Publisher;
@@ -264,6 +265,35 @@ impl<'a> Context<'a> {
     /// [`Error::Closed`]; the source is dropped then.
     pub fn set_source(&mut self, stream: StreamId, source: impl Source) -> Result<(), Error> {
         self.core.set_source(stream, Box::new(source))
+    }
+
+    /// Has another thread write the stream, with up to `ahead` events, at least one, that the client has not taken yet: a model that answers
+    /// word by word, a query, a file. The channel is the stream's [source](Self::set_source).
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Router};
+    /// # use std::thread;
+    /// let mut app = Router::new();
+    /// app.sse("/work", |stream, _request, cx| {
+    ///     let progress = cx.channel(stream, 16)?;
+    ///     thread::spawn(move || {
+    ///         for percent in 0..=100 {
+    ///             // An error says that the client has left: nobody waits for the result any more.
+    ///             progress.send(Event::data(format!("{percent} %")))?;
+    ///         }
+    ///         // It is dropped here, and the stream ends.
+    ///         Ok::<_, mio_sse::Error>(())
+    ///     });
+    ///     Ok::<_, mio_sse::Error>(())
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn channel(&mut self, stream: StreamId, ahead: usize) -> Result<EventSender, Error> {
+        let (sender, source) = channel(stream, ahead, self.core.publisher.clone());
+        self.core.set_source(stream, Box::new(source))?;
+        Ok(sender)
     }
 
     /// Has the source of a stream asked again that is [idle](crate::Pull::Idle) or waits. It is asked when the stream has room; where it

@@ -8,6 +8,7 @@ mod addresses;
 mod adopt;
 mod ages;
 mod beats;
+mod channel;
 mod context;
 mod core;
 mod drain;
@@ -31,6 +32,7 @@ mod timers;
 mod unix;
 
 pub use adopt::NotAdopted;
+pub use channel::EventSender;
 pub use context::{Context, Outcome};
 pub use drain::Drain;
 pub use handler::Handler;

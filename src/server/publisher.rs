@@ -231,6 +231,19 @@ impl Publisher {
         self.run(move |cx| cx.drain(drain))
     }
 
+    /// Wakes a source, also where the inbox is full: for those who see to it that there is one such message for a stream at most.
+    pub(super) fn wake_at_once(&self, stream: StreamId) {
+        let queue = self.inbox.lock();
+        if !queue.stopped {
+            self.push(queue, Order::Wake { stream });
+        }
+    }
+
+    /// Whether the loop runs on this thread.
+    pub(super) fn is_of_this_thread(&self) -> bool {
+        self.inbox.lock().loop_thread == Some(std::thread::current().id())
+    }
+
     fn put(&self, message: Order, wait: bool) -> Result<(), Error> {
         self.put_with(message, |message| message, wait).map_err(|(error, _)| error)
     }
@@ -250,14 +263,18 @@ impl Publisher {
         if queue.stopped {
             return Err((Error::Stopped, value));
         }
-        queue.messages.push_back(order(value));
+        self.push(queue, order(value));
+        Ok(())
+    }
+
+    fn push(&self, mut queue: MutexGuard<'_, Queue>, message: Order) {
+        queue.messages.push_back(message);
         // The loop empties the inbox before it sleeps, so only the first message has to wake it.
         let first = queue.messages.len() == 1 && !is_planted(Canary::LostWake);
         drop(queue);
         if first {
             self.inbox.waker.wake_by_ref();
         }
-        Ok(())
     }
 
     /// How many messages wait, and how often there was no room.

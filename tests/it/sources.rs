@@ -2,12 +2,15 @@
 
 use crate::history::data;
 use crate::memory_net::{Loop, Peer, check_accounts, get};
-use crate::support::ms;
+use crate::support::{Client, DEADLINE, ms, now, serve, serve_with};
 use mio_sse::{
-    CloseReason, Config, Drain, Error, Event, Events, Handler, Pull, Reply, Router, Source, StreamId,
+    CloseReason, Config, Drain, Error, Event, EventSender, Events, Handler, Pull, Reply, Router, Source,
+    StreamId,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 /// How often a source was asked, and how many of them are gone.
 #[derive(Clone, Default)]
@@ -475,4 +478,108 @@ fn a_source_and_timers_of_the_stream_live_side_by_side() {
     assert_eq!(peer.read().matches("data: ").count(), 3);
     let stats = world.server.stats();
     assert_eq!((stats.timers, stats.closed(CloseReason::Application)), (0, 1));
+}
+
+// Streams that a thread writes.
+
+/// A server that hands each stream's channel out.
+fn channels(ahead: usize) -> (Router, Receiver<EventSender>) {
+    let (hand_out, senders) = channel();
+    let mut app = Router::new();
+    app.sse("/", move |stream, _request, cx| {
+        hand_out.send(cx.channel(stream, ahead)?).unwrap();
+        Ok::<_, Error>(())
+    });
+    app.sse_post("/", |stream, request, cx| {
+        let events = cx.channel(stream, 1)?;
+        let text = String::from_utf8_lossy(request.body()).into_owned();
+        thread::spawn(move || text.split(' ').try_for_each(|word| events.send(Event::data(word.to_owned()))));
+        Ok::<_, Error>(Reply::stream())
+    });
+    (app, senders)
+}
+
+fn ask(client: &mut Client, senders: &Receiver<EventSender>) -> EventSender {
+    assert_eq!(client.get("/").status, 200);
+    senders.recv_timeout(DEADLINE).unwrap()
+}
+
+#[test]
+fn what_a_thread_writes_comes_in_order_and_its_end_is_the_end() {
+    let (app, senders) = channels(4);
+    let server = serve(app);
+    let mut client = server.connect();
+    let events = ask(&mut client, &senders);
+    let clone = events.clone();
+    for n in 0..1000 {
+        if n % 2 == 0 { &events } else { &clone }.send(number(n)).unwrap();
+    }
+    drop(events);
+    clone.send(number(1000)).unwrap();
+    drop(clone);
+    let received = client.events_to_end();
+    assert!(received.iter().map(|event| event.data.parse::<usize>().unwrap()).eq(0..=1000));
+    // The connection carries the next request.
+    client.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\none two 3");
+    assert_eq!(client.head().status, 200);
+    assert_eq!(client.data(3), ["one", "two", "3"]);
+}
+
+#[test]
+fn a_thread_learns_that_its_client_has_left_and_waits_while_it_does_not_read() {
+    let (app, senders) = channels(4);
+    let mut config = Config::default();
+    config.send_buffer_bytes = Some(4096);
+    let server = serve_with(app, config);
+    let mut client = server.connect();
+    let events = ask(&mut client, &senders);
+    let big = || Event::data("x".repeat(50_000));
+    // As much as fits into the buffers of the two systems, and the channel.
+    let deadline = now() + DEADLINE;
+    let mut count = 0;
+    let mut last = now();
+    while last.elapsed() < ms(300) {
+        assert!(now() < deadline, "{count} events, and no end");
+        match events.try_send(big()) {
+            Ok(()) => (count, last) = (count + 1, now()),
+            Err(error) => assert_eq!(error, Error::Full),
+        }
+    }
+    assert!(server.stats().log_bytes < 200_000, "{:?}", server.stats());
+    let waits = thread::spawn(move || std::iter::repeat_with(|| events.send(big())).find_map(Result::err));
+    client.reset();
+    assert_eq!(waits.join().unwrap(), Some(Error::Closed));
+}
+
+#[test]
+fn a_channel_to_a_server_that_has_stopped_is_closed() {
+    let (app, senders) = channels(1);
+    let server = serve(app);
+    let mut client = server.connect();
+    let events = ask(&mut client, &senders);
+    server.stop();
+    assert_eq!(events.send(number(1)), Err(Error::Closed));
+    assert_eq!(events.try_send(number(1)), Err(Error::Closed));
+}
+
+#[test]
+fn the_loop_does_not_wait_for_itself() {
+    let mut app = Router::new();
+    let results = Arc::<Mutex<Vec<Result<(), Error>>>>::default();
+    let for_app = results.clone();
+    app.sse("/", move |stream, _request, cx| {
+        // No room for anything: wakes do not need it.
+        let events = cx.channel(stream, 2)?;
+        cx.publisher().try_publish("t", number(1))?;
+        let results = (0..3).map(|n| events.send(number(n)));
+        for_app.lock().unwrap().extend(results);
+        Ok::<_, Error>(())
+    });
+    let mut config = Config::default();
+    config.inbox_max = 1;
+    let mut world: Loop<Router> = Loop::with_config(app, config);
+    let peer = open(&mut world, "/");
+    assert_eq!(*results.lock().unwrap(), [Ok(()), Ok(()), Err(Error::Full)]);
+    let received = peer.read();
+    assert!(received.contains("data: 1\n") && received.ends_with("0\r\n\r\n"), "{received}");
 }
