@@ -563,23 +563,26 @@ fn a_channel_to_a_server_that_has_stopped_is_closed() {
 }
 
 #[test]
-fn the_loop_does_not_wait_for_itself() {
+fn the_loop_does_not_wait_for_itself_and_wakes_need_no_room() {
     let mut app = Router::new();
     let results = Arc::<Mutex<Vec<Result<(), Error>>>>::default();
     let for_app = results.clone();
     app.sse("/", move |stream, _request, cx| {
-        // No room for anything: wakes do not need it.
         let events = cx.channel(stream, 2)?;
-        cx.publisher().try_publish("t", number(1))?;
-        let results = (0..3).map(|n| events.send(number(n)));
-        for_app.lock().unwrap().extend(results);
-        Ok::<_, Error>(())
+        let results = for_app.clone();
+        // By then it has found nothing, and is idle.
+        cx.after(stream, ms(10), move |_stream, cx| {
+            let full = cx.publisher().try_publish("t", number(1));
+            let sent = (0..3).map(|n| events.send(number(n)));
+            results.lock().unwrap().extend([full].into_iter().chain(sent));
+        })
     });
     let mut config = Config::default();
     config.inbox_max = 1;
     let mut world: Loop<Router> = Loop::with_config(app, config);
     let peer = open(&mut world, "/");
-    assert_eq!(*results.lock().unwrap(), [Ok(()), Ok(()), Err(Error::Full)]);
+    world.pass(ms(20));
+    assert_eq!(*results.lock().unwrap(), [Ok(()), Ok(()), Ok(()), Err(Error::Full)]);
     let received = peer.read();
     assert!(received.contains("data: 1\n") && received.ends_with("0\r\n\r\n"), "{received}");
 }
