@@ -90,8 +90,10 @@ impl Core {
     /// There is no room: its source is asked when the stream has been given everything.
     fn have_fed_later(&mut self, id: StreamId) {
         self.set_state(id, State::Full);
-        // Also if only a heartbeat has met the full socket. Once it was served it is behind.
-        self.queue(id.slot);
+        // Where only a heartbeat has met the full socket, serving it notes that it is behind.
+        if self.slots.stream(id.slot).is_some_and(|stream| !stream.behind) {
+            self.queue(id.slot);
+        }
     }
 
     /// The stream has room for what its source has.
