@@ -378,12 +378,12 @@ fn perform(shared: &Shared, operation: Operation, cx: &mut Context<'_>) {
             for index in tagged {
                 // Which ones are too far behind by this is not said.
                 let optional = model.lagging;
-                model.streams[index].items.push(Item {
-                    topic: None,
-                    key: None,
-                    data: data.clone(),
-                    optional,
-                });
+                let stream = &mut model.streams[index];
+                stream.items.push(Item { topic: None, key: None, data: data.clone(), optional });
+                // One that was to be opened is gone without a word; any operation says so.
+                if optional && !stream.opened && cx.untag(stream.id, "nobody").is_err() {
+                    stream.end();
+                }
             }
         }
         Operation::CloseTagged(tag) => {
