@@ -62,13 +62,14 @@ fn serve(mut socket: TcpStream, publisher: &Publisher) -> Result<(), Box<dyn Err
 fn accept_all(listener: &TcpListener, publisher: &Publisher) {
     for socket in listener.incoming() {
         let publisher = publisher.clone();
-        let served = socket.map(|socket| {
-            thread::spawn(move || {
+        let served = socket.and_then(|socket| {
+            // `thread::spawn` would panic where there can be no more threads.
+            thread::Builder::new().spawn(move || {
                 serve(socket, &publisher).unwrap_or_else(|error| log::debug!("not served: {error}"));
             })
         });
         if let Err(error) = served {
-            log::warn!("cannot accept: {error}");
+            log::warn!("cannot serve: {error}");
             thread::sleep(Duration::from_millis(100));
         }
     }

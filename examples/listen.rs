@@ -48,19 +48,25 @@ enum End {
 /// Reads one stream to its end. An error is one that will not go away.
 fn listen(url: &str, memory: &mut Memory) -> Result<End, Box<dyn Error>> {
     let rest = url.strip_prefix("http://").ok_or("a URL begins with http://")?;
-    let (host, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
-    let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+    let (host, path) = rest.find(['/', '?']).map_or((rest, ""), |end| rest.split_at(end));
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    // The address of IPv6 has colons of its own, in brackets.
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    let address = if has_port { host.to_owned() } else { format!("{host}:80") };
     if url.contains(|c: char| c.is_ascii_control() || c == ' ') {
         return Err("a URL has no spaces and no control characters".into());
     }
     let mut socket = match TcpStream::connect(&*address) {
         Ok(socket) => socket,
+        // Such as a port that is none.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => return Err(error.into()),
         Err(error) => return Ok(End::CutOff(format!("cannot connect to {address}: {error}"))),
     };
     socket.set_read_timeout(Some(SILENCE_MAX))?;
     let id = &memory.last_event_id;
     let id = if id.is_empty() { String::new() } else { format!("Last-Event-ID: {id}\r\n") };
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: text/event-stream\r\n{id}\r\n");
+    let request =
+        format!("GET {slash}{path} HTTP/1.0\r\nHost: {host}\r\nAccept: text/event-stream\r\n{id}\r\n");
     let sent = socket.write_all(request.as_bytes());
     let mut input = BufReader::new(socket);
     match sent.and_then(|()| read_head(&mut input)) {

@@ -105,9 +105,13 @@ pub struct Config {
     /// that is long gone, and then nothing else ever ends the stream. `None`: for ever.
     /// [`StreamReply::max_age`](crate::StreamReply::max_age) sets it for one stream.
     pub max_age: Option<Duration>,
-    /// Bytes of events that a topic keeps for streams that read slowly, and bytes that may wait for one stream alone. A
-    /// stream that needs older ones is closed with [`CloseReason::Lagged`](crate::CloseReason::Lagged). Default 1 MiB.
-    /// A topic keeps up to a block of 64 KiB, or a burst of 1 MiB, more than this; one that nobody lags on keeps nothing.
+    /// Bytes of events that a topic keeps for streams that read slowly, besides its history, and bytes that may wait for one stream
+    /// alone, besides what its [source](crate::Source) has. A stream that needs older ones is closed with
+    /// [`CloseReason::Lagged`](crate::CloseReason::Lagged). Default 1 MiB.
+    ///
+    /// While somebody lags, the memory of a topic is at most this, its history, and a block of 64 KiB or a burst of 1 MiB. A
+    /// [keyed](TopicConfig::keyed) one copies together what it still needs only when that gives back much: it has at most four times
+    /// the sum of this, its history and the newest event of each key. One that nobody lags on keeps what it is configured to keep.
     pub lag_bytes_max: usize,
     /// How topics behave that are not [configured](crate::Context::configure) by name: what they keep for streams that come back, and
     /// what happens to those that lag. Default: nothing is kept, and who lags is closed.

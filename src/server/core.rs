@@ -253,14 +253,14 @@ impl Core {
         delay + delay.mul_f64(f64::from(scatter(self.scattered)) / f64::from(u32::MAX))
     }
 
-    /// Puts bytes for one stream behind everything else it is to get. Answers how many bytes wait for it alone.
+    /// Puts bytes for one stream behind everything else it is to get. Answers how many bytes wait for it alone, its source's apart.
     pub(super) fn append_private(&mut self, slot: u32, bytes: &[u8], kind: Kind) -> usize {
         let Some(stream) = self.slots.stream_mut(slot) else { return 0 };
         let sequence = self.topics.next_sequence();
         let delivered = stream.cursor().sequence;
-        let private = &mut stream.extras().private;
-        private.append(sequence, bytes, kind, &mut self.topics.spares);
-        let waiting = private.bytes_behind(delivered);
+        let extras = stream.extras();
+        extras.private.append(sequence, bytes, kind, &mut self.topics.spares);
+        let waiting = extras.private.bytes_behind(delivered).saturating_sub(extras.pulled);
         // That it has something of its own to get does not make it one that lags: it may be given that, and what is published, at once.
         self.queue(slot);
         waiting
@@ -712,6 +712,7 @@ impl Core {
         let Some(stream) = self.slots.stream_mut(slot) else { return };
         if let Some(extras) = &mut stream.extras {
             extras.gap = None;
+            extras.pulled = 0;
             extras.private.clear(&mut self.topics.spares);
             if stream.topic == TopicKey::NONE && extras.subscriptions.len() == 1 {
                 stream.topic = extras.subscriptions[0].topic;

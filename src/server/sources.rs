@@ -34,7 +34,8 @@ pub(super) struct Feed {
 enum State {
     /// It stands in `Core::hungry`.
     Hungry,
-    /// The stream has not been given everything yet: [`Core::caught_up`] makes it hungry again. So does its opening.
+    /// The stream is still to be given something, or to be served at least: [`Core::caught_up`] makes it hungry again. So does its
+    /// opening.
     Full,
     Waiting(TimerId),
     Idle,
@@ -77,13 +78,21 @@ impl Core {
 
     /// Has the source asked, now or when the stream has been given everything.
     fn wake_source(&mut self, id: StreamId) {
-        let Some(stream) = self.slots.stream(id.slot) else { return };
-        if stream.behind || stream.phase != Phase::Open {
-            if self.state(id) != Some(State::Hungry) {
-                self.set_state(id, State::Full);
-            }
-        } else {
+        let Some(entry) = self.slots.get(id.slot) else { return };
+        let Some(stream) = entry.stream() else { return };
+        if stream.phase == Phase::Open && !stream.behind && !stream.queued && entry.writable {
             self.make_hungry(id);
+        } else if self.state(id) != Some(State::Hungry) {
+            self.have_fed_later(id);
+        }
+    }
+
+    /// There is no room: its source is asked when the stream has been given everything.
+    fn have_fed_later(&mut self, id: StreamId) {
+        self.set_state(id, State::Full);
+        // Where only a heartbeat has met the full socket, serving it notes that it is behind.
+        if self.slots.stream(id.slot).is_some_and(|stream| !stream.behind) {
+            self.queue(id.slot);
         }
     }
 
@@ -119,10 +128,13 @@ impl Core {
     /// Asks those sources whose streams have room.
     pub(super) fn pull_sources(&mut self) {
         for _ in 0..self.hungry.len().min(VISITS_PER_TURN) {
-            if let Some(id) = self.hungry.pop_front()
-                && self.slots.live(id).is_ok()
-                && let Some(source) = self.feed(id).and_then(|feed| feed.source.take())
-            {
+            let Some(id) = self.hungry.pop_front().filter(|id| self.slots.live(*id).is_ok()) else {
+                continue;
+            };
+            // It may have been hungry for some turns, in which others have sent to the stream.
+            if !self.slots.get(id.slot).is_some_and(|entry| entry.writable) {
+                self.have_fed_later(id);
+            } else if let Some(source) = self.feed(id).and_then(|feed| feed.source.take()) {
                 self.set_state(id, State::Full);
                 self.pull(id, source);
             }
@@ -179,6 +191,9 @@ impl Core {
             Ok(()) => {
                 bytes = encoded.bytes().len();
                 self.append_private(id.slot, encoded.bytes(), encoded.kind());
+                if let Some(stream) = self.slots.stream_mut(id.slot) {
+                    stream.extras().pulled += bytes;
+                }
                 self.stats.events_sent += 1;
                 self.observe(Audience::Stream(id), &encoded);
             }

@@ -8,6 +8,8 @@ use crate::log::{Log, TopicKey};
 pub(crate) struct Extras {
     /// What was sent to this stream alone and has not been delivered: its response head, events, the end of its body.
     pub(crate) private: Log,
+    /// The bytes of it that are its source's: since it was given everything last, so some may be gone.
+    pub(crate) pulled: usize,
     /// Topics besides the first.
     pub(crate) subscriptions: Vec<Subscription>,
     /// What the peer has sent since the stream was opened: the beginning of its next request.

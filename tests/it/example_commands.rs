@@ -263,11 +263,15 @@ mod listen {
         );
         assert_eq!(over("/missing"), (Some(1), "listen: the server answers 404 Not Found".to_owned()));
         assert_eq!(over("/a b").0, Some(1));
-        for arguments in [&[][..], &["ftp://x"], &["a", "b", "c"]] {
+        for arguments in [&[][..], &["ftp://x"], &["a", "b", "c"], &["http://127.0.0.1:99999/"]] {
             let mut listener = Listener::start(arguments);
             assert_eq!(listener.wait(), Some(1));
             assert!(listener.error().starts_with("listen: "), "{arguments:?}");
         }
+        let no_path = Listener::start(&[&format!("http://{address}?from=1")]);
+        assert_eq!(no_path.error(), "listen: open");
+        let no_port = Listener::start(&["http://[::1]"]);
+        assert!(no_port.error().starts_with("listen: cannot connect to [::1]:80: "));
     }
 
     #[test]

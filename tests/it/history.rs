@@ -702,3 +702,59 @@ fn a_heartbeat_with_a_name_is_an_event() {
     let beats = events(&peer);
     assert_eq!((&*beats[0].event, beats[0].id.starts_with("18000000")), ("beat", true));
 }
+
+#[test]
+fn what_a_handler_publishes_before_its_stream_begins_with_what_is_kept_is_for_it_whether_it_is_kept_or_not() {
+    let mut config = Config::default();
+    config.topic = TopicConfig::default().history(History::new().events(2));
+    let app = || {
+        let mut app = Router::new();
+        app.sse("/", |stream, request, cx| {
+            cx.subscribe(stream, "a")?;
+            for number in 3..8 {
+                cx.publish("a", Event::data(number.to_string()))?;
+            }
+            let reply = Reply::stream();
+            Ok::<_, Error>(if request.last_event_id().is_some() { reply } else { reply.snapshot() })
+        });
+        app
+    };
+    for comes_back in [false, true] {
+        let mut world = Loop::with_config(app(), config.clone());
+        publish(&mut world, "a", &["1", "2"]);
+        let peer = open(&mut world, "/", comes_back.then_some("1800000000000-1"));
+        let mut received = data(&peer);
+        // Of what came behind that which it has seen, not all is kept, so it is told of a gap.
+        received.retain(|data| !data.is_empty());
+        assert_eq!(received, ["3", "4", "5", "6", "7"], "{comes_back}");
+    }
+}
+
+/// Whoever has seen the first of two events gets the second, and has missed nothing.
+#[track_caller]
+fn assert_no_gap(mut world: Loop<Router>) {
+    let first = open(&mut world, "/a", None);
+    publish(&mut world, "a", &["1", "2"]);
+    let seen = events(&first);
+    assert_eq!(seen.len(), 2);
+    assert_eq!(data(&open(&mut world, "/a", Some(&seen[0].id))), ["2"]);
+    assert_eq!(world.server.stats().gaps, 0);
+}
+
+#[test]
+fn a_clock_that_steps_back_behind_the_start_makes_no_gap() {
+    let mut world = world(history());
+    world.turn();
+    world.step_back(Duration::from_secs(60));
+    assert_no_gap(world);
+}
+
+#[test]
+fn a_clock_that_steps_back_behind_the_moment_a_topic_was_to_keep_something_makes_no_gap() {
+    let mut world = world(TopicConfig::default());
+    world.turn();
+    world.jump(Duration::from_secs(60));
+    world.server.context().configure("a", history()).unwrap();
+    world.step_back(Duration::from_secs(30));
+    assert_no_gap(world);
+}

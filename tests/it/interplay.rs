@@ -2,16 +2,21 @@
 
 use crate::memory_net::{Loop, Peer, get};
 use crate::support::parse;
-use mio_sse::{CloseReason, Config, Context, Error, Event, Handler, Reply, Request, StreamId};
+use mio_sse::{
+    CloseReason, Config, Context, Error, Event, Handler, History, Pull, Reply, Request, Source, StreamId,
+    TopicConfig,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 const TAGS: [&str; 2] = ["ann", "bob"];
+const KEYS: [&str; 2] = ["x", "y"];
 
 /// What repeating timers send. The model does not count them: they may come at any point.
 const TICK: &str = "tick";
@@ -27,7 +32,13 @@ const NEVER: Duration = Duration::from_secs(500_000);
 enum Operation {
     Publish {
         topic: &'static str,
+        key: Option<&'static str>,
         size: usize,
+    },
+    Configure {
+        topic: &'static str,
+        keyed: bool,
+        events: Option<usize>,
     },
     SendTagged {
         tag: &'static str,
@@ -50,6 +61,35 @@ enum StreamOperation {
     After(Duration),
     Every(Duration),
     OnClose,
+    SetSource(Answers),
+    Wake,
+}
+
+/// What a source answers, over and over until it has had so many events.
+#[derive(Debug, Clone, Copy)]
+struct Answers {
+    between: Between,
+    events: usize,
+    size: usize,
+    /// What it answers then.
+    last: Last,
+}
+
+/// What a source has between two events.
+#[derive(Debug, Clone, Copy)]
+enum Between {
+    Nothing,
+    Idle,
+    Wait(Duration),
+    /// An event that cannot be written.
+    Bad,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Last {
+    Idle,
+    End,
+    Panic,
 }
 
 /// What moves the server; connections are counted from the first.
@@ -114,14 +154,35 @@ fn stream_operation() -> impl Strategy<Value = StreamOperation> {
         1 => millis(0..3000).prop_map(StreamOperation::After),
         1 => millis(500..3000).prop_map(StreamOperation::Every),
         1 => Just(StreamOperation::OnClose),
+        3 => answers().prop_map(StreamOperation::SetSource),
+        3 => Just(StreamOperation::Wake),
     ]
+}
+
+fn answers() -> impl Strategy<Value = Answers> {
+    let between = prop_oneof![
+        3 => Just(Between::Nothing),
+        2 => Just(Between::Idle),
+        2 => millis(0..3000).prop_map(Between::Wait),
+        1 => Just(Between::Bad),
+    ];
+    let last = prop_oneof![4 => Just(Last::Idle), 2 => Just(Last::End), 1 => Just(Last::Panic)];
+    let events = prop_oneof![3 => 0_usize..5, 1 => 50_usize..200];
+    (between, events, size(), last).prop_map(|(between, events, size, last)| {
+        // No more than a few megabytes.
+        let size = if events > 10 { size.min(1000) } else { size };
+        Answers { between, events, size, last }
+    })
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
     // Most often the newest stream: in a handler, that is its own.
     let stream = || prop_oneof![2 => Just(0_usize), 3 => 0_usize..12];
+    let key = proptest::option::of(proptest::sample::select(&KEYS));
     prop_oneof![
-        8 => (topic(), size()).prop_map(|(topic, size)| Operation::Publish { topic, size }),
+        8 => (topic(), key, size()).prop_map(|(topic, key, size)| Operation::Publish { topic, key, size }),
+        1 => (topic(), any::<bool>(), proptest::option::of(0_usize..5))
+            .prop_map(|(topic, keyed, events)| Operation::Configure { topic, keyed, events }),
         3 => (tag(), size()).prop_map(|(tag, size)| Operation::SendTagged { tag, size }),
         1 => tag().prop_map(Operation::CloseTagged),
         1 => millis(0..3000).prop_map(Operation::AfterGlobal),
@@ -165,13 +226,19 @@ struct Model {
     events: usize,
     /// Whether streams can be closed for being too far behind.
     lagging: bool,
+    /// Whether a topic was ever to keep something, or the newest of each key.
+    configured: bool,
+    keyed: bool,
+    /// Sources that were made, and how many of them have been dropped.
+    sources: usize,
+    dropped: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
 struct Connection {
     /// Indices of the streams that were asked for on it, in order.
     streams: Vec<usize>,
-    /// Whether the peer has gone.
+    /// Whether the peer has gone, or a panic has cut what was under way to it.
     left: bool,
 }
 
@@ -194,6 +261,10 @@ struct Stream {
     closed: Vec<CloseReason>,
     hooks_set: usize,
     hooks_run: usize,
+    /// The number of its source.
+    source: Option<usize>,
+    /// Whether its source has panicked.
+    panicked: bool,
 }
 
 /// An event that a stream should get.
@@ -201,6 +272,7 @@ struct Stream {
 struct Item {
     /// What it was published to, unless sent.
     topic: Option<&'static str>,
+    key: Option<&'static str>,
     data: String,
     /// Whether it may be missing: what was published before the end of a subscription can go with it.
     optional: bool,
@@ -233,6 +305,7 @@ impl Model {
 impl Stream {
     fn end(&mut self) {
         self.live = false;
+        self.source = None;
         self.topics.clear();
         self.tags.clear();
     }
@@ -270,12 +343,31 @@ fn perform_script(shared: &Shared, cx: &mut Context<'_>) {
 fn perform(shared: &Shared, operation: Operation, cx: &mut Context<'_>) {
     let mut model = shared.lock().unwrap();
     match operation {
-        Operation::Publish { topic, size } => {
+        Operation::Publish { topic, key, size } => {
             let data = model.next_data(size);
-            cx.publish(topic, Event::data(data.clone())).unwrap();
-            for stream in model.streams.iter_mut().filter(|stream| stream.topics.contains(&topic)) {
-                stream.items.push(Item { topic: Some(topic), data: data.clone(), optional: false });
+            let event = Event::data(data.clone());
+            cx.publish(topic, if let Some(key) = key { event.key(key) } else { event }).unwrap();
+            if model.keyed && key.is_some() {
+                // Also for a stream that was closed and lags: what supersedes it is not for it any more.
+                let items = model.streams.iter_mut().flat_map(|stream| &mut stream.items);
+                let superseded = items.filter(|item| item.topic == Some(topic) && item.key == key);
+                superseded.for_each(|item| item.optional = true);
             }
+            for stream in model.streams.iter_mut().filter(|stream| stream.topics.contains(&topic)) {
+                stream.items.push(Item { topic: Some(topic), key, data: data.clone(), optional: false });
+            }
+        }
+        Operation::Configure { topic, keyed, events } => {
+            let mut config = TopicConfig::default();
+            if keyed {
+                config = config.keyed();
+            }
+            if let Some(events) = events {
+                config = config.history(History::new().events(events));
+            }
+            cx.configure(topic, config).unwrap();
+            model.configured = true;
+            model.keyed |= keyed;
         }
         Operation::SendTagged { tag, size } => {
             let data = model.next_data(size);
@@ -286,7 +378,12 @@ fn perform(shared: &Shared, operation: Operation, cx: &mut Context<'_>) {
             for index in tagged {
                 // Which ones are too far behind by this is not said.
                 let optional = model.lagging;
-                model.streams[index].items.push(Item { topic: None, data: data.clone(), optional });
+                let stream = &mut model.streams[index];
+                stream.items.push(Item { topic: None, key: None, data: data.clone(), optional });
+                // One that was to be opened is gone without a word; any operation says so.
+                if optional && !stream.opened && cx.untag(stream.id, "nobody").is_err() {
+                    stream.end();
+                }
             }
         }
         Operation::CloseTagged(tag) => {
@@ -328,7 +425,7 @@ fn perform_with(
             let accepted = stream.accepts(&result, may_be_cut);
             // The event with which a stream is too far behind may still arrive.
             if accepted || model.lagging {
-                stream.items.push(Item { topic: None, data, optional: !accepted });
+                stream.items.push(Item { topic: None, key: None, data, optional: !accepted });
             }
         }
         StreamOperation::Subscribe(topic) => {
@@ -393,6 +490,81 @@ fn perform_with(
                 stream.hooks_set += 1;
             }
         }
+        StreamOperation::SetSource(answers) => {
+            model.sources += 1;
+            let number = model.sources;
+            let dropped = model.dropped.clone();
+            let stream = &mut model.streams[index];
+            let source = Scripted { shared, stream: index, number, answers, between: false, dropped };
+            let result = cx.set_source(stream.id, source);
+            if stream.accepts(&result, may_be_cut) {
+                stream.source = Some(number);
+            }
+        }
+        StreamOperation::Wake => {
+            let stream = &mut model.streams[index];
+            let result = cx.wake(stream.id);
+            stream.accepts(&result, may_be_cut);
+        }
+    }
+}
+
+/// A source that says to the model what it says to the server.
+struct Scripted {
+    shared: Shared,
+    /// The index of its stream.
+    stream: usize,
+    number: usize,
+    answers: Answers,
+    /// Whether it has just had an event.
+    between: bool,
+    dropped: Arc<AtomicUsize>,
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Source for Scripted {
+    fn pull(&mut self) -> Pull {
+        let mut model = self.shared.lock().unwrap();
+        let may_be_cut = model.may_be_cut(model.streams[self.stream].connection);
+        let stream = &model.streams[self.stream];
+        assert!(stream.live || may_be_cut, "asked behind the end: {stream:?}");
+        assert!(stream.opened && stream.source == Some(self.number), "{stream:?}");
+        if std::mem::take(&mut self.between) {
+            match self.answers.between {
+                Between::Nothing => {}
+                Between::Idle => return Pull::Idle,
+                Between::Wait(time) => return Pull::Wait(time),
+                Between::Bad => return Pull::Event(Event::data("x").event("two\nlines")),
+            }
+        }
+        if let Some(left) = self.answers.events.checked_sub(1) {
+            self.answers.events = left;
+            self.between = true;
+            let data = model.next_data(self.answers.size);
+            let item = Item { topic: None, key: None, data: data.clone(), optional: false };
+            model.streams[self.stream].items.push(item);
+            return Pull::Event(Event::data(data));
+        }
+        let stream = &mut model.streams[self.stream];
+        match self.answers.last {
+            Last::Idle => return Pull::Idle,
+            Last::End => stream.closed_by_application = true,
+            Last::Panic => stream.panicked = true,
+        }
+        stream.end();
+        let connection = stream.connection;
+        model.connections[connection].left |= matches!(self.answers.last, Last::Panic);
+        drop(model);
+        if matches!(self.answers.last, Last::Panic) {
+            // As a panic, but without a message that nobody wants to read thousands of times.
+            std::panic::resume_unwind(Box::new("a source"));
+        }
+        Pull::End
     }
 }
 
@@ -436,6 +608,8 @@ impl Handler for App {
             closed: Vec::new(),
             hooks_set: 0,
             hooks_run: 0,
+            source: None,
+            panicked: false,
         });
         drop(model);
         perform_script(&self.0, cx);
@@ -566,8 +740,13 @@ impl<const SHORT: bool> Play<SHORT> {
         let count = |is: fn(&&Stream) -> bool| model.streams.iter().filter(is).count() as u64;
         assert_eq!(stats.streams, count(|stream| stream.live));
         assert_eq!(stats.streams_opened, count(|stream| stream.opened));
+        assert_eq!(stats.panics, count(|stream| stream.panicked));
         let topics: HashSet<_> = model.streams.iter().flat_map(|stream| &stream.topics).collect();
-        assert_eq!(stats.topics, topics.len() as u64);
+        // One that keeps something is there also for nobody.
+        let kept = if model.configured { TOPICS.len() } else { topics.len() };
+        assert!((topics.len() as u64..=kept as u64).contains(&stats.topics));
+        let sources = count(|stream| stream.source.is_some());
+        assert_eq!((model.sources - model.dropped.load(Ordering::SeqCst)) as u64, sources);
         let tags: HashSet<_> = model.streams.iter().flat_map(|stream| &stream.tags).collect();
         assert_eq!(stats.tags, tags.len() as u64);
     }
@@ -585,6 +764,7 @@ impl<const SHORT: bool> Play<SHORT> {
             let expected = match stream.closed[0] {
                 CloseReason::Application => stream.closed_by_application,
                 CloseReason::ExcessInput => true,
+                CloseReason::Panicked => stream.panicked,
                 _ => false,
             };
             assert!(expected || model.may_be_cut(stream.connection), "{stream:?}");
@@ -624,6 +804,8 @@ impl<const SHORT: bool> Play<SHORT> {
             assert_eq!(stream.closed.len(), usize::from(stream.opened), "{stream:?}");
             assert!(!stream.opened || stream.hooks_run == stream.hooks_set, "{stream:?}");
         }
+        let model = self.shared.lock().unwrap();
+        assert_eq!(model.dropped.load(Ordering::SeqCst), model.sources);
         assert!(self.peers.iter().all(Peer::is_closed));
     }
 }

@@ -421,3 +421,22 @@ fn a_frame_of_another_topic_that_is_lost_is_not_mistaken_for_one_that_makes_way(
     world.settle();
     assert_eq!(world.server.stats().closed(CloseReason::Lagged), 1);
 }
+
+#[test]
+fn a_topic_that_was_keyed_and_is_again_counts_only_what_is_there() {
+    let mut world = world(keyed());
+    let peer = open(&mut world, "/a", None);
+    peer.read();
+    for number in 0..3 {
+        let event = Event::data(format!("{number} {}", "x".repeat(1000))).key("x");
+        world.server.context().publish("a", event).unwrap();
+    }
+    let history = TopicConfig::default().history(History::new());
+    world.server.context().configure("a", history).unwrap();
+    // Nothing before this is kept, and it is given up when everybody has got it.
+    publish(&mut world, "a", &["a"]);
+    world.server.context().configure("a", keyed().history(History::new())).unwrap();
+    publish(&mut world, "a", &["b"]);
+    assert_eq!(data(&peer).len(), 5);
+    assert_eq!(world.server.stats().panics, 0);
+}

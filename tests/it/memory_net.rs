@@ -32,6 +32,8 @@ struct World {
     descriptors: Option<usize>,
     reserve: usize,
     stopped_listening: bool,
+    /// How much the time of day has been set back.
+    stepped_back: Duration,
     peers: Vec<Connection>,
 }
 
@@ -223,7 +225,7 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
     }
 
     fn unix_time(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(1_800_000_000) + self.now()
+        UNIX_EPOCH + Duration::from_secs(1_800_000_000) + self.now() - self.world.borrow().stepped_back
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -341,6 +343,11 @@ impl<H: Handler, const SHORT: bool> Loop<H, SHORT> {
     /// Lets time pass at once, as if the loop had been held up.
     pub(crate) fn jump(&self, time: Duration) {
         self.world.borrow_mut().now += time;
+    }
+
+    /// Sets the time of day back.
+    pub(crate) fn step_back(&self, time: Duration) {
+        self.world.borrow_mut().stepped_back += time;
     }
 
     /// How often the loop has tried to accept so far.

@@ -480,6 +480,108 @@ fn a_source_and_timers_of_the_stream_live_side_by_side() {
     assert_eq!((stats.timers, stats.closed(CloseReason::Application)), (0, 1));
 }
 
+/// Streams in topic and tag `all`, with the same queue for a source each, and their ids in the order they were opened.
+#[derive(Default)]
+struct Many {
+    queue: Queue,
+    streams: Vec<StreamId>,
+}
+
+impl Handler for Many {
+    fn request(&mut self, _request: &mio_sse::Request<'_>, cx: &mut mio_sse::Context<'_>) -> Reply {
+        self.streams.extend(cx.stream());
+        Reply::stream().topic("all").tag("all").source(self.queue.clone()).into()
+    }
+}
+
+/// So many streams, whose sources idle.
+fn idle_streams(count: usize, config: Config) -> (Loop<Many>, Queue, Vec<Peer>, Vec<StreamId>) {
+    let queue = Queue::default();
+    let mut world = Loop::with_config(Many { queue: queue.clone(), streams: Vec::new() }, config);
+    let peers: Vec<_> = (0..count).map(|_| open(&mut world, "/")).collect();
+    peers.iter().for_each(|peer| drop(peer.read()));
+    let streams = world.server.handler().streams.clone();
+    (world, queue, peers, streams)
+}
+
+#[test]
+fn a_source_that_is_woken_before_its_stream_was_served_is_asked_behind_that() {
+    let mut config = Config::default();
+    config.sends_per_turn = 1;
+    let (mut world, queue, peers, streams) = idle_streams(20, config);
+    for stream in &streams {
+        world.server.context().send(*stream, number(0)).unwrap();
+    }
+    for number in 1..1000 {
+        queue.put(Pull::Event(self::number(number)));
+    }
+    // Each turn serves one of the others.
+    for _ in 0..10 {
+        world.server.context().wake(streams[19]).unwrap();
+        world.turn();
+    }
+    assert_eq!(queue.0.lock().unwrap().len(), 999, "what was sent to it has not left yet");
+    for _ in 0..30 {
+        world.turn();
+    }
+    assert_eq!(numbers(&peers[19])[..3], [0, 1, 2]);
+}
+
+#[test]
+fn a_source_that_waits_for_its_turn_while_its_stream_falls_behind_is_not_asked() {
+    let (mut world, queue, peers, streams) = idle_streams(300, Config::default());
+    let late = &peers[299];
+    late.set_room(3);
+    for stream in &streams {
+        world.server.context().wake(*stream).unwrap();
+    }
+    world.server.context().publish("all", number(0)).unwrap();
+    world.turn();
+    assert_eq!(world.server.stats().streams_behind, 1);
+    for number in 1..100 {
+        queue.put(Pull::Event(self::number(number)));
+    }
+    world.settle();
+    assert!(queue.0.lock().unwrap().is_empty(), "some others are asked in the second turn");
+    late.set_room(usize::MAX);
+    queue.put(Pull::Event(number(1000)));
+    world.settle();
+    assert_eq!(numbers(late), [0, 1000]);
+}
+
+#[test]
+fn a_source_is_not_asked_while_a_heartbeat_has_met_a_full_socket() {
+    let (mut world, queue, peers, streams) = idle_streams(1, Config::default());
+    peers[0].set_room(0);
+    world.pass(ms(20_000));
+    assert_eq!((peers[0].writes().last(), world.server.stats().streams_behind), (Some(&0), 0));
+    queue.put(Pull::Event(number(1)));
+    world.server.context().wake(streams[0]).unwrap();
+    world.settle();
+    assert_eq!(queue.0.lock().unwrap().len(), 1);
+    peers[0].set_room(usize::MAX);
+    world.settle();
+    assert_eq!(numbers(&peers[0]), [1]);
+}
+
+#[test]
+fn what_a_source_has_does_not_make_what_is_sent_besides_it_lag() {
+    let mut config = Config::default();
+    config.lag_bytes_max = 1000;
+    let (mut world, queue, peers, streams) = idle_streams(1, config);
+    peers[0].set_room(10);
+    queue.put(Pull::Event(Event::data("x".repeat(5000))));
+    world.server.context().wake(streams[0]).unwrap();
+    world.settle();
+    for number in 0..20 {
+        world.server.context().send(streams[0], self::number(number)).unwrap();
+        world.server.context().send_tagged("all", self::number(number)).unwrap();
+    }
+    world.settle();
+    assert_eq!(world.server.context().send(streams[0], Event::data("x".repeat(1000))), Err(Error::Closed));
+    assert_eq!(world.server.stats().closed(CloseReason::Lagged), 1);
+}
+
 // Streams that a thread writes.
 
 /// A server that hands each stream's channel out.

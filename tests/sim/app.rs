@@ -4,6 +4,7 @@ use crate::answers::{answer, one_too_many};
 use crate::kept::{ALWAYS, Kind};
 use crate::model::{Drained, Model, TOPICS};
 use crate::net::World;
+use crate::sources::give_source;
 use crate::tagged::{perform_tagged, tag_or_untag};
 use crate::trace::Note;
 use mio_sse::{
@@ -11,6 +12,7 @@ use mio_sse::{
 };
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -41,10 +43,12 @@ enum Operation {
     Tag,
     Tagged,
     Configure,
+    Source,
+    Wake,
 }
 
 /// How often each operation is drawn, relative to the others.
-const OPERATIONS: [(u32, Operation); 16] = [
+const OPERATIONS: [(u32, Operation); 18] = [
     (32, Operation::Publish),
     (2, Operation::Burst),
     (14, Operation::Send),
@@ -61,6 +65,8 @@ const OPERATIONS: [(u32, Operation); 16] = [
     (5, Operation::Tag),
     (3, Operation::Tagged),
     (1, Operation::Configure),
+    (3, Operation::Source),
+    (5, Operation::Wake),
 ];
 
 /// Draws from a list of weights and values.
@@ -92,7 +98,7 @@ impl Model {
         self.rng.u8(0..=last)
     }
 
-    fn delay(&mut self) -> Duration {
+    pub(crate) fn delay(&mut self) -> Duration {
         Duration::from_millis(self.rng.u64(0..2_000))
     }
 
@@ -383,6 +389,11 @@ fn perform_with(shared: &Shared, model: &mut Model, operation: Operation, index:
             }
         }
         Operation::Tag => tag_or_untag(model, index, cx),
+        Operation::Source => give_source(shared, model, index, cx),
+        Operation::Wake => {
+            let result = cx.wake(id);
+            model.accepts(index, &result);
+        }
         Operation::After => {
             let (delay, again) = (model.delay(), shared.clone());
             let result = cx.after(id, delay, move |_, cx| fire(&again, index, &mut false, cx));
@@ -585,6 +596,7 @@ impl Handler for App {
             model.check_reason(index, reason, &self.world.borrow(), self.stopping);
             let stream = &mut model.streams[index as usize];
             assert!(stream.opened && stream.closed.is_none(), "closed once: {stream:?}");
+            assert_eq!(stream.sources.load(Ordering::Relaxed), 0, "its source is gone: {stream:?}");
             assert_eq!(stream.hooks_run, stream.hooks_set, "all are told, before the handler: {stream:?}");
             stream.closed = Some(reason);
             model.end(index);

@@ -62,4 +62,7 @@ counts! {
     revoked_late "streams closed by a tag that is revoked",
     revoked_seen "clients told not to come back",
     unrevoked "revocations ended",
+    sources "sources given",
+    pulled "events pulled",
+    sources_over "streams that ended with their source",
 }

@@ -19,6 +19,7 @@ mod reading;
 mod resume;
 mod run;
 mod scenario;
+mod sources;
 mod tagged;
 mod trace;
 

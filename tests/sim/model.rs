@@ -10,8 +10,11 @@ use crate::reading::{Losses, Window};
 use crate::resume::{Ids, Plan, Token};
 use crate::tagged::Revoked;
 use fastrand::Rng;
-use mio_sse::{CloseReason, Config, Error, Event, Observer, Refusal, Request, StreamId, TimerId};
+use mio_sse::{
+    Audience, CloseReason, Config, Error, Event, Message, Observer, Refusal, Request, StreamId, TimerId,
+};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -128,6 +131,7 @@ impl Drained {
 pub(crate) struct Obituaries {
     pub(crate) opened: u64,
     pub(crate) closed: u64,
+    pub(crate) published: u64,
     ended: Vec<StreamId>,
 }
 
@@ -137,6 +141,12 @@ pub(crate) struct Watcher(pub(crate) Arc<Mutex<Obituaries>>);
 impl Observer for Watcher {
     fn open(&mut self, _stream: StreamId, _request: &Request<'_>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).opened += 1;
+    }
+
+    fn message(&mut self, message: &Message<'_>) {
+        if matches!(message.to, Audience::Topic(_)) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).published += 1;
+        }
     }
 
     fn close(&mut self, stream: StreamId, _reason: CloseReason) {
@@ -196,6 +206,9 @@ pub(crate) struct Stream {
     loose_end: bool,
     pub(crate) hooks_set: u32,
     pub(crate) hooks_run: u32,
+    /// The number of its source, and how many there are that it has or had.
+    pub(crate) source: Option<u32>,
+    pub(crate) sources: Arc<AtomicU32>,
     pub(crate) windows: Vec<Window>,
     sent: u32,
     sent_seen: u32,
@@ -566,6 +579,8 @@ impl Model {
             loose_end: false,
             hooks_set: 0,
             hooks_run: 0,
+            source: None,
+            sources: Arc::default(),
             windows: Vec::new(),
             sent: 0,
             sent_seen: 0,
