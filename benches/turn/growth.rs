@@ -34,7 +34,7 @@ impl Growth {
             let medians: BTreeMap<usize, f64> =
                 samples.iter_mut().map(|(streams, samples)| (*streams, median(samples))).collect();
             for (streams, nanoseconds) in &medians {
-                println!("{streams:>10} streams  {nanoseconds:>8.1}");
+                println!("{streams:>10} streams  {nanoseconds:>8.2}");
             }
             if let (Some(from), Some(to)) = (medians.get(&FROM), medians.get(&TO)) {
                 let ratio = to / from;

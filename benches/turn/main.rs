@@ -2,7 +2,7 @@
 //! in memory, whose writes check what they are given and cost next to nothing.
 //!
 //! ```text
-//! cargo bench --bench turn                       everything, some five minutes
+//! cargo bench --bench turn                       everything, some two minutes
 //! cargo bench --bench turn -- fan-out            one group; any part of a name will do
 //! cargo bench --bench turn -- deliver 10000 64   no measurement: so many streams get bursts of so many events, for a
 //!                                                profiler; see `benches/turn/instructions`
