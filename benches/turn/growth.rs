@@ -1,48 +1,51 @@
 //! What becomes of the cost of a delivery as streams become more.
+//!
+//! Few and many take turns, so that what else the machine does weighs on both.
 
-use std::collections::BTreeMap;
+use crate::rig::{Rig, time};
 use std::time::Duration;
 
-/// From so many streams to so many.
-const FROM: usize = 1_000;
-const TO: usize = 1_000_000;
+const FEW: usize = 1_000;
+const MANY: usize = 1_000_000;
 
-/// How much more each delivery may cost then.
+/// How much more each delivery may cost.
 const TARGET: f64 = 1.5;
 
-/// Fewer samples mean that nothing was measured, only tried.
-const SAMPLES_MIN: usize = 10;
+const ROUNDS: usize = 15;
 
-/// The nanoseconds of a delivery in every sample, by series and number of streams.
-#[derive(Debug, Default)]
-pub(crate) struct Growth(BTreeMap<String, BTreeMap<usize, Vec<f64>>>);
+pub(crate) fn measure() {
+    println!("\nnanoseconds per delivery, median of {ROUNDS} rounds, and the median of their ratios");
+    let mut few = Rig::live(FEW);
+    let mut many = Rig::live(MANY);
+    compare("in the order of their slots", &mut few, &mut many);
+    // Those that have come and gone for long stand in any.
+    few.shuffle();
+    many.shuffle();
+    compare("in any order", &mut few, &mut many);
+}
 
-impl Growth {
-    pub(crate) fn add(&mut self, series: &str, streams: usize, time: Duration, deliveries: u64) {
-        let nanoseconds = time.as_nanos() as f64 / deliveries as f64;
-        self.0.entry(series.to_owned()).or_default().entry(streams).or_default().push(nanoseconds);
-    }
-
-    /// Prints the medians, and what they grow by.
-    pub(crate) fn report(mut self) {
-        for samples in self.0.values_mut() {
-            samples.retain(|_, samples| samples.len() >= SAMPLES_MIN);
+fn compare(order: &str, few: &mut Rig, many: &mut Rig) {
+    for events in [1, 64] {
+        let (mut small, mut large, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let times = [round(few, FEW, events), round(many, MANY, events)];
+            let [from, to] = times.map(|time| time.as_nanos() as f64 / (2 * MANY * events) as f64);
+            small.push(from);
+            large.push(to);
+            ratios.push(to / from);
         }
-        self.0.retain(|_, samples| !samples.is_empty());
-        for (series, samples) in &mut self.0 {
-            println!("\nnanoseconds per delivery, {series}");
-            let medians: BTreeMap<usize, f64> =
-                samples.iter_mut().map(|(streams, samples)| (*streams, median(samples))).collect();
-            for (streams, nanoseconds) in &medians {
-                println!("{streams:>10} streams  {nanoseconds:>8.2}");
-            }
-            if let (Some(from), Some(to)) = (medians.get(&FROM), medians.get(&TO)) {
-                let ratio = to / from;
-                let verdict = if ratio <= TARGET { "within" } else { "MISSES" };
-                println!("from {FROM} to {TO}: {ratio:.2} times, {verdict} the target of {TARGET}");
-            }
-        }
+        let (small, large, ratio) = (median(&mut small), median(&mut large), median(&mut ratios));
+        let verdict = if ratio <= TARGET { "within" } else { "MISSES" };
+        println!(
+            "{events:>2} events a turn, {order}: {small:.2} to each of {FEW}, {large:.2} to each of {MANY}: \
+             {ratio:.2} times, {verdict} the target of {TARGET}"
+        );
     }
+}
+
+/// Twice as many deliveries as there are many streams.
+fn round(rig: &mut Rig, streams: usize, events: usize) -> Duration {
+    time(|| (0..2 * MANY / streams).for_each(|_| rig.deliver(events)))
 }
 
 fn median(samples: &mut [f64]) -> f64 {
