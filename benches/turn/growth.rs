@@ -1,0 +1,54 @@
+//! What becomes of the cost of a delivery as streams become more.
+//!
+//! Few and many take turns, so that what else the machine does weighs on both.
+
+use crate::rig::{Rig, time};
+use std::time::Duration;
+
+const FEW: usize = 1_000;
+const MANY: usize = 1_000_000;
+
+/// How much more each delivery may cost.
+const TARGET: f64 = 1.5;
+
+const ROUNDS: usize = 15;
+
+pub(crate) fn measure() {
+    println!("\nnanoseconds per delivery, median of {ROUNDS} rounds, and the median of their ratios");
+    let mut few = Rig::live(FEW);
+    let mut many = Rig::live(MANY);
+    compare("in the order of their slots", &mut few, &mut many);
+    // Those that have come and gone for long stand in any.
+    few.shuffle();
+    many.shuffle();
+    compare("in any order", &mut few, &mut many);
+}
+
+fn compare(order: &str, few: &mut Rig, many: &mut Rig) {
+    for events in [1, 64] {
+        let (mut small, mut large, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let times = [round(few, FEW, events), round(many, MANY, events)];
+            let [from, to] = times.map(|time| time.as_nanos() as f64 / (2 * MANY * events) as f64);
+            small.push(from);
+            large.push(to);
+            ratios.push(to / from);
+        }
+        let (small, large, ratio) = (median(&mut small), median(&mut large), median(&mut ratios));
+        let verdict = if ratio <= TARGET { "within" } else { "MISSES" };
+        println!(
+            "{events:>2} events a turn, {order}: {small:.2} to each of {FEW}, {large:.2} to each of {MANY}: \
+             {ratio:.2} times, {verdict} the target of {TARGET}"
+        );
+    }
+}
+
+/// Twice as many deliveries as there are many streams.
+fn round(rig: &mut Rig, streams: usize, events: usize) -> Duration {
+    time(|| (0..2 * MANY / streams).for_each(|_| rig.deliver(events)))
+}
+
+fn median(samples: &mut [f64]) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
