@@ -109,6 +109,8 @@ struct Publisher {
     answers: Answers,
     /// Answers still to come.
     unanswered: u32,
+    /// Whether the server has closed it, as many do when nothing is asked for some seconds.
+    closed: bool,
 }
 
 impl Client {
@@ -261,7 +263,7 @@ impl Client {
         let start = Instant::now();
         let turns_per_connection = (REQUESTS_PER_CONNECTION / burst.max(1) as usize).max(1);
         for turn in 0..turns as usize {
-            if turn > 0 && turn.is_multiple_of(turns_per_connection) {
+            if publisher.closed || turn > 0 && turn.is_multiple_of(turns_per_connection) {
                 publisher = Publisher::connect(address, &self.poll)?;
             }
             latencies.push(self.turn(&mut publisher, &mut events, head.as_bytes(), burst)?);
@@ -400,7 +402,14 @@ impl Publisher {
         socket.set_nonblocking(true)?;
         let mut socket = TcpStream::from_std(socket);
         poll.registry().register(&mut socket, PUBLISHER, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Publisher { socket, requests: Vec::new(), written: 0, answers: Answers::default(), unanswered: 0 })
+        Ok(Publisher {
+            socket,
+            requests: Vec::new(),
+            written: 0,
+            answers: Answers::default(),
+            unanswered: 0,
+            closed: false,
+        })
     }
 
     fn write(&mut self) -> Result<()> {
@@ -418,6 +427,10 @@ impl Publisher {
     fn read(&mut self, buf: &mut [u8]) -> Result<()> {
         loop {
             let length = match self.socket.read(buf) {
+                Ok(0) if self.unanswered == 0 => {
+                    self.closed = true;
+                    return Ok(());
+                }
                 Ok(0) => return Err("the server closed the connection that publishes".into()),
                 Ok(length) => length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
