@@ -1,7 +1,7 @@
 //! What the command line asks for.
 
 use crate::Result;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo bench --bench streams -- [SCENARIO]... [OPTION]...
@@ -23,6 +23,8 @@ Options:
   --runs N      runs of each server, in turn (5)    --csv FILE   every single figure, one per line
   --hub PATH    measure this program instead of building the example `hub`;
                 a script in its place has to `exec` it
+  --peer NAME=PATH   measure this program too, in turn with the others (memory, fanout, burst, accept);
+                may be given more than once; see benches/compare/
   --pin         server on CPU 0, client on CPU 1 (needs `taskset`)";
 
 /// What this process is to be. The harness starts itself again in the other roles, so that one build is all there is.
@@ -49,8 +51,16 @@ pub(crate) struct Args {
     pub(crate) events: Option<usize>,
     pub(crate) runs: usize,
     pub(crate) hub: Option<PathBuf>,
+    pub(crate) peers: Vec<&'static Peer>,
     pub(crate) csv: Option<PathBuf>,
     pub(crate) pin: bool,
+}
+
+/// A server of somebody else's, which does what the hub does.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) program: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +120,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Role> {
             "--events" => args.events = Some(positive(&word, &operand()?)?),
             "--runs" => args.runs = positive(&word, &operand()?)?,
             "--hub" => args.hub = Some(operand()?.into()),
+            "--peer" => args.peers.push(peer(&operand()?)?),
             "--csv" => args.csv = Some(operand()?.into()),
             "--pin" => args.pin = true,
             name => match Scenario::ALL.into_iter().find(|scenario| scenario.name() == name) {
@@ -125,6 +136,15 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Role> {
         args.scenarios.extend(Scenario::ALL);
     }
     Ok(Role::Harness(args))
+}
+
+/// Peers are few and needed to the end, so nobody has to own them.
+fn peer(text: &str) -> Result<&'static Peer> {
+    let (name, program) =
+        text.split_once('=').ok_or_else(|| format!("--peer takes NAME=PATH, not {text:?}"))?;
+    // Beside the current folder, not somewhere on the PATH.
+    let program = Path::new(program).canonicalize().map_err(|error| format!("--peer {text}: {error}"))?;
+    Ok(Box::leak(Box::new(Peer { name: name.to_owned(), program })))
 }
 
 /// The client keeps every line that it expects ready, and its numbers in 32 bits: hence a bound that no use reaches.

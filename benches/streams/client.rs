@@ -15,7 +15,8 @@
 //! ```
 
 use crate::Result;
-use crate::decoder::{Decoder, Head};
+use crate::decoder::Decoder;
+use crate::floor::content_length;
 use crate::payload::{self, Lines};
 use crate::procfs;
 use mio::net::TcpStream;
@@ -105,9 +106,11 @@ struct Publisher {
     /// The requests of this turn, and how much of them has been written.
     requests: Vec<u8>,
     written: usize,
-    head: Head,
+    answers: Answers,
     /// Answers still to come.
     unanswered: u32,
+    /// Whether the server has closed it, as many do when nothing is asked for some seconds.
+    closed: bool,
 }
 
 impl Client {
@@ -260,7 +263,7 @@ impl Client {
         let start = Instant::now();
         let turns_per_connection = (REQUESTS_PER_CONNECTION / burst.max(1) as usize).max(1);
         for turn in 0..turns as usize {
-            if turn > 0 && turn.is_multiple_of(turns_per_connection) {
+            if publisher.closed || turn > 0 && turn.is_multiple_of(turns_per_connection) {
                 publisher = Publisher::connect(address, &self.poll)?;
             }
             latencies.push(self.turn(&mut publisher, &mut events, head.as_bytes(), burst)?);
@@ -399,7 +402,14 @@ impl Publisher {
         socket.set_nonblocking(true)?;
         let mut socket = TcpStream::from_std(socket);
         poll.registry().register(&mut socket, PUBLISHER, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Publisher { socket, requests: Vec::new(), written: 0, head: Head::default(), unanswered: 0 })
+        Ok(Publisher {
+            socket,
+            requests: Vec::new(),
+            written: 0,
+            answers: Answers::default(),
+            unanswered: 0,
+            closed: false,
+        })
     }
 
     fn write(&mut self) -> Result<()> {
@@ -414,30 +424,58 @@ impl Publisher {
         Ok(())
     }
 
-    /// Counts the answers. A 204 has no body, so they are one head after the other.
     fn read(&mut self, buf: &mut [u8]) -> Result<()> {
         loop {
             let length = match self.socket.read(buf) {
+                Ok(0) if self.unanswered == 0 => {
+                    self.closed = true;
+                    return Ok(());
+                }
                 Ok(0) => return Err("the server closed the connection that publishes".into()),
                 Ok(length) => length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(format!("publishing: {error}").into()),
             };
-            for &byte in &buf[..length] {
-                match self.head.step(byte, b"HTTP/1.1 204 ") {
-                    Some(true) => {
-                        self.head = Head::default();
-                        self.unanswered =
-                            self.unanswered.checked_sub(1).ok_or("more answers than requests")?;
-                    }
-                    Some(false) => {}
-                    None => {
-                        let seen = buf[..length.min(200)].escape_ascii();
-                        return Err(format!("publishing was not answered with 204: \"{seen}\"").into());
-                    }
-                }
-            }
+            let answers = self.answers.count(&buf[..length])?;
+            self.unanswered = self.unanswered.checked_sub(answers).ok_or("more answers than requests")?;
         }
+    }
+}
+
+/// Finds where one answer ends and the next begins: each is a 2xx, mostly a 204, and may have a body of known length.
+#[derive(Debug, Default)]
+struct Answers {
+    /// What has come of a head.
+    head: Vec<u8>,
+    /// What is to come of a body.
+    body: usize,
+}
+
+impl Answers {
+    /// Takes what a read has brought; says how many answers have ended in it.
+    fn count(&mut self, mut bytes: &[u8]) -> Result<u32> {
+        let mut ended = 0;
+        while let Some((&byte, rest)) = bytes.split_first() {
+            if self.body > 0 {
+                let taken = self.body.min(bytes.len());
+                self.body -= taken;
+                bytes = &bytes[taken..];
+            } else {
+                bytes = rest;
+                self.head.push(byte);
+                if !self.head.ends_with(b"\r\n\r\n") {
+                    continue;
+                }
+                if !self.head.starts_with(b"HTTP/1.1 2") {
+                    let seen = self.head[..self.head.len().min(200)].escape_ascii();
+                    return Err(format!("publishing was answered \"{seen}\"").into());
+                }
+                self.body = content_length(&self.head);
+                self.head.clear();
+            }
+            ended += u32::from(self.body == 0);
+        }
+        Ok(ended)
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //!  bytes ──► head ──► chunk size ◄──► chunk ──► lines ──► events
+//!              └───────────► body ─────────────┘
 //! ```
+//!
+//! A body that is not chunked, as some servers send it, ends with the connection.
 //!
 //! No byte is kept and none is looked at twice: what a read cut off is remembered as a state. A line that lies whole
 //! in the buffer and is the one expected next, which nearly every line is, costs one comparison.
 
-use super::payload::{DATA_BYTES, Lines, PADDING};
+use super::payload::{DATA_BYTES, LINE_BYTES, Lines, PADDING};
 use std::fmt;
 
 #[derive(Debug)]
@@ -18,7 +21,6 @@ pub(crate) struct Decoder {
     block: Option<u32>,
     framing: Framing,
     line: Line,
-    opened: bool,
 }
 
 /// Where in the response the next byte belongs.
@@ -37,6 +39,8 @@ enum Framing {
         left: u32,
     },
     ChunkEnd,
+    /// All of the rest, when the body is not chunked.
+    Body,
     /// Behind the line of the last chunk, where an empty line follows.
     Last,
     Ended,
@@ -76,13 +80,7 @@ pub(crate) enum Fault {
 impl Decoder {
     /// A stream that has yet to see its response head and then event `next`.
     pub(crate) fn new(next: u32) -> Decoder {
-        Decoder {
-            next,
-            block: None,
-            framing: Framing::Head(Head::default()),
-            line: Line::Start,
-            opened: false,
-        }
+        Decoder { next, block: None, framing: Framing::Head(Head::default()), line: Line::Start }
     }
 
     /// The number of the event that has to come next: all before it have been delivered.
@@ -90,9 +88,9 @@ impl Decoder {
         self.next
     }
 
-    /// Whether the head and a first line, the server's comment, have come.
+    /// Whether the head has come.
     pub(crate) fn opened(&self) -> bool {
-        self.opened
+        !matches!(self.framing, Framing::Head(_))
     }
 
     /// Whether all of the last chunk has come.
@@ -113,6 +111,10 @@ impl Decoder {
                         0 => Framing::ChunkEnd,
                         left => Framing::Chunk { left },
                     }
+                }
+                Framing::Body => {
+                    self.lines(bytes, lines)?;
+                    return Ok(());
                 }
                 framing => {
                     bytes = rest;
@@ -136,7 +138,6 @@ impl Decoder {
                         && bytes.starts_with(line)
                     {
                         self.block = Some(self.next);
-                        self.opened = true;
                         bytes = &bytes[line.len()..];
                         Line::Start
                     } else {
@@ -145,12 +146,20 @@ impl Decoder {
                 }
                 Line::Skipped => match bytes.iter().position(|&byte| byte == b'\n') {
                     Some(end) => {
-                        self.opened = true;
                         bytes = &bytes[end + 1..];
                         Line::Start
                     }
                     None => return Ok(()),
                 },
+                // The same line without the space, which is optional, and with it where a read began behind the colon.
+                Line::Number { length: 0, .. }
+                    if let (None, Some(line)) = (self.block, lines.get(self.next))
+                        && bytes.starts_with(&line[LINE_BYTES - DATA_BYTES - 1..]) =>
+                {
+                    self.block = Some(self.next);
+                    bytes = &bytes[DATA_BYTES + 1..];
+                    Line::Start
+                }
                 line => {
                     let (line, taken) = self.step(line, byte)?;
                     if taken {
@@ -187,7 +196,6 @@ impl Decoder {
                 }
                 b'\n' if length as usize == DATA_BYTES && self.block.is_none() => {
                     self.block = Some(number);
-                    self.opened = true;
                     (Line::Start, true)
                 }
                 _ => return Err(fault),
@@ -212,7 +220,8 @@ impl Framing {
         let sized = |size| if size == 0 { Framing::Last } else { Framing::Chunk { left: size } };
         Ok(match self {
             Framing::Head(mut head) => match head.step(byte, b"HTTP/1.1 200 ") {
-                Some(true) => Framing::Size { size: 0, digits: 0 },
+                Some(true) if head.chunked() => Framing::Size { size: 0, digits: 0 },
+                Some(true) => Framing::Body,
                 Some(false) => Framing::Head(head),
                 None => return Err(Fault::Status),
             },
@@ -230,7 +239,7 @@ impl Framing {
             Framing::Last if byte == b'\r' => Framing::Last,
             Framing::Last if byte == b'\n' => Framing::Ended,
             Framing::Last => return Err(Fault::ChunkEnd),
-            Framing::Chunk { .. } | Framing::Ended => return Err(Fault::Ended),
+            Framing::Chunk { .. } | Framing::Body | Framing::Ended => return Err(Fault::Ended),
         })
     }
 }
@@ -242,9 +251,19 @@ pub(crate) struct Head {
     start: u8,
     /// Bytes seen of CR LF CR LF.
     end: u8,
+    /// Bytes seen of [`Head::CHUNKED`].
+    chunked: u8,
 }
 
 impl Head {
+    /// The end of a line that says how the body is framed. No other line of a server that is tested ends like this.
+    const CHUNKED: &[u8] = b"chunked\r";
+
+    /// Whether the head has announced a chunked body.
+    fn chunked(self) -> bool {
+        self.chunked as usize == Head::CHUNKED.len()
+    }
+
     /// Takes one byte: `Some(true)` ends the head, `None` says that it does not begin with `start`.
     pub(crate) fn step(&mut self, byte: u8, start: &[u8]) -> Option<bool> {
         if let Some(&expected) = start.get(self.start as usize) {
@@ -252,6 +271,13 @@ impl Head {
                 return None;
             }
             self.start += 1;
+        }
+        if !self.chunked() {
+            let expected = Head::CHUNKED[self.chunked as usize];
+            self.chunked = match byte.to_ascii_lowercase() {
+                byte if byte == expected => self.chunked + 1,
+                byte => u8::from(byte == Head::CHUNKED[0]),
+            };
         }
         self.end = match (self.end, byte) {
             (0 | 2, b'\r') | (1 | 3, b'\n') => self.end + 1,

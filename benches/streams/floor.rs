@@ -239,7 +239,8 @@ fn frame(data: &[u8], frames: &mut Vec<u8>) {
     frames.extend_from_slice(b"\n\n\r\n");
 }
 
-fn content_length(head: &[u8]) -> usize {
+/// Bytes of the body behind a head, of a request or an answer.
+pub(crate) fn content_length(head: &[u8]) -> usize {
     const NAME: &[u8] = b"content-length:";
     head.split(|&byte| byte == b'\n')
         .filter(|line| line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME))

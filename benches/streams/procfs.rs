@@ -147,7 +147,9 @@ pub(crate) fn machine() -> String {
     let model = model.map_or("unknown CPU", |(_, model)| model);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{cores} cores of {model}, Linux {}", kernel.trim())
+    // Behind the version stands who built it.
+    let kernel = kernel.trim().split('-').next().unwrap_or_default();
+    format!("{cores} cores of {model}, Linux {kernel}")
 }
 
 fn number(text: Option<&str>) -> Result<u64> {

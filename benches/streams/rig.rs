@@ -1,7 +1,7 @@
 //! What all scenarios share: the servers they may start, the limits of the machine, and where figures go.
 
 use crate::Result;
-use crate::args::Args;
+use crate::args::{Args, Peer};
 use crate::procfs;
 use crate::server::{Server, Subject};
 use crate::subscribers::{Sources, Subscribers};
@@ -23,6 +23,7 @@ pub(crate) struct Rig {
     pin: bool,
     program: PathBuf,
     hub: PathBuf,
+    peers: Vec<&'static Peer>,
     /// Soft and hard limit.
     open_files: (usize, usize),
     ports: usize,
@@ -44,6 +45,7 @@ impl Rig {
         }
         let mut csv = args.csv.as_ref().map(File::create).transpose()?;
         if let Some(csv) = &mut csv {
+            writeln!(csv, "# {}", procfs::machine())?;
             writeln!(csv, "scenario,server,run,metric,unit,value")?;
         }
         let mut rig = Rig {
@@ -53,6 +55,7 @@ impl Rig {
             pin: args.pin,
             program: std::env::current_exe()?,
             hub: PathBuf::new(),
+            peers: args.peers.clone(),
             open_files: procfs::open_files()?,
             ports: procfs::ports()?,
             clients: 0,
@@ -98,6 +101,11 @@ impl Rig {
         wanted.min(allowed)
     }
 
+    /// Who is measured in turn: those that the scenario is about, and the peers.
+    pub(crate) fn subjects(&self, own: &[Subject]) -> Vec<Subject> {
+        own.iter().copied().chain(self.peers.iter().map(|peer| Subject::Peer(peer))).collect()
+    }
+
     pub(crate) fn server(&self, subject: Subject) -> Result<Server> {
         let mut keeper = Command::new(&self.program);
         keeper.arg("keeper");
@@ -108,6 +116,7 @@ impl Rig {
             Subject::Hub => keeper.arg(&self.hub),
             Subject::Floor => keeper.arg(&self.program).arg("floor"),
             Subject::FloorCoalesce => keeper.arg(&self.program).args(["floor", "--coalesce"]),
+            Subject::Peer(peer) => keeper.arg(&peer.program),
         };
         Server::start(subject, keeper)
     }
@@ -151,6 +160,21 @@ impl Rig {
         }
         Ok(())
     }
+
+    /// Keeps in the CSV file that a run gave no figures, with the reason in the place of a unit.
+    pub(crate) fn record_failure(
+        &mut self,
+        scenario: &str,
+        server: &str,
+        run: usize,
+        reason: &str,
+    ) -> Result<()> {
+        if let Some(csv) = &mut self.csv {
+            let reason = reason.replace([',', '"', '\n'], ";");
+            writeln!(csv, "{scenario},{server},{run},failed,{reason},1")?;
+        }
+        Ok(())
+    }
 }
 
 /// What a figure is.
@@ -159,6 +183,9 @@ pub(crate) struct Metric {
     pub(crate) name: &'static str,
     pub(crate) unit: &'static str,
 }
+
+/// The figures of one run of one server.
+pub(crate) type Figures = Vec<(Metric, f64)>;
 
 /// Builds the hub as a user would, and learns from cargo where it lies, as that depends on more than one setting.
 fn build_hub() -> Result<PathBuf> {

@@ -1,6 +1,7 @@
 //! A server under test: how it is started, asked, and looked at from outside.
 
 use crate::Result;
+use crate::args::Peer;
 use crate::process::Process;
 use crate::procfs::{self, Cpu, Memory};
 use std::cell::Cell;
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Until a server prints its address, answers `/stats`, or has noticed who left.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// Until it is taken for granted that a peer notices who has left only when it next sends something.
+const PEER_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How often a condition is looked at again that nothing announces.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -21,6 +25,7 @@ pub(crate) enum Subject {
     Hub,
     Floor,
     FloorCoalesce,
+    Peer(&'static Peer),
 }
 
 impl Subject {
@@ -29,6 +34,7 @@ impl Subject {
             Subject::Hub => "hub",
             Subject::Floor => "floor",
             Subject::FloorCoalesce => "floor --coalesce",
+            Subject::Peer(peer) => &peer.name,
         }
     }
 }
@@ -38,6 +44,8 @@ impl Subject {
 pub(crate) struct Server {
     pid: u32,
     address: SocketAddr,
+    /// How long it may take to notice who has left.
+    patience: Duration,
     /// Between us and the server.
     _keeper: Process,
 }
@@ -51,14 +59,16 @@ impl Server {
             keeper.env("RUST_LOG", "warn");
         }
         let keeper = Process::spawn(subject.name(), keeper)?;
-        // The keeper tells the one and the server the other, in whichever order.
-        let (pid, at) = (Cell::new(None), Cell::new(None));
+        // The keeper tells the one and the server the other, in whichever order. A server whose work is done by another
+        // process than the one that was started says so before it tells its address.
+        let (pid, worker, at) = (Cell::new(None), Cell::new(None), Cell::new(None));
         let (pid, address) = keeper.line(ANSWER, |line| {
-            match line.strip_prefix("pid ") {
-                Some(number) => pid.set(number.parse().ok()),
-                None => at.set(at.get().or(address(line))),
+            match (line.strip_prefix("pid "), line.strip_prefix("worker ")) {
+                (Some(number), _) => pid.set(number.parse().ok()),
+                (_, Some(number)) => worker.set(number.parse().ok()),
+                _ => at.set(at.get().or(address(line))),
             }
-            pid.get().zip(at.get())
+            pid.get().map(|pid| worker.get().unwrap_or(pid)).zip(at.get())
         })?;
         if let Some(program) = procfs::program(pid)
             && ["sh", "dash", "bash"].iter().any(|shell| program.ends_with(shell))
@@ -67,7 +77,8 @@ impl Server {
                 "a script in the server's place must `exec` it, or the shell is what gets measured".into()
             );
         }
-        Ok(Server { pid, address, _keeper: keeper })
+        let patience = if matches!(subject, Subject::Peer(_)) { PEER_PATIENCE } else { ANSWER };
+        Ok(Server { pid, address, patience, _keeper: keeper })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -93,16 +104,18 @@ impl Server {
     /// Waits until the server has closed what its peers have left. Counting from outside costs it nothing, so this may
     /// happen between two looks at its CPU time.
     pub(crate) fn until_descriptors(&self, at_most: usize) -> Result<()> {
-        let deadline = Instant::now() + ANSWER;
+        let deadline = Instant::now() + self.patience;
         loop {
             let open = self.descriptors()?;
             if open <= at_most {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(
-                    format!("{open} descriptors still open after {ANSWER:?}, {at_most} before").into()
-                );
+                return Err(format!(
+                    "{open} descriptors still open after {:?}, {at_most} before",
+                    self.patience
+                )
+                .into());
             }
             std::thread::sleep(LOOK);
         }

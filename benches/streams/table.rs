@@ -1,7 +1,8 @@
 //! Figures as people read them: medians with their spread, in columns.
 
 use crate::Result;
-use crate::rig::{Metric, Rig};
+use crate::rig::{Figures, Metric, Rig};
+use crate::server::Subject;
 
 /// A table whose first column is aligned to the left and the others to the right.
 pub(crate) fn print(title: &str, rows: &[Vec<String>]) {
@@ -26,15 +27,40 @@ pub(crate) struct Comparison {
     subjects: Vec<&'static str>,
     /// For each metric, for each subject, the value of each run.
     samples: Vec<(Metric, Vec<Vec<f64>>)>,
+    /// Runs that gave no figures.
+    failures: Vec<String>,
 }
 
 impl Comparison {
     pub(crate) fn new(scenario: &str, subjects: &[&'static str]) -> Comparison {
-        Comparison { scenario: scenario.to_owned(), subjects: subjects.to_vec(), samples: Vec::new() }
+        Comparison {
+            scenario: scenario.to_owned(),
+            subjects: subjects.to_vec(),
+            samples: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Adds one run of one subject. A peer may fail, by losing an event or a stream: that is a result too, and the
+    /// others are measured all the same.
+    pub(crate) fn add(
+        &mut self,
+        rig: &mut Rig,
+        subject: Subject,
+        run: usize,
+        figures: Result<Figures>,
+    ) -> Result<()> {
+        match (figures, subject) {
+            (Err(failure), Subject::Peer(peer)) => {
+                self.failures.push(format!("{}, run {run}: {failure}", peer.name));
+                rig.record_failure(&self.scenario, &peer.name, run, &failure.to_string())
+            }
+            (figures, _) => self.keep(rig, subject.name(), run, &figures?),
+        }
     }
 
     /// Adds the figures of one run of one subject.
-    pub(crate) fn add(
+    pub(crate) fn keep(
         &mut self,
         rig: &mut Rig,
         subject: &'static str,
@@ -58,14 +84,16 @@ impl Comparison {
     pub(crate) fn print(&self, title: &str) {
         let mut header = vec!["median (min … max)".to_owned()];
         header.extend(self.subjects.iter().map(|&subject| subject.to_owned()));
-        let others = self.subjects.iter().skip(1);
+        // With peers, ratios would be more columns than anybody can read.
+        let ratios = self.subjects.len() <= 3;
+        let others = self.subjects.iter().skip(1).filter(|_| ratios);
         header.extend(others.map(|other| format!("{} / {}", self.subjects[0], other)));
         let mut rows = vec![header];
         for (metric, samples) in &self.samples {
             let mut row = vec![format!("{}, {}", metric.name, metric.unit)];
             row.extend(samples.iter().map(|values| spread(values)));
             // A quotient of two percentages says nothing here.
-            if metric.unit != "%" {
+            if ratios && metric.unit != "%" {
                 for other in &samples[1..] {
                     let ratios: Vec<f64> = samples[0].iter().zip(other).map(|(a, b)| a / b).collect();
                     row.push(spread(&ratios));
@@ -74,6 +102,9 @@ impl Comparison {
             rows.push(row);
         }
         print(title, &rows);
+        for failure in &self.failures {
+            println!("FAILED: {}: {failure}", self.scenario);
+        }
     }
 }
 

@@ -1,48 +1,56 @@
 //! How much user memory of the server an idle stream takes. What the kernel keeps for a socket is not in these
 //! figures, and comes on top for every server alike.
 
-use super::warm_server;
+use super::{names, progress, warm_server};
 use crate::Result;
-use crate::rig::{Metric, Rig};
-use crate::server::Subject;
-use crate::table::{self, count, figure};
+use crate::rig::{Figures, Metric, Rig};
+use crate::server::{Stats, Subject};
+use crate::table::{Comparison, count};
 
 pub(super) fn run(rig: &mut Rig) -> Result<bool> {
     let streams = rig.streams(15_000);
-    rig.progress("memory: opening streams");
-    let server = warm_server(rig, Subject::Hub, streams)?;
+    let subjects = rig.subjects(&[Subject::Hub]);
+    let mut comparison = Comparison::new("memory", &names(&subjects));
+    let mut passed = true;
+    for run in 1..=rig.runs {
+        for &subject in &subjects {
+            progress(rig, "memory", run, subject);
+            let figures = grow(rig, subject, streams).and_then(|(figures, stats)| {
+                let counted = stats.map(|stats| stats.number("streams")).transpose()?;
+                if let Some(counted) = counted.filter(|&counted| counted != streams as u64) {
+                    println!("  FAILED: {counted} streams in /stats, {streams} are open");
+                    passed = false;
+                }
+                Ok(figures)
+            });
+            comparison.add(rig, subject, run, figures)?;
+        }
+    }
+    rig.progress("");
+    comparison.print(&format!(
+        "memory: {} idle streams on one topic, without kernel memory, runs in turn: {}",
+        count(streams as u64),
+        rig.runs,
+    ));
+    Ok(passed)
+}
+
+/// Bytes of user memory for each stream, and what the hub says of itself.
+fn grow(rig: &mut Rig, subject: Subject, streams: usize) -> Result<(Figures, Option<Stats>)> {
+    let server = warm_server(rig, subject, streams)?;
     let before = server.memory()?;
     let mut subscribers = rig.subscribers(streams)?;
     subscribers.open(server.address(), "streams", streams)?;
     let after = server.memory()?;
     // Asked last, as answering takes memory too.
-    let stats = server.stats()?;
-    rig.progress("");
-
-    let mut rows =
-        vec![["of the hub, KiB", "before", "with streams", "bytes per stream"].map(String::from).to_vec()];
-    for (name, before, after) in [
+    let stats = if subject == Subject::Hub { Some(server.stats()?) } else { None };
+    let figures = [
         ("RSS", before.resident, after.resident),
         ("RSS anonymous", before.anonymous, after.anonymous),
         ("RSS anonymous counted by page", before.counted, after.counted),
-    ] {
-        let per_stream = (after as f64 - before as f64) / streams as f64;
-        rig.record("memory", "hub", 1, Metric { name, unit: "B per stream" }, per_stream)?;
-        rows.push(vec![
-            name.to_owned(),
-            figure(before as f64 / 1024.0),
-            figure(after as f64 / 1024.0),
-            figure(per_stream),
-        ]);
-    }
-    table::print(
-        &format!("memory: {} idle streams on one topic, without kernel memory", count(streams as u64)),
-        &rows,
-    );
-    println!("  /stats: {}", stats.0);
-    let counted = stats.number("streams")?;
-    if counted != streams as u64 {
-        println!("  FAILED: {counted} streams in /stats, {streams} are open");
-    }
-    Ok(counted == streams as u64)
+    ]
+    .map(|(name, before, after)| {
+        (Metric { name, unit: "B per stream" }, (after as f64 - before as f64) / streams as f64)
+    });
+    Ok((figures.to_vec(), stats))
 }

@@ -2,7 +2,7 @@
 
 use super::{Checks, millis, percentile, warm_server};
 use crate::Result;
-use crate::rig::{Metric, Rig};
+use crate::rig::{Figures, Metric, Rig};
 use crate::server::Subject;
 use crate::subscribers::Leave;
 use crate::table::{Comparison, count};
@@ -26,7 +26,7 @@ pub(super) fn run(rig: &mut Rig) -> Result<bool> {
         for (subject, stalled) in SUBJECTS.into_iter().zip([STALLED, 0]) {
             rig.progress(&format!("stalled: run {run} of {}: {subject}", rig.runs));
             let figures = measure(rig, run, streams, stalled, events, &mut checks)?;
-            comparison.add(rig, subject, run, &figures)?;
+            comparison.keep(rig, subject, run, &figures)?;
         }
     }
     rig.progress("");
@@ -46,7 +46,7 @@ fn measure(
     stalled: usize,
     events: usize,
     checks: &mut Checks,
-) -> Result<Vec<(Metric, f64)>> {
+) -> Result<Figures> {
     let server = warm_server(rig, Subject::Hub, streams)?;
     let mut subscribers = rig.subscribers(streams)?;
     let mut others = rig.subscribers(STALLED)?;

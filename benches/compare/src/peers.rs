@@ -1,0 +1,76 @@
+//! Whom to compare with, and whether they are there.
+
+use crate::Result;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    pub(crate) program: PathBuf,
+    /// With the name of what it is a version of.
+    pub(crate) version: String,
+}
+
+/// Those that can be measured here. Of the others it says which Debian packages are missing.
+pub(crate) fn find(package: &Path, only: Option<&[String]>) -> Result<Vec<Peer>> {
+    let names = ["axum", "warp", "actix-web", "node", "nchan"];
+    if let Some(unknown) = only.into_iter().flatten().find(|only| !names.contains(&only.as_str())) {
+        return Err(format!("there is no {unknown:?} to compare with").into());
+    }
+    let built = std::env::current_exe()?;
+    let built = |name| built.with_file_name(name);
+    let mut peers = Vec::new();
+    for name in names.into_iter().filter(|name| only.is_none_or(|only| only.iter().any(|one| one == name))) {
+        let (program, version) = match name {
+            "axum" | "warp" => (built(name), Ok(locked(name))),
+            "actix-web" => {
+                (built("actix"), Ok(format!("{}, {}", locked("actix-web"), locked("actix-web-lab"))))
+            }
+            "node" => (package.join("peers/node.mjs"), node()),
+            _ => (built("nchan"), nchan()),
+        };
+        match version {
+            Ok(version) => peers.push(Peer { name, program, version }),
+            Err(missing) => println!("without {name}: {missing}"),
+        }
+    }
+    Ok(peers)
+}
+
+/// The version of a crate that was built.
+fn locked(name: &str) -> String {
+    let entry = format!("name = \"{name}\"\nversion = \"");
+    let version =
+        include_str!("../Cargo.lock").split_once(&entry).and_then(|(_, rest)| rest.split('"').next());
+    format!("{name} {}", version.unwrap_or("of unknown version"))
+}
+
+fn node() -> std::result::Result<String, &'static str> {
+    let version = said("node", &["--version"]).ok_or("install Debian's nodejs")?;
+    Ok(format!("Node {}", version.trim_start_matches('v')))
+}
+
+fn nchan() -> std::result::Result<String, &'static str> {
+    const MISSING: &str = "install Debian's nginx and libnginx-mod-nchan";
+    let nginx = said("nginx", &["-v"]).ok_or(MISSING)?;
+    let module = ["/usr/lib/nginx/modules", "/usr/share/nginx/modules"]
+        .iter()
+        .any(|folder| Path::new(folder).join("ngx_nchan_module.so").exists());
+    if !module {
+        return Err(MISSING);
+    }
+    let nchan = said("dpkg-query", &["--show", "--showformat=${Version}", "libnginx-mod-nchan"]);
+    // Without Debian's epoch and revision.
+    let nchan = nchan.as_deref().unwrap_or("of unknown version");
+    let nchan = nchan.rsplit(':').next().unwrap_or(nchan);
+    let nchan = nchan.split(['+', '-']).next().unwrap_or(nchan);
+    Ok(format!("nginx {} with nchan {nchan}", nginx.rsplit('/').next().unwrap_or_default()))
+}
+
+/// What a program says of itself, wherever it does; `None` when it is not there.
+fn said(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
+    let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    output.status.success().then(|| String::from_utf8_lossy(&said).trim().to_owned())
+}
