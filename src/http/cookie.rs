@@ -1,7 +1,7 @@
 //! A cookie that is set: [`Cookie`], one `Set-Cookie` line.
 
 use super::chunked::is_token_byte;
-use super::reply::invalid;
+use super::headers::invalid;
 use crate::Error;
 use std::fmt::{self, Write as _};
 use std::time::Duration;

@@ -4,7 +4,8 @@
 //! is written as it was configured.
 
 use super::chunked::is_token_byte;
-use super::reply::{Headers, Reply};
+use super::headers::Headers;
+use super::reply::Reply;
 use super::request::Request;
 use crate::config::ConfigError;
 use std::net::Ipv6Addr;

@@ -22,6 +22,7 @@ mod chunked;
 mod cookie;
 mod cors;
 mod head;
+mod headers;
 mod incoming;
 mod raw_request;
 mod rejection;
@@ -29,14 +30,16 @@ mod reply;
 mod request;
 mod scan;
 mod status;
+mod stream_reply;
 mod target;
 
 pub use cookie::{Cookie, SameSite};
 pub use cors::Cors;
 pub use raw_request::RawRequest;
-pub use reply::{AfterGap, IntoReply, Reply, StreamReply};
+pub use reply::{IntoReply, Reply};
 pub use request::Request;
+pub use stream_reply::{AfterGap, StreamReply};
 
+pub(crate) use headers::HeadContext;
 pub(crate) use incoming::{Incoming, Limits, Progress};
-pub(crate) use reply::HeadContext;
 pub(crate) use target::decode_segment;

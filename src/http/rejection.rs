@@ -1,6 +1,7 @@
 //! Why a request is refused before any handler has seen it.
 
-use super::reply::{HeadContext, Reply};
+use super::headers::HeadContext;
+use super::reply::Reply;
 use std::fmt;
 
 /// What is wrong with the bytes that a peer sent as a request.

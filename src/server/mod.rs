@@ -15,6 +15,7 @@ mod drain;
 mod flush;
 mod guard;
 mod handler;
+mod lives;
 mod metrics;
 mod mio_net;
 mod net;

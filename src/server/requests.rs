@@ -1,8 +1,9 @@
 //! From readable bytes to answered requests.
 
 use super::context::Context;
-use super::core::{Opening, ticks};
+use super::core::ticks;
 use super::guard::guard;
+use super::lives::Opening;
 use super::resume::{Beginning, Resumption};
 use super::{Handler, Net, READ_BYTES, Server};
 use crate::canary::{Canary, is_planted};
