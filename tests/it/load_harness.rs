@@ -90,10 +90,21 @@ fn holes_duplicates_and_damage_are_noticed() {
 fn what_is_no_stream_is_noticed() {
     let refused = [
         (&b"HTTP/1.1 503 "[..], Fault::Status),
-        (b"HTTP/1.1 200 OK\r\n\r\n:\n", Fault::ChunkSize(b':')),
-        (b"HTTP/1.1 200 OK\r\n\r\n0\r\n\r\nx", Fault::Ended),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n:\n", Fault::ChunkSize(b':')),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nx", Fault::Ended),
     ];
     for (bytes, fault) in refused {
         assert_eq!(decode(bytes, &Lines::default(), &[9]).unwrap_err(), fault);
+    }
+}
+
+#[test]
+fn a_body_without_chunks_is_read_as_well() {
+    let mut wire = b"HTTP/1.1 200 OK\r\n\r\n:\n\n".to_vec();
+    wire.extend(body(&[1, 2, 3]));
+    for cut in [1, 7, 1000] {
+        for lines in [Lines::new(1, 9), Lines::default()] {
+            assert_eq!(decode(&wire, &lines, &[cut]).unwrap().next(), 4);
+        }
     }
 }

@@ -205,6 +205,8 @@ struct Client {
     tables: [BTreeMap<u8, usize>; 3],
     /// Whether the table has to be the server's, and as often as the topic had changed.
     full: [Option<usize>; 3],
+    /// It was told of a gap in these topics, and has seen no id since.
+    told: Option<u8>,
 }
 
 impl Client {
@@ -228,6 +230,7 @@ impl Client {
             older: Vec::new(),
             tables: Default::default(),
             full: [None; 3],
+            told: None,
         }
     }
 
@@ -235,6 +238,11 @@ impl Client {
     fn begin(&mut self, shared: &Shared) {
         let Some(opened) = shared.opened.get(&self.number).filter(|_| !self.begun) else { return };
         self.begun = true;
+        // A gap empties the table and has no id: cut off before what follows, the client asks as before. The same topics are missing
+        // the same, but of others it is no news that they have nothing behind that id.
+        if self.told.take().is_some_and(|told| told != self.topics) {
+            self.full = [None; 3];
+        }
         for topic in (0..3).filter(|topic| self.topics & (1 << topic) != 0) {
             let from = match self.behind.filter(|_| opened.kinds[topic].is_kept() && self.from != 1) {
                 Some(behind) => behind + 1,
@@ -285,6 +293,7 @@ impl Client {
                 if event.data.is_empty() {
                     assert!(!self.gap && self.seen.is_empty(), "one such gap, and first");
                     self.gap = true;
+                    self.told = Some(self.topics);
                     let opened = &shared.opened[&self.number];
                     // What it was subscribed to later, or is not any more, has no part in this.
                     let (first, later) = self.windows.split_at_mut(self.topics.count_ones() as usize);
@@ -310,6 +319,7 @@ impl Client {
             self.newest = Some(number);
             self.seen.push(number);
             if !event.id.is_empty() && self.last.as_ref().is_none_or(|(last, _)| *last != event.id) {
+                self.told = None;
                 let known = (event.id != "shared").then_some(number);
                 self.last = Some((event.id.clone(), known));
                 self.older.extend(known.map(|number| (event.id, number)));
@@ -564,6 +574,7 @@ impl<const SHORT: bool> Model<SHORT> {
             older: std::mem::take(&mut client.older),
             tables: std::mem::take(&mut client.tables),
             full: client.full,
+            told: client.told,
             ..Client::new()
         };
     }
