@@ -1,12 +1,8 @@
 //! What the harness asks the server, on one connection that is kept.
 
-use crate::Result;
+use crate::{PATIENCE, Result};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
-
-/// Nothing that is asked takes longer, where a processor is emulated neither.
-const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) struct Control {
     socket: BufReader<TcpStream>,

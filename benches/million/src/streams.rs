@@ -3,8 +3,8 @@
 //! Every stream gets the same bytes, but for the date, so those are kept once, and each byte that comes is compared with them:
 //! what is missing, doubled, or out of order shows at once.
 
-use crate::Result;
 use crate::server::data;
+use crate::{PATIENCE, Result};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
@@ -23,9 +23,6 @@ const PORTS: Range<u16> = 2_000..62_000;
 
 /// Bytes of the receive buffer: unread events are the kernel's memory.
 const ROOM: usize = 4096;
-
-/// Nothing that comes within this time ends it.
-const STALL: Duration = Duration::from_secs(180);
 
 /// How often progress is told.
 const TELL: Duration = Duration::from_secs(10);
@@ -276,9 +273,9 @@ impl Progress {
 
     fn check(&self) -> Result<()> {
         let (done, since) = self.last;
-        if since.elapsed() < STALL {
+        if since.elapsed() < PATIENCE {
             return Ok(());
         }
-        Err(format!("only {done} of {} {}, for {STALL:?} now", self.of, self.what).into())
+        Err(format!("only {done} of {} {}, for {PATIENCE:?} now", self.of, self.what).into())
     }
 }
