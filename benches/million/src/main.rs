@@ -146,18 +146,9 @@ fn measure(count: usize) -> Result<()> {
     figure("server_rss_after_events", Process::of(pid)?.resident >> 10, "KiB");
 
     let start = Instant::now();
-    streams.close();
-    let mut last = (u64::MAX, Instant::now());
-    loop {
-        let left = control.connections()? - 1;
-        match left {
-            0 => break,
-            _ if left < last.0 => last = (left, Instant::now()),
-            _ if last.1.elapsed() > PATIENCE => {
-                return Err(format!("the server has not noticed that {left} have left").into());
-            }
-            _ => std::thread::sleep(Duration::from_millis(100)),
-        }
+    if let Err(failure) = streams.close(&mut control) {
+        let states = procfs::tcp_states(server.address.port())?;
+        return Err(format!("{failure}; sockets of the server: {states}").into());
     }
     figure("close_time", format_args!("{:.1}", start.elapsed().as_secs_f64()), "s");
     figure("streams_left", control.streams()?, "streams");

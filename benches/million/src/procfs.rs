@@ -1,7 +1,9 @@
 //! What the kernel says about a process and about the machine, in bytes.
 
 use crate::Result;
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +56,29 @@ impl Machine {
 pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
     Ok(Duration::from_nanos(schedstat.split(' ').next().unwrap_or_default().parse()?))
+}
+
+/// How many sockets on this local port are in which state: whether the kernel has told of an end (`CLOSE_WAIT`) or was never told
+/// itself (`ESTABLISHED`).
+pub(crate) fn tcp_states(port: u16) -> Result<String> {
+    let port = format!(":{port:04X}");
+    let mut counts = BTreeMap::new();
+    for line in BufReader::new(File::open("/proc/net/tcp")?).lines() {
+        let line = line?;
+        let mut fields = line.split_whitespace().skip(1);
+        if let (Some(local), Some(state)) = (fields.next(), fields.nth(1))
+            && local.ends_with(&port)
+        {
+            let state = match state {
+                "01" => "ESTABLISHED".to_owned(),
+                "08" => "CLOSE_WAIT".to_owned(),
+                "0A" => continue,
+                other => format!("state 0x{other}"),
+            };
+            *counts.entry(state).or_insert(0_usize) += 1;
+        }
+    }
+    Ok(format!("{counts:?}"))
 }
 
 fn number(text: &str, name: &str) -> Result<u64> {

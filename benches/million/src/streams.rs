@@ -3,6 +3,7 @@
 //! Every stream gets the same bytes, but for the date, so those are kept once, and each byte that comes is compared with them:
 //! what is missing, doubled, or out of order shows at once.
 
+use crate::control::Control;
 use crate::server::data;
 use crate::{PATIENCE, Result};
 use mio::net::TcpStream;
@@ -17,6 +18,9 @@ const REQUEST: &[u8] = b"GET /events HTTP/1.1\r\nHost: million\r\nAccept: text/e
 
 /// Streams that are being opened at the same time: fewer than the server's backlog holds.
 const OPENING: usize = 512;
+
+/// Streams that are closed here and not yet by the server, at most.
+const CLOSING: usize = 512;
 
 /// Streams from one address. Each has a port of its own, chosen here, as the kernel searches ever longer for one.
 const PORTS: Range<u16> = 2_000..62_000;
@@ -124,10 +128,24 @@ impl Streams {
         Ok(())
     }
 
-    pub(crate) fn close(&mut self) {
+    /// Closes them all, and waits until the server has. No more at a time than the kernel keeps in order: of very many that one
+    /// side has closed and the other has not, it resets some, and a reset that is dropped is not sent again.
+    pub(crate) fn close(&mut self, control: &mut Control) -> Result<()> {
         let mut progress = Progress::new(self.count, "streams are closed");
-        while self.sockets.pop().is_some() {
-            progress.tell(self.count - self.sockets.len());
+        loop {
+            // One connection is the control's own.
+            let open = usize::try_from(control.connections()?)?.saturating_sub(1);
+            progress.tell(self.count.saturating_sub(open));
+            progress.check()?;
+            if open == 0 {
+                return Ok(());
+            }
+            let closing = open.saturating_sub(self.sockets.len());
+            let more = CLOSING.saturating_sub(closing).min(self.sockets.len());
+            self.sockets.truncate(self.sockets.len() - more);
+            if more == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 
