@@ -113,9 +113,9 @@ impl Topic {
         self.kept.as_ref().is_some_and(|kept| kept.limits.age_max().is_some())
     }
 
-    /// The bytes of the log that are kept for newcomers.
-    pub(crate) fn kept_bytes(&self) -> usize {
-        self.kept.as_ref().map_or(0, |kept| kept.bytes())
+    /// How much its log holds: what is kept for newcomers, and so much for streams that lag.
+    pub(crate) fn bytes_max(&self, lag_bytes_max: usize) -> usize {
+        lag_bytes_max.saturating_add(self.kept.as_ref().map_or(0, |kept| kept.bytes()))
     }
 
     /// The newest frame of those that only streams need which lag.

@@ -268,7 +268,7 @@ impl Topics {
         let topic = self.get(key);
         let keyed = topic.kept.as_ref().is_some_and(|kept| kept.is_keyed());
         let can = !keyed && topic.wave.is_none();
-        topic.log.excess(lag_bytes_max.saturating_add(topic.kept_bytes()), topic.horizon()).filter(|_| can)
+        topic.log.excess(topic.bytes_max(lag_bytes_max), topic.horizon()).filter(|_| can)
     }
 
     /// Whether it is a keyed topic of which much can be given up before a wave, and up to which frame nothing without a key is
@@ -276,7 +276,7 @@ impl Topics {
     pub(crate) fn keyed_excess(&self, key: TopicKey, lag_bytes_max: usize) -> Option<u64> {
         let topic = self.get(key);
         let kept = topic.kept.as_ref().filter(|kept| kept.is_keyed() && topic.wave.is_none())?;
-        let excess = topic.log.plain_excess(lag_bytes_max.saturating_add(topic.kept_bytes()), kept.horizon());
+        let excess = topic.log.plain_excess(topic.bytes_max(lag_bytes_max), kept.horizon());
         excess.or_else(|| Kept::is_worth_compacting(&topic.log).then_some(0))
     }
 

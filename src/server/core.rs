@@ -77,7 +77,7 @@ pub(crate) struct Core {
     pub(super) behind: u64,
     /// How often something was scattered.
     scattered: u32,
-    pub(super) encoded: EncodedEvent,
+    encoded: EncodedEvent,
 }
 
 /// The clock's time in milliseconds as records keep it. Wraps after 49 days: only differences mean something, and
@@ -136,9 +136,18 @@ impl Core {
     // Events.
 
     pub(super) fn publish(&mut self, topic: &str, event: &Event) -> Result<(), Error> {
+        self.encode(event, |core, encoded| core.publish_encoded(topic, encoded))?
+    }
+
+    /// Has `work` done with the event as it is sent, which is written where the last one was.
+    pub(super) fn encode<T>(
+        &mut self,
+        event: &Event,
+        work: impl FnOnce(&mut Self, &EncodedEvent) -> T,
+    ) -> Result<T, Error> {
         let mut encoded = std::mem::take(&mut self.encoded);
         let result = encoded.encode(event).map_err(Error::from);
-        let result = result.and_then(|()| self.publish_encoded(topic, &encoded));
+        let result = result.map(|()| work(self, &encoded));
         self.encoded = encoded;
         result
     }
@@ -161,11 +170,7 @@ impl Core {
 
     pub(super) fn send(&mut self, id: StreamId, event: &Event) -> Result<(), Error> {
         self.slots.live(id)?;
-        let mut encoded = std::mem::take(&mut self.encoded);
-        let result =
-            encoded.encode(event).map_err(Error::from).and_then(|()| self.send_encoded(id, &encoded));
-        self.encoded = encoded;
-        result
+        self.encode(event, |core, encoded| core.send_encoded(id, encoded))?
     }
 
     pub(super) fn send_encoded(&mut self, id: StreamId, event: &EncodedEvent) -> Result<(), Error> {
@@ -184,11 +189,7 @@ impl Core {
     }
 
     pub(super) fn send_tagged(&mut self, tag: &str, event: &Event) -> Result<usize, Error> {
-        let mut encoded = std::mem::take(&mut self.encoded);
-        let result = encoded.encode(event).map_err(Error::from);
-        let result = result.map(|()| self.send_tagged_encoded(tag, &encoded));
-        self.encoded = encoded;
-        result
+        self.encode(event, |core, encoded| core.send_tagged_encoded(tag, encoded))
     }
 
     /// Answers how many streams were sent the event, and go on.

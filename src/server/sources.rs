@@ -6,7 +6,6 @@ use super::observer::Audience;
 use super::timers::TimerId;
 use crate::error::Error;
 use crate::event::Event;
-use crate::log::EncodedEvent;
 use crate::source::{Pull, Source};
 use crate::stream::{Flags, Phase, StreamId};
 use std::time::Duration;
@@ -185,22 +184,19 @@ impl Core {
 
     /// Answers how many bytes the event has. They do not count as lag: it was the server that asked for them.
     fn send_pulled(&mut self, id: StreamId, event: &Event) -> usize {
-        let mut encoded: EncodedEvent = std::mem::take(&mut self.encoded);
-        let mut bytes = 0;
-        match encoded.encode(event) {
-            Ok(()) => {
-                bytes = encoded.bytes().len();
-                self.append_private(id.slot, encoded.bytes(), encoded.kind());
-                if let Some(stream) = self.slots.stream_mut(id.slot) {
-                    stream.extras().pulled += bytes;
-                }
-                self.stats.events_sent += 1;
-                self.observe(Audience::Stream(id), &encoded);
+        let sent = self.encode(event, |core, encoded| {
+            core.append_private(id.slot, encoded.bytes(), encoded.kind());
+            if let Some(stream) = core.slots.stream_mut(id.slot) {
+                stream.extras().pulled += encoded.bytes().len();
             }
-            Err(error) => log::warn!("an event of a source is left out: {error}"),
-        }
-        self.encoded = encoded;
-        bytes
+            core.stats.events_sent += 1;
+            core.observe(Audience::Stream(id), encoded);
+            encoded.bytes().len()
+        });
+        sent.unwrap_or_else(|error| {
+            log::warn!("an event of a source is left out: {error}");
+            0
+        })
     }
 
     fn wait(&mut self, id: StreamId, delay: Duration) {
