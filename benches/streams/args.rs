@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo bench --bench streams -- [SCENARIO]... [OPTION]...
-With no more said it takes about ten minutes on two cores that nothing else uses.
+With no more said it takes about twenty minutes on two cores that nothing else uses.
 
 Scenarios (all of them when none is named):
-  memory    memory of the server per idle stream                        15,000 streams
+  ramp      more and more streams: what each costs on the way up         as many as the limits allow
+  memory    memory per idle stream: the server's, and the kernel's       18,000 streams
   deliver   every event reaches every stream, and all is given back     15,000 streams, 100 events
   fanout    one event at a time: CPU per delivery, time to the last      5,000 streams, 200 events a run
   burst     16 and 64 events per turn: deliveries per second             5,000 streams, 640 events a run
+  latency   one event a second, on a schedule: when it is where          18,000 streams, 20 events a run
+  heartbeats   nothing but heartbeats, every 15 seconds                  18,000 streams
   accept    CPU per accepted stream, and per stream that leaves          5,000 streams
   stalled   what streams that never read cost the others: time to the    5,000 streams, 200 stalled,
             last with and without them, and how they are closed          20,000 events a run
@@ -20,10 +23,12 @@ Scenarios (all of them when none is named):
 
 Options:
   --streams N   open streams                        --events N   events of one run
-  --runs N      runs of each server, in turn (5)    --csv FILE   every single figure, one per line
+  --runs N      runs of each server, in turn (5)
+  --csv FILE    every single figure, one per line   --json FILE  the same, a JSON object per line
   --hub PATH    measure this program instead of building the example `hub`;
                 a script in its place has to `exec` it
-  --peer NAME=PATH   measure this program too, in turn with the others (memory, fanout, burst, accept);
+  --peer NAME=PATH   measure this program too, in turn with the others (memory, fanout, burst, latency,
+                accept);
                 may be given more than once; see benches/compare/
   --pin         server on CPU 0, client on CPU 1 (needs `taskset`)";
 
@@ -53,6 +58,7 @@ pub(crate) struct Args {
     pub(crate) hub: Option<PathBuf>,
     pub(crate) peers: Vec<&'static Peer>,
     pub(crate) csv: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
     pub(crate) pin: bool,
 }
 
@@ -65,10 +71,13 @@ pub(crate) struct Peer {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
+    Ramp,
     Memory,
     Deliver,
     Fanout,
     Burst,
+    Latency,
+    Heartbeats,
     Accept,
     Stalled,
     Churn,
@@ -76,11 +85,14 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Scenario; 8] = [
+    pub(crate) const ALL: [Scenario; 11] = [
+        Scenario::Ramp,
         Scenario::Memory,
         Scenario::Deliver,
         Scenario::Fanout,
         Scenario::Burst,
+        Scenario::Latency,
+        Scenario::Heartbeats,
         Scenario::Accept,
         Scenario::Stalled,
         Scenario::Churn,
@@ -89,10 +101,13 @@ impl Scenario {
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Scenario::Ramp => "ramp",
             Scenario::Memory => "memory",
             Scenario::Deliver => "deliver",
             Scenario::Fanout => "fanout",
             Scenario::Burst => "burst",
+            Scenario::Latency => "latency",
+            Scenario::Heartbeats => "heartbeats",
             Scenario::Accept => "accept",
             Scenario::Stalled => "stalled",
             Scenario::Churn => "churn",
@@ -121,6 +136,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Role> {
             "--runs" => args.runs = positive(&word, &operand()?)?,
             "--hub" => args.hub = Some(operand()?.into()),
             "--peer" => args.peers.push(peer(&operand()?)?),
+            "--json" => args.json = Some(operand()?.into()),
             "--csv" => args.csv = Some(operand()?.into()),
             "--pin" => args.pin = true,
             name => match Scenario::ALL.into_iter().find(|scenario| scenario.name() == name) {

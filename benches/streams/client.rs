@@ -9,18 +9,24 @@
 //! open ADDRESS TOPIC STREAMS SOURCE SOURCES   → opened STREAMS
 //! stall ADDRESS TOPIC STREAMS SOURCE SOURCES  → opened STREAMS, which have little room and are not read any more
 //! publish TURNS BURST                         → published WALL_NS BYTES LATENCY_NS,LATENCY_NS,…
+//! schedule EVENTS PERIOD_MS                   → scheduled WALL_NS BYTES LATE_NS QUANTILE_NS,QUANTILE_NS,…
+//! rest MS                                     → rested READS BYTES
 //! leave fin|rst                               → left STREAMS
 //! end PID                                     → ended EXIT_NS END_NS,END_NS,…: SIGTERM to PID, and when streams ended
 //! anything that goes wrong                    → error WORDS, and the end
 //! ```
 
+mod publisher;
+mod schedule;
+mod turns;
+
 use crate::Result;
 use crate::decoder::Decoder;
-use crate::floor::content_length;
-use crate::payload::{self, Lines};
+use crate::payload::Lines;
 use crate::procfs;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use publisher::Publisher;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::fmt::Write as _;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
@@ -36,11 +42,6 @@ const STALL: Duration = Duration::from_secs(15);
 
 /// The receive buffer of a stream that is to stall: as small as the kernel allows.
 const STALLED_ROOM: usize = 2048;
-
-/// Requests that one connection publishes: fewer than any server allows on one.
-const REQUESTS_PER_CONNECTION: usize = 500;
-
-const PUBLISHER: Token = Token(usize::MAX);
 
 /// Reads commands until the harness closes the pipe.
 pub(crate) fn run() -> Result<()> {
@@ -99,20 +100,6 @@ struct Stream {
     asked: bool,
 }
 
-/// The connection that publishes, made anew for each command.
-#[derive(Debug)]
-struct Publisher {
-    socket: TcpStream,
-    /// The requests of this turn, and how much of them has been written.
-    requests: Vec<u8>,
-    written: usize,
-    answers: Answers,
-    /// Answers still to come.
-    unanswered: u32,
-    /// Whether the server has closed it, as many do when nothing is asked for some seconds.
-    closed: bool,
-}
-
 impl Client {
     fn obey(&mut self, line: &str) -> Result<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -123,14 +110,24 @@ impl Client {
             }
             ["end", server] => self.end(server.parse()?),
             ["publish", turns, burst] => self.publish(turns.parse()?, burst.parse()?),
+            ["schedule", count, period] => {
+                self.schedule(count.parse()?, Duration::from_millis(period.parse()?))
+            }
+            ["rest", time] => self.rest(Duration::from_millis(time.parse()?)),
             ["leave", how @ ("fin" | "rst")] => self.leave(how == "rst"),
             _ => Err(format!("no such command: {line}").into()),
         }
     }
 
-    /// Waits until something is readable or writable; fails when `progress` lies too far back.
-    fn poll(&mut self, events: &mut Events, progress: Instant, what: impl Fn() -> String) -> Result<()> {
-        match self.poll.poll(events, Some(STALL)) {
+    /// Waits until something is readable or writable, no longer than `wait`; fails when `progress` lies too far back.
+    fn poll(
+        &mut self,
+        events: &mut Events,
+        wait: Duration,
+        progress: Instant,
+        what: impl Fn() -> String,
+    ) -> Result<()> {
+        match self.poll.poll(events, Some(wait)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
             polled => polled?,
         }
@@ -138,6 +135,12 @@ impl Client {
             return Err(format!("no progress within {STALL:?}: {}", what()).into());
         }
         Ok(())
+    }
+
+    /// Connects to where the streams are, to publish.
+    fn publisher(&self) -> Result<Publisher> {
+        let (address, topic) = self.target.as_ref().ok_or("there are no streams to publish to")?;
+        Publisher::connect(*address, topic, &self.poll)
     }
 
     fn open(
@@ -161,7 +164,7 @@ impl Client {
                 let nth = u32::try_from(self.streams.len())?;
                 self.connect(address, Ipv4Addr::from_bits(source.to_bits() + nth % sources))?;
             }
-            self.poll(&mut events, progress, || format!("{opened} of {count} streams are open"))?;
+            self.poll(&mut events, STALL, progress, || format!("{opened} of {count} streams are open"))?;
             for event in &events {
                 let Token(index) = event.token();
                 if event.is_writable() {
@@ -248,88 +251,6 @@ impl Client {
         }
     }
 
-    /// Publishes `turns` times `burst` events, each turn when the one before has arrived everywhere.
-    fn publish(&mut self, turns: u32, burst: u32) -> Result<String> {
-        let (address, topic) = self.target.clone().ok_or("there are no streams to publish to")?;
-        let head = format!(
-            "POST /publish/{topic} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n",
-            payload::DATA_BYTES
-        );
-        self.lines = Lines::new(self.published + 1, turns * burst);
-        let mut publisher = Publisher::connect(address, &self.poll)?;
-        let mut events = self.events.take().ok_or("no events")?;
-        let mut latencies = Vec::with_capacity(turns as usize);
-        let bytes = self.bytes;
-        let start = Instant::now();
-        let turns_per_connection = (REQUESTS_PER_CONNECTION / burst.max(1) as usize).max(1);
-        for turn in 0..turns as usize {
-            if publisher.closed || turn > 0 && turn.is_multiple_of(turns_per_connection) {
-                publisher = Publisher::connect(address, &self.poll)?;
-            }
-            latencies.push(self.turn(&mut publisher, &mut events, head.as_bytes(), burst)?);
-        }
-        let mut answer = format!("published {} {} ", start.elapsed().as_nanos(), self.bytes - bytes);
-        for latency in latencies {
-            write!(answer, "{},", latency.as_nanos())?;
-        }
-        self.events = Some(events);
-        Ok(answer)
-    }
-
-    /// Publishes one burst in one write; returns the time until the last stream had all of it.
-    fn turn(
-        &mut self,
-        publisher: &mut Publisher,
-        events: &mut Events,
-        head: &[u8],
-        burst: u32,
-    ) -> Result<Duration> {
-        publisher.requests.clear();
-        publisher.written = 0;
-        publisher.unanswered = burst;
-        for number in self.published + 1..=self.published + burst {
-            publisher.requests.extend_from_slice(head);
-            publisher.requests.extend_from_slice(&payload::data(number));
-        }
-        self.published += burst;
-        let last = self.published;
-        let mut missing = self.streams.len();
-        let mut arrived = Duration::ZERO;
-        let mut progress = Instant::now();
-        let start = Instant::now();
-        publisher.write()?;
-        while missing > 0 || publisher.unanswered > 0 {
-            let before = (missing, publisher.unanswered);
-            self.poll(events, progress, || {
-                let (streams, answers) = before;
-                format!("event {last} is missing at {streams} streams, {answers} requests lack an answer")
-            })?;
-            for event in events.iter() {
-                if event.token() == PUBLISHER {
-                    publisher.write()?;
-                    publisher.read(&mut self.buf)?;
-                    continue;
-                }
-                let Token(index) = event.token();
-                if !event.is_readable() {
-                    continue;
-                }
-                let next = self.streams[index].decoder.next();
-                self.read(index, event.is_read_closed())?;
-                if next <= last && self.streams[index].decoder.next() > last {
-                    missing -= 1;
-                    if missing == 0 {
-                        arrived = start.elapsed();
-                    }
-                }
-            }
-            if before != (missing, publisher.unanswered) {
-                progress = Instant::now();
-            }
-        }
-        Ok(arrived)
-    }
-
     /// Asks the server to end, and waits until it has ended every stream and itself.
     fn end(&mut self, server: u32) -> Result<String> {
         self.ending = true;
@@ -342,7 +263,7 @@ impl Client {
             return Err(format!("cannot send SIGTERM to process {server}").into());
         }
         while missing > 0 {
-            self.poll(&mut events, progress, || format!("{missing} streams have not ended"))?;
+            self.poll(&mut events, STALL, progress, || format!("{missing} streams have not ended"))?;
             for event in &events {
                 let Token(index) = event.token();
                 if !event.is_readable() || ends.get(index).is_none_or(Option::is_some) {
@@ -394,88 +315,3 @@ impl Client {
 
 /// Standard Rust has no [`ErrorKind`] for a connection that is under way.
 const EINPROGRESS: i32 = 115;
-
-impl Publisher {
-    fn connect(address: SocketAddr, poll: &Poll) -> Result<Publisher> {
-        let socket = std::net::TcpStream::connect_timeout(&address, STALL)?;
-        socket.set_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        let mut socket = TcpStream::from_std(socket);
-        poll.registry().register(&mut socket, PUBLISHER, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Publisher {
-            socket,
-            requests: Vec::new(),
-            written: 0,
-            answers: Answers::default(),
-            unanswered: 0,
-            closed: false,
-        })
-    }
-
-    fn write(&mut self) -> Result<()> {
-        while self.written < self.requests.len() {
-            match self.socket.write(&self.requests[self.written..]) {
-                Ok(written) => self.written += written,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(format!("publishing: {error}").into()),
-            }
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, buf: &mut [u8]) -> Result<()> {
-        loop {
-            let length = match self.socket.read(buf) {
-                Ok(0) if self.unanswered == 0 => {
-                    self.closed = true;
-                    return Ok(());
-                }
-                Ok(0) => return Err("the server closed the connection that publishes".into()),
-                Ok(length) => length,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(format!("publishing: {error}").into()),
-            };
-            let answers = self.answers.count(&buf[..length])?;
-            self.unanswered = self.unanswered.checked_sub(answers).ok_or("more answers than requests")?;
-        }
-    }
-}
-
-/// Finds where one answer ends and the next begins: each is a 2xx, mostly a 204, and may have a body of known length.
-#[derive(Debug, Default)]
-struct Answers {
-    /// What has come of a head.
-    head: Vec<u8>,
-    /// What is to come of a body.
-    body: usize,
-}
-
-impl Answers {
-    /// Takes what a read has brought; says how many answers have ended in it.
-    fn count(&mut self, mut bytes: &[u8]) -> Result<u32> {
-        let mut ended = 0;
-        while let Some((&byte, rest)) = bytes.split_first() {
-            if self.body > 0 {
-                let taken = self.body.min(bytes.len());
-                self.body -= taken;
-                bytes = &bytes[taken..];
-            } else {
-                bytes = rest;
-                self.head.push(byte);
-                if !self.head.ends_with(b"\r\n\r\n") {
-                    continue;
-                }
-                if !self.head.starts_with(b"HTTP/1.1 2") {
-                    let seen = self.head[..self.head.len().min(200)].escape_ascii();
-                    return Err(format!("publishing was answered \"{seen}\"").into());
-                }
-                self.body = content_length(&self.head);
-                self.head.clear();
-            }
-            ended += u32::from(self.body == 0);
-        }
-        Ok(ended)
-    }
-}

@@ -30,6 +30,7 @@ mod keeper;
 mod payload;
 mod process;
 mod procfs;
+mod record;
 mod rig;
 mod scenarios;
 mod server;

@@ -91,6 +91,12 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
     })
 }
 
+/// Memory that the kernel of the whole machine has for its own objects: sockets, files, what epoll keeps of them. That of
+/// one process is not to be had from it.
+pub(crate) fn kernel_memory() -> Result<u64> {
+    kilobytes(&fs::read_to_string("/proc/meminfo")?, "Slab:")
+}
+
 fn kilobytes(text: &str, name: &str) -> Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     Ok(number(line.and_then(|line| line.split_whitespace().next()))? * 1024)

@@ -3,17 +3,20 @@
 use crate::Result;
 use crate::args::{Args, Peer};
 use crate::procfs;
+use crate::record::Record;
 use crate::server::{Server, Subject};
 use crate::subscribers::{Sources, Subscribers};
 use crate::table::count;
-use std::fs::File;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Descriptors that a process needs besides its streams.
 const SPARE_FILES: usize = 100;
+
+/// Addresses from which one client connects at most.
+const SOURCES: usize = 250;
 
 #[derive(Debug)]
 pub(crate) struct Rig {
@@ -28,7 +31,8 @@ pub(crate) struct Rig {
     open_files: (usize, usize),
     ports: usize,
     clients: u8,
-    csv: Option<File>,
+    /// Where every figure goes, besides the tables.
+    pub(crate) record: Record,
 }
 
 impl Rig {
@@ -43,11 +47,6 @@ impl Rig {
         {
             return Err("--pin needs two cores and the program `taskset` (util-linux)".into());
         }
-        let mut csv = args.csv.as_ref().map(File::create).transpose()?;
-        if let Some(csv) = &mut csv {
-            writeln!(csv, "# {}", procfs::machine())?;
-            writeln!(csv, "scenario,server,run,metric,unit,value")?;
-        }
         let mut rig = Rig {
             streams: args.streams,
             events: args.events,
@@ -59,7 +58,7 @@ impl Rig {
             open_files: procfs::open_files()?,
             ports: procfs::ports()?,
             clients: 0,
-            csv,
+            record: Record::create(args, &procfs::machine())?,
         };
         rig.hub = match &args.hub {
             // Beside the current folder, not somewhere on the PATH.
@@ -86,19 +85,43 @@ impl Rig {
     /// How many streams to open: what was asked for, or the scenario's default, or what the limits allow.
     pub(crate) fn streams(&self, default: usize) -> usize {
         let wanted = self.streams.unwrap_or(default);
-        let (soft, hard) = self.open_files;
-        let allowed = soft.saturating_sub(SPARE_FILES).max(1);
+        let allowed = self.allowed();
         if wanted > allowed {
             println!(
-                "\nOnly {} streams instead of {}: server and client may have {soft} files open each. \
-                 Raise it with `ulimit -n {}` in this shell{}.",
+                "\nOnly {} streams instead of {}: {}.",
                 count(allowed as u64),
                 count(wanted as u64),
-                wanted + SPARE_FILES,
-                if hard < wanted + SPARE_FILES { ", after raising the hard limit as root" } else { "" },
+                self.how_to_allow(wanted)
             );
         }
         wanted.min(allowed)
+    }
+
+    /// As many streams as the limits allow, unless a number was asked for.
+    pub(crate) fn streams_at_most(&self) -> usize {
+        self.streams(self.allowed())
+    }
+
+    /// As many streams as server and client can have.
+    fn allowed(&self) -> usize {
+        let (soft, _) = self.open_files;
+        soft.saturating_sub(SPARE_FILES).clamp(1, self.ports.saturating_mul(SOURCES))
+    }
+
+    /// What keeps so many streams from being opened, and who can change that.
+    fn how_to_allow(&self, streams: usize) -> String {
+        let (soft, hard) = self.open_files;
+        let files = streams + SPARE_FILES;
+        if soft >= files {
+            return format!(
+                "{SOURCES} addresses have {} ports each; widen net.ipv4.ip_local_port_range with sysctl, as root",
+                self.ports
+            );
+        }
+        let root = if hard < files { ", after raising the hard limit as root" } else { "" };
+        format!(
+            "server and client may have {soft} files open each; raise it with `ulimit -n {files}` in this shell{root}"
+        )
     }
 
     /// Who is measured in turn: those that the scenario is about, and the peers.
@@ -125,7 +148,7 @@ impl Rig {
     pub(crate) fn subscribers(&mut self, streams: usize) -> Result<Subscribers> {
         self.clients = self.clients.wrapping_add(1);
         // Using a quarter of an address's ports leaves the kernel's search for a free one short.
-        let sources = streams.div_ceil(self.ports.div_ceil(4)).clamp(4, 250);
+        let sources = streams.div_ceil(self.ports.div_ceil(4)).clamp(4, SOURCES);
         let [pid, ..] = std::process::id().to_le_bytes();
         let first = Ipv4Addr::new(127, 64 + pid % 128, self.clients, 1);
         let mut command;
@@ -144,36 +167,6 @@ impl Rig {
         if std::io::stderr().is_terminal() {
             eprint!("\r\x1b[K{what}");
         }
-    }
-
-    /// Keeps one figure of one run in the CSV file.
-    pub(crate) fn record(
-        &mut self,
-        scenario: &str,
-        server: &str,
-        run: usize,
-        metric: Metric,
-        value: f64,
-    ) -> Result<()> {
-        if let Some(csv) = &mut self.csv {
-            writeln!(csv, "{scenario},{server},{run},{},{},{value}", metric.name, metric.unit)?;
-        }
-        Ok(())
-    }
-
-    /// Keeps in the CSV file that a run gave no figures, with the reason in the place of a unit.
-    pub(crate) fn record_failure(
-        &mut self,
-        scenario: &str,
-        server: &str,
-        run: usize,
-        reason: &str,
-    ) -> Result<()> {
-        if let Some(csv) = &mut self.csv {
-            let reason = reason.replace([',', '"', '\n'], ";");
-            writeln!(csv, "{scenario},{server},{run},failed,{reason},1")?;
-        }
-        Ok(())
     }
 }
 

@@ -6,29 +6,37 @@ mod churn;
 mod deliver;
 mod drain;
 mod fanout;
+mod heartbeats;
+mod latency;
 mod memory;
+mod ramp;
 mod stalled;
 
 use crate::Result;
 use crate::args::Scenario;
-use crate::procfs;
+use crate::procfs::{self, Cpu};
 use crate::rig::{Figures, Metric, Rig};
 use crate::server::{Server, Subject};
-use crate::subscribers::Leave;
-use crate::table;
+use crate::subscribers::{Leave, Subscribers};
+use crate::table::{self, BUSY_CLIENT, BUSY_OTHERS, BUSY_SERVER};
 use std::fmt::Display;
 use std::time::Duration;
 
 /// Streams that come and go before anything is measured, so that nothing is done for the first time later.
 const WARM_UP_STREAMS: usize = 100;
 
+const CPU_PER_DELIVERY: Metric = Metric { name: "server CPU per delivery", unit: "ns" };
+
 /// Runs a scenario and prints its table. `false`: it ran, and something was not as it has to be.
 pub(crate) fn run(scenario: Scenario, rig: &mut Rig) -> Result<bool> {
     match scenario {
+        Scenario::Ramp => ramp::run(rig).map(|()| true),
         Scenario::Memory => memory::run(rig),
         Scenario::Deliver => deliver::run(rig),
         Scenario::Fanout => fanout::run(rig).map(|()| true),
         Scenario::Burst => burst::run(rig).map(|()| true),
+        Scenario::Latency => latency::run(rig).map(|()| true),
+        Scenario::Heartbeats => heartbeats::run(rig),
         Scenario::Accept => accept::run(rig).map(|()| true),
         Scenario::Stalled => stalled::run(rig),
         Scenario::Churn => churn::run(rig),
@@ -88,32 +96,59 @@ fn traffic(rig: &mut Rig, subject: Subject, traffic: Traffic) -> Result<Figures>
     subscribers.open(server.address(), "streams", streams)?;
     subscribers.publish(warm_up, burst)?;
 
-    let (server_before, client_before) = (server.cpu()?, subscribers.cpu()?);
-    let machine_before = procfs::machine_busy()?;
+    let watch = Watch::start(&server, &subscribers)?;
     let published = subscribers.publish(turns, burst)?;
-    let machine = procfs::machine_busy()?.saturating_sub(machine_before);
-    let (server_cpu, client_cpu) = (server.cpu()? - server_before, subscribers.cpu()? - client_before);
+    let spent = watch.stop(&server, &subscribers)?;
 
     subscribers.leave(Leave::Reset)?;
     let mut latencies = published.latencies;
     latencies.sort();
     let deliveries = (streams * turns * burst) as f64;
-    let wall = published.wall.as_secs_f64();
-    let share = |nanos: f64| 100.0 * nanos / 1e9 / wall;
-    let (server_nanos, client_nanos) = (server_cpu.nanos as f64, client_cpu.nanos as f64);
-    // Ticks against nanoseconds: the difference of a quiet machine may come out a little below zero.
-    let others = (machine.as_nanos() as f64 - server_nanos - client_nanos).max(0.0);
-    Ok(vec![
-        (Metric { name: "server CPU per delivery", unit: "ns" }, server_nanos / deliveries),
-        (Metric { name: "of it in the kernel", unit: "%" }, 100.0 * server_cpu.system_share()),
-        (Metric { name: "deliveries per second", unit: "thousand" }, deliveries / wall / 1e3),
+    let mut figures = spent.per_delivery(deliveries);
+    let rate = deliveries / published.wall.as_secs_f64() / 1e3;
+    figures.extend([
+        (Metric { name: "deliveries per second", unit: "thousand" }, rate),
         (Metric { name: "to the last stream p50", unit: "ms" }, millis(percentile(&latencies, 50))),
         (Metric { name: "to the last stream p99", unit: "ms" }, millis(percentile(&latencies, 99))),
         (Metric { name: "bytes per delivery", unit: "B" }, published.bytes as f64 / deliveries),
-        (Metric { name: "one core busy with the server", unit: "%" }, share(server_nanos)),
-        (Metric { name: "one core busy with the client", unit: "%" }, share(client_nanos)),
-        (Metric { name: "one core busy with others", unit: "%" }, share(others)),
-    ])
+    ]);
+    figures.extend(spent.busy(published.wall));
+    Ok(figures)
+}
+
+/// CPU time so far, or of a while: of the server, of the client, and of everything that runs on the machine.
+struct Watch {
+    server: Cpu,
+    client: Cpu,
+    machine: Duration,
+}
+
+impl Watch {
+    fn start(server: &Server, subscribers: &Subscribers) -> Result<Watch> {
+        Ok(Watch { server: server.cpu()?, client: subscribers.cpu()?, machine: procfs::machine_busy()? })
+    }
+
+    /// What was spent since it was started.
+    fn stop(self, server: &Server, subscribers: &Subscribers) -> Result<Watch> {
+        let machine = procfs::machine_busy()?.saturating_sub(self.machine);
+        Ok(Watch { server: server.cpu()? - self.server, client: subscribers.cpu()? - self.client, machine })
+    }
+
+    fn per_delivery(&self, deliveries: f64) -> Figures {
+        vec![
+            (CPU_PER_DELIVERY, self.server.nanos as f64 / deliveries),
+            (Metric { name: "of it in the kernel", unit: "%" }, 100.0 * self.server.system_share()),
+        ]
+    }
+
+    /// Who kept how much of a core busy: what was at its limit, and whether anything else ran.
+    fn busy(&self, wall: Duration) -> Figures {
+        let share = |nanos: f64| 100.0 * nanos / wall.as_nanos() as f64;
+        let (server, client) = (self.server.nanos as f64, self.client.nanos as f64);
+        // Ticks against nanoseconds: the difference of a quiet machine may come out a little below zero.
+        let others = (self.machine.as_nanos() as f64 - server - client).max(0.0);
+        vec![(BUSY_SERVER, share(server)), (BUSY_CLIENT, share(client)), (BUSY_OTHERS, share(others))]
+    }
 }
 
 /// The nearest rank.

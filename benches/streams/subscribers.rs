@@ -35,6 +35,28 @@ pub(crate) struct Published {
     pub(crate) latencies: Vec<Duration>,
 }
 
+/// What publishing on a schedule has shown.
+#[derive(Debug)]
+pub(crate) struct Scheduled {
+    pub(crate) wall: Duration,
+    /// Bytes that all streams have read.
+    pub(crate) bytes: u64,
+    /// By how much the publisher was late at most.
+    pub(crate) late: Duration,
+    /// From the time at which an event was to be published to its arrival at a stream.
+    pub(crate) deliveries: Quantiles,
+    /// The same, to its arrival at the last stream.
+    pub(crate) lasts: Quantiles,
+}
+
+#[derive(Debug)]
+pub(crate) struct Quantiles {
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+    pub(crate) p999: Duration,
+    pub(crate) max: Duration,
+}
+
 /// How streams leave.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Leave {
@@ -81,6 +103,32 @@ impl Subscribers {
         let wall = Duration::from_nanos(word()?.parse()?);
         let bytes = word()?.parse()?;
         Ok(Published { wall, bytes, latencies: times(word()?)? })
+    }
+
+    /// Publishes so many events, one every `period`, whatever has become of those before.
+    pub(crate) fn schedule(&mut self, events: usize, period: Duration) -> Result<Scheduled> {
+        let answer = self.ask(&format!("schedule {events} {}", period.as_millis()), "scheduled ")?;
+        let words: Vec<&str> = answer.split(' ').collect();
+        let [wall, bytes, late, quantiles] = words[..] else {
+            return Err(format!("the client answers {answer:?}").into());
+        };
+        let [p50, p99, p999, max, last_p50, last_p99, last_p999, last_max] = times(quantiles)?[..] else {
+            return Err(format!("the client answers {answer:?}").into());
+        };
+        Ok(Scheduled {
+            wall: Duration::from_nanos(wall.parse()?),
+            bytes: bytes.parse()?,
+            late: Duration::from_nanos(late.parse()?),
+            deliveries: Quantiles { p50, p99, p999, max },
+            lasts: Quantiles { p50: last_p50, p99: last_p99, p999: last_p999, max: last_max },
+        })
+    }
+
+    /// Publishes nothing for a time; answers how many reads brought something, and how many bytes.
+    pub(crate) fn rest(&mut self, time: Duration) -> Result<(u64, u64)> {
+        let answer = self.ask(&format!("rest {}", time.as_millis()), "rested ")?;
+        let (reads, bytes) = answer.split_once(' ').ok_or("the client's answer is too short")?;
+        Ok((reads.parse()?, bytes.parse()?))
     }
 
     /// Ends the server; answers after what time it had gone, and when each stream had ended.

@@ -4,6 +4,16 @@ use crate::Result;
 use crate::rig::{Figures, Metric, Rig};
 use crate::server::Subject;
 
+pub(crate) const BUSY_SERVER: Metric = Metric { name: "one core busy with the server", unit: "%" };
+pub(crate) const BUSY_CLIENT: Metric = Metric { name: "one core busy with the client", unit: "%" };
+pub(crate) const BUSY_OTHERS: Metric = Metric { name: "one core busy with others", unit: "%" };
+
+/// From how many percent on a core is at its limit: waking up and being accounted for take the rest.
+const LIMIT: f64 = 90.0;
+
+/// From how many percent of a core on what else runs is in the figures.
+const DISTURBED: f64 = 20.0;
+
 /// A table whose first column is aligned to the left and the others to the right.
 pub(crate) fn print(title: &str, rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -53,7 +63,7 @@ impl Comparison {
         match (figures, subject) {
             (Err(failure), Subject::Peer(peer)) => {
                 self.failures.push(format!("{}, run {run}: {failure}", peer.name));
-                rig.record_failure(&self.scenario, &peer.name, run, &failure.to_string())
+                rig.record.failure(&self.scenario, &peer.name, run, &failure.to_string())
             }
             (figures, _) => self.keep(rig, subject.name(), run, &figures?),
         }
@@ -69,7 +79,7 @@ impl Comparison {
     ) -> Result<()> {
         let place = self.subjects.iter().position(|&other| other == subject).ok_or("not a subject here")?;
         for &(metric, value) in figures {
-            rig.record(&self.scenario, subject, run, metric, value)?;
+            rig.record.figure(&self.scenario, subject, run, metric, value)?;
             let at = self.samples.iter().position(|(other, _)| *other == metric).unwrap_or_else(|| {
                 self.samples.push((metric, vec![Vec::new(); self.subjects.len()]));
                 self.samples.len() - 1
@@ -102,28 +112,63 @@ impl Comparison {
             rows.push(row);
         }
         print(title, &rows);
+        self.print_limits();
         for failure in &self.failures {
             println!("FAILED: {}: {failure}", self.scenario);
         }
     }
 }
 
+impl Comparison {
+    /// Says what kept each subject from being faster, where that was watched.
+    fn print_limits(&self) {
+        let median = |metric: Metric, subject: usize| {
+            let (_, samples) = self.samples.iter().find(|(other, _)| *other == metric)?;
+            median(&sorted(&samples[subject]))
+        };
+        for (at, name) in self.subjects.iter().enumerate() {
+            let (Some(server), Some(client)) = (median(BUSY_SERVER, at), median(BUSY_CLIENT, at)) else {
+                continue;
+            };
+            let limit = match (server >= LIMIT, client >= LIMIT) {
+                (true, true) => "server and client were at their limit",
+                (true, false) => "the server was at its limit",
+                (false, true) => "the CLIENT was at its limit, so the server could do more",
+                (false, false) => "neither server nor client was at its limit",
+            };
+            let others = median(BUSY_OTHERS, at).filter(|&others| others >= DISTURBED);
+            let others = others
+                .map(|others| format!("; others took {others:.0} % of a core, so the figures are rough"))
+                .unwrap_or_default();
+            println!("  {name}: {limit} ({server:.0} % and {client:.0} % of a core){others}");
+        }
+    }
+}
+
 fn spread(values: &[f64]) -> String {
-    // Too short a run to have a share of ticks has none.
+    let sorted = sorted(values);
+    match (median(&sorted), &sorted[..]) {
+        (Some(median), [least, .., most]) => {
+            format!("{} ({} … {})", figure(median), figure(*least), figure(*most))
+        }
+        (Some(only), _) => figure(only),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+/// Too short a run to have a share of ticks has none.
+fn sorted(values: &[f64]) -> Vec<f64> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
-    match sorted[..] {
-        [] => "-".to_owned(),
-        [only] => figure(only),
-        [least, .., most] => {
-            let middle = sorted.len() / 2;
-            let median = if sorted.len() % 2 == 1 {
-                sorted[middle]
-            } else {
-                f64::midpoint(sorted[middle - 1], sorted[middle])
-            };
-            format!("{} ({} … {})", figure(median), figure(least), figure(most))
-        }
+    sorted
+}
+
+fn median(sorted: &[f64]) -> Option<f64> {
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(sorted[middle]),
+        _ => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bar charts as SVG, readable on a light page and on a dark one: they bring their own white ground.
 
 use crate::Result;
-use crate::figures::{Figures, title};
+use crate::figures::{Figures, P99_TO_A_STREAM, title};
 use crate::tables::figure;
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -106,6 +106,21 @@ pub(crate) fn draw(figures: &Figures, folder: &Path) -> Result<()> {
             .into(),
     }
     .draw(&folder.join("delivery.svg"))?;
+
+    Chart {
+        title: "Until an event is there",
+        subtitle: format!(
+            "milliseconds until 99 % of {} streams have it, one event a second on schedule; {machine}",
+            streams("latency")
+        ),
+        legend: &[],
+        scale: Scale::Linear,
+        panels: vec![Panel {
+            heading: String::new(),
+            bars: single(figures, "latency", P99_TO_A_STREAM, " ms"),
+        }],
+    }
+    .draw(&folder.join("latency.svg"))?;
 
     Chart {
         title: "CPU time of a new stream",

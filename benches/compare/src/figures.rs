@@ -119,6 +119,7 @@ impl Figures {
 }
 
 pub(crate) const CPU_PER_DELIVERY: &str = "server CPU per delivery";
+pub(crate) const P99_TO_A_STREAM: &str = "to a stream p99";
 
 /// A server's name for people.
 pub(crate) fn title(server: &str) -> &str {

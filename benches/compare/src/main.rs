@@ -9,7 +9,7 @@
 //!
 //! It measures nothing itself: that is done by the load harness, `benches/streams/`, in which all servers get fresh processes in turn, the
 //! same clients, and the same checks that every stream has every event. What it adds is whom to compare with, and what is made of
-//! the figures: tables on stdout, and `compare.csv`, `idle.svg`, `delivery.svg` and `accept.svg` in `benches/record/`.
+//! the figures: tables on stdout, and `compare.csv`, `idle.svg`, `delivery.svg`, `latency.svg` and `accept.svg` in `benches/record/`.
 //!
 //! Everybody has one thread that serves, since what is compared is the work that a core gets done: tokio's `current_thread`, one
 //! worker of actix-web, one of nginx, one process of Node. Each uses what its own documentation offers for event streams, with
@@ -38,10 +38,10 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const USAGE: &str = "\
 usage: cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTION]...
 
-  --runs N       runs of each server, in turn (5); with all servers one takes about five minutes
+  --runs N       runs of each server, in turn (5); with all servers one takes about eight minutes
   --only NAMES   of the others only these: axum,warp,actix-web,node,nchan
-  --streams N    open streams (memory: 15,000; otherwise 5,000)
-  --events N     events of one run (one at a time: 200; in bursts: 640)
+  --streams N    open streams (memory and latency: 18,000; otherwise 5,000)
+  --events N     events of one run (one at a time: 200; in bursts: 640; on schedule: 20)
   --pin          server on CPU 0, client on CPU 1 (needs `taskset`)
   --out FOLDER   where figures and charts go (benches/record)
   --draw         measure nothing; tables and charts of the figures that are there";
@@ -132,7 +132,7 @@ fn measure(args: &Args, package: &Path, out: &Path) -> Result<String> {
     harness
         .args(["bench", "--bench", "streams", "--manifest-path"])
         .arg(package.join("../../Cargo.toml"))
-        .args(["--", "memory", "fanout", "burst", "accept", "--csv"])
+        .args(["--", "memory", "fanout", "burst", "latency", "accept", "--csv"])
         .arg(std::path::absolute(&raw)?)
         .args(&args.harness);
     for peer in &peers {

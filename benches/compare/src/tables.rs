@@ -1,6 +1,6 @@
 //! Tables in Markdown: medians, and ratios to the floor.
 
-use crate::figures::{CPU_PER_DELIVERY, Figures, title};
+use crate::figures::{CPU_PER_DELIVERY, Figures, P99_TO_A_STREAM, title};
 
 pub(crate) fn print(figures: &Figures) {
     println!();
@@ -11,6 +11,7 @@ pub(crate) fn print(figures: &Figures) {
     delivery(figures, "fanout", "One event at a time", "floor");
     delivery(figures, "burst-16", "16 events per turn", "floor --coalesce");
     delivery(figures, "burst-64", "64 events per turn", "floor --coalesce");
+    latency(figures);
     accept(figures);
     let failures = figures.failures();
     if !failures.is_empty() {
@@ -35,9 +36,14 @@ fn memory(figures: &Figures) {
             cell(metric("RSS"), 1.0),
             cell(metric("RSS anonymous"), 1.0),
             cell(figures.ratio("memory", server, "hub", "RSS"), 1.0),
+            cell(metric("kernel memory both ends"), 1.0),
         ]
     });
-    table("Memory per idle stream", &["", "RSS, bytes", "anonymous, bytes", "to mio-sse"], rows);
+    table(
+        "Memory per idle stream",
+        &["", "RSS, bytes", "anonymous, bytes", "to mio-sse", "kernel, both ends, bytes"],
+        rows,
+    );
 }
 
 fn delivery(figures: &Figures, scenario: &str, heading: &str, floor: &str) {
@@ -71,6 +77,27 @@ fn delivery(figures: &Figures, scenario: &str, heading: &str, floor: &str) {
             "bytes",
             "server's core busy, %",
         ],
+        rows,
+    );
+}
+
+fn latency(figures: &Figures) {
+    let rows = figures.servers("latency").into_iter().map(|server| {
+        let metric = |name| figures.median("latency", server, name);
+        vec![
+            name(figures, "latency", server),
+            cell(metric("to a stream p50"), 1.0),
+            cell(metric(P99_TO_A_STREAM), 1.0),
+            cell(metric("to a stream p99.9"), 1.0),
+            cell(metric("to a stream max"), 1.0),
+            cell(figures.ratio("latency", server, "floor", P99_TO_A_STREAM), 1.0),
+            cell(metric("to the last stream p50"), 1.0),
+            cell(metric("one core busy with the server"), 1.0),
+        ]
+    });
+    table(
+        "One event a second, on schedule",
+        &["", "p50, ms", "p99", "p99.9", "max", "p99 to floor", "p50 to the last", "server's core busy, %"],
         rows,
     );
 }

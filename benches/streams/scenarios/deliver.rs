@@ -46,7 +46,7 @@ pub(super) fn run(rig: &mut Rig) -> Result<bool> {
     let mut table = Checks::new();
     for (name, is, has_to_be) in checks {
         table.add(name, count(is), count(has_to_be), is == has_to_be);
-        rig.record("deliver", "hub", 1, Metric { name, unit: "1" }, is as f64)?;
+        rig.record.figure("deliver", "hub", 1, Metric { name, unit: "1" }, is as f64)?;
     }
     let at_most = format!("≤ {}", count(descriptors_before as u64));
     table.add("open descriptors at the end", count(descriptors_after as u64), at_most, returned.is_ok());
@@ -69,7 +69,7 @@ pub(super) fn run(rig: &mut Rig) -> Result<bool> {
         row.extend(values.iter().map(|&bytes| figure(bytes as f64 / 1024.0)));
         rows.push(row);
         let metric = Metric { name, unit: "B kept" };
-        rig.record("deliver", "hub", 1, metric, values[3] as f64 - values[0] as f64)?;
+        rig.record.figure("deliver", "hub", 1, metric, values[3] as f64 - values[0] as f64)?;
     }
     table::print("deliver: memory", &rows);
     println!(

@@ -39,7 +39,13 @@ pub(super) fn run(rig: &mut Rig) -> Result<bool> {
             format!("≤ {:.1}", (WINDOW + WINDOW / 20).as_secs_f64()),
             in_time,
         );
-        rig.record("drain", "hub", run, Metric { name: "end of the server", unit: "s" }, exit.as_secs_f64())?;
+        rig.record.figure(
+            "drain",
+            "hub",
+            run,
+            Metric { name: "end of the server", unit: "s" },
+            exit.as_secs_f64(),
+        )?;
     }
     rig.progress("");
     Ok(checks.print(&format!("drain: SIGTERM with {} streams, window {WINDOW:?}", count(streams as u64))))

@@ -1,0 +1,69 @@
+//! One event a second to many streams, on a schedule: after what time it is where.
+//!
+//! Times count from when an event was to be published, of every delivery, in a histogram that forgets none.
+
+use super::{Watch, millis, names, progress, warm_server};
+use crate::Result;
+use crate::rig::{Figures, Metric, Rig};
+use crate::server::Subject;
+use crate::subscribers::Leave;
+use crate::table::{Comparison, count};
+use std::time::Duration;
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Events before those that count.
+const WARM_UP: usize = 3;
+
+const SUBJECTS: [Subject; 2] = [Subject::Hub, Subject::Floor];
+
+pub(super) fn run(rig: &mut Rig) -> Result<()> {
+    let streams = rig.streams(18_000);
+    let events = rig.events.unwrap_or(20);
+    let subjects = rig.subjects(&SUBJECTS);
+    let mut comparison = Comparison::new("latency", &names(&subjects));
+    for run in 1..=rig.runs {
+        for &subject in &subjects {
+            progress(rig, "latency", run, subject);
+            let figures = on_schedule(rig, subject, streams, events);
+            comparison.add(rig, subject, run, figures)?;
+        }
+    }
+    rig.progress("");
+    comparison.print(&format!(
+        "latency: {} streams, {} events of 64 bytes, one every {PERIOD:?} on schedule, runs in turn: {}",
+        count(streams as u64),
+        count(events as u64),
+        rig.runs,
+    ));
+    Ok(())
+}
+
+fn on_schedule(rig: &mut Rig, subject: Subject, streams: usize, events: usize) -> Result<Figures> {
+    let server = warm_server(rig, subject, streams)?;
+    let mut subscribers = rig.subscribers(streams)?;
+    subscribers.open(server.address(), "streams", streams)?;
+    subscribers.publish(WARM_UP, 1)?;
+
+    let watch = Watch::start(&server, &subscribers)?;
+    let scheduled = subscribers.schedule(events, PERIOD)?;
+    let spent = watch.stop(&server, &subscribers)?;
+
+    subscribers.leave(Leave::Reset)?;
+    let deliveries = (streams * events) as f64;
+    let (each, last) = (scheduled.deliveries, scheduled.lasts);
+    let ms = |name, time| (Metric { name, unit: "ms" }, millis(time));
+    let mut figures = vec![
+        ms("to a stream p50", each.p50),
+        ms("to a stream p99", each.p99),
+        ms("to a stream p99.9", each.p999),
+        ms("to a stream max", each.max),
+        ms("to the last stream p50", last.p50),
+        ms("to the last stream max", last.max),
+        ms("published late by at most", scheduled.late),
+    ];
+    figures.extend(spent.per_delivery(deliveries));
+    figures.push((Metric { name: "bytes per delivery", unit: "B" }, scheduled.bytes as f64 / deliveries));
+    figures.extend(spent.busy(scheduled.wall));
+    Ok(figures)
+}
