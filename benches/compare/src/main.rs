@@ -25,6 +25,7 @@
 mod charts;
 mod figures;
 mod peers;
+mod sizing;
 mod tables;
 
 use figures::Figures;
@@ -108,6 +109,7 @@ fn run(args: &Args) -> Result<()> {
     let text = fs::read_to_string(&csv).map_err(|error| format!("{}: {error}", csv.display()))?;
     let figures = Figures::parse(&text)?;
     tables::print(&figures);
+    sizing::print(&figures);
     charts::draw(&figures, &out)?;
     Ok(())
 }

@@ -136,6 +136,8 @@ fn cell(value: Option<f64>, times: f64) -> String {
 /// A measured value, to about three digits.
 pub(crate) fn figure(value: f64) -> String {
     let digits = match value.abs() {
+        // A number of things.
+        size if size.fract() == 0.0 => 0,
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
         _ => 2,
@@ -153,7 +155,7 @@ pub(crate) fn figure(value: f64) -> String {
 }
 
 /// Numbers to the right, and wide enough that the source can be read too.
-fn table(heading: &str, header: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+pub(crate) fn table(heading: &str, header: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let rows: Vec<Vec<String>> = rows.collect();
     if rows.is_empty() {
         return;

@@ -1,0 +1,110 @@
+//! What a service needs: cores, memory, bandwidth, computed from the figures of the hub.
+//!
+//! A delivery costs the server what its first event costs, and less for each further one of the same turn; a stream costs the
+//! memory of its slot and that of one end of a connection in the kernel.
+
+use crate::figures::{CPU_PER_DELIVERY, Figures};
+use crate::tables::{figure, table};
+
+/// Of a core's time, what is planned with: the rest is for peaks, and for clients that come back at once.
+const PLANNED: f64 = 0.7;
+
+/// Seconds between two heartbeats of a stream. The default is 15; whoever has millions of streams takes more.
+const HEARTBEAT: f64 = 60.0;
+
+/// Ethernet, IP and TCP with timestamps around what is sent, as each delivery is a packet of its own.
+const PACKET: f64 = 66.0;
+
+/// A machine: loops, each on a core of its own beside what the network card's interrupts need; bytes of memory that streams may
+/// take; bits a second.
+const LOOPS: f64 = 8.0;
+const MEMORY: f64 = 16e9;
+const BANDWIDTH: f64 = 10e9;
+
+/// Streams, turns a second, events in a turn.
+const SERVICES: [(f64, f64, f64); 12] = [
+    (1e3, 10.0, 1.0),
+    (1e4, 1.0, 1.0),
+    (1e4, 10.0, 1.0),
+    (1e5, 0.1, 1.0),
+    (1e5, 1.0, 1.0),
+    (1e5, 1.0, 16.0),
+    (1e5, 10.0, 1.0),
+    (1e6, 0.1, 1.0),
+    (1e6, 1.0, 1.0),
+    (1e6, 1.0, 16.0),
+    (1e7, 0.1, 1.0),
+    (1e7, 1.0, 1.0),
+];
+
+/// What one of everything costs.
+struct Costs {
+    /// Bytes of an idle stream: the server's and the kernel's.
+    user: f64,
+    kernel: f64,
+    /// Seconds of CPU time for the first event of a turn, and for each further one.
+    first: f64,
+    further: f64,
+    /// Bytes of an event on the wire, without what packets add.
+    bytes: f64,
+}
+
+pub(crate) fn print(figures: &Figures) {
+    let Some(costs) = Costs::of(figures) else { return };
+    println!(
+        "\nSizing, computed of: {} B and {} B of the kernel for a stream; {} µs for the first event of a turn, {} µs for each further one",
+        figure(costs.user),
+        figure(costs.kernel),
+        figure(costs.first * 1e6),
+        figure(costs.further * 1e6),
+    );
+    let rows = SERVICES.into_iter().map(|(streams, turns, events)| costs.row(streams, turns, events));
+    let header = [
+        "streams",
+        "events a second",
+        "in turns of",
+        "cores",
+        "memory: ours",
+        "kernel's",
+        "bandwidth",
+        "machines",
+    ];
+    table("Sizing", &header, rows);
+}
+
+impl Costs {
+    fn of(figures: &Figures) -> Option<Costs> {
+        let cpu = |scenario| Some(figures.median(scenario, "hub", CPU_PER_DELIVERY)? / 1e9);
+        let first = cpu("fanout")?;
+        Some(Costs {
+            user: figures.median("memory", "hub", "RSS")?,
+            kernel: figures.median("memory", "hub", "kernel memory both ends")? / 2.0,
+            first,
+            further: (16.0 * cpu("burst-16")? - first) / 15.0,
+            bytes: figures.median("fanout", "hub", "bytes per delivery")?,
+        })
+    }
+
+    fn row(&self, streams: f64, turns: f64, events: f64) -> Vec<String> {
+        let turn = self.first + (events - 1.0) * self.further;
+        let cores = streams * (turns * turn + self.first / HEARTBEAT) / PLANNED;
+        let memory = streams * (self.user + self.kernel);
+        let bits = streams * turns * (events * self.bytes + PACKET) * 8.0;
+        let machines = [cores / LOOPS, memory / MEMORY, bits / BANDWIDTH / PLANNED];
+        let machines = machines.into_iter().fold(1.0, f64::max).ceil();
+        vec![
+            figure(streams.round()),
+            figure(turns * events),
+            figure(events),
+            if cores < 0.1 { "0.1".to_owned() } else { format!("{cores:.1}") },
+            bytes(streams * self.user),
+            bytes(streams * self.kernel),
+            format!("{} Mbit/s", figure(bits / 1e6)),
+            figure(machines),
+        ]
+    }
+}
+
+fn bytes(bytes: f64) -> String {
+    if bytes < 1e9 { format!("{} MB", figure(bytes / 1e6)) } else { format!("{} GB", figure(bytes / 1e9)) }
+}
