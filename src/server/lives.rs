@@ -1,7 +1,7 @@
 //! The life of a stream: how it begins, is opened or not, and ends, once.
 
 use super::ages;
-use super::core::{Core, OPENING_SEQUENCES};
+use super::core::{Core, Hooks, OPENING_SEQUENCES};
 use super::guard::guard;
 use super::observer::{Audience, Message};
 use super::resume::Resumption;
@@ -243,9 +243,15 @@ impl Core {
     fn drop_hooks(&mut self, id: StreamId) {
         self.tags.forget(id);
         self.drop_timers(id);
-        if let Some(hooks) = self.hooks.remove(&id) {
+        if let Some(hooks) = self.take_hooks(id) {
             guard(self, "dropping what belonged to a stream", |_core| drop(hooks));
         }
+    }
+
+    /// What belonged to a stream that is gone.
+    pub(super) fn take_hooks(&mut self, id: StreamId) -> Option<Hooks> {
+        // Mostly no stream has any, and removing hashes the id before it looks.
+        if self.hooks.is_empty() { None } else { self.hooks.remove(&id) }
     }
 
     fn drop_timers(&mut self, id: StreamId) {
