@@ -99,7 +99,7 @@ impl Core {
         // A head without a first byte of the body makes browsers hold the response back: where nothing else follows
         // at once, a comment does.
         let sequence = stream.cursor().sequence;
-        let private = &mut stream.extras().private;
+        let private = &mut stream.extras_from(&mut self.spare_extras).private;
         let retry = reply.retry_after().and_then(|delay| EncodedEvent::new(&Event::new().retry(delay)).ok());
         let gap = gap.then(|| self.config.gap_event.clone()).flatten();
         // How many it was is not known: what has gone is not counted.
@@ -275,6 +275,8 @@ impl Core {
         self.behind -= u64::from(behind && !is_planted(Canary::BehindForever));
         let mut extras = stream.extras.take()?;
         extras.private.clear(&mut self.topics.spares);
-        extras.held
+        let held = extras.held.take();
+        self.spare_extras.give(extras);
+        held
     }
 }
