@@ -54,9 +54,9 @@ impl SpareExtras {
     /// Keeps extras for later, of which nobody needs anything; the blocks of the log have been given back.
     pub(crate) fn give(&mut self, mut extras: Box<Extras>) {
         if self.0.len() < SPARES_MAX {
-            let mut private = std::mem::take(&mut extras.private);
+            let Extras { private, pulled, subscriptions, held, gap } = &mut *extras;
             private.reset();
-            *extras = Extras { private, ..Extras::default() };
+            (*pulled, *subscriptions, *held, *gap) = (0, Vec::new(), None, None);
             self.0.push(extras);
         }
     }
