@@ -192,10 +192,18 @@ impl Handler for Router {
             Err(_) if request.method() == "OPTIONS" && request.target() == "*" => return Reply::no_content(),
             Err(_) => return Reply::not_found(),
         };
-        let mut params: Vec<(&str, Cow<'_, str>)> = Vec::new();
-        for (name, value) in found.params.iter() {
+        // Few routes have more than two, and those are not worth an allocation.
+        let (mut few, mut many) = (<[(&str, Cow<'_, str>); 2]>::default(), Vec::new());
+        let params = match few.get_mut(..found.params.len()) {
+            Some(params) => params,
+            None => {
+                many.resize(found.params.len(), Default::default());
+                &mut many[..]
+            }
+        };
+        for (param, (name, value)) in params.iter_mut().zip(found.params.iter()) {
             match decode_segment(value) {
-                Some(value) => params.push((name, value)),
+                Some(value) => *param = (name, value),
                 None => return Reply::status(400),
             }
         }
@@ -204,7 +212,7 @@ impl Handler for Router {
         let position = |method: &str| actions.iter().position(|(known, _)| known == method);
         let found = position(method).or_else(|| position("GET").filter(|_| request.is_head()));
         match found.map(|at| &mut actions[at]) {
-            Some((_, action)) => action(&request.with_params(&params), cx),
+            Some((_, action)) => action(&request.with_params(params), cx),
             None if method == "OPTIONS" => allow(Reply::no_content(), actions),
             None => allow(Reply::status(405), actions),
         }

@@ -7,6 +7,7 @@
 //! cargo bench --bench turn -- growth             the cost of a delivery to 1,000 and to 1,000,000 streams, in turn
 //! cargo bench --bench turn -- deliver 10000 64   no measurement: so many streams get bursts of so many events, for a
 //!                                                profiler; see `benches/turn/instructions`
+//! cargo bench --bench turn -- come 2000          no measurement: so many streams open and close, likewise
 //! ```
 //!
 //! What a delivery costs with everything is another matter, which `benches/streams` measures: nearly all of that is the kernel's.
@@ -39,6 +40,11 @@ fn main() {
         && mode == "deliver"
     {
         return profile::deliver(streams.parse().expect("a number"), events.parse().expect("a number"));
+    }
+    if let [_, mode, streams, ..] = &args[..]
+        && mode == "come"
+    {
+        return profile::come_and_go(streams.parse().expect("a number"));
     }
     // `cargo bench` adds the last by itself.
     if args[1..] == ["growth", "--bench"] {

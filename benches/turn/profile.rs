@@ -1,6 +1,7 @@
-//! Deliveries and nothing else, for a profiler.
+//! Deliveries, or streams that come and go, and nothing else: for a profiler.
 
-use crate::rig::Rig;
+use crate::requests::BROWSER;
+use crate::rig::{Rig, request};
 
 /// Deliveries of which the instructions are counted, at least.
 const DELIVERIES: usize = 1_000_000;
@@ -18,4 +19,29 @@ pub(crate) fn deliver(streams: usize, events: usize) {
 #[inline(never)]
 fn deliver_waves(rig: &mut Rig, events: usize, waves: usize) {
     (0..waves).for_each(|_| rig.deliver(events));
+}
+
+/// What a browser asks for, of an application that has a [`Router`](mio_sse::Router).
+pub(crate) fn come_and_go(streams: usize) {
+    let mut rig = Rig::new();
+    // The first ones make room for the others, and one that stays keeps the topic.
+    let stays = 1;
+    rig.open("/events/live", stays);
+    rig.net().forget();
+    for _ in 0..2 {
+        rig.net().input = request("/events/live", BROWSER);
+        open_streams(&mut rig, streams);
+        close_streams(&mut rig, stays);
+    }
+    println!("{} streams", 2 * streams);
+}
+
+#[inline(never)]
+fn open_streams(rig: &mut Rig, streams: usize) {
+    rig.connect_and_read(streams);
+}
+
+#[inline(never)]
+fn close_streams(rig: &mut Rig, others: usize) {
+    rig.leave(others);
 }

@@ -10,18 +10,20 @@ const REQUESTS: u64 = 500;
 /// Those that are sent at once, where they are.
 const PIPELINED: u64 = 16;
 
+/// What Firefox says besides.
+pub(crate) const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+    Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
+    Referer: https://example.org/dashboard\r\nConnection: keep-alive\r\n\
+    Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\nSec-Fetch-Dest: empty\r\n\
+    Sec-Fetch-Mode: cors\r\nSec-Fetch-Site: same-origin\r\nPriority: u=4\r\nPragma: no-cache\r\n\
+    Cache-Control: no-cache\r\n";
+
 pub(crate) fn measure(criterion: &mut Criterion) {
-    let browser = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
-        Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
-        Referer: https://example.org/dashboard\r\nConnection: keep-alive\r\n\
-        Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\nSec-Fetch-Dest: empty\r\n\
-        Sec-Fetch-Mode: cors\r\nSec-Fetch-Site: same-origin\r\nPriority: u=4\r\nPragma: no-cache\r\n\
-        Cache-Control: no-cache\r\n";
     let cookies = format!("Cookie: token={}\r\n", "x".repeat(4096));
     let mut group = criterion.benchmark_group("request");
     for (name, input, pipelined) in [
         ("3 header lines", request("/page", ""), 1),
-        ("a browser's 15", request("/page", browser), 1),
+        ("a browser's 15", request("/page", BROWSER), 1),
         ("a cookie of 4 KiB", request("/page", &cookies), 1),
         ("16 of 3 lines at once", request("/page", "").repeat(16), PIPELINED),
     ] {

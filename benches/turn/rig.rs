@@ -3,7 +3,7 @@
 use crate::net::{Check, MemoryNet};
 use crate::numbered::Numbered;
 use mio_sse::{
-    CloseReason, Config, Context, Event, Events, Handler, History, Reply, Request, Server, StreamId,
+    CloseReason, Config, Context, Event, Events, Handler, History, Reply, Request, Router, Server, StreamId,
     TopicConfig,
 };
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ const TURNS_MAX: usize = 1_000_000;
 /// What answers requests, by path.
 #[derive(Debug, Default)]
 pub(crate) struct App {
+    /// What answers for the paths below `/events`.
+    router: Router,
     /// The streams that have opened.
     pub(crate) opened: Vec<StreamId>,
     /// How many have ended.
@@ -38,7 +40,7 @@ pub(crate) struct App {
 }
 
 impl Handler for App {
-    fn request(&mut self, request: &Request<'_>, _cx: &mut Context<'_>) -> Reply {
+    fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
         match request.path() {
             "/live" => Reply::stream().topic(LIVE).into(),
             "/history" => Reply::stream().topic(HISTORY).into(),
@@ -48,6 +50,7 @@ impl Handler for App {
                 let numbers = (0..SOURCE_EVENTS).map(|number| Event::data(number.to_string()));
                 Reply::stream().source(Events::new(numbers)).into()
             }
+            path if path.starts_with("/events/") => self.router.request(request, cx),
             _ => Reply::text(PAGE),
         }
     }
@@ -80,8 +83,11 @@ impl Rig {
         config.connections_max = 2_000_000;
         config.streams_max = 2_000_000;
         change(&mut config);
-        let mut server =
-            Server::with_net(MemoryNet::new(), App::default(), config).expect("limits that make sense");
+        let mut app = App::default();
+        app.router.get("/events/{topic}", |request, _cx| {
+            Reply::stream().topic(request.param("topic").unwrap_or_default())
+        });
+        let mut server = Server::with_net(MemoryNet::new(), app, config).expect("limits that make sense");
         let mut cx = server.context();
         let history = History::new().events(HISTORY_EVENTS).bytes(16 << 20);
         cx.configure(HISTORY, TopicConfig::default().history(history)).expect("a history that makes sense");

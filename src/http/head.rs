@@ -75,6 +75,13 @@ impl Span {
         debug_assert!(text.is_ok(), "a span of text was made for other bytes");
         text.unwrap_or_default()
     }
+
+    /// The text at this place of a text: there is nothing to be checked again.
+    pub(super) fn part_of(self, whole: &str) -> &str {
+        let text = whole.get(self.start..self.end);
+        debug_assert!(text.is_some(), "a span was made for another text");
+        text.unwrap_or_default()
+    }
 }
 
 impl Head {
@@ -120,7 +127,7 @@ impl Head {
         self.framing = seen.framing(self.http_10, limits)?;
         seen.check_host(self.http_10)?;
         self.parts = target::split(method, target)?;
-        target::decode_path(self.parts.path.text(target.as_bytes()), &mut self.decoded_path)?;
+        target::decode_path(self.parts.path.part_of(target), &mut self.decoded_path)?;
         self.keep_alive = !seen.close && (seen.keep_alive || !self.http_10);
         // HTTP/1.0 has no 100 (Continue), and a client of its kind cannot wait for one (RFC 9110 10.1.1).
         if seen.expectation && !self.http_10 {

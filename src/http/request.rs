@@ -69,7 +69,7 @@ impl<'a> Request<'a> {
     /// The path as it was sent, without the query.
     #[must_use]
     pub fn raw_path(&self) -> &'a str {
-        match self.head.parts.path.text(self.target.as_bytes()) {
+        match self.head.parts.path.part_of(self.target) {
             "" => "/",
             path => path,
         }
@@ -78,7 +78,7 @@ impl<'a> Request<'a> {
     /// What follows the first question mark of the target, as it was sent; `None` without a question mark.
     #[must_use]
     pub fn query_string(&self) -> Option<&'a str> {
-        self.head.parts.query.map(|query| query.text(self.target.as_bytes()))
+        self.head.parts.query.map(|query| query.part_of(self.target))
     }
 
     /// The first value of this name in the query, decoded as forms are: `+` is a space. What cannot be
@@ -132,7 +132,7 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn host(&self) -> Option<&'a str> {
         match self.head.parts.authority {
-            Some(authority) => Some(authority.text(self.target.as_bytes())),
+            Some(authority) => Some(authority.part_of(self.target)),
             None => self.header("Host"),
         }
     }

@@ -75,6 +75,16 @@ impl HeadScan {
             let delimiter = if self.phase == Phase::Headers { LAST_CONTROL } else { b' ' };
             let (run, behind_run) = rest.split_at(position_of_at_most(delimiter, rest).unwrap_or(rest.len()));
             self.take_run(run, limits)?;
+            // Nearly always both are there.
+            if let [b'\r', b'\n', behind_line @ ..] = behind_run {
+                self.scanned += 2;
+                self.end_line(limits)?;
+                if self.phase == Phase::Complete {
+                    return Ok(true);
+                }
+                rest = behind_line;
+                continue;
+            }
             let Some((&byte, behind_byte)) = behind_run.split_first() else { break };
             self.scanned += 1;
             self.take_delimiter(byte)?;
@@ -155,17 +165,24 @@ fn refuse_version(version: u64) -> Rejection {
     }
 }
 
-/// Where the first byte is that is not greater than `bound`. The minimum of a block is something that
-/// compilers know how to take of 16 bytes at once.
+/// Where the first byte is that is not greater than `bound`, which is below 0x80. Eight bytes are looked at together:
+/// subtracting one more than `bound` from each of them borrows from the high bit of those that are not greater, unless that bit
+/// was set before. What one byte borrows from the next falsifies only what stands behind the first that is found.
 fn position_of_at_most(bound: u8, bytes: &[u8]) -> Option<usize> {
-    let (blocks, _) = bytes.as_chunks::<16>();
-    let clear_blocks = blocks
-        .iter()
-        .position(|block| block.iter().fold(u8::MAX, |least, &byte| least.min(byte)) <= bound)
-        .unwrap_or(blocks.len());
-    let clear = clear_blocks * 16;
-    let position = bytes.get(clear..)?.iter().position(|&byte| byte <= bound)?;
-    Some(clear + position)
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH_BITS: u64 = EACH * 0x80;
+    debug_assert!(bound < 0x80);
+    let least = EACH * (u64::from(bound) + 1);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = word.wrapping_sub(least) & !word & HIGH_BITS;
+        if found != 0 {
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let position = rest.iter().position(|&byte| byte <= bound)?;
+    Some(words.len() * 8 + position)
 }
 
 #[cfg(test)]

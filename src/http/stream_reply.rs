@@ -26,7 +26,9 @@ const WRITTEN_FOR_STREAMS: [&str; 3] = ["Cache-Control", "Content-Type", "X-Acce
 /// ```
 #[derive(Debug, Default)]
 pub struct StreamReply {
-    topics: Vec<String>,
+    /// Most streams read one topic, which needs no list.
+    topic: Option<String>,
+    more_topics: Vec<String>,
     tags: Vec<String>,
     retry: Option<Duration>,
     headers: Headers,
@@ -66,8 +68,10 @@ impl StreamReply {
     #[must_use]
     pub fn topic(mut self, name: impl Into<String>) -> StreamReply {
         let name = name.into();
-        if !self.topics.contains(&name) {
-            self.topics.push(name);
+        match &self.topic {
+            None => self.topic = Some(name),
+            Some(first) if *first == name || self.more_topics.contains(&name) => {}
+            Some(_) => self.more_topics.push(name),
         }
         self
     }
@@ -264,8 +268,8 @@ impl StreamReply {
         self.finish
     }
 
-    pub(crate) fn topics(&self) -> &[String] {
-        &self.topics
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &String> {
+        self.topic.iter().chain(&self.more_topics)
     }
 
     pub(crate) fn tags(&self) -> &[String] {

@@ -351,6 +351,12 @@ impl Log {
         self.release(self.newest, spares);
     }
 
+    /// Makes a log that has been [cleared](Self::clear) a new one, with the room for blocks that it has.
+    pub(crate) fn reset(&mut self) {
+        debug_assert!(self.is_empty());
+        *self = Self { blocks: std::mem::take(&mut self.blocks), ..Self::default() };
+    }
+
     fn drop_front(&mut self, spares: &mut Spares) {
         if let Some(front) = self.blocks.pop_front() {
             self.bytes -= front.bytes.len();
@@ -396,8 +402,11 @@ impl Log {
         frames: impl IntoIterator<Item = (u64, &'a [u8], Kind)>,
         spares: &mut Spares,
     ) {
-        let old = std::mem::take(self);
+        let mut old = std::mem::take(self);
         spares.in_use -= old.bytes;
+        if old.is_empty() {
+            std::mem::swap(&mut self.blocks, &mut old.blocks);
+        }
         for (sequence, bytes, kind) in frames {
             self.append(sequence, bytes, kind, spares);
         }

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::http::StreamReply;
 use crate::log::{Block, EncodedEvent, Kind, Log, Overflow, Place, STRIDE, Source, TopicKey, Topics};
-use crate::stream::{CloseReason, Flags, Phase, Refusal, Slots, Stream, StreamId, Subscription};
+use crate::stream::{CloseReason, Flags, Phase, Refusal, Slots, SpareExtras, Stream, StreamId, Subscription};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -70,6 +70,7 @@ pub(crate) struct Core {
     pub(super) unread: Vec<u32>,
     /// Where frames are copied together that do not lie in one piece.
     pub(super) scratch: Block,
+    pub(super) spare_extras: SpareExtras,
     pub(super) stopping: bool,
     pub(super) drain: Option<Drain>,
     pub(super) observers: Vec<Box<dyn Observer + Send>>,
@@ -106,6 +107,7 @@ impl Core {
             closed: Vec::new(),
             unread: Vec::new(),
             scratch: Block::default(),
+            spare_extras: SpareExtras::default(),
             stopping: false,
             drain: None,
             observers: Vec::new(),
@@ -246,7 +248,7 @@ impl Core {
         let Some(stream) = self.slots.stream_mut(slot) else { return 0 };
         let sequence = self.topics.next_sequence();
         let delivered = stream.cursor().sequence;
-        let extras = stream.extras();
+        let extras = stream.extras_from(&mut self.spare_extras);
         extras.private.append(sequence, bytes, kind, &mut self.topics.spares);
         let waiting = extras.private.bytes_behind(delivered).saturating_sub(extras.pulled);
         // That it has something of its own to get does not make it one that lags: it may be given that, and what is published, at once.
@@ -457,7 +459,7 @@ impl Core {
                 // From here on this topic is read from the cursor on. A wave may still have something to offer.
                 stream.skip_to(from);
             }
-            stream.shrink();
+            stream.shrink(&mut self.spare_extras);
         }
         if stream.flags.has(Flags::SOURCE)
             && let Some(id) = self.slots.id(slot)

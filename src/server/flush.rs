@@ -180,28 +180,24 @@ impl<H: Handler, N: Net> Server<H, N> {
             let last = stream.last();
             let framing = stream.framing;
             let behind = stream.behind;
-            let batch = {
+            let (batch, newest) = {
                 let sources = sources(stream, &self.core.topics);
-                next_batch(
+                let batch = next_batch(
                     sources.as_slice(),
                     cursor,
                     behind,
                     last.unwrap_or(u64::MAX),
                     framing,
                     &mut self.core.scratch,
-                )
+                );
+                (batch, sources.as_slice().iter().map(|source| source.log.newest()).max())
             };
             let batch = match batch {
                 Ok(batch) => batch,
                 Err(FellOff) => return self.core.end(slot, CloseReason::Lagged),
             };
             if batch.is_empty() {
-                // What still lies before it has been superseded.
-                let newest = self.core.topics.sequence();
-                if let Some(stream) = self.core.slots.stream_mut(slot) {
-                    stream.skip_to(newest);
-                }
-                return self.core.caught_up(slot);
+                return self.nothing_left(slot);
             }
             let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
             let written = match write(&mut self.net, socket, batch.bytes) {
@@ -216,6 +212,11 @@ impl<H: Handler, N: Net> Server<H, N> {
             let Some(stream) = entry.stream_mut() else { return };
             stream.set_cursor(advance.cursor);
             stream.took(written.bytes, tick);
+            // Most often that was all: to look for more would find nothing.
+            if written.all && last.is_none() && newest.is_some_and(|newest| newest <= advance.cursor.sequence)
+            {
+                return self.nothing_left(slot);
+            }
             self.core.release_private(slot);
 
             if last.is_some_and(|last| advance.cursor.sequence >= last) {
@@ -233,6 +234,15 @@ impl<H: Handler, N: Net> Server<H, N> {
                 return;
             }
         }
+    }
+
+    /// All that a stream reads has been given to it, or is not for it as it has been superseded.
+    fn nothing_left(&mut self, slot: u32) {
+        let newest = self.core.topics.sequence();
+        if let Some(stream) = self.core.slots.stream_mut(slot) {
+            stream.skip_to(newest);
+        }
+        self.core.caught_up(slot);
     }
 
     /// The end of the body has been written: the connection carries the next request, or closes.

@@ -1,7 +1,7 @@
 //! The life of a stream: how it begins, is opened or not, and ends, once.
 
 use super::ages;
-use super::core::{Core, OPENING_SEQUENCES};
+use super::core::{Core, Hooks, OPENING_SEQUENCES};
 use super::guard::guard;
 use super::observer::{Audience, Message};
 use super::resume::Resumption;
@@ -99,7 +99,7 @@ impl Core {
         // A head without a first byte of the body makes browsers hold the response back: where nothing else follows
         // at once, a comment does.
         let sequence = stream.cursor().sequence;
-        let private = &mut stream.extras().private;
+        let private = &mut stream.extras_from(&mut self.spare_extras).private;
         let retry = reply.retry_after().and_then(|delay| EncodedEvent::new(&Event::new().retry(delay)).ok());
         let gap = gap.then(|| self.config.gap_event.clone()).flatten();
         // How many it was is not known: what has gone is not counted.
@@ -243,9 +243,15 @@ impl Core {
     fn drop_hooks(&mut self, id: StreamId) {
         self.tags.forget(id);
         self.drop_timers(id);
-        if let Some(hooks) = self.hooks.remove(&id) {
+        if let Some(hooks) = self.take_hooks(id) {
             guard(self, "dropping what belonged to a stream", |_core| drop(hooks));
         }
+    }
+
+    /// What belonged to a stream that is gone.
+    pub(super) fn take_hooks(&mut self, id: StreamId) -> Option<Hooks> {
+        // Mostly no stream has any, and removing hashes the id before it looks.
+        if self.hooks.is_empty() { None } else { self.hooks.remove(&id) }
     }
 
     fn drop_timers(&mut self, id: StreamId) {
@@ -269,6 +275,8 @@ impl Core {
         self.behind -= u64::from(behind && !is_planted(Canary::BehindForever));
         let mut extras = stream.extras.take()?;
         extras.private.clear(&mut self.topics.spares);
-        extras.held
+        let held = extras.held.take();
+        self.spare_extras.give(extras);
+        held
     }
 }

@@ -514,7 +514,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let mut ended = std::mem::take(&mut self.core.ended);
         let mut closed = std::mem::take(&mut self.core.closed);
         for (id, reason) in ended.drain(..) {
-            let hooks = self.core.hooks.remove(&id).unwrap_or_default();
+            let hooks = self.core.take_hooks(id).unwrap_or_default();
             for callback in hooks.on_close {
                 guard(&mut self.core, "an on_close callback", |core| {
                     callback(reason, &mut Context::new(core));

@@ -25,6 +25,12 @@ pub(super) struct Resumption {
 }
 
 impl Core {
+    /// Whether it matters what the client saw last: not without a topic that keeps something.
+    pub(super) fn may_resume(&self, id: StreamId, reply: &StreamReply) -> bool {
+        let stream = self.slots.stream(id.slot).filter(|_| !reply.is_live());
+        stream.is_some_and(|stream| stream.topics().any(|(key, _)| self.topics.get(key).kept.is_some()))
+    }
+
     /// Where a stream begins whose client saw the event `last_event_id` last. It is subscribed to its topics already.
     pub(super) fn resumption(
         &self,

@@ -24,7 +24,7 @@ mod slot;
 mod slots;
 
 pub use close_reason::{CloseReason, Party};
-pub(crate) use extras::{Gap, Subscription};
+pub(crate) use extras::{Gap, SpareExtras, Subscription};
 pub use id::StreamId;
 pub use refusal::Refusal;
 pub(crate) use slot::{Flags, Held, Input, Phase, Reply, Slot, State, Stream};

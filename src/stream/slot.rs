@@ -1,7 +1,7 @@
 //! The record of a connection: the only memory an idle one costs.
 
 use super::close_reason::CloseReason;
-use super::extras::{Extras, Subscription};
+use super::extras::{Extras, SpareExtras, Subscription};
 use super::id::Generation;
 use super::refusal::Refusal;
 use crate::http::Incoming;
@@ -225,10 +225,15 @@ impl Stream {
         self.extras.get_or_insert_default()
     }
 
-    /// Frees the extras if there is nothing in them.
-    pub(crate) fn shrink(&mut self) {
-        if self.extras.as_ref().is_some_and(|extras| extras.is_empty()) {
-            self.extras = None;
+    /// The same, for what most streams have at some time.
+    pub(crate) fn extras_from(&mut self, spares: &mut SpareExtras) -> &mut Extras {
+        self.extras.get_or_insert_with(|| spares.take())
+    }
+
+    /// Gives up the extras if there is nothing in them.
+    pub(crate) fn shrink(&mut self, spares: &mut SpareExtras) {
+        if let Some(extras) = self.extras.take_if(|extras| extras.is_empty()) {
+            spares.give(extras);
         }
     }
 
