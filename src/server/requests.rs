@@ -530,16 +530,11 @@ impl<H: Handler, N: Net> Server<H, N> {
         let earlier = replies.len();
         stream.encode_head(&cx, chunked, replies);
         let framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
-        // To look for it in all the headers and the query is of no use where nothing is kept.
-        let last_event_id = if self.core.may_resume(id, stream) {
-            stream.resumes_after().map(Cow::Borrowed).or_else(|| request.last_event_id())
-        } else {
-            None
-        };
-        let mut resumption = self.core.resumption(id, stream, last_event_id.as_deref());
+        let last_event_id = || stream.resumes_after().map(Cow::Borrowed).or_else(|| request.last_event_id());
+        let mut resumption = self.core.resumption(id, stream, last_event_id);
         let handler = &mut self.handler;
         if resumption.gap
-            && let Some(last) = last_event_id.as_deref()
+            && let Some(last) = last_event_id().as_deref()
         {
             let answered = guard(&mut self.core, "the handler of a gap", |core| {
                 handler.missed(id, last, &mut Context::for_request(core, id))

@@ -6,6 +6,7 @@ use crate::canary::{Canary, is_planted};
 use crate::http::{AfterGap, StreamReply};
 use crate::log::{EncodedEvent, Overflow, Position, TopicKey};
 use crate::stream::{CloseReason, Gap, Phase, StreamId};
+use std::borrow::Cow;
 
 /// Where a stream is to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,18 +26,13 @@ pub(super) struct Resumption {
 }
 
 impl Core {
-    /// Whether it matters what the client saw last: not without a topic that keeps something.
-    pub(super) fn may_resume(&self, id: StreamId, reply: &StreamReply) -> bool {
-        let stream = self.slots.stream(id.slot).filter(|_| !reply.is_live());
-        stream.is_some_and(|stream| stream.topics().any(|(key, _)| self.topics.get(key).kept.is_some()))
-    }
-
-    /// Where a stream begins whose client saw the event `last_event_id` last. It is subscribed to its topics already.
-    pub(super) fn resumption(
+    /// Where a stream begins whose client saw the event `last_event_id` last, which is looked for only where something is kept.
+    /// The stream is subscribed to its topics already.
+    pub(super) fn resumption<'a>(
         &self,
         id: StreamId,
         reply: &StreamReply,
-        last_event_id: Option<&str>,
+        last_event_id: impl FnOnce() -> Option<Cow<'a, str>>,
     ) -> Resumption {
         let live = Resumption { beginning: Beginning::Live, gap: false };
         let Some(stream) = self.slots.stream(id.slot).filter(|_| !reply.is_live()) else { return live };
@@ -47,15 +43,15 @@ impl Core {
         if kept().next().is_none() {
             return live;
         }
-        let Some(last) = last_event_id.filter(|id| !id.is_empty()) else {
+        let Some(last) = last_event_id().filter(|id| !id.is_empty()) else {
             let beginning =
                 if reply.is_snapshot() { Beginning::After(Position::default()) } else { Beginning::Live };
             return Resumption { beginning, gap: false };
         };
         // Where several topics know the id, the oldest is meant: better an event twice than one not at all.
-        let found = kept().filter_map(|(kept, log)| kept.position_of(log, last)).min();
+        let found = kept().filter_map(|(kept, log)| kept.position_of(log, &last)).min();
         // One that lies in the future is of a time when the clock was wrong: what has come since is not known to be behind it.
-        let parsed = Position::parse(last).filter(|position| !self.topics.is_to_come(*position));
+        let parsed = Position::parse(&last).filter(|position| !self.topics.is_to_come(*position));
         let position = found.or(parsed);
         let gap = position.is_none_or(|position| kept().any(|(kept, _)| kept.complete_from > position));
         let beginning = match (gap, reply.after_gap_begins()) {
