@@ -138,7 +138,7 @@ impl EncodedEvent {
         self.bytes.resize(PREFIX_MAX, 0);
         // Writing to a vector cannot fail.
         let _ = writeln!(self.bytes, "id: {id}");
-        self.bytes.extend_from_slice(event.text().as_bytes());
+        self.bytes.extend_from_slice(Framing::CloseDelimited.bytes_of(event.kind(), event.bytes()));
         self.has_id = true;
         self.key.clone_from(&event.key);
         self.removes_key = event.removes_key;
