@@ -11,6 +11,9 @@ use std::time::Duration;
 /// event merely names. The limit keeps every offset into the log within 32 bits.
 pub const EVENT_BYTES_MAX: usize = 16 << 20;
 
+/// Room for the names of fields, and for a name and an id as they usually are.
+const FIELDS_BYTES: usize = 64;
+
 /// One event of an event stream: any of data, event name, id, retry and comment.
 ///
 /// Building an event never fails; what cannot be written is refused, with a typed [`EventError`], by whatever
@@ -116,6 +119,8 @@ impl Event {
     pub(crate) fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), EventError> {
         self.check()?;
         let start = out.len();
+        // The data and most often everything else: a vector that is new grows once.
+        out.reserve(self.data.as_deref().map_or(0, str::len) + FIELDS_BYTES);
         if let Some(comment) = &self.comment {
             for line in lines(comment) {
                 write_field(out, b":", line);
@@ -170,11 +175,11 @@ impl Event {
     }
 
     fn check(&self) -> Result<(), EventError> {
-        if self.name.as_deref().is_some_and(|name| name.contains(['\r', '\n'])) {
+        if self.name.as_deref().is_some_and(|name| line_break(name.as_bytes()).is_some()) {
             return Err(EventError::LineBreakInName);
         }
         if let Some(id) = self.id.as_deref() {
-            if id.contains(['\r', '\n']) {
+            if line_break(id.as_bytes()).is_some() {
                 return Err(EventError::LineBreakInId);
             }
             if id.contains('\0') {
@@ -220,7 +225,7 @@ fn lines(text: &str) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text.as_bytes());
     std::iter::from_fn(move || {
         let bytes = rest?;
-        let Some(end) = bytes.iter().position(|&byte| byte == b'\r' || byte == b'\n') else {
+        let Some(end) = line_break(bytes) else {
             rest = None;
             return Some(bytes);
         };
@@ -228,6 +233,19 @@ fn lines(text: &str) -> impl Iterator<Item = &[u8]> {
         rest = Some(tail.strip_prefix(b"\r\n").unwrap_or(&tail[1..]));
         Some(line)
     })
+}
+
+/// Where the first CR or LF is. Whether there is one in a block is something that compilers know how to ask of 16 bytes at once.
+fn line_break(bytes: &[u8]) -> Option<usize> {
+    let ends_line = |byte: u8| byte == b'\r' || byte == b'\n';
+    let (blocks, _) = bytes.as_chunks::<16>();
+    let clear_blocks = blocks
+        .iter()
+        .position(|block| block.iter().fold(false, |found, &byte| found | ends_line(byte)))
+        .unwrap_or(blocks.len());
+    let clear = clear_blocks * 16;
+    let position = bytes.get(clear..)?.iter().position(|&byte| ends_line(byte))?;
+    Some(clear + position)
 }
 
 /// Why an event cannot be written. It is refused whole: stripping what is wrong would send something the
@@ -281,6 +299,23 @@ mod tests {
         assert_eq!(encoded(&Event::data("a\nb\rc\r\nd")), "data: a\ndata: b\ndata: c\ndata: d\n\n");
         assert_eq!(encoded(&Event::data("\r\n\r\n")), "data: \ndata: \ndata: \n\n");
         assert_eq!(encoded(&Event::data("\n\r")), "data: \ndata: \ndata: \n\n");
+    }
+
+    /// Whatever lies between two of the blocks that are searched at once, or behind the last of them.
+    #[test]
+    fn a_line_break_is_found_wherever_it_stands() {
+        for length in 0..70 {
+            // Neighbours of CR and LF, and bytes that differ from them in the highest bit alone.
+            let mut bytes: Vec<u8> =
+                [9, 11, 12, 14, 0x8a, 0x8d, 0].iter().copied().cycle().take(length).collect();
+            assert_eq!(line_break(&bytes), None, "{length}");
+            for at in (0..length).rev() {
+                for byte in [b'\r', b'\n'] {
+                    bytes[at] = byte;
+                    assert_eq!(line_break(&bytes), Some(at), "{at} of {length}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -40,6 +40,13 @@ impl Block {
         self.frames.push(Frame { sequence, end, kind, role: Role::Plain });
     }
 
+    /// Adds frames that lie one behind the other in `bytes`, which is what stands behind the offset `base` of their block.
+    pub(crate) fn push_all(&mut self, frames: &[Frame], base: u32, bytes: &[u8]) {
+        let before = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.bytes.extend_from_slice(bytes);
+        self.frames.extend(frames.iter().map(|frame| Frame { end: frame.end - base + before, ..*frame }));
+    }
+
     /// Adds bytes to the last frame.
     pub(crate) fn extend_last(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);

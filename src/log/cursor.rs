@@ -126,6 +126,8 @@ pub(crate) fn next_batch<'a>(
 }
 
 /// Copies frames in order of their sequence until `scratch` is full. None of the sources has been fallen off.
+///
+/// What lies in one piece is copied in one piece: whoever comes back gets a head of its own and then a long run of one log.
 fn merge(
     sources: &[Source<'_>],
     cursor: Cursor,
@@ -134,32 +136,62 @@ fn merge(
     framing: Framing,
     scratch: &mut Block,
 ) {
+    let all = !behind && !is_planted(Canary::ConflatesAll);
     let mut after = cursor.sequence;
     let mut skip = cursor.partial as usize;
     while scratch.bytes.len() < COPY_BYTES_MAX && after < until {
-        let next = sources
-            .iter()
-            .filter_map(|source| {
-                let after = after.max(source.from);
-                // A frame that was begun is completed, also when it was superseded meanwhile.
-                let all = !behind && !is_planted(Canary::ConflatesAll);
-                if skip > 0 || all { source.log.next(after) } else { source.log.next_current(after) }
-            })
-            .min_by_key(|(frame, _)| frame.sequence);
-        let Some((frame, bytes)) = next else { return };
-        scratch.push(frame.sequence, &framing.bytes_of(frame.kind, bytes)[skip..], frame.kind);
-        after = frame.sequence;
+        let mut next: Option<Run<'_>> = None;
+        // The frame of another log before which this run has to stop.
+        let mut limit = u64::MAX;
+        for source in sources {
+            let after = after.max(source.from);
+            // A frame that was begun is completed, also when it was superseded meanwhile.
+            let run = if skip > 0 || all { source.log.next(after) } else { source.log.next_current(after) };
+            let Some(mut run) = run else { continue };
+            match &mut next {
+                None => next = Some(run),
+                Some(found) => {
+                    if run.first().sequence < found.first().sequence {
+                        std::mem::swap(found, &mut run);
+                    }
+                    limit = limit.min(run.first().sequence);
+                }
+            }
+        }
+        let Some(run) = next else { return };
+        let room = COPY_BYTES_MAX - scratch.bytes.len();
+        let more = run.frames.windows(2).take_while(|pair| {
+            let full = (pair[0].end - run.base) as usize >= room;
+            !full && pair[1].sequence < limit && (all || !pair[1].is_conflated())
+        });
+        let run = run.cut(1 + more.count());
+        copy(run, skip, framing, scratch);
+        after = scratch.last();
         skip = 0;
+    }
+}
+
+/// Copies a run, of which `skip` bytes have been sent already, behind what there is in `scratch`.
+fn copy(run: Run<'_>, mut skip: usize, framing: Framing, scratch: &mut Block) {
+    match framing {
+        Framing::Chunked => {
+            let sent = u32::try_from(skip).unwrap_or(u32::MAX);
+            scratch.push_all(run.frames, run.base + sent, &run.bytes[skip..]);
+        }
+        Framing::CloseDelimited => {
+            let mut start = run.base;
+            for frame in run.frames {
+                let bytes = &run.bytes[(start - run.base) as usize..(frame.end - run.base) as usize];
+                scratch.push(frame.sequence, &framing.bytes_of(frame.kind, bytes)[skip..], frame.kind);
+                start = frame.end;
+                skip = 0;
+            }
+        }
     }
 }
 
 /// A run in close-delimited framing, made once for all streams that need it.
 pub(crate) fn unwrap_run(run: Run<'_>, scratch: &mut Block) {
     scratch.clear();
-    let mut start = run.base;
-    for frame in run.frames {
-        let bytes = &run.bytes[(start - run.base) as usize..(frame.end - run.base) as usize];
-        scratch.push(frame.sequence, Framing::CloseDelimited.bytes_of(frame.kind, bytes), frame.kind);
-        start = frame.end;
-    }
+    copy(run, 0, Framing::CloseDelimited, scratch);
 }

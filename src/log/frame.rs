@@ -1,5 +1,6 @@
 //! An event as it lies in the log: encoded once, already wrapped as an HTTP/1.1 chunk (RFC 9112 7.1).
 
+use crate::canary::{Canary, is_planted};
 use crate::event::{Event, EventError};
 use std::fmt::Display;
 use std::io::Write;
@@ -29,6 +30,12 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// Whether whoever is behind does without it.
+    pub(crate) fn is_conflated(&self) -> bool {
+        let conflated = if is_planted(Canary::NewestConflated) { Role::Current } else { Role::Superseded };
+        self.role == conflated
+    }
+
     /// Whether a keyed topic can do without it, of which nothing without a key is needed up to `limit`.
     pub(crate) fn goes(&self, limit: u64) -> bool {
         self.role == Role::Superseded || self.role == Role::Plain && self.sequence <= limit
@@ -131,7 +138,7 @@ impl EncodedEvent {
         self.bytes.resize(PREFIX_MAX, 0);
         // Writing to a vector cannot fail.
         let _ = writeln!(self.bytes, "id: {id}");
-        self.bytes.extend_from_slice(event.text().as_bytes());
+        self.bytes.extend_from_slice(Framing::CloseDelimited.bytes_of(event.kind(), event.bytes()));
         self.has_id = true;
         self.key.clone_from(&event.key);
         self.removes_key = event.removes_key;

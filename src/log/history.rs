@@ -242,8 +242,8 @@ impl Kept {
 
     /// Nobody lags: gives up what a keyed topic keeps no longer, and its memory, when that is most of it.
     pub(crate) fn compact_keys(&mut self, log: &mut Log, spares: &mut Spares) {
-        while let Some((frame, _)) =
-            log.next(self.retired.max(log.floor())).filter(|(frame, _)| frame.sequence <= self.horizon)
+        while let Some(frame) = log.next(self.retired.max(log.floor())).map(|run| *run.first())
+            && frame.sequence <= self.horizon
         {
             self.retired = frame.sequence;
             if frame.role == Role::Plain {
@@ -313,7 +313,7 @@ impl Kept {
         } else {
             log.newest_at(position)
         };
-        log.next_current(seen.max(horizon)).map(|(frame, _)| frame.sequence)
+        log.next_current(seen.max(horizon)).map(|run| run.first().sequence)
     }
 
     /// Where the newest event stands that has this id of the application's.

@@ -38,7 +38,7 @@ pub(crate) enum Place {
     FellOff,
 }
 
-/// Frames that lie one behind the other in one block.
+/// Frames that lie one behind the other in one block: one at least.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run<'a> {
     pub(crate) bytes: &'a [u8],
@@ -46,6 +46,19 @@ pub(crate) struct Run<'a> {
     pub(crate) frames: &'a [Frame],
     /// The offset in the block at which `bytes` begins.
     pub(crate) base: u32,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn first(&self) -> &'a Frame {
+        &self.frames[0]
+    }
+
+    /// Its first `count` frames, of which there is one at least.
+    pub(crate) fn cut(self, count: usize) -> Self {
+        let frames = &self.frames[..count];
+        let bytes = &self.bytes[..(frames[count - 1].end - self.base) as usize];
+        Self { bytes, frames, ..self }
+    }
 }
 
 impl Log {
@@ -177,7 +190,7 @@ impl Log {
 
     /// Whether it holds the frame `sequence`.
     pub(crate) fn holds(&self, sequence: u64) -> bool {
-        self.next(sequence - 1).is_some_and(|(frame, _)| frame.sequence == sequence)
+        self.next(sequence - 1).is_some_and(|run| run.first().sequence == sequence)
     }
 
     fn count_role(&mut self, role: Role, more: usize, less: usize) {
@@ -261,21 +274,20 @@ impl Log {
         self.newest = old.newest;
     }
 
-    /// The first frame behind `after`.
-    pub(crate) fn next(&self, after: u64) -> Option<(&Frame, &[u8])> {
+    /// The first frame behind `after`, and those behind it in its block.
+    pub(crate) fn next(&self, after: u64) -> Option<Run<'_>> {
         let Place::Before { block, frame } = self.place(after) else { return None };
-        self.frame(block, frame)
+        Some(self.run(block, frame))
     }
 
-    /// The first frame behind `after` that is not superseded.
-    pub(crate) fn next_current(&self, after: u64) -> Option<(&Frame, &[u8])> {
+    /// The first frame behind `after` that is not superseded, and whatever stands behind it in its block.
+    pub(crate) fn next_current(&self, after: u64) -> Option<Run<'_>> {
         let Place::Before { block: first, frame } = self.place(after) else { return None };
         let mut from = frame;
         for (number, block) in self.blocks.iter().enumerate().skip(first) {
-            let wanted = if is_planted(Canary::NewestConflated) { Role::Current } else { Role::Superseded };
-            let current = block.frames.iter().skip(from).position(|frame| frame.role != wanted);
+            let current = block.frames.iter().skip(from).position(|frame| !frame.is_conflated());
             if let Some(offset) = current {
-                return self.frame(number, from + offset);
+                return Some(self.run(number, from + offset));
             }
             from = 0;
         }

@@ -1,6 +1,7 @@
 //! The log against its dumb twin: a vector of everything that was ever published.
 
 use super::block::BLOCK_BYTES;
+use super::frame::Role;
 use super::*;
 use crate::event::Event;
 use proptest::prelude::*;
@@ -192,6 +193,77 @@ fn texts(log: &Log) -> Vec<String> {
         batches.push(String::from_utf8(batch.bytes.to_vec()).unwrap());
         cursor = batch.advance(cursor, batch.bytes.len()).cursor;
     }
+}
+
+/// How many bytes and frames are copied first to a stream at the beginning, of which `partial` bytes of a frame are sent.
+fn first_copy(logs: [&Log; 2], partial: u32) -> (usize, u64) {
+    let mut scratch = Block::default();
+    let sources = logs.map(|log| Source { log, from: 0 });
+    let cursor = Cursor { sequence: 0, partial };
+    let batch = next_batch(&sources, cursor, true, u64::MAX, Framing::Chunked, &mut scratch).unwrap();
+    let end = batch.advance(cursor, batch.bytes.len()).cursor;
+    assert_eq!(end.partial, 0, "whole frames");
+    (batch.bytes.len(), end.sequence)
+}
+
+#[test]
+fn a_copy_ends_with_the_frame_that_fills_it() {
+    const FRAME: usize = 64;
+    let whole = (BLOCK_BYTES / FRAME) as u64;
+    // A head as long as a frame, a byte shorter, a byte longer: what is full, and what has room for one more.
+    for (head, partial, expected) in [
+        (FRAME, 0, (BLOCK_BYTES, whole)),
+        (FRAME - 1, 0, (BLOCK_BYTES - 1 + FRAME, whole + 1)),
+        (FRAME + 1, 0, (BLOCK_BYTES + 1, whole)),
+        (FRAME + 9, 9, (BLOCK_BYTES, whole)),
+        (FRAME, 1, (BLOCK_BYTES - 1 + FRAME, whole + 1)),
+    ] {
+        let (mut private, mut log, mut spares) = (Log::default(), Log::default(), Spares::default());
+        private.append(1, &vec![b'h'; head], Kind::RAW, &mut spares);
+        for sequence in 2..2 * whole {
+            log.append(sequence, &[b'x'; FRAME], Kind::RAW, &mut spares);
+        }
+        assert_eq!(first_copy([&private, &log], partial), expected, "a head of {head}, {partial} sent");
+    }
+    // One long frame that fills it has nothing behind it.
+    let (mut private, mut log, mut spares) = (Log::default(), Log::default(), Spares::default());
+    private.append(2, b"p", Kind::RAW, &mut spares);
+    log.append(1, &[b'x'; 2 * BLOCK_BYTES], Kind::RAW, &mut spares);
+    log.append(3, b"x", Kind::RAW, &mut spares);
+    assert_eq!(first_copy([&private, &log], 0), (2 * BLOCK_BYTES, 1));
+}
+
+#[test]
+fn a_run_is_copied_up_to_what_comes_between() {
+    let (mut one, mut other, mut spares) = (Log::default(), Log::default(), Spares::default());
+    for (sequence, bytes) in [(1, "a"), (2, "b"), (4, "d"), (5, "Ee"), (6, "f"), (9, "i")] {
+        one.append(sequence, bytes.as_bytes(), Kind::RAW, &mut spares);
+    }
+    for (sequence, bytes) in [(3, "c"), (7, "g"), (8, "h")] {
+        other.append(sequence, bytes.as_bytes(), Kind::RAW, &mut spares);
+    }
+    let text = |one: &Log, cursor, behind, until| {
+        let mut scratch = Block::default();
+        let sources = [Source { log: &other, from: 0 }, Source { log: one, from: 0 }];
+        let batch = next_batch(&sources, cursor, behind, until, Framing::Chunked, &mut scratch).unwrap();
+        let end = batch.advance(cursor, batch.bytes.len()).cursor.sequence;
+        (String::from_utf8(batch.bytes.to_vec()).unwrap(), end)
+    };
+    let begin = Cursor { sequence: 0, partial: 0 };
+    assert_eq!(text(&one, begin, true, u64::MAX), ("abcdEefghi".into(), 9));
+    assert_eq!(
+        text(&one, begin, true, 8),
+        ("abcdEefgh".into(), 8),
+        "what stands behind its end is not for it"
+    );
+    // In the middle, and in front, of a run: those that are behind go on without it, but what was begun is completed.
+    for sequence in [1, 5] {
+        one.set_role(sequence, Role::Superseded).unwrap();
+    }
+    assert_eq!(text(&one, begin, true, u64::MAX), ("bcdfghi".into(), 9));
+    assert_eq!(text(&one, begin, false, u64::MAX), ("abcdEefghi".into(), 9));
+    let begun = Cursor { sequence: 4, partial: 1 };
+    assert_eq!(text(&one, begun, true, u64::MAX), ("efghi".into(), 9));
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl Core {
             let last = stream.last().unwrap_or(u64::MAX);
             let topic = self.topics.get(key);
             // What stays in the log must not be in a second place as well.
-            let begun = topic.log.next(position).is_some_and(|(frame, _)| topic.log.gives_up(frame, until));
+            let begun = topic.log.next(position).is_some_and(|run| topic.log.gives_up(run.first(), until));
             let overflow = topic.overflow;
             if stream.cursor().partial > 0
                 && begun
