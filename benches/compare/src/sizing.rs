@@ -99,7 +99,7 @@ impl Costs {
             if cores < 0.1 { "0.1".to_owned() } else { format!("{cores:.1}") },
             bytes(streams * self.user),
             bytes(streams * self.kernel),
-            format!("{} Mbit/s", figure(bits / 1e6)),
+            bandwidth(bits),
             figure(machines),
         ]
     }
@@ -107,4 +107,12 @@ impl Costs {
 
 fn bytes(bytes: f64) -> String {
     if bytes < 1e9 { format!("{} MB", figure(bytes / 1e6)) } else { format!("{} GB", figure(bytes / 1e9)) }
+}
+
+fn bandwidth(bits: f64) -> String {
+    if bits < 1e9 {
+        format!("{} Mbit/s", figure(bits / 1e6))
+    } else {
+        format!("{} Gbit/s", figure(bits / 1e9))
+    }
 }
