@@ -27,6 +27,7 @@ mod publisher;
 mod refusals;
 mod rejections;
 mod router;
+mod several;
 mod sources;
 mod storm;
 mod support;

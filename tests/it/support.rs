@@ -26,7 +26,10 @@ pub(crate) fn serve(app: impl Handler + Send + 'static) -> Running {
 }
 
 pub(crate) fn serve_with(app: impl Handler + Send + 'static, config: Config) -> Running {
-    let mut server = Server::bind_with("127.0.0.1:0", app, config).unwrap();
+    run(Server::bind_with("127.0.0.1:0", app, config).unwrap())
+}
+
+pub(crate) fn run(mut server: Server<impl Handler + Send + 'static>) -> Running {
     let (address, publisher) = (server.local_addr().unwrap(), server.publisher());
     let thread = std::thread::spawn(move || server.run().unwrap());
     Running { address, publisher, thread: Some(thread) }
