@@ -37,7 +37,7 @@ pub struct Config {
     /// Requests that one connection may carry, at most 65,535. Default 1,000: a connection closed now and then lets a load
     /// balancer spread its clients anew, and costs a handshake in a thousand requests.
     pub requests_per_connection_max: usize,
-    /// Open streams. Default 100,000, which cost 7 MB here and some 500 MB in the kernel. One more is
+    /// Open streams. Default 100,000, which cost 7 MB here and some 400 MB in the kernel. One more is
     /// [refused](Self::refuse).
     pub streams_max: usize,
     /// Topics that one stream may read. Default 128: every one of them is looked at for each delivery to a stream that
