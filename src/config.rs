@@ -89,7 +89,7 @@ pub struct Config {
     /// The longest silence on a stream: after it a comment is sent, so that proxies do not close the connection and dead
     /// peers are found. Default 15 s. A stream that gets events often enough gets no heartbeats. `None`: never.
     ///
-    /// Each costs a `send`: with a million quiet streams the default makes 67,000 a second of them. Make it minutes there rather than
+    /// Each costs a `send`: with a million quiet streams the default makes 78,000 a second of them. Make it minutes there rather than
     /// `None`, as a system under pressure may drop what tells of a peer's end.
     ///
     /// A stream that reads topics with a [history](crate::TopicConfig::history), of which no event has an id of the application's,

@@ -1,6 +1,7 @@
 //! What the kernel says about a process and about the machine.
 
 use crate::Result;
+use crate::rig::Metric;
 use std::fs;
 use std::ops::Sub;
 use std::path::PathBuf;
@@ -111,6 +112,15 @@ pub(crate) fn kernel_memory() -> Result<u64> {
         }
         last = now;
     }
+}
+
+/// What [`kernel_memory`] shows: pages are not to be compared with objects.
+pub(crate) fn kernel_memory_metric() -> Metric {
+    let name = match fs::File::open("/proc/slabinfo") {
+        Ok(_) => "kernel memory both ends",
+        Err(_) => "kernel memory both ends in whole pages",
+    };
+    Metric { name, unit: "B per stream" }
 }
 
 fn kernel_memory_now() -> Result<u64> {

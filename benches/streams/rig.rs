@@ -18,6 +18,9 @@ const SPARE_FILES: usize = 100;
 /// Addresses from which one client connects at most.
 const SOURCES: usize = 250;
 
+/// Streams that the example `hub` lets in, which leaves `Config::streams_max` as it is.
+const HUB_STREAMS: usize = 100_000;
+
 #[derive(Debug)]
 pub(crate) struct Rig {
     pub(crate) streams: Option<usize>,
@@ -105,13 +108,17 @@ impl Rig {
     /// As many streams as server and client can have.
     fn allowed(&self) -> usize {
         let (soft, _) = self.open_files;
-        soft.saturating_sub(SPARE_FILES).clamp(1, self.ports.saturating_mul(SOURCES))
+        let most = self.ports.saturating_mul(SOURCES).min(HUB_STREAMS);
+        soft.saturating_sub(SPARE_FILES).clamp(1, most)
     }
 
     /// What keeps so many streams from being opened, and who can change that.
     fn how_to_allow(&self, streams: usize) -> String {
         let (soft, hard) = self.open_files;
         let files = streams + SPARE_FILES;
+        if streams > HUB_STREAMS {
+            return format!("the hub lets in {} at most", count(HUB_STREAMS as u64));
+        }
         if soft >= files {
             return format!(
                 "{SOURCES} addresses have {} ports each; widen net.ipv4.ip_local_port_range with sysctl, as root",

@@ -18,7 +18,7 @@ use crate::procfs::{self, Cpu};
 use crate::rig::{Figures, Metric, Rig};
 use crate::server::{Server, Subject};
 use crate::subscribers::{Leave, Subscribers};
-use crate::table::{self, BUSY_CLIENT, BUSY_OTHERS, BUSY_SERVER};
+use crate::table::{self, BUSY_CLIENT, BUSY_OTHERS, BUSY_SERVER, Comparison};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -42,6 +42,28 @@ pub(crate) fn run(scenario: Scenario, rig: &mut Rig) -> Result<bool> {
         Scenario::Churn => churn::run(rig),
         Scenario::Drain => drain::run(rig),
     }
+}
+
+/// Has every subject, and the peers, measured in turn, as often as was asked for, and prints the figures.
+fn in_turn(
+    rig: &mut Rig,
+    scenario: &str,
+    own: &[Subject],
+    title: &str,
+    mut measure: impl FnMut(&mut Rig, Subject) -> Result<Figures>,
+) -> Result<()> {
+    let subjects = rig.subjects(own);
+    let mut comparison = Comparison::new(scenario, &names(&subjects));
+    for run in 1..=rig.runs {
+        for &subject in &subjects {
+            progress(rig, scenario, run, subject);
+            let figures = measure(rig, subject);
+            comparison.add(rig, subject, run, figures)?;
+        }
+    }
+    rig.progress("");
+    comparison.print(&format!("{title}, runs in turn: {}", rig.runs));
+    Ok(())
 }
 
 fn names(subjects: &[Subject]) -> Vec<&'static str> {

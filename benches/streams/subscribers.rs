@@ -107,7 +107,9 @@ impl Subscribers {
 
     /// Publishes so many events, one every `period`, whatever has become of those before.
     pub(crate) fn schedule(&mut self, events: usize, period: Duration) -> Result<Scheduled> {
-        let answer = self.ask(&format!("schedule {events} {}", period.as_millis()), "scheduled ")?;
+        let time = period.saturating_mul(u32::try_from(events)?);
+        let command = format!("schedule {events} {}", period.as_millis());
+        let answer = self.ask_within(FENCE.saturating_add(time), &command, "scheduled ")?;
         let words: Vec<&str> = answer.split(' ').collect();
         let [wall, bytes, late, quantiles] = words[..] else {
             return Err(format!("the client answers {answer:?}").into());
@@ -148,8 +150,12 @@ impl Subscribers {
     }
 
     fn ask(&mut self, command: &str, answer: &str) -> Result<String> {
+        self.ask_within(FENCE, command, answer)
+    }
+
+    fn ask_within(&mut self, fence: Duration, command: &str, answer: &str) -> Result<String> {
         self.process.say(command)?;
-        let answer = self.process.line(FENCE, |line| {
+        let answer = self.process.line(fence, |line| {
             let failure = line.strip_prefix("error ").map(|failure| Err(failure.to_owned()));
             failure.or_else(|| Some(Ok(line.strip_prefix(answer)?.to_owned())))
         })?;

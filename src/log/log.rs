@@ -9,6 +9,9 @@ use std::collections::VecDeque;
 /// A burst that nobody has been served yet stays contiguous up to this size, so that it leaves in one `send`.
 const BURST_BYTES_MAX: usize = 1 << 20;
 
+/// Blocks that an emptied log keeps the room for.
+const SPARE_ROOM: usize = 4;
+
 /// A bounded sequence of frames in contiguous blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
@@ -363,9 +366,10 @@ impl Log {
         self.release(self.newest, spares);
     }
 
-    /// Makes a log that has been [cleared](Self::clear) a new one, with the room for blocks that it has.
+    /// Makes a log that has been [cleared](Self::clear) a new one, with the room for a few blocks that it has.
     pub(crate) fn reset(&mut self) {
         debug_assert!(self.is_empty());
+        self.blocks.shrink_to(SPARE_ROOM);
         *self = Self { blocks: std::mem::take(&mut self.blocks), ..Self::default() };
     }
 

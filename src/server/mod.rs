@@ -160,7 +160,8 @@ impl<H: Handler> Server<H> {
     ///
     /// This is the way to more than one core: a server in a thread for each, on one port, among which the kernel shares out the
     /// connections (`SO_REUSEPORT`; Linux). They share nothing, so what is for everybody is published to each; and where topics
-    /// keep a history, events need [ids of your own](crate::Event::id), as a client that comes back may meet another server.
+    /// keep a history, events need [ids of your own](crate::Event::id) and the same order everywhere, as a client that comes back may
+    /// meet another server.
     ///
     /// ```no_run
     /// use mio_sse::{Config, Event, Reply, Router, Server};

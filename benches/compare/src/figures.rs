@@ -89,14 +89,21 @@ impl Figures {
         median(self.samples(scenario, server, metric)?.into_iter().map(|(_, value)| value).collect())
     }
 
-    /// The median of the ratios to another server. Each is taken of neighbours in time, so that what disturbs both cancels out.
+    /// The median of the ratios to another server.
     pub(crate) fn ratio(&self, scenario: &str, server: &str, other: &str, metric: &str) -> Option<f64> {
+        median(self.ratios(scenario, server, other, metric)?)
+    }
+
+    /// The ratios to another server, the least first. Each is taken of neighbours in time, so that what disturbs both cancels out.
+    pub(crate) fn ratios(&self, scenario: &str, server: &str, other: &str, metric: &str) -> Option<Vec<f64>> {
         let others = self.samples(scenario, other, metric)?;
         let ratios = self.samples(scenario, server, metric)?.into_iter().filter_map(|(run, value)| {
             let (_, other) = others.iter().find(|(other, _)| *other == run)?;
             Some(value / other)
         });
-        median(ratios.collect())
+        let mut ratios: Vec<f64> = ratios.collect();
+        ratios.sort_by(f64::total_cmp);
+        Some(ratios)
     }
 
     /// The value of each run.

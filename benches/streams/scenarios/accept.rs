@@ -1,31 +1,21 @@
 //! Streams that come and go: the CPU time of accepting one, with reading its request and sending the response head,
 //! and of noticing that one has left.
 
-use super::{names, progress, warm_server};
+use super::{Watch, in_turn, warm_server};
 use crate::Result;
 use crate::procfs;
 use crate::rig::{Figures, Metric, Rig};
 use crate::server::Subject;
 use crate::subscribers::Leave;
-use crate::table::{Comparison, count};
+use crate::table::count;
 use std::time::Instant;
 
 const SUBJECTS: [Subject; 2] = [Subject::Hub, Subject::Floor];
 
 pub(super) fn run(rig: &mut Rig) -> Result<()> {
     let streams = rig.streams(5_000);
-    let subjects = rig.subjects(&SUBJECTS);
-    let mut comparison = Comparison::new("accept", &names(&subjects));
-    for run in 1..=rig.runs {
-        for &subject in &subjects {
-            progress(rig, "accept", run, subject);
-            let figures = come_and_go(rig, subject, streams);
-            comparison.add(rig, subject, run, figures)?;
-        }
-    }
-    rig.progress("");
-    comparison.print(&format!("accept: {} streams, runs in turn: {}", count(streams as u64), rig.runs));
-    Ok(())
+    let title = format!("accept: {} streams", count(streams as u64));
+    in_turn(rig, "accept", &SUBJECTS, &title, |rig, subject| come_and_go(rig, subject, streams))
 }
 
 fn come_and_go(rig: &mut Rig, subject: Subject, streams: usize) -> Result<Figures> {
@@ -33,10 +23,11 @@ fn come_and_go(rig: &mut Rig, subject: Subject, streams: usize) -> Result<Figure
     let descriptors = server.descriptors()?;
     let mut subscribers = rig.subscribers(streams)?;
 
-    let before = server.cpu()?;
+    let watch = Watch::start(&server, &subscribers)?;
     let start = Instant::now();
     subscribers.open(server.address(), "streams", streams)?;
     let wall = start.elapsed();
+    let spent = watch.stop(&server, &subscribers)?;
     let open = server.cpu()?;
     subscribers.leave(Leave::Fin)?;
     let noticed = server.until_descriptors(descriptors);
@@ -44,9 +35,10 @@ fn come_and_go(rig: &mut Rig, subject: Subject, streams: usize) -> Result<Figure
 
     let each = |cpu: procfs::Cpu| cpu.nanos as f64 / streams as f64 / 1e3;
     let mut figures = vec![
-        (Metric { name: "server CPU per stream accepted", unit: "µs" }, each(open - before)),
+        (Metric { name: "server CPU per stream accepted", unit: "µs" }, each(spent.server)),
         (Metric { name: "streams accepted per second", unit: "1" }, streams as f64 / wall.as_secs_f64()),
     ];
+    figures.extend(spent.busy(wall));
     match (noticed, subject) {
         // Many a peer notices only when it next sends something.
         (Err(_), Subject::Peer(_)) => {}

@@ -2,12 +2,12 @@
 //!
 //! Times count from when an event was to be published, of every delivery, in a histogram that forgets none.
 
-use super::{Watch, millis, names, progress, warm_server};
+use super::{Watch, in_turn, millis, warm_server};
 use crate::Result;
 use crate::rig::{Figures, Metric, Rig};
 use crate::server::Subject;
 use crate::subscribers::Leave;
-use crate::table::{Comparison, count};
+use crate::table::count;
 use std::time::Duration;
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -20,23 +20,12 @@ const SUBJECTS: [Subject; 2] = [Subject::Hub, Subject::Floor];
 pub(super) fn run(rig: &mut Rig) -> Result<()> {
     let streams = rig.streams(18_000);
     let events = rig.events.unwrap_or(20);
-    let subjects = rig.subjects(&SUBJECTS);
-    let mut comparison = Comparison::new("latency", &names(&subjects));
-    for run in 1..=rig.runs {
-        for &subject in &subjects {
-            progress(rig, "latency", run, subject);
-            let figures = on_schedule(rig, subject, streams, events);
-            comparison.add(rig, subject, run, figures)?;
-        }
-    }
-    rig.progress("");
-    comparison.print(&format!(
-        "latency: {} streams, {} events of 64 bytes, one every {PERIOD:?} on schedule, runs in turn: {}",
+    let title = format!(
+        "latency: {} streams, {} events of 64 bytes, one every {PERIOD:?} on schedule",
         count(streams as u64),
         count(events as u64),
-        rig.runs,
-    ));
-    Ok(())
+    );
+    in_turn(rig, "latency", &SUBJECTS, &title, |rig, subject| on_schedule(rig, subject, streams, events))
 }
 
 fn on_schedule(rig: &mut Rig, subject: Subject, streams: usize, events: usize) -> Result<Figures> {

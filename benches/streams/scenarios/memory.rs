@@ -49,7 +49,7 @@ fn grow(rig: &mut Rig, subject: Subject, streams: usize) -> Result<(Figures, Opt
         ("RSS", before.resident, after.resident),
         ("RSS anonymous", before.anonymous, after.anonymous),
         ("RSS anonymous counted by page", before.counted, after.counted),
-        ("kernel memory both ends", kernel_before, kernel_after),
+        (procfs::kernel_memory_metric().name, kernel_before, kernel_after),
     ]
     .map(|(name, before, after)| {
         (Metric { name, unit: "B per stream" }, (after as f64 - before as f64) / streams as f64)

@@ -57,7 +57,8 @@ fn measure(
     let memory_before = server.memory()?.counted;
     subscribers.publish(10, BURST)?;
     let before = server.cpu()?;
-    let published = subscribers.publish(events.div_ceil(BURST), BURST)?;
+    let turns = events.div_ceil(BURST);
+    let published = subscribers.publish(turns, BURST)?;
     let cpu = server.cpu()? - before;
     let memory = server.memory()?.counted.saturating_sub(memory_before);
     let stats = server.stats()?;
@@ -81,7 +82,7 @@ fn measure(
     subscribers.leave(Leave::Reset)?;
     let mut latencies = published.latencies;
     latencies.sort();
-    let deliveries = (streams * events) as f64;
+    let deliveries = (streams * turns * BURST) as f64;
     Ok(vec![
         (Metric { name: "to the last stream p50", unit: "ms" }, millis(percentile(&latencies, 50))),
         (Metric { name: "to the last stream p99", unit: "ms" }, millis(percentile(&latencies, 99))),
