@@ -26,11 +26,12 @@ use crate::payload::Lines;
 use crate::procfs;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use publisher::Publisher;
+use publisher::{PUBLISHER, Publisher};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::fmt::Write as _;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::ops::Range;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -133,6 +134,31 @@ impl Client {
         }
         if progress.elapsed() >= STALL {
             return Err(format!("no progress within {STALL:?}: {}", what()).into());
+        }
+        Ok(())
+    }
+
+    /// Waits as [`poll`](Self::poll) does, and does what sockets are ready for. `came` learns of each read the numbers of the
+    /// events that it has completed.
+    fn exchange(
+        &mut self,
+        publisher: &mut Publisher,
+        events: &mut Events,
+        wait: Duration,
+        progress: Instant,
+        what: impl Fn() -> String,
+        mut came: impl FnMut(Range<u32>) -> Result<()>,
+    ) -> Result<()> {
+        self.poll(events, wait, progress, what)?;
+        for event in events.iter() {
+            let Token(index) = event.token();
+            if event.token() == PUBLISHER {
+                publisher.ready(&mut self.buf)?;
+            } else if event.is_readable() {
+                let next = self.streams[index].decoder.next();
+                self.read(index, event.is_read_closed())?;
+                came(next..self.streams[index].decoder.next())?;
+            }
         }
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! What the kernel says about a process and about the machine.
 
 use crate::Result;
-use crate::rig::Metric;
 use std::fs;
 use std::ops::Sub;
 use std::path::PathBuf;
@@ -114,13 +113,9 @@ pub(crate) fn kernel_memory() -> Result<u64> {
     }
 }
 
-/// What [`kernel_memory`] shows: pages are not to be compared with objects.
-pub(crate) fn kernel_memory_metric() -> Metric {
-    let name = match fs::File::open("/proc/slabinfo") {
-        Ok(_) => "kernel memory both ends",
-        Err(_) => "kernel memory both ends in whole pages",
-    };
-    Metric { name, unit: "B per stream" }
+/// Whether [`kernel_memory`] counts objects, which are not to be compared with pages.
+pub(crate) fn counts_kernel_objects() -> bool {
+    fs::File::open("/proc/slabinfo").is_ok()
 }
 
 fn kernel_memory_now() -> Result<u64> {

@@ -27,6 +27,14 @@ const WARM_UP_STREAMS: usize = 100;
 
 const CPU_PER_DELIVERY: Metric = Metric { name: "server CPU per delivery", unit: "ns" };
 
+fn kernel_memory() -> Metric {
+    let name = match procfs::counts_kernel_objects() {
+        true => "kernel memory both ends",
+        false => "kernel memory both ends in whole pages",
+    };
+    Metric { name, unit: "B per stream" }
+}
+
 /// Runs a scenario and prints its table. `false`: it ran, and something was not as it has to be.
 pub(crate) fn run(scenario: Scenario, rig: &mut Rig) -> Result<bool> {
     match scenario {

@@ -117,9 +117,7 @@ impl Comparison {
             println!("FAILED: {}: {failure}", self.scenario);
         }
     }
-}
 
-impl Comparison {
     /// Says what kept each subject from being faster, where that was watched.
     fn print_limits(&self) {
         let median = |metric: Metric, subject: usize| {

@@ -65,8 +65,7 @@ impl HeadScan {
                 }
                 self.after_cr = false;
                 self.scanned += 1;
-                self.end_line(limits)?;
-                if self.phase == Phase::Complete {
+                if self.end_line(limits)? {
                     return Ok(true);
                 }
                 rest = behind_first;
@@ -78,8 +77,7 @@ impl HeadScan {
             // Nearly always both are there.
             if let [b'\r', b'\n', behind_line @ ..] = behind_run {
                 self.scanned += 2;
-                self.end_line(limits)?;
-                if self.phase == Phase::Complete {
+                if self.end_line(limits)? {
                     return Ok(true);
                 }
                 rest = behind_line;
@@ -124,8 +122,8 @@ impl HeadScan {
         Ok(())
     }
 
-    /// A CRLF has been taken.
-    fn end_line(&mut self, limits: &Limits) -> Result<(), Rejection> {
+    /// A CRLF has been taken. Answers whether it was the last.
+    fn end_line(&mut self, limits: &Limits) -> Result<bool, Rejection> {
         let line_is_empty = self.scanned - 2 == self.part_start;
         match self.phase {
             Phase::Version => match self.version {
@@ -142,7 +140,7 @@ impl HeadScan {
             }
             Phase::Method | Phase::Target | Phase::Complete => return Err(Rejection::MalformedRequestLine),
         }
-        Ok(())
+        Ok(self.phase == Phase::Complete)
     }
 
     fn begin(&mut self, phase: Phase) {

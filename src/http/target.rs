@@ -111,6 +111,7 @@ pub(super) fn decode_path(raw: &str, decoded: &mut String) -> Result<(), Rejecti
 ///
 /// A router splits the raw path and decodes the pieces, because an encoded slash belongs to its segment.
 pub(crate) fn decode_segment(raw: &str) -> Option<Cow<'_, str>> {
+    // Nearly always there is nothing to decode, and to look for that takes less than to decode it.
     let decoded = match raw.contains('%') {
         false => Cow::Borrowed(raw),
         true if is_well_encoded(raw) => percent_decode_str(raw).decode_utf8().ok()?,
@@ -121,11 +122,9 @@ pub(crate) fn decode_segment(raw: &str) -> Option<Cow<'_, str>> {
 
 /// Whether two hexadecimal digits follow every percent sign.
 fn is_well_encoded(text: &str) -> bool {
-    // Nearly always there is none, and to look for that takes less than to split.
-    !text.contains('%')
-        || text.split('%').skip(1).all(
-            |rest| matches!(rest.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()),
-        )
+    text.split('%')
+        .skip(1)
+        .all(|rest| matches!(rest.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,11 @@
 
 use crate::figures::{CPU_PER_DELIVERY, Figures, P99_TO_A_STREAM, title};
 
+const DELIVERIES_PER_SECOND: &str = "deliveries per second";
+const BYTES_PER_DELIVERY: &str = "bytes per delivery";
+const P50_TO_THE_LAST: &str = "to the last stream p50";
+const SERVER_BUSY: &str = "one core busy with the server";
+
 pub(crate) fn print(figures: &Figures) {
     println!();
     for line in &figures.header {
@@ -29,153 +34,122 @@ pub(crate) fn print(figures: &Figures) {
 }
 
 fn memory(figures: &Figures) {
-    let rows = figures.servers("memory").into_iter().map(|server| {
-        let metric = |name| figures.median("memory", server, name);
-        vec![
-            name(figures, "memory", server),
-            cell(metric("RSS"), 1.0),
-            cell(metric("RSS anonymous"), 1.0),
-            cell(figures.ratio("memory", server, "hub", "RSS"), 1.0),
-            cell(metric("kernel memory both ends"), 1.0),
-        ]
-    });
-    table(
+    let of = Scenario { figures, name: "memory" };
+    of.print(
         "Memory per idle stream",
-        &["", "RSS, bytes", "anonymous, bytes", "to mio-sse", "kernel, both ends, bytes"],
-        rows,
+        &[
+            ("RSS, bytes", &|server| of.median(server, "RSS", 1.0)),
+            ("anonymous, bytes", &|server| of.median(server, "RSS anonymous", 1.0)),
+            ("to mio-sse", &|server| cell(figures.ratio("memory", server, "hub", "RSS"), 1.0)),
+            ("kernel, both ends, bytes", &|server| of.median(server, "kernel memory both ends", 1.0)),
+        ],
     );
 }
 
 fn delivery(figures: &Figures) {
-    let scenario = "fanout";
-    let rows = figures.servers(scenario).into_iter().map(|server| {
-        let metric = |name| figures.median(scenario, server, name);
-        let cpu = figures.delivery(scenario, server);
-        let kernel = cpu.and_then(|(_, kernel)| kernel);
-        vec![
-            name(figures, scenario, server),
-            cell(cpu.map(|(nanos, _)| nanos), 1.0),
-            cell(cpu.and_then(|(nanos, kernel)| Some(nanos - kernel?)), 1.0),
-            cell(kernel, 1.0),
-            ratio(figures, scenario, server, "floor", CPU_PER_DELIVERY),
-            cell(metric("deliveries per second"), 1e3),
-            cell(metric("to the last stream p99"), 1.0),
-            cell(metric("bytes per delivery"), 1.0),
-            cell(metric("one core busy with the server"), 1.0),
-        ]
-    });
-    table(
+    let of = Scenario { figures, name: "fanout" };
+    let cpu = |server: &str| figures.delivery(of.name, server);
+    let user = |server: &str| cpu(server).and_then(|(nanos, kernel)| Some(nanos - kernel?));
+    of.print(
         "One event at a time",
         &[
-            "",
-            "CPU per delivery, ns",
-            "user",
-            "kernel",
-            "to floor",
-            "deliveries per second",
-            "p99 to the last, ms",
-            "bytes",
-            "server's core busy, %",
+            ("CPU per delivery, ns", &|server| of.median(server, CPU_PER_DELIVERY, 1.0)),
+            ("user", &|server| cell(user(server), 1.0)),
+            ("kernel", &|server| cell(cpu(server).and_then(|(_, kernel)| kernel), 1.0)),
+            ("to floor", &|server| of.ratio(server, "floor", CPU_PER_DELIVERY)),
+            ("deliveries per second", &|server| of.median(server, DELIVERIES_PER_SECOND, 1e3)),
+            ("p99 to the last, ms", &|server| of.median(server, "to the last stream p99", 1.0)),
+            ("bytes", &|server| of.median(server, BYTES_PER_DELIVERY, 1.0)),
+            ("server's core busy, %", &|server| of.median(server, SERVER_BUSY, 1.0)),
         ],
-        rows,
     );
 }
 
 /// Too short for more: user and kernel time are counted in ticks, and of so few turns there is no 99th of a hundred.
-fn burst(figures: &Figures, scenario: &str, heading: &str) {
-    let rows = figures.servers(scenario).into_iter().map(|server| {
-        let metric = |name| figures.median(scenario, server, name);
-        vec![
-            name(figures, scenario, server),
-            cell(metric(CPU_PER_DELIVERY), 1.0),
-            ratio(figures, scenario, server, "floor --coalesce", CPU_PER_DELIVERY),
-            cell(metric("deliveries per second"), 1e3),
-            cell(metric("to the last stream p50"), 1.0),
-            cell(metric("bytes per delivery"), 1.0),
-            cell(metric("one core busy with the server"), 1.0),
-        ]
-    });
-    table(
+fn burst(figures: &Figures, name: &str, heading: &str) {
+    let of = Scenario { figures, name };
+    of.print(
         heading,
         &[
-            "",
-            "CPU per delivery, ns",
-            "to floor, coalescing",
-            "deliveries per second",
-            "p50 to the last, ms",
-            "bytes",
-            "server's core busy, %",
+            ("CPU per delivery, ns", &|server| of.median(server, CPU_PER_DELIVERY, 1.0)),
+            ("to floor, coalescing", &|server| of.ratio(server, "floor --coalesce", CPU_PER_DELIVERY)),
+            ("deliveries per second", &|server| of.median(server, DELIVERIES_PER_SECOND, 1e3)),
+            ("p50 to the last, ms", &|server| of.median(server, P50_TO_THE_LAST, 1.0)),
+            ("bytes", &|server| of.median(server, BYTES_PER_DELIVERY, 1.0)),
+            ("server's core busy, %", &|server| of.median(server, SERVER_BUSY, 1.0)),
         ],
-        rows,
     );
 }
 
 fn latency(figures: &Figures) {
-    let rows = figures.servers("latency").into_iter().map(|server| {
-        let metric = |name| figures.median("latency", server, name);
-        vec![
-            name(figures, "latency", server),
-            cell(metric("to a stream p50"), 1.0),
-            cell(metric(P99_TO_A_STREAM), 1.0),
-            cell(metric("to a stream p99.9"), 1.0),
-            cell(metric("to a stream max"), 1.0),
-            ratio(figures, "latency", server, "floor", P99_TO_A_STREAM),
-            cell(metric("to the last stream p50"), 1.0),
-            cell(metric(CPU_PER_DELIVERY), 1.0),
-            cell(metric("one core busy with the server"), 1.0),
-        ]
-    });
-    table(
+    let of = Scenario { figures, name: "latency" };
+    of.print(
         "One event a second, on schedule",
         &[
-            "",
-            "p50, ms",
-            "p99",
-            "p99.9",
-            "slowest",
-            "p99 to floor",
-            "p50 to the last",
-            "CPU per delivery, ns",
-            "server's core busy, %",
+            ("p50, ms", &|server| of.median(server, "to a stream p50", 1.0)),
+            ("p99", &|server| of.median(server, P99_TO_A_STREAM, 1.0)),
+            ("p99.9", &|server| of.median(server, "to a stream p99.9", 1.0)),
+            ("slowest", &|server| of.median(server, "to a stream max", 1.0)),
+            ("p99 to floor", &|server| of.ratio(server, "floor", P99_TO_A_STREAM)),
+            ("p50 to the last", &|server| of.median(server, P50_TO_THE_LAST, 1.0)),
+            ("CPU per delivery, ns", &|server| of.median(server, CPU_PER_DELIVERY, 1.0)),
+            ("server's core busy, %", &|server| of.median(server, SERVER_BUSY, 1.0)),
         ],
-        rows,
     );
 }
 
 fn accept(figures: &Figures) {
-    let rows = figures.servers("accept").into_iter().map(|server| {
-        let metric = |name| figures.median("accept", server, name);
-        let accepted = "server CPU per stream accepted";
-        vec![
-            name(figures, "accept", server),
-            cell(metric(accepted), 1.0),
-            ratio(figures, "accept", server, "floor", accepted),
-            cell(metric("streams accepted per second"), 1.0),
-            cell(metric("server CPU per stream that left"), 1.0),
-        ]
-    });
-    table(
+    const ACCEPTED: &str = "server CPU per stream accepted";
+    let of = Scenario { figures, name: "accept" };
+    of.print(
         "Coming and going",
         &[
-            "",
-            "CPU per stream accepted, µs",
-            "to floor",
-            "accepted per second",
-            "CPU per stream that left, µs",
+            ("CPU per stream accepted, µs", &|server| of.median(server, ACCEPTED, 1.0)),
+            ("to floor", &|server| of.ratio(server, "floor", ACCEPTED)),
+            ("accepted per second", &|server| of.median(server, "streams accepted per second", 1.0)),
+            ("CPU per stream that left, µs", &|server| {
+                of.median(server, "server CPU per stream that left", 1.0)
+            }),
         ],
-        rows,
     );
     println!("\nNo figure for streams that left: the server had not noticed them within two seconds.");
 }
 
-/// The median of the ratios, and the least and the greatest.
-fn ratio(figures: &Figures, scenario: &str, server: &str, other: &str, metric: &str) -> String {
-    match figures.ratios(scenario, server, other, metric).as_deref() {
-        Some([least, .., most]) if server != other => {
-            let median = cell(figures.ratio(scenario, server, other, metric), 1.0);
-            format!("{median} ({} … {})", figure(*least), figure(*most))
+/// The figures of one scenario, of which a table is made: a row for each server.
+#[derive(Clone, Copy)]
+struct Scenario<'a> {
+    figures: &'a Figures,
+    name: &'a str,
+}
+
+/// The heading of a column, and what stands below it for a server.
+type Column<'a> = (&'a str, &'a dyn Fn(&str) -> String);
+
+impl Scenario<'_> {
+    fn print(self, heading: &str, columns: &[Column<'_>]) {
+        let mut header = vec![""];
+        header.extend(columns.iter().map(|(heading, _)| *heading));
+        let rows = self.figures.servers(self.name).into_iter().map(|server| {
+            let mut row = vec![name(self.figures, self.name, server)];
+            row.extend(columns.iter().map(|(_, value)| value(server)));
+            row
+        });
+        table(heading, &header, rows);
+    }
+
+    fn median(self, server: &str, metric: &str, times: f64) -> String {
+        cell(self.figures.median(self.name, server, metric), times)
+    }
+
+    /// The median of the ratios, and the least and the greatest.
+    fn ratio(self, server: &str, other: &str, metric: &str) -> String {
+        let median = cell(self.figures.ratio(self.name, server, other, metric), 1.0);
+        match self.figures.ratios(self.name, server, other, metric).as_deref() {
+            Some([least, .., most]) if server != other => {
+                format!("{median} ({} … {})", figure(*least), figure(*most))
+            }
+            _ => median,
         }
-        _ => cell(figures.ratio(scenario, server, other, metric), 1.0),
     }
 }
 

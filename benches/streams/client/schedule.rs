@@ -3,7 +3,6 @@
 //! Latencies count from the time at which an event was *to be* published: a server that holds up the publisher, or a
 //! client that is late, makes them longer instead of hiding in them.
 
-use super::publisher::PUBLISHER;
 use super::{Client, STALL};
 use crate::Result;
 use crate::payload::Lines;
@@ -62,22 +61,11 @@ impl Client {
                 wait = due(sent).duration_since(now).min(STALL);
                 wait = if wait < SPIN { Duration::ZERO } else { wait - SPIN };
             }
-            self.poll(&mut events, wait, progress, || {
-                format!("{complete} of {sent} events on schedule are everywhere")
-            })?;
-            for event in &events {
-                if event.token() == PUBLISHER {
-                    publisher.ready(&mut self.buf)?;
-                    continue;
-                }
-                let Token(index) = event.token();
-                if !event.is_readable() {
-                    continue;
-                }
-                let next = self.streams[index].decoder.next();
-                self.read(index, event.is_read_closed())?;
+            let everywhere = complete;
+            let what = || format!("{everywhere} of {sent} events on schedule are everywhere");
+            self.exchange(&mut publisher, &mut events, wait, progress, what, |numbers| {
                 let now = Instant::now();
-                for number in next..self.streams[index].decoder.next() {
+                for number in numbers {
                     let nth = number - first;
                     let latency = now.duration_since(due(nth)).as_nanos().try_into()?;
                     deliveries.saturating_record(latency);
@@ -89,7 +77,8 @@ impl Client {
                         progress = now;
                     }
                 }
-            }
+                Ok(())
+            })?;
         }
         let wall = start.elapsed().as_nanos();
         let mut answer = format!("scheduled {wall} {} {} ", self.bytes - bytes, late.as_nanos());

@@ -1,10 +1,10 @@
 //! Publishing in turns: the next begins when the last stream has the one before.
 
-use super::publisher::{PUBLISHER, Publisher};
+use super::publisher::Publisher;
 use super::{Client, STALL};
 use crate::Result;
 use crate::payload::Lines;
-use mio::{Events, Token};
+use mio::Events;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -41,28 +41,18 @@ impl Client {
         publisher.publish(first..=last)?;
         while missing > 0 || publisher.unanswered() > 0 {
             let before = (missing, publisher.unanswered());
-            self.poll(events, STALL, progress, || {
-                let (streams, answers) = before;
-                format!("event {last} is missing at {streams} streams, {answers} requests lack an answer")
-            })?;
-            for event in events.iter() {
-                if event.token() == PUBLISHER {
-                    publisher.ready(&mut self.buf)?;
-                    continue;
-                }
-                let Token(index) = event.token();
-                if !event.is_readable() {
-                    continue;
-                }
-                let next = self.streams[index].decoder.next();
-                self.read(index, event.is_read_closed())?;
-                if next <= last && self.streams[index].decoder.next() > last {
+            let (streams, answers) = before;
+            let what =
+                || format!("event {last} is missing at {streams} streams, {answers} requests lack an answer");
+            self.exchange(publisher, events, STALL, progress, what, |numbers| {
+                if numbers.contains(&last) {
                     missing -= 1;
                     if missing == 0 {
                         arrived = start.elapsed();
                     }
                 }
-            }
+                Ok(())
+            })?;
             if before != (missing, publisher.unanswered()) {
                 progress = Instant::now();
             }

@@ -1,38 +1,26 @@
 //! How much memory an idle stream takes: user memory of the server, and apart from it what the kernel keeps for both
 //! ends of a connection, which comes on top for every server alike.
 
-use super::{names, progress, warm_server};
+use super::{in_turn, kernel_memory, warm_server};
 use crate::Result;
 use crate::procfs;
 use crate::rig::{Figures, Metric, Rig};
 use crate::server::{Stats, Subject};
-use crate::table::{Comparison, count};
+use crate::table::count;
 
 pub(super) fn run(rig: &mut Rig) -> Result<bool> {
     let streams = rig.streams(18_000);
-    let subjects = rig.subjects(&[Subject::Hub]);
-    let mut comparison = Comparison::new("memory", &names(&subjects));
+    let title = format!("memory: {} idle streams on one topic", count(streams as u64));
     let mut passed = true;
-    for run in 1..=rig.runs {
-        for &subject in &subjects {
-            progress(rig, "memory", run, subject);
-            let figures = grow(rig, subject, streams).and_then(|(figures, stats)| {
-                let counted = stats.map(|stats| stats.number("streams")).transpose()?;
-                if let Some(counted) = counted.filter(|&counted| counted != streams as u64) {
-                    println!("  FAILED: {counted} streams in /stats, {streams} are open");
-                    passed = false;
-                }
-                Ok(figures)
-            });
-            comparison.add(rig, subject, run, figures)?;
+    in_turn(rig, "memory", &[Subject::Hub], &title, |rig, subject| {
+        let (figures, stats) = grow(rig, subject, streams)?;
+        let counted = stats.map(|stats| stats.number("streams")).transpose()?;
+        if let Some(counted) = counted.filter(|&counted| counted != streams as u64) {
+            println!("  FAILED: {counted} streams in /stats, {streams} are open");
+            passed = false;
         }
-    }
-    rig.progress("");
-    comparison.print(&format!(
-        "memory: {} idle streams on one topic, runs in turn: {}",
-        count(streams as u64),
-        rig.runs,
-    ));
+        Ok(figures)
+    })?;
     Ok(passed)
 }
 
@@ -49,7 +37,7 @@ fn grow(rig: &mut Rig, subject: Subject, streams: usize) -> Result<(Figures, Opt
         ("RSS", before.resident, after.resident),
         ("RSS anonymous", before.anonymous, after.anonymous),
         ("RSS anonymous counted by page", before.counted, after.counted),
-        (procfs::kernel_memory_metric().name, kernel_before, kernel_after),
+        (kernel_memory().name, kernel_before, kernel_after),
     ]
     .map(|(name, before, after)| {
         (Metric { name, unit: "B per stream" }, (after as f64 - before as f64) / streams as f64)
