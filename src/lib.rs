@@ -65,11 +65,6 @@
 // A peer or an application value must never bring the loop down, and a library has no terminal.
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
-#[cfg(feature = "canaries")]
-#[doc(hidden)]
-pub mod canary;
-#[cfg(not(feature = "canaries"))]
-mod canary;
 mod config;
 mod error;
 mod event;

@@ -3,7 +3,6 @@
 use super::block::Block;
 use super::frame::{Frame, Framing};
 use super::log::{Log, Place, Run};
-use crate::canary::{Canary, is_planted};
 
 /// What a batch holds at most where it has to be copied together.
 const COPY_BYTES_MAX: usize = 64 << 10;
@@ -70,7 +69,6 @@ impl<'a> Batch<'a> {
         let events = self.frames[..whole].iter().filter(|frame| frame.kind.event).count() as u64;
         let (given, partial) = match whole.checked_sub(1).map(|last| self.frames[last]) {
             None => (cursor.sequence, cursor.partial + sent),
-            Some(last) if is_planted(Canary::FrameCut) => (last.sequence, 0),
             Some(last) => (last.sequence, sent - (last.end - self.base)),
         };
         let sequence = match self.frames.get(whole) {
@@ -112,9 +110,7 @@ pub(crate) fn next_batch<'a>(
     match alone {
         None => Ok(Batch::of_copy(scratch)),
         Some((log, block, frame))
-            if !several
-                && framing == Framing::Chunked
-                && !((behind || is_planted(Canary::ConflatesAll)) && log.is_conflated()) =>
+            if !several && framing == Framing::Chunked && !(behind && log.is_conflated()) =>
         {
             Ok(Batch::of_run(log.run(block, frame), cursor.partial))
         }
@@ -136,7 +132,7 @@ fn merge(
     framing: Framing,
     scratch: &mut Block,
 ) {
-    let all = !behind && !is_planted(Canary::ConflatesAll);
+    let all = !behind;
     let mut after = cursor.sequence;
     let mut skip = cursor.partial as usize;
     while scratch.bytes.len() < COPY_BYTES_MAX && after < until {

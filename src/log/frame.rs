@@ -1,6 +1,5 @@
 //! An event as it lies in the log: encoded once, already wrapped as an HTTP/1.1 chunk (RFC 9112 7.1).
 
-use crate::canary::{Canary, is_planted};
 use crate::event::{Event, EventError};
 use std::fmt::Display;
 use std::io::Write;
@@ -32,8 +31,7 @@ pub(crate) struct Frame {
 impl Frame {
     /// Whether whoever is behind does without it.
     pub(crate) fn is_conflated(&self) -> bool {
-        let conflated = if is_planted(Canary::NewestConflated) { Role::Current } else { Role::Superseded };
-        self.role == conflated
+        self.role == Role::Superseded
     }
 
     /// Whether a keyed topic can do without it, of which nothing without a key is needed up to `limit`.

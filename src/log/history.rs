@@ -4,7 +4,6 @@ use super::block::{Meta, Spares};
 use super::frame::{EncodedEvent, Role};
 use super::log::{Log, Place};
 use super::position::Position;
-use crate::canary::{Canary, is_planted};
 use crate::config::ConfigError;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -193,10 +192,7 @@ impl Kept {
         self.bytes += event.bytes().len();
         self.own_ids |= own_id;
         if own_id && let Some(id) = id_of(event.bytes()).filter(|id| !id.is_empty()) {
-            let place = self.ids.get_or_insert_default().entry(hash(id)).or_insert(sequence);
-            if !is_planted(Canary::OwnIdStale) {
-                *place = sequence;
-            }
+            self.ids.get_or_insert_default().insert(hash(id), sequence);
         }
     }
 
@@ -213,9 +209,7 @@ impl Kept {
     /// `event` was appended as the frame `sequence`: if it has a key, that has a new newest frame.
     pub(crate) fn supersede(&mut self, log: &mut Log, sequence: u64, event: &EncodedEvent) {
         let (Some(keys), Some((key, end))) = (&mut self.keys, event.key_and_end()) else { return };
-        let superseded = if end && is_planted(Canary::RemovalForgotten) {
-            None
-        } else if end {
+        let superseded = if end {
             keys.remove(key)
         } else if let Some(newest) = keys.get_mut(key) {
             Some(std::mem::replace(newest, sequence))
@@ -271,7 +265,7 @@ impl Kept {
         while let Some((meta, sequence, role, bytes)) = self.oldest(log) {
             let too_old = |age: Duration| u128::from(tick.wrapping_sub(meta.tick)) >= age.as_millis();
             let excess = self.frames > self.limits.events || self.bytes > self.limits.bytes;
-            if is_planted(Canary::HistoryEndless) || !excess && !self.limits.age.is_some_and(too_old) {
+            if !excess && !self.limits.age.is_some_and(too_old) {
                 return;
             }
             // The newest of its key is kept, and can be found, as long as it is that.
@@ -283,7 +277,7 @@ impl Kept {
                 self.bytes -= bytes.len();
             }
             self.horizon = sequence;
-            if role == Role::Plain && !is_planted(Canary::GapUntold) {
+            if role == Role::Plain {
                 // All others have a newer one of the same key, which is kept.
                 self.complete_from = meta.position;
             }
@@ -308,12 +302,7 @@ impl Kept {
     pub(crate) fn first_after(&self, log: &Log, position: Position) -> Option<u64> {
         // The newest of a key is kept on either side of the horizon.
         let horizon = if self.is_keyed() { self.begun } else { self.horizon };
-        let seen = if is_planted(Canary::ResumesOneEarly) {
-            log.newest_at(position).saturating_sub(1)
-        } else {
-            log.newest_at(position)
-        };
-        log.next_current(seen.max(horizon)).map(|run| run.first().sequence)
+        log.next_current(log.newest_at(position).max(horizon)).map(|run| run.first().sequence)
     }
 
     /// Where the newest event stands that has this id of the application's.

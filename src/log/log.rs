@@ -3,7 +3,6 @@
 use super::block::{BLOCK_BYTES, Block, Meta, Spares};
 use super::frame::{Frame, Kind, Role, text_of};
 use super::position::Position;
-use crate::canary::{Canary, is_planted};
 use std::collections::VecDeque;
 
 /// A burst that nobody has been served yet stays contiguous up to this size, so that it leaves in one `send`.
@@ -341,12 +340,11 @@ impl Log {
     /// The newest frame of the oldest blocks that can be given up, if any can, so that `bytes_max` are left without them. None
     /// that holds a frame behind the mark can, as those have not been offered to anyone, or one behind `horizon`.
     pub(crate) fn excess(&self, bytes_max: usize, horizon: u64) -> Option<u64> {
-        let marked = if is_planted(Canary::TrimsUnoffered) { self.newest } else { self.marked };
         let mut left = self.bytes;
         let mut excess = None;
         for block in &self.blocks {
             left -= block.bytes.len();
-            if left < bytes_max || block.last() > marked.min(horizon) {
+            if left < bytes_max || block.last() > self.marked.min(horizon) {
                 break;
             }
             excess = Some(block.last());

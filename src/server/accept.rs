@@ -8,7 +8,6 @@
 use super::core::ticks;
 use super::rarely::Rarely;
 use super::{Handler, Net, Server};
-use crate::canary::{Canary, is_planted};
 use crate::stream::{CloseReason, Refusal, Slot};
 use std::io;
 use std::net::IpAddr;
@@ -87,7 +86,6 @@ impl<H: Handler, N: Net> Server<H, N> {
                 },
             }
         }
-        self.accept.waiting &= !is_planted(Canary::LostAccept);
     }
 
     /// Gives up a descriptor of the reserve to accept somebody who is to be refused. Answers whether that helped.
@@ -115,7 +113,7 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Fills the reserve: when the server begins, and again when connections have closed.
     pub(super) fn replenish_reserve(&mut self) {
-        if self.accept.reserve < RESERVE && !(self.started && is_planted(Canary::ReserveLost)) {
+        if self.accept.reserve < RESERVE {
             self.accept.reserve = self.net.reserve(RESERVE);
         }
     }

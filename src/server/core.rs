@@ -10,7 +10,6 @@ use super::sources::Feed;
 use super::stats::Stats;
 use super::tags::Tags;
 use super::timers::{Callback, TimerId, Timers};
-use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::error::Error;
 use crate::event::Event;
@@ -287,9 +286,7 @@ impl Core {
         if stream.phase == Phase::Opening {
             self.topics.reserve_sequences(OPENING_SEQUENCES);
         }
-        if let Some(extras) = &mut stream.extras
-            && !is_planted(Canary::NoRenumber)
-        {
+        if let Some(extras) = &mut stream.extras {
             let next = self.topics.sequence() + 1;
             let next = extras.private.renumber(delivered, next);
             self.topics.reserve_sequences(next - 1 - self.topics.sequence());
@@ -308,7 +305,7 @@ impl Core {
             return Err(Error::Closed);
         }
         let Some(stream) = self.slots.stream_mut(id.slot) else { return Err(Error::Closed) };
-        if stream.cursor().partial > 0 && !is_planted(Canary::NoRescue) {
+        if stream.cursor().partial > 0 {
             let _ = rescue_partial(stream, key, &mut self.topics);
         }
         let done = !stream.behind && !stream.queued;
@@ -363,7 +360,6 @@ impl Core {
     }
 
     pub(super) fn revoke(&mut self, tag: &str, time: Duration) -> usize {
-        let time = if is_planted(Canary::RevokesForNobody) { Duration::ZERO } else { time };
         let until = self.now.saturating_add(time);
         let forgot = self.tags.revoke(tag, until, self.config.revoked_max);
         if forgot && self.forgetful.is_due(self.now, Duration::from_secs(10)) {
@@ -387,9 +383,6 @@ impl Core {
     /// Calls `work`, which may end the stream it is given, for each stream with a tag.
     fn each_tagged(&mut self, tag: &str, mut work: impl FnMut(&mut Self, StreamId)) {
         let mut next = self.tags.first(tag);
-        if is_planted(Canary::TagSkipsOne) {
-            next = next.and_then(|place| self.tags.at(place)?.1);
-        }
         while let Some((id, after)) = next.and_then(|place| self.tags.at(place)) {
             debug_assert!(self.slots.live(id).is_ok(), "only live streams have tags");
             next = after;

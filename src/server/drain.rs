@@ -3,7 +3,6 @@
 use super::core::{Core, Drain as State};
 use super::observer::Audience;
 use super::{Handler, Net, Server};
-use crate::canary::{Canary, is_planted};
 use crate::event::{Event, EventError};
 use crate::log::EncodedEvent;
 use crate::stream::{CloseReason, Flags, State as Connection};
@@ -96,17 +95,14 @@ impl<H: Handler, N: Net> Server<H, N> {
         {
             let slot = drain.next;
             drain.next += 1;
-            if !(is_planted(Canary::DrainMisses) && slot % 4 == 3) {
-                self.core.take_leave(slot);
-            }
+            self.core.take_leave(slot);
         }
     }
 
     /// Whether a drain is over: everybody has gone, or the time is.
     pub(super) fn is_drained(&self) -> bool {
         self.core.drain.as_ref().is_some_and(|drain| {
-            let is_late = !is_planted(Canary::DrainEndless);
-            self.core.slots.len() == 0 || is_late && self.core.now >= drain.begun.saturating_add(drain.window)
+            self.core.slots.len() == 0 || self.core.now >= drain.begun.saturating_add(drain.window)
         })
     }
 }
@@ -116,8 +112,7 @@ impl Core {
     fn take_leave(&mut self, slot: u32) {
         let Some(entry) = self.slots.get(slot) else { return };
         match &entry.state {
-            Connection::Streaming(stream)
-                if stream.flags.has(Flags::FINISH) && !is_planted(Canary::DrainHurries) => {}
+            Connection::Streaming(stream) if stream.flags.has(Flags::FINISH) => {}
             Connection::Streaming(_) => self.close_drained(slot),
             // Between two requests, or before the first. Where one has begun, it is answered, and the connection closed behind it.
             Connection::Reading { held: None, .. } => self.end(slot, CloseReason::Drained),

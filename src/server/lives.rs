@@ -5,7 +5,6 @@ use super::core::{Core, Hooks, OPENING_SEQUENCES};
 use super::guard::guard;
 use super::observer::{Audience, Message};
 use super::resume::Resumption;
-use crate::canary::{Canary, is_planted};
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::{Request, StreamReply};
@@ -36,12 +35,8 @@ impl Core {
 
     /// The reply was none: drops whatever the handler gave to the stream.
     pub(super) fn abandon(&mut self, id: StreamId) {
-        if !is_planted(Canary::RefusedKeepsTopics) {
-            self.dissolve(id.slot);
-        }
-        if !is_planted(Canary::RefusedKeepsHooks) {
-            self.drop_hooks(id);
-        }
+        self.dissolve(id.slot);
+        self.drop_hooks(id);
         let since = self.tick();
         if let Some(slot) = self.slots.get_mut(id.slot) {
             let requests = slot.requests();
@@ -51,12 +46,11 @@ impl Core {
 
     /// Whether a stream that is about to be opened is one too many, whatever it would read.
     pub(super) fn refuses_streams(&self) -> Option<Refusal> {
-        if self.drain.is_some() && !is_planted(Canary::DrainAdmits) {
+        if self.drain.is_some() {
             return Some(Refusal::Draining);
         }
         let streams = self.stats.streams_opened - self.stats.streams_closed();
-        let more = u64::from(is_planted(Canary::StreamsOneMore));
-        (streams >= self.config.streams_max as u64 + more).then_some(Refusal::Streams)
+        (streams >= self.config.streams_max as u64).then_some(Refusal::Streams)
     }
 
     /// Subscribes a stream that is about to be opened to the topics of its reply.
@@ -211,18 +205,14 @@ impl Core {
                 Some(Phase::Open) => self.report(id, reason),
                 // Nobody was told that it began.
                 Some(Phase::Opening | Phase::OpeningClosed) => self.drop_hooks(id),
-                Some(Phase::Ending) if is_planted(Canary::ClosedTwice) => self.report(id, reason),
                 Some(Phase::Ending) | None => {}
             }
-        }
-        if is_planted(Canary::SlotFreedEarly) {
-            self.slots.remove(slot);
         }
     }
 
     /// A callback for this stream has panicked: whatever it was about to do, the stream cannot go on as if it had.
     pub(super) fn end_for_panic(&mut self, id: StreamId) {
-        if self.slots.live(id).is_ok() && !is_planted(Canary::PanickedGoesOn) {
+        if self.slots.live(id).is_ok() {
             self.end(id.slot, CloseReason::Panicked);
         }
     }
@@ -233,9 +223,7 @@ impl Core {
         self.stats.count_closed(reason);
         self.ended.push((id, reason));
         self.tags.forget(id);
-        if !is_planted(Canary::TimerSurvives) {
-            self.drop_timers(id);
-        }
+        self.drop_timers(id);
         self.tell(|observer| observer.close(id, reason));
     }
 
@@ -272,7 +260,7 @@ impl Core {
         let stream = self.slots.stream_mut(slot)?;
         let counts = !matches!(stream.phase, Phase::Opening | Phase::OpeningClosed);
         let behind = std::mem::take(&mut stream.behind) && counts;
-        self.behind -= u64::from(behind && !is_planted(Canary::BehindForever));
+        self.behind -= u64::from(behind);
         let mut extras = stream.extras.take()?;
         extras.private.clear(&mut self.topics.spares);
         let held = extras.held.take();

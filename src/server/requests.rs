@@ -6,7 +6,6 @@ use super::guard::guard;
 use super::lives::Opening;
 use super::resume::{Beginning, Resumption};
 use super::{Handler, Net, READ_BYTES, Server};
-use crate::canary::{Canary, is_planted};
 use crate::config::Refuse;
 use crate::http::{HeadContext, Incoming, Limits, Progress, Reply, Request, StreamReply};
 use crate::log::Framing;
@@ -116,17 +115,13 @@ impl<H: Handler, N: Net> Server<H, N> {
     pub(super) fn on_ready(&mut self, slot: u32, readable: bool, writable: bool, closing: bool) {
         let Some(entry) = self.core.slots.get_mut(slot) else { return };
         if readable {
-            entry.input = if closing && !is_planted(Canary::LostEnd) {
-                Input::Closing
-            } else {
-                entry.input.with_more()
-            };
+            entry.input = if closing { Input::Closing } else { entry.input.with_more() };
         }
         if writable && !entry.writable {
             entry.writable = true;
             match &entry.state {
                 Connection::Replying(_) => self.write_reply(slot),
-                Connection::Streaming(stream) if stream.behind && !is_planted(Canary::LostRoom) => {
+                Connection::Streaming(stream) if stream.behind => {
                     self.core.queue(slot);
                 }
                 _ => {}
@@ -164,10 +159,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             buffer.resize(READ_BYTES, 0);
             match self.net.read(socket, buffer) {
                 Ok(0) => {
-                    if self.core.config.half_closed
-                        && !is_planted(Canary::HalfClosedGone)
-                        && matches!(entry.state, Connection::Streaming(_))
-                    {
+                    if self.core.config.half_closed && matches!(entry.state, Connection::Streaming(_)) {
                         // It is read on when the stream has ended.
                         entry.input = Input::Closing;
                         return;
@@ -194,7 +186,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Has a connection looked at in the next turn if there may be something to read.
     pub(super) fn visit_again(&mut self, slot: u32) {
         let Some(entry) = self.core.slots.get(slot) else { return };
-        if (entry.holds_more() || entry.input != Input::Drained) && !is_planted(Canary::LostRead) {
+        if entry.holds_more() || entry.input != Input::Drained {
             self.core.unread.push(slot);
         }
     }
@@ -366,9 +358,6 @@ impl<H: Handler, N: Net> Server<H, N> {
         let mut bytes = Vec::new();
         Reply::status(408).encode(&cx, &mut bytes);
         if self.write_now(slot, &mut bytes) {
-            if is_planted(Canary::LateTwice) {
-                return;
-            }
             self.linger(slot, reason);
         } else {
             self.reply_later(slot, bytes, Some(reason));
@@ -465,14 +454,13 @@ impl<H: Handler, N: Net> Server<H, N> {
         let requests = self.core.slots.get(slot).map_or(0, Slot::requests);
         if !keep_alive {
             Some(CloseReason::Completed)
-        } else if refused.is_some() && !is_planted(Canary::SurplusStays) {
+        } else if refused.is_some() {
             Some(CloseReason::Refused)
         } else if self.core.drain.is_some() {
             Some(CloseReason::Drained)
         } else {
             let limit = self.core.config.requests_per_connection_max;
-            (usize::from(requests) >= limit && !is_planted(Canary::LimitUntold))
-                .then_some(CloseReason::RequestLimit)
+            (usize::from(requests) >= limit).then_some(CloseReason::RequestLimit)
         }
     }
 

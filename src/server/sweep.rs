@@ -5,7 +5,6 @@ use super::beats::Beats;
 use super::core::{Core, scatter, ticks};
 use super::requests::write;
 use super::{Handler, Net, Server};
-use crate::canary::{Canary, is_planted};
 use crate::config::Config;
 use crate::log::Kind;
 use crate::stream::{CloseReason, Flags, Phase, State as Connection};
@@ -125,7 +124,6 @@ impl<H: Handler, N: Net> Server<H, N> {
         let since = now.saturating_sub(std::mem::replace(&mut self.sweep.turned, now));
         if let Some(age_max) = self.core.config.max_age
             && since >= age_max
-            && !is_planted(Canary::AgeWraps)
         {
             let over = ages::clock(age_max, now);
             self.core.slots.streams_mut().for_each(|stream| stream.expires = over);
@@ -146,7 +144,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 };
                 if stalled {
                     self.core.end(slot, CloseReason::Stalled);
-                } else if stream.phase == Phase::Open && too_old() && !is_planted(Canary::AgeIgnored) {
+                } else if stream.phase == Phase::Open && too_old() {
                     if let Some(id) = self.core.slots.id(slot) {
                         // It is open, so there is something to close.
                         let _ = self.core.close_for(id, CloseReason::MaxAge);
@@ -167,26 +165,18 @@ impl<H: Handler, N: Net> Server<H, N> {
                     _ => (config.head_timeout, CloseReason::HeadTimeout),
                 };
                 // Whoever is only let in to be told has to be quick: others wait for the place.
-                let limit = if refused.is_some() && !is_planted(Canary::SurplusWaits) {
-                    limit.min(SURPLUS_TIMEOUT)
-                } else {
-                    limit
-                };
+                let limit = if refused.is_some() { limit.min(SURPLUS_TIMEOUT) } else { limit };
                 if tick.wrapping_sub(*since) >= ticks(limit) {
                     self.give_up_waiting(slot, reason);
                 }
             }
             Connection::Replying(reply) => {
                 if tick.wrapping_sub(reply.written) >= ticks(config.stall_timeout) {
-                    if is_planted(Canary::LateInReply) {
-                        let mut bytes = b"HTTP/1.1 408 Request Timeout\r\n\r\n".to_vec();
-                        self.write_now(slot, &mut bytes);
-                    }
                     self.core.end(slot, CloseReason::Stalled);
                 }
             }
             Connection::Lingering { since, reason } => {
-                if tick.wrapping_sub(*since) >= ticks(config.linger) && !is_planted(Canary::Immortal) {
+                if tick.wrapping_sub(*since) >= ticks(config.linger) {
                     let reason = *reason;
                     self.core.end(slot, reason);
                 }
@@ -204,7 +194,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         // A wave that is on its way to this stream brings better than a heartbeat; and the rest of one that does not fit
         // would come behind what the wave brings.
         let expects = stream.topics().any(|(key, _)| self.core.topics.get(key).dirty);
-        if expects && !is_planted(Canary::BeatInterleaves) {
+        if expects {
             return;
         }
         let dated = self.core.topics.are_dated(stream.topics().map(|(key, _)| key));

@@ -2,7 +2,6 @@
 
 use super::id::{Generation, StreamId};
 use super::slot::{Phase, Slot, Stream};
-use crate::canary::{Canary, is_planted};
 use crate::error::Error;
 use slab::Slab;
 
@@ -49,7 +48,7 @@ impl Slots {
     /// The stream of that id, if the application may still use it.
     pub(crate) fn live(&self, id: StreamId) -> Result<&Stream, Error> {
         self.get(id.slot)
-            .filter(|slot| slot.generation == id.generation || is_planted(Canary::StaleId))
+            .filter(|slot| slot.generation == id.generation)
             .and_then(Slot::stream)
             .filter(|stream| matches!(stream.phase, Phase::Opening | Phase::Open))
             .ok_or(Error::Closed)

@@ -6,8 +6,6 @@
 
 mod answers;
 mod app;
-#[cfg(feature = "canaries")]
-mod canaries;
 mod client;
 mod counts;
 mod ends;
