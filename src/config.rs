@@ -1,7 +1,7 @@
 //! Every limit and every time-out.
 
-use crate::http::Cors;
-use crate::log::TopicConfig;
+use crate::http::browser::cors::Cors;
+use crate::topic::history::TopicConfig;
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;

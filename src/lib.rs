@@ -66,27 +66,43 @@
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod config;
+mod conn;
+mod delivery;
 mod error;
 mod event;
 mod http;
-mod log;
 mod router;
 mod server;
 mod source;
-mod stream;
+mod topic;
 
 pub use config::{Config, ConfigError, Refuse};
+pub use conn::close_reason::{CloseReason, Party};
+pub use conn::id::StreamId;
+pub use conn::refusal::Refusal;
 pub use error::Error;
 pub use event::{EVENT_BYTES_MAX, Event, EventError};
-pub use http::{AfterGap, Cookie, Cors, IntoReply, RawRequest, Reply, Request, SameSite, StreamReply};
-pub use log::{History, Overflow, TopicConfig};
+pub use http::browser::cookie::{Cookie, SameSite};
+pub use http::browser::cors::Cors;
+pub use http::parse::raw_request::RawRequest;
+pub use http::parse::request::Request;
+pub use http::reply::reply::{IntoReply, Reply};
+pub use http::reply::stream_reply::{AfterGap, StreamReply};
 pub use router::{Router, SseOutcome};
-pub use server::{
-    Audience, Context, Drain, EventSender, Handler, LogObserver, Message, MioNet, Net, NotAdopted, Observer,
-    Outcome, Publisher, Ready, Server, Stats, TimerId,
-};
+pub use server::api::channel::EventSender;
+pub use server::api::context::{Context, Outcome};
+pub use server::api::drain::Drain;
+pub use server::api::handler::Handler;
+pub use server::api::observer::{Audience, LogObserver, Message, Observer};
+pub use server::api::publisher::Publisher;
+pub use server::api::server::Server;
+pub use server::api::stats::Stats;
+pub use server::io::mio_net::MioNet;
+pub use server::io::net::{Net, Ready};
+pub use server::state::timers::TimerId;
+pub use server::steps::adopt::NotAdopted;
 pub use source::{Events, Pull, Source};
-pub use stream::{CloseReason, Party, Refusal, StreamId};
+pub use topic::history::{History, Overflow, TopicConfig};
 
 /// The example in the README is compiled like any other.
 #[cfg(doctest)]

@@ -1,8 +1,13 @@
 //! An application made of closures: [`Router`].
 
-use crate::http::{IntoReply, Reply, Request, StreamReply, decode_segment};
-use crate::server::{Context, Handler, Outcome, TimerId};
-use crate::stream::StreamId;
+use crate::conn::id::StreamId;
+use crate::http::parse::request::Request;
+use crate::http::parse::target::decode_segment;
+use crate::http::reply::reply::{IntoReply, Reply};
+use crate::http::reply::stream_reply::StreamReply;
+use crate::server::api::context::{Context, Outcome};
+use crate::server::api::handler::Handler;
+use crate::server::state::timers::TimerId;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error;

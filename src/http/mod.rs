@@ -18,28 +18,6 @@
 //! What is ambiguous is refused, never repaired: an ambiguity is where this server and a proxy in front of it
 //! come to disagree about where a request ends (request smuggling).
 
-mod chunked;
-mod cookie;
-mod cors;
-mod head;
-mod headers;
-mod incoming;
-mod raw_request;
-mod rejection;
-mod reply;
-mod request;
-mod scan;
-mod status;
-mod stream_reply;
-mod target;
-
-pub use cookie::{Cookie, SameSite};
-pub use cors::Cors;
-pub use raw_request::RawRequest;
-pub use reply::{IntoReply, Reply};
-pub use request::Request;
-pub use stream_reply::{AfterGap, StreamReply};
-
-pub(crate) use headers::HeadContext;
-pub(crate) use incoming::{Incoming, Limits, Progress};
-pub(crate) use target::decode_segment;
+pub(crate) mod browser;
+pub(crate) mod parse;
+pub(crate) mod reply;

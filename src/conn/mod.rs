@@ -1,0 +1,23 @@
+//! What a connection is, without the socket: its record, its states, how it ends.
+//!
+//! ```text
+//!                ┌───────────────── keep-alive ──────────────────┐
+//!                ▼                                               │
+//!   accept ─→ Reading ── request, whole reply ──→ Replying ──────┤
+//!                │                                               │
+//!                ├─ request, stream ──→ Streaming ── last byte ──┤
+//!                │                 Opening → Open → Ending       │ else
+//!                │                                               ▼
+//!                └─ rejected ──→ Replying ────────────────→ Lingering ─→ Closed ─→ (slot freed)
+//!
+//!   From everywhere: the peer leaves, the socket fails, a limit ends it ─→ Closed
+//! ```
+//!
+//! `Replying` is skipped where the whole reply fits into the socket at once, which is nearly always. A slot stays
+//! `Closed` until the end of the turn, so that nothing that happens within one turn meets another connection there.
+
+pub(crate) mod close_reason;
+pub(crate) mod id;
+pub(crate) mod refusal;
+pub(crate) mod slot;
+pub(crate) mod slots;

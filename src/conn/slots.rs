@@ -1,0 +1,136 @@
+//! All connections, found by slot or by stream id.
+
+use crate::conn::id::{Generation, StreamId};
+use crate::conn::slot::{Phase, Slot, Stream};
+use crate::error::Error;
+use slab::Slab;
+
+/// The slab of connections.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    slots: Slab<Slot>,
+    generation: Generation,
+    /// How many slots were in use when giving back memory was tried last; `None` after there were many again.
+    shrunk_at: Option<usize>,
+}
+
+/// Below this many slots memory is not given back: there is not enough of it.
+const SHRINK_MIN: usize = 1024;
+
+impl Slots {
+    pub(crate) fn insert(&mut self, slot: Slot) -> u32 {
+        // Every slot holds a descriptor, and those are far fewer than 2^32.
+        u32::try_from(self.slots.insert(slot)).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) {
+        self.slots.remove(slot as usize);
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> Option<&Slot> {
+        self.slots.get(slot as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(slot as usize)
+    }
+
+    /// The stream in `slot`, whatever its phase.
+    pub(crate) fn stream(&self, slot: u32) -> Option<&Stream> {
+        self.get(slot)?.stream()
+    }
+
+    /// The stream in `slot`, whatever its phase.
+    pub(crate) fn stream_mut(&mut self, slot: u32) -> Option<&mut Stream> {
+        self.get_mut(slot)?.stream_mut()
+    }
+
+    /// The stream of that id, if the application may still use it.
+    pub(crate) fn live(&self, id: StreamId) -> Result<&Stream, Error> {
+        self.get(id.slot)
+            .filter(|slot| slot.generation == id.generation)
+            .and_then(Slot::stream)
+            .filter(|stream| matches!(stream.phase, Phase::Opening | Phase::Open))
+            .ok_or(Error::Closed)
+    }
+
+    /// All streams, whatever their phase.
+    pub(crate) fn streams_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.slots.iter_mut().filter_map(|(_, slot)| slot.stream_mut())
+    }
+
+    /// The id of the stream that is, or was last, in `slot`.
+    pub(crate) fn id(&self, slot: u32) -> Option<StreamId> {
+        Some(StreamId { slot, generation: self.get(slot)?.generation })
+    }
+
+    /// Draws an id for a stream about to begin in `slot`.
+    pub(crate) fn draw_id(&mut self, slot: u32) -> StreamId {
+        self.generation = self.generation.next();
+        if let Some(slot) = self.slots.get_mut(slot as usize) {
+            slot.generation = self.generation;
+        }
+        StreamId { slot, generation: self.generation }
+    }
+
+    /// Gives memory back when most of the slots are vacant; answers whether it was tried. What is behind the highest slot
+    /// in use is all that can go, so after a try the next one waits until half of the rest are gone: the cost of a
+    /// try, proportional to the slots, is spread over those that were freed.
+    pub(crate) fn shrink(&mut self) -> bool {
+        let (used, capacity) = (self.slots.len(), self.slots.capacity());
+        if capacity < SHRINK_MIN || used > capacity / 4 {
+            self.shrunk_at = None;
+            return false;
+        }
+        if self.shrunk_at.is_some_and(|last| used > last / 2) {
+            return false;
+        }
+        self.shrunk_at = Some(used);
+        self.slots.shrink_to_fit();
+        true
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// One more than the highest slot there may be.
+    pub(crate) fn bound(&self) -> u32 {
+        u32::try_from(self.slots.capacity()).unwrap_or(u32::MAX)
+    }
+
+    /// One more than the highest slot in use.
+    pub(crate) fn last_bound(&self) -> u32 {
+        let last = self.slots.iter().next_back();
+        last.map_or(0, |(slot, _)| u32::try_from(slot + 1).unwrap_or(u32::MAX))
+    }
+
+    /// The slots in use.
+    pub(crate) fn occupied(&self) -> impl Iterator<Item = u32> {
+        self.slots.iter().map(|(slot, _)| u32::try_from(slot).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_when_most_have_left_and_not_tried_for_each() {
+        let mut slots = Slots::default();
+        let all: Vec<_> = (0..10_000).map(|_| slots.insert(Slot::new(0, None))).collect();
+        let grown = slots.bound();
+        let mut tries = 0;
+        // The highest slot stays for long: nothing can be given back while it does.
+        for &slot in &all[..9_999] {
+            slots.remove(slot);
+            tries += usize::from(slots.shrink());
+        }
+        assert!((2..20).contains(&tries), "{tries}");
+        assert_eq!(slots.get(9_999).map(|slot| slot.writable), Some(true));
+        assert!(slots.bound() >= 10_000);
+        slots.remove(9_999);
+        slots.shrink();
+        assert!(slots.bound() < grown / 8, "{}", slots.bound());
+    }
+}

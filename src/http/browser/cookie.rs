@@ -1,0 +1,339 @@
+//! A cookie that is set: [`Cookie`], one `Set-Cookie` line.
+
+use crate::Error;
+use crate::http::parse::chunked::is_token_byte;
+use crate::http::reply::headers::invalid;
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+/// The name of the header, of which a reply may have several lines.
+pub(crate) const SET_COOKIE: &str = "Set-Cookie";
+
+/// Browsers drop a cookie whose name and value are longer than this together, and an attribute that is longer than
+/// `ATTRIBUTE_BYTES_MAX` (RFC 6265bis 5.6).
+const COOKIE_BYTES_MAX: usize = 4096;
+const ATTRIBUTE_BYTES_MAX: usize = 1024;
+
+/// Browsers keep no cookie for longer (RFC 6265bis 5.5).
+const MAX_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// Prefixes of names that browsers hold a cookie to (RFC 6265bis 4.1.3), in any case.
+const HOST_PREFIX: &str = "__Host-";
+const SECURE_PREFIX: &str = "__Secure-";
+
+/// A cookie for [`Reply::cookie`](crate::Reply::cookie) and [`StreamReply::cookie`](crate::StreamReply::cookie).
+///
+/// It begins as what a session wants: for all paths of this host, out of reach of scripts, not sent along with requests
+/// that other sites cause other than by a link, and gone with the browser: `Path=/; HttpOnly; SameSite=Lax`. Behind TLS, add
+/// [`secure`](Self::secure).
+///
+/// ```
+/// use mio_sse::{Cookie, Reply, Router};
+/// use std::time::Duration;
+///
+/// let mut app = Router::new();
+/// app.post("/login", |_request, _cx| {
+///     let session = Cookie::new("session", "31d4d96e407aad42").max_age(Duration::from_secs(3600)).secure();
+///     Reply::redirect("/")?.cookie(session)
+/// });
+/// app.post("/logout", |_request, _cx| Reply::redirect("/")?.cookie(Cookie::removal("session")));
+/// ```
+///
+/// What cannot be written as a cookie (RFC 6265 4.1.1), or what browsers would drop without a word, is an error when it is
+/// added to a reply. Text that is not in the alphabet of cookies has to be encoded, for example percent-encoded: letters,
+/// digits and ``!#$%&'()*+-./:<=>?@[]^_`{|}~`` are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Cookie {
+    name: String,
+    value: String,
+    max_age: Option<Duration>,
+    path: String,
+    domain: Option<String>,
+    secure: bool,
+    http_only: bool,
+    same_site: SameSite,
+}
+
+/// Which of the requests that other sites cause a cookie comes with (RFC 6265bis 5.6.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SameSite {
+    /// With none of them, not even when a link to this site is followed.
+    Strict,
+    /// With those that go to a page of this site, such as a link that is followed, but with no form that is posted, no
+    /// `fetch` and no `EventSource`.
+    #[default]
+    Lax,
+    /// With all, which pages of other sites need that open a stream with credentials; see
+    /// [`Cors::credentials`](crate::Cors::credentials). Only for a cookie that is [`secure`](Cookie::secure): browsers drop
+    /// others.
+    None,
+}
+
+impl Cookie {
+    /// A cookie that is forgotten when the browser is closed. One whose name begins with `__Host-` or `__Secure-` is
+    /// [`secure`](Self::secure), as it has to be.
+    #[must_use]
+    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Cookie {
+        let name = name.into();
+        Cookie {
+            secure: has_prefix(&name, HOST_PREFIX) || has_prefix(&name, SECURE_PREFIX),
+            name,
+            value: value.into(),
+            max_age: None,
+            path: "/".to_owned(),
+            domain: None,
+            http_only: true,
+            same_site: SameSite::Lax,
+        }
+    }
+
+    /// Makes the browser forget a cookie: an empty one with `Max-Age=0`. It has to have the same [`path`](Self::path) and
+    /// [`domain`](Self::domain).
+    #[must_use]
+    pub fn removal(name: impl Into<String>) -> Cookie {
+        Self::new(name, "").max_age(Duration::ZERO)
+    }
+
+    /// How long the browser keeps it. Parts of a second count as a second, and more than 400 days as those, since browsers
+    /// keep none for longer. Zero makes it forget the cookie.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Cookie {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// The path below which it is sent, in place of `/`. It begins with a slash.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<String>) -> Cookie {
+        self.path = path.into();
+        self
+    }
+
+    /// Sends it to this domain and all of its subdomains, in place of this host alone.
+    #[must_use]
+    pub fn domain(mut self, domain: impl Into<String>) -> Cookie {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// Sends it over TLS only. Of `http://` hosts, browsers take such cookies from `localhost` at most.
+    #[must_use]
+    pub fn secure(mut self) -> Cookie {
+        self.secure = true;
+        self
+    }
+
+    /// Lets scripts of the page read it, which is not `HttpOnly` then: for preferences, not for sessions.
+    #[must_use]
+    pub fn readable_by_scripts(mut self) -> Cookie {
+        self.http_only = false;
+        self
+    }
+
+    /// Which of the requests that other sites cause it comes with, in place of [`SameSite::Lax`].
+    #[must_use]
+    pub fn same_site(mut self, same_site: SameSite) -> Cookie {
+        self.same_site = same_site;
+        self
+    }
+
+    /// The value of the `Set-Cookie` header (RFC 6265 4.1.1).
+    pub(crate) fn into_header_value(self) -> Result<String, Error> {
+        self.check().map_err(|problem| invalid(SET_COOKIE, problem))?;
+        let mut line = self.name;
+        push(&mut line, format_args!("={}; Path={}", self.value, self.path));
+        if let Some(domain) = self.domain {
+            push(&mut line, format_args!("; Domain={domain}"));
+        }
+        if let Some(age) = self.max_age {
+            push(
+                &mut line,
+                format_args!("; Max-Age={}", age.min(MAX_AGE_MAX).as_nanos().div_ceil(1_000_000_000)),
+            );
+        }
+        if self.secure {
+            line.push_str("; Secure");
+        }
+        if self.http_only {
+            line.push_str("; HttpOnly");
+        }
+        line.push_str(match self.same_site {
+            SameSite::Strict => "; SameSite=Strict",
+            SameSite::Lax => "; SameSite=Lax",
+            SameSite::None => "; SameSite=None",
+        });
+        Ok(line)
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        let is_attribute = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && byte != b';';
+        let is_in_domain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+        if self.name.is_empty() || !self.name.bytes().all(is_token_byte) {
+            return Err("a cookie's name consists of letters, digits and !#$%&'*+-.^_`|~");
+        }
+        if !self.value.bytes().all(is_cookie_octet) {
+            return Err(
+                "a cookie's value is ASCII without spaces, control characters, quotes, commas, semicolons and backslashes",
+            );
+        }
+        if self.name.len() + self.value.len() > COOKIE_BYTES_MAX {
+            return Err("browsers drop cookies of more than 4096 bytes");
+        }
+        if !self.path.starts_with('/') || !self.path.bytes().all(is_attribute) {
+            return Err(
+                "a cookie's path begins with a slash and is ASCII without control characters and semicolons",
+            );
+        }
+        let domain = self.domain.as_deref();
+        if domain.is_some_and(|domain| domain.is_empty() || !domain.bytes().all(is_in_domain)) {
+            return Err("a cookie's domain consists of letters, digits, hyphens and dots");
+        }
+        if self.path.len().max(domain.map_or(0, str::len)) > ATTRIBUTE_BYTES_MAX {
+            return Err("browsers ignore attributes of more than 1024 bytes");
+        }
+        if has_prefix(&self.name, HOST_PREFIX) && (domain.is_some() || self.path != "/") {
+            return Err("browsers drop a cookie named __Host- that has a domain, or a path other than /");
+        }
+        if self.same_site == SameSite::None && !self.secure {
+            return Err("browsers drop a cookie that is SameSite=None and not secure");
+        }
+        Ok(())
+    }
+}
+
+/// Leaves out the value, which mostly lets in whoever knows it.
+impl fmt::Debug for Cookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cookie")
+            .field("name", &self.name)
+            .field("path", &self.path)
+            .field("domain", &self.domain)
+            .field("max_age", &self.max_age)
+            .field("secure", &self.secure)
+            .field("http_only", &self.http_only)
+            .field("same_site", &self.same_site)
+            .finish_non_exhaustive()
+    }
+}
+
+fn has_prefix(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// `cookie-octet` (RFC 6265 4.1.1).
+fn is_cookie_octet(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\",;\\".contains(&byte)
+}
+
+fn push(line: &mut String, arguments: fmt::Arguments<'_>) {
+    let written = line.write_fmt(arguments);
+    debug_assert!(written.is_ok(), "a string takes all that is written to it");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reply;
+
+    #[track_caller]
+    fn assert_line(cookie: Cookie, line: &str) {
+        assert_eq!(cookie.into_header_value().as_deref(), Ok(line));
+    }
+
+    /// What is wrong with a cookie that cannot be added to a reply.
+    #[track_caller]
+    fn problem(cookie: Cookie) -> &'static str {
+        let whole = Reply::text("").cookie(cookie.clone());
+        let stream = Reply::stream().cookie(cookie);
+        match (whole, stream) {
+            (Err(Error::InvalidHeader { name, problem }), Err(stream)) => {
+                assert_eq!(name, "Set-Cookie");
+                assert_eq!(stream, Error::InvalidHeader { name, problem });
+                problem
+            }
+            added => panic!("{added:?}"),
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_a_sessions_unless_it_is_told() {
+        assert_line(Cookie::new("a", "b"), "a=b; Path=/; HttpOnly; SameSite=Lax");
+        let other = Cookie::new("a", "")
+            .path("/b c")
+            .domain("example.org")
+            .max_age(Duration::from_secs(60))
+            .secure()
+            .readable_by_scripts()
+            .same_site(SameSite::None);
+        assert_line(other, "a=; Path=/b c; Domain=example.org; Max-Age=60; Secure; SameSite=None");
+        assert_line(
+            Cookie::removal("a").same_site(SameSite::Strict),
+            "a=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict",
+        );
+    }
+
+    #[test]
+    fn ages_are_whole_seconds_that_browsers_take() {
+        let age = |age| {
+            let line = Cookie::new("a", "b").max_age(age).into_header_value().unwrap();
+            line.split("; ").find_map(|part| part.strip_prefix("Max-Age=")).unwrap().to_owned()
+        };
+        assert_eq!(age(Duration::ZERO), "0");
+        // Rounded down, this would be a removal.
+        assert_eq!(age(Duration::from_nanos(1)), "1");
+        assert_eq!(age(Duration::from_millis(1001)), "2");
+        assert_eq!(age(Duration::MAX), "34560000");
+    }
+
+    #[test]
+    fn cookies_that_cannot_be_written() {
+        for name in ["", "a b", "a=b", "a;b", "ü", "a\r\nb", "\0", "\"a\"", "a,b"] {
+            assert!(problem(Cookie::new(name, "b")).contains("name"), "{name:?}");
+        }
+        for value in ["a b", "a;b", "a,b", "\"a\"", "a\\b", "ü", "a\r\nSet-Cookie: c=d", "\0", "\x7f", "\t"]
+        {
+            assert!(problem(Cookie::new("a", value)).contains("value"), "{value:?}");
+        }
+        for path in ["", "a", "/;a", "/\r\n", "/ü"] {
+            assert!(problem(Cookie::new("a", "b").path(path)).contains("path"), "{path:?}");
+        }
+        for domain in ["", "a b", "a;b", "ü.example", "a:80", "a\r\n"] {
+            assert!(problem(Cookie::new("a", "b").domain(domain)).contains("domain"), "{domain:?}");
+        }
+        let letters: String = ('!'..='~').filter(|letter| !"\",;\\".contains(*letter)).collect();
+        assert_line(Cookie::new("a", &letters), &format!("a={letters}; Path=/; HttpOnly; SameSite=Lax"));
+    }
+
+    #[test]
+    fn cookies_that_browsers_would_drop() {
+        let of_len = |len: usize| Cookie::new("name", "v".repeat(len - 4));
+        assert!(of_len(4096).into_header_value().is_ok());
+        assert!(problem(of_len(4097)).contains("4096"));
+        let path_of_len = |len: usize| Cookie::new("a", "b").path("/".repeat(len));
+        assert!(path_of_len(1024).into_header_value().is_ok());
+        assert!(problem(path_of_len(1025)).contains("1024"));
+        assert!(problem(Cookie::new("a", "b").domain("d".repeat(1025))).contains("1024"));
+        assert!(problem(Cookie::new("a", "b").same_site(SameSite::None)).contains("SameSite"));
+    }
+
+    #[test]
+    fn prefixes_of_names_are_promises() {
+        assert_line(Cookie::new("__Host-a", "b"), "__Host-a=b; Path=/; Secure; HttpOnly; SameSite=Lax");
+        assert_line(
+            Cookie::removal("__secure-a").path("/c").domain("d"),
+            "__secure-a=; Path=/c; Domain=d; Max-Age=0; Secure; HttpOnly; SameSite=Lax",
+        );
+        assert_line(Cookie::new("__Hos", "b"), "__Hos=b; Path=/; HttpOnly; SameSite=Lax");
+        assert!(problem(Cookie::new("__host-a", "b").path("/c")).contains("__Host-"));
+        assert!(problem(Cookie::new("__Host-a", "b").domain("c")).contains("__Host-"));
+    }
+
+    #[test]
+    fn debug_keeps_the_value() {
+        let cookie = Cookie::new("session", "s3cret");
+        let replies = (Reply::text("").cookie(cookie.clone()), Reply::stream().cookie(cookie.clone()));
+        let debug = format!("{cookie:?} {replies:?}");
+        assert!(debug.contains("session") && debug.contains("Set-Cookie"), "{debug}");
+        assert!(!debug.contains("s3cret"), "{debug}");
+    }
+}

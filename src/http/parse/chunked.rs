@@ -1,0 +1,317 @@
+//! The chunked transfer coding (RFC 9112 7.1), undone byte by byte as it arrives.
+//!
+//! ```text
+//!            ┌──────────────────────────────────────────────┐
+//!            ▼      size > 0                                │
+//!   Size ─▶ SizeLineFeed ─────────▶ Data ─▶ DataReturn ─▶ DataLineFeed
+//!    │ ▲         ▲  │ size = 0
+//!    ▼ │         │  └─▶ TrailerStart ─▶ EndLineFeed ─▶ Complete
+//!   SizeSpace    │        │      ▲
+//!    │           │        ▼      │
+//!    └▶ Extension┘    TrailerName ─▶ TrailerValue ─▶ TrailerLineFeed
+//! ```
+//!
+//! Extensions and trailers are checked for their form, counted against a limit and forgotten.
+
+use crate::http::parse::incoming::Limits;
+use crate::http::parse::rejection::Rejection;
+
+/// As many hexadecimal digits as a `u64` holds, leading zeros included.
+const SIZE_DIGITS_MAX: u8 = 16;
+/// For all chunks of a body together, so that no peer makes us read a hundred bytes for each byte of its
+/// body. Signed uploads, the one known use of extensions, spend about 90 bytes on chunks of at least 64 KiB.
+const EXTENSION_BYTES_MAX: usize = 4096;
+
+/// How far the decoding of a body has come.
+#[derive(Debug, Default)]
+pub(crate) struct Chunked {
+    state: State,
+    /// The size of the current chunk, as far as its digits have been seen; then how much of it is still to
+    /// come.
+    size: u64,
+    digits: u8,
+    extension_bytes: usize,
+    trailer_bytes: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Size,
+    SizeSpace,
+    Extension,
+    SizeLineFeed,
+    Data,
+    DataReturn,
+    DataLineFeed,
+    TrailerStart,
+    TrailerName,
+    TrailerValue,
+    TrailerLineFeed,
+    EndLineFeed,
+    Complete,
+}
+
+impl Chunked {
+    pub(crate) fn is_complete(&self) -> bool {
+        self.state == State::Complete
+    }
+
+    /// Takes the bytes that follow those of the calls before and appends what they carry to `body`. Returns
+    /// how many bytes were taken: all of them, unless the body is complete.
+    pub(crate) fn advance(
+        &mut self,
+        unseen: &[u8],
+        body: &mut Vec<u8>,
+        limits: &Limits,
+    ) -> Result<usize, Rejection> {
+        let mut rest = unseen;
+        while !self.is_complete() {
+            if self.state == State::Data {
+                rest = self.take_data(rest, body);
+            }
+            let Some((&byte, behind)) = rest.split_first() else { break };
+            self.state = self.take_byte(byte, body.len(), limits)?;
+            rest = behind;
+        }
+        Ok(unseen.len() - rest.len())
+    }
+
+    /// Takes as much as there is of the chunk's data and returns what follows it.
+    fn take_data<'a>(&mut self, rest: &'a [u8], body: &mut Vec<u8>) -> &'a [u8] {
+        // A chunk larger than the address space has been refused with its size.
+        let wanted = usize::try_from(self.size).unwrap_or(usize::MAX);
+        let (data, behind) = rest.split_at_checked(wanted).unwrap_or((rest, &[]));
+        body.extend_from_slice(data);
+        self.size -= data.len() as u64; // At most `wanted`, and a usize has at most 64 bits.
+        if self.size == 0 {
+            self.state = State::DataReturn;
+        }
+        behind
+    }
+
+    /// The state behind `byte`, which is not part of a chunk's data.
+    fn take_byte(&mut self, byte: u8, body_len: usize, limits: &Limits) -> Result<State, Rejection> {
+        match (self.state, byte) {
+            (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.take_digit(byte),
+            (State::Size, _) if self.digits == 0 => Err(Rejection::MalformedChunk),
+            (State::Size, b'\r' | b';' | b' ' | b'\t') => {
+                self.check_size(body_len, limits)?;
+                match byte {
+                    b'\r' => Ok(State::SizeLineFeed),
+                    _ => self.take_extension(byte),
+                }
+            }
+            // Whitespace is tolerated in front of an extension and nowhere else.
+            (State::SizeSpace, b';' | b' ' | b'\t') => self.take_extension(byte),
+            (State::Extension, b'\r') => Ok(State::SizeLineFeed),
+            (State::Extension, _) if !is_control(byte) => {
+                self.take_extension(byte)?;
+                Ok(State::Extension)
+            }
+            (State::SizeLineFeed, b'\n') => Ok(self.end_size_line()),
+            (State::DataReturn, b'\r') => Ok(State::DataLineFeed),
+            (State::DataLineFeed, b'\n') => Ok(State::Size),
+            (
+                State::Size
+                | State::SizeSpace
+                | State::Extension
+                | State::SizeLineFeed
+                | State::Data
+                | State::DataReturn
+                | State::DataLineFeed
+                | State::Complete,
+                _,
+            ) => Err(Rejection::MalformedChunk),
+            (state, _) => self.take_trailer(state, byte, limits),
+        }
+    }
+
+    fn take_digit(&mut self, byte: u8) -> Result<State, Rejection> {
+        self.digits += 1;
+        if self.digits > SIZE_DIGITS_MAX {
+            return Err(Rejection::ChunkSizeOverflow);
+        }
+        let digit = char::from(byte).to_digit(16).ok_or(Rejection::MalformedChunk)?;
+        self.size = self.size << 4 | u64::from(digit);
+        Ok(State::Size)
+    }
+
+    /// The digits of a size have ended. Too much is refused here, before any of it arrives.
+    fn check_size(&self, body_len: usize, limits: &Limits) -> Result<(), Rejection> {
+        let total = usize::try_from(self.size).ok().and_then(|size| body_len.checked_add(size));
+        match total {
+            Some(total) if total <= limits.body_bytes_max => Ok(()),
+            _ => Err(Rejection::BodyTooLarge),
+        }
+    }
+
+    fn take_extension(&mut self, byte: u8) -> Result<State, Rejection> {
+        self.extension_bytes += 1;
+        if self.extension_bytes > EXTENSION_BYTES_MAX {
+            return Err(Rejection::ChunkExtensionsTooLarge);
+        }
+        Ok(if byte == b';' { State::Extension } else { State::SizeSpace })
+    }
+
+    fn end_size_line(&mut self) -> State {
+        self.digits = 0;
+        if self.size == 0 { State::TrailerStart } else { State::Data }
+    }
+
+    fn take_trailer(&mut self, state: State, byte: u8, limits: &Limits) -> Result<State, Rejection> {
+        // Trailers are headers that come late, and have the same limit for themselves.
+        self.trailer_bytes += 1;
+        if self.trailer_bytes > limits.head_bytes_max {
+            return Err(Rejection::TrailersTooLarge);
+        }
+        match (state, byte) {
+            (State::TrailerStart, b'\r') => Ok(State::EndLineFeed),
+            (State::EndLineFeed, b'\n') => Ok(State::Complete),
+            (State::TrailerName, b':') => Ok(State::TrailerValue),
+            (State::TrailerStart | State::TrailerName, _) if is_token_byte(byte) => Ok(State::TrailerName),
+            (State::TrailerValue, b'\r') => Ok(State::TrailerLineFeed),
+            (State::TrailerValue, _) if !is_control(byte) => Ok(State::TrailerValue),
+            (State::TrailerLineFeed, b'\n') => Ok(State::TrailerStart),
+            _ => Err(Rejection::MalformedTrailer),
+        }
+    }
+}
+
+/// The controls that neither a header's value nor an extension may contain.
+pub(crate) fn is_control(byte: u8) -> bool {
+    byte.is_ascii_control() && byte != b'\t'
+}
+
+/// `tchar` (RFC 9110 5.6.2), what names of headers are made of.
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits =
+        Limits { head_bytes_max: 64, target_bytes_max: 64, headers_max: 8, body_bytes_max: 1000 };
+
+    /// The body, how many bytes were taken, and whether the body is complete.
+    fn decode(bytes: impl AsRef<[u8]>) -> Result<(String, usize, bool), Rejection> {
+        let (mut chunked, mut body) = (Chunked::default(), Vec::new());
+        let taken = chunked.advance(bytes.as_ref(), &mut body, &LIMITS)?;
+        Ok((String::from_utf8(body).unwrap(), taken, chunked.is_complete()))
+    }
+
+    fn complete(body: &str, taken: usize) -> Result<(String, usize, bool), Rejection> {
+        Ok((body.to_owned(), taken, true))
+    }
+
+    #[test]
+    fn chunks_are_joined() {
+        assert_eq!(decode("0\r\n\r\n"), complete("", 5));
+        assert_eq!(decode("5\r\nhello\r\n0\r\n\r\n"), complete("hello", 15));
+        assert_eq!(
+            decode("5\r\nhello\r\n00A\r\n, world: 1\r\n000\r\n\r\nnext"),
+            complete("hello, world: 1", 34)
+        );
+        assert_eq!(decode("1\r\n\n\r\n2\r\n\r\n\r\n0\r\n\r\n"), complete("\n\r\n", 18));
+        assert_eq!(decode("5\r\nhel"), Ok(("hel".into(), 6, false)));
+    }
+
+    #[test]
+    fn extensions_are_ignored() {
+        assert_eq!(decode("1;a=b;c=\"d;\"\r\nx\r\n0 \t; e\r\n\r\n"), complete("x", 27));
+    }
+
+    #[test]
+    fn extensions_have_a_limit_in_total() {
+        let chunks = |len: usize| format!("1;{0}\r\nx\r\n0;{0}\r\n\r\n", "e".repeat(len));
+        assert_eq!(decode(chunks(2047)).unwrap().0, "x");
+        assert_eq!(decode(chunks(2048)), Err(Rejection::ChunkExtensionsTooLarge));
+        assert_eq!(decode(format!("1{}", " ".repeat(4097))), Err(Rejection::ChunkExtensionsTooLarge));
+    }
+
+    #[test]
+    fn malformed_framing() {
+        for bytes in [
+            "\r\n",
+            ";",
+            " 5",
+            "x",
+            "-5",
+            "+5",
+            "0x5",
+            "5 \r",
+            "5 5",
+            "5\n",
+            "5\rx",
+            "5;\n",
+            "5;\0",
+            "5;\x7f",
+            "5;\rx",
+            "5,",
+            "1\r\nab",
+            "1\r\na\n",
+            "1\r\na\rb",
+            "1\r\na\r\n\r\n",
+            "5\r\r\n",
+        ] {
+            assert_eq!(decode(bytes), Err(Rejection::MalformedChunk), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_judged_with_their_digits() {
+        assert_eq!(decode("0000000000000001\r\na"), Ok(("a".into(), 19, false)));
+        assert_eq!(decode("00000000000000001"), Err(Rejection::ChunkSizeOverflow));
+        assert_eq!(decode("fffffffffffffffff"), Err(Rejection::ChunkSizeOverflow));
+        assert_eq!(decode("ffffffffffffffff\r"), Err(Rejection::BodyTooLarge));
+        assert_eq!(decode("3e8\r").unwrap().1, 4);
+        assert_eq!(decode("3e9\r"), Err(Rejection::BodyTooLarge));
+        assert_eq!(decode("3e9;"), Err(Rejection::BodyTooLarge));
+        assert_eq!(decode(format!("3e8\r\n{}\r\n1\r", "a".repeat(1000))), Err(Rejection::BodyTooLarge));
+        assert_eq!(decode(format!("3e8\r\n{}\r\n0\r\n\r\n", "a".repeat(1000))).unwrap().1, 1012);
+        assert_eq!(decode("1\r\na\r\nffffffffffffffff\r"), Err(Rejection::BodyTooLarge));
+    }
+
+    #[test]
+    fn trailers_are_checked_and_dropped() {
+        assert_eq!(decode("0\r\nA: b\r\nC:\r\n\r\n"), complete("", 15));
+        for trailers in
+            ["A\r", ":", " A: b", "A : b", "A: b\n", "A: b\rc", "A: \0", "\n", "\rx", "A: b\r\n c", "ü:"]
+        {
+            assert_eq!(decode(format!("0\r\n{trailers}")), Err(Rejection::MalformedTrailer), "{trailers:?}");
+        }
+        let trailer = |len: usize| format!("0\r\nA:{}\r\n\r\n", "b".repeat(len - 6));
+        assert!(decode(trailer(64)).unwrap().2);
+        assert_eq!(decode(trailer(65)), Err(Rejection::TrailersTooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunks_carry_their_body(
+            chunks in prop::collection::vec(
+                (prop::collection::vec(any::<u8>(), 1..50), prop::sample::select(vec!["", ";a", " ;b=\"c\""])),
+                0..15,
+            ),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let (mut raw, mut expected) = (Vec::new(), Vec::new());
+            for (data, extension) in &chunks {
+                raw.extend_from_slice(format!("{:x}{extension}\r\n", data.len()).as_bytes());
+                raw.extend_from_slice(data);
+                raw.extend_from_slice(b"\r\n");
+                expected.extend_from_slice(data);
+            }
+            raw.extend_from_slice(b"0\r\n\r\n");
+            let (first, second) = raw.split_at(cut.index(raw.len()));
+            let (mut chunked, mut body) = (Chunked::default(), Vec::new());
+            prop_assert_eq!(chunked.advance(first, &mut body, &LIMITS), Ok(first.len()));
+            prop_assert!(!chunked.is_complete());
+            prop_assert_eq!(chunked.advance(second, &mut body, &LIMITS), Ok(second.len()));
+            prop_assert!(chunked.is_complete());
+            prop_assert_eq!(body, expected);
+        }
+    }
+}

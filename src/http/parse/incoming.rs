@@ -1,0 +1,729 @@
+//! What is known so far of the request that is arriving on a connection.
+//!
+//! ```text
+//!               first byte that is         empty line        last byte
+//!               neither CR nor LF
+//!   EmptyLines ──────────────────▶ Head ─────────────▶ Body ──────────▶ Complete
+//!        └───────────────┬──────────┴────────────────────┘
+//!                        └──▶ Rejected
+//! ```
+//!
+//! [`Incoming`] remembers places in the bytes and not the bytes themselves: these stay in the buffer of the
+//! connection, or of the read that brought them, and [`Request`] reads them there. The one exception is a
+//! chunked body, whose bytes do not lie together.
+
+use crate::http::parse::chunked::Chunked;
+use crate::http::parse::head::{Framing, Head};
+use crate::http::parse::rejection::Rejection;
+use crate::http::parse::request::Request;
+use crate::http::parse::scan::HeadScan;
+
+/// RFC 9112 2.2 wants "at least one" empty line in front of a request ignored; some old clients send one
+/// behind the body of a POST.
+const EMPTY_LINES_MAX: usize = 8;
+/// What a reused [`Incoming`] keeps of the room that a chunked body has taken.
+const BODY_CAPACITY_KEPT: usize = 16 * 1024;
+
+/// What a request may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// The request line and the headers with all line ends; the trailers of a chunked body have the same
+    /// limit.
+    pub(crate) head_bytes_max: usize,
+    /// The target as it is sent, query included.
+    pub(crate) target_bytes_max: usize,
+    /// Header lines; more than 128 are never accepted.
+    pub(crate) headers_max: usize,
+    /// The body without its transfer coding.
+    pub(crate) body_bytes_max: usize,
+}
+
+/// How far a request has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// More bytes are needed.
+    Partial,
+    /// The client waits for `HTTP/1.1 100 Continue` and an empty line before it sends the body. Returned
+    /// once; then call [`Incoming::advance`] again as after `Partial`.
+    Continue,
+    /// The request is the first `consumed` bytes of the data. What follows belongs to the next request.
+    Complete { consumed: usize },
+}
+
+/// A request on its way in. To be reused: [`reset`](Self::reset) keeps the buffers, and once these are warm,
+/// a request costs no allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Incoming {
+    stage: Stage,
+    empty_lines: usize,
+    /// The empty lines have ended with a CR so far.
+    after_cr: bool,
+    /// How many bytes of empty lines lie in front of the request in the data.
+    skipped: usize,
+    scan: HeadScan,
+    /// Filled when the stage becomes `Body`. Its places count from the first byte of the request.
+    head: Head,
+    continue_due: bool,
+    chunked: Chunked,
+    /// What a chunked body carries, as far as it has been decoded.
+    body: Vec<u8>,
+    /// How many bytes behind the head have been decoded into `body` and still lie in the data.
+    decoded: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    EmptyLines,
+    Head,
+    Body,
+    Complete,
+    Rejected(Rejection),
+}
+
+impl Incoming {
+    /// Looks at the bytes that have arrived since the last call.
+    ///
+    /// `data` begins where it began in the last call, or where [`retain`](Self::retain) has left it: what was
+    /// there is still there, and new bytes have been appended. What was looked at is not looked at again.
+    ///
+    /// # Errors
+    ///
+    /// The request is refused. The connection has to be closed behind the answer, and this must not be called
+    /// again before [`reset`](Self::reset).
+    pub(crate) fn advance(&mut self, data: &[u8], limits: &Limits) -> Result<Progress, Rejection> {
+        debug_assert!(!matches!(self.stage, Stage::Rejected(_)), "a rejected request goes no further");
+        self.take(data, limits).inspect_err(|&rejection| self.stage = Stage::Rejected(rejection))
+    }
+
+    /// Removes the bytes from `held` that need not be there in the next call of [`advance`](Self::advance):
+    /// empty lines, and the part of a chunked body that has been decoded. `held` must begin like the data of
+    /// the last call.
+    pub(crate) fn retain(&mut self, held: &mut Vec<u8>) {
+        // The decoded bytes go first: what is in front of them does not move then.
+        if self.decoded > 0 {
+            let start = (self.skipped + self.scan.scanned()).min(held.len());
+            let end = (start + self.decoded).min(held.len());
+            held.drain(start..end);
+            self.decoded = 0;
+        }
+        if self.skipped > 0 {
+            held.drain(..self.skipped.min(held.len()));
+            self.skipped = 0;
+        }
+    }
+
+    /// The request. It reads from `data`, which must be what the call was given that returned
+    /// [`Progress::Complete`].
+    pub(crate) fn request<'a>(&'a self, data: &'a [u8]) -> Request<'a> {
+        debug_assert_eq!(self.stage, Stage::Complete, "a request is complete before it is asked for");
+        let bytes = data.get(self.skipped..).unwrap_or_default();
+        let body = match self.head.framing {
+            Framing::Chunked => &self.body,
+            Framing::Length(length) => {
+                let behind_head = bytes.get(self.scan.scanned()..).unwrap_or_default();
+                behind_head.get(..length).unwrap_or_default()
+            }
+        };
+        Request::new(&self.head, bytes, body)
+    }
+
+    /// Whether the connection may carry another request: HTTP/1.1 unless it says `Connection: close`,
+    /// HTTP/1.0 only with `Connection: keep-alive`. False before the request is complete, and after a
+    /// rejection.
+    pub(crate) fn keep_alive(&self) -> bool {
+        self.stage == Stage::Complete && self.head.keep_alive
+    }
+
+    /// Not a byte has arrived, not even of an empty line in front of a request.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.stage == Stage::EmptyLines && self.empty_lines == 0 && !self.after_cr
+    }
+
+    /// Whether the head is complete and the body is not.
+    pub(crate) fn in_body(&self) -> bool {
+        self.stage == Stage::Body
+    }
+
+    /// Forgets everything, for the next request.
+    pub(crate) fn reset(&mut self) {
+        self.head.clear();
+        self.body.clear();
+        self.body.shrink_to(BODY_CAPACITY_KEPT);
+        *self = Self {
+            head: std::mem::take(&mut self.head),
+            body: std::mem::take(&mut self.body),
+            ..Self::default()
+        };
+    }
+
+    fn take(&mut self, data: &[u8], limits: &Limits) -> Result<Progress, Rejection> {
+        if let Stage::Rejected(rejection) = self.stage {
+            return Err(rejection);
+        }
+        if self.stage == Stage::EmptyLines {
+            self.skip_empty_lines(data)?;
+        }
+        if self.stage == Stage::Head {
+            self.take_head(data, limits)?;
+        }
+        if self.stage == Stage::Body {
+            self.take_body(data, limits)?;
+        }
+        if self.stage == Stage::Complete {
+            return Ok(Progress::Complete { consumed: self.body_start() + self.raw_body_len() });
+        }
+        // Only a head that is complete makes this due.
+        Ok(if std::mem::take(&mut self.continue_due) { Progress::Continue } else { Progress::Partial })
+    }
+
+    /// Nearly always there are none, and the stage is `Head` at once.
+    fn skip_empty_lines(&mut self, data: &[u8]) -> Result<(), Rejection> {
+        for &byte in data.get(self.skipped..).unwrap_or_default() {
+            match byte {
+                b'\n' if self.after_cr => {
+                    self.after_cr = false;
+                    self.empty_lines += 1;
+                    if self.empty_lines > EMPTY_LINES_MAX {
+                        return Err(Rejection::TooManyEmptyLines);
+                    }
+                }
+                b'\n' => return Err(Rejection::BareLineFeed),
+                _ if self.after_cr => return Err(Rejection::BareCarriageReturn),
+                b'\r' => self.after_cr = true,
+                _ => {
+                    self.stage = Stage::Head;
+                    break;
+                }
+            }
+            self.skipped += 1;
+        }
+        Ok(())
+    }
+
+    fn take_head(&mut self, data: &[u8], limits: &Limits) -> Result<(), Rejection> {
+        let bytes = data.get(self.skipped..).unwrap_or_default();
+        let unseen = bytes.get(self.scan.scanned()..).unwrap_or_default();
+        if self.scan.advance(unseen, limits)? {
+            self.head.parse(bytes.get(..self.scan.scanned()).unwrap_or_default(), limits)?;
+            self.continue_due = self.head.expects_continue;
+            self.stage = Stage::Body;
+        }
+        Ok(())
+    }
+
+    fn take_body(&mut self, data: &[u8], limits: &Limits) -> Result<(), Rejection> {
+        let is_complete = match self.head.framing {
+            Framing::Length(length) => data.len().saturating_sub(self.body_start()) >= length,
+            Framing::Chunked => {
+                let undecoded = data.get(self.body_start() + self.decoded..).unwrap_or_default();
+                self.decoded += self.chunked.advance(undecoded, &mut self.body, limits)?;
+                self.chunked.is_complete()
+            }
+        };
+        if is_complete {
+            self.stage = Stage::Complete;
+        }
+        Ok(())
+    }
+
+    /// Where the body begins in the data, once the head is complete.
+    fn body_start(&self) -> usize {
+        self.skipped + self.scan.scanned()
+    }
+
+    /// How many bytes of the data are the body, once it is complete.
+    fn raw_body_len(&self) -> usize {
+        match self.head.framing {
+            Framing::Length(length) => length,
+            Framing::Chunked => self.decoded,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    const LIMITS: Limits =
+        Limits { head_bytes_max: 512, target_bytes_max: 64, headers_max: 8, body_bytes_max: 100 };
+    const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    /// What became of some bytes, in a form that outlives them.
+    #[derive(Debug, PartialEq)]
+    enum Outcome {
+        Partial,
+        Rejected(Rejection),
+        Complete(Seen),
+    }
+
+    /// All that a handler and the server can see of a request.
+    #[derive(Debug, PartialEq)]
+    struct Seen {
+        method: String,
+        target: String,
+        path: String,
+        query: Option<String>,
+        headers: Vec<(String, Vec<u8>)>,
+        body: Vec<u8>,
+        http_10: bool,
+        keep_alive: bool,
+        /// Counted from the first byte that ever arrived.
+        consumed: usize,
+    }
+
+    /// Feeds the pieces to `incoming` as a connection does; `retains` says whether it drops what is not
+    /// needed.
+    fn feed<'a>(
+        incoming: &mut Incoming,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+        retains: bool,
+    ) -> Outcome {
+        let mut held = Vec::new();
+        let mut dropped = 0;
+        let mut continues = 0;
+        for piece in pieces {
+            held.extend_from_slice(piece);
+            loop {
+                match incoming.advance(&held, &LIMITS) {
+                    Err(rejection) => {
+                        assert!(!incoming.keep_alive() && !incoming.is_fresh());
+                        return Outcome::Rejected(rejection);
+                    }
+                    Ok(Progress::Complete { consumed }) => {
+                        let request = incoming.request(&held);
+                        return Outcome::Complete(Seen {
+                            method: request.method().to_owned(),
+                            target: request.target().to_owned(),
+                            path: request.path().to_owned(),
+                            query: request.query_string().map(str::to_owned),
+                            headers: request
+                                .headers()
+                                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                                .collect(),
+                            body: request.body().to_owned(),
+                            http_10: request.is_http_10(),
+                            keep_alive: incoming.keep_alive(),
+                            consumed: dropped + consumed,
+                        });
+                    }
+                    Ok(Progress::Continue) => {
+                        continues += 1;
+                        assert_eq!(continues, 1, "100 Continue is sent once");
+                    }
+                    Ok(Progress::Partial) => break,
+                }
+            }
+            assert!(!incoming.keep_alive());
+            if retains {
+                let before = held.len();
+                incoming.retain(&mut held);
+                dropped += before - held.len();
+            }
+        }
+        Outcome::Partial
+    }
+
+    fn whole(bytes: impl AsRef<[u8]>) -> Outcome {
+        feed(&mut Incoming::default(), [bytes.as_ref()], false)
+    }
+
+    fn complete(bytes: impl AsRef<[u8]>) -> Seen {
+        match whole(bytes) {
+            Outcome::Complete(seen) => seen,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn requests_may_be_pipelined() {
+        let first = "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+        let second = "GET /2 HTTP/1.0\r\n\r\n";
+        let mut data = format!("{first}{CHUNKED}0\r\n\r\n{second}").into_bytes();
+        let mut incoming = Incoming::default();
+        let mut targets = Vec::new();
+        while !data.is_empty() {
+            let Ok(Progress::Complete { consumed }) = incoming.advance(&data, &LIMITS) else { panic!() };
+            assert_eq!(
+                incoming.advance(&data, &LIMITS),
+                Ok(Progress::Complete { consumed }),
+                "asking twice is fine"
+            );
+            targets.push((incoming.request(&data).target().to_owned(), incoming.keep_alive()));
+            data.drain(..consumed);
+            incoming.reset();
+            assert!(incoming.is_fresh() && !incoming.keep_alive());
+        }
+        assert_eq!(targets, [("/1".into(), true), ("/".into(), true), ("/2".into(), false)]);
+    }
+
+    #[test]
+    fn empty_lines_in_front_are_skipped_and_not_held() {
+        let mut incoming = Incoming::default();
+        let mut held = Vec::new();
+        for byte in *b"\r\n\r\n" {
+            held.push(byte);
+            assert_eq!(incoming.advance(&held, &LIMITS), Ok(Progress::Partial));
+            incoming.retain(&mut held);
+            assert!(held.is_empty());
+        }
+        held.push(b'G');
+        assert_eq!(incoming.advance(&held, &LIMITS), Ok(Progress::Partial));
+        assert!(!incoming.is_fresh());
+
+        let seen = complete("\r\n\r\nGET / HTTP/1.0\r\n\r\n");
+        assert_eq!((seen.method.as_str(), seen.consumed), ("GET", 22));
+        let lines = |count| format!("{}GET / HTTP/1.0\r\n\r\n", "\r\n".repeat(count));
+        assert_eq!(complete(lines(EMPTY_LINES_MAX)).method, "GET");
+        assert_eq!(whole(lines(EMPTY_LINES_MAX + 1)), Outcome::Rejected(Rejection::TooManyEmptyLines));
+        assert_eq!(whole("\n"), Outcome::Rejected(Rejection::BareLineFeed));
+        assert_eq!(whole("\rG"), Outcome::Rejected(Rejection::BareCarriageReturn));
+        assert_eq!(whole("\r\r\n"), Outcome::Rejected(Rejection::BareCarriageReturn));
+    }
+
+    #[test]
+    fn an_announced_body_is_asked_for_once() {
+        let advance = |incoming: &mut Incoming, data: &str| incoming.advance(data.as_bytes(), &LIMITS);
+        for (framing, body) in
+            [("Content-Length: 2", "hi"), ("Transfer-Encoding: chunked", "2\r\nhi\r\n0\r\n\r\n")]
+        {
+            let head = format!("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{framing}\r\n\r\n");
+            let all = format!("{head}{body}");
+            let mut incoming = Incoming::default();
+            assert_eq!(advance(&mut incoming, head.get(..head.len() - 1).unwrap()), Ok(Progress::Partial));
+            assert_eq!(advance(&mut incoming, &head), Ok(Progress::Continue));
+            assert_eq!(advance(&mut incoming, &head), Ok(Progress::Partial));
+            assert_eq!(advance(&mut incoming, &all), Ok(Progress::Complete { consumed: all.len() }));
+            // Nobody waits for a leave that was not waited for.
+            incoming.reset();
+            assert_eq!(advance(&mut incoming, &all), Ok(Progress::Complete { consumed: all.len() }));
+        }
+        // What is refused is refused before it is asked for.
+        let large = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 101\r\n\r\n";
+        assert_eq!(whole(large), Outcome::Rejected(Rejection::BodyTooLarge));
+    }
+
+    #[test]
+    fn a_chunked_body_of_small_chunks_is_not_held_twice() {
+        let mut incoming = Incoming::default();
+        let mut held = CHUNKED.as_bytes().to_vec();
+        for _ in 0..LIMITS.body_bytes_max {
+            held.extend_from_slice(b"1\r\nx\r\n");
+            assert_eq!(incoming.advance(&held, &LIMITS), Ok(Progress::Partial));
+            incoming.retain(&mut held);
+            assert_eq!(held.len(), CHUNKED.len());
+        }
+        held.extend_from_slice(b"0\r\n\r\nnext");
+        assert_eq!(incoming.advance(&held, &LIMITS), Ok(Progress::Complete { consumed: held.len() - 4 }));
+        assert_eq!(incoming.request(&held).body().len(), LIMITS.body_bytes_max);
+    }
+
+    #[test]
+    fn what_has_been_looked_at_is_not_looked_at_again() {
+        let limits = Limits { head_bytes_max: 16 * 1024, ..LIMITS };
+        let head_len = limits.head_bytes_max;
+        let start = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nA: ";
+        let head = format!("{start}{}\r\n\r\n", "a".repeat(head_len - start.len() - 4));
+        let mut incoming = Incoming::default();
+        // Whatever has been scanned is replaced by what no head may contain: it would be seen, if it were
+        // looked at.
+        let mut data = Vec::new();
+        for &byte in &head.as_bytes()[..head_len - 1] {
+            data.push(byte);
+            assert_eq!(incoming.advance(&data, &limits), Ok(Progress::Partial));
+            assert_eq!(incoming.scan.scanned(), data.len());
+            data.fill(0);
+        }
+        // Once, when it is complete, the head is parsed.
+        data.clear();
+        data.extend_from_slice(head.as_bytes());
+        assert_eq!(incoming.advance(&data, &limits), Ok(Progress::Partial));
+        for &byte in b"3\r\nabc\r\n0\r\nA: b\r\n\r" {
+            data.push(byte);
+            assert_eq!(incoming.advance(&data, &limits), Ok(Progress::Partial));
+            data.fill(0);
+        }
+        data.push(b'\n');
+        assert_eq!(incoming.advance(&data, &limits), Ok(Progress::Complete { consumed: data.len() }));
+        assert_eq!(incoming.body, b"abc");
+    }
+
+    #[test]
+    fn buffers_are_kept_for_the_next_request() {
+        let mut incoming = Incoming::default();
+        let limits = Limits { body_bytes_max: 1 << 20, ..LIMITS };
+        let request = format!("{}3\r\nabc\r\n0\r\n\r\n", CHUNKED.replace(" / ", " /%41 "));
+        let buffers = |incoming: &Incoming| {
+            let head = &incoming.head;
+            (head.headers.as_ptr(), head.decoded_path.as_ptr(), incoming.body.as_ptr())
+        };
+        assert!(incoming.advance(request.as_bytes(), &limits).is_ok());
+        let warm = buffers(&incoming);
+        incoming.reset();
+        assert!(incoming.advance(request.as_bytes(), &limits).is_ok());
+        assert_eq!(buffers(&incoming), warm);
+
+        incoming.reset();
+        let large = format!("{CHUNKED}80000\r\n{}", "a".repeat(0x80000));
+        assert_eq!(incoming.advance(large.as_bytes(), &limits), Ok(Progress::Partial));
+        incoming.reset();
+        assert!(
+            incoming.body.capacity() <= BODY_CAPACITY_KEPT,
+            "one large body must not be paid for forever"
+        );
+    }
+
+    #[test]
+    fn after_a_rejection_there_is_only_the_rejection() {
+        let mut incoming = Incoming::default();
+        assert_eq!(incoming.advance(b"\n", &LIMITS), Err(Rejection::BareLineFeed));
+        assert!(!incoming.is_fresh() && !incoming.keep_alive());
+        incoming.reset();
+        assert_eq!(incoming.advance(b"G", &LIMITS), Ok(Progress::Partial));
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "a rejected request goes no further")]
+    fn going_on_after_a_rejection_is_a_bug() {
+        let mut incoming = Incoming::default();
+        assert!(incoming.advance(b"\n", &LIMITS).is_err());
+        let _ = incoming.advance(b"\nG", &LIMITS);
+    }
+
+    /// Requests that are worth cutting everywhere: one for each way to end.
+    #[test]
+    fn every_cut_of_every_ending_gives_the_same() {
+        let long = "a".repeat(600);
+        let post = "POST / HTTP/1.1\r\nHost: a\r\n";
+        let cases = [
+            ("\r\nGET /%41?b HTTP/1.1\r\nHost: a\r\n\r\nnext".to_owned(), None),
+            (format!("{post}Content-Length: 4\r\n\r\nbodynext"), None),
+            (format!("{post}Expect: 100-continue\r\nContent-Length: 4\r\n\r\nbodynext"), None),
+            (format!("{CHUNKED}2;a=b\r\nhi\r\n0\r\nA: b\r\n\r\nnext"), None),
+            (format!("GET /{long}"), Some(Rejection::TargetTooLong)),
+            (long.clone(), Some(Rejection::MethodTooLong)),
+            (format!("GET / HTTP/1.1{long}"), Some(Rejection::MalformedRequestLine)),
+            (format!("GET / HTTP/1.1\r\nA: {long}"), Some(Rejection::HeadTooLarge)),
+            (format!("GET / HTTP/1.1\r\n{}", "A: b\r\n".repeat(9)), Some(Rejection::TooManyHeaders)),
+            (format!("GET / HTTP/1.1\r\nA: b\n\r{long}"), Some(Rejection::BareLineFeed)),
+            (format!("GET / HTTP/1.1\r\nA: b\rc\n{long}"), Some(Rejection::BareCarriageReturn)),
+            (format!("GET / HTTP/1.1\r\nA: \0\n{long}"), Some(Rejection::ControlCharacter)),
+            ("GET / HTTP/2.0\r\n\n".to_owned(), Some(Rejection::UnsupportedVersion)),
+            (format!("{post} \n"), Some(Rejection::BareLineFeed)),
+            (format!("{post} A: b\r\n\r\n\n"), Some(Rejection::ObsoleteLineFolding)),
+            (format!("{post}A : b\r\n\r\n\n"), Some(Rejection::WhitespaceBeforeColon)),
+            (format!("{post}Host: a\r\n\r\n\n"), Some(Rejection::RepeatedHost)),
+            (format!("{post}Content-Length: 101\r\n\r\n"), Some(Rejection::BodyTooLarge)),
+            (format!("{CHUNKED}64\r\n{}\r\n1\r\n", &long[..100]), Some(Rejection::BodyTooLarge)),
+            (format!("{CHUNKED}2\r\nhi\n"), Some(Rejection::MalformedChunk)),
+            (format!("{CHUNKED}{}", "0".repeat(17)), Some(Rejection::ChunkSizeOverflow)),
+            (format!("{CHUNKED}0;{}", "e".repeat(5000)), Some(Rejection::ChunkExtensionsTooLarge)),
+            (format!("{CHUNKED}0\r\nA: {long}\0"), Some(Rejection::TrailersTooLarge)),
+            (format!("{CHUNKED}0\r\n A: {long}\0"), Some(Rejection::MalformedTrailer)),
+        ];
+        for (bytes, rejection) in &cases {
+            let expected = whole(bytes);
+            match (rejection, &expected) {
+                (Some(rejection), Outcome::Rejected(found)) => assert_eq!(found, rejection, "{bytes:?}"),
+                (None, Outcome::Complete(_)) => {}
+                other => panic!("{bytes:?}: {other:?}"),
+            }
+            // The long tails are cut only where it can matter.
+            for cut in 0..=bytes.len().min(700) {
+                let (first, second) = bytes.as_bytes().split_at(cut);
+                for retains in [false, true] {
+                    assert_eq!(
+                        feed(&mut Incoming::default(), [first, second], retains),
+                        expected,
+                        "{bytes:?} at {cut}"
+                    );
+                }
+            }
+            let single_bytes = bytes.as_bytes().chunks(1);
+            assert_eq!(
+                feed(&mut Incoming::default(), single_bytes, true),
+                expected,
+                "{bytes:?} byte by byte"
+            );
+        }
+    }
+
+    /// A request that is well-formed, together with what has to be seen of it.
+    fn well_formed() -> impl Strategy<Value = (Vec<u8>, Seen)> {
+        (
+            0..3_usize,
+            prop::sample::select(vec!["GET", "POST", "HEAD", "DELETE", "x-own"]),
+            "/[a-z/]{0,12}",
+            prop::option::of("[a-z=&?%/+]{0,12}"),
+            any::<bool>(),
+            prop::collection::vec(("X-[A-Za-z0-9!#$_|~-]{1,8}", "([!-~é]([ -~\t]{0,12}[!-~])?)?"), 0..4),
+            prop::option::of(any::<bool>()),
+            prop::collection::vec(any::<u8>(), 0..60),
+            0..4_u8,
+            prop::collection::vec(any::<u8>(), 0..10),
+        )
+            .prop_map(
+                |(empty_lines, method, path, query, http_10, own, connection, body, framing, behind)| {
+                    let target = query.as_ref().map_or(path.clone(), |query| format!("{path}?{query}"));
+                    let mut headers = vec![("Host".to_owned(), b"a:80".to_vec())];
+                    headers.extend(own.into_iter().map(|(name, value)| (name, value.into_bytes())));
+                    if let Some(keep_alive) = connection {
+                        let value: &[u8] = if keep_alive { b"x, keep-alive" } else { b"Close" };
+                        headers.push(("connection".to_owned(), value.to_vec()));
+                    }
+                    let (body, raw_body) = match framing {
+                        1 => {
+                            headers.push(("Content-Length".to_owned(), body.len().to_string().into_bytes()));
+                            (body.clone(), body)
+                        }
+                        2 | 3 if !http_10 => {
+                            headers.push(("Transfer-Encoding".to_owned(), b"Chunked".to_vec()));
+                            if framing == 3 {
+                                headers.push(("Expect".to_owned(), b"100-continue".to_vec()));
+                            }
+                            let mut raw = Vec::new();
+                            for chunk in body.chunks(7) {
+                                raw.extend_from_slice(format!("{:X};e\r\n", chunk.len()).as_bytes());
+                                raw.extend_from_slice(chunk);
+                                raw.extend_from_slice(b"\r\n");
+                            }
+                            raw.extend_from_slice(b"0\r\nT: t\r\n\r\n");
+                            (body, raw)
+                        }
+                        _ => (Vec::new(), Vec::new()),
+                    };
+                    let mut bytes = "\r\n".repeat(empty_lines).into_bytes();
+                    let version = if http_10 { "1.0" } else { "1.1" };
+                    bytes.extend_from_slice(format!("{method} {target} HTTP/{version}\r\n").as_bytes());
+                    for (name, value) in &headers {
+                        bytes.extend_from_slice(&[name.as_bytes(), b": ", value, b" \r\n"].concat());
+                    }
+                    bytes.extend_from_slice(b"\r\n");
+                    bytes.extend_from_slice(&raw_body);
+                    let consumed = bytes.len();
+                    bytes.extend_from_slice(&behind);
+                    let seen = Seen {
+                        method: method.to_owned(),
+                        target,
+                        path,
+                        query,
+                        headers,
+                        body,
+                        http_10,
+                        keep_alive: connection.unwrap_or(!http_10),
+                        consumed,
+                    };
+                    (bytes, seen)
+                },
+            )
+    }
+
+    /// What is done to a well-formed request to make it, perhaps, something else.
+    #[derive(Debug, Clone, Copy)]
+    enum Mutation {
+        Replace(u8),
+        Insert(&'static str),
+        Remove(usize),
+        Repeat(usize),
+    }
+
+    fn mutation() -> impl Strategy<Value = Mutation> {
+        let pieces = vec![
+            "\r",
+            "\n",
+            "\r\n",
+            "\0",
+            " ",
+            "\t",
+            ":",
+            ",",
+            "%",
+            "#",
+            "*",
+            ";",
+            "0",
+            "f",
+            "\r\n ",
+            " :",
+            "\x0b",
+            "é",
+            "\r\nHost: b",
+            "\r\nContent-Length: 5",
+            "\r\nTransfer-Encoding: chunked",
+            "\r\nExpect: 100-continue",
+            "\r\n\r\n",
+        ];
+        prop_oneof![
+            any::<u8>().prop_map(Mutation::Replace),
+            prop::sample::select(pieces).prop_map(Mutation::Insert),
+            (1..20_usize).prop_map(Mutation::Remove),
+            (1..200_usize).prop_map(Mutation::Repeat),
+        ]
+    }
+
+    fn mutate(bytes: &mut Vec<u8>, mutation: Mutation, at: Index) {
+        let at = at.index(bytes.len() + 1);
+        let end = |len: usize| (at + len).min(bytes.len());
+        match mutation {
+            Mutation::Replace(byte) => drop(bytes.splice(at..end(1), [byte])),
+            Mutation::Insert(piece) => drop(bytes.splice(at..at, piece.bytes())),
+            Mutation::Remove(len) => drop(bytes.drain(at..end(len))),
+            Mutation::Repeat(len) => {
+                let piece = bytes[at..end(len)].to_vec();
+                bytes.splice(at..at, piece);
+            }
+        }
+    }
+
+    /// The pieces between the cuts, empty ones included.
+    fn pieces<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn well_formed_requests_are_seen_as_they_are(
+            (bytes, seen) in well_formed(),
+            cuts in prop::collection::vec(any::<Index>(), 0..6),
+            retains in any::<bool>(),
+        ) {
+            let mut incoming = Incoming::default();
+            prop_assert_eq!(feed(&mut incoming, pieces(&bytes, &cuts), retains), Outcome::Complete(seen));
+        }
+
+        #[test]
+        fn cuts_do_not_matter(
+            (mut bytes, _) in well_formed(),
+            mutations in prop::collection::vec((mutation(), any::<Index>()), 0..4),
+            cuts in prop::collection::vec(any::<Index>(), 0..6),
+            retains in any::<bool>(),
+        ) {
+            for (mutation, at) in mutations {
+                mutate(&mut bytes, mutation, at);
+            }
+            let expected = whole(&bytes);
+            // A buffer that has seen other requests is as good as a new one.
+            let mut incoming = Incoming::default();
+            let earlier = b"GET /%41?b HTTP/1.0\r\nA: b\r\nContent-Length: 9\r\n\r\n";
+            prop_assert_eq!(incoming.advance(earlier, &LIMITS), Ok(Progress::Partial));
+            incoming.reset();
+            prop_assert_eq!(&feed(&mut incoming, pieces(&bytes, &cuts), retains), &expected);
+            prop_assert_eq!(&feed(&mut Incoming::default(), bytes.chunks(1), retains), &expected);
+        }
+
+        #[test]
+        fn anything_at_all_is_no_reason_to_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            chunked in any::<bool>(),
+        ) {
+            let bytes = if chunked { [CHUNKED.as_bytes(), &bytes].concat() } else { bytes };
+            prop_assert_eq!(feed(&mut Incoming::default(), bytes.chunks(1), true), whole(&bytes));
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Why a request is refused before any handler has seen it.
+
+use crate::http::reply::headers::HeadContext;
+use crate::http::reply::reply::Reply;
+use std::fmt;
+
+/// What is wrong with the bytes that a peer sent as a request.
+///
+/// After a rejection it is unknown where the next request would begin, so its answer always closes the
+/// connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub(crate) enum Rejection {
+    // Before and in the request line.
+    TlsHandshake,
+    TooManyEmptyLines,
+    MethodTooLong,
+    MalformedRequestLine,
+    TargetTooLong,
+    UnsupportedVersion,
+    // Anywhere in the head.
+    BareCarriageReturn,
+    BareLineFeed,
+    ControlCharacter,
+    HeadTooLarge,
+    // Header lines.
+    TooManyHeaders,
+    ObsoleteLineFolding,
+    WhitespaceBeforeColon,
+    MalformedHeader,
+    InvalidHeaderValue,
+    // What the head says.
+    MissingHost,
+    RepeatedHost,
+    InvalidHost,
+    MalformedContentLength,
+    DifferingContentLengths,
+    ContentLengthWithTransferEncoding,
+    UnsupportedTransferEncoding,
+    RepeatedChunked,
+    TransferEncodingInHttp10,
+    UnsupportedExpectation,
+    // The target.
+    ConnectUnsupported,
+    InvalidTarget,
+    AsteriskWithoutOptions,
+    FragmentInTarget,
+    MalformedPercentEncoding,
+    PathNotUtf8,
+    NulInPath,
+    // The body.
+    BodyTooLarge,
+    ChunkSizeOverflow,
+    MalformedChunk,
+    ChunkExtensionsTooLarge,
+    MalformedTrailer,
+    TrailersTooLarge,
+}
+
+impl Rejection {
+    /// The status of the answer.
+    pub(crate) fn status(self) -> u16 {
+        self.details().0
+    }
+
+    /// The text of the answer: a sentence for the developer at the other end.
+    pub(crate) fn reason(self) -> &'static str {
+        self.details().1
+    }
+
+    /// Writes the whole answer; the connection is to be closed behind it.
+    pub(crate) fn encode(self, date: &str, out: &mut Vec<u8>) {
+        let cx = HeadContext { date, keep_alive: false, http_10: false, head_request: false };
+        Reply::text(self.reason()).with_status(self.status()).encode(&cx, out);
+    }
+
+    fn details(self) -> (u16, &'static str) {
+        match self {
+            Self::TlsHandshake => {
+                (400, "This port speaks plain HTTP, but a TLS handshake arrived: use http://, not https://.")
+            }
+            Self::TooManyEmptyLines => (400, "Too many empty lines came before the request line."),
+            Self::MethodTooLong => (501, "The method is longer than any that this server knows."),
+            Self::MalformedRequestLine => (
+                400,
+                "The request line is malformed: it must be a method, one space, a target, one space and HTTP/1.1.",
+            ),
+            Self::TargetTooLong => (414, "The request target is too long."),
+            Self::UnsupportedVersion => (505, "Only HTTP/1.1 and HTTP/1.0 are spoken here."),
+            Self::BareCarriageReturn => {
+                (400, "The head contains a carriage return that no line feed follows.")
+            }
+            Self::BareLineFeed => {
+                (400, "The head contains a line feed without a carriage return in front of it.")
+            }
+            Self::ControlCharacter => (400, "The head contains a control character."),
+            Self::HeadTooLarge => (431, "The request line and the headers are too large in total."),
+            Self::TooManyHeaders => (431, "The request has too many header lines."),
+            Self::ObsoleteLineFolding => (
+                400,
+                "A header line begins with whitespace: folding a header over several lines is obsolete.",
+            ),
+            Self::WhitespaceBeforeColon => (400, "Whitespace stands between a header's name and its colon."),
+            Self::MalformedHeader => {
+                (400, "A header line is malformed: it must be a name, a colon and a value.")
+            }
+            Self::InvalidHeaderValue => {
+                (400, "A header's value contains a character that is not allowed there.")
+            }
+            Self::MissingHost => (400, "The Host header is missing, which HTTP/1.1 requires."),
+            Self::RepeatedHost => (400, "The Host header is given more than once."),
+            Self::InvalidHost => {
+                (400, "The Host header is not a host name or address with an optional port.")
+            }
+            Self::MalformedContentLength => (400, "The Content-Length header is not a decimal number."),
+            Self::DifferingContentLengths => (400, "Several Content-Length headers contradict each other."),
+            Self::ContentLengthWithTransferEncoding => {
+                (400, "Content-Length and Transfer-Encoding must not be given together.")
+            }
+            Self::UnsupportedTransferEncoding => {
+                (501, "The only transfer coding understood here is chunked.")
+            }
+            Self::RepeatedChunked => (400, "The chunked transfer coding must not be applied more than once."),
+            Self::TransferEncodingInHttp10 => (400, "HTTP/1.0 has no Transfer-Encoding."),
+            Self::UnsupportedExpectation => (417, "The only expectation understood here is 100-continue."),
+            Self::ConnectUnsupported => (501, "This server is not a proxy and does not implement CONNECT."),
+            Self::InvalidTarget => {
+                (400, "The request target is neither a path that begins with a slash nor an http URL.")
+            }
+            Self::AsteriskWithoutOptions => (400, "The request target * is only for OPTIONS."),
+            Self::FragmentInTarget => {
+                (400, "The request target contains a fragment, which clients keep to themselves.")
+            }
+            Self::MalformedPercentEncoding => {
+                (400, "The path contains a percent sign that two hexadecimal digits do not follow.")
+            }
+            Self::PathNotUtf8 => (400, "The decoded path is not UTF-8."),
+            Self::NulInPath => (400, "The decoded path contains a NUL."),
+            Self::BodyTooLarge => (413, "The body is too large."),
+            Self::ChunkSizeOverflow => (400, "The size of a chunk has too many digits."),
+            Self::MalformedChunk => (400, "The chunked body is malformed."),
+            Self::ChunkExtensionsTooLarge => (400, "The extensions of the chunks are too long."),
+            Self::MalformedTrailer => (400, "A trailer line behind the chunked body is malformed."),
+            Self::TrailersTooLarge => (431, "The trailers behind the chunked body are too large."),
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_names_the_reason_and_closes() {
+        let mut out = Vec::new();
+        Rejection::MissingHost.encode("Sun, 06 Nov 1994 08:49:37 GMT", &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 400 Bad Request\r\n\
+             Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+             Content-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: 52\r\n\
+             Connection: close\r\n\
+             \r\n\
+             The Host header is missing, which HTTP/1.1 requires."
+        );
+    }
+
+    #[test]
+    fn statuses_that_say_more_than_bad_request() {
+        for (rejection, status) in [
+            (Rejection::MissingHost, 400),
+            (Rejection::BodyTooLarge, 413),
+            (Rejection::TargetTooLong, 414),
+            (Rejection::UnsupportedExpectation, 417),
+            (Rejection::HeadTooLarge, 431),
+            (Rejection::TooManyHeaders, 431),
+            (Rejection::TrailersTooLarge, 431),
+            (Rejection::MethodTooLong, 501),
+            (Rejection::ConnectUnsupported, 501),
+            (Rejection::UnsupportedTransferEncoding, 501),
+            (Rejection::UnsupportedVersion, 505),
+        ] {
+            assert_eq!(rejection.status(), status, "{rejection:?}");
+        }
+    }
+
+    #[test]
+    fn display_is_the_reason() {
+        assert_eq!(Rejection::NulInPath.to_string(), "The decoded path contains a NUL.");
+    }
+}

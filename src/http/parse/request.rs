@@ -1,0 +1,511 @@
+//! A complete request, as a handler sees it.
+
+use crate::http::parse::head::{Head, HeaderSpan};
+use std::borrow::Cow;
+use std::fmt;
+
+/// An id that is longer than this is none of ours, and nothing that a peer may make us carry around.
+const LAST_EVENT_ID_BYTES_MAX: usize = 128;
+
+/// A complete request: head and body.
+///
+/// It borrows the bytes as they came from the network and is cheap to copy. Nothing is looked up before it is
+/// asked for.
+///
+/// ```
+/// use mio_sse::{Reply, Request};
+///
+/// fn greet(request: &Request<'_>) -> Reply {
+///     match request.query("name") {
+///         Some(name) => Reply::text(format!("Hello, {name}!")),
+///         None => Reply::status(400),
+///     }
+/// }
+/// ```
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    head: &'a Head,
+    /// From the first byte of the request, at least as far as the head goes.
+    bytes: &'a [u8],
+    method: &'a str,
+    target: &'a str,
+    body: &'a [u8],
+    params: &'a [(&'a str, Cow<'a, str>)],
+}
+
+impl<'a> Request<'a> {
+    /// `bytes` are those that `head` was parsed from, with whatever follows them.
+    pub(crate) fn new(head: &'a Head, bytes: &'a [u8], body: &'a [u8]) -> Self {
+        let (method, target) = (head.method.text(bytes), head.target.text(bytes));
+        Self { head, bytes, method, target, body, params: &[] }
+    }
+
+    /// The same request with the parameters that a router has found in its path, decoded.
+    pub(crate) fn with_params(self, params: &'a [(&'a str, Cow<'a, str>)]) -> Request<'a> {
+        Self { params, ..self }
+    }
+
+    /// The method, such as `GET`. Methods are case-sensitive.
+    #[must_use]
+    pub fn method(&self) -> &'a str {
+        self.method
+    }
+
+    /// The target as it was sent: mostly a path with a query, but it can be a whole URL or `*`.
+    #[must_use]
+    pub fn target(&self) -> &'a str {
+        self.target
+    }
+
+    /// The path, percent-decoded once.
+    ///
+    /// It is not normalised: `..` and `//` are in it if they were sent, and a slash in it may have been sent
+    /// as `%2F`. So it is no safe name of a file as it stands. `*` for `OPTIONS *`.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        if self.head.decoded_path.is_empty() { self.raw_path() } else { &self.head.decoded_path }
+    }
+
+    /// The path as it was sent, without the query.
+    #[must_use]
+    pub fn raw_path(&self) -> &'a str {
+        match self.head.parts.path.part_of(self.target) {
+            "" => "/",
+            path => path,
+        }
+    }
+
+    /// What follows the first question mark of the target, as it was sent; `None` without a question mark.
+    #[must_use]
+    pub fn query_string(&self) -> Option<&'a str> {
+        self.head.parts.query.map(|query| query.part_of(self.target))
+    }
+
+    /// The first value of this name in the query, decoded as forms are: `+` is a space. What cannot be
+    /// decoded is left as it is, and what is not UTF-8 becomes U+FFFD.
+    ///
+    /// ```
+    /// # fn handler(request: &mio_sse::Request<'_>) {
+    /// // GET /search?q=caf%C3%A9+au+lait
+    /// assert_eq!(request.query("q").as_deref(), Some("café au lait"));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// All names and values of the query in their order, decoded as in [`query`](Self::query).
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        form_urlencoded::parse(self.query_string().unwrap_or_default().as_bytes())
+    }
+
+    /// The value of the first header line of this name, in upper or lower case; `None` also if it is not
+    /// UTF-8.
+    ///
+    /// ```
+    /// # fn handler(request: &mio_sse::Request<'_>) -> bool {
+    /// request.header("accept") == Some("text/event-stream")
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.header_bytes(name).and_then(|value| str::from_utf8(value).ok())
+    }
+
+    /// The value of the first header line of this name, without the whitespace around it.
+    #[must_use]
+    pub fn header_bytes(&self, name: &str) -> Option<&'a [u8]> {
+        let bytes = self.bytes;
+        let is_named = |header: &&HeaderSpan| header.name.bytes(bytes).eq_ignore_ascii_case(name.as_bytes());
+        self.head.headers.iter().find(is_named).map(|header| header.value.bytes(bytes))
+    }
+
+    /// All header lines in their order, names as they were sent.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        let bytes = self.bytes;
+        self.head.headers.iter().map(move |header| (header.name.text(bytes), header.value.bytes(bytes)))
+    }
+
+    /// The host and port that the client believes it is talking to: those of a target that is a whole URL,
+    /// which overrule the `Host` header (RFC 9112 3.2.2), or that header. Only HTTP/1.0 may leave it out.
+    #[must_use]
+    pub fn host(&self) -> Option<&'a str> {
+        match self.head.parts.authority {
+            Some(authority) => Some(authority.part_of(self.target)),
+            None => self.header("Host"),
+        }
+    }
+
+    /// The id of the last event that the client has seen: from the `Last-Event-ID` header, or else from
+    /// `lastEventId` or `last_event_id` in the query, where clients put it that cannot set headers.
+    ///
+    /// The header wins, because a client that reconnects to the same URL repeats its first query. `None` for
+    /// an id that is empty, longer than 128 bytes or contains control characters; it is untrusted all the
+    /// same.
+    #[must_use]
+    pub fn last_event_id(&self) -> Option<Cow<'a, str>> {
+        let id = match self.header_bytes("Last-Event-ID") {
+            Some(id) => str::from_utf8(id).ok().map(Cow::Borrowed),
+            None => self.query("lastEventId").or_else(|| self.query("last_event_id")),
+        };
+        id.filter(|id| {
+            !id.is_empty()
+                && id.len() <= LAST_EVENT_ID_BYTES_MAX
+                && !id.bytes().any(|byte| byte.is_ascii_control())
+        })
+    }
+
+    /// The value of the first cookie of this name, as it was sent, but without the quotes that may stand around it. Names
+    /// are case-sensitive. A browser puts the cookie with the longest path first (RFC 6265 5.4), so the first is the
+    /// closest. It is untrusted: whoever sends requests chooses its cookies.
+    ///
+    /// Looks through all cookies up to this one; copies nothing.
+    ///
+    /// ```
+    /// # fn handler(request: &mio_sse::Request<'_>) {
+    /// // Cookie: theme=dark; session=31d4d96e407aad42
+    /// assert_eq!(request.cookie("session"), Some("31d4d96e407aad42"));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<&'a str> {
+        self.cookies().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// All cookies in their order, from all `Cookie` lines (RFC 6265 5.4). What has no name, no `=` or is not UTF-8 is
+    /// left out, and so is the whitespace around names and values.
+    pub fn cookies(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        self.headers()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"))
+            .flat_map(|(_, line)| line.split(|byte| *byte == b';'))
+            .filter_map(|pair| cookie_pair(str::from_utf8(pair).ok()?))
+    }
+
+    /// The body, complete and with the chunked transfer coding removed; empty when there is none.
+    #[must_use]
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The first value of this name in a form that was posted, decoded as in [`query`](Self::query); `None` also when the
+    /// body is no such form, see [`form_pairs`](Self::form_pairs).
+    ///
+    /// ```
+    /// use mio_sse::{Reply, Router};
+    ///
+    /// let mut app = Router::new();
+    /// app.post("/greet", |request, _cx| match request.form("name") {
+    ///     Some(name) => Reply::text(format!("Hello, {name}!")),
+    ///     None => Reply::status(400),
+    /// });
+    /// ```
+    #[must_use]
+    pub fn form(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.form_pairs().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// All names and values of a form that was posted, in their order. There are none unless `Content-Type` says that the
+    /// body is `application/x-www-form-urlencoded` (WHATWG URL 5.1), which HTML forms and `URLSearchParams` are.
+    pub fn form_pairs(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        let is_form = self.content_type_is("application/x-www-form-urlencoded");
+        form_urlencoded::parse(if is_form { self.body } else { &[] })
+    }
+
+    /// The body, read as JSON. Needs the feature `json`. Text in it without escapes can be borrowed: `&str`.
+    ///
+    /// `Content-Type` is not asked. It matters where a cookie is all that lets a request in, and is sent along with requests
+    /// that pages of other origins cause: those post text without asking first, but `application/json` only if
+    /// [`Config::cors`](crate::Config::cors) lets them. To those of other sites, [`Cookie`](crate::Cookie)s are not sent
+    /// along unless they are `SameSite=None`.
+    ///
+    /// ```
+    /// use mio_sse::{Reply, Router};
+    ///
+    /// let mut app = Router::new();
+    /// app.post("/add", |request, _cx| match request.json::<[i64; 2]>() {
+    ///     Ok([a, b]) => Reply::json((a + b).to_string()),
+    ///     Err(error) => Reply::text(error.to_string()).with_status(400),
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// What [`serde_json::from_slice`] says of the body: that it is no JSON, or no `T`.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::Deserialize<'a>>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(self.body)
+    }
+
+    /// Whether this is the media type of the body, whatever its parameters are (RFC 9110 8.3.1).
+    fn content_type_is(&self, media_type: &str) -> bool {
+        let essence = self.header("Content-Type").and_then(|value| value.split(';').next());
+        essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(media_type))
+    }
+
+    /// Whether only the head of the reply is wanted. A handler may reply as to `GET`: the body is left out
+    /// for it.
+    #[must_use]
+    pub fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
+    /// Whether the client speaks HTTP/1.0, which does not know the chunked transfer coding.
+    #[must_use]
+    pub fn is_http_10(&self) -> bool {
+        self.head.http_10
+    }
+
+    /// The part of the path that stands where the route has a parameter of this name, percent-decoded.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        self.params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_ref())
+    }
+}
+
+/// The name and the value of one cookie of a `Cookie` line. Quotes around the whole value are no part of it (RFC 6265
+/// 4.1.1).
+fn cookie_pair(pair: &str) -> Option<(&str, &str)> {
+    let (name, value) = pair.split_once('=')?;
+    let (name, value) = (name.trim_ascii(), value.trim_ascii());
+    let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    (!name.is_empty()).then_some((name, quoted.unwrap_or(value)))
+}
+
+/// Leaves out what should not end up in a log: the values of headers that carry credentials, and the body.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("target", &self.target)
+            .field("http_10", &self.is_http_10())
+            .field("headers", &DebugHeaders(*self))
+            .field("params", &self.params)
+            .field("body_len", &self.body.len())
+            .finish()
+    }
+}
+
+struct DebugHeaders<'a>(Request<'a>);
+
+impl fmt::Debug for DebugHeaders<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_secret = |name: &str| {
+            ["Authorization", "Proxy-Authorization", "Cookie"]
+                .iter()
+                .any(|secret| name.eq_ignore_ascii_case(secret))
+        };
+        let mut map = f.debug_map();
+        for (name, value) in self.0.headers() {
+            let shown = if is_secret(name) { "…".into() } else { String::from_utf8_lossy(value) };
+            map.entry(&name, &shown);
+        }
+        map.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::parse::incoming::{Incoming, Limits, Progress};
+
+    const LIMITS: Limits =
+        Limits { head_bytes_max: 4096, target_bytes_max: 1024, headers_max: 64, body_bytes_max: 1000 };
+
+    /// Shows `check` the request that `bytes` are.
+    fn with<T>(bytes: impl AsRef<[u8]>, check: impl FnOnce(Request<'_>) -> T) -> T {
+        let bytes = bytes.as_ref();
+        let mut incoming = Incoming::default();
+        assert_eq!(incoming.advance(bytes, &LIMITS), Ok(Progress::Complete { consumed: bytes.len() }));
+        check(incoming.request(bytes))
+    }
+
+    fn get<T>(target: &str, check: impl FnOnce(Request<'_>) -> T) -> T {
+        with(format!("GET {target} HTTP/1.1\r\nHost: here\r\n\r\n"), check)
+    }
+
+    #[test]
+    fn the_request_line() {
+        get("/a%20b/c?d=e?f", |request| {
+            assert_eq!(request.method(), "GET");
+            assert_eq!(request.target(), "/a%20b/c?d=e?f");
+            assert_eq!(request.path(), "/a b/c");
+            assert_eq!(request.raw_path(), "/a%20b/c");
+            assert_eq!(request.query_string(), Some("d=e?f"));
+            assert!(!request.is_head() && !request.is_http_10());
+        });
+        with("HEAD / HTTP/1.0\r\n\r\n", |request| {
+            assert!(request.is_head() && request.is_http_10());
+            assert_eq!((request.path(), request.query_string()), ("/", None));
+        });
+        with("head / HTTP/1.0\r\n\r\n", |request| assert!(!request.is_head()));
+    }
+
+    #[test]
+    fn a_target_that_is_a_url() {
+        get("http://there:80/path?q", |request| {
+            assert_eq!(request.target(), "http://there:80/path?q");
+            assert_eq!((request.path(), request.query_string()), ("/path", Some("q")));
+            assert_eq!(request.host(), Some("there:80"));
+            assert_eq!(request.header("host"), Some("here"));
+        });
+        get("http://there", |request| assert_eq!((request.path(), request.raw_path()), ("/", "/")));
+        get("/", |request| assert_eq!(request.host(), Some("here")));
+        with("GET / HTTP/1.0\r\n\r\n", |request| assert_eq!(request.host(), None));
+    }
+
+    #[test]
+    fn queries_are_lenient() {
+        get("/?a=1&b=caf%C3%A9+au%20lait&a=2&c&%=%ff%", |request| {
+            assert_eq!(request.query("a").as_deref(), Some("1"));
+            assert_eq!(request.query("b").as_deref(), Some("café au lait"));
+            assert_eq!(request.query("c").as_deref(), Some(""));
+            assert_eq!(request.query("%").as_deref(), Some("\u{fffd}%"));
+            assert_eq!(request.query("d"), None);
+            let names: Vec<_> = request.query_pairs().map(|(name, _)| name).collect();
+            assert_eq!(names, ["a", "b", "a", "c", "%"]);
+        });
+        get("/", |request| assert_eq!(request.query("a"), None));
+    }
+
+    #[test]
+    fn headers_are_found_in_any_case() {
+        with(b"GET / HTTP/1.0\r\nX-A: 1\r\nx-a: 2\r\nB: \xff\r\nEmpty:\r\n\r\n", |request| {
+            assert_eq!(request.header("x-A"), Some("1"));
+            assert_eq!(request.header("B"), None);
+            assert_eq!(request.header_bytes("b"), Some(&b"\xff"[..]));
+            assert_eq!(request.header("empty"), Some(""));
+            assert_eq!(request.header("X"), None);
+            let lines: Vec<_> = request.headers().collect();
+            assert_eq!(lines, [("X-A", &b"1"[..]), ("x-a", b"2"), ("B", b"\xff"), ("Empty", b"")]);
+        });
+    }
+
+    #[test]
+    fn bodies_of_both_framings() {
+        with("GET / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello", |request| {
+            assert_eq!(request.body(), b"hello");
+        });
+        let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
+        with(chunked, |request| assert_eq!(request.body(), b"hello"));
+        get("/", |request| assert_eq!(request.body(), b""));
+    }
+
+    #[test]
+    fn cookies() {
+        let head = b"GET / HTTP/1.0\r\nCookie: session=1; sess=2;ses = 3 ;session=4\r\nX: sess=5\r\n\
+                     cookie: quoted=\"a b\"; half=\"c; empty=; d=e=f; Session=6;\r\n\r\n";
+        with(head, |request| {
+            let cookie = |name| request.cookie(name);
+            // Neither the beginning of a name nor its case makes another cookie, and the first of a name is the one.
+            assert_eq!((cookie("session"), cookie("sess"), cookie("ses")), (Some("1"), Some("2"), Some("3")));
+            assert_eq!((cookie("Session"), cookie("s"), cookie("sessio")), (Some("6"), None, None));
+            assert_eq!((cookie("quoted"), cookie("half")), (Some("a b"), Some("\"c")));
+            assert_eq!((cookie("empty"), cookie("d")), (Some(""), Some("e=f")));
+            let names: Vec<_> = request.cookies().map(|(name, _)| name).collect();
+            assert_eq!(
+                names,
+                ["session", "sess", "ses", "session", "quoted", "half", "empty", "d", "Session"]
+            );
+        });
+        get("/", |request| assert_eq!((request.cookie(""), request.cookies().count()), (None, 0)));
+    }
+
+    #[test]
+    fn what_is_no_cookie_is_left_out() {
+        let head = b"GET / HTTP/1.0\r\nCookie: a; ;;=b; =; \xff=c; d=\xff; e=f; \"=\"\r\nCookie:\r\n\r\n";
+        with(head, |request| {
+            let cookies: Vec<_> = request.cookies().collect();
+            assert_eq!(cookies, [("e", "f"), ("\"", "\"")]);
+            assert_eq!((request.cookie("a"), request.cookie("")), (None, None));
+        });
+    }
+
+    #[test]
+    fn forms() {
+        let post = |content_type: &str, check: &dyn Fn(Request<'_>)| {
+            let body = "a=1&b=caf%C3%A9+au%20lait&a=2&c&%=%ff%";
+            let length = body.len();
+            let head = format!("POST / HTTP/1.0\r\nContent-Length: {length}\r\n{content_type}\r\n");
+            with(head + body, check);
+        };
+        for content_type in [
+            "Content-Type: application/x-www-form-urlencoded\r\n",
+            "content-type: Application/X-WWW-Form-urlencoded ; charset=UTF-8\r\n",
+        ] {
+            post(content_type, &|request| {
+                assert_eq!(request.form("a").as_deref(), Some("1"));
+                assert_eq!(request.form("b").as_deref(), Some("café au lait"));
+                assert_eq!(request.form("c").as_deref(), Some(""));
+                assert_eq!(request.form("%").as_deref(), Some("\u{fffd}%"));
+                assert_eq!(request.form("d"), None);
+                let names: Vec<_> = request.form_pairs().map(|(name, _)| name).collect();
+                assert_eq!(names, ["a", "b", "a", "c", "%"]);
+            });
+        }
+        for content_type in [
+            "",
+            "application/x-www-form-urlencoded2",
+            "text/plain; application/x-www-form-urlencoded",
+            "\u{ff}",
+        ] {
+            let line = format!("Content-Type: {content_type}\r\n");
+            post(if content_type.is_empty() { "" } else { &line }, &|request| {
+                assert_eq!((request.form("a"), request.form_pairs().count()), (None, 0), "{content_type}");
+            });
+        }
+    }
+
+    #[cfg(feature = "json")]
+    #[test]
+    fn bodies_as_json() {
+        with("POST / HTTP/1.0\r\nContent-Length: 9\r\n\r\n[1,\"two\"]", |request| {
+            assert_eq!(request.json::<(u8, &str)>().unwrap(), (1, "two"));
+            assert!(request.json::<(u8, u8)>().is_err() && request.json::<[u8; 3]>().is_err());
+        });
+        with("POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n1]", |request| {
+            assert!(request.json::<u8>().is_err());
+        });
+        get("/", |request| assert!(request.json::<Option<u8>>().is_err()));
+    }
+
+    #[test]
+    fn params_are_the_routers() {
+        get("/", |request| {
+            let params = [("a", Cow::Borrowed("1")), ("b", Cow::Owned("2".to_owned()))];
+            let request = request.with_params(&params);
+            assert_eq!(
+                (request.param("a"), request.param("b"), request.param("c")),
+                (Some("1"), Some("2"), None)
+            );
+        });
+    }
+
+    #[test]
+    fn the_last_event_id_comes_from_the_header_or_the_query() {
+        let id = |query: &str, header: &str| {
+            with(format!("GET /?{query} HTTP/1.0\r\n{header}\r\n"), |request| {
+                request.last_event_id().map(Cow::into_owned)
+            })
+        };
+        let some = |id: &str| Some(id.to_owned());
+        assert_eq!(id("", ""), None);
+        assert_eq!(id("lastEventId=1&last_event_id=2", ""), some("1"));
+        assert_eq!(id("last_event_id=2", ""), some("2"));
+        assert_eq!(id("lastEventId=1", "last-event-id: ü 3\r\n"), some("ü 3"));
+        // A header that says nothing does not bring the stale query back.
+        assert_eq!(id("lastEventId=1", "Last-Event-ID:\r\n"), None);
+        assert_eq!(id("lastEventId=%0a", ""), None);
+        assert_eq!(id("lastEventId=%00", ""), None);
+        assert_eq!(id("", &format!("Last-Event-ID: {}\r\n", "1".repeat(128))), some(&"1".repeat(128)));
+        assert_eq!(id("lastEventId=1", &format!("Last-Event-ID: {}\r\n", "1".repeat(129))), None);
+    }
+
+    #[test]
+    fn debug_keeps_secrets() {
+        let head = "GET /a HTTP/1.0\r\nAccept: b\r\nauthorization: s3cret\r\nCookie: s3cret\r\n\
+                    Proxy-Authorization: s3cret\r\nContent-Length: 6\r\n\r\ns3cret";
+        let debug = with(head, |request| format!("{request:?}"));
+        assert!(!debug.contains("s3cret"), "{debug}");
+        assert!(debug.contains(r#""Accept": "b""#) && debug.contains(r#""Cookie": "…""#), "{debug}");
+    }
+}

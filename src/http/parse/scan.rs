@@ -1,0 +1,304 @@
+//! Finds the end of a request's head, however the bytes trickle in.
+//!
+//! ```text
+//!             SP          SP            CRLF            CRLF CRLF
+//!   Method ──────▶ Target ────▶ Version ────▶ Headers ───────────▶ complete
+//! ```
+//!
+//! The scan judges what can be judged without understanding the headers, at the byte that settles it:
+//! lengths, line ends, control characters and the version. What the lines mean is `head`'s business, and is
+//! looked at only once the end has been found.
+
+use crate::http::parse::incoming::Limits;
+use crate::http::parse::rejection::Rejection;
+
+/// Longer than any registered method, the longest being `UPDATEREDIRECTREF` with 17 bytes.
+const METHOD_BYTES_MAX: usize = 32;
+const HTTP_1_1: u64 = u64::from_be_bytes(*b"HTTP/1.1");
+const HTTP_1_0: u64 = u64::from_be_bytes(*b"HTTP/1.0");
+/// The first byte of a TLS record that carries a handshake (RFC 8446 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+/// The last of the control characters, space being the next byte.
+const LAST_CONTROL: u8 = 0x1f;
+
+/// How far the search for the end of a head has come.
+#[derive(Debug, Default)]
+pub(crate) struct HeadScan {
+    phase: Phase,
+    /// How many bytes have been looked at. They are never looked at again: `advance` is not even shown them.
+    scanned: usize,
+    /// Where the part of the request line, or the header line, began that is being scanned.
+    part_start: usize,
+    /// The last byte was a CR, so that the next one must be an LF.
+    after_cr: bool,
+    /// The bytes of the version so far, in the order of a big-endian number.
+    version: u64,
+    header_lines: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Method,
+    Target,
+    Version,
+    Headers,
+    Complete,
+}
+
+impl HeadScan {
+    /// How many bytes have been scanned: the length of the head, once `advance` has returned `true`.
+    pub(crate) fn scanned(&self) -> usize {
+        self.scanned
+    }
+
+    /// Takes the bytes that follow those of the calls before; true when the head ends among them.
+    pub(crate) fn advance(&mut self, unseen: &[u8], limits: &Limits) -> Result<bool, Rejection> {
+        // Nothing beyond the limit is looked at: otherwise an error out there would win over the limit when
+        // everything arrives in one piece, and lose against it when it arrives in several.
+        let room = limits.head_bytes_max.saturating_sub(self.scanned);
+        let mut rest = unseen.get(..room).unwrap_or(unseen);
+        while let Some((&first, behind_first)) = rest.split_first() {
+            if self.after_cr {
+                if first != b'\n' {
+                    return Err(Rejection::BareCarriageReturn);
+                }
+                self.after_cr = false;
+                self.scanned += 1;
+                if self.end_line(limits)? {
+                    return Ok(true);
+                }
+                rest = behind_first;
+                continue;
+            }
+            let delimiter = if self.phase == Phase::Headers { LAST_CONTROL } else { b' ' };
+            let (run, behind_run) = rest.split_at(position_of_at_most(delimiter, rest).unwrap_or(rest.len()));
+            self.take_run(run, limits)?;
+            // Nearly always both are there.
+            if let [b'\r', b'\n', behind_line @ ..] = behind_run {
+                self.scanned += 2;
+                if self.end_line(limits)? {
+                    return Ok(true);
+                }
+                rest = behind_line;
+                continue;
+            }
+            let Some((&byte, behind_byte)) = behind_run.split_first() else { break };
+            self.scanned += 1;
+            self.take_delimiter(byte)?;
+            rest = behind_byte;
+        }
+        if self.scanned >= limits.head_bytes_max { Err(Rejection::HeadTooLarge) } else { Ok(false) }
+    }
+
+    /// Bytes that end nothing. A part is too long at the first byte that is too many.
+    fn take_run(&mut self, run: &[u8], limits: &Limits) -> Result<(), Rejection> {
+        self.scanned += run.len();
+        let part_len = self.scanned - self.part_start;
+        match self.phase {
+            Phase::Method if part_len > METHOD_BYTES_MAX => Err(Rejection::MethodTooLong),
+            Phase::Target if part_len > limits.target_bytes_max => Err(Rejection::TargetTooLong),
+            Phase::Version if part_len > size_of_val(&self.version) => Err(Rejection::MalformedRequestLine),
+            Phase::Version => {
+                self.version = run.iter().fold(self.version, |version, &byte| version << 8 | u64::from(byte));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn take_delimiter(&mut self, byte: u8) -> Result<(), Rejection> {
+        let part_is_empty = self.scanned - 1 == self.part_start;
+        match (byte, self.phase) {
+            (b'\r', _) => self.after_cr = true,
+            (b'\n', _) => return Err(Rejection::BareLineFeed),
+            (b'\t', Phase::Headers) => {}
+            (b' ', Phase::Method) if !part_is_empty => self.begin(Phase::Target),
+            (b' ', Phase::Target) if !part_is_empty => self.begin(Phase::Version),
+            (b' ' | b'\t', _) => return Err(Rejection::MalformedRequestLine),
+            (TLS_HANDSHAKE, Phase::Method) if part_is_empty => return Err(Rejection::TlsHandshake),
+            _ => return Err(Rejection::ControlCharacter),
+        }
+        Ok(())
+    }
+
+    /// A CRLF has been taken. Answers whether it was the last.
+    fn end_line(&mut self, limits: &Limits) -> Result<bool, Rejection> {
+        let line_is_empty = self.scanned - 2 == self.part_start;
+        match self.phase {
+            Phase::Version => match self.version {
+                HTTP_1_1 | HTTP_1_0 => self.begin(Phase::Headers),
+                version => return Err(refuse_version(version)),
+            },
+            Phase::Headers if line_is_empty => self.phase = Phase::Complete,
+            Phase::Headers => {
+                self.header_lines += 1;
+                if self.header_lines > limits.headers_max {
+                    return Err(Rejection::TooManyHeaders);
+                }
+                self.begin(Phase::Headers);
+            }
+            Phase::Method | Phase::Target | Phase::Complete => return Err(Rejection::MalformedRequestLine),
+        }
+        Ok(self.phase == Phase::Complete)
+    }
+
+    fn begin(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.part_start = self.scanned;
+    }
+}
+
+/// A version of HTTP that we do not speak, or no version at all. The preface of HTTP/2 is a request line with
+/// `HTTP/2.0` for the sake of this very distinction (RFC 9113 3.4).
+#[cold]
+fn refuse_version(version: u64) -> Rejection {
+    let bytes = version.to_be_bytes();
+    let unused = bytes.iter().take_while(|&&byte| byte == 0).count();
+    let number = bytes.get(unused..).and_then(|text| text.strip_prefix(b"HTTP/")).unwrap_or_default();
+    if !number.is_empty() && number.iter().all(|&byte| byte.is_ascii_digit() || byte == b'.') {
+        Rejection::UnsupportedVersion
+    } else {
+        Rejection::MalformedRequestLine
+    }
+}
+
+/// Where the first byte is that is not greater than `bound`, which is below 0x80. Eight bytes are looked at together:
+/// subtracting one more than `bound` from each of them borrows from the high bit of those that are not greater, unless that bit
+/// was set before. What one byte borrows from the next falsifies only what stands behind the first that is found.
+fn position_of_at_most(bound: u8, bytes: &[u8]) -> Option<usize> {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH_BITS: u64 = EACH * 0x80;
+    debug_assert!(bound < 0x80);
+    let least = EACH * (u64::from(bound) + 1);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = word.wrapping_sub(least) & !word & HIGH_BITS;
+        if found != 0 {
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let position = rest.iter().position(|&byte| byte <= bound)?;
+    Some(words.len() * 8 + position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits =
+        Limits { head_bytes_max: 256, target_bytes_max: 32, headers_max: 3, body_bytes_max: 0 };
+
+    /// The verdict, and how many bytes had been scanned when it fell.
+    fn scan(bytes: &[u8]) -> (Result<bool, Rejection>, usize) {
+        let mut scan = HeadScan::default();
+        let verdict = scan.advance(bytes, &LIMITS);
+        (verdict, scan.scanned())
+    }
+
+    fn rejection(bytes: impl AsRef<[u8]>) -> Rejection {
+        scan(bytes.as_ref()).0.unwrap_err()
+    }
+
+    #[test]
+    fn a_head_ends_at_its_empty_line() {
+        assert_eq!(scan(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nbody"), (Ok(true), 27));
+        assert_eq!(scan(b"GET / HTTP/1.0\r\n\r\n"), (Ok(true), 18));
+        assert_eq!(scan(b"GET / HTTP/1.1\r\nHost: a\r\n\r"), (Ok(false), 26));
+    }
+
+    #[test]
+    fn line_ends_and_controls_are_judged_at_once() {
+        assert_eq!(rejection("GET / HTTP/1.1\r\nA: b\rc"), Rejection::BareCarriageReturn);
+        assert_eq!(rejection("GET / HTTP/1.1\r\nA: b\r\r"), Rejection::BareCarriageReturn);
+        assert_eq!(rejection("GET / HTTP/1.1\rX"), Rejection::BareCarriageReturn);
+        assert_eq!(rejection("GET / HTTP/1.1\n"), Rejection::BareLineFeed);
+        assert_eq!(rejection("GET / HTTP/1.1\r\nA: b\n"), Rejection::BareLineFeed);
+        assert_eq!(rejection("GET /\0"), Rejection::ControlCharacter);
+        assert_eq!(rejection("GET / HTTP/1.1\r\nA: \0"), Rejection::ControlCharacter);
+        assert_eq!(
+            rejection("GET / HTTP/1.1\r\nTransfer-Encoding: \x0bchunked"),
+            Rejection::ControlCharacter
+        );
+        assert_eq!(rejection("\x16\x03\x01"), Rejection::TlsHandshake);
+        assert_eq!(rejection("G\x16"), Rejection::ControlCharacter);
+    }
+
+    #[test]
+    fn a_tab_is_allowed_in_headers_only() {
+        assert_eq!(scan(b"GET / HTTP/1.1\r\nA:\tb\r\n").0, Ok(false));
+        assert_eq!(rejection("GET\t"), Rejection::MalformedRequestLine);
+        assert_eq!(rejection("GET /\t"), Rejection::MalformedRequestLine);
+        assert_eq!(rejection("GET / HTTP/1.1\t"), Rejection::MalformedRequestLine);
+    }
+
+    #[test]
+    fn the_request_line_has_three_parts() {
+        for line in
+            [" ", "GET  ", "GET / HTTP/1.1 ", "GET\r\n", "GET \r\n", "GET /\r\n", "GET / \r\n", "GET / a b"]
+        {
+            assert_eq!(rejection(line), Rejection::MalformedRequestLine, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn other_versions_are_told_from_garbage() {
+        for version in ["HTTP/2.0", "HTTP/1.2", "HTTP/0.9", "HTTP/3", "HTTP/1.", "HTTP/11"] {
+            assert_eq!(rejection(format!("GET / {version}\r\n")), Rejection::UnsupportedVersion, "{version}");
+        }
+        for version in ["http/1.1", "HTTP/", "HTTP/x.y", "HTTP", "HTTQ/1.1", "HTTP/1.10", "1"] {
+            assert_eq!(
+                rejection(format!("GET / {version}\r\n")),
+                Rejection::MalformedRequestLine,
+                "{version}"
+            );
+        }
+        assert_eq!(rejection("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Rejection::UnsupportedVersion);
+    }
+
+    #[test]
+    fn lengths_are_judged_at_the_first_byte_too_many() {
+        let method = "M".repeat(METHOD_BYTES_MAX);
+        assert_eq!(scan(method.as_bytes()).0, Ok(false));
+        assert_eq!(rejection(method.clone() + "M"), Rejection::MethodTooLong);
+        assert_eq!(scan(format!("{method} /").as_bytes()).0, Ok(false));
+
+        let target = "/".repeat(LIMITS.target_bytes_max);
+        assert_eq!(scan(format!("GET {target}").as_bytes()).0, Ok(false));
+        assert_eq!(scan(format!("GET {target} HTTP/1.1").as_bytes()).0, Ok(false));
+        assert_eq!(rejection(format!("GET {target}/")), Rejection::TargetTooLong);
+        assert_eq!(rejection(format!("GET {target}/\0")), Rejection::TargetTooLong);
+        assert_eq!(rejection(format!("GET {target}\0")), Rejection::ControlCharacter);
+    }
+
+    #[test]
+    fn a_head_may_fill_its_limit_and_not_more() {
+        let head = |len: usize| format!("GET / HTTP/1.1\r\nA:{}\r\n\r\n", "a".repeat(len - 22));
+        assert_eq!(scan(head(256).as_bytes()), (Ok(true), 256));
+        assert_eq!(scan(head(257).as_bytes()), (Err(Rejection::HeadTooLarge), 256));
+        // A byte beyond the limit does not count, whatever it is.
+        assert_eq!(rejection(head(300).replace("\r\n\r\n", "\0")), Rejection::HeadTooLarge);
+    }
+
+    #[test]
+    fn header_lines_are_counted() {
+        let head = |lines: usize| format!("GET / HTTP/1.1\r\n{}", "A: b\r\n".repeat(lines));
+        assert_eq!(scan((head(3) + "\r\n").as_bytes()).0, Ok(true));
+        assert_eq!(rejection(head(4)), Rejection::TooManyHeaders);
+    }
+
+    proptest! {
+        #[test]
+        fn the_block_search_agrees_with_the_plain_one(
+            bytes in prop::collection::vec(prop_oneof![9 => 0x21_u8.., 1 => 0_u8..=0x21], 0..100),
+            bound in prop_oneof![Just(LAST_CONTROL), Just(b' ')],
+        ) {
+            prop_assert_eq!(
+                position_of_at_most(bound, &bytes),
+                bytes.iter().position(|&byte| byte <= bound)
+            );
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The request target (RFC 9112 3.2): its forms, and what its path says once decoded.
+
+use crate::http::parse::head::Span;
+use crate::http::parse::rejection::Rejection;
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
+/// The parts of a target, as places in its text.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// The host and port of an absolute-form target.
+    pub(crate) authority: Option<Span>,
+    /// Empty when an absolute-form target ends behind its authority, which means `/`.
+    pub(crate) path: Span,
+    /// What follows the question mark, if there is one.
+    pub(crate) query: Option<Span>,
+}
+
+/// Takes a target apart. Authority-form is CONNECT's alone, and CONNECT is for proxies.
+pub(crate) fn split(method: &str, target: &str) -> Result<Parts, Rejection> {
+    if method == "CONNECT" {
+        return Err(Rejection::ConnectUnsupported);
+    }
+    if target.contains('#') {
+        return Err(Rejection::FragmentInTarget);
+    }
+    if target == "*" {
+        let path = Span { start: 0, end: 1 };
+        return if method == "OPTIONS" {
+            Ok(Parts { authority: None, path, query: None })
+        } else {
+            Err(Rejection::AsteriskWithoutOptions)
+        };
+    }
+    let (authority, path_start) = if target.starts_with('/') {
+        (None, 0)
+    } else {
+        let start = scheme_len(target).ok_or(Rejection::InvalidTarget)?;
+        let end = target[start..].find(['/', '?']).map_or(target.len(), |len| start + len);
+        // An http URL without a host means nothing (RFC 9110 4.2.1).
+        if start == end || !is_host_and_port(&target.as_bytes()[start..end]) {
+            return Err(Rejection::InvalidTarget);
+        }
+        (Some(Span { start, end }), end)
+    };
+    let question_mark = target[path_start..].find('?').map(|len| path_start + len);
+    Ok(Parts {
+        authority,
+        path: Span { start: path_start, end: question_mark.unwrap_or(target.len()) },
+        query: question_mark.map(|at| Span { start: at + 1, end: target.len() }),
+    })
+}
+
+/// The length of `http://`, or of `https://`, which arrives here when a proxy has ended the TLS.
+fn scheme_len(target: &str) -> Option<usize> {
+    ["http://", "https://"]
+        .iter()
+        .find(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+        .map(|scheme| scheme.len())
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110 7.2). An empty one is valid: a client whose target has no authority
+/// sends it.
+pub(crate) fn is_host_and_port(value: &[u8]) -> bool {
+    let Ok(value) = str::from_utf8(value) else { return false };
+    if let Some(literal) = value.strip_prefix('[') {
+        let Some((address, port)) = literal.split_once(']') else { return false };
+        return address.parse::<Ipv6Addr>().is_ok()
+            && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
+    }
+    match value.split_once(':') {
+        Some((host, port)) => is_registered_name(host) && is_port(port),
+        None => is_registered_name(value),
+    }
+}
+
+/// `*DIGIT`, as far as a port can go.
+fn is_port(port: &str) -> bool {
+    port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
+}
+
+/// `reg-name` (RFC 3986 3.2.2), of which the dotted IPv4 address is a special case.
+fn is_registered_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
+    name.bytes().all(allowed) && is_well_encoded(name)
+}
+
+/// Decodes a path into `decoded`, which stays empty when there is nothing to decode.
+pub(crate) fn decode_path(raw: &str, decoded: &mut String) -> Result<(), Rejection> {
+    decoded.clear();
+    if !raw.contains('%') {
+        return Ok(());
+    }
+    if !is_well_encoded(raw) {
+        return Err(Rejection::MalformedPercentEncoding);
+    }
+    // By way of its bytes, the string keeps its capacity from one request to the next.
+    let mut bytes = std::mem::take(decoded).into_bytes();
+    bytes.extend(percent_decode_str(raw));
+    let text = String::from_utf8(bytes).map_err(|_| Rejection::PathNotUtf8)?;
+    if text.contains('\0') {
+        return Err(Rejection::NulInPath);
+    }
+    *decoded = text;
+    Ok(())
+}
+
+/// Decodes one segment of a raw path: `None` when a percent sign is not followed by two hexadecimal digits,
+/// or when the result is not UTF-8 or contains a NUL.
+///
+/// A router splits the raw path and decodes the pieces, because an encoded slash belongs to its segment.
+pub(crate) fn decode_segment(raw: &str) -> Option<Cow<'_, str>> {
+    // Nearly always there is nothing to decode, and to look for that takes less than to decode it.
+    let decoded = match raw.contains('%') {
+        false => Cow::Borrowed(raw),
+        true if is_well_encoded(raw) => percent_decode_str(raw).decode_utf8().ok()?,
+        true => return None,
+    };
+    (!decoded.contains('\0')).then_some(decoded)
+}
+
+/// Whether two hexadecimal digits follow every percent sign.
+fn is_well_encoded(text: &str) -> bool {
+    text.split('%')
+        .skip(1)
+        .all(|rest| matches!(rest.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Authority, path and query of a target.
+    fn parts<'a>(
+        method: &str,
+        target: &'a str,
+    ) -> Result<(Option<&'a str>, &'a str, Option<&'a str>), Rejection> {
+        let text = |span: Span| span.part_of(target);
+        split(method, target)
+            .map(|parts| (parts.authority.map(text), text(parts.path), parts.query.map(text)))
+    }
+
+    #[test]
+    fn origin_form() {
+        assert_eq!(parts("GET", "/"), Ok((None, "/", None)));
+        assert_eq!(parts("GET", "/a/b"), Ok((None, "/a/b", None)));
+        assert_eq!(parts("GET", "/a?b=/c?d"), Ok((None, "/a", Some("b=/c?d"))));
+        assert_eq!(parts("GET", "/?"), Ok((None, "/", Some(""))));
+        assert_eq!(parts("GET", "//a/b"), Ok((None, "//a/b", None)));
+    }
+
+    #[test]
+    fn absolute_form() {
+        assert_eq!(parts("GET", "http://host/path?q"), Ok((Some("host"), "/path", Some("q"))));
+        assert_eq!(parts("GET", "HTTPS://host:1/p"), Ok((Some("host:1"), "/p", None)));
+        assert_eq!(parts("GET", "http://[::1]:80"), Ok((Some("[::1]:80"), "", None)));
+        assert_eq!(parts("GET", "http://host?q/r"), Ok((Some("host"), "", Some("q/r"))));
+        for target in
+            ["http://", "http:///path", "http://user@host/", "http:/host/", "ftp://host/", "http://ü/"]
+        {
+            assert_eq!(parts("GET", target), Err(Rejection::InvalidTarget), "{target}");
+        }
+    }
+
+    #[test]
+    fn other_forms() {
+        assert_eq!(parts("OPTIONS", "*"), Ok((None, "*", None)));
+        assert_eq!(parts("GET", "*"), Err(Rejection::AsteriskWithoutOptions));
+        assert_eq!(parts("OPTIONS", "*/"), Err(Rejection::InvalidTarget));
+        assert_eq!(parts("CONNECT", "host:443"), Err(Rejection::ConnectUnsupported));
+        assert_eq!(parts("CONNECT", "/"), Err(Rejection::ConnectUnsupported));
+        assert_eq!(parts("GET", "host:443"), Err(Rejection::InvalidTarget));
+        assert_eq!(parts("GET", "path"), Err(Rejection::InvalidTarget));
+        assert_eq!(parts("GET", "?q"), Err(Rejection::InvalidTarget));
+        assert_eq!(parts("GET", "/a#b"), Err(Rejection::FragmentInTarget));
+        assert_eq!(parts("GET", "/a?b#c"), Err(Rejection::FragmentInTarget));
+        // A cut in the middle of a character must not be a panic.
+        assert_eq!(parts("GET", "http:/ü"), Err(Rejection::InvalidTarget));
+    }
+
+    #[test]
+    fn hosts() {
+        for host in [
+            "",
+            "a",
+            "a.b-c_d",
+            "a:",
+            "a:80",
+            "1.2.3.4:65535",
+            "[::1]",
+            "[::1]:",
+            "[2001:db8::1]:80",
+            "a%20b",
+            ":80",
+        ] {
+            assert!(is_host_and_port(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "a b",
+            "a/b",
+            "a:b",
+            "a:80:80",
+            "a:65536",
+            "a:+80",
+            "a@b",
+            "a%2",
+            "a%zz",
+            "[::1",
+            "[::1]80",
+            "[a]",
+            "::1",
+            "[::1%25lo]",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "\"a\"",
+            "a\tb",
+            "ü",
+        ] {
+            assert!(!is_host_and_port(host.as_bytes()), "{host}");
+        }
+        assert!(!is_host_and_port(b"\xff"));
+    }
+
+    #[test]
+    fn paths_are_decoded_once() {
+        let mut decoded = String::new();
+        assert_eq!(decode_path("/a%20b%2Fc+d%2525", &mut decoded), Ok(()));
+        assert_eq!(decoded, "/a b/c+d%25");
+        assert_eq!(decode_path("/%c3%bc", &mut decoded), Ok(()));
+        assert_eq!(decoded, "/ü");
+        assert_eq!(decode_path("/plain", &mut decoded), Ok(()));
+        assert_eq!(decoded, "");
+        for raw in ["/%", "/%4", "/%4g", "/%g4", "/%%41", "/%+4", "/%ü"] {
+            assert_eq!(decode_path(raw, &mut decoded), Err(Rejection::MalformedPercentEncoding), "{raw}");
+        }
+        assert_eq!(decode_path("/%ff", &mut decoded), Err(Rejection::PathNotUtf8));
+        assert_eq!(decode_path("/%c3", &mut decoded), Err(Rejection::PathNotUtf8));
+        assert_eq!(decode_path("/%00", &mut decoded), Err(Rejection::NulInPath));
+    }
+
+    #[test]
+    fn segments_are_decoded_strictly() {
+        assert!(matches!(decode_segment("plain+"), Some(Cow::Borrowed("plain+"))));
+        assert_eq!(decode_segment("a%2fb").as_deref(), Some("a/b"));
+        for raw in ["%", "%1", "%xy", "%ff", "%00", "\0"] {
+            assert_eq!(decode_segment(raw), None, "{raw:?}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Header lines of a reply: those of the application, and those about the connection.
+
+use crate::Error;
+use crate::http::browser::cookie::SET_COOKIE;
+use crate::http::parse::chunked::{is_control, is_token_byte};
+use std::fmt;
+use std::io::Write as _;
+
+/// Headers about the connection and the framing of the body. What they say has to be true, and only the
+/// server knows it.
+pub(crate) const WRITTEN_BY_THE_SERVER: [&str; 8] = [
+    "Connection",
+    "Content-Length",
+    "Date",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+];
+
+/// What the head of a reply depends on beside the reply.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadContext<'a> {
+    /// The value of the `Date` header.
+    pub(crate) date: &'a str,
+    /// The connection may carry another request behind this reply.
+    pub(crate) keep_alive: bool,
+    /// The request was HTTP/1.0, where keeping a connection has to be said.
+    pub(crate) http_10: bool,
+    /// The request was HEAD: it wants the head alone.
+    pub(crate) head_request: bool,
+}
+
+impl HeadContext<'_> {
+    pub(crate) fn connection(&self, keep_alive: bool) -> &'static str {
+        match (keep_alive, self.http_10) {
+            (false, _) => "Connection: close\r\n",
+            (true, true) => "Connection: keep-alive\r\n",
+            (true, false) => "",
+        }
+    }
+}
+
+/// The application's own header lines, ready to be sent.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Headers {
+    pub(crate) lines: String,
+}
+
+impl Headers {
+    pub(crate) fn push(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        if name.is_empty() || !name.bytes().all(is_token_byte) {
+            return Err(invalid(name, "a name consists of letters, digits and !#$%&'*+-.^_`|~"));
+        }
+        if is_one_of(&WRITTEN_BY_THE_SERVER, name) {
+            return Err(invalid(name, "the server itself writes this header"));
+        }
+        check_value(name, value)?;
+        self.add(name, value);
+        Ok(())
+    }
+
+    /// Adds a line that is known to be well-formed.
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
+        for part in [name, ": ", value, "\r\n"] {
+            self.lines.push_str(part);
+        }
+    }
+
+    /// Whether there is a line of this name, in upper or lower case.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.lines.lines().any(|line| name_of(line).eq_ignore_ascii_case(name))
+    }
+}
+
+/// Leaves out the values of cookies, which should not end up in a log.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |line| match name_of(line) {
+            name if name.eq_ignore_ascii_case(SET_COOKIE) => format!("{name}: …"),
+            _ => String::from(line),
+        };
+        f.debug_list().entries(self.lines.lines().map(shown)).finish()
+    }
+}
+
+fn name_of(line: &str) -> &str {
+    line.split_once(':').map_or(line, |(name, _)| name)
+}
+
+pub(crate) fn check_value(name: &str, value: &str) -> Result<(), Error> {
+    if value.bytes().any(is_control) {
+        return Err(invalid(name, "a value contains no line end and no other control character"));
+    }
+    Ok(())
+}
+
+pub(crate) fn is_one_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|candidate| candidate.eq_ignore_ascii_case(name))
+}
+
+pub(crate) fn invalid(name: &str, problem: &'static str) -> Error {
+    Error::InvalidHeader { name: name.to_owned(), problem }
+}
+
+pub(crate) fn append(out: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+pub(crate) fn append_fmt(out: &mut Vec<u8>, arguments: fmt::Arguments<'_>) {
+    let written = out.write_fmt(arguments);
+    debug_assert!(written.is_ok(), "a vector takes all that is written to it");
+}

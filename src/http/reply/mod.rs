@@ -1,0 +1,7 @@
+//! A reply to bytes.
+
+pub(crate) mod headers;
+#[expect(clippy::module_inception, reason = "a reply is what this layer is about")]
+pub(crate) mod reply;
+pub(crate) mod status;
+pub(crate) mod stream_reply;

@@ -1,0 +1,534 @@
+//! What a handler answers: a whole response, or a stream of events.
+
+use crate::Error;
+use crate::http::browser::cookie::{Cookie, SET_COOKIE};
+use crate::http::browser::cors::Cors;
+use crate::http::parse::request::Request;
+use crate::http::reply::headers::{HeadContext, Headers, append, append_fmt, check_value};
+use crate::http::reply::status;
+use crate::http::reply::stream_reply::StreamReply;
+use std::borrow::Cow;
+use std::fmt;
+
+const HTML: &str = "text/html; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// The answer to a request: a whole response, or a stream of events.
+///
+/// ```
+/// use mio_sse::Reply;
+///
+/// let page = Reply::html("<h1>Hello</h1>");
+/// assert_eq!(page.status_code(), 200);
+///
+/// let missing = Reply::json(r#"{"error":"no such sensor"}"#).with_status(404);
+/// assert_eq!(missing.status_code(), 404);
+/// ```
+#[derive(Debug)]
+pub struct Reply {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Whole(Whole),
+    Stream(StreamReply),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Whole {
+    status: u16,
+    content_type: Cow<'static, str>,
+    headers: Headers,
+    body: Cow<'static, [u8]>,
+}
+
+impl Reply {
+    /// An HTML page.
+    #[must_use]
+    pub fn html(html: impl Into<Cow<'static, str>>) -> Reply {
+        Self::whole(Cow::Borrowed(HTML), into_bytes(html.into()))
+    }
+
+    /// Plain text.
+    #[must_use]
+    pub fn text(text: impl Into<Cow<'static, str>>) -> Reply {
+        Self::whole(Cow::Borrowed(TEXT), into_bytes(text.into()))
+    }
+
+    /// Text that is JSON already.
+    #[must_use]
+    pub fn json(json: impl Into<Cow<'static, str>>) -> Reply {
+        Self::whole(Cow::Borrowed(JSON), into_bytes(json.into()))
+    }
+
+    /// A value as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When the value cannot be written as JSON, such as a map whose keys are not strings.
+    #[cfg(feature = "json")]
+    pub fn json_of(value: &impl serde::Serialize) -> Result<Reply, serde_json::Error> {
+        serde_json::to_vec(value).map(|json| Self::whole(Cow::Borrowed(JSON), Cow::Owned(json)))
+    }
+
+    /// Bytes of any content type.
+    ///
+    /// ```
+    /// use mio_sse::{Error, Reply};
+    ///
+    /// fn style() -> Result<Reply, Error> {
+    ///     Reply::bytes("text/css; charset=utf-8", b"body { margin: 0 }")
+    /// }
+    /// # style().unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHeader`] when the content type cannot be the value of a header.
+    pub fn bytes(
+        content_type: impl Into<Cow<'static, str>>,
+        body: impl Into<Cow<'static, [u8]>>,
+    ) -> Result<Reply, Error> {
+        let content_type = content_type.into();
+        check_value("Content-Type", &content_type)?;
+        Ok(Self::whole(content_type, body.into()))
+    }
+
+    /// A status, with its reason phrase as text.
+    ///
+    /// A reply has a status from 200 to 599; for any other number it is 500 (Internal Server Error).
+    ///
+    /// ```
+    /// # use mio_sse::Reply;
+    /// assert_eq!(Reply::status(403).body(), b"Forbidden");
+    /// assert_eq!(Reply::status(1000).status_code(), 500);
+    /// ```
+    #[must_use]
+    pub fn status(status: u16) -> Reply {
+        let status = status::or_internal_error(status);
+        Self::text(status::reason_phrase(status)).with_status(status)
+    }
+
+    /// 204 (No Content): an `EventSource` that gets this stops reconnecting for good, which is the polite way
+    /// to tell it that there is nothing more to come.
+    #[must_use]
+    pub fn no_content() -> Reply {
+        Self::text("").with_status(204)
+    }
+
+    /// 404 (Not Found).
+    #[must_use]
+    pub fn not_found() -> Reply {
+        Self::status(404)
+    }
+
+    /// 401 (Unauthorized) with a `WWW-Authenticate` header, such as `Bearer` or `Basic realm="events"`.
+    ///
+    /// An `EventSource` gives up when it gets this.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHeader`] when the challenge cannot be the value of a header.
+    pub fn unauthorized(challenge: &str) -> Result<Reply, Error> {
+        Self::status(401).header("WWW-Authenticate", challenge)
+    }
+
+    /// 303 (See Other): the client asks `location` next, with GET. With [`with_status`](Self::with_status) it
+    /// becomes a 307 or 308, which keep the method.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHeader`] when the location cannot be the value of a header.
+    pub fn redirect(location: &str) -> Result<Reply, Error> {
+        Self::status(303).header("Location", location)
+    }
+
+    /// A stream of events.
+    #[must_use]
+    pub fn stream() -> StreamReply {
+        StreamReply::default()
+    }
+
+    /// The same reply with another status; with 500 in place of any number outside of 200 to 599.
+    ///
+    /// A stream always has the status 200, because an `EventSource` accepts no other.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Reply {
+        if let Kind::Whole(whole) = &mut self.kind {
+            whole.status = status::or_internal_error(status);
+        }
+        self
+    }
+
+    /// The same reply with one header line more. `Content-Type` is replaced instead, there being only one.
+    ///
+    /// ```
+    /// use mio_sse::{Error, Reply};
+    ///
+    /// fn reply() -> Result<Reply, Error> {
+    ///     Reply::text("ok").header("Link", "</a>; rel=next")?.header("Link", "</b>; rel=prev")
+    /// }
+    /// # reply().unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or another
+    /// control character, or when the header is one that the server itself writes, such as `Content-Length`
+    /// or `Connection`; of a stream, also `Content-Type`, `Cache-Control` and `X-Accel-Buffering`.
+    pub fn header(self, name: &str, value: &str) -> Result<Reply, Error> {
+        let kind = match self.kind {
+            Kind::Stream(stream) => Kind::Stream(stream.header(name, value)?),
+            Kind::Whole(mut whole) => {
+                if name.eq_ignore_ascii_case("Content-Type") {
+                    check_value(name, value)?;
+                    whole.content_type = Cow::Owned(value.to_owned());
+                } else {
+                    whole.headers.push(name, value)?;
+                }
+                Kind::Whole(whole)
+            }
+        };
+        Ok(Reply { kind })
+    }
+
+    /// The same reply, which sets a cookie; one with the same name, path and domain as an earlier one replaces it in the
+    /// browser.
+    ///
+    /// ```
+    /// use mio_sse::{Cookie, Error, Reply};
+    ///
+    /// fn welcome(session: &str) -> Result<Reply, Error> {
+    ///     Reply::redirect("/")?.cookie(Cookie::new("session", session))
+    /// }
+    /// assert!(welcome("31d4d96e407aad42").is_ok());
+    /// assert!(welcome("no; such=value").is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see [`Cookie`].
+    pub fn cookie(self, cookie: Cookie) -> Result<Reply, Error> {
+        self.header(SET_COOKIE, &cookie.into_header_value()?)
+    }
+
+    /// The status; 200 for a stream.
+    #[must_use]
+    pub fn status_code(&self) -> u16 {
+        match &self.kind {
+            Kind::Whole(whole) => whole.status,
+            Kind::Stream(_) => 200,
+        }
+    }
+
+    /// The body; empty for a stream.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        match &self.kind {
+            Kind::Whole(whole) => &whole.body,
+            Kind::Stream(_) => &[],
+        }
+    }
+
+    /// The stream, if this is one, or else the whole response.
+    #[expect(clippy::result_large_err, reason = "neither is an error, and both are moved once")]
+    pub(crate) fn into_stream(self) -> Result<StreamReply, Reply> {
+        match self.kind {
+            Kind::Stream(stream) => Ok(stream),
+            Kind::Whole(_) => Err(self),
+        }
+    }
+
+    /// Writes the whole response; of a stream, its head alone, as HEAD wants it.
+    pub(crate) fn encode(&self, cx: &HeadContext<'_>, out: &mut Vec<u8>) {
+        match &self.kind {
+            Kind::Whole(whole) => whole.encode(cx, out),
+            Kind::Stream(stream) => stream.encode_head(cx, false, out),
+        }
+    }
+
+    /// Adds what lets a page of another origin read the reply to `request`.
+    pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
+        match &mut self.kind {
+            Kind::Whole(whole) => cors.add_to(&mut whole.headers, request),
+            Kind::Stream(stream) => stream.share(cors, request),
+        }
+    }
+
+    /// The same whole reply with these headers.
+    pub(crate) fn with_headers(mut self, headers: Headers) -> Reply {
+        self.take_headers(headers, "");
+        self
+    }
+
+    /// Puts `headers` and further lines into the head of a whole reply.
+    pub(crate) fn take_headers(&mut self, mut headers: Headers, lines: &str) {
+        if let Kind::Whole(whole) = &mut self.kind {
+            headers.lines.push_str(lines);
+            whole.headers = headers;
+        }
+    }
+
+    pub(crate) fn whole(content_type: Cow<'static, str>, body: Cow<'static, [u8]>) -> Reply {
+        Reply { kind: Kind::Whole(Whole { status: 200, content_type, headers: Headers::default(), body }) }
+    }
+}
+
+impl Whole {
+    fn encode(&self, cx: &HeadContext<'_>, out: &mut Vec<u8>) {
+        let (body, content_type): (&[u8], &str) =
+            if status::has_body(self.status) { (&self.body, &self.content_type) } else { (&[], "") };
+        append_fmt(out, format_args!("HTTP/1.1 {} {}\r\n", self.status, status::reason_phrase(self.status)));
+        append(out, &["Date: ", cx.date, "\r\n"]);
+        if !content_type.is_empty() {
+            append(out, &["Content-Type: ", content_type, "\r\n"]);
+        }
+        if status::has_content_length(self.status) {
+            append_fmt(out, format_args!("Content-Length: {}\r\n", body.len()));
+        }
+        append(out, &[cx.connection(cx.keep_alive), &self.headers.lines, "\r\n"]);
+        if !cx.head_request {
+            out.extend_from_slice(body);
+        }
+    }
+}
+
+impl From<StreamReply> for Reply {
+    fn from(stream: StreamReply) -> Self {
+        Self { kind: Kind::Stream(stream) }
+    }
+}
+
+/// What a handler may return.
+///
+/// Of a `Result`, the error is logged, and the client gets a 500 (Internal Server Error) that does not reveal
+/// it.
+///
+/// ```
+/// use mio_sse::{IntoReply, Reply};
+///
+/// fn page() -> Result<Reply, std::io::Error> {
+///     Ok(Reply::html(std::fs::read_to_string("no such file")?))
+/// }
+/// assert_eq!(page().into_reply().status_code(), 500);
+/// ```
+pub trait IntoReply {
+    /// The reply that this stands for.
+    fn into_reply(self) -> Reply;
+}
+
+impl IntoReply for Reply {
+    fn into_reply(self) -> Reply {
+        self
+    }
+}
+
+impl IntoReply for StreamReply {
+    fn into_reply(self) -> Reply {
+        self.into()
+    }
+}
+
+impl<R: IntoReply, E: fmt::Display> IntoReply for Result<R, E> {
+    fn into_reply(self) -> Reply {
+        self.map_or_else(
+            |error| {
+                log::error!("a handler failed, the client gets a 500: {error}");
+                Reply::status(500)
+            },
+            IntoReply::into_reply,
+        )
+    }
+}
+
+fn into_bytes(text: Cow<'static, str>) -> Cow<'static, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::reply::headers::WRITTEN_BY_THE_SERVER;
+    use std::time::Duration;
+
+    const CX: HeadContext<'_> =
+        HeadContext { date: "<now>", keep_alive: true, http_10: false, head_request: false };
+
+    fn encode(reply: &Reply, cx: HeadContext<'_>) -> String {
+        let mut out = b"before ".to_vec();
+        reply.encode(&cx, &mut out);
+        String::from_utf8(out).unwrap().strip_prefix("before ").unwrap().to_owned()
+    }
+
+    fn encode_head(stream: &StreamReply, cx: HeadContext<'_>, chunked: bool) -> String {
+        let mut out = Vec::new();
+        stream.encode_head(&cx, chunked, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_whole_response() {
+        let reply = Reply::html("<p>ü</p>").header("X-A", "1").unwrap().header("x-a", "2\t3").unwrap();
+        assert_eq!(
+            encode(&reply, CX),
+            "HTTP/1.1 200 OK\r\nDate: <now>\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 9\r\n\
+             X-A: 1\r\nx-a: 2\t3\r\n\r\n<p>ü</p>"
+        );
+        assert_eq!(reply.body(), "<p>ü</p>".as_bytes());
+    }
+
+    #[test]
+    fn the_connection_header_says_what_is_not_the_default() {
+        let connection = |keep_alive, http_10| {
+            let head = encode(&Reply::text(""), HeadContext { keep_alive, http_10, ..CX });
+            head.lines().find_map(|line| line.strip_prefix("Connection: ")).map(str::to_owned)
+        };
+        assert_eq!(connection(true, false), None);
+        assert_eq!(connection(false, false).as_deref(), Some("close"));
+        assert_eq!(connection(true, true).as_deref(), Some("keep-alive"));
+        assert_eq!(connection(false, true).as_deref(), Some("close"));
+    }
+
+    #[test]
+    fn head_requests_get_the_same_head_alone() {
+        let reply = Reply::text("hello");
+        let whole = encode(&reply, CX);
+        let head = encode(&reply, HeadContext { head_request: true, ..CX });
+        assert_eq!(head + "hello", whole);
+        assert!(whole.contains("Content-Length: 5\r\n"));
+    }
+
+    #[test]
+    fn statuses_without_a_body() {
+        let empty = "Date: <now>\r\n\r\n";
+        assert_eq!(encode(&Reply::no_content(), CX), format!("HTTP/1.1 204 No Content\r\n{empty}"));
+        assert_eq!(
+            encode(&Reply::html("x").with_status(304), CX),
+            format!("HTTP/1.1 304 Not Modified\r\n{empty}")
+        );
+        assert_eq!(
+            encode(&Reply::status(205), CX),
+            "HTTP/1.1 205 Reset Content\r\nDate: <now>\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn statuses_are_kept_within_reason() {
+        assert_eq!(Reply::status(404).status_code(), 404);
+        assert_eq!((Reply::status(404).body(), Reply::not_found().status_code()), (&b"Not Found"[..], 404));
+        assert_eq!((Reply::status(101).status_code(), Reply::status(600).status_code()), (500, 500));
+        assert_eq!(Reply::status(101).body(), b"Internal Server Error");
+        assert_eq!(Reply::text("x").with_status(99).status_code(), 500);
+        assert_eq!(Reply::from(Reply::stream()).with_status(404).status_code(), 200);
+    }
+
+    #[test]
+    fn content_types() {
+        let content_type = |reply: Reply| {
+            let head = encode(&reply, CX);
+            head.lines().filter_map(|line| line.strip_prefix("Content-Type: ")).collect::<Vec<_>>().join("|")
+        };
+        assert_eq!(content_type(Reply::json("{}")), "application/json");
+        assert_eq!(content_type(Reply::text("a")), "text/plain; charset=utf-8");
+        assert_eq!(content_type(Reply::bytes("image/png", b"PNG").unwrap()), "image/png");
+        assert_eq!(content_type(Reply::bytes(String::from("a/b"), vec![0]).unwrap()), "a/b");
+        assert_eq!(content_type(Reply::text("a").header("content-TYPE", "text/css").unwrap()), "text/css");
+        assert!(Reply::bytes("a/b\r\nX: y", b"").is_err());
+        assert!(Reply::text("a").header("Content-Type", "a\nb").is_err());
+    }
+
+    #[test]
+    fn shorthands_with_a_header() {
+        assert!(
+            encode(&Reply::unauthorized("Bearer").unwrap(), CX).contains("\r\nWWW-Authenticate: Bearer\r\n")
+        );
+        assert_eq!(Reply::unauthorized("Bearer").unwrap().status_code(), 401);
+        let redirect = Reply::redirect("/there").unwrap();
+        assert_eq!(redirect.status_code(), 303);
+        assert!(encode(&redirect.with_status(308), CX).starts_with("HTTP/1.1 308 Permanent Redirect\r\n"));
+        assert!(Reply::redirect("/\r\nSet-Cookie: a=b").is_err() && Reply::unauthorized("\0").is_err());
+    }
+
+    #[test]
+    fn headers_that_cannot_be_written() {
+        let name_is_refused = |name: &str| {
+            let whole = Reply::text("").header(name, "a");
+            let stream = Reply::stream().header(name, "a");
+            assert_eq!(whole.is_err(), stream.is_err(), "{name:?}");
+            matches!(whole, Err(Error::InvalidHeader { name: named, .. }) if named == name)
+        };
+        for name in ["", " ", "A B", "A:", "A\r\nB", "ü", "A\0", "(A)"] {
+            assert!(name_is_refused(name), "{name:?}");
+        }
+        for name in WRITTEN_BY_THE_SERVER {
+            assert!(name_is_refused(name) && name_is_refused(&name.to_lowercase()), "{name}");
+        }
+        assert!(!name_is_refused("X!#$%&'*+-.^_`|~1"));
+        for value in ["a\rb", "a\nb", "\0", "\x7f", "\x1b[1m"] {
+            assert!(Reply::text("").header("A", value).is_err(), "{value:?}");
+            assert!(Reply::stream().header("A", value).is_err(), "{value:?}");
+        }
+        for value in ["", "ü", "a\tb"] {
+            assert!(Reply::text("").header("A", value).is_ok(), "{value:?}");
+        }
+        for name in ["content-type", "Cache-Control", "X-Accel-Buffering"] {
+            assert!(Reply::stream().header(name, "a").is_err(), "{name}");
+            assert!(Reply::from(Reply::stream()).header(name, "a").is_err(), "{name}");
+            assert!(Reply::text("").header(name, "a").is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_head_of_a_stream() {
+        let stream = Reply::stream().header("Vary", "Origin").unwrap();
+        let start = "HTTP/1.1 200 OK\r\nDate: <now>\r\nContent-Type: text/event-stream\r\n\
+                     Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n";
+        let head = |cx, chunked| encode_head(&stream, cx, chunked);
+        let with = |lines: &str| format!("{start}{lines}Vary: Origin\r\n\r\n");
+        assert_eq!(head(CX, true), with("Transfer-Encoding: chunked\r\n"));
+        let closing = HeadContext { keep_alive: false, ..CX };
+        assert_eq!(head(closing, true), with("Transfer-Encoding: chunked\r\nConnection: close\r\n"));
+        // Without chunks, it takes the end of the connection to end the stream.
+        assert_eq!(head(CX, false), with("Connection: close\r\n"));
+        assert_eq!(head(HeadContext { http_10: true, ..CX }, false), with("Connection: close\r\n"));
+        // HEAD has nothing to delimit.
+        assert_eq!(encode(&stream.into(), HeadContext { head_request: true, ..CX }), with(""));
+    }
+
+    #[test]
+    fn what_a_stream_is_made_of() {
+        let stream =
+            Reply::stream().topic("a").topic(String::from("b")).topic("a").retry(Duration::from_secs(1));
+        assert!(stream.topics().eq(["a", "b"]));
+        assert_eq!(stream.retry_after(), Some(Duration::from_secs(1)));
+        assert!(!stream.is_close_delimited() && Reply::stream().close_delimited().is_close_delimited());
+        assert!(Reply::from(stream).into_stream().unwrap().topics().eq(["a", "b"]));
+        assert_eq!(Reply::text("a").into_stream().unwrap_err().body(), b"a");
+    }
+
+    #[test]
+    fn errors_become_a_500_that_does_not_tell() {
+        assert_eq!(Ok::<_, Error>(Reply::text("a")).into_reply().body(), b"a");
+        assert!(Ok::<_, Error>(Reply::stream()).into_reply().into_stream().is_ok());
+        let error = Err::<Reply, _>("the password is 1234").into_reply();
+        assert_eq!((error.status_code(), error.body()), (500, &b"Internal Server Error"[..]));
+    }
+
+    #[cfg(feature = "json")]
+    #[test]
+    fn values_as_json() {
+        assert_eq!(Reply::json_of(&[1, 2]).unwrap().body(), b"[1,2]");
+        let reply = encode(&Reply::json_of(&"a\nb").unwrap(), CX);
+        assert!(
+            reply.contains("Content-Type: application/json\r\n") && reply.ends_with(r#""a\nb""#),
+            "{reply}"
+        );
+        let keys_are_no_strings = std::collections::BTreeMap::from([(vec![1], 2)]);
+        assert!(Reply::json_of(&keys_are_no_strings).is_err());
+    }
+}

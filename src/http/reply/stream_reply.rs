@@ -1,0 +1,307 @@
+//! The answer that is a stream: what it reads, where it begins, how long it may stay.
+
+use crate::Error;
+use crate::http::browser::cookie::{Cookie, SET_COOKIE};
+use crate::http::browser::cors::Cors;
+use crate::http::parse::request::Request;
+use crate::http::reply::headers::{HeadContext, Headers, append, invalid, is_one_of};
+use crate::http::reply::reply::Reply;
+use crate::source::Source;
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// Headers that every event stream has already.
+const WRITTEN_FOR_STREAMS: [&str; 3] = ["Cache-Control", "Content-Type", "X-Accel-Buffering"];
+
+/// A reply that is a stream of events: what [`Reply::stream`] begins.
+///
+/// ```
+/// use mio_sse::{Error, Reply, StreamReply};
+/// use std::time::Duration;
+///
+/// fn news() -> Result<StreamReply, Error> {
+///     Reply::stream().topic("news").retry(Duration::from_secs(5)).header("Access-Control-Allow-Origin", "*")
+/// }
+/// # news().unwrap();
+/// ```
+#[derive(Debug, Default)]
+pub struct StreamReply {
+    /// Most streams read one topic, which needs no list.
+    topic: Option<String>,
+    more_topics: Vec<String>,
+    tags: Vec<String>,
+    retry: Option<Duration>,
+    headers: Headers,
+    close_delimited: bool,
+    max_age: Option<Duration>,
+    finish: bool,
+    start: Start,
+    resume_after: Option<String>,
+    after_gap: AfterGap,
+    source: Option<Box<dyn Source>>,
+}
+
+/// Where a stream begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Start {
+    /// Where its client was, or live.
+    #[default]
+    Resume,
+    Live,
+    /// Where its client was, or with all that is kept.
+    Snapshot,
+}
+
+/// Where a stream goes on whose client has missed events that are not kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AfterGap {
+    /// With the oldest event that is kept and that it has not seen; in a [keyed](crate::TopicConfig::keyed) topic, with all of its keys.
+    #[default]
+    Oldest,
+    /// With the next event that is published.
+    Live,
+}
+
+impl StreamReply {
+    /// Subscribes the stream to a topic, from now on. Several calls subscribe it to several topics; naming a
+    /// topic twice is as naming it once.
+    #[must_use]
+    pub fn topic(mut self, name: impl Into<String>) -> StreamReply {
+        let name = name.into();
+        match &self.topic {
+            None => self.topic = Some(name),
+            Some(first) if *first == name || self.more_topics.contains(&name) => {}
+            Some(_) => self.more_topics.push(name),
+        }
+        self
+    }
+
+    /// Gives the stream a tag, such as the user or the session that it belongs to: see
+    /// [`Context::send_tagged`](crate::Context::send_tagged), [`close_tagged`](crate::Context::close_tagged) and
+    /// [`revoke`](crate::Context::revoke). Several calls give it several tags, up to
+    /// [`Config::tags_max`](crate::Config::tags_max); naming a tag twice is as naming it once.
+    ///
+    /// With a tag that is revoked there is no stream: the answer is 204, with the headers of this one.
+    ///
+    /// ```
+    /// use mio_sse::{Reply, Router};
+    ///
+    /// let mut app = Router::new();
+    /// app.get("/events/{user}", |request, _cx| {
+    ///     let user = request.param("user").unwrap_or_default();
+    ///     Reply::stream().topic("news").tag(format!("user {user}"))
+    /// });
+    /// app.post("/logout/{user}", |request, cx| {
+    ///     let user = request.param("user").unwrap_or_default();
+    ///     cx.revoke(&format!("user {user}"), std::time::Duration::from_secs(60));
+    ///     Reply::no_content()
+    /// });
+    /// ```
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> StreamReply {
+        let tag = tag.into();
+        if !self.tags.contains(&tag) {
+            self.tags.push(tag);
+        }
+        self
+    }
+
+    /// Has the stream pull its events, besides those that are published and sent to it, from a [`Source`]; when that ends, so does
+    /// the stream.
+    ///
+    /// ```
+    /// use mio_sse::{Event, Events, Reply};
+    ///
+    /// let lines = "one\ntwo\nthree".lines().map(Event::data);
+    /// let stream = Reply::stream().source(Events::new(lines));
+    /// ```
+    #[must_use]
+    pub fn source(mut self, source: impl Source) -> StreamReply {
+        self.source = Some(Box::new(source));
+        self
+    }
+
+    pub(crate) fn take_source(&mut self) -> Option<Box<dyn Source>> {
+        self.source.take()
+    }
+
+    /// How long the client waits before it reconnects, in place of its own default of a few seconds. It is
+    /// the first thing that the stream says; parts of a millisecond are dropped.
+    #[must_use]
+    pub fn retry(mut self, retry: Duration) -> StreamReply {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Adds a header line to the head of the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or another
+    /// control character, or when the header is one that the server itself writes, such as `Content-Type`,
+    /// `Cache-Control` or `Connection`.
+    pub fn header(mut self, name: &str, value: &str) -> Result<StreamReply, Error> {
+        if is_one_of(&WRITTEN_FOR_STREAMS, name) {
+            return Err(invalid(name, "every event stream has this header already"));
+        }
+        self.headers.push(name, value)?;
+        Ok(self)
+    }
+
+    /// Sets a cookie with the head of the stream, and with the answer in its place if it is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see [`Cookie`].
+    pub fn cookie(self, cookie: Cookie) -> Result<StreamReply, Error> {
+        self.header(SET_COOKIE, &cookie.into_header_value()?)
+    }
+
+    /// Sends the stream without the chunked transfer coding, so that only the end of the connection ends it.
+    /// For clients that do not understand chunks; those of HTTP/1.0 get their stream like this in any case.
+    #[must_use]
+    pub fn close_delimited(mut self) -> StreamReply {
+        self.close_delimited = true;
+        self
+    }
+
+    /// In place of the stream: one that only says when to come again. EventSource survives it, as it does no other
+    /// status; headers are those of the stream, since without CORS headers a page of another origin gives up too.
+    pub(crate) fn refused_softly(self, retry: Duration) -> Reply {
+        let body = format!("retry: {}\n\n", retry.as_millis()).into_bytes();
+        let mut whole = Reply::whole(Cow::Borrowed("text/event-stream"), Cow::Owned(body));
+        whole.take_headers(self.headers, "Cache-Control: no-store, no-transform\r\n");
+        whole
+    }
+
+    /// In place of the stream: 204 (No Content), which no EventSource comes back from. Not to be kept by a cache, as any
+    /// other 204 may be (RFC 9110 15.3.5): the revocation has its time.
+    pub(crate) fn revoked(self) -> Reply {
+        let mut whole = Reply::no_content();
+        whole.take_headers(self.headers, "Cache-Control: no-store\r\n");
+        whole
+    }
+
+    /// In place of the stream: 503 (Service Unavailable), and when to come again (RFC 9110 10.2.3).
+    pub(crate) fn unavailable(self, retry: Duration) -> Reply {
+        let mut whole = Reply::status(503);
+        let seconds = retry.as_millis().div_ceil(1000);
+        whole.take_headers(self.headers, &format!("Retry-After: {seconds}\r\n"));
+        whole
+    }
+
+    /// How long this stream may stay open, in place of [`Config::max_age`](crate::Config::max_age), and exactly: for a
+    /// session that ends, a token that expires. It is closed cleanly then, with
+    /// [`CloseReason::MaxAge`](crate::CloseReason::MaxAge). Costs a timer.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> StreamReply {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// Lets the stream end by itself when the server [drains](crate::Context::drain), as long as there is time: for one that is
+    /// about to end anyway, such as an answer in progress.
+    #[must_use]
+    pub fn finish(mut self) -> StreamReply {
+        self.finish = true;
+        self
+    }
+
+    /// Begins with what is published next, whatever the client has seen. Without this, a client that comes back to topics with a
+    /// [history](crate::TopicConfig::history), which it says by `Last-Event-ID` (or `lastEventId` or `last_event_id` in the
+    /// query), gets everything behind that event first, once and in order (WHATWG HTML 9.2.3).
+    #[must_use]
+    pub fn live(mut self) -> StreamReply {
+        self.start = Start::Live;
+        self
+    }
+
+    /// Begins with all that its topics keep, unless the client comes back: their history, and of a
+    /// [keyed](crate::TopicConfig::keyed) topic the last event of each key.
+    #[must_use]
+    pub fn snapshot(mut self) -> StreamReply {
+        self.start = Start::Snapshot;
+        self
+    }
+
+    /// Begins behind the event with this id, whatever the request says.
+    #[must_use]
+    pub fn resume_after(mut self, id: impl Into<String>) -> StreamReply {
+        self.resume_after = Some(id.into());
+        self
+    }
+
+    /// Where it goes on when what the client has missed is not kept any more. It is told so by a
+    /// [gap event](crate::Config::gap_event) first, unless [`Handler::missed`](crate::Handler::missed) makes up for it.
+    #[must_use]
+    pub fn after_gap(mut self, goes_on: AfterGap) -> StreamReply {
+        self.after_gap = goes_on;
+        self
+    }
+
+    /// Adds what lets a page of another origin read the stream that `request` asks for.
+    pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
+        cors.add_to(&mut self.headers, request);
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.start == Start::Live
+    }
+
+    pub(crate) fn is_snapshot(&self) -> bool {
+        self.start == Start::Snapshot
+    }
+
+    pub(crate) fn resumes_after(&self) -> Option<&str> {
+        self.resume_after.as_deref()
+    }
+
+    pub(crate) fn after_gap_begins(&self) -> AfterGap {
+        self.after_gap
+    }
+
+    pub(crate) fn own_age(&self) -> Option<Duration> {
+        self.max_age
+    }
+
+    pub(crate) fn finishes(&self) -> bool {
+        self.finish
+    }
+
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &String> {
+        self.topic.iter().chain(&self.more_topics)
+    }
+
+    pub(crate) fn tags(&self) -> &[String] {
+        &self.tags
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry
+    }
+
+    pub(crate) fn is_close_delimited(&self) -> bool {
+        self.close_delimited
+    }
+
+    /// Writes the head. Without `chunked` the connection ends with the stream, and the head says so whatever
+    /// `cx` says, unless the head is all that is wanted.
+    pub(crate) fn encode_head(&self, cx: &HeadContext<'_>, chunked: bool, out: &mut Vec<u8>) {
+        debug_assert!(!(chunked && cx.http_10), "HTTP/1.0 has no chunks");
+        let keep_alive = cx.keep_alive && (chunked || cx.head_request);
+        append(
+            out,
+            &[
+                "HTTP/1.1 200 OK\r\nDate: ",
+                cx.date,
+                "\r\nContent-Type: text/event-stream\r\n\
+                 Cache-Control: no-store, no-transform\r\n\
+                 X-Accel-Buffering: no\r\n",
+                if chunked { "Transfer-Encoding: chunked\r\n" } else { "" },
+                cx.connection(keep_alive),
+                &self.headers.lines,
+                "\r\n",
+            ],
+        );
+    }
+}

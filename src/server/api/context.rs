@@ -1,0 +1,513 @@
+//! What a handler, a timer or a publisher's closure can ask of the server.
+
+use crate::conn::close_reason::CloseReason;
+use crate::conn::id::StreamId;
+use crate::error::Error;
+use crate::event::Event;
+use crate::server::api::channel::{EventSender, channel};
+use crate::server::api::drain::Drain;
+use crate::server::api::publisher::Publisher;
+use crate::server::api::stats::Stats;
+use crate::server::state::core::{Core, Draining};
+use crate::server::state::timers::TimerId;
+use crate::source::Source;
+use crate::topic::frame::EncodedEvent;
+use crate::topic::history::TopicConfig;
+use std::borrow::Borrow;
+use std::fmt;
+use std::time::Duration;
+
+/// The server, as seen from a callback: publish, send, close, subscribe, set timers.
+///
+/// Nothing here blocks or writes to a socket: it is recorded, and carried out at the end of the same turn. So a burst of
+/// events leaves as one write per stream, and no callback ever runs inside another.
+///
+/// A call that concerns a stream which has ended is [`Error::Closed`] and does nothing.
+pub struct Context<'a> {
+    core: &'a mut Core,
+    stream: Option<StreamId>,
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(core: &'a mut Core) -> Self {
+        Self { core, stream: None }
+    }
+
+    pub(crate) fn for_request(core: &'a mut Core, stream: StreamId) -> Self {
+        Self { core, stream: Some(stream) }
+    }
+
+    pub(crate) fn core(&mut self) -> &mut Core {
+        self.core
+    }
+
+    /// While a request is being answered: the id that the stream has if the answer is a stream. What is given to it
+    /// already - events, timers, subscriptions - follows the head of the response, or is dropped with another reply.
+    #[must_use]
+    pub fn stream(&self) -> Option<StreamId> {
+        self.stream
+    }
+
+    /// Publishes an event to everyone who is subscribed to `topic` at this moment.
+    ///
+    /// The event is encoded once, however many streams there are: the cost here is that of one copy, whatever the
+    /// number of subscribers. Without subscribers the event is gone.
+    ///
+    /// ```
+    /// # use mio_sse::{Error, Event, Reply, Router};
+    /// let mut app = Router::new();
+    /// app.get("/news", |_request, _cx| Reply::stream().topic("news"));
+    /// app.post("/news", |request, cx| {
+    ///     let text = String::from_utf8_lossy(request.body()).into_owned();
+    ///     cx.publish("news", Event::data(text).event("news"))?;
+    ///     Ok::<_, Error>(Reply::no_content())
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidEvent`], and [`Error::TooManyTopics`] where the topic would be kept and be one more than
+    /// [`topics_max`](crate::Config::topics_max); nothing is published then.
+    pub fn publish(&mut self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
+        self.core.publish(topic, event.borrow())
+    }
+
+    /// Sends an event to one stream, in order with everything published to its topics.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the stream has ended, or ends by this because more than
+    /// [`lag_bytes_max`](crate::Config::lag_bytes_max) would wait for it; [`Error::InvalidEvent`].
+    pub fn send(&mut self, stream: StreamId, event: impl Borrow<Event>) -> Result<(), Error> {
+        self.core.send(stream, event.borrow())
+    }
+
+    /// Closes a stream, cleanly: what was published and sent to it before still goes out, then the end of the body.
+    /// The id is closed at once, and [`Handler::closed`](crate::Handler::closed) follows in this turn.
+    ///
+    /// EventSource reconnects after a clean end too; answer that with
+    /// [`Reply::no_content`](crate::Reply::no_content) to stop it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if it has ended already.
+    pub fn close(&mut self, stream: StreamId) -> Result<(), Error> {
+        self.core.close(stream)
+    }
+
+    /// Subscribes a stream to a topic, from the next event on. It may read any number of topics; subscribing twice is
+    /// subscribing once.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]; [`Error::TooManySubscriptions`] and [`Error::TooManyTopics`] where it would be one more than
+    /// [`Config`](crate::Config) allows.
+    pub fn subscribe(&mut self, stream: StreamId, topic: &str) -> Result<(), Error> {
+        self.core.subscribe(stream, topic)
+    }
+
+    /// Ends a subscription. Events of the topic that have not reached the stream yet are left out, but one that is partly
+    /// sent is completed. Without such a subscription nothing happens.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn unsubscribe(&mut self, stream: StreamId, topic: &str) -> Result<(), Error> {
+        self.core.unsubscribe(stream, topic)
+    }
+
+    /// Sets how one topic behaves, from now on and whenever it comes again; in place of [`Config::topic`](crate::Config::topic).
+    ///
+    /// ```
+    /// # use mio_sse::{History, Router, TopicConfig};
+    /// # use std::time::Duration;
+    /// let mut app = Router::new();
+    /// app.on_start(|cx| {
+    ///     cx.configure("chat", TopicConfig::default().history(History::new().events(100)))
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`]; [`Error::TooManyTopics`] when [`Config::topics_max`](crate::Config::topics_max) topics are
+    /// configured. Those that are given what `Config::topic` says do not count where that keeps nothing.
+    pub fn configure(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
+        config.check()?;
+        let done = self.core.topics.configure(topic, config, self.core.config.topics_max);
+        if done { Ok(()) } else { Err(Error::TooManyTopics) }
+    }
+
+    /// The number of streams subscribed to `topic`.
+    #[must_use]
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.core.topics.find(topic).map_or(0, |topic| topic.subscribers.len())
+    }
+
+    /// Gives a stream a tag: the user, the session, the document that it belongs to. Giving it twice is giving it once. A stream has
+    /// its tags until it ends, or [loses](Self::untag) one before. While a request is being answered this works as well, as does
+    /// [`StreamReply::tag`](crate::StreamReply::tag).
+    ///
+    /// A tag that is [revoked](Self::revoke) ends the stream: one that is about to be opened is answered 204 instead, whatever
+    /// else is done to it meanwhile, and one that is open is closed with [`CloseReason::Revoked`].
+    ///
+    /// Costs some 70 bytes for the first tag of a stream, 32 for each further one, and some 90 and its name more where no other stream
+    /// has it; a stream without tags costs nothing. The time it takes does not depend on other streams.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the stream has ended, or was open and ends by this; [`Error::TooManyTags`], see
+    /// [`Config::tags_max`](crate::Config::tags_max).
+    pub fn tag(&mut self, stream: StreamId, tag: &str) -> Result<(), Error> {
+        self.core.tag(stream, tag)
+    }
+
+    /// Takes a tag from a stream. Without the tag nothing happens.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn untag(&mut self, stream: StreamId, tag: &str) -> Result<(), Error> {
+        self.core.untag(stream, tag)
+    }
+
+    /// The number of streams with this tag.
+    #[must_use]
+    pub fn tagged(&self, tag: &str) -> usize {
+        self.core.tags.count(tag)
+    }
+
+    /// Sends an event to every stream with this tag, in order with everything published and sent to it. Answers how many get it:
+    /// a stream that ends by this, because more than [`lag_bytes_max`](crate::Config::lag_bytes_max) would wait for it, does not.
+    ///
+    /// The event is encoded once and copied once for each stream with the tag; no other stream is looked at. For many streams
+    /// that all get the same for long, a topic is cheaper: there the copy is one for all.
+    ///
+    /// ```
+    /// # use mio_sse::{Error, Event, Reply, Router};
+    /// let mut app = Router::new();
+    /// app.get("/events/{user}", |request, _cx| {
+    ///     Reply::stream().topic("news").tag(request.param("user").unwrap_or_default())
+    /// });
+    /// // All tabs of one user hear of it, on the streams that they have anyway.
+    /// app.post("/inbox/{user}", |request, cx| {
+    ///     let tabs = cx.send_tagged(request.param("user").unwrap_or_default(), Event::data("1").event("mail"))?;
+    ///     Ok::<_, Error>(Reply::text(format!("{tabs} tabs")))
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidEvent`]; nothing is sent then.
+    pub fn send_tagged(&mut self, tag: &str, event: impl Borrow<Event>) -> Result<usize, Error> {
+        self.core.send_tagged(tag, event.borrow())
+    }
+
+    /// [Closes](Self::close) every stream with this tag, cleanly. Answers how many.
+    ///
+    /// Cost: only streams with the tag are looked at.
+    pub fn close_tagged(&mut self, tag: &str) -> usize {
+        self.core.close_tagged(tag)
+    }
+
+    /// Closes every stream with this tag, cleanly, with [`CloseReason::Revoked`], and until `time` has passed answers 204 where a
+    /// stream would be opened with it, so that EventSource does not come back. For a session that is logged out, a user whose
+    /// rights have gone. Answers how many streams are closed by this.
+    ///
+    /// Revoking a tag again makes the time longer if it ends later, never shorter: whoever asked for the longer time relies on
+    /// it. [`Duration::MAX`] is for ever; [`Duration::ZERO`] ends with this turn.
+    ///
+    /// This tells clients to stop; it is not what keeps others out. It holds for one server and until that is stopped, so
+    /// handlers still have to check who asks.
+    ///
+    /// Costs some 150 bytes and the tag until the time is over, and no timer;
+    /// [`Config::revoked_max`](crate::Config::revoked_max) limits how many there are.
+    ///
+    /// ```
+    /// # use mio_sse::{Context, Error, Event};
+    /// # use std::time::Duration;
+    /// fn log_out(session: &str, cx: &mut Context<'_>) -> Result<(), Error> {
+    ///     cx.send_tagged(session, Event::data("").event("logged-out"))?;
+    ///     cx.revoke(session, Duration::from_secs(60));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn revoke(&mut self, tag: &str, time: Duration) -> usize {
+        self.core.revoke(tag, time)
+    }
+
+    /// Ends the time for which a tag is revoked. Answers whether it was. Clients that were answered 204 do not come back by
+    /// themselves.
+    pub fn unrevoke(&mut self, tag: &str) -> bool {
+        self.core.tags.unrevoke(tag, self.core.now)
+    }
+
+    /// Whether a tag is revoked at this moment. A stream with such a tag is answered 204 by itself. This is for handlers that let
+    /// nobody open one any more, and would say less politely that it is over:
+    ///
+    /// ```
+    /// # use mio_sse::{Context, Reply};
+    /// fn no_such_session(session: &str, cx: &Context<'_>) -> Reply {
+    ///     if cx.is_revoked(session) { Reply::no_content() } else { Reply::status(401) }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_revoked(&self, tag: &str) -> bool {
+        self.core.tags.is_revoked(tag, self.core.now)
+    }
+
+    /// Gives a stream a source of events, which is asked for the next one whenever there is room for it: see [`Source`]. It takes the
+    /// place of the one that the stream has, if it has one. Events that are sent or published to the stream come in between.
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Events, Router};
+    /// let mut app = Router::new();
+    /// app.sse("/numbers", |stream, _request, cx| {
+    ///     cx.set_source(stream, Events::new((1..).map(|number| Event::data(number.to_string()))))
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`]; the source is dropped then.
+    pub fn set_source(&mut self, stream: StreamId, source: impl Source) -> Result<(), Error> {
+        self.core.set_source(stream, Box::new(source))
+    }
+
+    /// Has another thread write the stream, with up to `ahead` events, at least one, that the client has not taken yet: a model that answers
+    /// word by word, a query, a file. The channel is the stream's [source](Self::set_source).
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Router};
+    /// # use std::thread;
+    /// let mut app = Router::new();
+    /// app.sse("/work", |stream, _request, cx| {
+    ///     let progress = cx.channel(stream, 16)?;
+    ///     thread::spawn(move || {
+    ///         for percent in 0..=100 {
+    ///             // An error says that the client has left: nobody waits for the result any more.
+    ///             progress.send(Event::data(format!("{percent} %")))?;
+    ///         }
+    ///         // It is dropped here, and the stream ends.
+    ///         Ok::<_, mio_sse::Error>(())
+    ///     });
+    ///     Ok::<_, mio_sse::Error>(())
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn channel(&mut self, stream: StreamId, ahead: usize) -> Result<EventSender, Error> {
+        let (sender, source) = channel(stream, ahead, self.core.publisher.clone());
+        self.core.set_source(stream, Box::new(source))?;
+        Ok(sender)
+    }
+
+    /// Has the source of a stream asked again that is [idle](crate::Pull::Idle) or waits. It is asked when the stream has room; where it
+    /// is being asked in any case, and for a stream without a source, this changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn wake(&mut self, stream: StreamId) -> Result<(), Error> {
+        self.core.wake(stream)
+    }
+
+    /// Calls `callback` every `period` while the stream lives, for the first time after one period. The timer dies with
+    /// the stream.
+    ///
+    /// The period is at least a millisecond. Times that pass while the loop is held up are left out.
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Router};
+    /// # use std::time::Duration;
+    /// let mut app = Router::new();
+    /// app.sse("/count", |stream, _request, cx| {
+    ///     let mut count = 0;
+    ///     cx.every(stream, Duration::from_secs(1), move |stream, cx| {
+    ///         count += 1;
+    ///         cx.send(stream, Event::data(count.to_string()))
+    ///     })
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn every<O: Outcome>(
+        &mut self,
+        stream: StreamId,
+        period: Duration,
+        mut callback: impl FnMut(StreamId, &mut Context<'_>) -> O + Send + 'static,
+    ) -> Result<TimerId, Error> {
+        self.core.slots.live(stream)?;
+        let callback = Box::new(move |cx: &mut Context<'_>| callback(stream, cx).settle());
+        Ok(self.core.add_timer(period, Some(period), Some(stream), callback))
+    }
+
+    /// Calls `callback` once, after `delay`, unless the stream has ended by then.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn after<O: Outcome>(
+        &mut self,
+        stream: StreamId,
+        delay: Duration,
+        callback: impl FnOnce(StreamId, &mut Context<'_>) -> O + Send + 'static,
+    ) -> Result<TimerId, Error> {
+        self.core.slots.live(stream)?;
+        let mut callback = Some(callback);
+        let callback = Box::new(move |cx: &mut Context<'_>| {
+            if let Some(callback) = callback.take() {
+                callback(stream, cx).settle();
+            }
+        });
+        Ok(self.core.add_timer(delay, None, Some(stream), callback))
+    }
+
+    /// Calls `callback` every `period` until it is cancelled: a timer that belongs to no stream.
+    pub fn every_global<O: Outcome>(
+        &mut self,
+        period: Duration,
+        mut callback: impl FnMut(&mut Context<'_>) -> O + Send + 'static,
+    ) -> TimerId {
+        self.core.add_timer(period, Some(period), None, Box::new(move |cx| callback(cx).settle()))
+    }
+
+    /// Calls `callback` once, after `delay`: a timer that belongs to no stream.
+    pub fn after_global<O: Outcome>(
+        &mut self,
+        delay: Duration,
+        callback: impl FnOnce(&mut Context<'_>) -> O + Send + 'static,
+    ) -> TimerId {
+        let mut callback = Some(callback);
+        let callback = Box::new(move |cx: &mut Context<'_>| {
+            if let Some(callback) = callback.take() {
+                callback(cx).settle();
+            }
+        });
+        self.core.add_timer(delay, None, None, callback)
+    }
+
+    /// Cancels a timer, also from within its own callback. Answers whether there was anything to cancel.
+    pub fn cancel(&mut self, timer: TimerId) -> bool {
+        match self.core.timers.remove(timer) {
+            None => false,
+            Some(owner) => {
+                if let Some(owner) = owner {
+                    self.core.forget_timer(owner, timer);
+                }
+                true
+            }
+        }
+    }
+
+    /// Calls `callback` once when the stream ends, by whoever's doing, with the reason. Several are called in the order
+    /// they were added.
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Router};
+    /// let mut app = Router::new();
+    /// app.sse("/room", |stream, _request, cx| {
+    ///     cx.subscribe(stream, "room")?;
+    ///     cx.publish("room", Event::data("somebody has come"))?;
+    ///     cx.on_close(stream, |_reason, cx| {
+    ///         cx.publish("room", Event::data("somebody has left")).expect("valid data");
+    ///     })
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`]: it has ended already, and `callback` is dropped.
+    pub fn on_close(
+        &mut self,
+        stream: StreamId,
+        callback: impl FnOnce(CloseReason, &mut Context<'_>) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.core.slots.live(stream)?;
+        self.core.hooks.entry(stream).or_default().on_close.push(Box::new(callback));
+        Ok(())
+    }
+
+    /// The server's clock: time since some moment in the past, the same during a whole turn.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.core.now
+    }
+
+    /// What the server has counted so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// A handle for other threads.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        self.core.publisher.clone()
+    }
+
+    /// Shuts the server down gracefully. It takes no more connections; each stream is closed at a moment of its own within the
+    /// window, with [`CloseReason::Drained`], after everything that was published to it before, the farewell if there is one,
+    /// and a `retry:`; and when all have gone, or the window is over, [`Server::run`](crate::Server::run) returns. So clients
+    /// come back to whoever takes over spread over the window, and no event is cut in two.
+    ///
+    /// Streams that were opened with [`StreamReply::finish`](crate::StreamReply::finish) are left to end by themselves until
+    /// the window is over. What opens a stream on a connection that is still there is refused like one too many.
+    ///
+    /// A second call stops the server [now](Self::stop), as a second Ctrl-C should.
+    ///
+    /// ```
+    /// # use mio_sse::{Context, Drain, Error, Event};
+    /// # use std::time::Duration;
+    /// fn shut_down(cx: &mut Context<'_>) -> Result<(), Error> {
+    ///     cx.drain(Drain::within(Duration::from_secs(5)).farewell(Event::data("").event("bye")))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidEvent`] if the farewell cannot be written; nothing happens then.
+    pub fn drain(&mut self, drain: impl Into<Drain>) -> Result<(), Error> {
+        if self.core.drain.is_some() {
+            self.stop();
+            return Ok(());
+        }
+        let (window, farewell, retry) = drain.into().into_parts();
+        let farewell = farewell.map(|event| EncodedEvent::new(&event)).transpose()?;
+        let (begun, bound) = (self.core.now, self.core.slots.last_bound());
+        let listener_closed = false;
+        self.core.drain = Some(Draining { begun, window, farewell, retry, listener_closed, next: 0, bound });
+        log::info!("draining {} connections within {window:?}", self.core.slots.len());
+        Ok(())
+    }
+
+    /// Whether the server is shutting down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.core.drain.is_some()
+    }
+
+    /// Stops the server at the end of this turn: every stream is closed with [`CloseReason::Stopped`], or, where it
+    /// [drains](Self::drain), with [`CloseReason::Drained`] and its farewell, and [`Server::run`](crate::Server::run) returns.
+    pub fn stop(&mut self) {
+        self.core.stopping = true;
+    }
+}
+
+/// What a callback may answer: nothing, or a result whose error is logged as a warning.
+///
+/// So that a callback can end in `cx.send(…)` and use `?`.
+pub trait Outcome {
+    #[doc(hidden)]
+    fn settle(self);
+}
+
+impl Outcome for () {
+    fn settle(self) {}
+}
+
+/// The last thing that was done was setting a timer.
+impl Outcome for TimerId {
+    fn settle(self) {}
+}
+
+impl<T, E: fmt::Display> Outcome for Result<T, E> {
+    fn settle(self) {
+        if let Err(error) = self {
+            log::warn!("a callback failed: {error}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What an application is to the server.
+
+use crate::conn::close_reason::CloseReason;
+use crate::conn::id::StreamId;
+use crate::http::parse::request::Request;
+use crate::http::reply::reply::Reply;
+use crate::server::api::context::Context;
+use std::error::Error;
+
+/// An application: answers requests, and is told when streams open and close. [`Router`](crate::Router) is one made of
+/// closures; implement the trait for state of your own without a lock or a cell.
+///
+/// The server calls it from the loop, one call at a time, so a call that takes long holds up every stream. What a call
+/// asks of the [`Context`] is recorded and done in the same turn, after the call: calls never nest.
+///
+/// ```no_run
+/// use mio_sse::{CloseReason, Context, Event, Handler, Reply, Request, Server, StreamId};
+///
+/// /// Tells everyone how many are watching.
+/// struct Watchers(usize);
+///
+/// impl Handler for Watchers {
+///     fn request(&mut self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Reply {
+///         Reply::stream().topic("watchers").into()
+///     }
+///
+///     fn opened(&mut self, _stream: StreamId, cx: &mut Context<'_>) {
+///         self.0 += 1;
+///         cx.publish("watchers", Event::data(self.0.to_string())).expect("a number is always valid data");
+///     }
+///
+///     fn closed(&mut self, _stream: StreamId, _reason: CloseReason, cx: &mut Context<'_>) {
+///         self.0 -= 1;
+///         cx.publish("watchers", Event::data(self.0.to_string())).expect("a number is always valid data");
+///     }
+/// }
+///
+/// Server::bind("127.0.0.1:8080", Watchers(0))?.run()
+/// # ; Ok::<(), std::io::Error>(())
+/// ```
+pub trait Handler {
+    /// Answers a request with a whole reply or with a stream. The request is complete, with its body.
+    ///
+    /// The stream that would be opened by the reply has its id already, [`Context::stream`], so that events, timers and
+    /// subscriptions can be given to it before it is open. If the reply is none they are dropped.
+    fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply;
+
+    /// A client has come back with the id of an event that is unknown, or too old: what it has missed is not kept. Answer `true`
+    /// if you have sent it all, up to this moment, to `stream` from a store of your own (so much as may
+    /// [wait](crate::Config::lag_bytes_max) for a stream): then it goes on live, without a gap. By default `false`: it is told of
+    /// a gap.
+    fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> bool {
+        let _ = (stream, last_event_id, cx);
+        false
+    }
+
+    /// A stream has been opened; its head is on its way.
+    fn opened(&mut self, stream: StreamId, cx: &mut Context<'_>) {
+        let _ = (stream, cx);
+    }
+
+    /// A stream has ended, by whoever's doing. Called exactly once for each stream that was opened; its id is closed.
+    fn closed(&mut self, stream: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
+        let _ = (stream, reason, cx);
+    }
+
+    /// Called once, in the first turn of the loop, before any request: the place for timers that belong to nobody.
+    fn started(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
+
+    /// Asked once when the server is built: whether the handler itself is sound.
+    ///
+    /// # Errors
+    /// Whatever makes it pointless to serve, such as two routes that contradict each other.
+    fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+}

@@ -1,0 +1,11 @@
+//! What applications see.
+
+pub(crate) mod channel;
+pub(crate) mod context;
+pub(crate) mod drain;
+pub(crate) mod handler;
+pub(crate) mod metrics;
+pub(crate) mod observer;
+pub(crate) mod publisher;
+pub(crate) mod server;
+pub(crate) mod stats;

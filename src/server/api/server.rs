@@ -1,0 +1,332 @@
+//! The server: how it is made, and what its owner asks of it between two turns.
+
+use crate::config::Config;
+use crate::server::api::context::Context;
+use crate::server::api::handler::Handler;
+use crate::server::api::observer::Observer;
+use crate::server::api::publisher::{Order, Publisher};
+use crate::server::api::stats::Stats;
+use crate::server::io::mio_net::MioNet;
+use crate::server::io::net::{Net, Ready};
+use crate::server::state::addresses::Addresses;
+use crate::server::state::core::Core;
+use crate::server::state::rarely::Rarely;
+use crate::server::steps::accept::Acceptor;
+use crate::server::steps::flush::FlushBuffers;
+use crate::server::steps::requests::RequestBuffers;
+use crate::server::steps::sweep::Sweep;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+#[cfg(unix)]
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+/// An HTTP server for event streams: one thread, one loop.
+///
+/// [Build](Self::bind) it, then let it [`run`](Self::run); or [`turn`](Self::turn) it by hand inside a loop of your own.
+///
+/// ```no_run
+/// use mio_sse::{Event, Router, Server};
+/// use std::time::Duration;
+///
+/// let mut app = Router::new();
+/// app.sse("/hello", |stream, _request, cx| cx.send(stream, Event::data("hello")));
+/// Server::bind("127.0.0.1:8080", app)?.run()
+/// # ; Ok::<(), std::io::Error>(())
+/// ```
+///
+/// A server that has [stopped](Context::stop) listens no longer. One that is dropped closes its connections; every open stream is reported to the handler as
+/// [`CloseReason::Stopped`] first, or as [`CloseReason::Drained`] if it was draining.
+pub struct Server<H: Handler, N: Net = MioNet> {
+    pub(crate) handler: H,
+    pub(crate) net: N,
+    pub(crate) core: Core,
+    /// The socket of each slot.
+    pub(crate) sockets: Vec<Option<N::Socket>>,
+    pub(crate) started: bool,
+    pub(crate) stopped: bool,
+    /// Whether messages may be waiting in the inbox that nobody will be woken for.
+    pub(crate) inbox_waiting: bool,
+    pub(crate) accept: Acceptor,
+    pub(crate) addresses: Addresses,
+    pub(crate) slow: Rarely,
+    pub(crate) requests: RequestBuffers,
+    pub(crate) flush: FlushBuffers,
+    pub(crate) sweep: Sweep,
+    // Kept for their capacity; empty between turns.
+    pub(crate) ready: Vec<Ready>,
+    pub(crate) messages: Vec<Order>,
+}
+
+impl<H: Handler, N: Net> fmt::Debug for Server<H, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("stats", &self.core.stats()).finish_non_exhaustive()
+    }
+}
+
+impl<H: Handler> Server<H> {
+    /// Listens on `address`, with the default limits. Port 0 takes any that is free, see [`local_addr`](Self::local_addr).
+    ///
+    /// # Errors
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) and whatever else the operating system says;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the handler is not sound (see [`Handler::check`]).
+    pub fn bind(address: impl ToSocketAddrs, handler: H) -> io::Result<Self> {
+        Self::bind_with(address, handler, Config::default())
+    }
+
+    /// Listens on `address`, with limits of your own.
+    ///
+    /// # Errors
+    /// As for [`bind`](Self::bind); [`InvalidInput`](io::ErrorKind::InvalidInput) also for limits that make no sense (see
+    /// [`Config::check`]).
+    pub fn bind_with(address: impl ToSocketAddrs, handler: H, config: Config) -> io::Result<Self> {
+        config.check()?;
+        Self::with_net(MioNet::bind(address, &config)?, handler, config)
+    }
+
+    /// Listens nowhere: serves only connections that another server has accepted and hands over, see [`adopt`](Self::adopt) and
+    /// [`Publisher::adopt`]. Runs until it is [stopped](Context::stop).
+    ///
+    /// ```no_run
+    /// use mio_sse::{Config, Reply, Router, Server};
+    ///
+    /// let mut app = Router::new();
+    /// app.get("/events", |_request, _cx| Reply::stream().topic("news"));
+    /// let mut server = Server::without_listener(app, Config::default())?;
+    /// let publisher = server.publisher();
+    /// std::thread::spawn(move || server.run());
+    /// // Wherever your own server meets a request for /events: publisher.adopt(socket, bytes)
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`bind_with`](Self::bind_with).
+    pub fn without_listener(handler: H, config: Config) -> io::Result<Self> {
+        config.check()?;
+        Self::with_net(MioNet::without_listener(&config)?, handler, config)
+    }
+
+    /// Serves a listener that exists already: one inherited from systemd or a parent process, or made with options of
+    /// your own. [`Config::backlog`] is not applied to it.
+    ///
+    /// This is the way to more than one core: a server in a thread for each, on one port, among which the kernel shares out the
+    /// connections (`SO_REUSEPORT`; Linux). They share nothing, so what is for everybody is published to each; and where topics
+    /// keep a history, events need [ids of your own](crate::Event::id) and the same order everywhere, as a client that comes back may
+    /// meet another server.
+    ///
+    /// ```no_run
+    /// use mio_sse::{Config, Event, Reply, Router, Server};
+    /// use socket2::{Domain, Socket, Type};
+    /// use std::net::SocketAddr;
+    ///
+    /// fn server(address: SocketAddr) -> std::io::Result<Server<Router>> {
+    ///     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    ///     socket.set_reuse_address(true)?;
+    ///     socket.set_reuse_port(true)?;
+    ///     socket.bind(&address.into())?;
+    ///     socket.listen(4096)?;
+    ///     let mut app = Router::new();
+    ///     app.get("/events", |_request, _cx| Reply::stream().topic("news"));
+    ///     Server::from_listener(socket.into(), app, Config::default())
+    /// }
+    ///
+    /// let mut publishers = Vec::new();
+    /// for _core in 0..8 {
+    ///     let mut server = server(SocketAddr::from(([0, 0, 0, 0], 8080)))?;
+    ///     publishers.push(server.publisher());
+    ///     std::thread::spawn(move || server.run());
+    /// }
+    /// for publisher in &publishers {
+    ///     publisher.publish("news", Event::data("to all of them").id("1"))?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`bind_with`](Self::bind_with).
+    pub fn from_listener(listener: std::net::TcpListener, handler: H, config: Config) -> io::Result<Self> {
+        config.check()?;
+        Self::with_net(MioNet::new(listener, &config)?, handler, config)
+    }
+
+    /// Listens on a unix socket, with the default limits: for clients, most of all a reverse proxy, on the same machine.
+    ///
+    /// The file `path` is made, and removed when the server listens no longer: when it drains, stops or is dropped, unless another
+    /// server has put its own in that place by then. A file left behind by a server that was killed is replaced. Who may write to
+    /// the file may connect, and the process' umask says who that is; a directory that only some may enter is the safer way.
+    ///
+    /// Connections have no address and none of TCP's options, so
+    /// [`connections_per_address_max`](Config::connections_per_address_max) does not limit them.
+    ///
+    /// ```no_run
+    /// use mio_sse::{Event, Router, Server};
+    ///
+    /// let mut app = Router::new();
+    /// app.sse("/hello", |stream, _request, cx| cx.send(stream, Event::data("hello")));
+    /// // curl --no-buffer --unix-socket /run/hello.sock http://localhost/hello
+    /// Server::bind_unix("/run/hello.sock", app)?.run()
+    /// # ; Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens there; [`AlreadyExists`](io::ErrorKind::AlreadyExists) if
+    /// there is a file that is no socket, which stays; [`InvalidInput`](io::ErrorKind::InvalidInput) for a path that is empty or
+    /// longer than a socket's may be (about 100 bytes), or a handler that is not sound; whatever else the operating system says.
+    #[cfg(unix)]
+    pub fn bind_unix(path: impl AsRef<Path>, handler: H) -> io::Result<Self> {
+        Self::bind_unix_with(path, handler, Config::default())
+    }
+
+    /// Listens on a unix socket, with limits of your own, see [`bind_unix`](Self::bind_unix).
+    ///
+    /// ```no_run
+    /// use mio_sse::{Config, Router, Server};
+    ///
+    /// let mut config = Config::default();
+    /// config.connections_max = 1_000;
+    /// Server::bind_unix_with("/run/hello.sock", Router::new(), config)?.run()
+    /// # ; Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`bind_unix`](Self::bind_unix); [`InvalidInput`](io::ErrorKind::InvalidInput) also for limits that make no sense
+    /// (see [`Config::check`]).
+    #[cfg(unix)]
+    pub fn bind_unix_with(path: impl AsRef<Path>, handler: H, config: Config) -> io::Result<Self> {
+        config.check()?;
+        Self::with_net(MioNet::bind_unix(path.as_ref(), &config)?, handler, config)
+    }
+
+    /// Serves a listener on a unix socket that exists already: one inherited from systemd, of another mode, or without a file (an
+    /// abstract name). Its file stays when the server stops, and [`Config::backlog`] is not applied to it.
+    ///
+    /// ```no_run
+    /// use mio_sse::{Config, Router, Server};
+    /// use std::os::unix::net::UnixListener;
+    ///
+    /// let listener = UnixListener::bind("/run/hello.sock")?;
+    /// Server::from_unix_listener(listener, Router::new(), Config::default())?.run()
+    /// # ; Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`bind_with`](Self::bind_with).
+    #[cfg(unix)]
+    pub fn from_unix_listener(
+        listener: std::os::unix::net::UnixListener,
+        handler: H,
+        config: Config,
+    ) -> io::Result<Self> {
+        config.check()?;
+        Self::with_net(MioNet::new_unix(listener, &config)?, handler, config)
+    }
+}
+
+impl<H: Handler, N: Net> Server<H, N> {
+    /// Runs on a network of your own.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for limits that make no sense or a handler that is not sound.
+    pub fn with_net(net: N, handler: H, config: Config) -> io::Result<Self> {
+        config.check()?;
+        handler.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let publisher = Publisher::new(config.inbox_max, net.waker());
+        let mut server = Self {
+            core: Core::new(config, publisher, net.now()),
+            handler,
+            net,
+            sockets: Vec::new(),
+            started: false,
+            stopped: false,
+            inbox_waiting: true,
+            accept: Acceptor::default(),
+            addresses: Addresses::default(),
+            slow: Rarely::default(),
+            requests: RequestBuffers::default(),
+            flush: FlushBuffers::default(),
+            sweep: Sweep::default(),
+            ready: Vec::new(),
+            messages: Vec::new(),
+        };
+        server.replenish_reserve();
+        Ok(server)
+    }
+
+    /// The address that the server listens on.
+    ///
+    /// # Errors
+    /// [`Unsupported`](io::ErrorKind::Unsupported) where it does not listen on TCP; whatever the operating system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.net.local_addr()
+    }
+
+    /// A handle to publish from other threads.
+    pub fn publisher(&self) -> Publisher {
+        self.core.publisher.clone()
+    }
+
+    /// What the server has counted so far.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// Whether the server has been stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Has `observer` told of every stream that opens and closes and of every event. Several are told in the order they were
+    /// added.
+    pub fn observe(&mut self, observer: impl Observer + Send + 'static) {
+        self.core.observers.push(Box::new(observer));
+    }
+
+    /// The handler.
+    pub fn handler(&mut self) -> &mut H {
+        &mut self.handler
+    }
+
+    /// The network.
+    pub fn net(&mut self) -> &mut N {
+        &mut self.net
+    }
+
+    /// Asks the server for something from outside of a callback, between two turns.
+    pub fn context(&mut self) -> Context<'_> {
+        // The last turn may have been long ago.
+        self.tell_time();
+        Context::new(&mut self.core)
+    }
+
+    pub(crate) fn tell_time(&mut self) {
+        self.core.now = self.net.now();
+        let unix = self.net.unix_time().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.core.topics.set_clock(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX), self.core.tick());
+    }
+}
+
+impl<H: Handler, N: Net> Drop for Server<H, N> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The handler may be in any state: leave it alone. But nobody must wait for a loop that is gone.
+            self.core.publisher.stop();
+        } else if !self.stopped {
+            self.stop();
+        }
+    }
+}
+
+#[cfg(unix)]
+impl<H: Handler, N: Net + std::os::fd::AsFd> std::os::fd::AsFd for Server<H, N> {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.net.as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl<H: Handler, N: Net + std::os::fd::AsRawFd> std::os::fd::AsRawFd for Server<H, N> {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.net.as_raw_fd()
+    }
+}

@@ -1,0 +1,139 @@
+//! What the server counts.
+
+use crate::conn::close_reason::CloseReason;
+use crate::conn::refusal::Refusal;
+use std::time::Duration;
+
+/// A snapshot of the server's counters, all since it was built, and gauges, all of this moment.
+///
+/// Cost: a copy of some 700 bytes. In every snapshot `accepted` is `connections` and all of `connections_closed` together,
+/// and `streams_opened` is `streams` and all of `closed`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Gauge: connections now, with or without a stream.
+    pub connections: u64,
+    /// Gauge: open streams now.
+    pub streams: u64,
+    /// Gauge: streams that have not been given everything there is for them. Many, or few for long, are slow readers.
+    pub streams_behind: u64,
+    /// Gauge: topics that have a subscriber, or keep something.
+    pub topics: u64,
+    /// Gauge: tags that a stream has.
+    pub tags: u64,
+    /// Gauge: tags that are [revoked](crate::Context::revoke), those included that have been over for a second at most.
+    pub tags_revoked: u64,
+    /// Gauge: bytes of events in all logs: those that topics keep, and those that wait for streams that are behind.
+    pub log_bytes: u64,
+    /// Gauge: timers that are set.
+    pub timers: u64,
+    /// Gauge: messages from publishers that wait for the loop.
+    pub inbox: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Times that accepting failed, for example for want of descriptors, or taking over what another thread had accepted.
+    pub accept_errors: u64,
+    /// Connections and streams refused, in the order of [`Refusal::ALL`].
+    refused: [u64; Refusal::ALL.len()],
+    /// Connections closed, by reason, in the order of [`CloseReason::ALL`].
+    connections_closed: [u64; CloseReason::ALL.len()],
+    /// Requests that the handler was asked about.
+    pub requests: u64,
+    /// Requests that were refused before the handler was asked: malformed ones and those over a limit.
+    pub rejected: u64,
+    /// Streams opened.
+    pub streams_opened: u64,
+    /// Streams closed, by reason, in the order of [`CloseReason::ALL`].
+    closed: [u64; CloseReason::ALL.len()],
+    /// Events published to topics.
+    pub events_published: u64,
+    /// Events sent to one stream; to a tag, once for each stream that has it.
+    pub events_sent: u64,
+    /// Events handed to the kernel completely, once for each stream that got them.
+    pub events_delivered: u64,
+    /// Times that a stream was told, or would have been, that it has missed something.
+    pub gaps: u64,
+    /// Heartbeats handed to the kernel.
+    pub heartbeats: u64,
+    /// Bytes handed to the kernel, heads and bodies of all responses included.
+    pub bytes_written: u64,
+    /// Times that a publisher found the inbox full: it had to wait, or was told so.
+    pub inbox_full: u64,
+    /// Callbacks that panicked.
+    pub panics: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Turns that took longer than [`Config::slow_turn`](crate::Config::slow_turn).
+    pub slow_turns: u64,
+    /// The time that all turns took together, from the end of the wait to the end of the turn.
+    pub turn_time: Duration,
+    /// The longest turn.
+    pub turn_time_max: Duration,
+    /// Turns by the time they took: one count for each of [`TURN_TIMES`](Self::TURN_TIMES), of those that took so long at
+    /// most and longer than the one before; and one of those that took longer than all.
+    pub turn_times: [u64; Self::TURN_TIMES.len() + 1],
+}
+
+impl Stats {
+    /// The bounds of [`turn_times`](Self::turn_times).
+    pub const TURN_TIMES: [Duration; 8] = [
+        Duration::from_micros(100),
+        Duration::from_millis(1),
+        Duration::from_millis(5),
+        Duration::from_millis(10),
+        Duration::from_millis(50),
+        Duration::from_millis(100),
+        Duration::from_millis(500),
+        Duration::from_secs(1),
+    ];
+
+    /// Streams closed for this reason.
+    #[must_use]
+    pub fn closed(&self, reason: CloseReason) -> u64 {
+        self.closed[reason as usize]
+    }
+
+    /// Streams closed, for whatever reason.
+    #[must_use]
+    pub fn streams_closed(&self) -> u64 {
+        self.closed.iter().sum()
+    }
+
+    /// Connections closed for this reason. One whose stream was closed first and that was kept for further requests ends
+    /// for a reason of its own.
+    #[must_use]
+    pub fn connections_closed(&self, reason: CloseReason) -> u64 {
+        self.connections_closed[reason as usize]
+    }
+
+    /// Connections and streams refused for this reason. A connection that is refused may still get the answer to one
+    /// request; the stream that it is then refused is not counted again.
+    #[must_use]
+    pub fn refused(&self, refusal: Refusal) -> u64 {
+        self.refused[refusal as usize]
+    }
+
+    /// Connections closed, for whatever reason. Their slots and descriptors are freed at the end of the turn only.
+    pub(crate) fn all_connections_closed(&self) -> u64 {
+        self.connections_closed.iter().sum()
+    }
+
+    pub(crate) fn count_closed(&mut self, reason: CloseReason) {
+        self.closed[reason as usize] += 1;
+    }
+
+    pub(crate) fn count_connection_closed(&mut self, reason: CloseReason) {
+        self.connections_closed[reason as usize] += 1;
+    }
+
+    pub(crate) fn count_refused(&mut self, refusal: Refusal) {
+        self.refused[refusal as usize] += 1;
+    }
+
+    pub(crate) fn count_turn(&mut self, time: Duration) {
+        self.turn_time += time;
+        self.turn_time_max = self.turn_time_max.max(time);
+        let class = Self::TURN_TIMES.iter().position(|bound| time <= *bound);
+        self.turn_times[class.unwrap_or(Self::TURN_TIMES.len())] += 1;
+    }
+}

@@ -1,0 +1,101 @@
+//! How many connections each address has.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Who counts as one: an IPv4 address, or a network of IPv6, as that is what one subscriber is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Origin {
+    V4(u32),
+    /// The first 64 bits.
+    V6(u64),
+}
+
+impl Origin {
+    fn of(address: IpAddr) -> Self {
+        // A listener for both families sees IPv4 addresses in the clothes of IPv6.
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.to_bits()),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+/// Counts connections by address. Holds something for those slots only that were entered.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses {
+    counts: HashMap<Origin, usize>,
+    /// Where the connection in each slot comes from.
+    of_slot: Vec<Option<Origin>>,
+}
+
+impl Addresses {
+    /// How many connections there are from where `address` is.
+    pub(crate) fn count(&self, address: IpAddr) -> usize {
+        self.counts.get(&Origin::of(address)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn enter(&mut self, slot: u32, address: IpAddr) {
+        let origin = Origin::of(address);
+        *self.counts.entry(origin).or_default() += 1;
+        let index = slot as usize;
+        if index >= self.of_slot.len() {
+            self.of_slot.resize(index + 1, None);
+        }
+        self.of_slot[index] = Some(origin);
+    }
+
+    pub(crate) fn leave(&mut self, slot: u32) {
+        let Some(origin) = self.of_slot.get_mut(slot as usize).and_then(Option::take) else { return };
+        if let Some(count) = self.counts.get_mut(&origin) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&origin);
+            }
+        }
+    }
+
+    /// Gives back the memory for slots from `bound` on.
+    pub(crate) fn shrink(&mut self, bound: u32) {
+        self.of_slot.truncate(bound as usize);
+        self.of_slot.shrink_to_fit();
+        self.counts.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(address: &str) -> IpAddr {
+        address.parse().unwrap()
+    }
+
+    #[test]
+    fn one_subscriber_is_one_address() {
+        let mut addresses = Addresses::default();
+        addresses.enter(0, ip("192.0.2.1"));
+        addresses.enter(7, ip("::ffff:192.0.2.1"));
+        addresses.enter(1, ip("2001:db8:0:1::1"));
+        addresses.enter(2, ip("2001:db8:0:1:ffff::2"));
+        assert_eq!(addresses.count(ip("192.0.2.1")), 2);
+        assert_eq!(addresses.count(ip("192.0.2.2")), 0);
+        assert_eq!(addresses.count(ip("2001:db8:0:1::3")), 2);
+        assert_eq!(addresses.count(ip("2001:db8:0:2::1")), 0);
+        addresses.leave(7);
+        addresses.leave(7);
+        assert_eq!(addresses.count(ip("192.0.2.1")), 1);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_those_who_left() {
+        let mut addresses = Addresses::default();
+        for slot in 0..1000 {
+            addresses.enter(slot, std::net::Ipv4Addr::from_bits(slot).into());
+        }
+        (0..1000).for_each(|slot| addresses.leave(slot));
+        assert!(addresses.counts.is_empty());
+        addresses.shrink(0);
+        assert_eq!(addresses.of_slot.capacity(), 0);
+    }
+}

@@ -1,0 +1,11 @@
+//! All that handlers can reach, and no socket.
+
+pub(crate) mod addresses;
+pub(crate) mod core;
+pub(crate) mod guard;
+pub(crate) mod lifecycle;
+pub(crate) mod rarely;
+pub(crate) mod resume;
+pub(crate) mod sources;
+pub(crate) mod tags;
+pub(crate) mod timers;

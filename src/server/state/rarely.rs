@@ -1,0 +1,20 @@
+//! What may be logged now and then, but not each time.
+
+use std::time::Duration;
+
+/// Says yes once in an interval.
+#[derive(Debug, Default)]
+pub(crate) struct Rarely {
+    last: Option<Duration>,
+}
+
+impl Rarely {
+    /// Whether `interval` has passed since this was true last.
+    pub(crate) fn is_due(&mut self, now: Duration, interval: Duration) -> bool {
+        let due = self.last.is_none_or(|last| now.saturating_sub(last) >= interval);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+}

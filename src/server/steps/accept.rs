@@ -1,0 +1,215 @@
+//! Taking new connections, and turning away those that are too many.
+//!
+//! Whoever is turned away should be told. To be told it needs a descriptor and a place, so a few more than the limit are let
+//! in as *surplus*: each gets the answer to one request, where a stream is refused, and is closed. When the process itself
+//! has no descriptors left, those that the network holds in reserve are given up for it one by one, and taken back as
+//! connections close.
+
+use crate::conn::close_reason::CloseReason;
+use crate::conn::refusal::Refusal;
+use crate::conn::slot::Slot;
+use crate::server::api::handler::Handler;
+use crate::server::api::server::Server;
+use crate::server::io::net::{Net, Ready};
+use crate::server::state::core::ticks;
+use crate::server::state::rarely::Rarely;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How long to leave the backlog alone when accepting fails for want of descriptors or memory. Trying again at once
+/// would spin; not trying again would strand whoever waits, as readiness is told only once.
+const RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// Descriptors held in reserve. With the delay this means that 160 a second are told that there is no room, however many
+/// knock, which costs next to nothing.
+const RESERVE: usize = 8;
+
+#[derive(Debug, Default)]
+pub(crate) struct Acceptor {
+    /// Whether there may be connections waiting.
+    waiting: bool,
+    /// Not before this time.
+    retry_at: Option<Duration>,
+    /// Descriptors held in reserve.
+    reserve: usize,
+    /// Whoever holds connections open must not fill a disk.
+    log: Rarely,
+}
+
+impl Acceptor {
+    pub(crate) fn ready(&mut self) {
+        self.waiting = true;
+    }
+
+    pub(crate) fn is_waiting(&self, now: Duration) -> bool {
+        self.waiting && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        self.retry_at.filter(|_| self.waiting)
+    }
+}
+
+/// How many more than `limit` are let in to be told.
+fn surplus(limit: usize) -> usize {
+    (limit / 16).clamp(8, 1024)
+}
+
+impl<H: Handler, N: Net> Server<H, N> {
+    /// Step 5: takes new connections, reads, parses, asks the handler.
+    pub(crate) fn accept_and_read(&mut self) {
+        let mut unread = std::mem::take(&mut self.core.unread);
+        let mut ready = std::mem::take(&mut self.ready);
+        self.requests.begin_turn(&mut unread, ready.len(), self.core.config.requests_per_turn);
+        for slot in unread.drain(..) {
+            self.on_readable(slot);
+        }
+        for event in ready.drain(..) {
+            match event {
+                Ready::Listener => self.accept.ready(),
+                Ready::Connection { slot, readable, writable, closing } => {
+                    self.on_ready(slot, readable, writable, closing);
+                }
+            }
+        }
+        self.ready = ready;
+        // What has come up meanwhile waits for the next turn.
+        unread.append(&mut self.core.unread);
+        self.core.unread = unread;
+        self.accept_waiting();
+    }
+
+    /// Accepts until nobody waits, or as many as one turn may.
+    pub(crate) fn accept_waiting(&mut self) {
+        if !self.accept.is_waiting(self.core.now) || self.core.drain.is_some() {
+            return;
+        }
+        self.accept.retry_at = None;
+        for _ in 0..self.core.config.accepts_per_turn {
+            match self.net.accept() {
+                Ok((socket, address)) => drop(self.add_connection(socket, address, None)),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => {
+                        self.accept.waiting = false;
+                        return;
+                    }
+                    // This one is gone; the next may be there. Linux also reports what is wrong with the way to the peer, and
+                    // what a firewall has against it.
+                    io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::Interrupted
+                    | io::ErrorKind::NetworkDown
+                    | io::ErrorKind::NetworkUnreachable
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::PermissionDenied => {}
+                    _ => {
+                        if !self.accept_with_reserve() {
+                            self.accept_failed(&error);
+                            self.accept.retry_at = Some(self.core.now.saturating_add(RETRY_DELAY));
+                            return;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// Gives up a descriptor of the reserve to accept somebody who is to be refused. Answers whether that helped.
+    fn accept_with_reserve(&mut self) -> bool {
+        let Some(left) = self.accept.reserve.checked_sub(1) else { return false };
+        self.accept.reserve = self.net.reserve(left);
+        match self.net.accept() {
+            Ok((socket, address)) => {
+                let _ = self.add_connection(socket, address, Some(Refusal::Descriptors));
+                true
+            }
+            Err(_) => {
+                // It was not for want of a descriptor.
+                self.accept.reserve = self.net.reserve(RESERVE);
+                false
+            }
+        }
+    }
+
+    /// Nobody else is let in.
+    pub(crate) fn stop_listening(&mut self) {
+        self.net.stop_listening();
+        self.accept.waiting = false;
+    }
+
+    /// Fills the reserve: when the server begins, and again when connections have closed.
+    pub(crate) fn replenish_reserve(&mut self) {
+        if self.accept.reserve < RESERVE {
+            self.accept.reserve = self.net.reserve(RESERVE);
+        }
+    }
+
+    pub(crate) fn accept_failed(&mut self, error: &io::Error) {
+        self.core.stats.accept_errors += 1;
+        let count = self.core.stats.accept_errors;
+        if self.accept.log.is_due(self.core.now, Duration::from_secs(60)) {
+            log::warn!(
+                "cannot take connections; those that wait are tried again every {RETRY_DELAY:?} ({count} failures so far): {error}"
+            );
+        }
+    }
+
+    /// Whether one more connection, from `address`, is one too many, and if so, whether it can be told.
+    fn too_many(&self, address: Option<IpAddr>) -> Option<(Refusal, bool)> {
+        let config = &self.core.config;
+        let count = self.core.slots.len();
+        if let (Some(limit), Some(address)) = (config.connections_per_address_max, address) {
+            let here = self.addresses.count(address);
+            if here >= limit {
+                let room = here - limit < surplus(limit) && count < config.connections_max;
+                return Some((Refusal::ConnectionsPerAddress, room));
+            }
+        }
+        let limit = config.connections_max;
+        (count >= limit).then(|| (Refusal::Connections, count - limit < surplus(limit)))
+    }
+
+    /// Gives a connection a slot, unless it is one too many that cannot even be told.
+    ///
+    /// # Errors
+    /// Where the network does not want it; this has been counted and logged.
+    pub(crate) fn add_connection(
+        &mut self,
+        mut socket: N::Socket,
+        address: Option<IpAddr>,
+        refusal: Option<Refusal>,
+    ) -> io::Result<Option<u32>> {
+        let (refusal, room) = match (refusal, self.too_many(address)) {
+            (_, Some((refusal, room))) => (Some(refusal), room),
+            (refusal, None) => (refusal, true),
+        };
+        if let Some(refusal) = refusal {
+            log::debug!("refused a connection: {refusal}");
+            self.core.stats.count_refused(refusal);
+        }
+        if !room {
+            self.core.stats.accepted += 1;
+            self.core.stats.count_connection_closed(CloseReason::Refused);
+            self.net.close(socket);
+            return Ok(None);
+        }
+        let slot = self.core.slots.insert(Slot::new(ticks(self.core.now), refusal));
+        if let Err(error) = self.net.register(&mut socket, slot) {
+            self.accept_failed(&error);
+            self.core.slots.remove(slot);
+            self.net.close(socket);
+            return Err(error);
+        }
+        if let (Some(_), Some(address)) = (self.core.config.connections_per_address_max, address) {
+            self.addresses.enter(slot, address);
+        }
+        let index = slot as usize;
+        if index >= self.sockets.len() {
+            self.sockets.resize_with(index + 1, || None);
+        }
+        self.sockets[index] = Some(socket);
+        self.core.stats.accepted += 1;
+        Ok(Some(slot))
+    }
+}

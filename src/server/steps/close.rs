@@ -1,0 +1,98 @@
+//! Step 9: what has ended is reported and freed; and how all of it ends.
+
+use crate::conn::close_reason::CloseReason;
+use crate::server::api::context::Context;
+use crate::server::api::handler::Handler;
+use crate::server::api::server::Server;
+use crate::server::io::net::Net;
+use crate::server::state::guard::guard;
+
+/// What a buffer that is used again keeps of its memory.
+const BUFFER_BYTES_KEPT: usize = 256 << 10;
+
+impl<H: Handler, N: Net> Server<H, N> {
+    /// Step 9: reports the streams that have ended in this turn, then frees the slots of connections that have.
+    pub(crate) fn free_closed(&mut self) {
+        self.core.topics.free_idle();
+        let mut ended = std::mem::take(&mut self.core.ended);
+        let mut closed = std::mem::take(&mut self.core.closed);
+        for (id, reason) in ended.drain(..) {
+            let hooks = self.core.take_hooks(id).unwrap_or_default();
+            for callback in hooks.on_close {
+                guard(&mut self.core, "an on_close callback", |core| {
+                    callback(reason, &mut Context::new(core));
+                });
+            }
+            if let Some(feed) = hooks.feed {
+                guard(&mut self.core, "dropping a source", |_core| drop(feed));
+            }
+            let handler = &mut self.handler;
+            guard(&mut self.core, "the handler of a closed stream", |core| {
+                handler.closed(id, reason, &mut Context::new(core));
+            });
+        }
+        if !closed.is_empty() {
+            for slot in closed.drain(..) {
+                self.core.slots.remove(slot);
+                self.addresses.leave(slot);
+                if let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
+                    self.net.close(socket);
+                }
+            }
+            self.replenish_reserve();
+            if self.core.slots.shrink() {
+                self.addresses.shrink(self.core.slots.bound());
+                self.sockets.truncate(self.core.slots.bound() as usize);
+                self.sockets.shrink_to_fit();
+            }
+        }
+        // What was ended by these callbacks is reported, and its slot freed, in the next turn. All others are freed now:
+        // an application may end a stream for each that ends, and then there is no turn without.
+        ended.append(&mut self.core.ended);
+        self.core.ended = ended;
+        closed.append(&mut self.core.closed);
+        self.core.closed = closed;
+        self.shrink_buffers();
+    }
+
+    /// Buffers are kept from turn to turn, but not at the size that one huge event or reply has given them.
+    fn shrink_buffers(&mut self) {
+        self.core.shrink_buffers(BUFFER_BYTES_KEPT);
+        self.flush.shrink(BUFFER_BYTES_KEPT);
+        self.requests.shrink(BUFFER_BYTES_KEPT);
+    }
+
+    /// Ends everything, in order: streams get what fits into their sockets and the end of their body.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+        let reason = if self.core.drain.is_some() { CloseReason::Drained } else { CloseReason::Stopped };
+        self.core.publisher.stop();
+        if !self.core.drain.as_ref().is_some_and(|drain| drain.listener_closed) {
+            self.stop_listening();
+        }
+        let slots: Vec<u32> = self.core.slots.occupied().collect();
+        for &slot in &slots {
+            if let Some(id) = self.core.slots.id(slot) {
+                // Those that are not open are none to close.
+                self.core.close_drained(slot);
+                let _ = self.core.close_for(id, reason);
+            }
+        }
+        // Whoever has more than one visit's worth to get stands in the queue again, as long as its socket takes it.
+        while !self.core.queue.is_empty() {
+            self.serve_queue(usize::MAX);
+        }
+        for slot in slots {
+            self.core.end(slot, reason);
+        }
+        // What was published and not offered yet is for nobody now.
+        while let Some(key) = self.core.topics.next_dirty() {
+            self.core.topics.begin_wave(key);
+            self.core.topics.rotate_dirty();
+        }
+        self.core.topics.free_idle();
+        while !self.core.ended.is_empty() || !self.core.closed.is_empty() {
+            self.free_closed();
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Step 4: what other threads have asked for.
+
+use crate::server::api::context::Context;
+use crate::server::api::handler::Handler;
+use crate::server::api::publisher::Order;
+use crate::server::api::server::Server;
+use crate::server::io::net::Net;
+use crate::server::state::guard::guard;
+
+/// Messages taken from the inbox at once.
+const INBOX_BATCH: usize = 64;
+
+/// Batches of messages taken in one turn at most.
+const INBOX_BATCHES_PER_TURN: usize = 16;
+
+impl<H: Handler, N: Net> Server<H, N> {
+    /// Step 4: does what other threads have asked for. Leaves it to wait while the streams cannot keep up with what is
+    /// published, so that it is the publishers who wait and not memory that grows.
+    pub(crate) fn take_inbox(&mut self) {
+        for _ in 0..INBOX_BATCHES_PER_TURN {
+            let congested = self.core.topics.unoffered() > self.core.config.lag_bytes_max;
+            if congested && self.core.topics.has_dirty() {
+                self.inbox_waiting = true;
+                return;
+            }
+            let mut messages = std::mem::take(&mut self.messages);
+            self.inbox_waiting = self.core.publisher.take(INBOX_BATCH, &mut messages);
+            for message in messages.drain(..) {
+                self.apply(message);
+            }
+            self.messages = messages;
+            if !self.inbox_waiting {
+                return;
+            }
+        }
+    }
+
+    fn apply(&mut self, order: Order) {
+        match order {
+            Order::Publish { topic, event } => {
+                if let Err(error) = self.core.publish_encoded(&topic, &event) {
+                    log::debug!("nothing is published to {topic:?} for another thread: {error}");
+                }
+            }
+            // The stream may have ended since: the publisher could not know.
+            Order::Send { stream, event } => drop(self.core.send_encoded(stream, &event)),
+            Order::SendTagged { tag, event } => drop(self.core.send_tagged_encoded(&tag, &event)),
+            Order::Wake { stream } => drop(self.core.wake(stream)),
+            Order::Adopt { socket, input } => self.adopt_for_publisher(socket, input),
+            Order::Close { stream } => drop(self.core.close(stream)),
+            Order::Run(work) => {
+                guard(&mut self.core, "a publisher's closure", |core| work(&mut Context::new(core)));
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The steps of a turn, each in a file of its own.
+
+pub(crate) mod accept;
+pub(crate) mod adopt;
+pub(crate) mod ages;
+pub(crate) mod beats;
+pub(crate) mod close;
+pub(crate) mod flush;
+pub(crate) mod inbox;
+pub(crate) mod requests;
+pub(crate) mod sweep;
+pub(crate) mod timers;

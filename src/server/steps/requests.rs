@@ -1,0 +1,633 @@
+//! From readable bytes to answered requests.
+
+use crate::config::Refuse;
+use crate::conn::close_reason::CloseReason;
+use crate::conn::id::StreamId;
+use crate::conn::refusal::Refusal;
+use crate::conn::slot::{Connection, Held, Input, PendingReply, Slot};
+use crate::http::parse::incoming::{Incoming, Limits, Progress};
+use crate::http::parse::request::Request;
+use crate::http::reply::headers::HeadContext;
+use crate::http::reply::reply::Reply;
+use crate::http::reply::stream_reply::StreamReply;
+use crate::server::api::context::Context;
+use crate::server::api::handler::Handler;
+use crate::server::api::server::Server;
+use crate::server::io::net::Net;
+use crate::server::state::core::ticks;
+use crate::server::state::guard::guard;
+use crate::server::state::lifecycle::Opening;
+use crate::server::state::resume::{Beginning, Resumption};
+use crate::topic::frame::Framing;
+use std::borrow::Cow;
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What one read takes at most.
+const READ_BYTES: usize = 64 << 10;
+
+/// Reads that one connection gets before the others have their turn.
+const READS_PER_VISIT: usize = 4;
+
+/// Requests that one connection may have answered in a turn, however many others wait.
+const REQUESTS_PER_VISIT_MIN: usize = 16;
+
+/// Replies to pipelined requests are gathered up to this size before they are written.
+const REPLIES_BYTES: usize = 64 << 10;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Buffers that are kept from one connection to the next, and the date.
+#[derive(Debug, Default)]
+pub(crate) struct RequestBuffers {
+    /// What is read goes here first. Only the beginning of a request that is not complete is kept for its connection.
+    buffer: Vec<u8>,
+    incoming: Incoming,
+    replies: Vec<u8>,
+    date: Date,
+    /// Requests that may still be answered in this turn.
+    left: usize,
+    /// How many of them each connection gets.
+    share: usize,
+    /// The slot of the connection that was answered last: those behind it come first in the next turn.
+    last: u32,
+}
+
+impl RequestBuffers {
+    /// Shares out the requests of a turn among the connections in `unread` and `ready` others, and puts `unread` in order:
+    /// each slot once, and round and round, so that none waits for ever.
+    pub(crate) fn begin_turn(&mut self, unread: &mut Vec<u32>, ready: usize, budget: usize) {
+        unread.sort_unstable();
+        unread.dedup();
+        let served = unread.partition_point(|slot| *slot <= self.last);
+        unread.rotate_left(served);
+        self.left = budget;
+        self.share = (budget / (unread.len() + ready).max(1)).max(REQUESTS_PER_VISIT_MIN);
+    }
+
+    /// See `Server::shrink_buffers`.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        if self.replies.capacity() > bytes {
+            self.replies = Vec::new();
+        }
+    }
+}
+
+/// The `Date` header's value, formatted once a second.
+#[derive(Debug, Default)]
+struct Date {
+    second: u64,
+    text: String,
+}
+
+/// What follows when the requests that have arrived are answered.
+enum Then {
+    Read,
+    Close(CloseReason),
+    /// The peer does not read its replies, so its next requests wait.
+    Block,
+    /// The connection carries a stream now, or is gone.
+    Leave,
+}
+
+/// What was sent, and whether the socket took all.
+pub(crate) struct Written {
+    pub(crate) bytes: usize,
+    pub(crate) all: bool,
+}
+
+/// Writes as much as the socket takes.
+// Within the loop over a topic's subscribers this spares a quarter of its instructions.
+#[inline(always)]
+pub(crate) fn write<N: Net>(
+    net: &mut N,
+    socket: &mut N::Socket,
+    bytes: &[u8],
+) -> Result<Written, CloseReason> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match net.write(socket, &bytes[written..]) {
+            Ok(0) => return Err(CloseReason::IoError),
+            Ok(count) => {
+                written += count;
+                if N::SHORT_MEANS_DRAINED {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(CloseReason::of_error(&error)),
+        }
+    }
+    Ok(Written { bytes: written, all: written == bytes.len() })
+}
+
+impl<H: Handler, N: Net> Server<H, N> {
+    /// The poll has told something about a connection.
+    pub(crate) fn on_ready(&mut self, slot: u32, readable: bool, writable: bool, closing: bool) {
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        if readable {
+            entry.input = if closing { Input::Closing } else { entry.input.with_more() };
+        }
+        if writable && !entry.writable {
+            entry.writable = true;
+            match &entry.state {
+                Connection::Replying(_) => self.write_reply(slot),
+                Connection::Streaming(stream) if stream.behind => {
+                    self.core.queue(slot);
+                }
+                _ => {}
+            }
+        }
+        if readable {
+            self.on_readable(slot);
+        }
+    }
+
+    /// Reads and answers what has arrived, up to a limit; the rest waits for the next turn.
+    pub(crate) fn on_readable(&mut self, slot: u32) {
+        let reading = |slot: &Slot| matches!(slot.state, Connection::Reading { .. });
+        if self.requests.left == 0 && self.core.slots.get(slot).is_some_and(reading) {
+            self.core.unread.push(slot);
+            return;
+        }
+        // What was held back behind an earlier request comes first.
+        if self.core.slots.get(slot).is_some_and(Slot::holds_more) {
+            self.read_requests(slot, 0);
+        }
+        for _ in 0..READS_PER_VISIT {
+            let Some(entry) = self.core.slots.get_mut(slot) else { return };
+            if matches!(entry.state, Connection::Replying(_) | Connection::Closed) {
+                return;
+            }
+            if entry.holds_more() {
+                break;
+            }
+            if entry.input == Input::Drained {
+                return;
+            }
+            let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+            let buffer = &mut self.requests.buffer;
+            buffer.resize(READ_BYTES, 0);
+            match self.net.read(socket, buffer) {
+                Ok(0) => {
+                    if self.core.config.half_closed && matches!(entry.state, Connection::Streaming(_)) {
+                        // It is read on when the stream has ended.
+                        entry.input = Input::Closing;
+                        return;
+                    }
+                    return self.core.end(slot, CloseReason::PeerClosed);
+                }
+                Ok(count) => {
+                    if N::SHORT_MEANS_DRAINED && count < READ_BYTES && entry.input == Input::Waiting {
+                        entry.input = Input::Drained;
+                    }
+                    self.on_input(slot, count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    entry.input = Input::Drained;
+                    return;
+                }
+                Err(error) => return self.core.end(slot, CloseReason::of_error(&error)),
+            }
+        }
+        self.visit_again(slot);
+    }
+
+    /// Has a connection looked at in the next turn if there may be something to read.
+    pub(crate) fn visit_again(&mut self, slot: u32) {
+        let Some(entry) = self.core.slots.get(slot) else { return };
+        if entry.holds_more() || entry.input != Input::Drained {
+            self.core.unread.push(slot);
+        }
+    }
+
+    /// The first `count` bytes of the buffer have come from the connection in `slot`.
+    fn on_input(&mut self, slot: u32, count: usize) {
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        match &mut entry.state {
+            Connection::Reading { .. } => self.read_requests(slot, count),
+            Connection::Streaming(stream) => {
+                let held = stream.extras().held.get_or_insert_default();
+                held.bytes.extend_from_slice(&self.requests.buffer[..count]);
+                if held.bytes.len() > self.core.config.head_bytes_max {
+                    self.core.end(slot, CloseReason::ExcessInput);
+                }
+            }
+            // Nothing that arrives can change how the connection ends.
+            Connection::Lingering { .. } | Connection::Replying(_) | Connection::Closed => {}
+        }
+    }
+
+    /// Answers the requests in what the connection held and the first `count` bytes of the buffer, and holds the rest.
+    fn read_requests(&mut self, slot: u32, count: usize) {
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Connection::Reading { held, .. } = &mut entry.state else { return };
+        let held = held.take();
+        let begins = held.is_none();
+        let was_in_body = held.as_ref().is_some_and(|held| held.incoming.in_body());
+        let (rest, consumed) = if let Some(mut held) = held {
+            held.bytes.extend_from_slice(&self.requests.buffer[..count]);
+            let consumed = self.answer_all(slot, &held.bytes, &mut held.incoming);
+            held.bytes.drain(..consumed);
+            (held, consumed)
+        } else {
+            let buffer = std::mem::take(&mut self.requests.buffer);
+            let mut incoming = std::mem::take(&mut self.requests.incoming);
+            let consumed = self.answer_all(slot, &buffer[..count], &mut incoming);
+            let rest = buffer[consumed..count].to_vec();
+            self.requests.buffer = buffer;
+            if rest.is_empty() && incoming.is_fresh() {
+                self.requests.incoming = incoming;
+                return;
+            }
+            (Box::new(Held { bytes: rest, incoming }), consumed)
+        };
+        let begins = begins || consumed > 0;
+        self.hold(slot, rest, begins, was_in_body && !begins);
+    }
+
+    /// Keeps the beginning of the next request for its connection.
+    fn hold(&mut self, slot: u32, mut rest: Box<Held>, begins: bool, was_in_body: bool) {
+        rest.incoming.retain(&mut rest.bytes);
+        if rest.bytes.is_empty() && rest.incoming.is_fresh() {
+            return;
+        }
+        let now = self.core.tick();
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let first = entry.is_new();
+        match &mut entry.state {
+            Connection::Reading { held, since, .. } => {
+                // The time for a head runs from its first byte, and from the accept for the first one; that for a body from
+                // the end of the head.
+                if begins && !first || rest.incoming.in_body() && !was_in_body {
+                    *since = now;
+                }
+                *held = Some(rest);
+            }
+            Connection::Replying(reply) => reply.held = Some(rest),
+            Connection::Streaming(_) if rest.bytes.len() > self.core.config.head_bytes_max => {
+                self.core.end(slot, CloseReason::ExcessInput);
+            }
+            Connection::Streaming(stream) => stream.extras().held = Some(rest),
+            Connection::Lingering { .. } | Connection::Closed => {}
+        }
+    }
+
+    /// Answers one request after the other, until one is incomplete or ends the sequence. Answers how many bytes of
+    /// `data` are done with.
+    fn answer_all(&mut self, slot: u32, data: &[u8], incoming: &mut Incoming) -> usize {
+        let config = &self.core.config;
+        let limits = Limits {
+            head_bytes_max: config.head_bytes_max,
+            target_bytes_max: config.target_bytes_max,
+            headers_max: config.headers_max,
+            body_bytes_max: config.body_bytes_max,
+        };
+        self.refresh_date();
+        let mut replies = std::mem::take(&mut self.requests.replies);
+        let mut share = self.requests.share.min(self.requests.left);
+        self.requests.last = slot;
+        let mut at = 0;
+        let then = loop {
+            if share == 0 {
+                // The rest has its turn when the others have had theirs.
+                break Then::Read;
+            }
+            match incoming.advance(&data[at..], &limits) {
+                Ok(Progress::Partial) => break Then::Read,
+                Ok(Progress::Continue) => replies.extend_from_slice(CONTINUE),
+                Ok(Progress::Complete { consumed }) => {
+                    let request = incoming.request(&data[at..]);
+                    let then = self.answer(slot, &request, incoming.keep_alive(), &mut replies);
+                    at += consumed;
+                    incoming.reset();
+                    share -= 1;
+                    self.requests.left -= 1;
+                    if !matches!(then, Then::Read) || at == data.len() {
+                        break then;
+                    }
+                    if replies.len() >= REPLIES_BYTES && !self.write_now(slot, &mut replies) {
+                        break Then::Block;
+                    }
+                }
+                Err(rejection) => {
+                    log::debug!("rejected a request: {rejection}");
+                    self.core.stats.rejected += 1;
+                    rejection.encode(&self.requests.date.text, &mut replies);
+                    // Whatever follows cannot be trusted to be a request.
+                    incoming.reset();
+                    at = data.len();
+                    break Then::Close(CloseReason::Rejected);
+                }
+            }
+        };
+        let written = match then {
+            Then::Leave => {
+                replies.clear();
+                true
+            }
+            Then::Block => false,
+            Then::Read | Then::Close(_) => replies.is_empty() || self.write_now(slot, &mut replies),
+        };
+        let close = match then {
+            Then::Close(reason) => Some(reason),
+            Then::Read | Then::Block | Then::Leave => None,
+        };
+        if written {
+            self.requests.replies = replies;
+            if let Some(reason) = close {
+                self.linger(slot, reason);
+            }
+        } else {
+            self.reply_later(slot, replies, close);
+        }
+        at
+    }
+
+    /// Keeps what the socket did not take of a reply until it does.
+    fn reply_later(&mut self, slot: u32, bytes: Vec<u8>, close: Option<CloseReason>) {
+        let written = self.core.tick();
+        if let Some(entry) = self.core.slots.get_mut(slot)
+            && !matches!(entry.state, Connection::Closed)
+        {
+            let (requests, refused) = (entry.requests(), entry.refused());
+            let rest = PendingReply { bytes, sent: 0, written, requests, close, refused, held: None };
+            entry.state = Connection::Replying(Box::new(rest));
+        }
+    }
+
+    /// The time for a request is over. Whoever has begun one is told (RFC 9110 15.5.9).
+    pub(crate) fn give_up_waiting(&mut self, slot: u32, reason: CloseReason) {
+        let begun = |slot: &Slot| matches!(slot.state, Connection::Reading { held: Some(_), .. });
+        if !self.core.slots.get(slot).is_some_and(begun) {
+            return self.core.end(slot, reason);
+        }
+        self.refresh_date();
+        let date = &self.requests.date.text;
+        let cx = HeadContext { date, keep_alive: false, http_10: false, head_request: false };
+        let mut bytes = Vec::new();
+        Reply::status(408).encode(&cx, &mut bytes);
+        if self.write_now(slot, &mut bytes) {
+            self.linger(slot, reason);
+        } else {
+            self.reply_later(slot, bytes, Some(reason));
+        }
+    }
+
+    /// Writes `replies`; what the socket does not take stays in it. Answers whether it took all.
+    pub(crate) fn write_now(&mut self, slot: u32, replies: &mut Vec<u8>) -> bool {
+        let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
+        match write(&mut self.net, socket, replies) {
+            Ok(written) => {
+                self.core.stats.bytes_written += written.bytes as u64;
+                replies.drain(..written.bytes);
+                if let Some(entry) = self.core.slots.get_mut(slot) {
+                    entry.writable = written.all;
+                }
+                written.all
+            }
+            Err(reason) => {
+                self.core.end(slot, reason);
+                false
+            }
+        }
+    }
+
+    /// Asks the handler, and appends a whole reply to `replies` or opens a stream.
+    fn answer(&mut self, slot: u32, request: &Request<'_>, keep_alive: bool, replies: &mut Vec<u8>) -> Then {
+        self.core.stats.requests += 1;
+        let refused = self.core.slots.get(slot).and_then(Slot::refused);
+        let id = self.core.begin(slot);
+        let preflight = self.core.config.cors.as_ref().and_then(|cors| cors.preflight(request));
+        let handler = &mut self.handler;
+        let reply = preflight.or_else(|| {
+            guard(&mut self.core, "the handler of a request", |core| {
+                handler.request(request, &mut Context::for_request(core, id))
+            })
+        });
+        if self.core.slots.stream(slot).is_none() {
+            // More was sent to the stream than may wait for it. Earlier replies are no part of that.
+            self.write_now(slot, replies);
+            return Then::Leave;
+        }
+        let (reply, mut close) = match reply {
+            Some(reply) => (reply, self.reason_to_close(slot, keep_alive, refused)),
+            None => (Reply::status(500), Some(CloseReason::Panicked)),
+        };
+        let mut whole = match if request.is_head() { Err(reply) } else { reply.into_stream() } {
+            Err(whole) => whole,
+            Ok(mut stream) => match self.refusal(id, &stream, refused) {
+                None => {
+                    if let Some(source) = stream.take_source() {
+                        // A stream that was closed already needs none.
+                        let _ = self.core.set_source(id, source);
+                    }
+                    if let Some(cors) = &self.core.config.cors {
+                        stream.share(cors, request);
+                    }
+                    self.open(id, request, &stream, close.is_none(), replies);
+                    return Then::Leave;
+                }
+                Some(refusal) => {
+                    log::debug!("refused a stream: {refusal}");
+                    if refused.is_none() {
+                        self.core.stats.count_refused(refusal);
+                    }
+                    if !is_final(refusal) {
+                        close = Some(CloseReason::Refused);
+                    }
+                    self.refuse(refusal, stream, request)
+                }
+            },
+        };
+        if let Some(cors) = &self.core.config.cors {
+            whole.share(cors, request);
+        }
+        let cx = HeadContext {
+            date: &self.requests.date.text,
+            keep_alive: close.is_none(),
+            http_10: request.is_http_10(),
+            head_request: request.is_head(),
+        };
+        whole.encode(&cx, replies);
+        self.core.abandon(id);
+        close.map_or(Then::Read, Then::Close)
+    }
+
+    /// Why the connection closes behind this request, if it does.
+    pub(crate) fn reason_to_close(
+        &self,
+        slot: u32,
+        keep_alive: bool,
+        refused: Option<Refusal>,
+    ) -> Option<CloseReason> {
+        let requests = self.core.slots.get(slot).map_or(0, Slot::requests);
+        if !keep_alive {
+            Some(CloseReason::Completed)
+        } else if refused.is_some() {
+            Some(CloseReason::Refused)
+        } else if self.core.drain.is_some() {
+            Some(CloseReason::Drained)
+        } else {
+            let limit = self.core.config.requests_per_connection_max;
+            (usize::from(requests) >= limit).then_some(CloseReason::RequestLimit)
+        }
+    }
+
+    /// Why the stream cannot be opened, if it cannot. Subscribes it to its topics and gives it its tags.
+    fn refusal(&mut self, id: StreamId, stream: &StreamReply, refused: Option<Refusal>) -> Option<Refusal> {
+        // Before all others: they say when to come again, and this one is not to.
+        if self.core.refuses_tags(stream) {
+            return Some(Refusal::Revoked);
+        }
+        let refused = refused.or_else(|| self.core.refuses_streams());
+        let refused = refused.or_else(|| self.core.subscribe_all(id, stream).err());
+        refused.or_else(|| self.core.tag_all(id, stream).err())
+    }
+
+    /// What is answered in place of a stream.
+    fn refuse(&mut self, refusal: Refusal, stream: StreamReply, request: &Request<'_>) -> Reply {
+        match refusal {
+            Refusal::Subscriptions => {
+                return Reply::text("The stream asks for more topics than one may read.").with_status(400);
+            }
+            Refusal::Tags => {
+                return Reply::text("The stream asks for more tags than one may have.").with_status(400);
+            }
+            Refusal::Revoked => return stream.revoked(),
+            _ => {}
+        }
+        let drain = self.core.drain.as_ref().and_then(|drain| drain.retry);
+        let retry = self.core.scatter(drain.unwrap_or(self.core.config.refuse_retry));
+        let accepts = || {
+            let accept = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Accept"));
+            let mut accept = accept.map(|(_, value)| String::from_utf8_lossy(value).to_ascii_lowercase());
+            accept.any(|value| value.contains("text/event-stream"))
+        };
+        let softly = match self.core.config.refuse {
+            Refuse::Auto => request.method() == "GET" && accepts(),
+            Refuse::Soft => true,
+            Refuse::Unavailable => false,
+        };
+        if softly { stream.refused_softly(retry) } else { stream.unavailable(retry) }
+    }
+
+    /// Opens a stream. Replies to earlier requests leave together with its head.
+    fn open(
+        &mut self,
+        id: StreamId,
+        request: &Request<'_>,
+        stream: &StreamReply,
+        keep_alive: bool,
+        replies: &mut Vec<u8>,
+    ) {
+        let http_10 = request.is_http_10();
+        let chunked = !http_10 && !stream.is_close_delimited();
+        let keep_alive = keep_alive && chunked;
+        let cx = HeadContext { date: &self.requests.date.text, keep_alive, http_10, head_request: false };
+        let earlier = replies.len();
+        stream.encode_head(&cx, chunked, replies);
+        let framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
+        let last_event_id = || stream.resumes_after().map(Cow::Borrowed).or_else(|| request.last_event_id());
+        let mut resumption = self.core.resumption(id, stream, last_event_id);
+        let handler = &mut self.handler;
+        if resumption.gap
+            && let Some(last) = last_event_id().as_deref()
+        {
+            let answered = guard(&mut self.core, "the handler of a gap", |core| {
+                handler.missed(id, last, &mut Context::for_request(core, id))
+            });
+            if answered == Some(true) {
+                resumption = Resumption { beginning: Beginning::Live, gap: false };
+            }
+            if self.core.slots.stream(id.slot).is_none() {
+                // More was sent to it than may wait.
+                return;
+            }
+        }
+        self.core.open(id, request, replies, stream, Opening { framing, keep_alive, resumption });
+        let opened = guard(&mut self.core, "the handler of an opened stream", |core| {
+            handler.opened(id, &mut Context::new(core));
+        });
+        if opened.is_none() {
+            self.core.end_for_panic(id);
+        }
+        if self.core.slots.stream(id.slot).is_none() {
+            // It has ended before anything of it was written. Earlier replies are no part of that.
+            replies.truncate(earlier);
+            self.write_now(id.slot, replies);
+        }
+    }
+
+    /// Goes on with a reply that did not fit into the socket.
+    fn write_reply(&mut self, slot: u32) {
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Connection::Replying(reply) = &mut entry.state else { return };
+        let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        match write(&mut self.net, socket, &reply.bytes[reply.sent..]) {
+            Ok(written) => {
+                self.core.stats.bytes_written += written.bytes as u64;
+                reply.sent += written.bytes;
+                if written.bytes > 0 {
+                    reply.written = ticks(self.core.now);
+                }
+                entry.writable = written.all;
+                if written.all {
+                    let (close, held) = (reply.close, reply.held.take());
+                    self.replied(slot, close, held);
+                }
+            }
+            Err(reason) => self.core.end(slot, reason),
+        }
+    }
+
+    /// A response that took more than one turn is complete: the next request, or the end.
+    pub(crate) fn replied(&mut self, slot: u32, close: Option<CloseReason>, held: Option<Box<Held>>) {
+        let since = self.core.tick();
+        // In a drain the time for further requests may be over, but for one that has begun.
+        let late = held.is_none() && self.core.has_taken_leave(slot);
+        let close = close.or(late.then_some(CloseReason::Drained));
+        if let Some(entry) = self.core.slots.get_mut(slot) {
+            let (requests, refused) = (entry.requests(), entry.refused());
+            entry.state = Connection::Reading { since, requests, refused, held };
+        }
+        if let Some(reason) = close {
+            self.linger(slot, reason);
+        }
+        self.visit_again(slot);
+    }
+
+    /// Closes our side and waits for the peer to close its own.
+    fn linger(&mut self, slot: u32, reason: CloseReason) {
+        let since = self.core.tick();
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        match self.net.shutdown(socket) {
+            Ok(()) => entry.state = Connection::Lingering { since, reason },
+            Err(error) => self.core.end(slot, CloseReason::of_error(&error)),
+        }
+    }
+
+    /// Makes sure that `requests.date.text` is this turn's.
+    fn refresh_date(&mut self) {
+        let date = &mut self.requests.date;
+        let second = self.core.topics.unix_ms() / 1000;
+        if second != date.second || date.text.is_empty() {
+            date.second = second;
+            date.text = http_date(UNIX_EPOCH + Duration::from_secs(second));
+        }
+    }
+}
+
+/// Whether coming again is of no use, so that it does no good to close the connection either.
+fn is_final(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::Subscriptions | Refusal::Tags | Refusal::Revoked)
+}
+
+/// The form of RFC 9110 5.6.7. It has four digits for the year; a clock beyond them is as good as none.
+fn http_date(now: SystemTime) -> String {
+    let representable = now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() < 253_402_300_800);
+    httpdate::fmt_http_date(if representable { now } else { UNIX_EPOCH })
+}

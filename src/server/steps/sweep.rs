@@ -1,0 +1,231 @@
+//! Looking at every connection once in a while: heartbeats and time-outs, without a timer for each.
+
+use crate::config::Config;
+use crate::conn::close_reason::CloseReason;
+use crate::conn::slot::{Connection, Flags, Phase};
+use crate::server::api::handler::Handler;
+use crate::server::api::server::Server;
+use crate::server::io::net::Net;
+use crate::server::state::core::{Core, scatter, ticks};
+use crate::server::steps::ages;
+use crate::server::steps::beats::Beats;
+use crate::server::steps::requests::write;
+use crate::topic::frame::Kind;
+use std::time::Duration;
+
+/// Slots looked at in one slice where there are few, so that a small server wakes once a period.
+const SLICE_MIN: u32 = 4096;
+
+/// Slices to a period where there are many, so that a turn stays short.
+const SLICES: u32 = 16;
+
+/// The longest period: time-outs are kept this exactly at least.
+const PERIOD_MAX: Duration = Duration::from_secs(1);
+
+/// Patience with a connection that is one too many.
+const SURPLUS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Topics looked at in one slice for events that are too old.
+const TOPICS_PER_SLICE: usize = 4096;
+
+/// How far the sweep has come.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    /// The slot to look at next.
+    next: u32,
+    /// When the next slice is due; `None` while there is nothing to look at.
+    due: Option<Duration>,
+    /// When the last turn was.
+    turned: Duration,
+    beats: Beats,
+}
+
+impl Sweep {
+    pub(crate) fn next_due(&self, core: &Core) -> Option<Duration> {
+        let idle = core.slots.len() == 0 && !core.topics.is_aging();
+        if idle { None } else { Some(self.due.unwrap_or(core.now)) }
+    }
+}
+
+/// How often each connection is looked at: four times within the shortest time-out.
+fn period(config: &Config) -> Duration {
+    let times = [
+        config.head_timeout,
+        config.body_timeout,
+        config.keep_alive_timeout,
+        config.stall_timeout,
+        config.linger,
+    ];
+    let shortest = times
+        .into_iter()
+        .chain(config.heartbeat)
+        // It is kept to the hundredth.
+        .chain(config.max_age.map(|age| age / 16))
+        .min()
+        .unwrap_or(PERIOD_MAX);
+    (shortest / 4).clamp(Duration::from_millis(1), PERIOD_MAX)
+}
+
+/// How long a stream may be silent before it gets a heartbeat: early enough that the silence never exceeds `heartbeat`
+/// though the sweep comes by only once a `period`, and different from slot to slot by a quarter, so that streams which
+/// were served together do not all beat together.
+fn silence_max(heartbeat: u32, period: u32, slot: u32) -> u32 {
+    let spread = heartbeat / 4;
+    let early = (u64::from(spread) * u64::from(scatter(slot))) >> 32;
+    heartbeat - period - u32::try_from(early).unwrap_or(spread)
+}
+
+/// What a slice compares its streams with, in milliseconds: there may be a million of them.
+#[derive(Debug, Clone, Copy)]
+struct Slice {
+    now: u32,
+    stall: u32,
+    heartbeat: Option<u32>,
+    period: u32,
+    /// Where the clock of ages stands.
+    age: Option<u8>,
+}
+
+impl<H: Handler, N: Net> Server<H, N> {
+    /// Step 8: one slice of the sweep, if it is due.
+    pub(crate) fn sweep(&mut self) {
+        let now = self.core.now;
+        if self.core.slots.len() == 0 && !self.core.topics.is_aging() {
+            self.sweep.due = None;
+            return;
+        }
+        if *self.sweep.due.get_or_insert(now) > now {
+            return;
+        }
+        let period = period(&self.core.config);
+        self.core.topics.expire(TOPICS_PER_SLICE);
+        let bound = self.core.slots.bound();
+        let slice = bound.div_ceil(SLICES).max(SLICE_MIN).min(bound);
+        let config = &self.core.config;
+        let look = Slice {
+            now: ticks(now),
+            stall: ticks(config.stall_timeout),
+            heartbeat: config.heartbeat.map(ticks),
+            period: ticks(period),
+            age: config.max_age.map(|age_max| ages::clock(age_max, now)),
+        };
+        for _ in 0..slice {
+            if self.sweep.next >= bound {
+                self.sweep.next = 0;
+            }
+            self.look_at(self.sweep.next, look);
+            self.sweep.next += 1;
+        }
+        let slices = bound.div_ceil(slice.max(1)).max(1);
+        self.sweep.due = Some(now.saturating_add(period / slices));
+    }
+
+    /// A part of step 3, before anybody new comes: the clock of ages goes round, so after a turn that took longer than a
+    /// stream may be open it could show any of them as young.
+    pub(crate) fn mark_ages(&mut self) {
+        let now = self.core.now;
+        let since = now.saturating_sub(std::mem::replace(&mut self.sweep.turned, now));
+        if let Some(age_max) = self.core.config.max_age
+            && since >= age_max
+        {
+            let over = ages::clock(age_max, now);
+            self.core.slots.streams_mut().for_each(|stream| stream.expires = over);
+        }
+    }
+
+    fn look_at(&mut self, slot: u32, look: Slice) {
+        let tick = look.now;
+        let config = &self.core.config;
+        let Some(entry) = self.core.slots.get(slot) else { return };
+        match &entry.state {
+            Connection::Streaming(stream) => {
+                let silent = tick.wrapping_sub(stream.written);
+                let stalled = stream.behind && !entry.writable && silent >= look.stall;
+                let too_old = || {
+                    let clock = look.age.filter(|_| !stream.flags.has(Flags::OWN_AGE));
+                    clock.is_some_and(|clock| ages::is_over(clock, stream.expires))
+                };
+                if stalled {
+                    self.core.end(slot, CloseReason::Stalled);
+                } else if stream.phase == Phase::Open && too_old() {
+                    if let Some(id) = self.core.slots.id(slot) {
+                        // It is open, so there is something to close.
+                        let _ = self.core.close_for(id, CloseReason::MaxAge);
+                    }
+                } else if !stream.behind
+                    && !stream.queued
+                    && let Some(heartbeat) = look.heartbeat
+                    && stream.phase == Phase::Open
+                    && silent >= silence_max(heartbeat, look.period, slot)
+                {
+                    self.beat(slot);
+                }
+            }
+            Connection::Reading { since, held, refused, .. } => {
+                let (limit, reason) = match held {
+                    Some(held) if held.incoming.in_body() => (config.body_timeout, CloseReason::BodyTimeout),
+                    None if !entry.is_new() => (config.keep_alive_timeout, CloseReason::IdleTimeout),
+                    _ => (config.head_timeout, CloseReason::HeadTimeout),
+                };
+                // Whoever is only let in to be told has to be quick: others wait for the place.
+                let limit = if refused.is_some() { limit.min(SURPLUS_TIMEOUT) } else { limit };
+                if tick.wrapping_sub(*since) >= ticks(limit) {
+                    self.give_up_waiting(slot, reason);
+                }
+            }
+            Connection::Replying(reply) => {
+                if tick.wrapping_sub(reply.written) >= ticks(config.stall_timeout) {
+                    self.core.end(slot, CloseReason::Stalled);
+                }
+            }
+            Connection::Lingering { since, reason } => {
+                if tick.wrapping_sub(*since) >= ticks(config.linger) {
+                    let reason = *reason;
+                    self.core.end(slot, reason);
+                }
+            }
+            Connection::Closed => {}
+        }
+    }
+
+    /// Writes a heartbeat to a stream that has got everything else.
+    fn beat(&mut self, slot: u32) {
+        let tick = self.core.tick();
+        let stall = ticks(self.core.config.stall_timeout);
+        let Some(entry) = self.core.slots.get(slot) else { return };
+        let Connection::Streaming(stream) = &entry.state else { return };
+        // A wave that is on its way to this stream brings better than a heartbeat; and the rest of one that does not fit
+        // would come behind what the wave brings.
+        let expects = stream.topics().any(|(key, _)| self.core.topics.get(key).dirty);
+        if expects {
+            return;
+        }
+        let dated = self.core.topics.are_dated(stream.topics().map(|(key, _)| key));
+        let framing = stream.framing;
+        let (beat, kind) = self.sweep.beats.frame(&mut self.core, dated);
+        let beat = framing.bytes_of(kind, beat);
+        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Connection::Streaming(stream) = &mut entry.state else { return };
+        let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        match write(&mut self.net, socket, beat) {
+            Ok(written) => {
+                entry.writable = written.all;
+                self.core.stats.bytes_written += written.bytes as u64;
+                if written.bytes == 0 {
+                    // There is no room: bytes are on their way, which is as good as a beat; but not for ever.
+                    if tick.wrapping_sub(stream.written) >= stall {
+                        self.core.end(slot, CloseReason::Stalled);
+                    }
+                    return;
+                }
+                stream.written = tick;
+                self.core.stats.heartbeats += 1;
+                if !written.all {
+                    let rest = &beat[written.bytes..];
+                    self.core.append_private(slot, rest, Kind::RAW);
+                }
+            }
+            Err(reason) => self.core.end(slot, reason),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! A part of step 6: what is due.
+
+use crate::server::api::context::Context;
+use crate::server::api::handler::Handler;
+use crate::server::api::server::Server;
+use crate::server::io::net::Net;
+use crate::server::state::guard::guard;
+
+impl<H: Handler, N: Net> Server<H, N> {
+    /// Step 6: calls the timers that are due, and forgets the revocations that are over.
+    pub(crate) fn fire_timers(&mut self) {
+        self.core.tags.forget_revoked(self.core.now, self.core.config.timers_per_turn);
+        for _ in 0..self.core.config.timers_per_turn {
+            let now = self.core.now;
+            let Some(mut due) = self.core.timers.take_due(now) else { return };
+            let id = due.id;
+            let called = guard(&mut self.core, "a timer", |core| (due.callback)(&mut Context::new(core)));
+            if called.is_none() {
+                // What it was about to do is half done: it is not called again.
+                if let Some(Some(owner)) = self.core.timers.remove(id) {
+                    self.core.forget_timer(owner, id);
+                    self.core.end_for_panic(owner);
+                }
+                continue;
+            }
+            if let Some(owner) = self.core.timers.put_back(due, now) {
+                self.core.forget_timer(owner, id);
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! One turn of the loop: the nine steps.
+
+use crate::server::api::context::Context;
+use crate::server::api::handler::Handler;
+use crate::server::api::server::Server;
+use crate::server::io::net::Net;
+use crate::server::state::core::Draining;
+use crate::server::state::guard::guard;
+use std::io;
+use std::time::Duration;
+
+impl<H: Handler, N: Net> Server<H, N> {
+    /// Runs until the server is [stopped](Context::stop).
+    ///
+    /// # Errors
+    /// Only where the operating system refuses to wait for events: nothing that a peer does ends a server.
+    pub fn run(&mut self) -> io::Result<()> {
+        while !self.stopped {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// One turn of the loop: waits for something to do, at most for `timeout` (`None`: for ever, `Some(ZERO)`: not
+    /// at all), does it, and returns. Every step has a budget, so a turn is short whatever happens.
+    ///
+    /// In a loop of your own: wait until the server's descriptor ([`AsFd`](std::os::fd::AsFd)) is readable or
+    /// [`next_timeout`](Self::next_timeout) is over, then call `turn(Some(Duration::ZERO))`.
+    ///
+    /// After the server has been stopped this does nothing.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if self.stopped {
+            return Ok(());
+        }
+        let timeout = self.nearest_deadline(timeout); // 1.
+        self.poll(timeout)?; // 2.
+        self.read_clock(); // 3.
+        self.take_inbox(); // 4.
+        self.accept_and_read(); // 5.
+        self.fire_timers(); // 6.
+        self.core.pull_sources();
+        self.drain();
+        self.flush(); // 7.
+        self.sweep(); // 8.
+        self.free_closed(); // 9.
+        debug_assert_eq!(self.core.topics.broken_invariant(), None);
+        self.measure();
+        if self.core.stopping || self.is_drained() {
+            self.stop();
+        }
+        Ok(())
+    }
+
+    /// How long the server has nothing to do by itself: `None` until something arrives. For a loop of your own.
+    pub fn next_timeout(&mut self) -> Option<Duration> {
+        if self.stopped {
+            return None;
+        }
+        self.nearest_deadline(None)
+    }
+
+    /// Step 1: how long to wait, at most `limit`. Not at all while something is left over from the last turn.
+    fn nearest_deadline(&self, limit: Option<Duration>) -> Option<Duration> {
+        let core = &self.core;
+        let unfinished = !self.started
+            || self.inbox_waiting
+            || self.accept.is_waiting(core.now)
+            || !core.unread.is_empty()
+            || !core.queue.is_empty()
+            || !core.hungry.is_empty()
+            || !core.ended.is_empty()
+            || !core.closed.is_empty()
+            || core.stopping
+            || core.drain.as_ref().is_some_and(|drain| !drain.listener_closed)
+            || self.net.has_more()
+            || core.topics.has_dirty();
+        if unfinished {
+            return Some(Duration::ZERO);
+        }
+        let deadlines =
+            [core.timers.next_due(), core.tags.next_due(), self.sweep.next_due(core), self.accept.next_due()];
+        let deadlines = deadlines.into_iter().chain([core.drain.as_ref().map(Draining::next_due)]);
+        // The last turn has taken its time since it read the clock.
+        let wait = deadlines.flatten().min().map(|due| due.saturating_sub(self.net.now()));
+        match (wait, limit) {
+            (Some(wait), Some(limit)) => Some(wait.min(limit)),
+            (wait, limit) => wait.or(limit),
+        }
+    }
+
+    /// Step 2: waits for readiness.
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.net.poll(timeout, &mut self.ready)
+    }
+
+    /// Step 3: reads the clock, the only time in this turn.
+    fn read_clock(&mut self) {
+        self.tell_time();
+        self.core.stats.turns += 1;
+        self.mark_ages();
+        // Whoever turns the loop must not wait for it.
+        self.core.publisher.bind_to_this_thread();
+        if !self.started {
+            self.started = true;
+            self.replenish_reserve();
+            let handler = &mut self.handler;
+            guard(&mut self.core, "the handler of the start", |core| {
+                handler.started(&mut Context::new(core));
+            });
+        }
+    }
+
+    /// Takes the time of this turn.
+    fn measure(&mut self) {
+        let took = self.net.now().saturating_sub(self.core.now);
+        self.core.stats.count_turn(took);
+        if took > self.core.config.slow_turn {
+            self.core.stats.slow_turns += 1;
+            if self.slow.is_due(self.core.now, Duration::from_secs(10)) {
+                let count = self.core.stats.slow_turns;
+                log::warn!(
+                    "a turn took {took:?}, in which no other stream was served ({count} slow turns so far)"
+                );
+            }
+        }
+    }
+}

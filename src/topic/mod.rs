@@ -1,0 +1,23 @@
+//! The one idea: one log, one cursor.
+//!
+//! Every event is encoded once, into its topic's [`Log`](log::Log): [frames](frame::Frame) in contiguous
+//! [blocks](block::Block), each already an HTTP/1.1 chunk. What a stream has been given is one number, its
+//! [`Cursor`](crate::delivery::cursor::Cursor). Delivering live, catching up and merging several topics with what was sent to one stream
+//! alone are all [one walk](crate::delivery::cursor::next_batch) that moves this number forward through the one order of the sequence.
+//!
+//! Nothing here knows a socket, a clock or HTTP beyond the line of a chunk.
+//!
+//! ```text
+//!   publish ─→ frame 41 │ frame 44 │ frame 45 │ (end)      log of a topic: the sequence is shared by all topics
+//!                       ▲                     ▲
+//!            a stream that lags     streams that are caught up: one contiguous range serves them all
+//! ```
+
+pub(crate) mod block;
+pub(crate) mod frame;
+pub(crate) mod history;
+pub(crate) mod log;
+pub(crate) mod position;
+#[expect(clippy::module_inception, reason = "a topic is what this layer is about")]
+pub(crate) mod topic;
+pub(crate) mod topics;

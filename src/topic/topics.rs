@@ -1,0 +1,442 @@
+//! All topics by name, the one sequence, and the queue of topics that have something to deliver.
+
+use crate::topic::block::{Meta, Spares};
+use crate::topic::frame::EncodedEvent;
+use crate::topic::history::{Kept, TopicConfig};
+use crate::topic::position::Position;
+use crate::topic::topic::Topic;
+use slab::Slab;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// A topic's key. Valid while the topic has a subscriber, a history, or is dirty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TopicKey(u32);
+
+impl TopicKey {
+    /// No topic: cheaper in a stream's record than an `Option`.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+}
+
+/// Sequences of topics' frames are this far apart at least. Those between are for what a single stream gets before its
+/// next frame.
+pub(crate) const STRIDE: u64 = 4;
+
+/// Every topic there is. One appears with its first subscriber, or with the first event that is kept, and is gone with the
+/// last of both.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    by_name: HashMap<Arc<str>, TopicKey>,
+    topics: Slab<Topic>,
+    /// How topics are that are not in `configured`.
+    default: TopicConfig,
+    /// How others are, and since when they have kept something.
+    configured: HashMap<Box<str>, (TopicConfig, Position)>,
+    /// Topics with something that has not been offered to all of their subscribers, in the order they get their turn.
+    dirty: VecDeque<TopicKey>,
+    /// Topics that may have become idle in this turn.
+    idle: Vec<TopicKey>,
+    /// The newest sequence given out; one counter for all topics and private sends.
+    sequence: u64,
+    /// The bytes published that have not been offered to all subscribers yet.
+    unoffered: usize,
+    clock: Clock,
+    /// Where events that are kept got to last.
+    last: Position,
+    /// The server has been there since.
+    begun: Position,
+    /// No topic that is gone has kept everything up to here; what came behind it was all kept.
+    forgotten: Position,
+    /// Topics of which events become too old.
+    aging: usize,
+    /// The topic to look at next for events that are too old.
+    next_aging: usize,
+    /// Where an event gets its id.
+    encoded: EncodedEvent,
+    pub(crate) spares: Spares,
+}
+
+/// What time it is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Clock {
+    /// Milliseconds since the Unix epoch.
+    unix_ms: u64,
+    /// Milliseconds of the server's clock.
+    tick: u32,
+}
+
+impl Topics {
+    pub(crate) fn new(default: TopicConfig) -> Self {
+        Self { default, ..Self::default() }
+    }
+
+    /// Sets the time, for all that is published from now on.
+    pub(crate) fn set_clock(&mut self, unix_ms: u64, tick: u32) {
+        self.clock = Clock { unix_ms, tick };
+        if self.begun == Position::default() {
+            self.begun = Position { ms: unix_ms, n: 0 };
+            // Also when the clock steps back at once, nothing is published before this.
+            self.last = self.last.max(Position { ms: unix_ms.saturating_sub(1), n: u32::MAX });
+        }
+    }
+
+    /// The time of day, in milliseconds since the Unix epoch.
+    pub(crate) fn unix_ms(&self) -> u64 {
+        self.clock.unix_ms
+    }
+
+    /// Sets how one topic is from now on. Answers whether there was room to note that: for `max` topics.
+    pub(crate) fn configure(&mut self, name: &str, config: TopicConfig, max: usize) -> bool {
+        if self.configured.len() >= max && !self.configured.contains_key(name) {
+            return false;
+        }
+        let (before, since) = self.config_of(name);
+        // What was published before, and kept by nobody, has no position; the ids that streams come back with may be as new
+        // as the newest there is.
+        let since = if before.kept().is_some() { since } else { self.draw_position() };
+        if config == self.default && config.kept().is_none() {
+            self.configured.remove(name);
+        } else {
+            self.configured.insert(name.into(), (config, since));
+        }
+        let Some(&key) = self.by_name.get(name) else { return true };
+        let (tick, last) = (self.clock.tick, self.last);
+        let topic = &mut self.topics[key.0 as usize];
+        topic.overflow = config.overflow;
+        self.aging -= usize::from(topic.ages());
+        match (config.kept(), &mut topic.kept) {
+            (None, kept) => {
+                *kept = None;
+                topic.log.forget_keys();
+            }
+            (Some(limits), Some(kept)) if kept.is_keyed() == config.keyed => kept.limits = limits,
+            (Some(limits), kept) => {
+                topic.log.date_all(Meta { position: last, tick });
+                topic.log.forget_keys();
+                let complete_from = if kept.is_some() { last } else { since };
+                *kept = Some(Box::new(Kept::new(limits, config.keyed, topic.log.newest(), complete_from)));
+            }
+        }
+        self.aging += usize::from(topic.ages());
+        topic.settle(tick, &mut self.spares);
+        self.idle.push(key);
+        true
+    }
+
+    /// How a topic is, and since when it has kept something, if it does.
+    fn config_of(&self, name: &str) -> (TopicConfig, Position) {
+        self.configured.get(name).copied().unwrap_or((self.default, Position::default()))
+    }
+
+    /// Whether publishing to `name` would make a new topic.
+    pub(crate) fn would_add(&self, name: &str) -> bool {
+        self.is_new(name) && self.config_of(name).0.kept().is_some()
+    }
+
+    /// Whether no event can have got that position yet: it is neither ours nor of this time.
+    pub(crate) fn is_to_come(&self, position: Position) -> bool {
+        position > self.last && position.ms > self.clock.unix_ms
+    }
+
+    pub(crate) fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// Sets `count` sequences aside and answers the one before the first of them.
+    pub(crate) fn reserve_sequences(&mut self, count: u64) -> u64 {
+        self.sequence += count;
+        self.sequence - count
+    }
+
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Appends `event` to the topic's log. Where nobody reads the topic and nothing is kept of it, nothing is.
+    pub(crate) fn publish(&mut self, name: &str, event: &EncodedEvent) {
+        let key = match self.by_name.get(name) {
+            Some(&key) => key,
+            None if self.would_add(name) => self.add(name),
+            None => return,
+        };
+        self.sequence = (self.sequence | (STRIDE - 1)) + 1;
+        let topic = &mut self.topics[key.0 as usize];
+        let read = !topic.subscribers.is_empty();
+        let size = match &mut topic.kept {
+            None if !read => return,
+            None => {
+                topic.log.append(self.sequence, event.bytes(), event.kind(), &mut self.spares);
+                event.bytes().len()
+            }
+            Some(kept) => {
+                self.last = self.last.next(self.clock.unix_ms);
+                let own_id = event.has_id();
+                let event = if own_id {
+                    event
+                } else {
+                    self.encoded.encode_with_id(event, self.last);
+                    &self.encoded
+                };
+                let meta = Meta { position: self.last, tick: self.clock.tick };
+                topic.log.append_dated(self.sequence, event.bytes(), event.kind(), meta, &mut self.spares);
+                kept.supersede(&mut topic.log, self.sequence, event);
+                kept.appended(self.sequence, event, own_id);
+                kept.shorten(&topic.log, self.clock.tick);
+                event.bytes().len()
+            }
+        };
+        if !read {
+            topic.log.mark();
+            topic.settle(self.clock.tick, &mut self.spares);
+            self.idle.push(key);
+            return;
+        }
+        topic.fresh += size;
+        self.unoffered += size;
+        if !topic.dirty {
+            topic.dirty = true;
+            self.dirty.push_back(key);
+        }
+    }
+
+    fn add(&mut self, name: &str) -> TopicKey {
+        let (config, since) = self.config_of(name);
+        let name: Arc<str> = name.into();
+        let mut topic = Topic::new(name.clone());
+        topic.overflow = config.overflow;
+        if let Some(limits) = config.kept() {
+            // The topic may have been there before and be gone because nothing was left of what it kept. What was published before
+            // the server began is lost in any case.
+            let complete_from = since.max(self.begun).max(self.forgotten);
+            topic.kept = Some(Box::new(Kept::new(limits, config.keyed, self.sequence, complete_from)));
+        }
+        self.aging += usize::from(topic.ages());
+        let key = TopicKey(u32::try_from(self.topics.insert(topic)).unwrap_or(u32::MAX));
+        self.by_name.insert(name, key);
+        key
+    }
+
+    /// Subscribes the stream in `slot`, which is `behind` or not, and answers the topic and the place in it.
+    pub(crate) fn subscribe(&mut self, name: &str, slot: u32, behind: bool) -> (TopicKey, u32) {
+        let key = match self.by_name.get(name) {
+            Some(&key) => key,
+            None => self.add(name),
+        };
+        let topic = self.get_mut(key);
+        topic.behind += u32::from(behind);
+        (key, topic.subscribe(slot))
+    }
+
+    /// The opposite of [`subscribe`](Self::subscribe); `moved` is told which slots have changed their place.
+    pub(crate) fn unsubscribe(
+        &mut self,
+        key: TopicKey,
+        place: u32,
+        behind: bool,
+        moved: impl FnMut(u32, u32),
+    ) {
+        let topic = &mut self.topics[key.0 as usize];
+        topic.unsubscribe(place, moved);
+        topic.behind -= u32::from(behind);
+        topic.settle(self.clock.tick, &mut self.spares);
+        if topic.subscribers.is_empty() {
+            self.idle.push(key);
+        }
+    }
+
+    /// Counts one subscriber more, or one less, that has not been given everything.
+    pub(crate) fn set_behind(&mut self, key: TopicKey, behind: bool) {
+        let topic = &mut self.topics[key.0 as usize];
+        if behind {
+            topic.behind += 1;
+        } else {
+            topic.behind -= 1;
+            topic.settle(self.clock.tick, &mut self.spares);
+        }
+    }
+
+    /// The topic whose turn it is.
+    pub(crate) fn next_dirty(&self) -> Option<TopicKey> {
+        self.dirty.front().copied()
+    }
+
+    /// What a wave that begins makes the log forget, so that `lag_bytes_max` are left besides what is kept: everything up to this
+    /// frame, if anything. Nothing that is kept, and nothing that no one has been offered yet.
+    pub(crate) fn excess(&self, key: TopicKey, lag_bytes_max: usize) -> Option<u64> {
+        let topic = self.get(key);
+        let keyed = topic.kept.as_ref().is_some_and(|kept| kept.is_keyed());
+        let can = !keyed && topic.wave.is_none();
+        topic.log.excess(topic.bytes_max(lag_bytes_max), topic.horizon()).filter(|_| can)
+    }
+
+    /// Whether it is a keyed topic of which much can be given up before a wave, and up to which frame nothing without a key is
+    /// needed then.
+    pub(crate) fn keyed_excess(&self, key: TopicKey, lag_bytes_max: usize) -> Option<u64> {
+        let topic = self.get(key);
+        let kept = topic.kept.as_ref().filter(|kept| kept.is_keyed() && topic.wave.is_none())?;
+        let excess = topic.log.plain_excess(topic.bytes_max(lag_bytes_max), kept.horizon());
+        excess.or_else(|| Kept::is_worth_compacting(&topic.log).then_some(0))
+    }
+
+    /// Makes the log of a keyed topic forget what is superseded, and everything without a key up to that frame.
+    pub(crate) fn retain_keys(&mut self, key: TopicKey, until: u64) {
+        let topic = &mut self.topics[key.0 as usize];
+        if let Some(kept) = &mut topic.kept {
+            kept.retain(&mut topic.log, until, &mut self.spares);
+        }
+    }
+
+    /// Makes the log forget everything up to that frame.
+    pub(crate) fn release(&mut self, key: TopicKey, until: u64) {
+        self.topics[key.0 as usize].log.release(until, &mut self.spares);
+    }
+
+    /// Begins a wave, if none is on its way.
+    pub(crate) fn begin_wave(&mut self, key: TopicKey) {
+        let topic = self.get_mut(key);
+        if topic.wave.is_none() {
+            topic.log.mark();
+            topic.wave = Some(0);
+            topic.offered = std::mem::take(&mut topic.fresh);
+        }
+    }
+
+    /// Ends the turn of the topic at the front: its wave is through, or it goes on after the others.
+    pub(crate) fn rotate_dirty(&mut self) {
+        let Some(key) = self.dirty.pop_front() else { return };
+        let topic = &mut self.topics[key.0 as usize];
+        if topic.wave.is_none_or(|visited| visited >= topic.subscribers.len()) {
+            topic.wave = None;
+            self.unoffered -= std::mem::take(&mut topic.offered);
+        }
+        if topic.wave.is_none() && topic.fresh == 0 {
+            topic.dirty = false;
+            topic.settle(self.clock.tick, &mut self.spares);
+            if topic.subscribers.is_empty() {
+                self.idle.push(key);
+            }
+        } else {
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// Frees the topics that nobody and nothing needs. To be called when no key of theirs is in anyone's hands.
+    pub(crate) fn free_idle(&mut self) {
+        while let Some(key) = self.idle.pop() {
+            if self.topics.get(key.0 as usize).is_some_and(Topic::is_idle) {
+                let topic = self.topics.remove(key.0 as usize);
+                self.by_name.remove(&topic.name);
+                self.aging -= usize::from(topic.ages());
+                if let Some(kept) = &topic.kept {
+                    self.forgotten = self.forgotten.max(kept.complete_from);
+                }
+            }
+        }
+    }
+
+    /// Looks at the next `count` topics for events that have become too old.
+    pub(crate) fn expire(&mut self, count: usize) {
+        if self.aging == 0 {
+            return;
+        }
+        for _ in 0..count.min(self.topics.capacity()) {
+            if self.next_aging >= self.topics.capacity() {
+                self.next_aging = 0;
+            }
+            let index = self.next_aging;
+            self.next_aging += 1;
+            if let Some(topic) = self.topics.get_mut(index).filter(|topic| topic.ages()) {
+                topic.expire(self.clock.tick);
+                topic.settle(self.clock.tick, &mut self.spares);
+                self.idle.push(TopicKey(u32::try_from(index).unwrap_or(u32::MAX)));
+            }
+        }
+    }
+
+    /// A position of its own, behind everything that was published so far.
+    pub(crate) fn draw_position(&mut self) -> Position {
+        self.last = self.last.next(self.clock.unix_ms);
+        self.last
+    }
+
+    /// Whether a stream that reads these topics can come back with a position: some of them have ids, and none has ids that are the
+    /// application's own business.
+    pub(crate) fn are_dated(&self, mut keys: impl Iterator<Item = TopicKey>) -> bool {
+        let mut dated = false;
+        let ours = keys.all(|key| match &self.get(key).kept {
+            None => true,
+            Some(kept) => {
+                dated = true;
+                !kept.has_own_ids()
+            }
+        });
+        dated && ours
+    }
+
+    /// Whether there is anything that becomes too old.
+    pub(crate) fn is_aging(&self) -> bool {
+        self.aging > 0
+    }
+
+    pub(crate) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// How much has been published but not been offered to everybody: where this grows, publishers are too fast.
+    pub(crate) fn unoffered(&self) -> usize {
+        self.unoffered
+    }
+
+    pub(crate) fn get(&self, key: TopicKey) -> &Topic {
+        &self.topics[key.0 as usize]
+    }
+
+    pub(crate) fn get_mut(&mut self, key: TopicKey) -> &mut Topic {
+        &mut self.topics[key.0 as usize]
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&Topic> {
+        self.by_name.get(name).map(|key| self.get(*key))
+    }
+
+    /// What is wrong, if anything is: for `debug_assert`. Looks at every topic, or at none where there are many.
+    pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
+        const TOPICS_MAX: usize = 16;
+        if self.topics.len() > TOPICS_MAX {
+            return None;
+        }
+        let topics = || self.topics.iter().map(|(_, topic)| topic);
+        if topics().any(|topic| topic.behind as usize > topic.subscribers.len()) {
+            return Some("more streams are behind than there are");
+        }
+        if topics()
+            .any(|topic| topic.kept.is_none() && topic.behind == 0 && !topic.dirty && !topic.log.is_empty())
+        {
+            return Some("a log is kept for nobody");
+        }
+        if topics()
+            .any(|topic| topic.dirty && !self.dirty.iter().any(|key| std::ptr::eq(self.get(*key), topic)))
+        {
+            return Some("a topic waits for a wave that will not come");
+        }
+        if topics().map(|topic| topic.fresh + topic.offered).sum::<usize>() != self.unoffered {
+            return Some("what is not offered yet is miscounted");
+        }
+        None
+    }
+
+    /// The bytes of all frames in all logs.
+    pub(crate) fn log_bytes(&self) -> usize {
+        self.spares.in_use
+    }
+
+    /// Whether a subscription to `name` would make a new topic.
+    pub(crate) fn is_new(&self, name: &str) -> bool {
+        !self.by_name.contains_key(name)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.topics.len()
+    }
+}
