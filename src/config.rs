@@ -1,9 +1,9 @@
 //! Every limit and every time-out.
 
+use crate::error::ConfigError;
 use crate::http::browser::cors::Cors;
 use crate::topic::history::TopicConfig;
 use std::borrow::Cow;
-use std::fmt;
 use std::time::Duration;
 
 /// The limits of a server. The defaults are fit for the open internet.
@@ -260,28 +260,22 @@ impl Config {
             ("send_buffer_bytes", self.send_buffer_bytes.unwrap_or(1)),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
-            return Err(ConfigError { limit: name, problem: "must not be 0" });
+            return Err(ConfigError::new(name, "must not be 0"));
         }
         if !(1..=128).contains(&self.headers_max) {
-            return Err(ConfigError { limit: "headers_max", problem: "must be from 1 to 128" });
+            return Err(ConfigError::new("headers_max", "must be from 1 to 128"));
         }
         if !(1..=usize::from(u16::MAX)).contains(&self.requests_per_connection_max) {
-            return Err(ConfigError {
-                limit: "requests_per_connection_max",
-                problem: "must be from 1 to 65,535",
-            });
+            return Err(ConfigError::new("requests_per_connection_max", "must be from 1 to 65,535"));
         }
         if !(256..=1 << 20).contains(&self.head_bytes_max) {
-            return Err(ConfigError { limit: "head_bytes_max", problem: "must be from 256 bytes to 1 MiB" });
+            return Err(ConfigError::new("head_bytes_max", "must be from 256 bytes to 1 MiB"));
         }
         if self.target_bytes_max == 0 || self.target_bytes_max > self.head_bytes_max {
-            return Err(ConfigError {
-                limit: "target_bytes_max",
-                problem: "must be from 1 to head_bytes_max",
-            });
+            return Err(ConfigError::new("target_bytes_max", "must be from 1 to head_bytes_max"));
         }
         if self.body_bytes_max > 1 << 30 {
-            return Err(ConfigError { limit: "body_bytes_max", problem: "must be at most 1 GiB" });
+            return Err(ConfigError::new("body_bytes_max", "must be at most 1 GiB"));
         }
         let times = [
             ("refuse_retry", self.refuse_retry),
@@ -296,54 +290,21 @@ impl Config {
             ("tcp_user_timeout", self.tcp_user_timeout.unwrap_or(TIME_MAX)),
         ];
         if let Some((name, _)) = times.into_iter().find(|(_, time)| !(TIME_MIN..=TIME_MAX).contains(time)) {
-            return Err(ConfigError { limit: name, problem: "must be from 1 ms to 7 days" });
+            return Err(ConfigError::new(name, "must be from 1 ms to 7 days"));
         }
         for (limit, name) in [("gap_event", &self.gap_event), ("heartbeat_event", &self.heartbeat_event)] {
             if name.as_ref().is_some_and(|name| name.contains(['\r', '\n'])) {
-                return Err(ConfigError { limit, problem: "must be one line" });
+                return Err(ConfigError::new(limit, "must be one line"));
             }
         }
         if self.max_age.is_some_and(|age| !(AGE_MIN..=TIME_MAX).contains(&age)) {
-            return Err(ConfigError { limit: "max_age", problem: "must be from 100 ms to 7 days" });
+            return Err(ConfigError::new("max_age", "must be from 100 ms to 7 days"));
         }
         if self.tcp_keepalive.is_some_and(|time| time < Duration::from_secs(1)) {
-            return Err(ConfigError { limit: "tcp_keepalive", problem: "must be at least 1 s" });
+            return Err(ConfigError::new("tcp_keepalive", "must be at least 1 s"));
         }
         self.cors.as_ref().map_or(Ok(()), Cors::check)?;
         self.topic.check()
-    }
-}
-
-/// A limit that makes no sense.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConfigError {
-    limit: &'static str,
-    problem: &'static str,
-}
-
-impl ConfigError {
-    pub(crate) fn new(limit: &'static str, problem: &'static str) -> Self {
-        Self { limit, problem }
-    }
-
-    /// The name of the field of [`Config`], or of one within: `topic.history.age`.
-    #[must_use]
-    pub fn limit(&self) -> &'static str {
-        self.limit
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Config::{} {}", self.limit, self.problem)
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-impl From<ConfigError> for std::io::Error {
-    fn from(error: ConfigError) -> Self {
-        Self::new(std::io::ErrorKind::InvalidInput, error)
     }
 }
 

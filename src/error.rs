@@ -1,6 +1,5 @@
-//! What can go wrong when an application asks for something.
+//! What can go wrong when an application asks for something, or sets its limits.
 
-use crate::config::ConfigError;
 use crate::event::EventError;
 use std::fmt;
 
@@ -72,5 +71,38 @@ impl From<EventError> for Error {
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
         Self::InvalidConfig(error)
+    }
+}
+
+/// A limit that makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfigError {
+    limit: &'static str,
+    problem: &'static str,
+}
+
+impl ConfigError {
+    pub(crate) fn new(limit: &'static str, problem: &'static str) -> Self {
+        Self { limit, problem }
+    }
+
+    /// The name of the field of [`Config`](crate::Config), or of one within: `topic.history.age`.
+    #[must_use]
+    pub fn limit(&self) -> &'static str {
+        self.limit
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Config::{} {}", self.limit, self.problem)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl From<ConfigError> for std::io::Error {
+    fn from(error: ConfigError) -> Self {
+        Self::new(std::io::ErrorKind::InvalidInput, error)
     }
 }

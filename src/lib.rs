@@ -76,11 +76,11 @@ mod server;
 mod source;
 mod topic;
 
-pub use config::{Config, ConfigError, Refuse};
+pub use config::{Config, Refuse};
 pub use conn::close_reason::{CloseReason, Party};
 pub use conn::id::StreamId;
 pub use conn::refusal::Refusal;
-pub use error::Error;
+pub use error::{ConfigError, Error};
 pub use event::{EVENT_BYTES_MAX, Event, EventError};
 pub use http::browser::cookie::{Cookie, SameSite};
 pub use http::browser::cors::Cors;

@@ -1,6 +1,6 @@
 //! What a topic keeps for those who come back, or come late.
 
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 use crate::topic::block::{Meta, Spares};
 use crate::topic::frame::{EncodedEvent, Role};
 use crate::topic::log::{Log, Place};

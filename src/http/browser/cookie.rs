@@ -1,6 +1,6 @@
 //! A cookie that is set: [`Cookie`], one `Set-Cookie` line.
 
-use crate::Error;
+use crate::error::Error;
 use crate::http::parse::chunked::is_token_byte;
 use crate::http::reply::headers::invalid;
 use std::fmt::{self, Write as _};

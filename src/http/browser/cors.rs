@@ -3,7 +3,7 @@
 //! Of what a request says, the only thing that is ever written back are names of headers, and those are tokens. An origin
 //! is written as it was configured.
 
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 use crate::http::parse::chunked::is_token_byte;
 use crate::http::parse::request::Request;
 use crate::http::reply::headers::Headers;

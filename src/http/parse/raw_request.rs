@@ -1,6 +1,6 @@
 //! A request back into bytes, for a server that has parsed one and wants another to answer it.
 
-use crate::Error;
+use crate::error::Error;
 use crate::http::parse::chunked::{is_control, is_token_byte};
 use crate::http::parse::incoming::{Incoming, Limits, Progress};
 use crate::http::parse::target::is_host_and_port;

@@ -1,6 +1,6 @@
 //! Header lines of a reply: those of the application, and those about the connection.
 
-use crate::Error;
+use crate::error::Error;
 use crate::http::browser::cookie::SET_COOKIE;
 use crate::http::parse::chunked::{is_control, is_token_byte};
 use std::fmt;

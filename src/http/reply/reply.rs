@@ -1,6 +1,6 @@
 //! What a handler answers: a whole response, or a stream of events.
 
-use crate::Error;
+use crate::error::Error;
 use crate::http::browser::cookie::{Cookie, SET_COOKIE};
 use crate::http::browser::cors::Cors;
 use crate::http::parse::request::Request;

@@ -1,6 +1,6 @@
 //! The answer that is a stream: what it reads, where it begins, how long it may stay.
 
-use crate::Error;
+use crate::error::Error;
 use crate::http::browser::cookie::{Cookie, SET_COOKIE};
 use crate::http::browser::cors::Cors;
 use crate::http::parse::request::Request;

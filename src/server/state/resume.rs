@@ -5,6 +5,7 @@ use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
 use crate::conn::slot::Phase;
 use crate::delivery::extras::Gap;
+use crate::event::Event;
 use crate::http::reply::stream_reply::{AfterGap, StreamReply};
 use crate::server::state::core::{Core, rescue_partial};
 use crate::topic::frame::EncodedEvent;
@@ -161,7 +162,7 @@ impl Core {
         let earlier = stream.extras().gap.filter(|gap| gap.topic == key && gap.sequence > cursor.sequence);
         let earlier = earlier.filter(|_| cursor.partial == 0);
         let missed = missed + earlier.map_or(0, |gap| gap.missed);
-        let Ok(event) = EncodedEvent::new(&crate::Event::data(missed.to_string()).event(name)) else {
+        let Ok(event) = EncodedEvent::new(&Event::data(missed.to_string()).event(name)) else {
             return;
         };
         let extras = stream.extras();
