@@ -277,7 +277,8 @@ fn strings(texts: impl IntoIterator<Item = impl Into<String>>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::parse::incoming::{Incoming, Limits, Progress};
+    use crate::http::parse::incoming::{Incoming, Progress};
+    use crate::http::parse::limits::Limits;
     use crate::http::reply::headers::HeadContext;
     use proptest::prelude::*;
 

@@ -13,7 +13,7 @@
 //!
 //! Extensions and trailers are checked for their form, counted against a limit and forgotten.
 
-use crate::http::parse::incoming::Limits;
+use crate::http::parse::limits::Limits;
 use crate::http::parse::rejection::Rejection;
 
 /// As many hexadecimal digits as a `u64` holds, leading zeros included.

@@ -1,7 +1,8 @@
 //! What the head of a request says: where its parts lie, and how its body is delimited.
 
-use crate::http::parse::incoming::Limits;
+use crate::http::parse::limits::Limits;
 use crate::http::parse::rejection::Rejection;
+use crate::http::parse::span::{HeaderSpan, Span};
 use crate::http::parse::target::{self, Parts};
 use httparse::Status;
 use std::mem::MaybeUninit;
@@ -28,13 +29,6 @@ pub(crate) struct Head {
     pub(crate) framing: Framing,
 }
 
-/// One header line.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct HeaderSpan {
-    pub(crate) name: Span,
-    pub(crate) value: Span,
-}
-
 /// How the end of the body is found (RFC 9112 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
@@ -46,41 +40,6 @@ pub(crate) enum Framing {
 impl Default for Framing {
     fn default() -> Self {
         Self::Length(0)
-    }
-}
-
-/// From `start` to `end`, in bytes that the holder of the span knows.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-}
-
-impl Span {
-    /// Where `part` lies, which must be a slice of `whole`.
-    fn locate(part: &[u8], whole: &[u8]) -> Self {
-        let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
-        debug_assert!(start + part.len() <= whole.len(), "a part lies within the whole");
-        Self { start, end: start + part.len() }
-    }
-
-    /// The bytes at this place; empty if `whole` is not the slice that the span was made for.
-    pub(crate) fn bytes(self, whole: &[u8]) -> &[u8] {
-        whole.get(self.start..self.end).unwrap_or_default()
-    }
-
-    /// The text at this place, for spans of what is known to be text.
-    pub(crate) fn text(self, whole: &[u8]) -> &str {
-        let text = str::from_utf8(self.bytes(whole));
-        debug_assert!(text.is_ok(), "a span of text was made for other bytes");
-        text.unwrap_or_default()
-    }
-
-    /// The text at this place of a text: there is nothing to be checked again.
-    pub(crate) fn part_of(self, whole: &str) -> &str {
-        let text = whole.get(self.start..self.end);
-        debug_assert!(text.is_some(), "a span was made for another text");
-        text.unwrap_or_default()
     }
 }
 

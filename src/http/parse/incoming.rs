@@ -14,6 +14,7 @@
 
 use crate::http::parse::chunked::Chunked;
 use crate::http::parse::head::{Framing, Head};
+use crate::http::parse::limits::Limits;
 use crate::http::parse::rejection::Rejection;
 use crate::http::parse::request::Request;
 use crate::http::parse::scan::HeadScan;
@@ -23,20 +24,6 @@ use crate::http::parse::scan::HeadScan;
 const EMPTY_LINES_MAX: usize = 8;
 /// What a reused [`Incoming`] keeps of the room that a chunked body has taken.
 const BODY_CAPACITY_KEPT: usize = 16 * 1024;
-
-/// What a request may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// The request line and the headers with all line ends; the trailers of a chunked body have the same
-    /// limit.
-    pub(crate) head_bytes_max: usize,
-    /// The target as it is sent, query included.
-    pub(crate) target_bytes_max: usize,
-    /// Header lines; more than 128 are never accepted.
-    pub(crate) headers_max: usize,
-    /// The body without its transfer coding.
-    pub(crate) body_bytes_max: usize,
-}
 
 /// How far a request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 use crate::http::parse::chunked::{is_control, is_token_byte};
-use crate::http::parse::incoming::{Incoming, Limits, Progress};
+use crate::http::parse::incoming::{Incoming, Progress};
+use crate::http::parse::limits::Limits;
 use crate::http::parse::target::is_host_and_port;
 use std::fmt;
 

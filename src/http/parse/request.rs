@@ -1,6 +1,7 @@
 //! A complete request, as a handler sees it.
 
-use crate::http::parse::head::{Head, HeaderSpan};
+use crate::http::parse::head::Head;
+use crate::http::parse::span::HeaderSpan;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -306,7 +307,8 @@ impl fmt::Debug for DebugHeaders<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::parse::incoming::{Incoming, Limits, Progress};
+    use crate::http::parse::incoming::{Incoming, Progress};
+    use crate::http::parse::limits::Limits;
 
     const LIMITS: Limits =
         Limits { head_bytes_max: 4096, target_bytes_max: 1024, headers_max: 64, body_bytes_max: 1000 };

@@ -9,7 +9,7 @@
 //! lengths, line ends, control characters and the version. What the lines mean is `head`'s business, and is
 //! looked at only once the end has been found.
 
-use crate::http::parse::incoming::Limits;
+use crate::http::parse::limits::Limits;
 use crate::http::parse::rejection::Rejection;
 
 /// Longer than any registered method, the longest being `UPDATEREDIRECTREF` with 17 bytes.

@@ -1,7 +1,7 @@
 //! The request target (RFC 9112 3.2): its forms, and what its path says once decoded.
 
-use crate::http::parse::head::Span;
 use crate::http::parse::rejection::Rejection;
+use crate::http::parse::span::Span;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
