@@ -1,13 +1,10 @@
 //! A cookie that is set: [`Cookie`], one `Set-Cookie` line.
 
 use crate::error::Error;
-use crate::http::parse::chunked::is_token_byte;
-use crate::http::reply::headers::invalid;
+use crate::http::header::{SET_COOKIE, invalid};
+use crate::http::token::is_token_byte;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
-
-/// The name of the header, of which a reply may have several lines.
-pub(crate) const SET_COOKIE: &str = "Set-Cookie";
 
 /// Browsers drop a cookie whose name and value are longer than this together, and an attribute that is longer than
 /// `ATTRIBUTE_BYTES_MAX` (RFC 6265bis 5.6).

@@ -4,10 +4,10 @@
 //! is written as it was configured.
 
 use crate::error::ConfigError;
-use crate::http::parse::chunked::is_token_byte;
 use crate::http::parse::request::Request;
 use crate::http::reply::headers::Headers;
 use crate::http::reply::reply::Reply;
+use crate::http::token::is_token_byte;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 

@@ -15,6 +15,7 @@
 
 use crate::http::parse::limits::Limits;
 use crate::http::parse::rejection::Rejection;
+use crate::http::token::{is_control, is_token_byte};
 
 /// As many hexadecimal digits as a `u64` holds, leading zeros included.
 const SIZE_DIGITS_MAX: u8 = 16;
@@ -176,16 +177,6 @@ impl Chunked {
             _ => Err(Rejection::MalformedTrailer),
         }
     }
-}
-
-/// The controls that neither a header's value nor an extension may contain.
-pub(crate) fn is_control(byte: u8) -> bool {
-    byte.is_ascii_control() && byte != b'\t'
-}
-
-/// `tchar` (RFC 9110 5.6.2), what names of headers are made of.
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! A request back into bytes, for a server that has parsed one and wants another to answer it.
 
 use crate::error::Error;
-use crate::http::parse::chunked::{is_control, is_token_byte};
+use crate::http::header::{check_name, check_value, invalid};
 use crate::http::parse::incoming::{Incoming, Progress};
 use crate::http::parse::limits::Limits;
 use crate::http::parse::target::is_host_and_port;
+use crate::http::token::{is_control, is_token_byte};
 use std::fmt;
 
 /// Headers about the connection that the request came on, or about how its body was sent there: none of what they say is
@@ -88,12 +89,8 @@ impl RawRequest {
     /// and for a second or malformed `Host`.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, Error> {
         let value = value.as_ref();
-        if name.is_empty() || !name.bytes().all(is_token_byte) {
-            return Err(invalid(name, "a name consists of letters, digits and !#$%&'*+-.^_`|~"));
-        }
-        if value.iter().copied().any(is_control) {
-            return Err(invalid(name, "a value contains no line end and no other control character"));
-        }
+        check_name(name)?;
+        check_value(name, value)?;
         if ABOUT_THE_CONNECTION.iter().any(|left_out| left_out.eq_ignore_ascii_case(name)) {
             return Ok(self);
         }
@@ -156,10 +153,6 @@ const UNLIMITED: Limits = Limits {
     headers_max: usize::MAX,
     body_bytes_max: usize::MAX,
 };
-
-fn invalid(name: &str, problem: &'static str) -> Error {
-    Error::InvalidHeader { name: name.to_owned(), problem }
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,7 @@
 //! Header lines of a reply: those of the application, and those about the connection.
 
 use crate::error::Error;
-use crate::http::browser::cookie::SET_COOKIE;
-use crate::http::parse::chunked::{is_control, is_token_byte};
+use crate::http::header::{SET_COOKIE, check_name, check_value, invalid};
 use std::fmt;
 use std::io::Write as _;
 
@@ -50,13 +49,11 @@ pub(crate) struct Headers {
 
 impl Headers {
     pub(crate) fn push(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        if name.is_empty() || !name.bytes().all(is_token_byte) {
-            return Err(invalid(name, "a name consists of letters, digits and !#$%&'*+-.^_`|~"));
-        }
+        check_name(name)?;
         if is_one_of(&WRITTEN_BY_THE_SERVER, name) {
             return Err(invalid(name, "the server itself writes this header"));
         }
-        check_value(name, value)?;
+        check_value(name, value.as_bytes())?;
         self.add(name, value);
         Ok(())
     }
@@ -89,19 +86,8 @@ fn name_of(line: &str) -> &str {
     line.split_once(':').map_or(line, |(name, _)| name)
 }
 
-pub(crate) fn check_value(name: &str, value: &str) -> Result<(), Error> {
-    if value.bytes().any(is_control) {
-        return Err(invalid(name, "a value contains no line end and no other control character"));
-    }
-    Ok(())
-}
-
 pub(crate) fn is_one_of(names: &[&str], name: &str) -> bool {
     names.iter().any(|candidate| candidate.eq_ignore_ascii_case(name))
-}
-
-pub(crate) fn invalid(name: &str, problem: &'static str) -> Error {
-    Error::InvalidHeader { name: name.to_owned(), problem }
 }
 
 pub(crate) fn append(out: &mut Vec<u8>, parts: &[&str]) {

@@ -1,10 +1,11 @@
 //! What a handler answers: a whole response, or a stream of events.
 
 use crate::error::Error;
-use crate::http::browser::cookie::{Cookie, SET_COOKIE};
+use crate::http::browser::cookie::Cookie;
 use crate::http::browser::cors::Cors;
+use crate::http::header::{SET_COOKIE, check_value};
 use crate::http::parse::request::Request;
-use crate::http::reply::headers::{HeadContext, Headers, append, append_fmt, check_value};
+use crate::http::reply::headers::{HeadContext, Headers, append, append_fmt};
 use crate::http::reply::status;
 use crate::http::reply::stream_reply::StreamReply;
 use std::borrow::Cow;
@@ -92,7 +93,7 @@ impl Reply {
         body: impl Into<Cow<'static, [u8]>>,
     ) -> Result<Reply, Error> {
         let content_type = content_type.into();
-        check_value("Content-Type", &content_type)?;
+        check_value("Content-Type", content_type.as_bytes())?;
         Ok(Self::whole(content_type, body.into()))
     }
 
@@ -183,7 +184,7 @@ impl Reply {
             Kind::Stream(stream) => Kind::Stream(stream.header(name, value)?),
             Kind::Whole(mut whole) => {
                 if name.eq_ignore_ascii_case("Content-Type") {
-                    check_value(name, value)?;
+                    check_value(name, value.as_bytes())?;
                     whole.content_type = Cow::Owned(value.to_owned());
                 } else {
                     whole.headers.push(name, value)?;

@@ -1,10 +1,11 @@
 //! The answer that is a stream: what it reads, where it begins, how long it may stay.
 
 use crate::error::Error;
-use crate::http::browser::cookie::{Cookie, SET_COOKIE};
+use crate::http::browser::cookie::Cookie;
 use crate::http::browser::cors::Cors;
+use crate::http::header::{SET_COOKIE, invalid};
 use crate::http::parse::request::Request;
-use crate::http::reply::headers::{HeadContext, Headers, append, invalid, is_one_of};
+use crate::http::reply::headers::{HeadContext, Headers, append, is_one_of};
 use crate::http::reply::reply::Reply;
 use crate::source::Source;
 use std::borrow::Cow;
