@@ -1,7 +1,5 @@
 //! Why a request is refused before any handler has seen it.
 
-use crate::http::reply::headers::HeadContext;
-use crate::http::reply::reply::Reply;
 use std::fmt;
 
 /// What is wrong with the bytes that a peer sent as a request.
@@ -66,12 +64,6 @@ impl Rejection {
     /// The text of the answer: a sentence for the developer at the other end.
     pub(crate) fn reason(self) -> &'static str {
         self.details().1
-    }
-
-    /// Writes the whole answer; the connection is to be closed behind it.
-    pub(crate) fn encode(self, date: &str, out: &mut Vec<u8>) {
-        let cx = HeadContext { date, keep_alive: false, http_10: false, head_request: false };
-        Reply::text(self.reason()).with_status(self.status()).encode(&cx, out);
     }
 
     fn details(self) -> (u16, &'static str) {
@@ -157,22 +149,6 @@ impl std::error::Error for Rejection {}
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_answer_names_the_reason_and_closes() {
-        let mut out = Vec::new();
-        Rejection::MissingHost.encode("Sun, 06 Nov 1994 08:49:37 GMT", &mut out);
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "HTTP/1.1 400 Bad Request\r\n\
-             Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
-             Content-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: 52\r\n\
-             Connection: close\r\n\
-             \r\n\
-             The Host header is missing, which HTTP/1.1 requires."
-        );
-    }
 
     #[test]
     fn statuses_that_say_more_than_bad_request() {

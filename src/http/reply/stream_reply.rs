@@ -6,15 +6,13 @@ use crate::http::browser::cors::Cors;
 use crate::http::header::{SET_COOKIE, invalid};
 use crate::http::parse::request::Request;
 use crate::http::reply::headers::{HeadContext, Headers, append, is_one_of};
-use crate::http::reply::reply::Reply;
 use crate::source::Source;
-use std::borrow::Cow;
 use std::time::Duration;
 
 /// Headers that every event stream has already.
 const WRITTEN_FOR_STREAMS: [&str; 3] = ["Cache-Control", "Content-Type", "X-Accel-Buffering"];
 
-/// A reply that is a stream of events: what [`Reply::stream`] begins.
+/// A reply that is a stream of events: what [`Reply::stream`](crate::Reply::stream) begins.
 ///
 /// ```
 /// use mio_sse::{Error, Reply, StreamReply};
@@ -166,31 +164,6 @@ impl StreamReply {
         self
     }
 
-    /// In place of the stream: one that only says when to come again. EventSource survives it, as it does no other
-    /// status; headers are those of the stream, since without CORS headers a page of another origin gives up too.
-    pub(crate) fn refused_softly(self, retry: Duration) -> Reply {
-        let body = format!("retry: {}\n\n", retry.as_millis()).into_bytes();
-        let mut whole = Reply::whole(Cow::Borrowed("text/event-stream"), Cow::Owned(body));
-        whole.take_headers(self.headers, "Cache-Control: no-store, no-transform\r\n");
-        whole
-    }
-
-    /// In place of the stream: 204 (No Content), which no EventSource comes back from. Not to be kept by a cache, as any
-    /// other 204 may be (RFC 9110 15.3.5): the revocation has its time.
-    pub(crate) fn revoked(self) -> Reply {
-        let mut whole = Reply::no_content();
-        whole.take_headers(self.headers, "Cache-Control: no-store\r\n");
-        whole
-    }
-
-    /// In place of the stream: 503 (Service Unavailable), and when to come again (RFC 9110 10.2.3).
-    pub(crate) fn unavailable(self, retry: Duration) -> Reply {
-        let mut whole = Reply::status(503);
-        let seconds = retry.as_millis().div_ceil(1000);
-        whole.take_headers(self.headers, &format!("Retry-After: {seconds}\r\n"));
-        whole
-    }
-
     /// How long this stream may stay open, in place of [`Config::max_age`](crate::Config::max_age), and exactly: for a
     /// session that ends, a token that expires. It is closed cleanly then, with
     /// [`CloseReason::MaxAge`](crate::CloseReason::MaxAge). Costs a timer.
@@ -243,6 +216,11 @@ impl StreamReply {
     /// Adds what lets a page of another origin read the stream that `request` asks for.
     pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
         cors.add_to(&mut self.headers, request);
+    }
+
+    /// What is left of it where something else is answered.
+    pub(crate) fn into_headers(self) -> Headers {
+        self.headers
     }
 
     pub(crate) fn is_live(&self) -> bool {

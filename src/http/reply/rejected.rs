@@ -1,0 +1,34 @@
+//! The answer to what cannot be read as a request.
+
+use crate::http::parse::rejection::Rejection;
+use crate::http::reply::headers::HeadContext;
+use crate::http::reply::reply::Reply;
+
+impl Rejection {
+    /// Writes the whole answer; the connection is to be closed behind it.
+    pub(crate) fn encode(self, date: &str, out: &mut Vec<u8>) {
+        let cx = HeadContext { date, keep_alive: false, http_10: false, head_request: false };
+        Reply::text(self.reason()).with_status(self.status()).encode(&cx, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_names_the_reason_and_closes() {
+        let mut out = Vec::new();
+        Rejection::MissingHost.encode("Sun, 06 Nov 1994 08:49:37 GMT", &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 400 Bad Request\r\n\
+             Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+             Content-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: 52\r\n\
+             Connection: close\r\n\
+             \r\n\
+             The Host header is missing, which HTTP/1.1 requires."
+        );
+    }
+}
