@@ -2,3 +2,4 @@
 
 pub(crate) mod cookie;
 pub(crate) mod cors;
+mod cors_protocol;

@@ -2,9 +2,7 @@
 
 use crate::error::Error;
 use crate::http::browser::cookie::Cookie;
-use crate::http::browser::cors::Cors;
 use crate::http::header::{SET_COOKIE, check_value};
-use crate::http::parse::request::Request;
 use crate::http::reply::headers::{HeadContext, Headers, append, append_fmt};
 use crate::http::reply::status;
 use crate::http::reply::stream_reply::StreamReply;
@@ -250,11 +248,10 @@ impl Reply {
         }
     }
 
-    /// Adds what lets a page of another origin read the reply to `request`.
-    pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
+    pub(crate) fn headers_mut(&mut self) -> &mut Headers {
         match &mut self.kind {
-            Kind::Whole(whole) => cors.add_to(&mut whole.headers, request),
-            Kind::Stream(stream) => stream.share(cors, request),
+            Kind::Whole(whole) => &mut whole.headers,
+            Kind::Stream(stream) => stream.headers_mut(),
         }
     }
 

@@ -2,9 +2,7 @@
 
 use crate::error::Error;
 use crate::http::browser::cookie::Cookie;
-use crate::http::browser::cors::Cors;
 use crate::http::header::{SET_COOKIE, invalid};
-use crate::http::parse::request::Request;
 use crate::http::reply::headers::{HeadContext, Headers, append, is_one_of};
 use crate::source::Source;
 use std::time::Duration;
@@ -213,9 +211,8 @@ impl StreamReply {
         self
     }
 
-    /// Adds what lets a page of another origin read the stream that `request` asks for.
-    pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
-        cors.add_to(&mut self.headers, request);
+    pub(crate) fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.headers
     }
 
     /// What is left of it where something else is answered.
