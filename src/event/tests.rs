@@ -1,0 +1,123 @@
+use super::*;
+use eventsource_stream::EventStream;
+use futures_executor::block_on;
+use futures_util::{StreamExt, stream};
+use proptest::prelude::*;
+
+fn encoded(event: &Event) -> String {
+    String::from_utf8(event.encode().unwrap()).unwrap()
+}
+
+#[test]
+fn every_kind_of_line_break_makes_one_new_data_line() {
+    assert_eq!(encoded(&Event::data("a\nb\rc\r\nd")), "data: a\ndata: b\ndata: c\ndata: d\n\n");
+    assert_eq!(encoded(&Event::data("\r\n\r\n")), "data: \ndata: \ndata: \n\n");
+    assert_eq!(encoded(&Event::data("\n\r")), "data: \ndata: \ndata: \n\n");
+}
+
+/// Whatever lies between two of the blocks that are searched at once, or behind the last of them.
+#[test]
+fn a_line_break_is_found_wherever_it_stands() {
+    for length in 0..70 {
+        // Neighbours of CR and LF, and bytes that differ from them in the highest bit alone.
+        let mut bytes: Vec<u8> =
+            [9, 11, 12, 14, 0x8a, 0x8d, 0].iter().copied().cycle().take(length).collect();
+        assert_eq!(line_break(&bytes), None, "{length}");
+        for at in (0..length).rev() {
+            for byte in [b'\r', b'\n'] {
+                bytes[at] = byte;
+                assert_eq!(line_break(&bytes), Some(at), "{at} of {length}");
+            }
+        }
+    }
+}
+
+#[test]
+fn empty_data_is_still_data() {
+    assert_eq!(encoded(&Event::data("")), "data: \n\n");
+}
+
+#[test]
+fn comments_cannot_smuggle_fields() {
+    assert_eq!(encoded(&Event::new().comment("x\rdata: y")), ": x\n: data: y\n\n");
+}
+
+#[test]
+fn a_lone_id_moves_the_client_without_an_event() {
+    assert_eq!(encoded(&Event::new().id("7")), "id: 7\n\n");
+    assert_eq!(encoded(&Event::new().id("")), "id: \n\n");
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_and_writes_nothing() {
+    let refused = [
+        (Event::data("x").event("a\nb"), EventError::LineBreakInName),
+        (Event::data("x").event("a\r"), EventError::LineBreakInName),
+        (Event::data("x").id("1\n"), EventError::LineBreakInId),
+        (Event::data("x").id("\r1"), EventError::LineBreakInId),
+        (Event::data("x").id("1\0"), EventError::NulInId),
+        (Event::new().event("ping"), EventError::NameWithoutData),
+        (Event::new(), EventError::Empty),
+        (Event::data("x".repeat(EVENT_BYTES_MAX)), EventError::TooLarge),
+        (Event::data("\n".repeat(EVENT_BYTES_MAX / 4)), EventError::TooLarge),
+    ];
+    for (event, error) in refused {
+        let mut out = b"before".to_vec();
+        assert_eq!(event.encode_into(&mut out), Err(error));
+        assert_eq!(out, b"before");
+    }
+}
+
+/// What a client makes of line breaks in data: each of them is LF.
+fn normalized(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
+fn text() -> impl Strategy<Value = String> {
+    proptest::collection::vec(
+        prop_oneof![
+            Just("\r".to_owned()),
+            Just("\n".to_owned()),
+            Just("\r\n".to_owned()),
+            Just(":".to_owned()),
+            Just(" ".to_owned()),
+            Just("\u{feff}".to_owned()),
+            Just("data: x".to_owned()),
+            any::<char>().prop_map(String::from),
+        ],
+        0..12,
+    )
+    .prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    /// An independent parser reads back what was encoded.
+    #[test]
+    fn a_parser_reads_what_was_written(
+        data in text(), name in proptest::option::of(text()), id in proptest::option::of(text()),
+        comment in proptest::option::of(text()), retry in proptest::option::of(0_u64..1 << 40),
+    ) {
+        let mut event = Event::data(data.clone());
+        if let Some(name) = &name { event = event.event(name.clone()); }
+        if let Some(id) = &id { event = event.id(id.clone()); }
+        if let Some(comment) = comment { event = event.comment(comment); }
+        if let Some(retry) = retry { event = event.retry(Duration::from_millis(retry)); }
+        let Ok(bytes) = event.encode() else {
+            let breaks = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(['\r', '\n']));
+            let nul = id.as_ref().is_some_and(|id| id.contains('\0'));
+            prop_assert!(breaks(&name) || breaks(&id) || nul);
+            return Ok(());
+        };
+        // The parser ends when its input does: a second event shows that the first was complete.
+        let input = [bytes, b"data: end\n\n".to_vec()].concat();
+        let parsed: Vec<_> = block_on(
+            EventStream::new(stream::iter([Ok::<_, std::convert::Infallible>(input)])).collect::<Vec<_>>(),
+        );
+        prop_assert_eq!(parsed.len(), 2);
+        let first = parsed[0].as_ref().unwrap();
+        prop_assert_eq!(&first.data, &normalized(&data));
+        prop_assert_eq!(&first.event, name.as_deref().filter(|name| !name.is_empty()).unwrap_or("message"));
+        prop_assert_eq!(&first.id, &id.unwrap_or_default());
+        prop_assert_eq!(first.retry, retry.map(Duration::from_millis));
+    }
+}

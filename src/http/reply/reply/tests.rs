@@ -1,0 +1,173 @@
+use super::*;
+use crate::http::reply::headers::WRITTEN_BY_THE_SERVER;
+use std::time::Duration;
+
+const CX: HeadContext<'_> =
+    HeadContext { date: "<now>", keep_alive: true, http_10: false, head_request: false };
+
+fn encode(reply: &Reply, cx: HeadContext<'_>) -> String {
+    let mut out = b"before ".to_vec();
+    reply.encode(&cx, &mut out);
+    String::from_utf8(out).unwrap().strip_prefix("before ").unwrap().to_owned()
+}
+
+fn encode_head(stream: &StreamReply, cx: HeadContext<'_>, chunked: bool) -> String {
+    let mut out = Vec::new();
+    stream.encode_head(&cx, chunked, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_whole_response() {
+    let reply = Reply::html("<p>ü</p>").header("X-A", "1").unwrap().header("x-a", "2\t3").unwrap();
+    assert_eq!(
+        encode(&reply, CX),
+        "HTTP/1.1 200 OK\r\nDate: <now>\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 9\r\n\
+         X-A: 1\r\nx-a: 2\t3\r\n\r\n<p>ü</p>"
+    );
+    assert_eq!(reply.body(), "<p>ü</p>".as_bytes());
+}
+
+#[test]
+fn the_connection_header_says_what_is_not_the_default() {
+    let connection = |keep_alive, http_10| {
+        let head = encode(&Reply::text(""), HeadContext { keep_alive, http_10, ..CX });
+        head.lines().find_map(|line| line.strip_prefix("Connection: ")).map(str::to_owned)
+    };
+    assert_eq!(connection(true, false), None);
+    assert_eq!(connection(false, false).as_deref(), Some("close"));
+    assert_eq!(connection(true, true).as_deref(), Some("keep-alive"));
+    assert_eq!(connection(false, true).as_deref(), Some("close"));
+}
+
+#[test]
+fn head_requests_get_the_same_head_alone() {
+    let reply = Reply::text("hello");
+    let whole = encode(&reply, CX);
+    let head = encode(&reply, HeadContext { head_request: true, ..CX });
+    assert_eq!(head + "hello", whole);
+    assert!(whole.contains("Content-Length: 5\r\n"));
+}
+
+#[test]
+fn statuses_without_a_body() {
+    let empty = "Date: <now>\r\n\r\n";
+    assert_eq!(encode(&Reply::no_content(), CX), format!("HTTP/1.1 204 No Content\r\n{empty}"));
+    assert_eq!(
+        encode(&Reply::html("x").with_status(304), CX),
+        format!("HTTP/1.1 304 Not Modified\r\n{empty}")
+    );
+    assert_eq!(
+        encode(&Reply::status(205), CX),
+        "HTTP/1.1 205 Reset Content\r\nDate: <now>\r\nContent-Length: 0\r\n\r\n"
+    );
+}
+
+#[test]
+fn statuses_are_kept_within_reason() {
+    assert_eq!(Reply::status(404).status_code(), 404);
+    assert_eq!((Reply::status(404).body(), Reply::not_found().status_code()), (&b"Not Found"[..], 404));
+    assert_eq!((Reply::status(101).status_code(), Reply::status(600).status_code()), (500, 500));
+    assert_eq!(Reply::status(101).body(), b"Internal Server Error");
+    assert_eq!(Reply::text("x").with_status(99).status_code(), 500);
+    assert_eq!(Reply::from(Reply::stream()).with_status(404).status_code(), 200);
+}
+
+#[test]
+fn content_types() {
+    let content_type = |reply: Reply| {
+        let head = encode(&reply, CX);
+        head.lines().filter_map(|line| line.strip_prefix("Content-Type: ")).collect::<Vec<_>>().join("|")
+    };
+    assert_eq!(content_type(Reply::json("{}")), "application/json");
+    assert_eq!(content_type(Reply::text("a")), "text/plain; charset=utf-8");
+    assert_eq!(content_type(Reply::bytes("image/png", b"PNG").unwrap()), "image/png");
+    assert_eq!(content_type(Reply::bytes(String::from("a/b"), vec![0]).unwrap()), "a/b");
+    assert_eq!(content_type(Reply::text("a").header("content-TYPE", "text/css").unwrap()), "text/css");
+    assert!(Reply::bytes("a/b\r\nX: y", b"").is_err());
+    assert!(Reply::text("a").header("Content-Type", "a\nb").is_err());
+}
+
+#[test]
+fn shorthands_with_a_header() {
+    assert!(encode(&Reply::unauthorized("Bearer").unwrap(), CX).contains("\r\nWWW-Authenticate: Bearer\r\n"));
+    assert_eq!(Reply::unauthorized("Bearer").unwrap().status_code(), 401);
+    let redirect = Reply::redirect("/there").unwrap();
+    assert_eq!(redirect.status_code(), 303);
+    assert!(encode(&redirect.with_status(308), CX).starts_with("HTTP/1.1 308 Permanent Redirect\r\n"));
+    assert!(Reply::redirect("/\r\nSet-Cookie: a=b").is_err() && Reply::unauthorized("\0").is_err());
+}
+
+#[test]
+fn headers_that_cannot_be_written() {
+    let name_is_refused = |name: &str| {
+        let whole = Reply::text("").header(name, "a");
+        let stream = Reply::stream().header(name, "a");
+        assert_eq!(whole.is_err(), stream.is_err(), "{name:?}");
+        matches!(whole, Err(Error::InvalidHeader { name: named, .. }) if named == name)
+    };
+    for name in ["", " ", "A B", "A:", "A\r\nB", "ü", "A\0", "(A)"] {
+        assert!(name_is_refused(name), "{name:?}");
+    }
+    for name in WRITTEN_BY_THE_SERVER {
+        assert!(name_is_refused(name) && name_is_refused(&name.to_lowercase()), "{name}");
+    }
+    assert!(!name_is_refused("X!#$%&'*+-.^_`|~1"));
+    for value in ["a\rb", "a\nb", "\0", "\x7f", "\x1b[1m"] {
+        assert!(Reply::text("").header("A", value).is_err(), "{value:?}");
+        assert!(Reply::stream().header("A", value).is_err(), "{value:?}");
+    }
+    for value in ["", "ü", "a\tb"] {
+        assert!(Reply::text("").header("A", value).is_ok(), "{value:?}");
+    }
+    for name in ["content-type", "Cache-Control", "X-Accel-Buffering"] {
+        assert!(Reply::stream().header(name, "a").is_err(), "{name}");
+        assert!(Reply::from(Reply::stream()).header(name, "a").is_err(), "{name}");
+        assert!(Reply::text("").header(name, "a").is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn the_head_of_a_stream() {
+    let stream = Reply::stream().header("Vary", "Origin").unwrap();
+    let start = "HTTP/1.1 200 OK\r\nDate: <now>\r\nContent-Type: text/event-stream\r\n\
+                 Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n";
+    let head = |cx, chunked| encode_head(&stream, cx, chunked);
+    let with = |lines: &str| format!("{start}{lines}Vary: Origin\r\n\r\n");
+    assert_eq!(head(CX, true), with("Transfer-Encoding: chunked\r\n"));
+    let closing = HeadContext { keep_alive: false, ..CX };
+    assert_eq!(head(closing, true), with("Transfer-Encoding: chunked\r\nConnection: close\r\n"));
+    // Without chunks, it takes the end of the connection to end the stream.
+    assert_eq!(head(CX, false), with("Connection: close\r\n"));
+    assert_eq!(head(HeadContext { http_10: true, ..CX }, false), with("Connection: close\r\n"));
+    // HEAD has nothing to delimit.
+    assert_eq!(encode(&stream.into(), HeadContext { head_request: true, ..CX }), with(""));
+}
+
+#[test]
+fn what_a_stream_is_made_of() {
+    let stream = Reply::stream().topic("a").topic(String::from("b")).topic("a").retry(Duration::from_secs(1));
+    assert!(stream.topics().eq(["a", "b"]));
+    assert_eq!(stream.retry_after(), Some(Duration::from_secs(1)));
+    assert!(!stream.is_close_delimited() && Reply::stream().close_delimited().is_close_delimited());
+    assert!(Reply::from(stream).into_stream().unwrap().topics().eq(["a", "b"]));
+    assert_eq!(Reply::text("a").into_stream().unwrap_err().body(), b"a");
+}
+
+#[test]
+fn errors_become_a_500_that_does_not_tell() {
+    assert_eq!(Ok::<_, Error>(Reply::text("a")).into_reply().body(), b"a");
+    assert!(Ok::<_, Error>(Reply::stream()).into_reply().into_stream().is_ok());
+    let error = Err::<Reply, _>("the password is 1234").into_reply();
+    assert_eq!((error.status_code(), error.body()), (500, &b"Internal Server Error"[..]));
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn values_as_json() {
+    assert_eq!(Reply::json_of(&[1, 2]).unwrap().body(), b"[1,2]");
+    let reply = encode(&Reply::json_of(&"a\nb").unwrap(), CX);
+    assert!(reply.contains("Content-Type: application/json\r\n") && reply.ends_with(r#""a\nb""#), "{reply}");
+    let keys_are_no_strings = std::collections::BTreeMap::from([(vec![1], 2)]);
+    assert!(Reply::json_of(&keys_are_no_strings).is_err());
+}
