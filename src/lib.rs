@@ -93,6 +93,7 @@ pub use server::api::channel::EventSender;
 pub use server::api::context::{Context, Outcome};
 pub use server::api::drain::Drain;
 pub use server::api::handler::Handler;
+pub use server::api::not_adopted::NotAdopted;
 pub use server::api::observer::{Audience, LogObserver, Message, Observer};
 pub use server::api::publisher::Publisher;
 pub use server::api::server::Server;
@@ -100,7 +101,6 @@ pub use server::api::stats::Stats;
 pub use server::io::mio_net::MioNet;
 pub use server::io::net::{Net, Ready};
 pub use server::state::timers::TimerId;
-pub use server::steps::adopt::NotAdopted;
 pub use source::{Events, Pull, Source};
 pub use topic::history::{History, Overflow, TopicConfig};
 

@@ -4,7 +4,7 @@ use crate::server::api::context::Context;
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
-use crate::server::state::core::Draining;
+use crate::server::state::draining::Draining;
 use crate::server::state::guard::guard;
 use std::io;
 use std::time::Duration;

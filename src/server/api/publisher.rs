@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::server::api::context::{Context, Outcome};
 use crate::server::api::drain::Drain;
-use crate::server::steps::adopt::NotAdopted;
+use crate::server::api::not_adopted::NotAdopted;
 use crate::topic::frame::EncodedEvent;
 use std::borrow::Borrow;
 use std::collections::VecDeque;

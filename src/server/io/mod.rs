@@ -4,3 +4,4 @@ pub(crate) mod mio_net;
 pub(crate) mod net;
 #[cfg(unix)]
 pub(crate) mod unix;
+pub(crate) mod write;

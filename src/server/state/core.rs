@@ -17,10 +17,13 @@ use crate::server::api::context::Context;
 use crate::server::api::observer::{Audience, Message, Observer};
 use crate::server::api::publisher::Publisher;
 use crate::server::api::stats::Stats;
+use crate::server::state::draining::Draining;
 use crate::server::state::guard::guard;
 use crate::server::state::rarely::Rarely;
+use crate::server::state::scatter::scatter;
 use crate::server::state::sources::Feed;
 use crate::server::state::tags::Tags;
+use crate::server::state::ticks::ticks;
 use crate::server::state::timers::{Callback, TimerId, Timers};
 use crate::topic::block::Block;
 use crate::topic::frame::{EncodedEvent, Kind};
@@ -38,19 +41,6 @@ pub(crate) struct Hooks {
     pub(crate) timers: Vec<TimerId>,
     pub(crate) on_close: Vec<OnClose>,
     pub(crate) feed: Option<Feed>,
-}
-
-/// A shutdown in progress, see `super::drain`.
-pub(crate) struct Draining {
-    pub(crate) begun: Duration,
-    pub(crate) window: Duration,
-    pub(crate) farewell: Option<EncodedEvent>,
-    pub(crate) retry: Option<Duration>,
-    pub(crate) listener_closed: bool,
-    /// The slot whose moment comes next.
-    pub(crate) next: u32,
-    /// One more than the last slot.
-    pub(crate) bound: u32,
 }
 
 pub(crate) struct Core {
@@ -89,12 +79,6 @@ pub(crate) struct Core {
     /// How often something was scattered.
     scattered: u32,
     encoded: EncodedEvent,
-}
-
-/// The clock's time in milliseconds as records keep it. Wraps after 49 days: only differences mean something, and
-/// `Config` keeps those far below.
-pub(crate) fn ticks(time: Duration) -> u32 {
-    u32::try_from(time.as_millis() & u128::from(u32::MAX)).unwrap_or_default()
 }
 
 impl Core {
@@ -544,11 +528,6 @@ impl Core {
 
 /// The longest time that clients are asked to stay away, before it is scattered.
 const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// The golden ratio scatters neighbouring numbers evenly over all of them.
-pub(crate) fn scatter(number: u32) -> u32 {
-    number.wrapping_mul(0x9E37_79B9)
-}
 
 /// Sequences set aside when a stream begins, behind its cursor: for its response head, its first frame and what it has missed, which
 /// have to come before anything that the handler gives to it.

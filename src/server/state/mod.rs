@@ -2,10 +2,13 @@
 
 pub(crate) mod addresses;
 pub(crate) mod core;
+pub(crate) mod draining;
 pub(crate) mod guard;
 pub(crate) mod lifecycle;
 pub(crate) mod rarely;
 pub(crate) mod resume;
+pub(crate) mod scatter;
 pub(crate) mod sources;
 pub(crate) mod tags;
+pub(crate) mod ticks;
 pub(crate) mod timers;

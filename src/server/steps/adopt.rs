@@ -9,7 +9,6 @@ use crate::http::parse::incoming::Incoming;
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
-use std::fmt;
 use std::io;
 use std::net::TcpStream;
 
@@ -83,46 +82,5 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.core.unread.push(slot);
         }
         Ok(())
-    }
-}
-
-/// A connection that was not handed over, with what was read of it: see [`Publisher::try_adopt`](crate::Publisher::try_adopt).
-///
-/// ```no_run
-/// use mio_sse::{NotAdopted, Publisher};
-/// use std::io::Write;
-/// use std::net::TcpStream;
-///
-/// fn hand_over(publisher: &Publisher, socket: TcpStream, input: Vec<u8>) {
-///     if let Err(NotAdopted { mut socket, .. }) = publisher.try_adopt(socket, input) {
-///         let _ = socket.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-///     }
-/// }
-/// ```
-pub struct NotAdopted {
-    /// Why.
-    pub error: Error,
-    /// The connection, as it was.
-    pub socket: TcpStream,
-    /// What was read of it.
-    pub input: Vec<u8>,
-}
-
-/// Without what was read, which may be secret.
-impl fmt::Debug for NotAdopted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NotAdopted").field("error", &self.error).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for NotAdopted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the connection was not handed over: {}", self.error)
-    }
-}
-
-impl std::error::Error for NotAdopted {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
     }
 }

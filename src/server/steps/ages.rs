@@ -4,7 +4,7 @@
 //! 128 ticks; the sweep looks far more often. Where the loop was held up for longer, whoever was there before is too old, and
 //! is marked so before anybody looks.
 
-use crate::server::state::core::scatter;
+use crate::server::state::scatter::scatter;
 use std::time::Duration;
 
 /// Ticks of the clock in the longest age.

@@ -5,6 +5,7 @@ pub(crate) mod adopt;
 pub(crate) mod ages;
 pub(crate) mod beats;
 pub(crate) mod close;
+pub(crate) mod drain;
 pub(crate) mod flush;
 pub(crate) mod inbox;
 pub(crate) mod requests;

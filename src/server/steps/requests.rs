@@ -15,10 +15,11 @@ use crate::server::api::context::Context;
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
-use crate::server::state::core::ticks;
+use crate::server::io::write::write;
 use crate::server::state::guard::guard;
 use crate::server::state::lifecycle::Opening;
 use crate::server::state::resume::{Beginning, Resumption};
+use crate::server::state::ticks::ticks;
 use crate::topic::frame::Framing;
 use std::borrow::Cow;
 use std::io;
@@ -89,38 +90,6 @@ enum Then {
     Block,
     /// The connection carries a stream now, or is gone.
     Leave,
-}
-
-/// What was sent, and whether the socket took all.
-pub(crate) struct Written {
-    pub(crate) bytes: usize,
-    pub(crate) all: bool,
-}
-
-/// Writes as much as the socket takes.
-// Within the loop over a topic's subscribers this spares a quarter of its instructions.
-#[inline(always)]
-pub(crate) fn write<N: Net>(
-    net: &mut N,
-    socket: &mut N::Socket,
-    bytes: &[u8],
-) -> Result<Written, CloseReason> {
-    let mut written = 0;
-    while written < bytes.len() {
-        match net.write(socket, &bytes[written..]) {
-            Ok(0) => return Err(CloseReason::IoError),
-            Ok(count) => {
-                written += count;
-                if N::SHORT_MEANS_DRAINED {
-                    break;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Err(CloseReason::of_error(&error)),
-        }
-    }
-    Ok(Written { bytes: written, all: written == bytes.len() })
 }
 
 impl<H: Handler, N: Net> Server<H, N> {

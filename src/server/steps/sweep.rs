@@ -6,10 +6,12 @@ use crate::conn::slot::{Connection, Flags, Phase};
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
-use crate::server::state::core::{Core, scatter, ticks};
+use crate::server::io::write::write;
+use crate::server::state::core::Core;
+use crate::server::state::scatter::scatter;
+use crate::server::state::ticks::ticks;
 use crate::server::steps::ages;
 use crate::server::steps::beats::Beats;
-use crate::server::steps::requests::write;
 use crate::topic::frame::Kind;
 use std::time::Duration;
 
