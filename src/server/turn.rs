@@ -5,7 +5,6 @@ use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::state::draining::Draining;
-use crate::server::state::guard::guard;
 use std::io;
 use std::time::Duration;
 
@@ -107,7 +106,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.started = true;
             self.replenish_reserve();
             let handler = &mut self.handler;
-            guard(&mut self.core, "the handler of the start", |core| {
+            self.core.guard("the handler of the start", |core| {
                 handler.started(&mut Context::new(core));
             });
         }

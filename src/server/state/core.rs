@@ -18,7 +18,7 @@ use crate::server::api::observer::{Audience, Message, Observer};
 use crate::server::api::publisher::Publisher;
 use crate::server::api::stats::Stats;
 use crate::server::state::draining::Draining;
-use crate::server::state::guard::guard;
+use crate::server::state::guard::catch;
 use crate::server::state::rarely::Rarely;
 use crate::server::state::scatter::scatter;
 use crate::server::state::sources::Feed;
@@ -31,6 +31,7 @@ use crate::topic::history::Overflow;
 use crate::topic::log::{Log, Place};
 use crate::topic::topics::{STRIDE, TopicKey, Topics};
 use std::collections::{HashMap, VecDeque};
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 pub(crate) type OnClose = Box<dyn FnOnce(CloseReason, &mut Context<'_>) + Send>;
@@ -217,9 +218,27 @@ impl Core {
     pub(crate) fn tell(&mut self, tell: impl Fn(&mut dyn Observer)) {
         let mut observers = std::mem::take(&mut self.observers);
         for observer in &mut observers {
-            guard(self, "an observer", |_core| tell(&mut **observer));
+            self.guard("an observer", |_core| tell(&mut **observer));
         }
         self.observers = observers;
+    }
+
+    /// Runs `work`, which is application code. Answers nothing if it has panicked; then that is logged and counted, or goes on
+    /// to whoever turns the loop.
+    ///
+    /// The core is whole whatever happens: no application code runs in the middle of a change to it. Observers are told at the
+    /// end of one.
+    pub(crate) fn guard<T>(&mut self, what: &str, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        match catch(what, || work(self)) {
+            Ok(value) => Some(value),
+            Err(panic) => {
+                self.stats.panics += 1;
+                if self.config.propagate_panics {
+                    resume_unwind(panic);
+                }
+                None
+            }
+        }
     }
 
     /// Puts `retry:` behind everything else that one stream is to get.

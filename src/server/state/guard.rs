@@ -1,26 +1,14 @@
 //! Calling the application, which may panic.
 
-use crate::server::state::core::Core;
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `work`, which is application code. Answers nothing if it has panicked; then that is logged and counted, or goes on
-/// to whoever turns the loop.
+/// Runs `work`, which is application code. If it panics, that is logged, and the panic's payload comes back.
 ///
-/// The core is whole whatever happens: no application code runs in the middle of a change to it. Observers are told at the
-/// end of one.
-pub(crate) fn guard<T>(core: &mut Core, what: &str, work: impl FnOnce(&mut Core) -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(|| work(core))) {
-        Ok(value) => Some(value),
-        Err(panic) => {
-            core.stats.panics += 1;
-            log::error!("{what} panicked: {}", message(&*panic));
-            if core.config.propagate_panics {
-                resume_unwind(panic);
-            }
-            None
-        }
-    }
+/// Whoever calls this sees to it that nothing is left half changed then.
+pub(crate) fn catch<T>(what: &str, work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+    catch_unwind(AssertUnwindSafe(work))
+        .inspect_err(|panic| log::error!("{what} panicked: {}", message(&**panic)))
 }
 
 /// What `panic!` was given.

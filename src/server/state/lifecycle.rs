@@ -11,7 +11,6 @@ use crate::http::reply::stream_reply::StreamReply;
 use crate::server::api::context::Context;
 use crate::server::api::observer::{Audience, Message};
 use crate::server::state::core::{Core, Hooks, OPENING_SEQUENCES};
-use crate::server::state::guard::guard;
 use crate::server::state::resume::Resumption;
 use crate::server::steps::ages;
 use crate::topic::frame::{COMMENT, COMMENT_KIND, EncodedEvent, Framing, Kind};
@@ -239,7 +238,7 @@ impl Core {
         self.tags.forget(id);
         self.drop_timers(id);
         if let Some(hooks) = self.take_hooks(id) {
-            guard(self, "dropping what belonged to a stream", |_core| drop(hooks));
+            self.guard("dropping what belonged to a stream", |_core| drop(hooks));
         }
     }
 

@@ -7,7 +7,6 @@ use crate::event::Event;
 use crate::server::api::context::Context;
 use crate::server::api::observer::Audience;
 use crate::server::state::core::Core;
-use crate::server::state::guard::guard;
 use crate::server::state::timers::TimerId;
 use crate::source::{Pull, Source};
 use std::time::Duration;
@@ -145,7 +144,7 @@ impl Core {
     fn pull(&mut self, id: StreamId, mut source: Box<dyn Source>) {
         let mut bytes = 0;
         for _ in 0..EVENTS_PER_VISIT {
-            match guard(self, "a source", |_core| source.pull()) {
+            match self.guard("a source", |_core| source.pull()) {
                 Some(Pull::Event(event)) => bytes += self.send_pulled(id, &event),
                 Some(Pull::Wait(delay)) => {
                     self.put_back(id, source);

@@ -5,7 +5,6 @@ use crate::server::api::context::Context;
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
-use crate::server::state::guard::guard;
 
 /// What a buffer that is used again keeps of its memory.
 const BUFFER_BYTES_KEPT: usize = 256 << 10;
@@ -19,15 +18,15 @@ impl<H: Handler, N: Net> Server<H, N> {
         for (id, reason) in ended.drain(..) {
             let hooks = self.core.take_hooks(id).unwrap_or_default();
             for callback in hooks.on_close {
-                guard(&mut self.core, "an on_close callback", |core| {
+                self.core.guard("an on_close callback", |core| {
                     callback(reason, &mut Context::new(core));
                 });
             }
             if let Some(feed) = hooks.feed {
-                guard(&mut self.core, "dropping a source", |_core| drop(feed));
+                self.core.guard("dropping a source", |_core| drop(feed));
             }
             let handler = &mut self.handler;
-            guard(&mut self.core, "the handler of a closed stream", |core| {
+            self.core.guard("the handler of a closed stream", |core| {
                 handler.closed(id, reason, &mut Context::new(core));
             });
         }

@@ -5,7 +5,6 @@ use crate::server::api::handler::Handler;
 use crate::server::api::publisher::Order;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
-use crate::server::state::guard::guard;
 
 /// Messages taken from the inbox at once.
 const INBOX_BATCH: usize = 64;
@@ -49,7 +48,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             Order::Adopt { socket, input } => self.adopt_for_publisher(socket, input),
             Order::Close { stream } => drop(self.core.close(stream)),
             Order::Run(work) => {
-                guard(&mut self.core, "a publisher's closure", |core| work(&mut Context::new(core)));
+                self.core.guard("a publisher's closure", |core| work(&mut Context::new(core)));
             }
         }
     }

@@ -16,7 +16,6 @@ use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::io::write::write;
-use crate::server::state::guard::guard;
 use crate::server::state::lifecycle::Opening;
 use crate::server::state::resume::{Beginning, Resumption};
 use crate::server::state::ticks::ticks;
@@ -373,7 +372,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let preflight = self.core.config.cors.as_ref().and_then(|cors| cors.preflight(request));
         let handler = &mut self.handler;
         let reply = preflight.or_else(|| {
-            guard(&mut self.core, "the handler of a request", |core| {
+            self.core.guard("the handler of a request", |core| {
                 handler.request(request, &mut Context::for_request(core, id))
             })
         });
@@ -506,7 +505,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         if resumption.gap
             && let Some(last) = last_event_id().as_deref()
         {
-            let answered = guard(&mut self.core, "the handler of a gap", |core| {
+            let answered = self.core.guard("the handler of a gap", |core| {
                 handler.missed(id, last, &mut Context::for_request(core, id))
             });
             if answered == Some(true) {
@@ -518,7 +517,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             }
         }
         self.core.open(id, request, replies, stream, Opening { framing, keep_alive, resumption });
-        let opened = guard(&mut self.core, "the handler of an opened stream", |core| {
+        let opened = self.core.guard("the handler of an opened stream", |core| {
             handler.opened(id, &mut Context::new(core));
         });
         if opened.is_none() {

@@ -4,7 +4,6 @@ use crate::server::api::context::Context;
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
-use crate::server::state::guard::guard;
 
 impl<H: Handler, N: Net> Server<H, N> {
     /// Step 6: calls the timers that are due, and forgets the revocations that are over.
@@ -14,7 +13,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             let now = self.core.now;
             let Some(mut due) = self.core.timers.take_due(now) else { return };
             let id = due.id;
-            let called = guard(&mut self.core, "a timer", |core| (due.callback)(&mut Context::new(core)));
+            let called = self.core.guard("a timer", |core| (due.callback)(&mut Context::new(core)));
             if called.is_none() {
                 // What it was about to do is half done: it is not called again.
                 if let Some(Some(owner)) = self.core.timers.remove(id) {
