@@ -44,10 +44,6 @@ impl<'a> Context<'a> {
         Self { core, stream: Some(stream) }
     }
 
-    pub(crate) fn core(&mut self) -> &mut Core {
-        self.core
-    }
-
     /// While a request is being answered: the id that the stream has if the answer is a stream. What is given to it
     /// already - events, timers, subscriptions - follows the head of the response, or is dropped with another reply.
     #[must_use]
@@ -335,7 +331,7 @@ impl<'a> Context<'a> {
         mut callback: impl FnMut(StreamId, &mut Context<'_>) -> O + Send + 'static,
     ) -> Result<TimerId, Error> {
         self.core.slots.live(stream)?;
-        let callback = Box::new(move |cx: &mut Context<'_>| callback(stream, cx).settle());
+        let callback = Box::new(move |core: &mut Core| callback(stream, &mut Context::new(core)).settle());
         Ok(self.core.add_timer(period, Some(period), Some(stream), callback))
     }
 
@@ -351,9 +347,9 @@ impl<'a> Context<'a> {
     ) -> Result<TimerId, Error> {
         self.core.slots.live(stream)?;
         let mut callback = Some(callback);
-        let callback = Box::new(move |cx: &mut Context<'_>| {
+        let callback = Box::new(move |core: &mut Core| {
             if let Some(callback) = callback.take() {
-                callback(stream, cx).settle();
+                callback(stream, &mut Context::new(core)).settle();
             }
         });
         Ok(self.core.add_timer(delay, None, Some(stream), callback))
@@ -365,7 +361,8 @@ impl<'a> Context<'a> {
         period: Duration,
         mut callback: impl FnMut(&mut Context<'_>) -> O + Send + 'static,
     ) -> TimerId {
-        self.core.add_timer(period, Some(period), None, Box::new(move |cx| callback(cx).settle()))
+        let callback = Box::new(move |core: &mut Core| callback(&mut Context::new(core)).settle());
+        self.core.add_timer(period, Some(period), None, callback)
     }
 
     /// Calls `callback` once, after `delay`: a timer that belongs to no stream.
@@ -375,9 +372,9 @@ impl<'a> Context<'a> {
         callback: impl FnOnce(&mut Context<'_>) -> O + Send + 'static,
     ) -> TimerId {
         let mut callback = Some(callback);
-        let callback = Box::new(move |cx: &mut Context<'_>| {
+        let callback = Box::new(move |core: &mut Core| {
             if let Some(callback) = callback.take() {
-                callback(cx).settle();
+                callback(&mut Context::new(core)).settle();
             }
         });
         self.core.add_timer(delay, None, None, callback)
@@ -419,7 +416,8 @@ impl<'a> Context<'a> {
         callback: impl FnOnce(CloseReason, &mut Context<'_>) + Send + 'static,
     ) -> Result<(), Error> {
         self.core.slots.live(stream)?;
-        self.core.hooks.entry(stream).or_default().on_close.push(Box::new(callback));
+        let callback = Box::new(move |reason, core: &mut Core| callback(reason, &mut Context::new(core)));
+        self.core.hooks.entry(stream).or_default().on_close.push(callback);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Everything the loop knows but the sockets: what a handler can reach, through its [`Context`](Context).
+//! Everything the loop knows but the sockets: what a handler can reach, through its [`Context`](crate::Context).
 //!
 //! No function here does I/O. What has to be written is left in logs, and the stream in the queue of those to be served.
 
@@ -13,18 +13,17 @@ use crate::delivery::extras::{SpareExtras, Subscription};
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::reply::stream_reply::StreamReply;
-use crate::server::api::context::Context;
 use crate::server::api::observer::{Audience, Message, Observer};
 use crate::server::api::publisher::Publisher;
 use crate::server::api::stats::Stats;
 use crate::server::state::draining::Draining;
 use crate::server::state::guard::catch;
+use crate::server::state::hooks::Hooks;
 use crate::server::state::rarely::Rarely;
 use crate::server::state::scatter::scatter;
-use crate::server::state::sources::Feed;
 use crate::server::state::tags::Tags;
 use crate::server::state::ticks::ticks;
-use crate::server::state::timers::{Callback, TimerId, Timers};
+use crate::server::state::timers::{TimerId, Timers};
 use crate::topic::block::Block;
 use crate::topic::frame::{EncodedEvent, Kind};
 use crate::topic::history::Overflow;
@@ -34,26 +33,22 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-pub(crate) type OnClose = Box<dyn FnOnce(CloseReason, &mut Context<'_>) + Send>;
+/// What a timer calls. Whoever sets one for the application makes a `Context` of the core.
+pub(crate) type Callback = Box<dyn FnMut(&mut Core) + Send>;
 
-/// What belongs to a stream and is the server's business: most streams have none.
-#[derive(Default)]
-pub(crate) struct Hooks {
-    pub(crate) timers: Vec<TimerId>,
-    pub(crate) on_close: Vec<OnClose>,
-    pub(crate) feed: Option<Feed>,
-}
+/// What is called when a stream ends.
+pub(crate) type OnClose = Box<dyn FnOnce(CloseReason, &mut Core) + Send>;
 
 pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) slots: Slots,
     pub(crate) topics: Topics,
-    pub(crate) timers: Timers,
+    pub(crate) timers: Timers<Callback>,
     pub(crate) stats: Stats,
     pub(crate) publisher: Publisher,
     /// Read once a turn.
     pub(crate) now: Duration,
-    pub(crate) hooks: HashMap<StreamId, Hooks>,
+    pub(crate) hooks: HashMap<StreamId, Hooks<OnClose>>,
     /// Invariant: only live streams are here.
     pub(crate) tags: Tags,
     /// Whether the stream that is being opened has a tag that is revoked.
@@ -538,7 +533,7 @@ impl Core {
     pub(crate) fn forget_timer(&mut self, owner: StreamId, id: TimerId) {
         if let Some(hooks) = self.hooks.get_mut(&owner) {
             hooks.timers.retain(|timer| *timer != id);
-            if hooks.timers.is_empty() && hooks.on_close.is_empty() && hooks.feed.is_none() {
+            if hooks.is_empty() {
                 self.hooks.remove(&owner);
             }
         }

@@ -8,9 +8,9 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::http::parse::request::Request;
 use crate::http::reply::stream_reply::StreamReply;
-use crate::server::api::context::Context;
 use crate::server::api::observer::{Audience, Message};
-use crate::server::state::core::{Core, Hooks, OPENING_SEQUENCES};
+use crate::server::state::core::{Core, OPENING_SEQUENCES, OnClose};
+use crate::server::state::hooks::Hooks;
 use crate::server::state::resume::Resumption;
 use crate::server::steps::ages;
 use crate::topic::frame::{COMMENT, COMMENT_KIND, EncodedEvent, Framing, Kind};
@@ -133,7 +133,7 @@ impl Core {
         if closed {
             self.ending(id, CloseReason::Application);
         } else if let Some(age) = reply.own_age() {
-            let end = move |cx: &mut Context<'_>| drop(cx.core().close_for(id, CloseReason::MaxAge));
+            let end = move |core: &mut Core| drop(core.close_for(id, CloseReason::MaxAge));
             self.add_timer(age, None, Some(id), Box::new(end));
         }
     }
@@ -243,7 +243,7 @@ impl Core {
     }
 
     /// What belonged to a stream that is gone.
-    pub(crate) fn take_hooks(&mut self, id: StreamId) -> Option<Hooks> {
+    pub(crate) fn take_hooks(&mut self, id: StreamId) -> Option<Hooks<OnClose>> {
         // Mostly no stream has any, and removing hashes the id before it looks.
         if self.hooks.is_empty() { None } else { self.hooks.remove(&id) }
     }

@@ -3,7 +3,9 @@
 pub(crate) mod addresses;
 pub(crate) mod core;
 pub(crate) mod draining;
+pub(crate) mod feed;
 pub(crate) mod guard;
+pub(crate) mod hooks;
 pub(crate) mod lifecycle;
 pub(crate) mod rarely;
 pub(crate) mod resume;

@@ -4,9 +4,9 @@ use crate::conn::id::StreamId;
 use crate::conn::slot::{Flags, Phase};
 use crate::error::Error;
 use crate::event::Event;
-use crate::server::api::context::Context;
 use crate::server::api::observer::Audience;
 use crate::server::state::core::Core;
+use crate::server::state::feed::{Feed, FeedState};
 use crate::server::state::timers::TimerId;
 use crate::source::{Pull, Source};
 use std::time::Duration;
@@ -20,26 +20,6 @@ const BYTES_PER_VISIT: usize = 16 << 10;
 
 /// A wait of nothing would never let the loop rest.
 const WAIT_MIN: Duration = Duration::from_millis(1);
-
-/// The source of one stream.
-pub(crate) struct Feed {
-    /// Taken out while it is asked.
-    source: Option<Box<dyn Source>>,
-    state: FeedState,
-    /// When its last wait was over, by the beat.
-    beat: Option<Duration>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FeedState {
-    /// It stands in `Core::hungry`.
-    Hungry,
-    /// The stream is still to be given something, or to be served at least: [`Core::caught_up`] makes it hungry again. So does its
-    /// opening.
-    Full,
-    Waiting(TimerId),
-    Idle,
-}
 
 impl Core {
     /// Gives a stream a source, in place of the one it has.
@@ -205,8 +185,7 @@ impl Core {
         let now = self.now;
         let beat = self.feed(id).and_then(|feed| feed.beat).map(|beat| beat.saturating_add(delay));
         let due = beat.filter(|due| *due > now).unwrap_or(now.saturating_add(delay));
-        let callback = Box::new(move |cx: &mut Context<'_>| {
-            let core = cx.core();
+        let callback = Box::new(move |core: &mut Core| {
             if let Some(feed) = core.feed(id) {
                 feed.state = FeedState::Idle;
                 feed.beat = Some(due);

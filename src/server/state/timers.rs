@@ -1,7 +1,6 @@
 //! Timers: callbacks at a time, once or again and again.
 
 use crate::conn::id::StreamId;
-use crate::server::api::context::Context;
 use slab::Slab;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,8 +8,6 @@ use std::time::Duration;
 
 /// The shortest period: a timer that is due again at once would never let the loop rest.
 const PERIOD_MIN: Duration = Duration::from_millis(1);
-
-pub(crate) type Callback = Box<dyn FnMut(&mut Context<'_>) + Send>;
 
 /// Names one timer, to [cancel](crate::Context::cancel) it. Means nothing once the timer has fired for the last time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,44 +17,50 @@ pub struct TimerId {
 }
 
 /// All timers, ordered by the time they are due. Adding and removing cost O(log n); a stream without timers costs
-/// nothing here.
-#[derive(Debug, Default)]
-pub(crate) struct Timers {
-    entries: Slab<Entry>,
+/// nothing here. What is called, and with what, is for whoever keeps them to say.
+#[derive(Debug)]
+pub(crate) struct Timers<C> {
+    entries: Slab<Entry<C>>,
     /// Invariant: holds `(entry.due, entry.serial, key)` of just those entries that are not firing at this moment.
     queue: BTreeSet<(Duration, u64, u32)>,
     serial: u64,
 }
 
-struct Entry {
+struct Entry<C> {
     serial: u64,
     due: Duration,
     period: Option<Duration>,
     owner: Option<StreamId>,
     /// Taken out while it is called.
-    callback: Option<Callback>,
+    callback: Option<C>,
 }
 
-impl fmt::Debug for Entry {
+impl<C> fmt::Debug for Entry<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry").field("due", &self.due).field("period", &self.period).finish_non_exhaustive()
     }
 }
 
 /// A timer that is due, on its way to be called and back.
-pub(crate) struct Due {
+pub(crate) struct Due<C> {
     pub(crate) id: TimerId,
-    pub(crate) callback: Callback,
+    pub(crate) callback: C,
 }
 
-impl Timers {
+impl<C> Default for Timers<C> {
+    fn default() -> Self {
+        Self { entries: Slab::new(), queue: BTreeSet::new(), serial: 0 }
+    }
+}
+
+impl<C> Timers<C> {
     /// Adds a timer that is due at `due` and, with a period, again and again after that.
     pub(crate) fn add(
         &mut self,
         due: Duration,
         period: Option<Duration>,
         owner: Option<StreamId>,
-        callback: Callback,
+        callback: C,
     ) -> TimerId {
         self.serial += 1;
         let period = period.map(|period| period.max(PERIOD_MIN));
@@ -80,7 +83,7 @@ impl Timers {
     }
 
     /// Takes the next timer that is due. It has to be given [back](Self::put_back) when it has been called.
-    pub(crate) fn take_due(&mut self, now: Duration) -> Option<Due> {
+    pub(crate) fn take_due(&mut self, now: Duration) -> Option<Due<C>> {
         let &(due, serial, key) = self.queue.first().filter(|(due, ..)| *due <= now)?;
         self.queue.remove(&(due, serial, key));
         let entry = self.entries.get_mut(key as usize)?;
@@ -92,7 +95,7 @@ impl Timers {
     /// the owner of one that is over is answered.
     ///
     /// Times that have passed already are left out, not made up for: a loop that was held up does not fire in a burst.
-    pub(crate) fn put_back(&mut self, fired: Due, now: Duration) -> Option<StreamId> {
+    pub(crate) fn put_back(&mut self, fired: Due<C>, now: Duration) -> Option<StreamId> {
         let key = fired.id.key;
         let entry = self.entries.get_mut(key as usize).filter(|entry| entry.serial == fired.id.serial)?;
         let Some(period) = entry.period else {
@@ -120,11 +123,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn nothing() -> Callback {
-        Box::new(|_| {})
-    }
-
-    fn fire(timers: &mut Timers, now: Duration) -> Option<TimerId> {
+    fn fire(timers: &mut Timers<()>, now: Duration) -> Option<TimerId> {
         let due = timers.take_due(now)?;
         let id = due.id;
         timers.put_back(due, now);
@@ -134,7 +133,7 @@ mod tests {
     #[test]
     fn times_that_have_passed_are_not_made_up_for() {
         let mut timers = Timers::default();
-        timers.add(ms(10), Some(ms(10)), None, nothing());
+        timers.add(ms(10), Some(ms(10)), None, ());
         assert!(fire(&mut timers, ms(9)).is_none());
         assert!(fire(&mut timers, ms(35)).is_some());
         assert!(fire(&mut timers, ms(35)).is_none());
@@ -144,7 +143,7 @@ mod tests {
     #[test]
     fn a_period_of_nothing_still_lets_the_loop_rest() {
         let mut timers = Timers::default();
-        timers.add(ms(0), Some(Duration::ZERO), None, nothing());
+        timers.add(ms(0), Some(Duration::ZERO), None, ());
         assert!(fire(&mut timers, ms(0)).is_some());
         assert!(fire(&mut timers, ms(0)).is_none());
     }
@@ -152,9 +151,9 @@ mod tests {
     #[test]
     fn an_old_id_never_cancels_a_new_timer() {
         let mut timers = Timers::default();
-        let old = timers.add(ms(1), None, None, nothing());
+        let old = timers.add(ms(1), None, None, ());
         assert_eq!(fire(&mut timers, ms(1)), Some(old));
-        let new = timers.add(ms(1), None, None, nothing());
+        let new = timers.add(ms(1), None, None, ());
         assert_eq!(timers.remove(old), None);
         assert_eq!(timers.remove(new), Some(None));
         assert_eq!(timers.len(), 0);
@@ -163,7 +162,7 @@ mod tests {
     #[test]
     fn a_timer_cancelled_while_it_is_called_is_not_set_again() {
         let mut timers = Timers::default();
-        let id = timers.add(ms(1), Some(ms(1)), None, nothing());
+        let id = timers.add(ms(1), Some(ms(1)), None, ());
         let due = timers.take_due(ms(1)).unwrap();
         assert!(timers.remove(id).is_some());
         timers.put_back(due, ms(1));
@@ -179,7 +178,7 @@ mod tests {
             let mut timers = Timers::default();
             let mut model: Vec<(u64, Option<u64>, TimerId)> = Vec::new();
             for (due, period, cancelled) in adds {
-                let id = timers.add(ms(due), period.map(ms), None, nothing());
+                let id = timers.add(ms(due), period.map(ms), None, ());
                 if cancelled {
                     prop_assert!(timers.remove(id).is_some());
                 } else {

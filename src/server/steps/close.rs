@@ -18,9 +18,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         for (id, reason) in ended.drain(..) {
             let hooks = self.core.take_hooks(id).unwrap_or_default();
             for callback in hooks.on_close {
-                self.core.guard("an on_close callback", |core| {
-                    callback(reason, &mut Context::new(core));
-                });
+                self.core.guard("an on_close callback", |core| callback(reason, core));
             }
             if let Some(feed) = hooks.feed {
                 self.core.guard("dropping a source", |_core| drop(feed));

@@ -1,6 +1,5 @@
 //! A part of step 6: what is due.
 
-use crate::server::api::context::Context;
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
@@ -13,7 +12,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             let now = self.core.now;
             let Some(mut due) = self.core.timers.take_due(now) else { return };
             let id = due.id;
-            let called = self.core.guard("a timer", |core| (due.callback)(&mut Context::new(core)));
+            let called = self.core.guard("a timer", |core| (due.callback)(core));
             if called.is_none() {
                 // What it was about to do is half done: it is not called again.
                 if let Some(Some(owner)) = self.core.timers.remove(id) {

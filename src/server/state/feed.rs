@@ -1,0 +1,25 @@
+//! The source of a stream, and whether it is to be asked.
+
+use crate::server::state::timers::TimerId;
+use crate::source::Source;
+use std::time::Duration;
+
+/// The source of one stream.
+pub(crate) struct Feed {
+    /// Taken out while it is asked.
+    pub(super) source: Option<Box<dyn Source>>,
+    pub(super) state: FeedState,
+    /// When its last wait was over, by the beat.
+    pub(super) beat: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FeedState {
+    /// It stands in `Core::hungry`.
+    Hungry,
+    /// The stream is still to be given something, or to be served at least: `Core::caught_up` makes it hungry again. So does its
+    /// opening.
+    Full,
+    Waiting(TimerId),
+    Idle,
+}
