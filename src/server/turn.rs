@@ -101,7 +101,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.core.stats.turns += 1;
         self.mark_ages();
         // Whoever turns the loop must not wait for it.
-        self.core.publisher.bind_to_this_thread();
+        self.core.inbox.bind_to_this_thread();
         if !self.started {
             self.started = true;
             self.replenish_reserve();

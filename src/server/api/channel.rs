@@ -3,7 +3,8 @@
 use crate::conn::id::StreamId;
 use crate::error::Error;
 use crate::event::Event;
-use crate::server::api::publisher::Publisher;
+use crate::server::state::core::Work;
+use crate::server::state::inbox::Inbox;
 use crate::source::{Pull, Source};
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub struct EventSender {
     events: Option<SyncSender<Event>>,
     /// Whether the source has found nothing, and has to be woken.
     idle: Arc<AtomicBool>,
-    publisher: Publisher,
+    inbox: Inbox<Work>,
     stream: StreamId,
 }
 
@@ -37,7 +38,7 @@ impl EventSender {
     /// [`Error::Closed`] when the stream has ended: nobody will read any more, and there is no need to go on. [`Error::Full`] on the
     /// loop's own thread, where waiting would be for ever.
     pub fn send(&self, event: Event) -> Result<(), Error> {
-        if self.publisher.is_of_this_thread() {
+        if self.inbox.is_of_this_thread() {
             return self.try_send(event);
         }
         self.events.as_ref().and_then(|events| events.send(event).ok()).ok_or(Error::Closed)?;
@@ -68,7 +69,7 @@ impl EventSender {
     fn wake(&self) {
         // Once for each time that the source has found nothing. So wakes cannot fill the inbox, and need not wait for room in it.
         if self.idle.swap(false, Ordering::SeqCst) {
-            self.publisher.wake_at_once(self.stream);
+            self.inbox.wake_at_once(self.stream);
         }
     }
 }
@@ -111,9 +112,9 @@ impl Source for Channel {
 }
 
 /// A channel for `ahead` events that the client has not taken yet, at least one.
-pub(crate) fn channel(stream: StreamId, ahead: usize, publisher: Publisher) -> (EventSender, impl Source) {
+pub(crate) fn channel(stream: StreamId, ahead: usize, inbox: Inbox<Work>) -> (EventSender, impl Source) {
     let (sender, events) = sync_channel(ahead.max(1));
     let idle = Arc::new(AtomicBool::new(false));
     let source = Channel { events, idle: idle.clone() };
-    (EventSender { events: Some(sender), idle, publisher, stream }, source)
+    (EventSender { events: Some(sender), idle, inbox, stream }, source)
 }

@@ -6,7 +6,6 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::server::api::channel::{EventSender, channel};
 use crate::server::api::drain::Drain;
-use crate::server::api::publisher::Publisher;
 use crate::server::api::stats::Stats;
 use crate::server::state::core::Core;
 use crate::server::state::draining::Draining;
@@ -42,6 +41,10 @@ impl<'a> Context<'a> {
 
     pub(crate) fn for_request(core: &'a mut Core, stream: StreamId) -> Self {
         Self { core, stream: Some(stream) }
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        self.core
     }
 
     /// While a request is being answered: the id that the stream has if the answer is a stream. What is given to it
@@ -290,7 +293,7 @@ impl<'a> Context<'a> {
     /// # Errors
     /// [`Error::Closed`].
     pub fn channel(&mut self, stream: StreamId, ahead: usize) -> Result<EventSender, Error> {
-        let (sender, source) = channel(stream, ahead, self.core.publisher.clone());
+        let (sender, source) = channel(stream, ahead, self.core.inbox.clone());
         self.core.set_source(stream, Box::new(source))?;
         Ok(sender)
     }
@@ -431,12 +434,6 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.stats()
-    }
-
-    /// A handle for other threads.
-    #[must_use]
-    pub fn publisher(&self) -> Publisher {
-        self.core.publisher.clone()
     }
 
     /// Shuts the server down gracefully. It takes no more connections; each stream is closed at a moment of its own within the

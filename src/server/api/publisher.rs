@@ -1,4 +1,4 @@
-//! The way into the loop from other threads: a bounded inbox.
+//! The handle for other threads.
 
 use crate::conn::id::StreamId;
 use crate::error::Error;
@@ -6,14 +6,12 @@ use crate::event::Event;
 use crate::server::api::context::{Context, Outcome};
 use crate::server::api::drain::Drain;
 use crate::server::api::not_adopted::NotAdopted;
+use crate::server::state::core::{Core, Work};
+use crate::server::state::inbox::{Inbox, Order};
 use crate::topic::frame::EncodedEvent;
 use std::borrow::Borrow;
-use std::collections::VecDeque;
 use std::fmt;
 use std::net::TcpStream;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
-use std::thread::ThreadId;
 use std::time::Duration;
 
 /// Publishes from any thread. Cloning is cheap; all clones put into the same inbox, in order.
@@ -38,36 +36,7 @@ use std::time::Duration;
 /// ```
 #[derive(Clone)]
 pub struct Publisher {
-    inbox: Arc<Inbox>,
-}
-
-struct Inbox {
-    queue: Mutex<Queue>,
-    /// Signalled when there is room again, or will never be.
-    room: Condvar,
-    waker: Waker,
-    messages_max: usize,
-}
-
-#[derive(Default)]
-struct Queue {
-    messages: VecDeque<Order>,
-    stopped: bool,
-    /// The thread that takes messages out: it must not wait for itself.
-    loop_thread: Option<ThreadId>,
-    /// How often a publisher found no room.
-    full: u64,
-}
-
-/// What another thread asks for.
-pub(crate) enum Order {
-    Publish { topic: Box<str>, event: EncodedEvent },
-    Send { stream: StreamId, event: EncodedEvent },
-    SendTagged { tag: Box<str>, event: EncodedEvent },
-    Wake { stream: StreamId },
-    Close { stream: StreamId },
-    Adopt { socket: TcpStream, input: Vec<u8> },
-    Run(Box<dyn FnOnce(&mut Context<'_>) + Send>),
+    inbox: Inbox<Work>,
 }
 
 impl fmt::Debug for Publisher {
@@ -77,9 +46,8 @@ impl fmt::Debug for Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(messages_max: usize, waker: Waker) -> Self {
-        let inbox = Inbox { queue: Mutex::default(), room: Condvar::new(), waker, messages_max };
-        Self { inbox: Arc::new(inbox) }
+    pub(crate) fn new(inbox: Inbox<Work>) -> Self {
+        Self { inbox }
     }
 
     /// Publishes an event to a topic. Waits while the inbox is full.
@@ -89,7 +57,7 @@ impl Publisher {
     /// be for ever: use [`Context::publish`] there.
     pub fn publish(&self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
         let event = EncodedEvent::new(event.borrow())?;
-        self.put(Order::Publish { topic: topic.into(), event }, true)
+        self.inbox.put(Order::Publish { topic: topic.into(), event }, true)
     }
 
     /// Publishes an event to a topic if there is room for it now.
@@ -98,7 +66,7 @@ impl Publisher {
     /// [`Error::InvalidEvent`]; [`Error::Stopped`]; [`Error::Full`].
     pub fn try_publish(&self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
         let event = EncodedEvent::new(event.borrow())?;
-        self.put(Order::Publish { topic: topic.into(), event }, false)
+        self.inbox.put(Order::Publish { topic: topic.into(), event }, false)
     }
 
     /// Sends an event to one stream. Waits while the inbox is full. If the stream has ended by the time the loop gets
@@ -108,7 +76,7 @@ impl Publisher {
     /// As for [`publish`](Self::publish).
     pub fn send(&self, stream: StreamId, event: impl Borrow<Event>) -> Result<(), Error> {
         let event = EncodedEvent::new(event.borrow())?;
-        self.put(Order::Send { stream, event }, true)
+        self.inbox.put(Order::Send { stream, event }, true)
     }
 
     /// Sends an event to every stream with a tag, see [`Context::send_tagged`]. Waits while the inbox is full.
@@ -117,7 +85,7 @@ impl Publisher {
     /// As for [`publish`](Self::publish).
     pub fn send_tagged(&self, tag: &str, event: impl Borrow<Event>) -> Result<(), Error> {
         let event = EncodedEvent::new(event.borrow())?;
-        self.put(Order::SendTagged { tag: tag.into(), event }, true)
+        self.inbox.put(Order::SendTagged { tag: tag.into(), event }, true)
     }
 
     /// Closes every stream with a tag, see [`Context::close_tagged`]. Waits while the inbox is full.
@@ -159,7 +127,7 @@ impl Publisher {
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish). A stream that has ended is none.
     pub fn wake(&self, stream: StreamId) -> Result<(), Error> {
-        self.put(Order::Wake { stream }, true)
+        self.inbox.put(Order::Wake { stream }, true)
     }
 
     /// Closes a stream, see [`Context::close`]. Waits while the inbox is full.
@@ -167,7 +135,7 @@ impl Publisher {
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish).
     pub fn close(&self, stream: StreamId) -> Result<(), Error> {
-        self.put(Order::Close { stream }, true)
+        self.inbox.put(Order::Close { stream }, true)
     }
 
     /// Runs a closure in the loop, with all that a [`Context`] can do. Waits while the inbox is full, not until the closure
@@ -179,7 +147,8 @@ impl Publisher {
         &self,
         work: impl FnOnce(&mut Context<'_>) -> O + Send + 'static,
     ) -> Result<(), Error> {
-        self.put(Order::Run(Box::new(move |cx| work(cx).settle())), true)
+        let work = Box::new(move |core: &mut Core| work(&mut Context::new(core)).settle());
+        self.inbox.put(Order::Run(work), true)
     }
 
     /// Hands over a connection that another HTTP server has accepted, with what that has read of it, see
@@ -206,7 +175,7 @@ impl Publisher {
     /// when the loop gets to it closes the connection, is logged and counted in
     /// [`Stats::accept_errors`](crate::Stats::accept_errors).
     pub fn adopt(&self, socket: TcpStream, input: impl Into<Vec<u8>>) -> Result<(), Error> {
-        self.put(Order::Adopt { socket, input: input.into() }, true)
+        self.inbox.put(Order::Adopt { socket, input: input.into() }, true)
     }
 
     /// Hands over a connection, see [`adopt`](Self::adopt), if there is room for it now. [`NotAdopted`] has an example.
@@ -215,7 +184,7 @@ impl Publisher {
     /// [`Error::Stopped`]; [`Error::Full`]. The connection comes back, so that whoever accepted it can answer.
     pub fn try_adopt(&self, socket: TcpStream, input: impl Into<Vec<u8>>) -> Result<(), NotAdopted> {
         let order = |(socket, input)| Order::Adopt { socket, input };
-        let put = self.put_with((socket, input.into()), order, false);
+        let put = self.inbox.put_with((socket, input.into()), order, false);
         put.map_err(|(error, (socket, input))| NotAdopted { error, socket, input })
     }
 
@@ -229,93 +198,12 @@ impl Publisher {
         drain.check()?;
         self.run(move |cx| cx.drain(drain))
     }
-
-    /// Wakes a source, also where the inbox is full: for those who see to it that there is one such message for a stream at most.
-    pub(crate) fn wake_at_once(&self, stream: StreamId) {
-        let queue = self.inbox.lock();
-        if !queue.stopped {
-            self.push(queue, Order::Wake { stream });
-        }
-    }
-
-    /// Whether the loop runs on this thread.
-    pub(crate) fn is_of_this_thread(&self) -> bool {
-        self.inbox.lock().loop_thread == Some(std::thread::current().id())
-    }
-
-    fn put(&self, message: Order, wait: bool) -> Result<(), Error> {
-        self.put_with(message, |message| message, wait).map_err(|(error, _)| error)
-    }
-
-    /// Puts what `order` makes of `value` into the inbox, or gives `value` back.
-    fn put_with<T>(&self, value: T, order: impl FnOnce(T) -> Order, wait: bool) -> Result<(), (Error, T)> {
-        let mut queue = self.inbox.lock();
-        if queue.messages.len() >= self.inbox.messages_max {
-            queue.full += 1;
-        }
-        while queue.messages.len() >= self.inbox.messages_max && !queue.stopped {
-            if !wait || queue.loop_thread == Some(std::thread::current().id()) {
-                return Err((Error::Full, value));
-            }
-            queue = self.inbox.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        }
-        if queue.stopped {
-            return Err((Error::Stopped, value));
-        }
-        self.push(queue, order(value));
-        Ok(())
-    }
-
-    fn push(&self, mut queue: MutexGuard<'_, Queue>, message: Order) {
-        queue.messages.push_back(message);
-        // The loop empties the inbox before it sleeps, so only the first message has to wake it.
-        let first = queue.messages.len() == 1;
-        drop(queue);
-        if first {
-            self.inbox.waker.wake_by_ref();
-        }
-    }
-
-    /// How many messages wait, and how often there was no room.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        let queue = self.inbox.lock();
-        (queue.messages.len() as u64, queue.full)
-    }
-
-    /// Notes which thread runs the loop.
-    pub(crate) fn bind_to_this_thread(&self) {
-        self.inbox.lock().loop_thread = Some(std::thread::current().id());
-    }
-
-    /// Moves up to `count` messages to `taken`; answers whether there are more.
-    pub(crate) fn take(&self, count: usize, taken: &mut Vec<Order>) -> bool {
-        let mut queue = self.inbox.lock();
-        let count = count.min(queue.messages.len());
-        let was_full = queue.messages.len() >= self.inbox.messages_max;
-        taken.extend(queue.messages.drain(..count));
-        let more = !queue.messages.is_empty();
-        drop(queue);
-        if was_full && count > 0 {
-            self.inbox.room.notify_all();
-        }
-        more
-    }
-
-    /// From now on nothing is taken any more: whoever waits is told, and what is in the inbox is dropped.
-    pub(crate) fn stop(&self) {
-        let mut queue = self.inbox.lock();
-        queue.stopped = true;
-        let dropped = std::mem::take(&mut queue.messages);
-        drop(queue);
-        self.inbox.room.notify_all();
-        // Closures may do anything when they are dropped, also publish: the lock is free by now.
-        drop(dropped);
-    }
 }
 
-impl Inbox {
-    /// No code of the application runs under the lock, so it cannot be left in a bad state.
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+impl Context<'_> {
+    /// A handle for other threads.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(self.core().inbox.clone())
     }
 }

@@ -4,12 +4,13 @@ use crate::config::Config;
 use crate::server::api::context::Context;
 use crate::server::api::handler::Handler;
 use crate::server::api::observer::Observer;
-use crate::server::api::publisher::{Order, Publisher};
+use crate::server::api::publisher::Publisher;
 use crate::server::api::stats::Stats;
 use crate::server::io::mio_net::MioNet;
 use crate::server::io::net::{Net, Ready};
 use crate::server::state::addresses::Addresses;
-use crate::server::state::core::Core;
+use crate::server::state::core::{Core, Work};
+use crate::server::state::inbox::{Inbox, Order};
 use crate::server::state::rarely::Rarely;
 use crate::server::steps::accept::Acceptor;
 use crate::server::steps::flush::FlushBuffers;
@@ -56,7 +57,7 @@ pub struct Server<H: Handler, N: Net = MioNet> {
     pub(crate) sweep: Sweep,
     // Kept for their capacity; empty between turns.
     pub(crate) ready: Vec<Ready>,
-    pub(crate) messages: Vec<Order>,
+    pub(crate) messages: Vec<Order<Work>>,
 }
 
 impl<H: Handler, N: Net> fmt::Debug for Server<H, N> {
@@ -231,9 +232,9 @@ impl<H: Handler, N: Net> Server<H, N> {
     pub fn with_net(net: N, handler: H, config: Config) -> io::Result<Self> {
         config.check()?;
         handler.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let publisher = Publisher::new(config.inbox_max, net.waker());
+        let inbox = Inbox::new(config.inbox_max, net.waker());
         let mut server = Self {
-            core: Core::new(config, publisher, net.now()),
+            core: Core::new(config, inbox, net.now()),
             handler,
             net,
             sockets: Vec::new(),
@@ -263,7 +264,7 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// A handle to publish from other threads.
     pub fn publisher(&self) -> Publisher {
-        self.core.publisher.clone()
+        Publisher::new(self.core.inbox.clone())
     }
 
     /// What the server has counted so far.
@@ -310,7 +311,7 @@ impl<H: Handler, N: Net> Drop for Server<H, N> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // The handler may be in any state: leave it alone. But nobody must wait for a loop that is gone.
-            self.core.publisher.stop();
+            self.core.inbox.stop();
         } else if !self.stopped {
             self.stop();
         }

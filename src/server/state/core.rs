@@ -14,11 +14,11 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::http::reply::stream_reply::StreamReply;
 use crate::server::api::observer::{Audience, Message, Observer};
-use crate::server::api::publisher::Publisher;
 use crate::server::api::stats::Stats;
 use crate::server::state::draining::Draining;
 use crate::server::state::guard::catch;
 use crate::server::state::hooks::Hooks;
+use crate::server::state::inbox::Inbox;
 use crate::server::state::rarely::Rarely;
 use crate::server::state::scatter::scatter;
 use crate::server::state::tags::Tags;
@@ -33,7 +33,11 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-/// What a timer calls. Whoever sets one for the application makes a `Context` of the core.
+/// What another thread has done in the loop. Here as below, whoever stores a callback of the application makes a `Context` of the
+/// core.
+pub(crate) type Work = Box<dyn FnOnce(&mut Core) + Send>;
+
+/// What a timer calls.
 pub(crate) type Callback = Box<dyn FnMut(&mut Core) + Send>;
 
 /// What is called when a stream ends.
@@ -45,7 +49,7 @@ pub(crate) struct Core {
     pub(crate) topics: Topics,
     pub(crate) timers: Timers<Callback>,
     pub(crate) stats: Stats,
-    pub(crate) publisher: Publisher,
+    pub(crate) inbox: Inbox<Work>,
     /// Read once a turn.
     pub(crate) now: Duration,
     pub(crate) hooks: HashMap<StreamId, Hooks<OnClose>>,
@@ -78,14 +82,14 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(config: Config, publisher: Publisher, now: Duration) -> Self {
+    pub(crate) fn new(config: Config, inbox: Inbox<Work>, now: Duration) -> Self {
         Self {
             topics: Topics::new(config.topic),
             config,
             slots: Slots::default(),
             timers: Timers::default(),
             stats: Stats::default(),
-            publisher,
+            inbox,
             now,
             hooks: HashMap::new(),
             tags: Tags::default(),
@@ -121,7 +125,7 @@ impl Core {
         stats.timers = self.timers.len() as u64;
         stats.tags = self.tags.len() as u64;
         stats.tags_revoked = self.tags.revoked() as u64;
-        (stats.inbox, stats.inbox_full) = self.publisher.counts();
+        (stats.inbox, stats.inbox_full) = self.inbox.counts();
         stats
     }
 

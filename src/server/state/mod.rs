@@ -6,6 +6,7 @@ pub(crate) mod draining;
 pub(crate) mod feed;
 pub(crate) mod guard;
 pub(crate) mod hooks;
+pub(crate) mod inbox;
 pub(crate) mod lifecycle;
 pub(crate) mod rarely;
 pub(crate) mod resume;

@@ -63,7 +63,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
         let reason = if self.core.drain.is_some() { CloseReason::Drained } else { CloseReason::Stopped };
-        self.core.publisher.stop();
+        self.core.inbox.stop();
         if !self.core.drain.as_ref().is_some_and(|drain| drain.listener_closed) {
             self.stop_listening();
         }

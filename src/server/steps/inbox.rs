@@ -1,10 +1,10 @@
 //! Step 4: what other threads have asked for.
 
-use crate::server::api::context::Context;
 use crate::server::api::handler::Handler;
-use crate::server::api::publisher::Order;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
+use crate::server::state::core::Work;
+use crate::server::state::inbox::Order;
 
 /// Messages taken from the inbox at once.
 const INBOX_BATCH: usize = 64;
@@ -23,7 +23,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 return;
             }
             let mut messages = std::mem::take(&mut self.messages);
-            self.inbox_waiting = self.core.publisher.take(INBOX_BATCH, &mut messages);
+            self.inbox_waiting = self.core.inbox.take(INBOX_BATCH, &mut messages);
             for message in messages.drain(..) {
                 self.apply(message);
             }
@@ -34,7 +34,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
-    fn apply(&mut self, order: Order) {
+    fn apply(&mut self, order: Order<Work>) {
         match order {
             Order::Publish { topic, event } => {
                 if let Err(error) = self.core.publish_encoded(&topic, &event) {
@@ -48,7 +48,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             Order::Adopt { socket, input } => self.adopt_for_publisher(socket, input),
             Order::Close { stream } => drop(self.core.close(stream)),
             Order::Run(work) => {
-                self.core.guard("a publisher's closure", |core| work(&mut Context::new(core)));
+                self.core.guard("a publisher's closure", work);
             }
         }
     }
