@@ -1,17 +1,22 @@
-//! All that handlers can reach, and no socket.
+//! What is kept from turn to turn, without a socket: all that handlers can reach, in `core`, and what the steps need besides.
 
+pub(crate) mod acceptor;
 pub(crate) mod addresses;
+pub(crate) mod beats;
 pub(crate) mod core;
 pub(crate) mod draining;
 pub(crate) mod feed;
+pub(crate) mod flush_buffers;
 pub(crate) mod guard;
 pub(crate) mod hooks;
 pub(crate) mod inbox;
 pub(crate) mod lifecycle;
 pub(crate) mod rarely;
+pub(crate) mod request_buffers;
 pub(crate) mod resume;
 pub(crate) mod scatter;
 pub(crate) mod sources;
+pub(crate) mod sweep;
 pub(crate) mod tags;
 pub(crate) mod ticks;
 pub(crate) mod timers;

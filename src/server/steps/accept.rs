@@ -11,7 +11,6 @@ use crate::conn::slot::Slot;
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::{Net, Ready};
-use crate::server::state::rarely::Rarely;
 use crate::server::state::ticks::ticks;
 use std::io;
 use std::net::IpAddr;
@@ -24,32 +23,6 @@ const RETRY_DELAY: Duration = Duration::from_millis(50);
 /// Descriptors held in reserve. With the delay this means that 160 a second are told that there is no room, however many
 /// knock, which costs next to nothing.
 const RESERVE: usize = 8;
-
-#[derive(Debug, Default)]
-pub(crate) struct Acceptor {
-    /// Whether there may be connections waiting.
-    waiting: bool,
-    /// Not before this time.
-    retry_at: Option<Duration>,
-    /// Descriptors held in reserve.
-    reserve: usize,
-    /// Whoever holds connections open must not fill a disk.
-    log: Rarely,
-}
-
-impl Acceptor {
-    pub(crate) fn ready(&mut self) {
-        self.waiting = true;
-    }
-
-    pub(crate) fn is_waiting(&self, now: Duration) -> bool {
-        self.waiting && self.retry_at.is_none_or(|at| at <= now)
-    }
-
-    pub(crate) fn next_due(&self) -> Option<Duration> {
-        self.retry_at.filter(|_| self.waiting)
-    }
-}
 
 /// How many more than `limit` are let in to be told.
 fn surplus(limit: usize) -> usize {

@@ -8,7 +8,6 @@ use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::io::write::write;
 use crate::server::state::core::sources;
-use crate::topic::block::Block;
 use crate::topic::frame::Framing;
 use crate::topic::log::Place;
 use crate::topic::topics::TopicKey;
@@ -18,23 +17,6 @@ const QUANTUM: usize = 256;
 
 /// Bytes given to a stream in the queue before the others have their turn.
 const BYTES_PER_VISIT: usize = 256 << 10;
-
-/// Kept for their capacity; empty between turns.
-#[derive(Debug, Default)]
-pub(crate) struct FlushBuffers {
-    /// Where a run is made close-delimited.
-    unwrapped: Block,
-    /// Subscribers that the walk over a topic has left for a closer look.
-    aside: Vec<u32>,
-    failed: Vec<(u32, CloseReason)>,
-}
-
-impl FlushBuffers {
-    /// See `Server::shrink_buffers`.
-    pub(crate) fn shrink(&mut self, bytes: usize) {
-        self.unwrapped.shrink(bytes);
-    }
-}
 
 /// The run that the last stream was given, for the next one, which most often needs the same.
 struct Shared<'a> {

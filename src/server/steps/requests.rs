@@ -22,7 +22,6 @@ use crate::server::state::ticks::ticks;
 use crate::topic::frame::Framing;
 use std::borrow::Cow;
 use std::io;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What one read takes at most.
 const READ_BYTES: usize = 64 << 10;
@@ -30,56 +29,10 @@ const READ_BYTES: usize = 64 << 10;
 /// Reads that one connection gets before the others have their turn.
 const READS_PER_VISIT: usize = 4;
 
-/// Requests that one connection may have answered in a turn, however many others wait.
-const REQUESTS_PER_VISIT_MIN: usize = 16;
-
 /// Replies to pipelined requests are gathered up to this size before they are written.
 const REPLIES_BYTES: usize = 64 << 10;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
-/// Buffers that are kept from one connection to the next, and the date.
-#[derive(Debug, Default)]
-pub(crate) struct RequestBuffers {
-    /// What is read goes here first. Only the beginning of a request that is not complete is kept for its connection.
-    buffer: Vec<u8>,
-    incoming: Incoming,
-    replies: Vec<u8>,
-    date: Date,
-    /// Requests that may still be answered in this turn.
-    left: usize,
-    /// How many of them each connection gets.
-    share: usize,
-    /// The slot of the connection that was answered last: those behind it come first in the next turn.
-    last: u32,
-}
-
-impl RequestBuffers {
-    /// Shares out the requests of a turn among the connections in `unread` and `ready` others, and puts `unread` in order:
-    /// each slot once, and round and round, so that none waits for ever.
-    pub(crate) fn begin_turn(&mut self, unread: &mut Vec<u32>, ready: usize, budget: usize) {
-        unread.sort_unstable();
-        unread.dedup();
-        let served = unread.partition_point(|slot| *slot <= self.last);
-        unread.rotate_left(served);
-        self.left = budget;
-        self.share = (budget / (unread.len() + ready).max(1)).max(REQUESTS_PER_VISIT_MIN);
-    }
-
-    /// See `Server::shrink_buffers`.
-    pub(crate) fn shrink(&mut self, bytes: usize) {
-        if self.replies.capacity() > bytes {
-            self.replies = Vec::new();
-        }
-    }
-}
-
-/// The `Date` header's value, formatted once a second.
-#[derive(Debug, Default)]
-struct Date {
-    second: u64,
-    text: String,
-}
 
 /// What follows when the requests that have arrived are answered.
 enum Then {
@@ -581,22 +534,11 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Makes sure that `requests.date.text` is this turn's.
     fn refresh_date(&mut self) {
-        let date = &mut self.requests.date;
-        let second = self.core.topics.unix_ms() / 1000;
-        if second != date.second || date.text.is_empty() {
-            date.second = second;
-            date.text = http_date(UNIX_EPOCH + Duration::from_secs(second));
-        }
+        self.requests.date.refresh(self.core.topics.unix_ms() / 1000);
     }
 }
 
 /// Whether coming again is of no use, so that it does no good to close the connection either.
 fn is_final(refusal: Refusal) -> bool {
     matches!(refusal, Refusal::Subscriptions | Refusal::Tags | Refusal::Revoked)
-}
-
-/// The form of RFC 9110 5.6.7. It has four digits for the year; a clock beyond them is as good as none.
-fn http_date(now: SystemTime) -> String {
-    let representable = now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() < 253_402_300_800);
-    httpdate::fmt_http_date(if representable { now } else { UNIX_EPOCH })
 }

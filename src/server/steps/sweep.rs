@@ -7,11 +7,9 @@ use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::io::write::write;
-use crate::server::state::core::Core;
 use crate::server::state::scatter::scatter;
 use crate::server::state::ticks::ticks;
 use crate::server::steps::ages;
-use crate::server::steps::beats::Beats;
 use crate::topic::frame::Kind;
 use std::time::Duration;
 
@@ -29,25 +27,6 @@ const SURPLUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Topics looked at in one slice for events that are too old.
 const TOPICS_PER_SLICE: usize = 4096;
-
-/// How far the sweep has come.
-#[derive(Debug, Default)]
-pub(crate) struct Sweep {
-    /// The slot to look at next.
-    next: u32,
-    /// When the next slice is due; `None` while there is nothing to look at.
-    due: Option<Duration>,
-    /// When the last turn was.
-    turned: Duration,
-    beats: Beats,
-}
-
-impl Sweep {
-    pub(crate) fn next_due(&self, core: &Core) -> Option<Duration> {
-        let idle = core.slots.len() == 0 && !core.topics.is_aging();
-        if idle { None } else { Some(self.due.unwrap_or(core.now)) }
-    }
-}
 
 /// How often each connection is looked at: four times within the shortest time-out.
 fn period(config: &Config) -> Duration {
