@@ -2,6 +2,7 @@
 
 pub(crate) mod acceptor;
 pub(crate) mod addresses;
+pub(crate) mod ages;
 pub(crate) mod beats;
 pub(crate) mod core;
 pub(crate) mod draining;

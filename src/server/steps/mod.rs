@@ -2,7 +2,6 @@
 
 pub(crate) mod accept;
 pub(crate) mod adopt;
-pub(crate) mod ages;
 pub(crate) mod close;
 pub(crate) mod drain;
 pub(crate) mod flush;

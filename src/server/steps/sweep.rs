@@ -7,9 +7,9 @@ use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::io::write::write;
+use crate::server::state::ages;
 use crate::server::state::scatter::scatter;
 use crate::server::state::ticks::ticks;
-use crate::server::steps::ages;
 use crate::topic::frame::Kind;
 use std::time::Duration;
 
