@@ -38,7 +38,8 @@ use std::time::UNIX_EPOCH;
 /// ```
 ///
 /// A server that has [stopped](Context::stop) listens no longer. One that is dropped closes its connections; every open stream is reported to the handler as
-/// [`CloseReason::Stopped`] first, or as [`CloseReason::Drained`] if it was draining.
+/// [`CloseReason::Stopped`](crate::CloseReason::Stopped) first, or as [`CloseReason::Drained`](crate::CloseReason::Drained) if it
+/// was draining.
 pub struct Server<H: Handler, N: Net = MioNet> {
     pub(crate) handler: H,
     pub(crate) net: N,
