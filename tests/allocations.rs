@@ -68,7 +68,8 @@ impl Net for Sink {
         if self.waiting > 0 {
             ready.push(Ready::Listener);
         }
-        let connection = |slot| Ready::Connection { slot, readable: true, writable: false, closing: false };
+        let connection =
+            |slot| Ready::Connection { slot, readable: true, writable: false, until_blocked: false };
         ready.extend(self.ready.drain(..).map(connection));
         Ok(())
     }

@@ -105,8 +105,8 @@ impl MemoryNet {
         }
     }
 
-    fn tell(&mut self, readable: bool, writable: bool, closing: bool) {
-        let ready = |&slot: &u32| Ready::Connection { slot, readable, writable, closing };
+    fn tell(&mut self, readable: bool, writable: bool, until_blocked: bool) {
+        let ready = |&slot: &u32| Ready::Connection { slot, readable, writable, until_blocked };
         self.ready.extend(self.slots.iter().map(ready));
     }
 }
@@ -129,7 +129,7 @@ impl Net for MemoryNet {
 
     fn register(&mut self, _socket: &mut Socket, slot: u32) -> io::Result<()> {
         self.slots.push(slot);
-        self.ready.push(Ready::Connection { slot, readable: true, writable: true, closing: false });
+        self.ready.push(Ready::Connection { slot, readable: true, writable: true, until_blocked: false });
         Ok(())
     }
 

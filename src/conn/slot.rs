@@ -3,11 +3,8 @@
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::Generation;
 use crate::conn::refusal::Refusal;
-use crate::delivery::cursor::Cursor;
-use crate::delivery::extras::{Extras, SpareExtras, Subscription};
-use crate::http::parse::incoming::Incoming;
-use crate::topic::frame::Framing;
-use crate::topic::topics::TopicKey;
+use crate::delivery::stream::Stream;
+use crate::http::parse::held::Held;
 
 /// A connection, or a slot of one that was closed in this turn. See the graph in the [module](super) documentation.
 ///
@@ -30,14 +27,14 @@ pub(crate) enum Input {
     Drained,
     /// There may be more.
     Waiting,
-    /// There may be more, and the peer has closed its side: read on until the end shows.
-    Closing,
+    /// There may be more, and a read may stop short of it: read on until the socket has nothing.
+    UntilBlocked,
 }
 
 impl Input {
     pub(crate) fn with_more(self) -> Self {
         match self {
-            Self::Closing => Self::Closing,
+            Self::UntilBlocked => Self::UntilBlocked,
             Self::Drained | Self::Waiting => Self::Waiting,
         }
     }
@@ -67,13 +64,6 @@ pub(crate) enum Connection {
     Closed,
 }
 
-/// Bytes that have arrived and are not a whole request yet, and what is known of it.
-#[derive(Debug, Default)]
-pub(crate) struct Held {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) incoming: Incoming,
-}
-
 /// The rest of a response.
 #[derive(Debug)]
 pub(crate) struct PendingReply {
@@ -88,203 +78,6 @@ pub(crate) struct PendingReply {
     /// Whether the connection is one too many and its request is still to come: this is only the word that its body is wanted.
     pub(crate) refused: Option<Refusal>,
     pub(crate) held: Option<Box<Held>>,
-}
-
-/// The part of a slot that makes it a stream.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    /// The frame delivered last, see [`Cursor`].
-    sequence: u64,
-    /// All that most streams do not have, so that they do not pay for it.
-    pub(crate) extras: Option<Box<Extras>>,
-    /// The topic it reads, the only one for most; [`TopicKey::NONE`] without.
-    pub(crate) topic: TopicKey,
-    /// Its place among the subscribers of `topic`.
-    pub(crate) place: u32,
-    partial: u32,
-    /// Milliseconds of the server's clock when something was last written.
-    pub(crate) written: u32,
-    pub(crate) framing: Framing,
-    pub(crate) phase: Phase,
-    pub(crate) flags: Flags,
-    /// Where the clock of ages (see the sweep) will stand when it is too old.
-    pub(crate) expires: u8,
-    /// Requests answered so far on this connection, the one for this stream included.
-    pub(crate) requests: u16,
-    /// Whether it has not been given everything, apart from what waves are still to offer it. Each of its topics counts
-    /// it, and keeps its log for it.
-    pub(crate) behind: bool,
-    /// Whether it stands in the queue of streams to be served.
-    pub(crate) queued: bool,
-}
-
-/// What is rarely asked of a stream, in one byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Flags(u8);
-
-impl Flags {
-    /// The next request may follow when the stream ends. Only ever with chunked framing.
-    pub(crate) const KEEP_ALIVE: Self = Self(1);
-    /// A drain leaves it alone until the deadline.
-    pub(crate) const FINISH: Self = Self(2);
-    /// Its age is limited by a timer of its own.
-    pub(crate) const OWN_AGE: Self = Self(4);
-    /// It has a source, or had one.
-    pub(crate) const SOURCE: Self = Self(8);
-
-    pub(crate) fn has(self, flag: Self) -> bool {
-        self.0 & flag.0 != 0
-    }
-
-    pub(crate) fn set(&mut self, flag: Self, on: bool) {
-        self.0 = if on { self.0 | flag.0 } else { self.0 & !flag.0 };
-    }
-}
-
-/// How far the life of a stream has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// The handler is being asked; nothing is sent before it has answered.
-    Opening,
-    /// The handler has closed it already, before it answered.
-    OpeningClosed,
-    Open,
-    /// It has been closed by the server and reported so; what was sent before is still on its way, and its last frame is
-    /// the end of the body.
-    Ending,
-}
-
-impl Stream {
-    /// A stream that is only just being asked for. `sequence` is the place in the one order at which it begins.
-    pub(crate) fn opening(sequence: u64, now: u32, requests: u16) -> Self {
-        Self {
-            sequence,
-            extras: None,
-            topic: TopicKey::NONE,
-            place: 0,
-            partial: 0,
-            written: now,
-            framing: Framing::Chunked,
-            phase: Phase::Opening,
-            flags: Flags::default(),
-            expires: 0,
-            requests,
-            behind: true,
-            queued: false,
-        }
-    }
-
-    pub(crate) fn cursor(&self) -> Cursor {
-        Cursor { sequence: self.sequence, partial: self.partial }
-    }
-
-    pub(crate) fn set_cursor(&mut self, cursor: Cursor) {
-        self.sequence = cursor.sequence;
-        self.partial = cursor.partial;
-    }
-
-    /// The socket has taken so many bytes at that time. Nothing taken is no progress.
-    pub(crate) fn took(&mut self, bytes: usize, now: u32) {
-        if bytes > 0 {
-            self.written = now;
-        }
-    }
-
-    /// Moves the cursor forward over what is not for this stream. A frame that was begun stays begun.
-    pub(crate) fn skip_to(&mut self, sequence: u64) {
-        self.sequence = self.sequence.max(sequence);
-    }
-
-    /// Moves the cursor back, before anything was sent.
-    pub(crate) fn rewind(&mut self, sequence: u64) {
-        self.sequence = self.sequence.min(sequence);
-    }
-
-    /// Everything of `topic` up to this frame has been given to it, or is not for it.
-    pub(crate) fn position_in(&self, topic: TopicKey) -> u64 {
-        self.sequence.max(self.from(topic))
-    }
-
-    /// Reads `topic` from behind the frame `from` on, whatever its cursor says.
-    pub(crate) fn read_from(&mut self, topic: TopicKey, from: u64) {
-        let place = self.place;
-        if self.topic == topic {
-            self.topic = TopicKey::NONE;
-            self.extras().subscriptions.push(Subscription { topic, place, from });
-        } else if let Some(extras) = &mut self.extras
-            && let Some(found) = extras.subscriptions.iter_mut().find(|found| found.topic == topic)
-        {
-            found.from = from;
-        }
-    }
-
-    /// The rest of the frame that was begun has become a frame of its own.
-    pub(crate) fn restart_frame(&mut self) {
-        self.partial = 0;
-    }
-
-    pub(crate) fn extras(&mut self) -> &mut Extras {
-        self.extras.get_or_insert_default()
-    }
-
-    /// The same, for what most streams have at some time.
-    pub(crate) fn extras_from(&mut self, spares: &mut SpareExtras) -> &mut Extras {
-        self.extras.get_or_insert_with(|| spares.take())
-    }
-
-    /// Gives up the extras if there is nothing in them.
-    pub(crate) fn shrink(&mut self, spares: &mut SpareExtras) {
-        if let Some(extras) = self.extras.take_if(|extras| extras.is_empty()) {
-            spares.give(extras);
-        }
-    }
-
-    /// The frame it ends with, once it is ending: the newest of those sent to it alone.
-    pub(crate) fn last(&self) -> Option<u64> {
-        let extras = self.extras.as_ref().filter(|_| self.phase == Phase::Ending)?;
-        Some(extras.private.newest())
-    }
-
-    /// Whether what is in the log of `topic` is all there can be for it.
-    pub(crate) fn reads_one_log(&self) -> bool {
-        match &self.extras {
-            None => true,
-            Some(extras) => extras.subscriptions.is_empty() && extras.private.is_empty(),
-        }
-    }
-
-    /// The topics it is subscribed to and its place in each.
-    pub(crate) fn topics(&self) -> impl Iterator<Item = (TopicKey, u32)> {
-        let first = (self.topic != TopicKey::NONE).then_some((self.topic, self.place));
-        let more = self.extras.iter().flat_map(|extras| &extras.subscriptions);
-        first.into_iter().chain(more.map(|subscription| (subscription.topic, subscription.place)))
-    }
-
-    /// The sequence from which on it reads `topic`, whatever its cursor says.
-    pub(crate) fn from(&self, topic: TopicKey) -> u64 {
-        let mut subscriptions = self.extras.iter().flat_map(|extras| &extras.subscriptions);
-        subscriptions.find(|found| found.topic == topic).map_or(0, |found| found.from)
-    }
-
-    /// Drops the subscription to `topic` from the record.
-    pub(crate) fn forget(&mut self, topic: TopicKey) {
-        if self.topic == topic {
-            self.topic = TopicKey::NONE;
-        } else if let Some(extras) = &mut self.extras {
-            extras.subscriptions.retain(|found| found.topic != topic);
-        }
-    }
-
-    /// Notes the new place among the subscribers of `topic`.
-    pub(crate) fn moved(&mut self, topic: TopicKey, place: u32) {
-        if self.topic == topic {
-            self.place = place;
-        } else if let Some(extras) = &mut self.extras
-            && let Some(found) = extras.subscriptions.iter_mut().find(|found| found.topic == topic)
-        {
-            found.place = place;
-        }
-    }
 }
 
 impl Slot {

@@ -1,7 +1,9 @@
 //! All connections, found by slot or by stream id.
 
 use crate::conn::id::{Generation, StreamId};
-use crate::conn::slot::{Phase, Slot, Stream};
+use crate::conn::slot::{Connection, Slot};
+use crate::delivery::delivery::Streams;
+use crate::delivery::stream::{Phase, Stream};
 use crate::error::Error;
 use slab::Slab;
 
@@ -33,16 +35,6 @@ impl Slots {
 
     pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Slot> {
         self.slots.get_mut(slot as usize)
-    }
-
-    /// The stream in `slot`, whatever its phase.
-    pub(crate) fn stream(&self, slot: u32) -> Option<&Stream> {
-        self.get(slot)?.stream()
-    }
-
-    /// The stream in `slot`, whatever its phase.
-    pub(crate) fn stream_mut(&mut self, slot: u32) -> Option<&mut Stream> {
-        self.get_mut(slot)?.stream_mut()
     }
 
     /// The stream of that id, if the application may still use it.
@@ -108,6 +100,26 @@ impl Slots {
     /// The slots in use.
     pub(crate) fn occupied(&self) -> impl Iterator<Item = u32> {
         self.slots.iter().map(|(slot, _)| u32::try_from(slot).unwrap_or(u32::MAX))
+    }
+}
+
+impl Streams for Slots {
+    #[inline]
+    fn stream(&self, slot: u32) -> Option<&Stream> {
+        self.get(slot)?.stream()
+    }
+
+    #[inline]
+    fn has_room(&self, slot: u32) -> bool {
+        self.get(slot).is_some_and(|slot| slot.writable)
+    }
+
+    #[inline]
+    fn stream_and_room(&mut self, slot: u32) -> Option<(&mut Stream, &mut bool)> {
+        let Slot { state: Connection::Streaming(stream), writable, .. } = self.get_mut(slot)? else {
+            return None;
+        };
+        Some((stream, writable))
     }
 }
 

@@ -1,30 +1,30 @@
 //! What only some streams have.
 
-use crate::conn::slot::Held;
+use crate::http::parse::held::Held;
+use crate::topic::frame::Frame;
 use crate::topic::log::Log;
+use crate::topic::sequence::is_shared;
 use crate::topic::topics::TopicKey;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 /// All of a stream's state that most streams do without most of the time.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
-    /// What was sent to this stream alone and has not been delivered: its response head, events, the end of its body.
+    /// What goes out before all else.
+    pub(crate) hand: Hand,
+    /// What was sent to this stream alone and has not been delivered.
     pub(crate) private: Log,
-    /// The bytes of it that are its source's: since it was given everything last, so some may be gone.
-    pub(crate) pulled: usize,
+    /// The newest frame of it that is its source's: the server has asked for that, so up to here nothing is lag.
+    pub(crate) pulled: u64,
     /// Topics besides the first.
     pub(crate) subscriptions: Vec<Subscription>,
     /// What the peer has sent since the stream was opened: the beginning of its next request.
     pub(crate) held: Option<Box<Held>>,
-    /// What it is being told that it has missed.
-    pub(crate) gap: Option<Gap>,
-}
-
-/// Events that a stream has missed, and the frame of its private log that says so.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Gap {
-    pub(crate) topic: TopicKey,
+    /// How many events it has missed and has not been told of.
     pub(crate) missed: u64,
-    pub(crate) sequence: u64,
+    /// Where the end of its body stands, once it is closed: it is given nothing that comes behind.
+    pub(crate) end: Option<u64>,
 }
 
 /// A topic that a stream reads besides its first.
@@ -37,15 +37,96 @@ pub(crate) struct Subscription {
     pub(crate) from: u64,
 }
 
+/// Bytes of a stream that go out before anything of a log, in its framing: a head, what the server has to say to it, the rest of a
+/// frame that was cut. They are the stream's own, so whatever becomes of the log, no frame ever breaks off.
+#[derive(Debug, Default)]
+pub(crate) struct Hand {
+    own: Vec<u8>,
+    /// In its place, a large frame: one copy for all streams that are cut within it.
+    shared: Option<Arc<Box<[u8]>>>,
+    sent: usize,
+    /// Whether an event is delivered with the last byte.
+    event: bool,
+}
+
+impl Hand {
+    /// What is still to be sent.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let all = self.shared.as_ref().map_or(&self.own[..], |shared| shared);
+        &all[self.sent..]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
+    }
+
+    /// Adds bytes that are no event. Not behind a frame that was cut.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        debug_assert!(self.shared.is_none() && !self.event);
+        self.own.extend_from_slice(bytes);
+    }
+
+    /// So many bytes are sent. Answers the events that are delivered with them.
+    pub(crate) fn advance(&mut self, sent: usize) -> u64 {
+        self.sent += sent;
+        let done = sent > 0 && self.is_empty();
+        let events = u64::from(done && self.event);
+        if done {
+            self.clear();
+        }
+        events
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.own.clear();
+        (self.shared, self.sent, self.event) = (None, 0, false);
+    }
+}
+
+/// Frames from this size on are copied once for all streams that are cut within them.
+const SHARED_BYTES_MIN: usize = 16 << 10;
+
+/// Large frames that some stream has in its hand.
+#[derive(Debug, Default)]
+pub(crate) struct LargeFrames {
+    /// By sequence, and whether it is chunked. The bytes are boxed so that they go with the last stream that has them.
+    frames: HashMap<(u64, bool), Weak<Box<[u8]>>>,
+    /// How many there were when those that nobody has any more were dropped last.
+    kept: usize,
+}
+
+impl LargeFrames {
+    /// The rest of a frame that is cut, of whose bytes so many have been sent, as a stream has it in its hand.
+    pub(crate) fn rest(&mut self, (frame, bytes, sent): (Frame, &[u8], usize), chunked: bool) -> Hand {
+        let event = frame.kind.event;
+        if bytes.len() < SHARED_BYTES_MIN || !is_shared(frame.sequence) {
+            return Hand { own: bytes[sent..].to_vec(), event, ..Hand::default() };
+        }
+        if self.frames.len() > 2 * self.kept + 16 {
+            self.frames.retain(|_, frame| frame.strong_count() > 0);
+            self.kept = self.frames.len();
+        }
+        let weak = self.frames.entry((frame.sequence, chunked)).or_default();
+        let shared = weak.upgrade().unwrap_or_else(|| {
+            let shared: Arc<Box<[u8]>> = Arc::new(bytes.into());
+            *weak = Arc::downgrade(&shared);
+            shared
+        });
+        Hand { own: Vec::new(), shared: Some(shared), sent, event }
+    }
+}
+
 /// Extras that no stream has at the moment. Each has some while its head waits to be written, and while anything waits that is
 /// for it alone, so they come and go far more often than streams do.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "they are given back as they lie in memory, not copied")]
 pub(crate) struct SpareExtras(Vec<Box<Extras>>);
 
-/// As many as streams that may open in one turn, unless it is configured otherwise. With their logs' room for blocks they take some
-/// 110 KiB.
+/// As many as streams that may open in one turn, unless it is configured otherwise.
 const SPARES_MAX: usize = 256;
+
+/// What a hand that is used again keeps of its memory.
+const HAND_BYTES_KEPT: usize = 1 << 10;
 
 impl SpareExtras {
     pub(crate) fn take(&mut self) -> Box<Extras> {
@@ -55,17 +136,28 @@ impl SpareExtras {
     /// Keeps extras for later, of which nobody needs anything; the blocks of the log have been given back.
     pub(crate) fn give(&mut self, mut extras: Box<Extras>) {
         if self.0.len() < SPARES_MAX {
-            let Extras { private, pulled, subscriptions, held, gap } = &mut *extras;
+            let Extras { hand, private, pulled, subscriptions, held, missed, end } = &mut *extras;
             private.reset();
-            (*pulled, *subscriptions, *held, *gap) = (0, Vec::new(), None, None);
+            hand.clear();
+            hand.own.shrink_to(HAND_BYTES_KEPT);
+            (*pulled, *subscriptions, *held, *missed, *end) = (0, Vec::new(), None, 0, None);
             self.0.push(extras);
         }
     }
 }
 
 impl Extras {
+    /// Whether nothing of it is to be given to the stream, which then gets all there is for it from its one topic.
+    pub(crate) fn give_nothing(&self) -> bool {
+        self.subscriptions.is_empty()
+            && self.private.is_empty()
+            && self.hand.is_empty()
+            && self.missed == 0
+            && self.end.is_none()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.private.is_empty() && self.subscriptions.is_empty() && self.held.is_none()
+        self.give_nothing() && self.held.is_none()
     }
 }
 
@@ -81,8 +173,8 @@ mod tests {
         let mut spares = SpareExtras::default();
         let mut extras = spares.take();
         extras.private.append(7, b"x", Kind::RAW, &mut blocks);
-        extras.pulled = 1;
-        extras.gap = Some(Gap { topic: TopicKey::NONE, missed: 1, sequence: 7 });
+        extras.hand.add(b"head");
+        (extras.pulled, extras.missed, extras.end) = (1, 1, Some(7));
         extras.private.clear(&mut blocks);
         spares.give(extras);
         let mut again = spares.take();

@@ -39,17 +39,11 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.read_clock(); // 3.
         self.take_inbox(); // 4.
         self.accept_and_read(); // 5.
-        self.fire_timers(); // 6.
-        self.core.pull_sources();
-        self.drain();
+        self.do_what_is_due(); // 6.
         self.flush(); // 7.
         self.sweep(); // 8.
         self.free_closed(); // 9.
-        debug_assert_eq!(self.core.topics.broken_invariant(), None);
-        self.measure();
-        if self.core.stopping || self.is_drained() {
-            self.stop();
-        }
+        self.end_turn();
         Ok(())
     }
 
@@ -65,23 +59,26 @@ impl<H: Handler, N: Net> Server<H, N> {
     fn nearest_deadline(&self, limit: Option<Duration>) -> Option<Duration> {
         let core = &self.core;
         let unfinished = !self.started
-            || self.inbox_waiting
+            || self.inbox_waiting && self.inbox_rests_until.is_none()
             || self.accept.is_waiting(core.now)
             || !core.unread.is_empty()
-            || !core.queue.is_empty()
-            || !core.hungry.is_empty()
+            || !core.delivery.queue.is_empty()
+            || !core.ready_sources.is_empty()
             || !core.ended.is_empty()
             || !core.closed.is_empty()
             || core.stopping
             || core.drain.as_ref().is_some_and(|drain| !drain.listener_closed)
             || self.net.has_more()
-            || core.topics.has_dirty();
+            || core.delivery.topics.has_dirty();
         if unfinished {
             return Some(Duration::ZERO);
         }
         let deadlines =
             [core.timers.next_due(), core.tags.next_due(), self.sweep.next_due(core), self.accept.next_due()];
-        let deadlines = deadlines.into_iter().chain([core.drain.as_ref().map(Draining::next_due)]);
+        let deadlines = deadlines
+            .into_iter()
+            .chain([self.inbox_rests_until])
+            .chain([core.drain.as_ref().map(Draining::next_due)]);
         // The last turn has taken its time since it read the clock.
         let wait = deadlines.flatten().min().map(|due| due.saturating_sub(self.net.now()));
         match (wait, limit) {
@@ -112,7 +109,15 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
-    /// Takes the time of this turn.
+    /// Takes the time of this turn. Where it was the last one, everything ends.
+    fn end_turn(&mut self) {
+        debug_assert_eq!(self.core.delivery.topics.broken_invariant(), None);
+        self.measure();
+        if self.core.stopping || self.is_drained() {
+            self.stop();
+        }
+    }
+
     fn measure(&mut self) {
         let took = self.net.now().saturating_sub(self.core.now);
         self.core.stats.count_turn(took);

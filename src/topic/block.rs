@@ -28,7 +28,7 @@ pub(crate) struct Block {
 pub(crate) struct Meta {
     pub(crate) position: Position,
     /// Milliseconds of the server's clock.
-    pub(crate) tick: u32,
+    pub(crate) tick: u64,
 }
 
 impl Block {
@@ -45,14 +45,6 @@ impl Block {
         let before = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         self.bytes.extend_from_slice(bytes);
         self.frames.extend(frames.iter().map(|frame| Frame { end: frame.end - base + before, ..*frame }));
-    }
-
-    /// Adds bytes to the last frame.
-    pub(crate) fn extend_last(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        if let Some(last) = self.frames.last_mut() {
-            last.end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        }
     }
 
     /// The bytes of frames of that role.

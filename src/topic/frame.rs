@@ -11,10 +11,16 @@ pub(crate) struct Kind {
     pub(crate) prefix: u8,
     /// Whether it counts as an event that was delivered: not what the server itself puts into a stream.
     pub(crate) event: bool,
+    /// Whether observers have been told of it already, where it was sent to a tag.
+    pub(crate) told: bool,
 }
 
 impl Kind {
-    pub(crate) const RAW: Self = Self { prefix: 0, event: false };
+    pub(crate) const RAW: Self = Self { prefix: 0, event: false, told: false };
+
+    pub(crate) fn told_to_observers(self) -> Self {
+        Self { told: true, ..self }
+    }
 }
 
 /// Where a frame ends in its block, and what it is.
@@ -59,7 +65,7 @@ const CHUNK_SUFFIX: &[u8] = b"\r\n";
 pub(crate) const COMMENT: &[u8] = b"3\r\n:\n\n\r\n";
 
 /// What [`COMMENT`] is.
-pub(crate) const COMMENT_KIND: Kind = Kind { prefix: 3, event: false };
+pub(crate) const COMMENT_KIND: Kind = Kind { prefix: 3, event: false, told: false };
 
 /// Room for the largest chunk size line: eight hexadecimal digits and CRLF.
 const PREFIX_MAX: usize = 10;
@@ -187,12 +193,12 @@ impl EncodedEvent {
     }
 
     pub(crate) fn kind(&self) -> Kind {
-        Kind { prefix: self.prefix, event: true }
+        Kind { prefix: self.prefix, event: true, told: false }
     }
 
     /// The same for what the server itself puts into a stream.
     pub(crate) fn notice(&self) -> Kind {
-        Kind { prefix: self.prefix, event: false }
+        Kind { prefix: self.prefix, event: false, told: false }
     }
 }
 
@@ -205,7 +211,7 @@ mod tests {
     fn an_event_is_one_chunk() {
         let encoded = EncodedEvent::new(&Event::data("0123456789")).unwrap();
         assert_eq!(encoded.bytes(), b"12\r\ndata: 0123456789\n\n\r\n");
-        assert_eq!(encoded.kind(), Kind { prefix: 4, event: true });
+        assert_eq!(encoded.kind(), Kind { prefix: 4, event: true, told: false });
         let kind = encoded.kind();
         assert_eq!(Framing::CloseDelimited.bytes_of(kind, encoded.bytes()), b"data: 0123456789\n\n");
         assert_eq!(Framing::Chunked.bytes_of(kind, encoded.bytes()), encoded.bytes());

@@ -3,7 +3,7 @@
 use crate::error::ConfigError;
 use crate::topic::block::{Meta, Spares};
 use crate::topic::frame::{EncodedEvent, Role};
-use crate::topic::log::{Log, Place};
+use crate::topic::log::Log;
 use crate::topic::position::Position;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -65,7 +65,6 @@ impl History {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        // Ages are counted in 32 bits of milliseconds, and looked at only now and then.
         const AGE_MAX: Duration = Duration::from_secs(40 * 24 * 60 * 60);
         let ages = Duration::from_millis(1)..=AGE_MAX;
         match self.age {
@@ -236,11 +235,13 @@ impl Kept {
 
     /// Nobody lags: gives up what a keyed topic keeps no longer, and its memory, when that is most of it.
     pub(crate) fn compact_keys(&mut self, log: &mut Log, spares: &mut Spares) {
-        while let Some(frame) = log.next(self.retired.max(log.floor())).map(|run| *run.first())
+        while let Some(place) = log.place(self.retired.max(log.floor()))
+            && let (&frame, _) = log.frame(place)
             && frame.sequence <= self.horizon
         {
             self.retired = frame.sequence;
             if frame.role == Role::Plain {
+                log.gone = log.meta(place).map_or(log.gone, |meta| meta.position.max(log.gone));
                 log.set_role(self.retired, Role::Superseded);
             }
         }
@@ -248,22 +249,23 @@ impl Kept {
             log.clear(spares);
             self.ids = None;
         } else if Self::is_worth_compacting(log) {
-            self.retain(log, 0, spares);
+            self.retain(log, 0, u64::MAX, spares);
         }
     }
 
-    /// Makes the log of a keyed topic forget what is superseded, and everything without a key up to the frame `until`.
-    pub(crate) fn retain(&mut self, log: &mut Log, until: u64, spares: &mut Spares) {
-        log.retain_keys(until, spares);
+    /// Makes the log of a keyed topic forget what is superseded up to the frame `can`, and everything without a key up to the
+    /// frame `until`.
+    pub(crate) fn retain(&mut self, log: &mut Log, until: u64, can: u64, spares: &mut Spares) {
+        log.retain_keys(until, can, spares);
         if let Some(ids) = &mut self.ids {
             ids.retain(|_, sequence| log.holds(*sequence));
         }
     }
 
     /// Gives up the oldest events as far as the limits want it.
-    pub(crate) fn shorten(&mut self, log: &Log, tick: u32) {
+    pub(crate) fn shorten(&mut self, log: &Log, tick: u64) {
         while let Some((meta, sequence, role, bytes)) = self.oldest(log) {
-            let too_old = |age: Duration| u128::from(tick.wrapping_sub(meta.tick)) >= age.as_millis();
+            let too_old = |age: Duration| u128::from(tick.saturating_sub(meta.tick)) >= age.as_millis();
             let excess = self.frames > self.limits.events || self.bytes > self.limits.bytes;
             if !excess && !self.limits.age.is_some_and(too_old) {
                 return;
@@ -285,9 +287,9 @@ impl Kept {
     }
 
     fn oldest<'a>(&self, log: &'a Log) -> Option<(Meta, u64, Role, &'a [u8])> {
-        let Place::Before { block, frame } = log.place(self.horizon) else { return None };
-        let (found, bytes) = log.frame(block, frame)?;
-        Some((log.meta(block, frame)?, found.sequence, found.role, bytes))
+        let place = log.place(self.horizon)?;
+        let (found, bytes) = log.frame(place);
+        Some((log.meta(place)?, found.sequence, found.role, bytes))
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -296,6 +298,12 @@ impl Kept {
 
     pub(crate) fn horizon(&self) -> u64 {
         self.horizon
+    }
+
+    /// Whether something behind `position` is lost for a stream that has subscribed behind the frame `subscribed`: since then the log
+    /// keeps everything for it.
+    pub(crate) fn is_lost_after(&self, log: &Log, position: Position, subscribed: u64) -> bool {
+        self.complete_from > position && log.position_at(subscribed) > position
     }
 
     /// The first frame that is kept and stands behind `position`.
@@ -308,9 +316,10 @@ impl Kept {
     /// Where the newest event stands that has this id of the application's.
     pub(crate) fn position_of(&self, log: &Log, id: &str) -> Option<Position> {
         let sequence = *self.ids.as_ref()?.get(&hash(id))?;
-        let Place::Before { block, frame } = log.place(sequence - 1) else { return None };
-        let (_, bytes) = log.frame(block, frame).filter(|(frame, _)| frame.sequence == sequence)?;
-        (id_of(bytes) == Some(id)).then(|| log.meta(block, frame).map(|meta| meta.position))?
+        let place = log.place(sequence - 1)?;
+        let (frame, bytes) = log.frame(place);
+        let found = frame.sequence == sequence && id_of(bytes) == Some(id);
+        log.meta(place).filter(|_| found).map(|meta| meta.position)
     }
 }
 

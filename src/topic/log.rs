@@ -20,8 +20,10 @@ pub(crate) struct Log {
     bytes: usize,
     /// The sequence of the newest frame there ever was.
     newest: u64,
-    /// The sequence of the newest frame that is gone. Whoever stands before it has fallen off.
+    /// The sequence of the newest frame that is gone from the front.
     floor: u64,
+    /// Where the newest dated frame stood that is gone without a newer one of its key.
+    pub(crate) gone: Position,
     /// The bytes of frames that are superseded, and of those that are the newest of their key.
     superseded: usize,
     current: usize,
@@ -29,15 +31,11 @@ pub(crate) struct Log {
     marked: u64,
 }
 
-/// Where in a log a cursor stands.
+/// Where a frame lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Everything has been delivered.
-    End,
-    /// This frame is the next.
-    Before { block: usize, frame: usize },
-    /// A frame that should have been next is gone.
-    FellOff,
+pub(crate) struct Place {
+    pub(crate) block: usize,
+    pub(crate) frame: usize,
 }
 
 /// Frames that lie one behind the other in one block: one at least.
@@ -107,8 +105,16 @@ impl Log {
     }
 
     /// When the frame at this place was published.
-    pub(crate) fn meta(&self, block: usize, frame: usize) -> Option<Meta> {
+    pub(crate) fn meta(&self, Place { block, frame }: Place) -> Option<Meta> {
         self.blocks.get(block)?.meta.get(frame).copied()
+    }
+
+    /// Where the newest frame stands, or stood, that comes before or at the sequence `until`.
+    pub(crate) fn position_at(&self, until: u64) -> Position {
+        let mut frames =
+            self.blocks.iter().rev().flat_map(|block| block.frames.iter().zip(&block.meta).rev());
+        let found = frames.find(|(frame, _)| frame.sequence <= until);
+        found.map_or(self.gone, |(_, meta)| meta.position.max(self.gone))
     }
 
     /// The newest frame at `position` or before; that before the oldest where there is none.
@@ -125,14 +131,6 @@ impl Log {
             .map_or(self.floor, |frame| frame.sequence)
     }
 
-    /// How many frames that are not superseded stand behind `after` and not behind `until`.
-    pub(crate) fn count(&self, after: u64, until: u64) -> usize {
-        let frames = self.blocks.iter().flat_map(|block| &block.frames);
-        let counted =
-            |frame: &&Frame| (after + 1..=until).contains(&frame.sequence) && frame.role != Role::Superseded;
-        frames.filter(counted).count()
-    }
-
     /// Gives up frames up to `sequence` at the front of the oldest block as well, when they are most of it, and memory that is
     /// reserved for more. For a log that is left alone for a while: there may be many.
     pub(crate) fn compact(&mut self, sequence: u64, spares: &mut Spares) {
@@ -141,6 +139,7 @@ impl Log {
             let bytes = front.start_of(dead) as usize;
             if bytes > front.bytes.len() / 2 {
                 self.floor = front.frames[dead - 1].sequence;
+                self.gone = front.meta.get(dead - 1).map_or(self.gone, |meta| meta.position);
                 // A topic that is keyed no more may hold some that were superseded when it was.
                 self.superseded -= front.bytes_of(Role::Superseded);
                 self.current -= front.bytes_of(Role::Current);
@@ -167,7 +166,7 @@ impl Log {
 
     /// Says what a frame is, and answers its bytes if it is there.
     pub(crate) fn set_role(&mut self, sequence: u64, role: Role) -> Option<usize> {
-        let Place::Before { block, frame } = self.place(sequence - 1) else { return None };
+        let Place { block, frame } = self.place(sequence - 1)?;
         let block = &mut self.blocks[block];
         let bytes = block.frame_bytes(frame).len();
         let found = &mut block.frames[frame];
@@ -215,12 +214,11 @@ impl Log {
     }
 
     /// Up to which frame those without a key would have to go, so that `bytes_max` are left of them, if that is worth a copy of
-    /// the rest: none behind the mark or behind `horizon` can.
-    pub(crate) fn plain_excess(&self, bytes_max: usize, horizon: u64) -> Option<u64> {
+    /// the rest: none behind `can` does.
+    pub(crate) fn plain_excess(&self, bytes_max: usize, can: u64) -> Option<u64> {
         let plain = self.bytes - self.superseded - self.current;
-        let can = self.marked.min(horizon);
         let (mut gain, mut excess) = (0, None);
-        if plain <= bytes_max + BLOCK_BYTES {
+        if plain <= bytes_max.saturating_add(BLOCK_BYTES) {
             return None;
         }
         'walk: for block in &self.blocks {
@@ -245,20 +243,18 @@ impl Log {
             .count()
     }
 
-    /// Whether [`retain_keys`](Self::retain_keys) gives this frame up.
-    pub(crate) fn gives_up(&self, frame: &Frame, limit: u64) -> bool {
-        frame.sequence <= self.marked && frame.goes(limit)
-    }
-
-    /// Gives up what is superseded and has been offered, and of all frames up to `limit` those that are not the newest of their
-    /// key. Whoever has begun to get one of them has to have its rest elsewhere. Costs a copy of what is left.
-    pub(crate) fn retain_keys(&mut self, limit: u64, spares: &mut Spares) {
+    /// Gives up what is superseded up to the frame `can`, and of all frames up to `limit` those that are not the newest of their
+    /// key. Costs a copy of what is left.
+    pub(crate) fn retain_keys(&mut self, limit: u64, can: u64, spares: &mut Spares) {
         let mut old = std::mem::take(self);
-        (self.marked, self.floor) = (old.marked, old.floor);
+        (self.marked, self.floor, self.gone) = (old.marked, old.floor, old.gone);
         spares.in_use -= old.bytes;
         for block in std::mem::take(&mut old.blocks) {
             for (index, frame) in block.frames.iter().enumerate() {
-                if old.gives_up(frame, limit) {
+                if frame.sequence <= can && frame.goes(limit) {
+                    if let Some(meta) = block.meta.get(index).filter(|_| frame.role == Role::Plain) {
+                        self.gone = self.gone.max(meta.position);
+                    }
                     continue;
                 }
                 let bytes = block.frame_bytes(index);
@@ -278,44 +274,35 @@ impl Log {
 
     /// The first frame behind `after`, and those behind it in its block.
     pub(crate) fn next(&self, after: u64) -> Option<Run<'_>> {
-        let Place::Before { block, frame } = self.place(after) else { return None };
-        Some(self.run(block, frame))
+        self.place(after).map(|place| self.run(place))
     }
 
     /// The first frame behind `after` that is not superseded, and whatever stands behind it in its block.
     pub(crate) fn next_current(&self, after: u64) -> Option<Run<'_>> {
-        let Place::Before { block: first, frame } = self.place(after) else { return None };
+        let Place { block: first, frame } = self.place(after)?;
         let mut from = frame;
         for (number, block) in self.blocks.iter().enumerate().skip(first) {
             let current = block.frames.iter().skip(from).position(|frame| !frame.is_conflated());
             if let Some(offset) = current {
-                return Some(self.run(number, from + offset));
+                return Some(self.run(Place { block: number, frame: from + offset }));
             }
             from = 0;
         }
         None
     }
 
-    /// Where a cursor stands that has been given everything up to the frame `after`. Costs two binary searches, and
-    /// nothing for a cursor at the end.
-    pub(crate) fn place(&self, after: u64) -> Place {
+    /// The first frame behind `after`. Costs two binary searches, and nothing for a cursor at the end.
+    pub(crate) fn place(&self, after: u64) -> Option<Place> {
         if after >= self.newest {
-            return Place::End;
-        }
-        if after < self.floor {
-            return Place::FellOff;
+            return None;
         }
         let block = self.blocks.partition_point(|block| block.last() <= after);
-        match self.blocks.get(block) {
-            None => Place::End,
-            Some(found) => {
-                Place::Before { block, frame: found.frames.partition_point(|frame| frame.sequence <= after) }
-            }
-        }
+        let frame = self.blocks.get(block)?.frames.partition_point(|frame| frame.sequence <= after);
+        Some(Place { block, frame })
     }
 
-    /// All frames from number `frame` of block number `block` to the end of that block.
-    pub(crate) fn run(&self, block: usize, frame: usize) -> Run<'_> {
+    /// All frames from this one to the end of its block.
+    pub(crate) fn run(&self, Place { block, frame }: Place) -> Run<'_> {
         let block = &self.blocks[block];
         let base = block.start_of(frame);
         Run { bytes: &block.bytes[base as usize..], frames: &block.frames[frame..], base }
@@ -323,7 +310,7 @@ impl Log {
 
     /// The sequence of the frame before the one at this place: whoever stands there or behind it, and before the
     /// frame itself, is at the same place.
-    pub(crate) fn before(&self, block: usize, frame: usize) -> u64 {
+    pub(crate) fn before(&self, Place { block, frame }: Place) -> u64 {
         match (block, frame) {
             (0, 0) => self.floor,
             (_, 0) => self.blocks[block - 1].last(),
@@ -331,20 +318,20 @@ impl Log {
         }
     }
 
-    /// One frame and its bytes, or `None` behind the last.
-    pub(crate) fn frame(&self, block: usize, frame: usize) -> Option<(&Frame, &[u8])> {
-        let block = self.blocks.get(block)?;
-        Some((block.frames.get(frame)?, block.frame_bytes(frame)))
+    /// The frame at this place, and its bytes.
+    pub(crate) fn frame(&self, Place { block, frame }: Place) -> (&Frame, &[u8]) {
+        let block = &self.blocks[block];
+        (&block.frames[frame], block.frame_bytes(frame))
     }
 
     /// The newest frame of the oldest blocks that can be given up, if any can, so that `bytes_max` are left without them. None
-    /// that holds a frame behind the mark can, as those have not been offered to anyone, or one behind `horizon`.
-    pub(crate) fn excess(&self, bytes_max: usize, horizon: u64) -> Option<u64> {
+    /// that holds a frame behind `can` does.
+    pub(crate) fn excess(&self, bytes_max: usize, can: u64) -> Option<u64> {
         let mut left = self.bytes;
         let mut excess = None;
         for block in &self.blocks {
             left -= block.bytes.len();
-            if left < bytes_max || block.last() > self.marked.min(horizon) {
+            if left < bytes_max || block.last() > can {
                 break;
             }
             excess = Some(block.last());
@@ -378,115 +365,48 @@ impl Log {
             self.superseded -= front.bytes_of(Role::Superseded);
             self.current -= front.bytes_of(Role::Current);
             self.floor = front.last();
+            self.gone = front.meta.last().map_or(self.gone, |meta| meta.position);
             spares.give(front);
         }
     }
 
-    /// Adds bytes to the newest frame.
-    ///
-    /// Only for the log of a single stream, of which that frame is not sent yet.
-    pub(crate) fn extend_last(&mut self, bytes: &[u8], spares: &mut Spares) {
-        if let Some(tail) = self.blocks.back_mut() {
-            tail.extend_last(bytes);
-            self.bytes += bytes.len();
-            spares.in_use += bytes.len();
-        }
-    }
-
-    /// Gives every frame behind `cursor` a new sequence: `next` and those that follow. Answers the first one unused.
-    ///
-    /// Only for the log of a single stream, whose frames no other cursor points at.
-    pub(crate) fn renumber(&mut self, cursor: u64, mut next: u64) -> u64 {
-        for frame in self.blocks.iter_mut().flat_map(|block| &mut block.frames) {
-            if frame.sequence > cursor {
-                frame.sequence = next;
-                self.newest = next;
-                next += 1;
-            }
-        }
-        next
-    }
-
-    /// Puts frames before all that have not been delivered, in one piece with them.
-    ///
-    /// Only for the log of a single stream. The new sequences lie between that stream's cursor and its next frame, so
-    /// whatever is not behind them has been delivered and goes.
-    pub(crate) fn prepend<'a>(
-        &mut self,
-        frames: impl IntoIterator<Item = (u64, &'a [u8], Kind)>,
-        spares: &mut Spares,
-    ) {
-        let mut old = std::mem::take(self);
-        spares.in_use -= old.bytes;
-        if old.is_empty() {
-            std::mem::swap(&mut self.blocks, &mut old.blocks);
-        }
-        for (sequence, bytes, kind) in frames {
-            self.append(sequence, bytes, kind, spares);
-        }
-        for block in old.blocks {
-            for (index, frame) in block.frames.iter().enumerate() {
-                if frame.sequence > self.newest {
-                    self.append(frame.sequence, block.frame_bytes(index), frame.kind, spares);
-                }
-            }
-            spares.give(block);
-        }
-    }
-
-    /// Puts a frame to its place among those that have not been delivered, where another frame `without` gives way.
-    ///
-    /// Only for the log of a single stream.
-    pub(crate) fn insert(&mut self, new: (u64, &[u8], Kind), without: Option<u64>, spares: &mut Spares) {
-        let old = std::mem::take(self);
-        spares.in_use -= old.bytes;
-        let mut new = Some(new);
-        for block in old.blocks {
-            for (index, frame) in block.frames.iter().enumerate() {
-                if let Some((sequence, bytes, kind)) =
-                    new.take_if(|(sequence, ..)| *sequence < frame.sequence)
-                {
-                    self.append(sequence, bytes, kind, spares);
-                }
-                if without != Some(frame.sequence) {
-                    self.append(frame.sequence, block.frame_bytes(index), frame.kind, spares);
-                }
-            }
-            spares.give(block);
-        }
-        if let Some((sequence, bytes, kind)) = new {
-            self.append(sequence, bytes, kind, spares);
-        }
-    }
-
-    /// The texts of all events, as they are without chunk lines.
-    pub(crate) fn events(&self) -> impl Iterator<Item = &str> {
+    /// All events, each with its text as it is without chunk lines.
+    pub(crate) fn events(&self) -> impl Iterator<Item = (Kind, &str)> {
         let frames = self.blocks.iter().flat_map(|block| {
             block.frames.iter().enumerate().map(|(index, frame)| (frame.kind, block.frame_bytes(index)))
         });
-        frames.filter(|(kind, _)| kind.event).map(|(kind, bytes)| text_of(kind, bytes))
+        frames.filter(|(kind, _)| kind.event).map(|(kind, bytes)| (kind, text_of(kind, bytes)))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 
-    /// The bytes of all frames behind the frame `after`. Where the first of them is no chunk it does not count: it is
-    /// what has to be sent before any event can be, such as the head of a response and the replies in front of it.
+    /// The bytes of the frames behind `after` that have been offered.
+    pub(crate) fn offered_behind(&self, after: u64) -> usize {
+        self.bytes_up_to(self.marked).saturating_sub(self.bytes_up_to(after))
+    }
+
+    /// The bytes of the frames behind `after`.
     pub(crate) fn bytes_behind(&self, after: u64) -> usize {
-        match self.place(after) {
-            Place::Before { block, frame } => {
-                let before: usize = self.blocks.iter().take(block).map(|block| block.bytes.len()).sum();
-                let first = &self.blocks[block];
-                let from = if first.frames[frame].kind.prefix == 0 {
-                    first.frames[frame].end
-                } else {
-                    first.start_of(frame)
-                };
-                self.bytes - before - from as usize
-            }
-            Place::End | Place::FellOff => 0,
-        }
+        self.bytes - self.bytes_up_to(after)
+    }
+
+    /// Whether there is the newest frame of a key behind `after`, and up to `until`.
+    pub(crate) fn holds_current(&self, after: u64, until: u64) -> bool {
+        let mut frames = self.blocks.iter().flat_map(|block| &block.frames);
+        let current =
+            |frame: &Frame| frame.sequence > after && frame.sequence <= until && frame.role == Role::Current;
+        self.current > 0 && frames.any(current)
+    }
+
+    fn bytes_up_to(&self, sequence: u64) -> usize {
+        let whole = self.blocks.partition_point(|block| block.last() <= sequence);
+        let before: usize = self.blocks.iter().take(whole).map(|block| block.bytes.len()).sum();
+        let begun = self.blocks.get(whole).map_or(0, |block| {
+            block.start_of(block.frames.partition_point(|frame| frame.sequence <= sequence))
+        });
+        before + begun as usize
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -497,7 +417,7 @@ impl Log {
         self.newest
     }
 
-    #[cfg(test)]
+    /// The newest frame that has been offered.
     pub(crate) fn marked(&self) -> u64 {
         self.marked
     }

@@ -18,6 +18,10 @@ pub(crate) mod frame;
 pub(crate) mod history;
 pub(crate) mod log;
 pub(crate) mod position;
+pub(crate) mod sequence;
 #[expect(clippy::module_inception, reason = "a topic is what this layer is about")]
 pub(crate) mod topic;
 pub(crate) mod topics;
+
+#[cfg(test)]
+mod tests;

@@ -21,9 +21,10 @@ pub(crate) struct Topic {
     pub(crate) offered: usize,
     /// Whether the topic waits in `Topics::dirty` for a wave, or for the rest of one.
     pub(crate) dirty: bool,
-    /// How many subscribers have not been given everything, besides those that a wave is still to visit.
+    /// How many subscribers pin the log: they have not been given everything, apart from what a wave is still to offer them.
     /// Invariant: while it is 0 and no wave is due, nobody needs a frame of this log.
-    pub(crate) behind: u32,
+    pub(crate) pins: u32,
+    offers: Offers,
     pub(crate) overflow: Overflow,
     /// What of the log is kept for newcomers, if anything.
     pub(crate) kept: Option<Box<Kept>>,
@@ -39,7 +40,8 @@ impl Topic {
             fresh: 0,
             offered: 0,
             dirty: false,
-            behind: 0,
+            pins: 0,
+            offers: Offers::default(),
             overflow: Overflow::default(),
             kept: None,
         }
@@ -80,15 +82,15 @@ impl Topic {
     }
 
     /// Gives up what has become too old by `tick`, though it stays for those who lag.
-    pub(crate) fn expire(&mut self, tick: u32) {
+    pub(crate) fn expire(&mut self, tick: u64) {
         if let Some(kept) = &mut self.kept {
             kept.shorten(&self.log, tick);
         }
     }
 
     /// Frees what nobody needs of the log; at `tick`, by the server's clock.
-    pub(crate) fn settle(&mut self, tick: u32, spares: &mut Spares) {
-        if self.behind > 0 || self.dirty {
+    pub(crate) fn settle(&mut self, tick: u64, spares: &mut Spares) {
+        if self.pins > 0 || self.dirty {
             return;
         }
         match &mut self.kept {
@@ -110,18 +112,70 @@ impl Topic {
         self.kept.as_ref().is_some_and(|kept| kept.limits.age_max().is_some())
     }
 
-    /// How much its log holds: what is kept for newcomers, and so much for streams that lag.
-    pub(crate) fn bytes_max(&self, lag_bytes_max: usize) -> usize {
-        lag_bytes_max.saturating_add(self.kept.as_ref().map_or(0, |kept| kept.bytes()))
+    /// The newest frame that streams have had time to read, before a wave begins that offers more.
+    pub(crate) fn read_by_now(&mut self, tick: u64) -> u64 {
+        self.offers.read_by(tick, self.log.marked())
     }
 
-    /// The newest frame of those that only streams need which lag.
-    pub(crate) fn horizon(&self) -> u64 {
-        self.kept.as_ref().map_or(u64::MAX, |kept| kept.horizon())
+    /// What the log has to forget so that `lag_bytes_max` are left for those who lag, besides what is kept for newcomers. Nothing
+    /// that is kept goes, nothing behind the frame `can`, and behind `read` only what is superseded.
+    pub(crate) fn excess(&self, lag_bytes_max: usize, can: u64, read: u64) -> Option<Excess> {
+        let kept = self.kept.as_deref();
+        let bytes_max = lag_bytes_max.saturating_add(kept.map_or(0, Kept::bytes));
+        let can = can.min(self.log.marked());
+        let kept_from = can.min(read).min(kept.map_or(u64::MAX, Kept::horizon));
+        if !kept.is_some_and(Kept::is_keyed) {
+            return self.log.excess(bytes_max, kept_from).map(|until| Excess { until, can });
+        }
+        let plain = self.log.plain_excess(bytes_max, kept_from);
+        let until = plain.or_else(|| Kept::is_worth_compacting(&self.log).then_some(0))?;
+        Some(Excess { until, can })
+    }
+
+    /// Makes the log forget what is in excess.
+    pub(crate) fn forget(&mut self, excess: Excess, spares: &mut Spares) {
+        match &mut self.kept {
+            Some(kept) if kept.is_keyed() => kept.retain(&mut self.log, excess.until, excess.can, spares),
+            _ => self.log.release(excess.until, spares),
+        }
     }
 
     /// Whether nothing and nobody needs the topic any more.
     pub(crate) fn is_idle(&self) -> bool {
         self.subscribers.is_empty() && !self.dirty && (self.kept.is_none() || self.log.is_empty())
+    }
+}
+
+/// What a log has to forget.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Excess {
+    /// Everything without a key goes up to this frame.
+    pub(crate) until: u64,
+    /// What is superseded goes up to this frame.
+    pub(crate) can: u64,
+}
+
+/// How long a stream has, at least, to read what it was offered before that counts as lag, in milliseconds. A burst of more than
+/// the log may hold would otherwise cut streams that read as fast as they can.
+pub(crate) const TIME_TO_READ: u64 = 100;
+
+/// What has been offered to the streams, and when: in two steps, of [`TIME_TO_READ`] each at least.
+#[derive(Debug, Default)]
+struct Offers {
+    /// The newest frame that was offered two steps ago.
+    read: u64,
+    /// The newest frame that was offered when the last step was made.
+    recent: u64,
+    /// When that was.
+    since: u64,
+}
+
+impl Offers {
+    fn read_by(&mut self, tick: u64, offered: u64) -> u64 {
+        if tick.saturating_sub(self.since) >= TIME_TO_READ {
+            self.read = std::mem::replace(&mut self.recent, offered);
+            self.since = tick;
+        }
+        self.read
     }
 }

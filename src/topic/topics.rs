@@ -4,7 +4,8 @@ use crate::topic::block::{Meta, Spares};
 use crate::topic::frame::EncodedEvent;
 use crate::topic::history::{Kept, TopicConfig};
 use crate::topic::position::Position;
-use crate::topic::topic::Topic;
+use crate::topic::sequence::{next_local, next_shared, shared};
+use crate::topic::topic::{Excess, Topic};
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,10 +18,6 @@ impl TopicKey {
     /// No topic: cheaper in a stream's record than an `Option`.
     pub(crate) const NONE: Self = Self(u32::MAX);
 }
-
-/// Sequences of topics' frames are this far apart at least. Those between are for what a single stream gets before its
-/// next frame.
-pub(crate) const STRIDE: u64 = 4;
 
 /// Every topic there is. One appears with its first subscriber, or with the first event that is kept, and is gone with the
 /// last of both.
@@ -36,7 +33,7 @@ pub(crate) struct Topics {
     dirty: VecDeque<TopicKey>,
     /// Topics that may have become idle in this turn.
     idle: Vec<TopicKey>,
-    /// The newest sequence given out; one counter for all topics and private sends.
+    /// The place of what was published last.
     sequence: u64,
     /// The bytes published that have not been offered to all subscribers yet.
     unoffered: usize,
@@ -62,7 +59,7 @@ struct Clock {
     /// Milliseconds since the Unix epoch.
     unix_ms: u64,
     /// Milliseconds of the server's clock.
-    tick: u32,
+    tick: u64,
 }
 
 impl Topics {
@@ -71,7 +68,7 @@ impl Topics {
     }
 
     /// Sets the time, for all that is published from now on.
-    pub(crate) fn set_clock(&mut self, unix_ms: u64, tick: u32) {
+    pub(crate) fn set_clock(&mut self, unix_ms: u64, tick: u64) {
         self.clock = Clock { unix_ms, tick };
         if self.begun == Position::default() {
             self.begun = Position { ms: unix_ms, n: 0 };
@@ -115,6 +112,7 @@ impl Topics {
                 topic.log.forget_keys();
                 let complete_from = if kept.is_some() { last } else { since };
                 *kept = Some(Box::new(Kept::new(limits, config.keyed, topic.log.newest(), complete_from)));
+                topic.log.gone = complete_from;
             }
         }
         self.aging += usize::from(topic.ages());
@@ -138,17 +136,15 @@ impl Topics {
         position > self.last && position.ms > self.clock.unix_ms
     }
 
-    pub(crate) fn next_sequence(&mut self) -> u64 {
-        self.sequence += 1;
-        self.sequence
+    /// A place for what is sent to a stream alone, behind `after` and everything published so far.
+    pub(crate) fn next_local(&mut self, after: u64) -> u64 {
+        let sequence = next_local(self.sequence.max(after));
+        // Where the lower level is used up, it goes on behind a place that nothing was published at.
+        self.sequence = self.sequence.max(shared(sequence));
+        sequence
     }
 
-    /// Sets `count` sequences aside and answers the one before the first of them.
-    pub(crate) fn reserve_sequences(&mut self, count: u64) -> u64 {
-        self.sequence += count;
-        self.sequence - count
-    }
-
+    /// The place of what was published last.
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence
     }
@@ -160,7 +156,7 @@ impl Topics {
             None if self.would_add(name) => self.add(name),
             None => return,
         };
-        self.sequence = (self.sequence | (STRIDE - 1)) + 1;
+        self.sequence = next_shared(self.sequence);
         let topic = &mut self.topics[key.0 as usize];
         let read = !topic.subscribers.is_empty();
         let size = match &mut topic.kept {
@@ -210,6 +206,7 @@ impl Topics {
             // the server began is lost in any case.
             let complete_from = since.max(self.begun).max(self.forgotten);
             topic.kept = Some(Box::new(Kept::new(limits, config.keyed, self.sequence, complete_from)));
+            topic.log.gone = complete_from;
         }
         self.aging += usize::from(topic.ages());
         let key = TopicKey(u32::try_from(self.topics.insert(topic)).unwrap_or(u32::MAX));
@@ -217,41 +214,35 @@ impl Topics {
         key
     }
 
-    /// Subscribes the stream in `slot`, which is `behind` or not, and answers the topic and the place in it.
-    pub(crate) fn subscribe(&mut self, name: &str, slot: u32, behind: bool) -> (TopicKey, u32) {
+    /// Subscribes the stream in `slot`, which `pins` what it reads or not, and answers the topic and the place in it.
+    pub(crate) fn subscribe(&mut self, name: &str, slot: u32, pins: bool) -> (TopicKey, u32) {
         let key = match self.by_name.get(name) {
             Some(&key) => key,
             None => self.add(name),
         };
         let topic = self.get_mut(key);
-        topic.behind += u32::from(behind);
+        topic.pins += u32::from(pins);
         (key, topic.subscribe(slot))
     }
 
     /// The opposite of [`subscribe`](Self::subscribe); `moved` is told which slots have changed their place.
-    pub(crate) fn unsubscribe(
-        &mut self,
-        key: TopicKey,
-        place: u32,
-        behind: bool,
-        moved: impl FnMut(u32, u32),
-    ) {
+    pub(crate) fn unsubscribe(&mut self, key: TopicKey, place: u32, pins: bool, moved: impl FnMut(u32, u32)) {
         let topic = &mut self.topics[key.0 as usize];
         topic.unsubscribe(place, moved);
-        topic.behind -= u32::from(behind);
+        topic.pins -= u32::from(pins);
         topic.settle(self.clock.tick, &mut self.spares);
         if topic.subscribers.is_empty() {
             self.idle.push(key);
         }
     }
 
-    /// Counts one subscriber more, or one less, that has not been given everything.
-    pub(crate) fn set_behind(&mut self, key: TopicKey, behind: bool) {
+    /// Counts one subscriber more, or one less, that pins the log.
+    pub(crate) fn pin(&mut self, key: TopicKey, pins: bool) {
         let topic = &mut self.topics[key.0 as usize];
-        if behind {
-            topic.behind += 1;
+        if pins {
+            topic.pins += 1;
         } else {
-            topic.behind -= 1;
+            topic.pins -= 1;
             topic.settle(self.clock.tick, &mut self.spares);
         }
     }
@@ -261,35 +252,14 @@ impl Topics {
         self.dirty.front().copied()
     }
 
-    /// What a wave that begins makes the log forget, so that `lag_bytes_max` are left besides what is kept: everything up to this
-    /// frame, if anything. Nothing that is kept, and nothing that no one has been offered yet.
-    pub(crate) fn excess(&self, key: TopicKey, lag_bytes_max: usize) -> Option<u64> {
-        let topic = self.get(key);
-        let keyed = topic.kept.as_ref().is_some_and(|kept| kept.is_keyed());
-        let can = !keyed && topic.wave.is_none();
-        topic.log.excess(topic.bytes_max(lag_bytes_max), topic.horizon()).filter(|_| can)
+    /// Makes the log of a topic forget what is in excess.
+    pub(crate) fn forget(&mut self, key: TopicKey, excess: Excess) {
+        self.topics[key.0 as usize].forget(excess, &mut self.spares);
     }
 
-    /// Whether it is a keyed topic of which much can be given up before a wave, and up to which frame nothing without a key is
-    /// needed then.
-    pub(crate) fn keyed_excess(&self, key: TopicKey, lag_bytes_max: usize) -> Option<u64> {
-        let topic = self.get(key);
-        let kept = topic.kept.as_ref().filter(|kept| kept.is_keyed() && topic.wave.is_none())?;
-        let excess = topic.log.plain_excess(topic.bytes_max(lag_bytes_max), kept.horizon());
-        excess.or_else(|| Kept::is_worth_compacting(&topic.log).then_some(0))
-    }
-
-    /// Makes the log of a keyed topic forget what is superseded, and everything without a key up to that frame.
-    pub(crate) fn retain_keys(&mut self, key: TopicKey, until: u64) {
-        let topic = &mut self.topics[key.0 as usize];
-        if let Some(kept) = &mut topic.kept {
-            kept.retain(&mut topic.log, until, &mut self.spares);
-        }
-    }
-
-    /// Makes the log forget everything up to that frame.
-    pub(crate) fn release(&mut self, key: TopicKey, until: u64) {
-        self.topics[key.0 as usize].log.release(until, &mut self.spares);
+    /// Milliseconds of the server's clock.
+    pub(crate) fn tick(&self) -> u64 {
+        self.clock.tick
     }
 
     /// Begins a wave, if none is on its way.
@@ -392,6 +362,11 @@ impl Topics {
         &self.topics[key.0 as usize]
     }
 
+    /// The topic, if it is still there.
+    pub(crate) fn try_get(&self, key: TopicKey) -> Option<&Topic> {
+        self.topics.get(key.0 as usize)
+    }
+
     pub(crate) fn get_mut(&mut self, key: TopicKey) -> &mut Topic {
         &mut self.topics[key.0 as usize]
     }
@@ -407,11 +382,11 @@ impl Topics {
             return None;
         }
         let topics = || self.topics.iter().map(|(_, topic)| topic);
-        if topics().any(|topic| topic.behind as usize > topic.subscribers.len()) {
-            return Some("more streams are behind than there are");
+        if topics().any(|topic| topic.pins as usize > topic.subscribers.len()) {
+            return Some("a log is pinned by more streams than there are");
         }
         if topics()
-            .any(|topic| topic.kept.is_none() && topic.behind == 0 && !topic.dirty && !topic.log.is_empty())
+            .any(|topic| topic.kept.is_none() && topic.pins == 0 && !topic.dirty && !topic.log.is_empty())
         {
             return Some("a log is kept for nobody");
         }

@@ -577,6 +577,22 @@ fn a_connection_may_be_silent_between_requests_for_the_keep_alive_timeout() {
 }
 
 #[test]
+fn answers_are_dated_anew_each_second() {
+    let mut world = Loop::new(app());
+    let peer = world.connect();
+    let mut dates = Vec::new();
+    for _ in 0..3 {
+        peer.write(get("/echo/a"));
+        world.pass(Duration::from_secs(1));
+        let answer = peer.read();
+        let date = answer.lines().find_map(|line| line.strip_prefix("Date: ")).unwrap();
+        dates.push(date.to_owned());
+    }
+    let expected = ["08:00:00", "08:00:01", "08:00:02"].map(|time| format!("Fri, 15 Jan 2027 {time} GMT"));
+    assert_eq!(dates, expected);
+}
+
+#[test]
 fn a_stream_outlives_the_time_outs_of_requests() {
     let ids = Ids::default();
     let mut world = Loop::new(app_with_ids(&ids));

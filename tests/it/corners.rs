@@ -65,7 +65,8 @@ fn an_event_after_a_heartbeat_without_room_comes_when_there_is_room() {
     world.settle();
     peer.set_room(usize::MAX);
     world.settle();
-    assert_eq!(peer.read(), "9\r\ndata: 1\n\n\r\n");
+    // What the socket has refused goes out first, and then the event.
+    assert_eq!(peer.read(), "3\r\n:\n\n\r\n9\r\ndata: 1\n\n\r\n");
     world.server.context().publish("b", data("2")).unwrap();
     world.settle();
     assert_eq!(peer.read(), "9\r\ndata: 2\n\n\r\n");
@@ -85,26 +86,38 @@ fn a_heartbeat_does_not_come_between_while_a_wave_is_on_its_way() {
     assert_eq!(peers[2].read().replace("3\r\n:\n\n\r\n", ""), "9\r\ndata: x\n\n\r\n");
 }
 
+/// What an event looks like on the wire, and then the next.
+fn chunks(texts: &[&str]) -> String {
+    let chunk = |text: &&str| format!("{:x}\r\ndata: {text}\n\n\r\n", text.len() + 8);
+    texts.iter().map(chunk).collect()
+}
+
 #[test]
-fn nothing_follows_half_an_event_whose_other_half_is_lost() {
+fn half_an_event_is_followed_by_its_other_half_and_by_nothing_else() {
+    let large = "x".repeat(70_000);
     for size in [1, 150] {
         let mut world = world(|config| (config.sends_per_turn, config.lag_bytes_max) = (1, 1000));
         let _others: Vec<_> = (0..3).map(|_| open(&mut world, "a")).collect();
         let (peer, stream) = open(&mut world, "a");
         peer.set_room(100);
-        world.server.context().publish("a", data("x".repeat(70_000))).unwrap();
+        world.server.context().publish("a", data(large.clone())).unwrap();
         world.settle();
-        assert_eq!(peer.read().len(), 100);
-        // The next wave has begun, so the log has dropped the event; it has not come to the stream.
-        world.server.context().publish("a", data("x".repeat(2000))).unwrap();
+        let mut received = peer.read();
+        assert_eq!(received.len(), 100);
+        // It reads nothing for long, and there is a wave on its way that has not come to it: by now the log has dropped the event.
+        world.pass(Duration::from_millis(300));
+        world.server.context().publish("a", data("z".repeat(2000))).unwrap();
         world.turn();
+        assert!(world.server.stats().log_bytes < 10_000, "the log has dropped it");
         let mut cx = world.server.context();
-        assert_eq!(cx.unsubscribe(stream, "a"), Err(Error::Closed));
-        assert_eq!(cx.send(stream, data("y".repeat(size))), Err(Error::Closed));
+        assert_eq!(cx.unsubscribe(stream, "a"), Ok(()));
+        let alone = "y".repeat(size);
+        assert_eq!(cx.send(stream, data(alone.clone())), Ok(()));
         peer.set_room(usize::MAX);
         world.settle();
-        assert_eq!(peer.read(), "");
-        assert_eq!(world.server.handler().closed, [CloseReason::Lagged]);
+        received.push_str(&peer.read());
+        assert!(received == chunks(&[&large, &alone]), "{} bytes", received.len());
+        assert_eq!(world.server.handler().closed, []);
     }
 }
 
@@ -146,8 +159,33 @@ fn a_peer_that_takes_not_even_heartbeats_is_closed() {
     let mut world = world(|_| ());
     let (peer, _) = open(&mut world, "a");
     peer.set_room(0);
-    world.pass(Duration::from_secs(40));
-    assert_eq!(world.server.handler().closed, [CloseReason::Stalled]);
+    peer.writes();
+    let refused = loop {
+        world.pass(Duration::from_millis(100));
+        if !peer.writes().is_empty() {
+            break world.now();
+        }
+    };
+    assert!(refused <= Duration::from_secs(15), "{refused:?}");
+    world.pass(Duration::from_millis(29_800));
+    assert_eq!(world.server.handler().closed, [], "that was less than `stall_timeout` ago");
+    world.pass(Duration::from_millis(1300));
+    assert_eq!(world.server.handler().closed, [CloseReason::Stalled], "looked at once a second");
+    assert!(peer.writes().is_empty(), "and it was not tried again");
+}
+
+#[test]
+fn a_heartbeat_that_was_cut_is_completed_also_where_the_stream_has_left_its_topic() {
+    let mut world = world(|_| ());
+    let (peer, stream) = open(&mut world, "a");
+    peer.set_room(4);
+    world.pass(Duration::from_secs(16));
+    assert_eq!(peer.read(), "3\r\n:");
+    world.server.context().unsubscribe(stream, "a").unwrap();
+    world.settle();
+    peer.set_room(usize::MAX);
+    world.pass(Duration::from_secs(20));
+    assert_eq!(peer.read(), "\n\n\r\n3\r\n:\n\n\r\n");
 }
 
 #[test]

@@ -176,9 +176,13 @@ fn who_falls_behind_the_log_is_closed_and_nobody_else() {
         publish(&mut world, "a", &data);
         world.settle();
     }
+    assert!(!stalled.is_closed(), "it has had no time to read yet");
+    world.pass(Duration::from_millis(100));
+    publish(&mut world, "a", &data);
+    world.settle();
     assert!(stalled.is_closed());
     assert!(!reading.is_closed());
-    assert_eq!(parse(unwrap_chunks(&reading.read()).as_bytes()).len(), 40);
+    assert_eq!(parse(unwrap_chunks(&reading.read()).as_bytes()).len(), 41);
     let stats = world.server.stats();
     assert_eq!((stats.closed(CloseReason::Lagged), stats.streams_closed(), stats.streams), (1, 1, 1));
 }
@@ -196,10 +200,39 @@ fn more_than_the_limit_sent_to_one_stream_closes_it() {
     peer.set_room(0);
     let stream = stream.lock().unwrap().unwrap();
     let event = Event::data("x".repeat(10_000));
-    let sent = (0..10).take_while(|_| world.server.context().send(stream, &event).is_ok()).count();
-    assert_eq!(sent, 4, "the fifth would make it more than 50,000 bytes");
+    let send = |world: &mut Loop<Router>| {
+        world.settle();
+        world.server.context().send(stream, &event)
+    };
+    let sent = (0..10).take_while(|_| send(&mut world).is_ok()).count();
+    assert_eq!(sent, 5, "the sixth finds more than 50,000 bytes that were offered and not taken");
+    assert_eq!(send(&mut world), Err(Error::Closed));
     world.settle();
     assert!(peer.is_closed());
+    assert_eq!(world.server.stats().closed(CloseReason::Lagged), 1);
+}
+
+#[test]
+fn what_is_sent_to_one_stream_at_once_is_no_lag_up_to_a_measure() {
+    let mut config = Config::default();
+    config.lag_bytes_max = 10_000;
+    let stream = Arc::new(Mutex::new(None));
+    let mut app = Router::new();
+    let opened = stream.clone();
+    app.sse("/", move |id, _request, _cx| *opened.lock().unwrap() = Some(id));
+    let mut world = Loop::<_>::with_config(app, config);
+    let open = |world: &mut Loop<Router>| (open(world, "/"), stream.lock().unwrap().unwrap());
+    let event = Event::data("x".repeat(10_000));
+    // Without the measure nothing would ever end a callback's loop.
+    for (count, expected) in [(16, Ok(())), (17, Err(Error::Closed))] {
+        let (peer, stream) = open(&mut world);
+        let mut sent = (0..count).map(|_| world.server.context().send(stream, &event));
+        assert!(sent.by_ref().take(16).all(|sent| sent.is_ok()));
+        assert_eq!(sent.last().unwrap_or(Ok(())), expected);
+        world.settle();
+        assert_eq!(peer.is_closed(), expected.is_err());
+        assert_eq!(peer.read().len() / 10_000, if expected.is_ok() { 16 } else { 0 });
+    }
     assert_eq!(world.server.stats().closed(CloseReason::Lagged), 1);
 }
 
@@ -350,6 +383,24 @@ fn silence_never_exceeds_the_heartbeat() {
             assert!(*silent <= 150, "15 s");
         }
     }
+}
+
+#[test]
+fn streams_that_were_served_together_do_not_beat_together() {
+    let mut world = Loop::new(app());
+    let peers: Vec<_> = (0..100).map(|_| open(&mut world, "/events/a")).collect();
+    publish(&mut world, "a", "x");
+    world.settle();
+    peers.iter().for_each(|peer| drop(peer.read()));
+    let mut most = 0;
+    for _ in 0..15 {
+        world.pass(Duration::from_secs(1));
+        most = most.max(peers.iter().filter(|peer| !peer.read().is_empty()).count());
+    }
+    assert!(
+        (20..=50).contains(&most),
+        "{most} of 100 in one second of the three or four in which all of them do"
+    );
 }
 
 #[test]

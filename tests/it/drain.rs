@@ -101,6 +101,18 @@ fn until_stopped(world: &mut Loop<App>, peers: &[Peer], limit: Duration) -> Dura
 }
 
 #[test]
+fn who_has_come_late_has_a_moment_too_where_most_of_those_before_have_left() {
+    let mut world = world();
+    let peers = streams(&mut world, 10, "/stream");
+    peers[..8].iter().for_each(Peer::close);
+    world.settle();
+    drain(&mut world, secs(10));
+    world.pass(secs(9));
+    assert!(peers[8..].iter().all(|peer| peer.read().ends_with("0\r\n\r\n")));
+    assert!(!world.server.is_stopped());
+}
+
+#[test]
 fn streams_are_closed_one_by_one_over_the_window_each_with_a_farewell() {
     let mut world = world();
     let peers = streams(&mut world, 100, "/stream");

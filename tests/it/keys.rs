@@ -5,6 +5,7 @@ use crate::memory_net::{Loop, Peer};
 use mio_sse::{CloseReason, Config, Event, History, Overflow, Router, TopicConfig};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 fn keyed() -> TopicConfig {
     TopicConfig::default().keyed()
@@ -166,6 +167,7 @@ fn who_lags_on_events_without_a_key_is_closed_or_told() {
         set(&mut world, "k", "1");
         for _ in 0..50 {
             publish(&mut world, "a", &[&big]);
+            world.pass(Duration::from_millis(20));
         }
         peer.set_room(usize::MAX);
         world.settle();
@@ -175,6 +177,8 @@ fn who_lags_on_events_without_a_key_is_closed_or_told() {
         }
         let received = events(&peer);
         assert_eq!(received[0].data, "k 1", "what has a key is not lost");
+        assert_eq!(received.iter().filter(|event| event.event == "gap").count(), 1);
+        assert_eq!(received[1].event, "gap", "in its place");
         let missed: usize = received
             .iter()
             .filter(|event| event.event == "gap")
@@ -412,7 +416,11 @@ fn a_frame_of_another_topic_that_is_lost_is_not_mistaken_for_one_that_makes_way(
         set(&mut world, "x", "1");
     }
     set(&mut world, "x", &"y".repeat(5000));
-    publish(&mut world, "b", &[&big, &big, &big]);
+    assert_eq!(world.server.stats().closed(CloseReason::Lagged), 0);
+    world.pass(Duration::from_millis(200));
+    for _ in 0..3 {
+        publish(&mut world, "b", &[&big]);
+    }
     set(&mut world, "x", "2");
     world.settle();
     set(&mut world, "x", "3");

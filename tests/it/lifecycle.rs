@@ -82,6 +82,23 @@ fn a_peer_that_closes_ends_its_stream_once() {
 }
 
 #[test]
+fn callbacks_for_the_end_of_a_stream_are_called_in_the_order_they_were_added() {
+    let (server, journal) = noting();
+    let client = open(&server, "/stream");
+    let (stream, again) = (journal.stream(), journal.clone());
+    let add = move |cx: &mut Context<'_>| {
+        for count in 1..=3 {
+            let journal = again.clone();
+            cx.on_close(stream, move |_reason, _cx| journal.note(format!("{count}"))).unwrap();
+        }
+    };
+    server.publisher.run(add).unwrap();
+    drop(client);
+    gone(&server);
+    assert_eq!(journal.take(), ["opened", "on_close PeerClosed", "1", "2", "3", "closed PeerClosed"]);
+}
+
+#[test]
 fn a_peer_that_resets_ends_its_stream_once() {
     let (server, journal) = noting();
     open(&server, "/").reset();

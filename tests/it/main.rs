@@ -15,6 +15,7 @@ mod examples;
 mod history;
 mod interplay;
 mod keys;
+mod layers;
 mod lifecycle;
 mod limits;
 mod load_harness;
@@ -28,6 +29,8 @@ mod refusals;
 mod rejections;
 mod router;
 mod several;
+#[cfg(target_os = "linux")]
+mod short_reads;
 mod sources;
 mod storm;
 mod support;
@@ -35,3 +38,4 @@ mod tags;
 mod timers;
 #[cfg(unix)]
 mod unix;
+mod where_a_stream_stands;

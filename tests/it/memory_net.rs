@@ -99,8 +99,13 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
             else {
                 continue;
             };
-            let closing = peer.peer_closed || peer.peer_reset;
-            ready.push(Ready::Connection { slot, readable: peer.readable, writable: peer.writable, closing });
+            let until_blocked = peer.peer_closed || peer.peer_reset;
+            ready.push(Ready::Connection {
+                slot,
+                readable: peer.readable,
+                writable: peer.writable,
+                until_blocked,
+            });
             peer.readable = false;
             peer.writable = false;
         }

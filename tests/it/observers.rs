@@ -3,8 +3,8 @@
 use crate::memory_net::{Clock, Loop, Peer, get, subscribe};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mio_sse::{
-    Audience, CloseReason, Config, Context, Drain, Error, Event, Handler, LogObserver, Message, Observer,
-    Reply, Request, StreamId,
+    Audience, CloseReason, Config, Context, Drain, Error, Event, Events, Handler, LogObserver, Message,
+    Observer, Reply, Request, StreamId,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
@@ -118,6 +118,11 @@ fn an_observer_is_told_of_each_stream_and_event_once_and_in_order() {
     for (told, expected) in told.iter().zip(expected) {
         assert_eq!(*told, expected);
     }
+    // What a source says, too.
+    let says = Events::new([Event::data("9")]).every(Duration::from_secs(1));
+    world.server.context().set_source(b, says).unwrap();
+    world.settle();
+    assert_eq!(take(&notes), [format!("stream {b} \"data: 9\\n\\n\"")]);
     first.close();
     world.settle();
     publisher.close(b).unwrap();
@@ -253,7 +258,7 @@ impl Log for Capture {
 }
 
 /// From here on what this thread logs is kept.
-fn listen() {
+pub(crate) fn listen() {
     // The first test that wants it installs it.
     if log::set_logger(&CAPTURE).is_ok() {
         log::set_max_level(LevelFilter::Info);
@@ -262,7 +267,7 @@ fn listen() {
 }
 
 /// What this thread has logged since the last call.
-fn logged() -> Vec<(Level, String, String)> {
+pub(crate) fn logged() -> Vec<(Level, String, String)> {
     let this = std::thread::current().id();
     let mut lines = CAPTURE.lines();
     let (own, others) = lines.drain(..).partition(|(thread, ..)| *thread == this);

@@ -4,6 +4,7 @@ use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{ms, replies};
 use mio_sse::{CloseReason, Config, Context, Event, Handler, Message, Observer, Reply, Request, StreamId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
 
 /// Panics where the path of a request says so.
 #[derive(Default)]
@@ -163,7 +164,7 @@ fn replies_to_earlier_requests_arrive_also_where_the_opening_of_a_stream_panics(
     let (mut world, _bystander) = world();
     let peer = world.connect();
     let answer = ask(&mut world, &peer, get("/page") + &subscribe("/opened"));
-    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\r\n\r\npage"), "{answer:?}");
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\r\n\r\npage"), "{answer:?}");
 }
 
 #[test]
@@ -229,6 +230,24 @@ fn a_timer_that_panics_after_it_has_done_something_about_itself_is_gone_too() {
         drop(peer);
         goes_on(&mut world, &bystander, 1);
     }
+}
+
+#[test]
+fn a_timer_that_cancels_itself_and_then_panics_ends_its_stream() {
+    let (mut world, bystander) = world();
+    let (peer, stream) = open(&mut world);
+    let timer = Arc::new(OnceLock::new());
+    let own = timer.clone();
+    let panics = move |_stream: StreamId, cx: &mut Context<'_>| {
+        assert!(cx.cancel(*own.get().unwrap()));
+        panic!("timer");
+    };
+    timer.set(world.server.context().every::<()>(stream, ms(1), panics).unwrap()).unwrap();
+    world.pass(ms(10));
+    assert!(peer.is_closed());
+    let stats = world.server.stats();
+    assert_eq!((stats.timers, stats.closed(CloseReason::Panicked), stats.streams), (0, 1, 1));
+    goes_on(&mut world, &bystander, 1);
 }
 
 #[test]

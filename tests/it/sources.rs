@@ -2,6 +2,7 @@
 
 use crate::history::data;
 use crate::memory_net::{Loop, Peer, check_accounts, get};
+use crate::observers::{listen, logged};
 use crate::support::{Client, DEADLINE, ms, now, serve, serve_with};
 use mio_sse::{
     CloseReason, Config, Drain, Error, Event, EventSender, Events, Handler, Pull, Reply, Router, Source,
@@ -190,7 +191,10 @@ fn the_source_is_dropped_once_whoever_ends_the_stream() {
                 // It can take nothing, and falls behind.
                 peer.set_room(0);
                 let event = Event::data("x".repeat(2 << 20));
-                world.server.context().send_tagged("all", event).unwrap();
+                assert_eq!(world.server.context().send_tagged("all", &event), Ok(1));
+                world.turn();
+                assert_eq!(counts.dropped(), expected);
+                assert_eq!(world.server.context().send_tagged("all", &event), Ok(0));
             }
             _ => world.server.context().stop(),
         }
@@ -443,9 +447,62 @@ fn an_event_that_cannot_be_written_is_left_out() {
     let (mut world, _) =
         world_of(move || Events::new((0..200).map(move |n| if n % 100 == 50 { number(n) } else { bad() })));
     let peer = open(&mut world, "/");
+    world.pass(ms(1));
     let received = peer.read();
     assert!(received.contains("data: 50\n") && received.contains("data: 150\n"));
     assert!(received.ends_with("\r\n0\r\n\r\n"));
+}
+
+#[test]
+fn a_source_of_nothing_but_events_that_cannot_be_written_is_asked_ever_more_rarely() {
+    listen();
+    let (mut world, counts) = world_of(|| || Pull::Event(Event::new()));
+    let peer = open(&mut world, "/");
+    let _second = open(&mut world, "/");
+    peer.read();
+    assert_eq!(counts.asked(), 2 * 64, "once each, and the loop comes to rest");
+    world.pass(ms(59_900));
+    let visits = counts.asked() / 2 / 64;
+    assert!((60..80).contains(&visits), "few in the first second, then one a second: {visits}");
+    let lines = logged();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let id = "stream 0.1";
+    assert!(lines[0].2.contains(id) && lines[0].2.ends_with("the event is empty"), "{lines:?}");
+    world.pass(ms(60_000));
+    assert_eq!(logged().len(), 1, "once a minute, whatever the number of sources");
+    // The stream lives.
+    world.server.context().publish("all", number(1)).unwrap();
+    world.settle();
+    assert!(peer.read().contains("data: 1\n"));
+}
+
+#[test]
+fn one_event_that_can_be_written_makes_up_for_all_that_cannot() {
+    let queue = Queue::default();
+    let mut world = Loop::new(Kept { queue: queue.clone(), stream: None });
+    let peer = open(&mut world, "/");
+    let stream = stream_of(&mut world);
+    let bad = |visits: usize| (0..64 * visits).for_each(|_| queue.put(Pull::Event(Event::new())));
+    let left = || queue.0.lock().unwrap().len();
+    bad(12);
+    world.server.context().wake(stream).unwrap();
+    world.pass(ms(1024));
+    assert_eq!(left(), 64, "after 1 + 2 + … + 512 ms");
+    world.pass(ms(900));
+    assert_eq!(left(), 64);
+    // Being woken is a reason to be asked at once.
+    world.server.context().wake(stream).unwrap();
+    world.settle();
+    assert_eq!((left(), world.server.stats().timers), (0, 1));
+    queue.put(Pull::Event(number(1)));
+    bad(2);
+    queue.put(Pull::Event(number(2)));
+    world.server.context().wake(stream).unwrap();
+    world.settle();
+    assert!(peer.read().ends_with("data: 1\n\n\r\n"));
+    world.pass(ms(1));
+    assert_eq!(numbers(&peer), [2], "the wait is short again");
+    assert_eq!(world.server.stats().timers, 0);
 }
 
 #[test]
@@ -566,19 +623,31 @@ fn a_source_is_not_asked_while_a_heartbeat_has_met_a_full_socket() {
 
 #[test]
 fn what_a_source_has_does_not_make_what_is_sent_besides_it_lag() {
+    other_than_the_sources(0);
+}
+
+#[test]
+fn what_a_source_has_excuses_nothing_once_the_stream_has_it_in_its_hand() {
+    other_than_the_sources(10);
+}
+
+/// A stream that takes so many bytes of what its source has is still cut for what else is sent to it, and only for that.
+fn other_than_the_sources(room: usize) {
     let mut config = Config::default();
     config.lag_bytes_max = 1000;
     let (mut world, queue, peers, streams) = idle_streams(1, config);
-    peers[0].set_room(10);
+    peers[0].set_room(room);
     queue.put(Pull::Event(Event::data("x".repeat(5000))));
     world.server.context().wake(streams[0]).unwrap();
     world.settle();
     for number in 0..20 {
         world.server.context().send(streams[0], self::number(number)).unwrap();
         world.server.context().send_tagged("all", self::number(number)).unwrap();
+        world.settle();
     }
+    assert_eq!(world.server.context().send(streams[0], Event::data("x".repeat(1000))), Ok(()));
     world.settle();
-    assert_eq!(world.server.context().send(streams[0], Event::data("x".repeat(1000))), Err(Error::Closed));
+    assert_eq!(world.server.context().send(streams[0], number(20)), Err(Error::Closed));
     assert_eq!(world.server.stats().closed(CloseReason::Lagged), 1);
 }
 
@@ -654,6 +723,24 @@ fn a_thread_learns_that_its_client_has_left_and_waits_while_it_does_not_read() {
 }
 
 #[test]
+fn an_idle_channel_is_heard_event_by_event_and_when_its_end_comes() {
+    let (app, senders) = channels(1);
+    let mut world: Loop<Router> = Loop::new(app);
+    let peer = open(&mut world, "/");
+    let events = senders.recv().unwrap();
+    peer.read();
+    events.try_send(number(1)).unwrap();
+    world.settle();
+    assert!(peer.read().contains("data: 1\n"));
+    let events = thread::spawn(move || events.send(number(2)).map(|()| events)).join().unwrap().unwrap();
+    world.settle();
+    assert!(peer.read().contains("data: 2\n"));
+    drop(events);
+    world.settle();
+    assert_eq!(peer.read(), "0\r\n\r\n");
+}
+
+#[test]
 fn a_channel_to_a_server_that_has_stopped_is_closed() {
     let (app, senders) = channels(1);
     let server = serve(app);
@@ -687,4 +774,23 @@ fn the_loop_does_not_wait_for_itself_and_wakes_need_no_room() {
     assert_eq!(*results.lock().unwrap(), [Ok(()), Ok(()), Ok(()), Err(Error::Full)]);
     let received = peer.read();
     assert!(received.contains("data: 1\n") && received.ends_with("0\r\n\r\n"), "{received}");
+}
+
+#[test]
+fn what_a_source_had_long_ago_excuses_no_lag() {
+    let mut config = Config::default();
+    config.lag_bytes_max = 1000;
+    let (mut world, queue, peers, streams) = idle_streams(1, config);
+    // Of several topics, so that it keeps what only some streams have.
+    world.server.context().subscribe(streams[0], "another").unwrap();
+    queue.put(Pull::Event(Event::data("x".repeat(5000))));
+    world.server.context().wake(streams[0]).unwrap();
+    world.settle();
+    assert_eq!(data(&peers[0]).len(), 1);
+    peers[0].set_room(0);
+    for _ in 0..2 {
+        assert_eq!(world.server.context().send(streams[0], Event::data("x".repeat(600))), Ok(()));
+        world.settle();
+    }
+    assert_eq!(world.server.context().send(streams[0], number(1)), Err(Error::Closed));
 }

@@ -1,7 +1,7 @@
 //! Timers, over a network in memory and a clock that only tests move.
 
 use crate::memory_net::{Loop, Peer, get};
-use mio_sse::{CloseReason, Error, Event, Router, TimerId};
+use mio_sse::{CloseReason, EVENT_BYTES_MAX, Error, Event, Router, TimerId};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -94,6 +94,26 @@ fn cancelled_timers_do_not_fire() {
 }
 
 #[test]
+fn the_first_of_many_times_comes_after_one_period_and_the_only_one_leaves_nothing() {
+    let fired = Arc::new(Mutex::new(vec![]));
+    let (every, after) = (fired.clone(), fired.clone());
+    let mut app = Router::new();
+    app.sse("/", move |stream, _request, cx| {
+        let (every, after) = (every.clone(), after.clone());
+        cx.every(stream, 2 * SECOND, move |_stream, _cx| every.lock().unwrap().push("every"))?;
+        cx.after(stream, SECOND, move |_stream, _cx| after.lock().unwrap().push("after"))
+    });
+    let mut world = Loop::new(app);
+    let _peer = open(&mut world);
+    assert_eq!(world.server.stats().timers, 2);
+    world.pass(SECOND);
+    assert_eq!(*fired.lock().unwrap(), ["after"]);
+    assert_eq!(world.server.stats().timers, 1);
+    world.pass(SECOND);
+    assert_eq!(*fired.lock().unwrap(), ["after", "every"]);
+}
+
+#[test]
 fn timers_of_a_stream_that_was_not_opened_are_dropped() {
     let fired = Arc::new(AtomicUsize::new(0));
     let counter = fired.clone();
@@ -122,8 +142,10 @@ fn timers_of_a_stream_that_ends_before_it_is_open_are_dropped() {
         let (timer, hook) = (given.clone(), given.clone());
         cx.every(stream, SECOND, move |_stream, _cx| _ = &timer)?;
         cx.on_close(stream, move |_reason, _cx| _ = hook)?;
-        let large = Event::data("x".repeat(2 << 20));
-        assert_eq!(cx.send(stream, large), Err(Error::Closed), "more than may wait for a stream");
+        let large = Event::data("x".repeat(EVENT_BYTES_MAX - "data: \n\n".len()));
+        assert_eq!(cx.send(stream, large), Ok(()));
+        let more = cx.send(stream, Event::data("x"));
+        assert_eq!(more, Err(Error::Closed), "more than may wait for a stream at once");
         Ok::<_, Error>(())
     });
     let mut world = Loop::new(app);

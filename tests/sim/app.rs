@@ -565,7 +565,13 @@ impl Handler for App {
             let answer = missed(model, index, cx);
             model.streams[index as usize].gap = !answer;
             let panics = !answer && model.panic_rate.is_some_and(|rate| model.rng.u32(..rate) == 0);
-            model.panics += u64::from(panics);
+            if panics {
+                // It is not opened: nothing is answered, and nobody is told.
+                model.panics += 1;
+                let connection = model.streams[index as usize].connection;
+                model.connections[connection as usize].dropped = true;
+                model.end(index);
+            }
             (answer, panics)
         });
         if panics {

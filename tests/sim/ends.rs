@@ -22,9 +22,7 @@ impl Model {
             CloseReason::Lagged => {
                 // Whoever has taken everything so far has not been offered the rest.
                 let held_up = connection.held_up_at.is_some_and(|at| at >= stream.since);
-                // Nor has one that begins with what is kept, and waits for its turn to be served.
-                let waits = stream.replays();
-                self.lags(stream) && (held_up || waits || self.lags_alone(stream))
+                self.lags(stream) && (held_up || self.lags_alone(stream))
             }
             CloseReason::Stalled => is_over(connection.written_at, world.now, self.config.stall_timeout),
             CloseReason::ExcessInput => self.connections[stream.connection as usize].excess,

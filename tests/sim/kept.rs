@@ -293,11 +293,6 @@ impl Topic {
         self.skips >= turn
     }
 
-    /// Whether what a stream loses of it is in one piece, so that it is told of that before anything else.
-    pub(crate) fn loses_in_one_piece(&self) -> bool {
-        !self.was_keyed
-    }
-
     pub(crate) fn may_disconnect(&self, turn: u64) -> bool {
         self.disconnects >= turn
     }

@@ -47,6 +47,8 @@ pub(crate) struct Faults {
     pub(crate) unshut: u16,
     /// More is told than has to be: that more has arrived where the loop knows that there is something.
     pub(crate) told_twice: u16,
+    /// What is sent has a mark in it, at which reads stop: an urgent byte, or a descriptor that is passed.
+    pub(crate) marked: u16,
 }
 
 /// How often each fault has struck.
@@ -54,7 +56,7 @@ pub(crate) struct Faults {
 pub(crate) struct Struck(pub(crate) [u64; FAULTS.len()]);
 
 /// The names of the faults, in the order of their numbers in [`Struck`].
-pub(crate) const FAULTS: [&str; 16] = [
+pub(crate) const FAULTS: [&str; 17] = [
     "part",
     "turn_around",
     "interrupted",
@@ -71,6 +73,7 @@ pub(crate) const FAULTS: [&str; 16] = [
     "told_twice",
     "descriptors",
     "destroyed",
+    "marked",
 ];
 
 /// All there is beside the server: sockets, clock, dice.
@@ -130,6 +133,11 @@ pub(crate) struct Connection {
     to_server: Vec<u8>,
     /// How many bytes of `to_server` have been read.
     read: usize,
+    /// Where in `to_server` reads stop that have begun before it.
+    marks: VecDeque<usize>,
+    /// As unix sockets have it: the poll says each time that there may be marks. Otherwise, as TCP has it, there is one mark at most,
+    /// and the poll reports it as long as nothing behind it was read.
+    unannounced: bool,
     to_peer: Vec<u8>,
     /// How many bytes fit into `to_peer`.
     pub(crate) capacity: usize,
@@ -248,7 +256,8 @@ impl World {
     /// A peer connects; into its buffer go `capacity` bytes.
     pub(crate) fn connect(&mut self, capacity: usize) -> u32 {
         let number = u32::try_from(self.connections.len()).unwrap();
-        let mut connection = Connection { capacity, ..Connection::default() };
+        let unannounced = self.rng.u8(..4) == 0;
+        let mut connection = Connection { capacity, unannounced, ..Connection::default() };
         if self.listening {
             self.backlog.push_back(number);
             self.listener_ready |= self.listener_armed || self.rng.bool();
@@ -272,10 +281,28 @@ impl World {
             return;
         }
         assert!(!it.fin, "a peer sends nothing behind its end");
+        let before = it.to_server.len();
         it.to_server.extend_from_slice(bytes);
-        if std::mem::take(&mut it.read_armed) || self.strikes(13, self.faults.told_twice) {
+        let armed = std::mem::take(&mut it.read_armed);
+        let announced = self.strikes(16, self.faults.marked) && self.mark(connection, before);
+        if armed || announced || self.strikes(13, self.faults.told_twice) {
             self.raise(connection, true, false);
         }
+    }
+
+    /// Puts a mark into what was sent last, which begins at `from`. Returns whether the poll reports it, even if the loop still knows
+    /// that there is something to read.
+    fn mark(&mut self, connection: u32, from: usize) -> bool {
+        let it = &mut self.connections[connection as usize];
+        let Some(place) = (from < it.to_server.len()).then(|| self.rng.usize(from..it.to_server.len()))
+        else {
+            return false;
+        };
+        if !it.unannounced {
+            it.marks.clear();
+        }
+        it.marks.push_back(place);
+        !it.unannounced
     }
 
     /// The peer takes up to `count` bytes.
@@ -411,7 +438,8 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
             it.is_pending = false;
             let readable = std::mem::take(&mut it.readable);
             let writable = std::mem::take(&mut it.writable);
-            ready.push(Ready::Connection { slot, readable, writable, closing: it.fin || it.reset });
+            let until_blocked = it.fin || it.reset || it.unannounced || !it.marks.is_empty();
+            ready.push(Ready::Connection { slot, readable, writable, until_blocked });
         }
         // What a poll without a limit of its own has left out is told by the next one, and until then it is not over.
         world.left_out = !world.pending.is_empty() || world.listener_ready;
@@ -422,13 +450,13 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
             let it = &world.connections[any];
             if let Some(slot) = it.slot.filter(|_| it.server_closed.is_none()) {
                 let (readable, writable) = (world.rng.bool(), world.rng.bool());
-                ready.push(Ready::Connection { slot, readable, writable, closing: false });
+                ready.push(Ready::Connection { slot, readable, writable, until_blocked: false });
             }
         }
         if !world.freed.is_empty() && world.strikes(5, world.faults.stale) {
             let slot = world.freed[world.rng.usize(..world.freed.len())];
-            let (readable, writable, closing) = (world.rng.bool(), world.rng.bool(), world.rng.bool());
-            ready.push(Ready::Connection { slot, readable, writable, closing });
+            let (readable, writable, until_blocked) = (world.rng.bool(), world.rng.bool(), world.rng.bool());
+            ready.push(Ready::Connection { slot, readable, writable, until_blocked });
         }
         if told > 1 && world.strikes(8, world.faults.shuffled) {
             world.rng.shuffle(&mut ready[before..]);
@@ -442,8 +470,8 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
             world.trace.note(Note::Polled { told, waited, now });
         }
         for event in &ready[before..] {
-            if let Ready::Connection { slot, readable, writable, closing } = *event {
-                world.trace.note(Note::Told { slot, readable, writable, closing });
+            if let Ready::Connection { slot, readable, writable, until_blocked } = *event {
+                world.trace.note(Note::Told { slot, readable, writable, until_blocked });
             }
         }
         Ok(())
@@ -564,6 +592,7 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
         }
         it.to_server = Vec::new();
         it.read = 0;
+        it.marks = VecDeque::new();
         world.open -= 1;
         world.activity += 1;
         world.freed.extend(it.slot);
@@ -679,6 +708,12 @@ impl World {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut count = waiting.min(buffer.len());
+        if it.marks.front() == Some(&it.read) {
+            it.marks.pop_front();
+        }
+        if let Some(mark) = it.marks.front() {
+            count = count.min(mark - it.read);
+        }
         if part {
             count = self.rng.usize(1..=count);
         }
@@ -687,11 +722,12 @@ impl World {
         it.read += count;
         it.read_at = self.now;
         let rest = it.to_server.len() - it.read;
+        let at_mark = it.marks.front() == Some(&it.read);
         if rest == 0 {
             it.to_server.clear();
             it.read = 0;
         }
-        if short && count < buffer.len() {
+        if short && count < buffer.len() && !at_mark {
             it.read_armed = rest == 0;
             if rest > 0 {
                 // The rest has arrived just now.

@@ -57,19 +57,11 @@ impl Window {
 pub(crate) struct Losses {
     /// Those that it has to be told of, and those that it may be told of besides.
     owed: u64,
-    /// So many of those before anything that follows. In a keyed topic what stays may lie before what is lost last, and the gap
-    /// is told of there.
-    prompt: u64,
     doubtful: u64,
     told: u64,
 }
 
 impl Stream {
-    /// Whether it has begun with what is kept of some topic.
-    pub(crate) fn replays(&self) -> bool {
-        self.windows.iter().any(|window| window.replays)
-    }
-
     /// The topics of which it reads what is kept, by their subscriptions.
     fn kept_windows<'a>(&'a self, topics: &'a [Topic]) -> impl Iterator<Item = &'a Window> {
         let windows = self.windows.iter().filter(|window| !window.given_up);
@@ -113,7 +105,6 @@ impl Stream {
             );
             counts.skipped += 1;
             self.losses.owed += 1;
-            self.losses.prompt += u64::from(topic.loses_in_one_piece());
         }
         while let Some(due) = self.windows[at].due.front().copied().filter(|due| *due < to) {
             self.windows[at].due.pop_front();
@@ -330,7 +321,7 @@ impl Model {
         }
         if self.config.gap_event.is_some() {
             assert!(
-                stream.losses.prompt <= stream.losses.told,
+                stream.losses.owed <= stream.losses.told,
                 "it is told first what it has missed: {stream:?}"
             );
         }

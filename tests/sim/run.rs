@@ -24,6 +24,9 @@ const TURNS_TO_REST: u32 = 50_000;
 /// topic's wave, one subscriber a turn, of whom none needs anything, is the longest there can be.
 const IDLE_TURNS_MAX: u32 = 2_000;
 
+/// How long the loop rests at most before it takes more from its inbox.
+const TIME_TO_READ: Duration = Duration::from_millis(100);
+
 /// Time in which a server tries again whatever it could not do for want of resources.
 const RETRY: Duration = Duration::from_millis(150);
 
@@ -334,7 +337,8 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
         let put_in = with(&self.shared, |model| model.waiting);
         assert_eq!(self.server.stats().inbox, put_in, "what was put in is there");
-        let waits = self.server.next_timeout() != Some(Duration::ZERO);
+        // It may rest for a while, for streams that are still reading what was published before.
+        let waits = self.server.next_timeout().is_none_or(|timeout| timeout > TIME_TO_READ);
         if waits && !self.world.borrow().has_news() {
             with(&self.shared, |model| {
                 assert!(model.inbox.is_empty(), "nobody wakes the loop for its inbox");
@@ -477,7 +481,10 @@ impl<const SHORT: bool> Sim<SHORT> {
             }
             let waits = self.server.next_timeout() != Some(Duration::ZERO);
             if !read && waits && !self.world.borrow().has_news() {
-                return;
+                if with(&self.shared, |model| model.inbox.is_empty()) {
+                    return;
+                }
+                self.world.borrow_mut().now += TIME_TO_READ;
             }
         }
         panic!("the loop does not come to rest");

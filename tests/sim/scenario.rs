@@ -222,5 +222,6 @@ fn faults(rng: &mut Rng) -> Faults {
         unregistered: rate(rng, 30),
         unshut: rate(rng, 40),
         told_twice: rate(rng, 500),
+        marked: rate(rng, 300),
     }
 }

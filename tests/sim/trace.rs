@@ -30,7 +30,7 @@ pub(crate) enum Note {
         slot: u32,
         readable: bool,
         writable: bool,
-        closing: bool,
+        until_blocked: bool,
     },
     Accepted(Result<u32, i32>),
     Registered {

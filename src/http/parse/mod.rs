@@ -2,6 +2,7 @@
 
 pub(crate) mod chunked;
 pub(crate) mod head;
+pub(crate) mod held;
 pub(crate) mod incoming;
 pub(crate) mod limits;
 pub(crate) mod raw_request;

@@ -8,8 +8,16 @@ use crate::server::state::inbox::Inbox;
 use crate::source::{Pull, Source};
 use std::fmt;
 use std::sync::Arc;
+
+// With `--cfg shuttle` tests have them from shuttle, which tries the orders in which threads may use them.
+#[cfg(not(all(test, shuttle)))]
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(not(all(test, shuttle)))]
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+#[cfg(all(test, shuttle))]
+use tests::scheduled::{
+    AtomicBool, Ordering, Receiver, SyncSender, TryRecvError, TrySendError, sync_channel,
+};
 
 /// Writes one stream from any thread, as fast as its client reads: what [`Context::channel`](crate::Context::channel) answers.
 ///
@@ -32,7 +40,8 @@ impl fmt::Debug for EventSender {
 }
 
 impl EventSender {
-    /// Sends an event. Waits while as many are ahead as the channel holds, and the client does not take them.
+    /// Sends an event. Waits while as many are ahead as the channel holds, and the client does not take them. An event that cannot be
+    /// written is left out later, as for every [`Source`].
     ///
     /// # Errors
     /// [`Error::Closed`] when the stream has ended: nobody will read any more, and there is no need to go on. [`Error::Full`] on the
@@ -117,4 +126,150 @@ pub(crate) fn channel(stream: StreamId, ahead: usize, inbox: Inbox<Work>) -> (Ev
     let idle = Arc::new(AtomicBool::new(false));
     let source = Channel { events, idle: idle.clone() };
     (EventSender { events: Some(sender), idle, inbox, stream }, source)
+}
+
+#[cfg(all(test, shuttle))]
+mod tests {
+    use super::*;
+    use crate::conn::id::Generation;
+    use crate::server::state::inbox::Order;
+    use shuttle::sync::mpsc::{self, Sender};
+    use shuttle::thread;
+    use std::task::Wake;
+
+    /// What the channel is made of, under shuttle's scheduler.
+    pub(super) mod scheduled {
+        use shuttle::sync::mpsc;
+        pub(in super::super) use shuttle::sync::{
+            atomic::{AtomicBool, Ordering},
+            mpsc::{Receiver, TryRecvError, TrySendError},
+        };
+        use std::ops::Deref;
+        use std::time::Duration;
+
+        /// Shuttle's, whose drop is no step of its own: here other threads may have their turn before it.
+        #[derive(Clone)]
+        pub(in super::super) struct SyncSender<T>(mpsc::SyncSender<T>);
+
+        impl<T> Drop for SyncSender<T> {
+            fn drop(&mut self) {
+                // There is no time: other threads may have their turn, and that is all.
+                shuttle::thread::sleep(Duration::ZERO);
+            }
+        }
+
+        impl<T> Deref for SyncSender<T> {
+            type Target = mpsc::SyncSender<T>;
+
+            fn deref(&self) -> &Self::Target {
+                &self.0
+            }
+        }
+
+        pub(in super::super) fn sync_channel<T>(bound: usize) -> (SyncSender<T>, Receiver<T>) {
+            let (sender, receiver) = mpsc::sync_channel(bound);
+            (SyncSender(sender), receiver)
+        }
+    }
+
+    /// Wakes the loop, as the poll's waker does.
+    struct Bell(Sender<()>);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            // The loop may be over.
+            let _ = self.0.send(());
+        }
+    }
+
+    /// The loop, which has nothing else to do.
+    struct Reader<S> {
+        source: S,
+        inbox: Inbox<Work>,
+        rings: Receiver<()>,
+        asked: usize,
+        woken: usize,
+    }
+
+    fn channel_and_reader(ahead: usize) -> (EventSender, Reader<impl Source>) {
+        let (bell, rings) = mpsc::channel();
+        let inbox = Inbox::new(1, Arc::new(Bell(bell)).into());
+        let stream = StreamId { slot: 0, generation: Generation::default() };
+        let (sender, source) = channel(stream, ahead, inbox.clone());
+        (sender, Reader { source, inbox, rings, asked: 0, woken: 0 })
+    }
+
+    impl<S: Source> Reader<S> {
+        /// The next event, or `None` at the end. An idle source is not asked before it is woken: if nobody does that, shuttle finds
+        /// that no thread can go on.
+        fn next(&mut self) -> Option<Event> {
+            loop {
+                self.asked += 1;
+                match self.source.pull() {
+                    Pull::Event(event) => return Some(event),
+                    Pull::End => return None,
+                    Pull::Idle => self.wait(),
+                    Pull::Wait(_) => unreachable!("a channel does not wait for time"),
+                }
+            }
+        }
+
+        fn wait(&mut self) {
+            let mut orders = Vec::new();
+            while orders.is_empty() {
+                self.rings.recv().unwrap();
+                self.inbox.take(usize::MAX, &mut orders);
+            }
+            assert!(orders.iter().all(|order| matches!(order, Order::Wake { .. })));
+            self.woken += orders.len();
+            assert!(self.woken <= self.asked, "wakes cannot fill the inbox");
+        }
+    }
+
+    fn event(number: usize) -> Event {
+        Event::data(number.to_string())
+    }
+
+    #[test]
+    fn an_event_and_the_end_wake_the_source_whatever_the_order() {
+        // All orders that there are, some 3,500.
+        let thread_sends = || {
+            let (sender, mut reader) = channel_and_reader(1);
+            let sender = Arc::new(sender);
+            let of_thread = sender.clone();
+            thread::spawn(move || of_thread.send(event(0)).unwrap());
+            // The sender is still there: it is the event that wakes.
+            assert_eq!(reader.next(), Some(event(0)));
+            drop(sender);
+            assert_eq!(reader.next(), None);
+        };
+        shuttle::check_dfs(thread_sends, None);
+        let thread_drops = || {
+            let (sender, mut reader) = channel_and_reader(1);
+            thread::spawn(move || drop(sender));
+            assert_eq!(reader.next(), None);
+        };
+        shuttle::check_dfs(thread_drops, None);
+    }
+
+    #[test]
+    fn events_of_several_threads_arrive_in_the_order_of_each() {
+        // There are too many orders to try all: these are the same thousand each time.
+        let threads_send = || {
+            let (sender, mut reader) = channel_and_reader(2);
+            for thread in 0..3 {
+                let sender = sender.clone();
+                thread::spawn(move || (0..3).for_each(|n| sender.send(event(10 * thread + n)).unwrap()));
+            }
+            drop(sender);
+            let events: Vec<_> = std::iter::from_fn(|| reader.next()).collect();
+            assert_eq!(events.len(), 9);
+            for thread in 0..3 {
+                let places =
+                    (0..3).map(|n| events.iter().position(|e| *e == event(10 * thread + n)).unwrap());
+                assert!(places.is_sorted(), "{events:?}");
+            }
+        };
+        shuttle::check_random_with_seed(threads_send, 1, 1000);
+    }
 }

@@ -80,8 +80,9 @@ impl<'a> Context<'a> {
     /// Sends an event to one stream, in order with everything published to its topics.
     ///
     /// # Errors
-    /// [`Error::Closed`] if the stream has ended, or ends by this because more than
-    /// [`lag_bytes_max`](crate::Config::lag_bytes_max) would wait for it; [`Error::InvalidEvent`].
+    /// [`Error::Closed`] if the stream has ended, or ends with this because more than
+    /// [`lag_bytes_max`](crate::Config::lag_bytes_max) was offered to it before and has not been taken;
+    /// [`Error::InvalidEvent`].
     pub fn send(&mut self, stream: StreamId, event: impl Borrow<Event>) -> Result<(), Error> {
         self.core.send(stream, event.borrow())
     }
@@ -133,14 +134,14 @@ impl<'a> Context<'a> {
     /// configured. Those that are given what `Config::topic` says do not count where that keeps nothing.
     pub fn configure(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
         config.check()?;
-        let done = self.core.topics.configure(topic, config, self.core.config.topics_max);
+        let done = self.core.delivery.topics.configure(topic, config, self.core.config.topics_max);
         if done { Ok(()) } else { Err(Error::TooManyTopics) }
     }
 
     /// The number of streams subscribed to `topic`.
     #[must_use]
     pub fn subscribers(&self, topic: &str) -> usize {
-        self.core.topics.find(topic).map_or(0, |topic| topic.subscribers.len())
+        self.core.delivery.topics.find(topic).map_or(0, |topic| topic.subscribers.len())
     }
 
     /// Gives a stream a tag: the user, the session, the document that it belongs to. Giving it twice is giving it once. A stream has
@@ -175,7 +176,7 @@ impl<'a> Context<'a> {
     }
 
     /// Sends an event to every stream with this tag, in order with everything published and sent to it. Answers how many get it:
-    /// a stream that ends by this, because more than [`lag_bytes_max`](crate::Config::lag_bytes_max) would wait for it, does not.
+    /// a stream that ends with this, because more than [`lag_bytes_max`](crate::Config::lag_bytes_max) waits for it, does not.
     ///
     /// The event is encoded once and copied once for each stream with the tag; no other stream is looked at. For many streams
     /// that all get the same for long, a topic is cheaper: there the copy is one for all.
@@ -333,7 +334,7 @@ impl<'a> Context<'a> {
         period: Duration,
         mut callback: impl FnMut(StreamId, &mut Context<'_>) -> O + Send + 'static,
     ) -> Result<TimerId, Error> {
-        self.core.slots.live(stream)?;
+        self.core.delivery.slots.live(stream)?;
         let callback = Box::new(move |core: &mut Core| callback(stream, &mut Context::new(core)).settle());
         Ok(self.core.add_timer(period, Some(period), Some(stream), callback))
     }
@@ -348,7 +349,7 @@ impl<'a> Context<'a> {
         delay: Duration,
         callback: impl FnOnce(StreamId, &mut Context<'_>) -> O + Send + 'static,
     ) -> Result<TimerId, Error> {
-        self.core.slots.live(stream)?;
+        self.core.delivery.slots.live(stream)?;
         let mut callback = Some(callback);
         let callback = Box::new(move |core: &mut Core| {
             if let Some(callback) = callback.take() {
@@ -418,7 +419,7 @@ impl<'a> Context<'a> {
         stream: StreamId,
         callback: impl FnOnce(CloseReason, &mut Context<'_>) + Send + 'static,
     ) -> Result<(), Error> {
-        self.core.slots.live(stream)?;
+        self.core.delivery.slots.live(stream)?;
         let callback = Box::new(move |reason, core: &mut Core| callback(reason, &mut Context::new(core)));
         self.core.hooks.entry(stream).or_default().on_close.push(callback);
         Ok(())
@@ -463,10 +464,10 @@ impl<'a> Context<'a> {
         }
         let (window, farewell, retry) = drain.into().into_parts();
         let farewell = farewell.map(|event| EncodedEvent::new(&event)).transpose()?;
-        let (begun, bound) = (self.core.now, self.core.slots.last_bound());
+        let (begun, bound) = (self.core.now, self.core.delivery.slots.last_bound());
         let listener_closed = false;
         self.core.drain = Some(Draining { begun, window, farewell, retry, listener_closed, next: 0, bound });
-        log::info!("draining {} connections within {window:?}", self.core.slots.len());
+        log::info!("draining {} connections within {window:?}", self.core.delivery.slots.len());
         Ok(())
     }
 

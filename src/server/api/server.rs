@@ -11,17 +11,17 @@ use crate::server::io::net::{Net, Ready};
 use crate::server::state::acceptor::Acceptor;
 use crate::server::state::addresses::Addresses;
 use crate::server::state::core::{Core, Work};
-use crate::server::state::flush_buffers::FlushBuffers;
 use crate::server::state::inbox::{Inbox, Order};
-use crate::server::state::rarely::Rarely;
+use crate::server::state::log_limit::LogLimit;
 use crate::server::state::request_buffers::RequestBuffers;
 use crate::server::state::sweep::Sweep;
+use crate::server::state::ticks::milliseconds;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// An HTTP server for event streams: one thread, one loop.
 ///
@@ -50,11 +50,14 @@ pub struct Server<H: Handler, N: Net = MioNet> {
     pub(crate) stopped: bool,
     /// Whether messages may be waiting in the inbox that nobody will be woken for.
     pub(crate) inbox_waiting: bool,
+    /// How long the streams that read what was published last have time for that, before there is more.
+    pub(crate) inbox_rests_until: Option<Duration>,
     pub(crate) accept: Acceptor,
     pub(crate) addresses: Addresses,
-    pub(crate) slow: Rarely,
+    pub(crate) slow: LogLimit,
+    /// Logs events of sources that cannot be written.
+    pub(crate) bad_events: LogLimit,
     pub(crate) requests: RequestBuffers,
-    pub(crate) flush: FlushBuffers,
     pub(crate) sweep: Sweep,
     // Kept for their capacity; empty between turns.
     pub(crate) ready: Vec<Ready>,
@@ -242,11 +245,12 @@ impl<H: Handler, N: Net> Server<H, N> {
             started: false,
             stopped: false,
             inbox_waiting: true,
+            inbox_rests_until: None,
             accept: Acceptor::default(),
             addresses: Addresses::default(),
-            slow: Rarely::default(),
+            slow: LogLimit::default(),
+            bad_events: LogLimit::default(),
             requests: RequestBuffers::default(),
-            flush: FlushBuffers::default(),
             sweep: Sweep::default(),
             ready: Vec::new(),
             messages: Vec::new(),
@@ -304,7 +308,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     pub(crate) fn tell_time(&mut self) {
         self.core.now = self.net.now();
         let unix = self.net.unix_time().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.core.topics.set_clock(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX), self.core.tick());
+        self.core.delivery.topics.set_clock(milliseconds(unix), milliseconds(self.core.now));
     }
 }
 

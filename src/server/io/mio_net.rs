@@ -29,6 +29,16 @@ const EVENTS_PER_POLL: usize = 1024;
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
+/// Set in the token of a connection if reads may stop at marks that the poll does not report. No slot has so high a number.
+const UNTIL_BLOCKED: usize = 1 << 31;
+
+/// Readiness that the poll reports as long as an urgent byte of TCP waits, where mio has it. A read stops before such a byte, so that
+/// it may be short although more waits. If the byte arrives between the poll and the read, the next poll reports it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const PRIORITY: Option<Interest> = Some(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const PRIORITY: Option<Interest> = None;
+
 /// Sockets of the operating system, through mio: epoll on Linux, kqueue on macOS and the BSDs.
 #[derive(Debug)]
 pub struct MioNet {
@@ -42,6 +52,8 @@ pub struct MioNet {
     address: Option<SocketAddr>,
     /// Copies of the listener.
     reserve: Vec<Socket>,
+    /// Whether connections were adopted. They may be unix sockets although the listener is one of TCP.
+    adopts: bool,
     options: Options,
     waker: Waker,
     started: Instant,
@@ -148,10 +160,22 @@ impl MioNet {
             listener,
             address,
             reserve: Vec::new(),
+            adopts: false,
             options,
             waker,
             started: clock(),
         })
+    }
+
+    /// Whether reads from `socket` may stop at marks that the poll does not report: at a passed descriptor (`SCM_RIGHTS`) on every
+    /// unix socket, at an urgent byte on systems without [`PRIORITY`].
+    fn stops_unannounced(&self, socket: &TcpStream) -> bool {
+        #[cfg(unix)]
+        if matches!(self.listener, Some(Listener::Unix { .. })) {
+            return true;
+        }
+        // A unix socket has no address of TCP's.
+        PRIORITY.is_none() || self.adopts && socket.local_addr().is_err()
     }
 }
 
@@ -234,8 +258,17 @@ impl Wake for MioWaker {
 impl Net for MioNet {
     type Socket = TcpStream;
 
-    // Elsewhere mio asks for readiness anew only after a call that would have blocked.
-    const SHORT_MEANS_DRAINED: bool = cfg!(unix);
+    // Epoll and kqueue. Elsewhere mio asks for readiness anew only after a call that would have blocked.
+    const SHORT_MEANS_DRAINED: bool = cfg!(any(
+        target_os = "android",
+        target_os = "dragonfly",
+        target_os = "freebsd",
+        target_os = "ios",
+        target_os = "linux",
+        target_os = "macos",
+        target_os = "netbsd",
+        target_os = "openbsd",
+    ));
 
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         self.fetched = 0;
@@ -248,11 +281,14 @@ impl Net for MioNet {
             |event| match event.token() {
                 LISTENER => Some(Ready::Listener),
                 WAKER => None,
-                Token(slot) => Some(Ready::Connection {
-                    slot: u32::try_from(slot).ok()?,
+                Token(token) => Some(Ready::Connection {
+                    slot: u32::try_from(token & !UNTIL_BLOCKED).ok()?,
                     readable: event.is_readable() || event.is_error(),
                     writable: event.is_writable(),
-                    closing: event.is_read_closed() || event.is_error(),
+                    until_blocked: token & UNTIL_BLOCKED != 0
+                        || event.is_priority()
+                        || event.is_read_closed()
+                        || event.is_error(),
                 }),
             },
         ));
@@ -285,6 +321,7 @@ impl Net for MioNet {
 
     fn adopt(&mut self, socket: std::net::TcpStream) -> io::Result<TcpStream> {
         socket.set_nonblocking(true)?;
+        self.adopts = true;
         // A peer that has left is no error yet, and on some systems has no options any more. Nor has a unix socket, which may
         // come in this type as well as those that are accepted here.
         if let Err(error) = self.options.set(&SockRef::from(&socket)) {
@@ -316,7 +353,10 @@ impl Net for MioNet {
     }
 
     fn register(&mut self, socket: &mut TcpStream, slot: u32) -> io::Result<()> {
-        self.poll.registry().register(socket, Token(slot as usize), Interest::READABLE | Interest::WRITABLE)
+        let mark = if self.stops_unannounced(socket) { UNTIL_BLOCKED } else { 0 };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = PRIORITY.map_or(interest, |priority| interest | priority);
+        self.poll.registry().register(socket, Token(slot as usize | mark), interest)
     }
 
     fn read(&mut self, socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {

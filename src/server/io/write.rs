@@ -1,14 +1,9 @@
 //! Writing to a socket that may not take all.
 
 use crate::conn::close_reason::CloseReason;
+use crate::delivery::delivery::Written;
 use crate::server::io::net::Net;
 use std::io;
-
-/// What was sent, and whether the socket took all.
-pub(crate) struct Written {
-    pub(crate) bytes: usize,
-    pub(crate) all: bool,
-}
 
 /// Writes as much as the socket takes.
 // Within the loop over a topic's subscribers this spares a quarter of its instructions.

@@ -1,6 +1,6 @@
 //! What is kept from one accept to the next.
 
-use crate::server::state::rarely::Rarely;
+use crate::server::state::log_limit::LogLimit;
 use std::time::Duration;
 
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub(crate) struct Acceptor {
     /// Descriptors held in reserve.
     pub(crate) reserve: usize,
     /// Whoever holds connections open must not fill a disk.
-    pub(crate) log: Rarely,
+    pub(crate) log: LogLimit,
 }
 
 impl Acceptor {

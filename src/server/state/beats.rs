@@ -34,7 +34,7 @@ impl Beats {
         }
         if self.turn != core.stats.turns {
             self.turn = core.stats.turns;
-            let id: Cow<'static, str> = core.topics.draw_position().to_string().into();
+            let id: Cow<'static, str> = core.delivery.topics.draw_position().to_string().into();
             if self.dated.encode(&beat().id(id)).is_err() {
                 return (COMMENT, COMMENT_KIND);
             }

@@ -11,13 +11,15 @@ pub(crate) struct Feed {
     pub(super) state: FeedState,
     /// When its last wait was over, by the beat.
     pub(super) beat: Option<Duration>,
+    /// Visits since it last had an event that can be written.
+    pub(super) fruitless: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FeedState {
-    /// It stands in `Core::hungry`.
-    Hungry,
-    /// The stream is still to be given something, or to be served at least: `Core::caught_up` makes it hungry again. So does its
+    /// It stands in `Core::ready_sources`.
+    Ready,
+    /// The stream is still to be given something, or to be served at least: `Core::feed_again` makes it ready again. So does its
     /// opening.
     Full,
     Waiting(TimerId),

@@ -3,19 +3,18 @@
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
 use crate::conn::refusal::Refusal;
-use crate::conn::slot::{Connection, Flags, Held, Phase, Stream};
+use crate::conn::slot::Connection;
+use crate::delivery::stream::{Flags, Phase, Stream};
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::parse::request::Request;
 use crate::http::reply::stream_reply::StreamReply;
 use crate::server::api::observer::{Audience, Message};
 use crate::server::state::ages;
-use crate::server::state::core::{Core, OPENING_SEQUENCES, OnClose};
+use crate::server::state::core::{Core, OnClose};
 use crate::server::state::hooks::Hooks;
 use crate::server::state::resume::Resumption;
-use crate::topic::frame::{COMMENT, COMMENT_KIND, EncodedEvent, Framing, Kind};
-use crate::topic::log::Place;
-use crate::topic::topics::TopicKey;
+use crate::topic::frame::{COMMENT, COMMENT_KIND, EncodedEvent, Framing};
 
 /// How a stream is opened.
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +27,11 @@ pub(crate) struct Opening {
 impl Core {
     /// Makes a stream of the connection in `slot`, before it is known whether the reply will be one.
     pub(crate) fn begin(&mut self, slot: u32) -> StreamId {
-        let id = self.slots.draw_id(slot);
+        let id = self.delivery.slots.draw_id(slot);
         self.opening_revoked = false;
-        let sequence = self.topics.reserve_sequences(OPENING_SEQUENCES);
+        let sequence = self.delivery.topics.sequence();
         let tick = self.tick();
-        if let Some(slot) = self.slots.get_mut(slot) {
+        if let Some(slot) = self.delivery.slots.get_mut(slot) {
             let requests = slot.requests().saturating_add(1);
             slot.state = Connection::Streaming(Stream::opening(sequence, tick, requests));
         }
@@ -41,10 +40,10 @@ impl Core {
 
     /// The reply was none: drops whatever the handler gave to the stream.
     pub(crate) fn abandon(&mut self, id: StreamId) {
-        self.dissolve(id.slot);
+        self.delivery.dissolve(id.slot);
         self.drop_hooks(id);
         let since = self.tick();
-        if let Some(slot) = self.slots.get_mut(id.slot) {
+        if let Some(slot) = self.delivery.slots.get_mut(id.slot) {
             let requests = slot.requests();
             slot.state = Connection::Reading { since, requests, refused: None, held: None };
         }
@@ -84,49 +83,38 @@ impl Core {
         let Opening { framing, keep_alive, resumption } = how;
         let gap = resumption.gap;
         self.stats.gaps += u64::from(gap);
-        self.place(id.slot, resumption);
+        self.delivery.place(id.slot, resumption.beginning, gap);
         let expires = self.config.max_age.map_or(0, |age| ages::expires(age, self.now, id.slot));
-        let Some(stream) = self.slots.stream_mut(id.slot) else { return };
+        let Some(stream) = self.delivery.stream_mut(id.slot) else { return };
         stream.framing = framing;
         stream.flags.set(Flags::KEEP_ALIVE, keep_alive);
         stream.flags.set(Flags::FINISH, reply.finishes());
         stream.flags.set(Flags::OWN_AGE, reply.own_age().is_some());
         stream.expires = expires;
         let closed = stream.phase == Phase::OpeningClosed;
-        stream.phase = Phase::Open;
-        self.behind += u64::from(stream.behind);
+        let sent = stream.extras.as_ref().map(|extras| &extras.private);
+        self.stats.events_sent += sent.map_or(0, |sent| sent.events().count() as u64);
+        // What was sent to a tag of it has been told already.
+        let untold = sent.filter(|_| !self.observers.is_empty()).into_iter().flat_map(|sent| sent.events());
+        let untold = untold.filter(|(kind, _)| !kind.told).map(|(_, text)| text.to_owned());
+        let untold: Vec<String> = untold.collect();
+        let follows = closed || sent.is_some_and(|sent| !sent.is_empty());
 
+        // How many it was is not known: what has gone is not counted.
+        let gap = self.config.gap_event.clone().filter(|_| gap);
+        let gap = gap.and_then(|name| EncodedEvent::new(&Event::data("").event(name)).ok());
+        let retry = reply.retry_after().and_then(|delay| EncodedEvent::new(&Event::new().retry(delay)).ok());
         // A head without a first byte of the body makes browsers hold the response back: where nothing else follows
         // at once, a comment does.
-        let sequence = stream.cursor().sequence;
-        let private = &mut stream.extras_from(&mut self.spare_extras).private;
-        let retry = reply.retry_after().and_then(|delay| EncodedEvent::new(&Event::new().retry(delay)).ok());
-        let gap = gap.then(|| self.config.gap_event.clone()).flatten();
-        // How many it was is not known: what has gone is not counted.
-        let gap = gap.and_then(|name| EncodedEvent::new(&Event::data("").event(name)).ok());
-        let head = (sequence + 1, head, Kind::RAW);
-        let spares = &mut self.topics.spares;
-        let second = match &retry {
-            Some(retry) => Some((sequence + 2, retry.bytes(), retry.notice())),
-            None => (private.is_empty() && gap.is_none()).then_some((sequence + 2, COMMENT, COMMENT_KIND)),
-        };
-        let third = gap.as_ref().map(|gap| (sequence + 3, gap.bytes(), gap.notice()));
-        private.prepend([Some(head), second, third].into_iter().flatten(), spares);
-
-        if closed {
-            private.extend_last(framing.end(), spares);
-        }
-        let sent: Vec<String> = match self.observers.len() {
-            0 => Vec::new(),
-            _ => private.events().map(ToOwned::to_owned).collect(),
-        };
-        self.stats.events_sent += private.events().count() as u64;
+        let comment = (retry.is_none() && gap.is_none() && !follows).then_some((COMMENT_KIND, COMMENT));
+        let notices = retry.iter().chain(&gap).map(|event| (event.kind(), event.bytes()));
+        let notices = notices.chain(comment).map(|(kind, bytes)| framing.bytes_of(kind, bytes));
+        self.delivery.open(id.slot, std::iter::once(head).chain(notices));
         self.stats.streams_opened += 1;
-        self.queue(id.slot);
-        self.make_hungry(id);
+        self.source_ready(id);
         self.tell(|observer| {
             observer.open(id, request);
-            for text in &sent {
+            for text in &untold {
                 observer.message(&Message { to: Audience::Stream(id), text });
             }
         });
@@ -144,17 +132,14 @@ impl Core {
     }
 
     pub(crate) fn close_for(&mut self, id: StreamId, reason: CloseReason) -> Result<(), Error> {
-        let stream = self.slots.live(id)?;
-        if stream.phase == Phase::Opening {
-            // Only the place of the end is known: what it looks like depends on the reply.
-            self.append_private(id.slot, b"", Kind::RAW);
+        let opening = self.delivery.slots.live(id)?.phase == Phase::Opening;
+        self.delivery.close(id.slot);
+        if opening {
             self.tags.forget(id);
-            if let Some(stream) = self.slots.stream_mut(id.slot) {
+            if let Some(stream) = self.delivery.stream_mut(id.slot) {
                 stream.phase = Phase::OpeningClosed;
             }
         } else {
-            let end = stream.framing.end();
-            self.append_private(id.slot, end, Kind::RAW);
             self.ending(id, reason);
         }
         Ok(())
@@ -162,37 +147,15 @@ impl Core {
 
     /// The end of the body is in place: nothing will follow it.
     fn ending(&mut self, id: StreamId, reason: CloseReason) {
-        if let Some(stream) = self.slots.stream_mut(id.slot) {
+        if let Some(stream) = self.delivery.stream_mut(id.slot) {
             stream.phase = Phase::Ending;
         }
-        self.leave_exhausted(id.slot);
         self.report(id, reason);
-    }
-
-    /// Takes a stream that is ending out of those topics that hold nothing more for it, so that what they publish from now
-    /// on cannot make it fall off.
-    pub(crate) fn leave_exhausted(&mut self, slot: u32) {
-        let Some(stream) = self.slots.stream(slot) else { return };
-        let Some(last) = stream.last() else { return };
-        let exhausted = |key: &TopicKey| {
-            let log = &self.topics.get(*key).log;
-            match log.place(stream.position_in(*key)) {
-                Place::End => true,
-                Place::FellOff => false,
-                Place::Before { block, frame } => {
-                    log.frame(block, frame).is_none_or(|(frame, _)| frame.sequence > last)
-                }
-            }
-        };
-        let keys: Vec<_> = stream.topics().map(|(key, _)| key).filter(exhausted).collect();
-        for key in keys {
-            self.leave(slot, key);
-        }
     }
 
     /// Ends a connection at once, and the stream on it if there is one. What waits is dropped.
     pub(crate) fn end(&mut self, slot: u32, reason: CloseReason) {
-        let Some(entry) = self.slots.get_mut(slot) else { return };
+        let Some(entry) = self.delivery.slots.get_mut(slot) else { return };
         let reason = match entry.state {
             Connection::Closed => return,
             // What is left is only to wait for the peer.
@@ -200,13 +163,13 @@ impl Core {
             _ => reason,
         };
         let phase = entry.stream().map(|stream| stream.phase);
-        self.dissolve(slot);
-        if let Some(entry) = self.slots.get_mut(slot) {
+        self.delivery.dissolve(slot);
+        if let Some(entry) = self.delivery.slots.get_mut(slot) {
             entry.state = Connection::Closed;
         }
         self.stats.count_connection_closed(reason);
         self.closed.push(slot);
-        if let Some(id) = self.slots.id(slot) {
+        if let Some(id) = self.delivery.slots.id(slot) {
             match phase {
                 Some(Phase::Open) => self.report(id, reason),
                 // Nobody was told that it began.
@@ -218,7 +181,7 @@ impl Core {
 
     /// A callback for this stream has panicked: whatever it was about to do, the stream cannot go on as if it had.
     pub(crate) fn end_for_panic(&mut self, id: StreamId) {
-        if self.slots.live(id).is_ok() {
+        if self.delivery.slots.live(id).is_ok() {
             self.end(id.slot, CloseReason::Panicked);
         }
     }
@@ -254,23 +217,5 @@ impl Core {
                 self.timers.remove(timer);
             }
         }
-    }
-
-    /// Takes a stream out of its topics and gives back its memory. Answers what the peer has sent ahead.
-    pub(crate) fn dissolve(&mut self, slot: u32) -> Option<Box<Held>> {
-        loop {
-            let next = self.slots.stream(slot)?.topics().next();
-            let Some((key, _)) = next else { break };
-            self.leave(slot, key);
-        }
-        let stream = self.slots.stream_mut(slot)?;
-        let counts = !matches!(stream.phase, Phase::Opening | Phase::OpeningClosed);
-        let behind = std::mem::take(&mut stream.behind) && counts;
-        self.behind -= u64::from(behind);
-        let mut extras = stream.extras.take()?;
-        extras.private.clear(&mut self.topics.spares);
-        let held = extras.held.take();
-        self.spare_extras.give(extras);
-        held
     }
 }

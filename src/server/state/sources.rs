@@ -1,12 +1,13 @@
 //! Step 6, after the timers: asks the sources of streams that have room for their next events.
 
 use crate::conn::id::StreamId;
-use crate::conn::slot::{Flags, Phase};
+use crate::delivery::stream::{Flags, Phase};
 use crate::error::Error;
 use crate::event::Event;
 use crate::server::api::observer::Audience;
 use crate::server::state::core::Core;
 use crate::server::state::feed::{Feed, FeedState};
+use crate::server::state::log_limit::LogLimit;
 use crate::server::state::timers::TimerId;
 use crate::source::{Pull, Source};
 use std::time::Duration;
@@ -21,18 +22,25 @@ const BYTES_PER_VISIT: usize = 16 << 10;
 /// A wait of nothing would never let the loop rest.
 const WAIT_MIN: Duration = Duration::from_millis(1);
 
+/// The longest pause of a source after visits in which it had only events that cannot be written. The first is [`WAIT_MIN`], each
+/// one that follows is twice as long: a few such events hold up little, and a source that has no others costs next to nothing.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How often such events are logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
 impl Core {
     /// Gives a stream a source, in place of the one it has.
     pub(crate) fn set_source(&mut self, id: StreamId, source: Box<dyn Source>) -> Result<(), Error> {
-        self.slots.live(id)?;
-        if let Some(stream) = self.slots.stream_mut(id.slot) {
+        self.delivery.slots.live(id)?;
+        if let Some(stream) = self.delivery.stream_mut(id.slot) {
             stream.flags.set(Flags::SOURCE, true);
         }
-        let feed = Feed { source: Some(source), state: FeedState::Full, beat: None };
+        let feed = Feed { source: Some(source), state: FeedState::Full, beat: None, fruitless: 0 };
         let earlier = self.hooks.entry(id).or_default().feed.replace(feed);
         match earlier.as_ref().map(|feed| feed.state) {
             // It keeps the place of the earlier one.
-            Some(FeedState::Hungry) => self.set_state(id, FeedState::Hungry),
+            Some(FeedState::Ready) => self.set_state(id, FeedState::Ready),
             Some(FeedState::Waiting(timer)) => self.forget_wait(id, timer),
             _ => {}
         }
@@ -43,7 +51,7 @@ impl Core {
 
     /// The source has something to say, or is to be asked whether it has.
     pub(crate) fn wake(&mut self, id: StreamId) -> Result<(), Error> {
-        self.slots.live(id)?;
+        self.delivery.slots.live(id)?;
         if let Some(FeedState::Waiting(timer)) = self.state(id) {
             self.forget_wait(id, timer);
         }
@@ -58,36 +66,31 @@ impl Core {
 
     /// Has the source asked, now or when the stream has been given everything.
     fn wake_source(&mut self, id: StreamId) {
-        let Some(entry) = self.slots.get(id.slot) else { return };
+        let Some(entry) = self.delivery.slots.get(id.slot) else { return };
         let Some(stream) = entry.stream() else { return };
-        if stream.phase == Phase::Open && !stream.behind && !stream.queued && entry.writable {
-            self.make_hungry(id);
-        } else if self.state(id) != Some(FeedState::Hungry) {
-            self.have_fed_later(id);
-        }
-    }
-
-    /// There is no room: its source is asked when the stream has been given everything.
-    fn have_fed_later(&mut self, id: StreamId) {
-        self.set_state(id, FeedState::Full);
-        // Where only a heartbeat has met the full socket, serving it notes that it is behind.
-        if self.slots.stream(id.slot).is_some_and(|stream| !stream.behind) {
-            self.queue(id.slot);
+        if stream.phase == Phase::Open && !stream.pins && !stream.queued && entry.writable {
+            self.source_ready(id);
+        } else if self.state(id) != Some(FeedState::Ready) {
+            // There is no room: it is asked when the stream has been given everything.
+            self.set_state(id, FeedState::Full);
         }
     }
 
     /// The stream has room for what its source has.
-    pub(crate) fn make_hungry(&mut self, id: StreamId) {
-        if self.state(id).is_some_and(|state| state != FeedState::Hungry) {
-            self.set_state(id, FeedState::Hungry);
-            self.hungry.push_back(id);
+    pub(crate) fn source_ready(&mut self, id: StreamId) {
+        if self.state(id).is_some_and(|state| state != FeedState::Ready) {
+            self.set_state(id, FeedState::Ready);
+            self.ready_sources.push_back(id);
         }
     }
 
-    /// The stream has been given everything.
-    pub(crate) fn make_hungry_again(&mut self, id: StreamId) {
-        if self.state(id) == Some(FeedState::Full) {
-            self.make_hungry(id);
+    /// The stream has been given everything: its source, if it has one, is asked again.
+    pub(crate) fn feed_again(&mut self, slot: u32) {
+        if self.delivery.stream(slot).is_some_and(|stream| stream.flags.has(Flags::SOURCE))
+            && let Some(id) = self.delivery.slots.id(slot)
+            && self.state(id) == Some(FeedState::Full)
+        {
+            self.source_ready(id);
         }
     }
 
@@ -105,44 +108,55 @@ impl Core {
         }
     }
 
-    /// Asks those sources whose streams have room.
-    pub(crate) fn pull_sources(&mut self) {
-        for _ in 0..self.hungry.len().min(VISITS_PER_TURN) {
-            let Some(id) = self.hungry.pop_front().filter(|id| self.slots.live(*id).is_ok()) else {
+    /// Asks those sources whose streams have room. Events that cannot be written are left out, and `log` says when to log that.
+    pub(crate) fn pull_sources(&mut self, log: &mut LogLimit) {
+        for _ in 0..self.ready_sources.len().min(VISITS_PER_TURN) {
+            let Some(id) = self.ready_sources.pop_front().filter(|id| self.delivery.slots.live(*id).is_ok())
+            else {
                 continue;
             };
-            // It may have been hungry for some turns, in which others have sent to the stream.
-            if !self.slots.get(id.slot).is_some_and(|entry| entry.writable) {
-                self.have_fed_later(id);
+            // It may have been ready for some turns, in which others have sent to the stream.
+            if !self.delivery.slots.get(id.slot).is_some_and(|entry| entry.writable) {
+                self.set_state(id, FeedState::Full);
             } else if let Some(source) = self.feed(id).and_then(|feed| feed.source.take()) {
                 self.set_state(id, FeedState::Full);
-                self.pull(id, source);
+                self.pull(id, source, log);
             }
         }
     }
 
-    fn pull(&mut self, id: StreamId, mut source: Box<dyn Source>) {
+    fn pull(&mut self, id: StreamId, mut source: Box<dyn Source>, log: &mut LogLimit) {
         let mut bytes = 0;
         for _ in 0..EVENTS_PER_VISIT {
             match self.guard("a source", |_core| source.pull()) {
-                Some(Pull::Event(event)) => bytes += self.send_pulled(id, &event),
+                Some(Pull::Event(event)) => match self.send_pulled(id, &event) {
+                    Ok(sent) => bytes += sent,
+                    Err(error) => {
+                        if log.is_due(self.now, LOG_INTERVAL) {
+                            log::warn!(
+                                "an event from the source of stream {id} cannot be written and is left out \
+                                 (logged at most once a minute): {error}"
+                            );
+                        }
+                    }
+                },
                 Some(Pull::Wait(delay)) => {
-                    self.put_back(id, source);
+                    self.put_back(id, source, bytes);
                     return self.wait(id, delay);
                 }
                 Some(Pull::Idle) => {
-                    self.put_back(id, source);
+                    self.put_back(id, source, bytes);
                     return self.set_state(id, FeedState::Idle);
                 }
                 Some(Pull::End) => {
                     // It is dropped with all else that belongs to the stream.
-                    self.put_back(id, source);
+                    self.put_back(id, source, bytes);
                     // The stream is live.
                     let _ = self.close(id);
                     return;
                 }
                 None => {
-                    self.put_back(id, source);
+                    self.put_back(id, source, bytes);
                     return self.end_for_panic(id);
                 }
             }
@@ -150,33 +164,37 @@ impl Core {
                 break;
             }
         }
-        self.put_back(id, source);
+        self.put_back(id, source, bytes);
         if bytes == 0 {
-            // There was nothing that could be written, so nothing will be caught up with.
-            self.make_hungry(id);
+            self.pause(id);
         }
     }
 
-    fn put_back(&mut self, id: StreamId, source: Box<dyn Source>) {
+    /// The source was asked, and had events of so many bytes.
+    fn put_back(&mut self, id: StreamId, source: Box<dyn Source>, bytes: usize) {
         if let Some(feed) = self.feed(id) {
             feed.source = Some(source);
+            if bytes > 0 {
+                feed.fruitless = 0;
+            }
         }
     }
 
-    /// Answers how many bytes the event has. They do not count as lag: it was the server that asked for them.
-    fn send_pulled(&mut self, id: StreamId, event: &Event) -> usize {
-        let sent = self.encode(event, |core, encoded| {
-            core.append_private(id.slot, encoded.bytes(), encoded.kind());
-            if let Some(stream) = core.slots.stream_mut(id.slot) {
-                stream.extras().pulled += encoded.bytes().len();
-            }
+    /// A whole visit has brought nothing that can be written. Asking again at once could go on for ever.
+    fn pause(&mut self, id: StreamId) {
+        let Some(feed) = self.feed(id) else { return };
+        let delay = WAIT_MIN.saturating_mul(1 << feed.fruitless.min(30)).min(PAUSE_MAX);
+        feed.fruitless = feed.fruitless.saturating_add(1);
+        self.wait_until(id, self.now.saturating_add(delay));
+    }
+
+    /// Returns how many bytes the event has. They do not count as lag: it was the server that asked for them.
+    fn send_pulled(&mut self, id: StreamId, event: &Event) -> Result<usize, Error> {
+        self.encode(event, |core, encoded| {
+            core.delivery.send_pulled(id.slot, encoded.bytes(), encoded.kind());
             core.stats.events_sent += 1;
             core.observe(Audience::Stream(id), encoded);
             encoded.bytes().len()
-        });
-        sent.unwrap_or_else(|error| {
-            log::warn!("an event of a source is left out: {error}");
-            0
         })
     }
 
@@ -185,6 +203,10 @@ impl Core {
         let now = self.now;
         let beat = self.feed(id).and_then(|feed| feed.beat).map(|beat| beat.saturating_add(delay));
         let due = beat.filter(|due| *due > now).unwrap_or(now.saturating_add(delay));
+        self.wait_until(id, due);
+    }
+
+    fn wait_until(&mut self, id: StreamId, due: Duration) {
         let callback = Box::new(move |core: &mut Core| {
             if let Some(feed) = core.feed(id) {
                 feed.state = FeedState::Idle;
@@ -192,7 +214,7 @@ impl Core {
             }
             core.wake_source(id);
         });
-        let timer = self.add_timer(due - now, None, Some(id), callback);
+        let timer = self.add_timer(due.saturating_sub(self.now), None, Some(id), callback);
         self.set_state(id, FeedState::Waiting(timer));
     }
 }

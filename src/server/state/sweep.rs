@@ -18,7 +18,7 @@ pub(crate) struct Sweep {
 
 impl Sweep {
     pub(crate) fn next_due(&self, core: &Core) -> Option<Duration> {
-        let idle = core.slots.len() == 0 && !core.topics.is_aging();
+        let idle = core.delivery.slots.len() == 0 && !core.delivery.topics.is_aging();
         if idle { None } else { Some(self.due.unwrap_or(core.now)) }
     }
 }

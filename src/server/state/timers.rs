@@ -44,6 +44,7 @@ impl<C> fmt::Debug for Entry<C> {
 /// A timer that is due, on its way to be called and back.
 pub(crate) struct Due<C> {
     pub(crate) id: TimerId,
+    pub(crate) owner: Option<StreamId>,
     pub(crate) callback: C,
 }
 
@@ -88,7 +89,7 @@ impl<C> Timers<C> {
         self.queue.remove(&(due, serial, key));
         let entry = self.entries.get_mut(key as usize)?;
         let callback = entry.callback.take()?;
-        Some(Due { id: TimerId { key, serial: entry.serial }, callback })
+        Some(Due { id: TimerId { key, serial: entry.serial }, owner: entry.owner, callback })
     }
 
     /// Sets a timer that was called for its next time. One that is over, or was cancelled meanwhile, is dropped;

@@ -41,8 +41,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         for event in ready.drain(..) {
             match event {
                 Ready::Listener => self.accept.ready(),
-                Ready::Connection { slot, readable, writable, closing } => {
-                    self.on_ready(slot, readable, writable, closing);
+                Ready::Connection { slot, readable, writable, until_blocked } => {
+                    self.on_ready(slot, readable, writable, until_blocked);
                 }
             }
         }
@@ -131,7 +131,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Whether one more connection, from `address`, is one too many, and if so, whether it can be told.
     fn too_many(&self, address: Option<IpAddr>) -> Option<(Refusal, bool)> {
         let config = &self.core.config;
-        let count = self.core.slots.len();
+        let count = self.core.delivery.slots.len();
         if let (Some(limit), Some(address)) = (config.connections_per_address_max, address) {
             let here = self.addresses.count(address);
             if here >= limit {
@@ -167,10 +167,10 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.net.close(socket);
             return Ok(None);
         }
-        let slot = self.core.slots.insert(Slot::new(ticks(self.core.now), refusal));
+        let slot = self.core.delivery.slots.insert(Slot::new(ticks(self.core.now), refusal));
         if let Err(error) = self.net.register(&mut socket, slot) {
             self.accept_failed(&error);
-            self.core.slots.remove(slot);
+            self.core.delivery.slots.remove(slot);
             self.net.close(socket);
             return Err(error);
         }

@@ -3,8 +3,9 @@
 //! What was read is put where the beginning of a request waits for its rest, so from there on nothing is different: who parses
 //! it, and by which limits, does not know where it came from.
 
-use crate::conn::slot::{Connection, Held};
+use crate::conn::slot::Connection;
 use crate::error::Error;
+use crate::http::parse::held::Held;
 use crate::http::parse::incoming::Incoming;
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
@@ -74,7 +75,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let socket = self.net.adopt(socket).inspect_err(|error| self.accept_failed(error))?;
         let Some(slot) = self.add_connection(socket, address, None)? else { return Ok(()) };
         if !input.is_empty()
-            && let Some(entry) = self.core.slots.get_mut(slot)
+            && let Some(entry) = self.core.delivery.slots.get_mut(slot)
             && let Connection::Reading { held, .. } = &mut entry.state
         {
             *held = Some(Box::new(Held { bytes: input, incoming: Incoming::default() }));

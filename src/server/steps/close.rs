@@ -12,7 +12,7 @@ const BUFFER_BYTES_KEPT: usize = 256 << 10;
 impl<H: Handler, N: Net> Server<H, N> {
     /// Step 9: reports the streams that have ended in this turn, then frees the slots of connections that have.
     pub(crate) fn free_closed(&mut self) {
-        self.core.topics.free_idle();
+        self.core.delivery.topics.free_idle();
         let mut ended = std::mem::take(&mut self.core.ended);
         let mut closed = std::mem::take(&mut self.core.closed);
         for (id, reason) in ended.drain(..) {
@@ -30,16 +30,16 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
         if !closed.is_empty() {
             for slot in closed.drain(..) {
-                self.core.slots.remove(slot);
+                self.core.delivery.slots.remove(slot);
                 self.addresses.leave(slot);
                 if let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
                     self.net.close(socket);
                 }
             }
             self.replenish_reserve();
-            if self.core.slots.shrink() {
-                self.addresses.shrink(self.core.slots.bound());
-                self.sockets.truncate(self.core.slots.bound() as usize);
+            if self.core.delivery.slots.shrink() {
+                self.addresses.shrink(self.core.delivery.slots.bound());
+                self.sockets.truncate(self.core.delivery.slots.bound() as usize);
                 self.sockets.shrink_to_fit();
             }
         }
@@ -55,7 +55,6 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Buffers are kept from turn to turn, but not at the size that one huge event or reply has given them.
     fn shrink_buffers(&mut self) {
         self.core.shrink_buffers(BUFFER_BYTES_KEPT);
-        self.flush.shrink(BUFFER_BYTES_KEPT);
         self.requests.shrink(BUFFER_BYTES_KEPT);
     }
 
@@ -67,27 +66,27 @@ impl<H: Handler, N: Net> Server<H, N> {
         if !self.core.drain.as_ref().is_some_and(|drain| drain.listener_closed) {
             self.stop_listening();
         }
-        let slots: Vec<u32> = self.core.slots.occupied().collect();
+        let slots: Vec<u32> = self.core.delivery.slots.occupied().collect();
         for &slot in &slots {
-            if let Some(id) = self.core.slots.id(slot) {
+            if let Some(id) = self.core.delivery.slots.id(slot) {
                 // Those that are not open are none to close.
                 self.core.close_drained(slot);
                 let _ = self.core.close_for(id, reason);
             }
         }
         // Whoever has more than one visit's worth to get stands in the queue again, as long as its socket takes it.
-        while !self.core.queue.is_empty() {
+        while !self.core.delivery.queue.is_empty() {
             self.serve_queue(usize::MAX);
         }
         for slot in slots {
             self.core.end(slot, reason);
         }
         // What was published and not offered yet is for nobody now.
-        while let Some(key) = self.core.topics.next_dirty() {
-            self.core.topics.begin_wave(key);
-            self.core.topics.rotate_dirty();
+        while let Some(key) = self.core.delivery.topics.next_dirty() {
+            self.core.delivery.topics.begin_wave(key);
+            self.core.delivery.topics.rotate_dirty();
         }
-        self.core.topics.free_idle();
+        self.core.delivery.topics.free_idle();
         while !self.core.ended.is_empty() || !self.core.closed.is_empty() {
             self.free_closed();
         }

@@ -2,7 +2,8 @@
 //! not come back all at once.
 
 use crate::conn::close_reason::CloseReason;
-use crate::conn::slot::{Connection, Flags};
+use crate::conn::slot::Connection;
+use crate::delivery::stream::Flags;
 use crate::server::api::handler::Handler;
 use crate::server::api::observer::Audience;
 use crate::server::api::server::Server;
@@ -24,22 +25,22 @@ impl<H: Handler, N: Net> Server<H, N> {
         {
             let slot = drain.next;
             drain.next += 1;
-            self.core.take_leave(slot);
+            self.core.close_next_drained(slot);
         }
     }
 
     /// Whether a drain is over: everybody has gone, or the time is.
     pub(crate) fn is_drained(&self) -> bool {
         self.core.drain.as_ref().is_some_and(|drain| {
-            self.core.slots.len() == 0 || self.core.now >= drain.begun.saturating_add(drain.window)
+            self.core.delivery.slots.len() == 0 || self.core.now >= drain.begun.saturating_add(drain.window)
         })
     }
 }
 
 impl Core {
     /// The moment of the connection in `slot` has come.
-    fn take_leave(&mut self, slot: u32) {
-        let Some(entry) = self.slots.get(slot) else { return };
+    fn close_next_drained(&mut self, slot: u32) {
+        let Some(entry) = self.delivery.slots.get(slot) else { return };
         match &entry.state {
             Connection::Streaming(stream) if stream.flags.has(Flags::FINISH) => {}
             Connection::Streaming(_) => self.close_drained(slot),
@@ -50,7 +51,7 @@ impl Core {
     }
 
     /// Whether there is a drain, and the moment of the connection in `slot` has passed.
-    pub(crate) fn has_taken_leave(&self, slot: u32) -> bool {
+    pub(crate) fn is_drained_by_now(&self, slot: u32) -> bool {
         self.drain.as_ref().is_some_and(|drain| slot < drain.next)
     }
 
@@ -58,9 +59,11 @@ impl Core {
     pub(crate) fn close_drained(&mut self, slot: u32) {
         let Some(drain) = &self.drain else { return };
         let (farewell, retry) = (drain.farewell.clone(), drain.retry);
-        let Some(id) = self.slots.id(slot).filter(|id| self.slots.live(*id).is_ok()) else { return };
+        let Some(id) = self.delivery.slots.id(slot).filter(|id| self.delivery.slots.live(*id).is_ok()) else {
+            return;
+        };
         if let Some(farewell) = farewell {
-            self.append_private(slot, farewell.bytes(), farewell.kind());
+            self.delivery.send(slot, farewell.bytes(), farewell.kind());
             self.stats.events_sent += 1;
             self.observe(Audience::Stream(id), &farewell);
         }

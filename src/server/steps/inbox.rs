@@ -5,6 +5,7 @@ use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::state::core::Work;
 use crate::server::state::inbox::Order;
+use std::time::Duration;
 
 /// Messages taken from the inbox at once.
 const INBOX_BATCH: usize = 64;
@@ -16,9 +17,17 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Step 4: does what other threads have asked for. Leaves it to wait while the streams cannot keep up with what is
     /// published, so that it is the publishers who wait and not memory that grows.
     pub(crate) fn take_inbox(&mut self) {
+        // After each rest at least one batch is taken, or handlers that publish could keep all others waiting.
+        let mut rested = self.inbox_rests_until.is_some_and(|until| until <= self.core.now);
         for _ in 0..INBOX_BATCHES_PER_TURN {
-            let congested = self.core.topics.unoffered() > self.core.config.lag_bytes_max;
-            if congested && self.core.topics.has_dirty() {
+            if let Some(until) = self.core.delivery.crowded_until().filter(|_| !rested) {
+                self.inbox_waiting = true;
+                self.inbox_rests_until.get_or_insert(Duration::from_millis(until));
+                return;
+            }
+            (self.inbox_rests_until, rested) = (None, false);
+            let congested = self.core.delivery.topics.unoffered() > self.core.config.lag_bytes_max;
+            if congested && self.core.delivery.topics.has_dirty() {
                 self.inbox_waiting = true;
                 return;
             }

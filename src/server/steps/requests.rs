@@ -4,7 +4,9 @@ use crate::config::Refuse;
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
 use crate::conn::refusal::Refusal;
-use crate::conn::slot::{Connection, Held, Input, PendingReply, Slot};
+use crate::conn::slot::{Connection, Input, PendingReply, Slot};
+use crate::delivery::resume::Beginning;
+use crate::http::parse::held::Held;
 use crate::http::parse::incoming::{Incoming, Progress};
 use crate::http::parse::limits::Limits;
 use crate::http::parse::request::Request;
@@ -17,7 +19,7 @@ use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::io::write::write;
 use crate::server::state::lifecycle::Opening;
-use crate::server::state::resume::{Beginning, Resumption};
+use crate::server::state::resume::Resumption;
 use crate::server::state::ticks::ticks;
 use crate::topic::frame::Framing;
 use std::borrow::Cow;
@@ -46,17 +48,18 @@ enum Then {
 
 impl<H: Handler, N: Net> Server<H, N> {
     /// The poll has told something about a connection.
-    pub(crate) fn on_ready(&mut self, slot: u32, readable: bool, writable: bool, closing: bool) {
-        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+    pub(crate) fn on_ready(&mut self, slot: u32, readable: bool, writable: bool, until_blocked: bool) {
+        let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         if readable {
-            entry.input = if closing { Input::Closing } else { entry.input.with_more() };
+            // Not only when the peer has closed its side, but also when a read may stop at a mark.
+            entry.input = if until_blocked { Input::UntilBlocked } else { entry.input.with_more() };
         }
         if writable && !entry.writable {
             entry.writable = true;
             match &entry.state {
                 Connection::Replying(_) => self.write_reply(slot),
-                Connection::Streaming(stream) if stream.behind => {
-                    self.core.queue(slot);
+                Connection::Streaming(stream) if stream.pins || stream.conflates() => {
+                    self.core.delivery.queue(slot);
                 }
                 _ => {}
             }
@@ -69,16 +72,16 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Reads and answers what has arrived, up to a limit; the rest waits for the next turn.
     pub(crate) fn on_readable(&mut self, slot: u32) {
         let reading = |slot: &Slot| matches!(slot.state, Connection::Reading { .. });
-        if self.requests.left == 0 && self.core.slots.get(slot).is_some_and(reading) {
+        if self.requests.left == 0 && self.core.delivery.slots.get(slot).is_some_and(reading) {
             self.core.unread.push(slot);
             return;
         }
         // What was held back behind an earlier request comes first.
-        if self.core.slots.get(slot).is_some_and(Slot::holds_more) {
+        if self.core.delivery.slots.get(slot).is_some_and(Slot::holds_more) {
             self.read_requests(slot, 0);
         }
         for _ in 0..READS_PER_VISIT {
-            let Some(entry) = self.core.slots.get_mut(slot) else { return };
+            let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
             if matches!(entry.state, Connection::Replying(_) | Connection::Closed) {
                 return;
             }
@@ -95,7 +98,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 Ok(0) => {
                     if self.core.config.half_closed && matches!(entry.state, Connection::Streaming(_)) {
                         // It is read on when the stream has ended.
-                        entry.input = Input::Closing;
+                        entry.input = Input::UntilBlocked;
                         return;
                     }
                     return self.core.end(slot, CloseReason::PeerClosed);
@@ -119,7 +122,7 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Has a connection looked at in the next turn if there may be something to read.
     pub(crate) fn visit_again(&mut self, slot: u32) {
-        let Some(entry) = self.core.slots.get(slot) else { return };
+        let Some(entry) = self.core.delivery.slots.get(slot) else { return };
         if entry.holds_more() || entry.input != Input::Drained {
             self.core.unread.push(slot);
         }
@@ -127,11 +130,12 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// The first `count` bytes of the buffer have come from the connection in `slot`.
     fn on_input(&mut self, slot: u32, count: usize) {
-        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         match &mut entry.state {
             Connection::Reading { .. } => self.read_requests(slot, count),
-            Connection::Streaming(stream) => {
-                let held = stream.extras().held.get_or_insert_default();
+            Connection::Streaming(_) => {
+                let Some(held) = self.core.delivery.held(slot) else { return };
+                let held = held.get_or_insert_default();
                 held.bytes.extend_from_slice(&self.requests.buffer[..count]);
                 if held.bytes.len() > self.core.config.head_bytes_max {
                     self.core.end(slot, CloseReason::ExcessInput);
@@ -144,7 +148,7 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Answers the requests in what the connection held and the first `count` bytes of the buffer, and holds the rest.
     fn read_requests(&mut self, slot: u32, count: usize) {
-        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         let Connection::Reading { held, .. } = &mut entry.state else { return };
         let held = held.take();
         let begins = held.is_none();
@@ -177,7 +181,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             return;
         }
         let now = self.core.tick();
-        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         let first = entry.is_new();
         match &mut entry.state {
             Connection::Reading { held, since, .. } => {
@@ -192,7 +196,11 @@ impl<H: Handler, N: Net> Server<H, N> {
             Connection::Streaming(_) if rest.bytes.len() > self.core.config.head_bytes_max => {
                 self.core.end(slot, CloseReason::ExcessInput);
             }
-            Connection::Streaming(stream) => stream.extras().held = Some(rest),
+            Connection::Streaming(_) => {
+                if let Some(held) = self.core.delivery.held(slot) {
+                    *held = Some(rest);
+                }
+            }
             Connection::Lingering { .. } | Connection::Closed => {}
         }
     }
@@ -271,7 +279,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Keeps what the socket did not take of a reply until it does.
     fn reply_later(&mut self, slot: u32, bytes: Vec<u8>, close: Option<CloseReason>) {
         let written = self.core.tick();
-        if let Some(entry) = self.core.slots.get_mut(slot)
+        if let Some(entry) = self.core.delivery.slots.get_mut(slot)
             && !matches!(entry.state, Connection::Closed)
         {
             let (requests, refused) = (entry.requests(), entry.refused());
@@ -283,7 +291,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// The time for a request is over. Whoever has begun one is told (RFC 9110 15.5.9).
     pub(crate) fn give_up_waiting(&mut self, slot: u32, reason: CloseReason) {
         let begun = |slot: &Slot| matches!(slot.state, Connection::Reading { held: Some(_), .. });
-        if !self.core.slots.get(slot).is_some_and(begun) {
+        if !self.core.delivery.slots.get(slot).is_some_and(begun) {
             return self.core.end(slot, reason);
         }
         self.refresh_date();
@@ -305,7 +313,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             Ok(written) => {
                 self.core.stats.bytes_written += written.bytes as u64;
                 replies.drain(..written.bytes);
-                if let Some(entry) = self.core.slots.get_mut(slot) {
+                if let Some(entry) = self.core.delivery.slots.get_mut(slot) {
                     entry.writable = written.all;
                 }
                 written.all
@@ -320,7 +328,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Asks the handler, and appends a whole reply to `replies` or opens a stream.
     fn answer(&mut self, slot: u32, request: &Request<'_>, keep_alive: bool, replies: &mut Vec<u8>) -> Then {
         self.core.stats.requests += 1;
-        let refused = self.core.slots.get(slot).and_then(Slot::refused);
+        let refused = self.core.delivery.slots.get(slot).and_then(Slot::refused);
         let id = self.core.begin(slot);
         let preflight = self.core.config.cors.as_ref().and_then(|cors| cors.preflight(request));
         let handler = &mut self.handler;
@@ -329,7 +337,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 handler.request(request, &mut Context::for_request(core, id))
             })
         });
-        if self.core.slots.stream(slot).is_none() {
+        if self.core.delivery.stream(slot).is_none() {
             // More was sent to the stream than may wait for it. Earlier replies are no part of that.
             self.write_now(slot, replies);
             return Then::Leave;
@@ -385,7 +393,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         keep_alive: bool,
         refused: Option<Refusal>,
     ) -> Option<CloseReason> {
-        let requests = self.core.slots.get(slot).map_or(0, Slot::requests);
+        let requests = self.core.delivery.slots.get(slot).map_or(0, Slot::requests);
         if !keep_alive {
             Some(CloseReason::Completed)
         } else if refused.is_some() {
@@ -464,19 +472,20 @@ impl<H: Handler, N: Net> Server<H, N> {
             if answered == Some(true) {
                 resumption = Resumption { beginning: Beginning::Live, gap: false };
             }
-            if self.core.slots.stream(id.slot).is_none() {
-                // More was sent to it than may wait.
-                return;
+            if answered.is_none() {
+                self.core.end_for_panic(id);
             }
         }
-        self.core.open(id, request, replies, stream, Opening { framing, keep_alive, resumption });
-        let opened = self.core.guard("the handler of an opened stream", |core| {
-            handler.opened(id, &mut Context::new(core));
-        });
-        if opened.is_none() {
-            self.core.end_for_panic(id);
+        if self.core.delivery.stream(id.slot).is_some() {
+            self.core.open(id, request, replies, stream, Opening { framing, keep_alive, resumption });
+            let opened = self.core.guard("the handler of an opened stream", |core| {
+                handler.opened(id, &mut Context::new(core));
+            });
+            if opened.is_none() {
+                self.core.end_for_panic(id);
+            }
         }
-        if self.core.slots.stream(id.slot).is_none() {
+        if self.core.delivery.stream(id.slot).is_none() {
             // It has ended before anything of it was written. Earlier replies are no part of that.
             replies.truncate(earlier);
             self.write_now(id.slot, replies);
@@ -485,7 +494,7 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Goes on with a reply that did not fit into the socket.
     fn write_reply(&mut self, slot: u32) {
-        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         let Connection::Replying(reply) = &mut entry.state else { return };
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         match write(&mut self.net, socket, &reply.bytes[reply.sent..]) {
@@ -509,9 +518,9 @@ impl<H: Handler, N: Net> Server<H, N> {
     pub(crate) fn replied(&mut self, slot: u32, close: Option<CloseReason>, held: Option<Box<Held>>) {
         let since = self.core.tick();
         // In a drain the time for further requests may be over, but for one that has begun.
-        let late = held.is_none() && self.core.has_taken_leave(slot);
+        let late = held.is_none() && self.core.is_drained_by_now(slot);
         let close = close.or(late.then_some(CloseReason::Drained));
-        if let Some(entry) = self.core.slots.get_mut(slot) {
+        if let Some(entry) = self.core.delivery.slots.get_mut(slot) {
             let (requests, refused) = (entry.requests(), entry.refused());
             entry.state = Connection::Reading { since, requests, refused, held };
         }
@@ -524,7 +533,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Closes our side and waits for the peer to close its own.
     fn linger(&mut self, slot: u32, reason: CloseReason) {
         let since = self.core.tick();
-        let Some(entry) = self.core.slots.get_mut(slot) else { return };
+        let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         match self.net.shutdown(socket) {
             Ok(()) => entry.state = Connection::Lingering { since, reason },
@@ -534,7 +543,7 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Makes sure that `requests.date.text` is this turn's.
     fn refresh_date(&mut self) {
-        self.requests.date.refresh(self.core.topics.unix_ms() / 1000);
+        self.requests.date.refresh(self.core.delivery.topics.unix_ms() / 1000);
     }
 }
 

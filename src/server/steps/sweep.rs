@@ -2,7 +2,8 @@
 
 use crate::config::Config;
 use crate::conn::close_reason::CloseReason;
-use crate::conn::slot::{Connection, Flags, Phase};
+use crate::conn::slot::Connection;
+use crate::delivery::stream::{Flags, Phase};
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
@@ -10,7 +11,6 @@ use crate::server::io::write::write;
 use crate::server::state::ages;
 use crate::server::state::scatter::scatter;
 use crate::server::state::ticks::ticks;
-use crate::topic::frame::Kind;
 use std::time::Duration;
 
 /// Slots looked at in one slice where there are few, so that a small server wakes once a period.
@@ -71,7 +71,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Step 8: one slice of the sweep, if it is due.
     pub(crate) fn sweep(&mut self) {
         let now = self.core.now;
-        if self.core.slots.len() == 0 && !self.core.topics.is_aging() {
+        if self.core.delivery.slots.len() == 0 && !self.core.delivery.topics.is_aging() {
             self.sweep.due = None;
             return;
         }
@@ -79,8 +79,8 @@ impl<H: Handler, N: Net> Server<H, N> {
             return;
         }
         let period = period(&self.core.config);
-        self.core.topics.expire(TOPICS_PER_SLICE);
-        let bound = self.core.slots.bound();
+        self.core.delivery.topics.expire(TOPICS_PER_SLICE);
+        let bound = self.core.delivery.slots.bound();
         let slice = bound.div_ceil(SLICES).max(SLICE_MIN).min(bound);
         let config = &self.core.config;
         let look = Slice {
@@ -110,18 +110,18 @@ impl<H: Handler, N: Net> Server<H, N> {
             && since >= age_max
         {
             let over = ages::clock(age_max, now);
-            self.core.slots.streams_mut().for_each(|stream| stream.expires = over);
+            self.core.delivery.slots.streams_mut().for_each(|stream| stream.expires = over);
         }
     }
 
     fn look_at(&mut self, slot: u32, look: Slice) {
         let tick = look.now;
         let config = &self.core.config;
-        let Some(entry) = self.core.slots.get(slot) else { return };
+        let Some(entry) = self.core.delivery.slots.get(slot) else { return };
         match &entry.state {
             Connection::Streaming(stream) => {
-                let silent = tick.wrapping_sub(stream.written);
-                let stalled = stream.behind && !entry.writable && silent >= look.stall;
+                let silent = tick.wrapping_sub(stream.since);
+                let stalled = !entry.writable && silent >= look.stall;
                 let too_old = || {
                     let clock = look.age.filter(|_| !stream.flags.has(Flags::OWN_AGE));
                     clock.is_some_and(|clock| ages::is_over(clock, stream.expires))
@@ -129,11 +129,11 @@ impl<H: Handler, N: Net> Server<H, N> {
                 if stalled {
                     self.core.end(slot, CloseReason::Stalled);
                 } else if stream.phase == Phase::Open && too_old() {
-                    if let Some(id) = self.core.slots.id(slot) {
+                    if let Some(id) = self.core.delivery.slots.id(slot) {
                         // It is open, so there is something to close.
                         let _ = self.core.close_for(id, CloseReason::MaxAge);
                     }
-                } else if !stream.behind
+                } else if !stream.pins
                     && !stream.queued
                     && let Some(heartbeat) = look.heartbeat
                     && stream.phase == Phase::Open
@@ -171,41 +171,20 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Writes a heartbeat to a stream that has got everything else.
     fn beat(&mut self, slot: u32) {
-        let tick = self.core.tick();
-        let stall = ticks(self.core.config.stall_timeout);
-        let Some(entry) = self.core.slots.get(slot) else { return };
-        let Connection::Streaming(stream) = &entry.state else { return };
-        // A wave that is on its way to this stream brings better than a heartbeat; and the rest of one that does not fit
-        // would come behind what the wave brings.
-        let expects = stream.topics().any(|(key, _)| self.core.topics.get(key).dirty);
-        if expects {
+        let now = self.core.tick();
+        let Some(stream) = self.core.delivery.stream(slot) else { return };
+        // A wave that is on its way to this stream brings better than a heartbeat, whose id would be ahead of what it brings.
+        if stream.topics().any(|(key, _)| self.core.delivery.topics.get(key).dirty) {
             return;
         }
-        let dated = self.core.topics.are_dated(stream.topics().map(|(key, _)| key));
+        let dated = self.core.delivery.topics.are_dated(stream.topics().map(|(key, _)| key));
         let framing = stream.framing;
         let (beat, kind) = self.sweep.beats.frame(&mut self.core, dated);
-        let beat = framing.bytes_of(kind, beat);
-        let Some(entry) = self.core.slots.get_mut(slot) else { return };
-        let Connection::Streaming(stream) = &mut entry.state else { return };
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
-        match write(&mut self.net, socket, beat) {
-            Ok(written) => {
-                entry.writable = written.all;
-                self.core.stats.bytes_written += written.bytes as u64;
-                if written.bytes == 0 {
-                    // There is no room: bytes are on their way, which is as good as a beat; but not for ever.
-                    if tick.wrapping_sub(stream.written) >= stall {
-                        self.core.end(slot, CloseReason::Stalled);
-                    }
-                    return;
-                }
-                stream.written = tick;
-                self.core.stats.heartbeats += 1;
-                if !written.all {
-                    let rest = &beat[written.bytes..];
-                    self.core.append_private(slot, rest, Kind::RAW);
-                }
-            }
+        let net = &mut self.net;
+        let beat = framing.bytes_of(kind, beat);
+        match self.core.delivery.give_aside(slot, now, beat, |bytes| write(net, socket, bytes)) {
+            Ok(given) => self.core.stats.heartbeats += u64::from(given),
             Err(reason) => self.core.end(slot, reason),
         }
     }

@@ -1,12 +1,19 @@
-//! A part of step 6: what is due.
+//! Step 6: what is due.
 
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 
 impl<H: Handler, N: Net> Server<H, N> {
+    /// Timers, sources, and the next streams of a drain.
+    pub(crate) fn do_what_is_due(&mut self) {
+        self.fire_timers();
+        self.core.pull_sources(&mut self.bad_events);
+        self.drain();
+    }
+
     /// Step 6: calls the timers that are due, and forgets the revocations that are over.
-    pub(crate) fn fire_timers(&mut self) {
+    fn fire_timers(&mut self) {
         self.core.tags.forget_revoked(self.core.now, self.core.config.timers_per_turn);
         for _ in 0..self.core.config.timers_per_turn {
             let now = self.core.now;
@@ -14,8 +21,9 @@ impl<H: Handler, N: Net> Server<H, N> {
             let id = due.id;
             let called = self.core.guard("a timer", |core| (due.callback)(core));
             if called.is_none() {
-                // What it was about to do is half done: it is not called again.
-                if let Some(Some(owner)) = self.core.timers.remove(id) {
+                // What it was about to do is half done: it is not called again. It may have cancelled itself already.
+                self.core.timers.remove(id);
+                if let Some(owner) = due.owner {
                     self.core.forget_timer(owner, id);
                     self.core.end_for_panic(owner);
                 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 /// Says yes once in an interval.
 #[derive(Debug, Default)]
-pub(crate) struct Rarely {
+pub(crate) struct LogLimit {
     last: Option<Duration>,
 }
 
-impl Rarely {
+impl LogLimit {
     /// Whether `interval` has passed since this was true last.
     pub(crate) fn is_due(&mut self, now: Duration, interval: Duration) -> bool {
         let due = self.last.is_none_or(|last| now.saturating_sub(last) >= interval);

@@ -1,0 +1,323 @@
+//! All streams and all topics, and what can be asked of them together: subscribe, send, close.
+
+use crate::delivery::extras::{LargeFrames, SpareExtras, Subscription};
+use crate::delivery::stream::{Flags, Phase, Stream};
+use crate::delivery::walk::{merge, readings};
+use crate::http::parse::held::Held;
+use crate::topic::block::Block;
+use crate::topic::frame::{Framing, Kind};
+use crate::topic::log::Log;
+use crate::topic::topics::{TopicKey, Topics};
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+/// Where the streams are: in slots, each with a socket of its own.
+pub(crate) trait Streams {
+    fn stream(&self, slot: u32) -> Option<&Stream>;
+
+    /// Whether the socket of the stream has taken everything so far.
+    fn has_room(&self, slot: u32) -> bool;
+
+    /// The stream, and whether its socket has taken everything so far.
+    fn stream_and_room(&mut self, slot: u32) -> Option<(&mut Stream, &mut bool)>;
+}
+
+/// Milliseconds as streams keep them. They wrap after 49 days: only differences mean something, and `Config` keeps those far below.
+pub(crate) fn tick_of(milliseconds: u64) -> u32 {
+    u32::try_from(milliseconds & u64::from(u32::MAX)).unwrap_or_default()
+}
+
+/// How many times what may lag may come at once.
+const BURST: usize = 16;
+
+/// What a socket has taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written {
+    pub(crate) bytes: usize,
+    /// Whether that was all it was given.
+    pub(crate) all: bool,
+}
+
+/// What has been delivered so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Delivered {
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+    /// How often a stream was told that it has missed something.
+    pub(crate) gaps: u64,
+}
+
+/// Who is given what.
+#[derive(Debug, Default)]
+pub(crate) struct Delivery<S> {
+    pub(crate) slots: S,
+    pub(crate) topics: Topics,
+    /// What a log holds for streams that lag.
+    pub(super) lag_bytes_max: usize,
+    /// The name of the event that tells a stream how many it has missed.
+    pub(super) gap_event: Option<Cow<'static, str>>,
+    /// Streams to be served in the next flush. Invariant: each that is marked so is here. One that is gone may have left its place.
+    pub(crate) queue: VecDeque<u32>,
+    /// Streams that have lost something and are to be closed for it.
+    pub(crate) lagged: Vec<u32>,
+    /// Open streams that pin the logs they read.
+    pub(crate) pinning: u64,
+    pub(crate) delivered: Delivered,
+    /// The topic whose log holds more than it may, and until when: its streams have not had time to read it.
+    pub(super) crowded: Option<(TopicKey, u64)>,
+    pub(super) spare_extras: SpareExtras,
+    pub(super) large_frames: LargeFrames,
+    /// Where frames are copied together that do not lie in one piece.
+    pub(super) scratch: Block,
+    /// Where a run is made close-delimited.
+    pub(super) unwrapped: Block,
+    /// Subscribers that the walk over a topic has left for a closer look.
+    pub(super) aside: Vec<u32>,
+}
+
+impl<S: Streams + Default> Delivery<S> {
+    pub(crate) fn new(topics: Topics, lag_bytes_max: usize, gap_event: Option<Cow<'static, str>>) -> Self {
+        Self { topics, lag_bytes_max, gap_event, ..Self::default() }
+    }
+}
+
+impl<S: Streams> Delivery<S> {
+    pub(crate) fn stream(&self, slot: u32) -> Option<&Stream> {
+        self.slots.stream(slot)
+    }
+
+    pub(crate) fn stream_mut(&mut self, slot: u32) -> Option<&mut Stream> {
+        self.slots.stream_and_room(slot).map(|(stream, _)| stream)
+    }
+
+    /// Whether the stream has a subscription to a topic of that name; `None` without the stream.
+    pub(crate) fn subscription(&self, slot: u32, topic: &str) -> Option<TopicKey> {
+        let mut topics = self.stream(slot)?.topics().map(|(key, _)| key);
+        topics.find(|key| &*self.topics.get(*key).name == topic)
+    }
+
+    /// Subscribes a stream, which is not subscribed yet, to a topic, from what is published next on.
+    pub(crate) fn subscribe(&mut self, slot: u32, topic: &str) {
+        let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
+        let from = self.topics.sequence();
+        let (topic, place) = self.topics.subscribe(topic, slot, stream.pins);
+        if stream.topics().next().is_none() && stream.reads_one_log() {
+            // There is nothing else for it, so it may stand where this topic is.
+            (stream.topic, stream.place) = (topic, place);
+            stream.skip_to(from);
+        } else {
+            let subscription = Subscription { topic, place, from };
+            stream.extras(&mut self.spare_extras).subscriptions.push(subscription);
+        }
+    }
+
+    /// Takes a stream out of a topic. What is in its hand still goes out. Answers whether it has been given everything.
+    pub(crate) fn unsubscribe(&mut self, slot: u32, topic: TopicKey) -> bool {
+        self.leave(slot, topic);
+        let at_rest =
+            self.stream(slot).is_some_and(|stream| !stream.pins && !stream.queued && !stream.conflates());
+        if at_rest {
+            self.rest(slot);
+        }
+        at_rest
+    }
+
+    /// Takes a stream out of a topic and tells those that take its place there.
+    fn leave(&mut self, slot: u32, topic: TopicKey) {
+        let slots = &mut self.slots;
+        let Some((stream, _)) = slots.stream_and_room(slot) else { return };
+        let Some((_, place)) = stream.topics().find(|(found, _)| *found == topic) else { return };
+        stream.forget(topic);
+        let pins = stream.pins;
+        self.topics.unsubscribe(topic, place, pins, |slot, place| {
+            if let Some((stream, _)) = slots.stream_and_room(slot) {
+                stream.moved(topic, place);
+            }
+        });
+    }
+
+    /// Puts bytes for one stream behind everything else it is to get. Answers whether there is too much for it, apart from what is its
+    /// source's: more than may lag was offered to it before, and its socket has refused it; or more waits than may come at once.
+    pub(crate) fn send(&mut self, slot: u32, bytes: &[u8], kind: Kind) -> bool {
+        let burst_bytes_max = self.burst_bytes_max();
+        let Some((stream, room)) = self.slots.stream_and_room(slot) else { return false };
+        let given = stream.sequence();
+        let extras = stream.extras(&mut self.spare_extras);
+        let sequence = self.topics.next_local(given.max(extras.private.newest()));
+        let excused = given.max(extras.pulled);
+        let lags = !*room && extras.private.offered_behind(excused) > self.lag_bytes_max;
+        let too_much = lags || extras.private.bytes_behind(excused) > burst_bytes_max;
+        extras.private.append(sequence, bytes, kind, &mut self.topics.spares);
+        self.queue(slot);
+        too_much
+    }
+
+    /// How much may wait that a stream was not offered, or has had no time to read.
+    pub(super) fn burst_bytes_max(&self) -> usize {
+        self.lag_bytes_max.saturating_mul(BURST)
+    }
+
+    /// The same for what is its source's, which never is too much: the server has asked for it.
+    pub(crate) fn send_pulled(&mut self, slot: u32, bytes: &[u8], kind: Kind) {
+        self.send(slot, bytes, kind);
+        if let Some(extras) = self.stream_mut(slot).and_then(|stream| stream.extras.as_mut()) {
+            extras.pulled = extras.private.newest();
+        }
+    }
+
+    /// What a stream's peer has sent ahead.
+    pub(crate) fn held(&mut self, slot: u32) -> Option<&mut Option<Box<Held>>> {
+        let (stream, _) = self.slots.stream_and_room(slot)?;
+        Some(&mut stream.extras(&mut self.spare_extras).held)
+    }
+
+    /// Puts the end of the body behind everything else that one stream is to get. Nothing that comes later is for it, and it leaves
+    /// those topics that hold nothing more for it.
+    pub(crate) fn close(&mut self, slot: u32) {
+        let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
+        let given = stream.sequence();
+        let extras = stream.extras(&mut self.spare_extras);
+        extras.end = Some(self.topics.next_local(given.max(extras.private.newest())));
+        if stream.has_opened() {
+            self.close_opened(slot);
+        }
+    }
+
+    fn close_opened(&mut self, slot: u32) {
+        self.leave_exhausted(slot);
+        self.take_along(slot);
+        self.queue(slot);
+    }
+
+    /// Takes a stream that is closed out of those topics that hold nothing more for it, so that it pins their logs no longer.
+    pub(crate) fn leave_exhausted(&mut self, slot: u32) {
+        while let Some(topic) = self.find_topic(slot, |log, position, end| {
+            log.next(position).is_none_or(|run| run.first().sequence > end)
+        }) {
+            self.leave(slot, topic);
+        }
+    }
+
+    /// The first topic of a closed stream of which this holds, given its log, how far the stream has got and where it ends.
+    fn find_topic(&self, slot: u32, holds: impl Fn(&Log, u64, u64) -> bool) -> Option<TopicKey> {
+        let stream = self.stream(slot)?;
+        let end = stream.end()?;
+        let mut topics = stream.topics().map(|(key, _)| key);
+        topics.find(|key| holds(&self.topics.get(*key).log, stream.position_in(*key), end))
+    }
+
+    /// In a keyed topic what a closed stream is still to get may be superseded by what comes behind its end. So it takes a copy along,
+    /// which is no more than one event for each key where it conflates.
+    fn take_along(&mut self, slot: u32) {
+        let Some(stream) = self.slots.stream(slot) else { return };
+        let Some(end) = stream.end() else { return };
+        let may_be_superseded = |key| self.topics.get(key).log.holds_current(stream.position_in(key), end);
+        if !stream.topics().any(|(key, _)| may_be_superseded(key)) {
+            return;
+        }
+        let (mut own, mut after) = (Log::default(), stream.sequence());
+        let mut spares = std::mem::take(&mut self.topics.spares);
+        {
+            let readings = readings(stream, &self.topics);
+            let mut all = false;
+            while !all {
+                self.scratch.clear();
+                // As it lies in all logs, of topics and its own: chunked.
+                all = merge(&readings, after, end, !stream.conflates(), Framing::Chunked, &mut self.scratch);
+                for (index, frame) in self.scratch.frames.iter().enumerate() {
+                    own.append(frame.sequence, self.scratch.frame_bytes(index), frame.kind, &mut spares);
+                    after = frame.sequence;
+                }
+            }
+        }
+        self.topics.spares = spares;
+        self.leave_all(slot);
+        if let Some((stream, _)) = self.slots.stream_and_room(slot) {
+            let extras = stream.extras(&mut self.spare_extras);
+            std::mem::replace(&mut extras.private, own).clear(&mut self.topics.spares);
+        }
+    }
+
+    fn leave_all(&mut self, slot: u32) {
+        while let Some(topic) = self.stream(slot).and_then(|stream| stream.topics().next()) {
+            self.leave(slot, topic.0);
+        }
+    }
+
+    /// The stream is open: its `head`, in its framing, goes out before anything that it was given already.
+    pub(crate) fn open<'a>(&mut self, slot: u32, head: impl Iterator<Item = &'a [u8]>) {
+        let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
+        stream.phase = Phase::Open;
+        self.pinning += u64::from(stream.pins);
+        let extras = stream.extras(&mut self.spare_extras);
+        head.for_each(|bytes| extras.hand.add(bytes));
+        if extras.end.is_some() {
+            self.close_opened(slot);
+        }
+        self.queue(slot);
+    }
+
+    /// Takes a stream out of its topics and gives back its memory. Answers what the peer has sent ahead.
+    pub(crate) fn dissolve(&mut self, slot: u32) -> Option<Box<Held>> {
+        self.leave_all(slot);
+        let (stream, _) = self.slots.stream_and_room(slot)?;
+        let pinned = std::mem::take(&mut stream.pins) && stream.has_opened();
+        self.pinning -= u64::from(pinned);
+        let mut extras = stream.extras.take()?;
+        extras.private.clear(&mut self.topics.spares);
+        let held = extras.held.take();
+        self.spare_extras.give(extras);
+        held
+    }
+
+    /// Has the stream served in the next flush. Not before it is open: it may never be, and leave its place behind.
+    pub(crate) fn queue(&mut self, slot: u32) {
+        if let Some((stream, _)) = self.slots.stream_and_room(slot)
+            && !stream.queued
+            && stream.has_opened()
+        {
+            stream.queued = true;
+            self.queue.push_back(slot);
+        }
+    }
+
+    /// Notes whether the logs of its topics are kept for the stream.
+    pub(super) fn pin(&mut self, slot: u32, pins: bool) {
+        let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
+        if stream.pins == pins {
+            return;
+        }
+        stream.pins = pins;
+        if pins {
+            self.pinning += 1;
+        } else {
+            self.pinning -= 1;
+        }
+        for (key, _) in stream.topics() {
+            self.topics.pin(key, pins);
+        }
+    }
+
+    /// The stream has been given everything there is, apart from what a wave is to offer: frees what it held.
+    pub(super) fn rest(&mut self, slot: u32) {
+        self.pin(slot, false);
+        let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
+        stream.flags.set(Flags::CONFLATES, false);
+        let Some(extras) = &mut stream.extras else { return };
+        extras.private.clear(&mut self.topics.spares);
+        if stream.topic == TopicKey::NONE && extras.subscriptions.len() == 1 {
+            let Subscription { topic, place, from } = extras.subscriptions[0];
+            extras.subscriptions.clear();
+            (stream.topic, stream.place) = (topic, place);
+            // A wave may still have something to offer behind this.
+            stream.skip_to(from);
+        }
+        stream.shrink(&mut self.spare_extras);
+    }
+
+    /// Gives up memory of buffers that is more than so many bytes.
+    pub(crate) fn shrink_buffers(&mut self, bytes: usize) {
+        self.scratch.shrink(bytes);
+        self.unwrapped.shrink(bytes);
+    }
+}

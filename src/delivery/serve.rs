@@ -1,0 +1,143 @@
+//! One stream is given what there is for it, in whatever logs it lies.
+
+use crate::delivery::delivery::{Delivery, Streams, Written};
+use crate::delivery::walk::next_batch;
+use crate::event::Event;
+use crate::topic::frame::{EncodedEvent, Framing};
+
+/// How far a stream has come by what it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// There is nothing left for it.
+    Everything,
+    /// The socket has taken all it was offered, and there may be more.
+    More,
+    /// The socket has no room: it goes on when the poll tells of some.
+    Refused,
+    /// The end of the body is written.
+    Ended,
+}
+
+impl<S: Streams> Delivery<S> {
+    /// Gives one stream the next bytes that there are for it, as `write` takes them.
+    pub(crate) fn give<E>(
+        &mut self,
+        slot: u32,
+        now: u32,
+        write: impl FnOnce(&[u8]) -> Result<Written, E>,
+    ) -> Result<Given, E> {
+        if self.slots.has_room(slot) {
+            self.tell_what_was_missed(slot);
+        }
+        let Some((stream, room)) = self.slots.stream_and_room(slot) else { return Ok(Given::Everything) };
+        if !*room {
+            if let Some(extras) = &mut stream.extras {
+                extras.private.mark();
+            }
+            self.pin(slot, true);
+            return Ok(Given::Refused);
+        }
+        let (batch, newest) = next_batch(stream, &self.topics, &mut self.scratch);
+        if batch.is_empty() {
+            self.nothing_left(slot);
+            return Ok(Given::Everything);
+        }
+        let written = write(batch.bytes)?;
+        let advance = batch.advance(stream.sequence(), written.bytes);
+        let sequence = advance.sequence;
+        self.delivered.events += advance.events;
+        self.delivered.bytes += written.bytes as u64;
+        *room = written.all;
+        // What was cut is copied before anything moves.
+        let chunked = stream.framing == Framing::Chunked;
+        let cut = advance.cut.map(|cut| self.large_frames.rest(cut, chunked));
+        let in_hand = advance.hand;
+        stream.took(written.bytes, written.all, now);
+        stream.skip_to(sequence);
+        if let Some(cut) = cut {
+            let extras = stream.extras(&mut self.spare_extras);
+            self.delivered.events += extras.hand.advance(in_hand);
+            extras.hand = cut;
+        } else if let Some(extras) = &mut stream.extras {
+            self.delivered.events += extras.hand.advance(in_hand);
+        }
+        let end = stream.end();
+        if let Some(extras) = &mut stream.extras {
+            extras.private.release(sequence, &mut self.topics.spares);
+            // What comes next begins a block of its own where this one is full, so that this one can be released.
+            extras.private.mark();
+        }
+        if end.is_some_and(|end| sequence >= end) && written.all {
+            return Ok(Given::Ended);
+        }
+        // Most often that was all: to look for more would find nothing.
+        if written.all && end.is_none() && newest <= sequence {
+            self.nothing_left(slot);
+            return Ok(Given::Everything);
+        }
+        if end.is_some() {
+            self.leave_exhausted(slot);
+        }
+        if !written.all {
+            self.pin(slot, true);
+            return Ok(Given::Refused);
+        }
+        Ok(Given::More)
+    }
+
+    /// There is more for the stream than it may be given in one turn.
+    pub(crate) fn give_more_later(&mut self, slot: u32) {
+        self.pin(slot, true);
+        self.queue(slot);
+    }
+
+    /// Everything there is has been given to the stream, or is not for it as it has been superseded.
+    fn nothing_left(&mut self, slot: u32) {
+        let newest = self.topics.sequence();
+        if let Some(stream) = self.stream_mut(slot) {
+            stream.skip_to(newest);
+        }
+        self.rest(slot);
+    }
+
+    /// Puts into the hand of a stream, where it is empty, how many events it has missed.
+    fn tell_what_was_missed(&mut self, slot: u32) {
+        let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
+        let framing = stream.framing;
+        let Some(extras) =
+            stream.extras.as_mut().filter(|extras| extras.missed > 0 && extras.hand.is_empty())
+        else {
+            return;
+        };
+        let missed = std::mem::take(&mut extras.missed);
+        self.delivered.gaps += 1;
+        let event = self.gap_event.as_ref().map(|name| Event::data(missed.to_string()).event(name.clone()));
+        // A name that is configured has been checked to be one line, so it can be written.
+        if let Some(gap) = event.and_then(|event| EncodedEvent::new(&event).ok()) {
+            extras.hand.add(framing.bytes_of(gap.kind(), gap.bytes()));
+        }
+    }
+
+    /// Gives a stream at rest bytes of no log, in its framing, such as a heartbeat. What the socket does not take goes out when it has
+    /// room, before anything else. Answers whether they were given: where it has no room already, they are not.
+    pub(crate) fn give_aside<E>(
+        &mut self,
+        slot: u32,
+        now: u32,
+        bytes: &[u8],
+        write: impl FnOnce(&[u8]) -> Result<Written, E>,
+    ) -> Result<bool, E> {
+        let Some((stream, room)) = self.slots.stream_and_room(slot).filter(|(_, room)| **room) else {
+            return Ok(false);
+        };
+        debug_assert!(stream.hand_and_end().0.is_empty(), "it waits for room, or to be served");
+        let written = write(bytes)?;
+        *room = written.all;
+        stream.took(written.bytes, written.all, now);
+        self.delivered.bytes += written.bytes as u64;
+        if !written.all {
+            stream.extras(&mut self.spare_extras).hand.add(&bytes[written.bytes..]);
+        }
+        Ok(true)
+    }
+}

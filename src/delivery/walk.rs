@@ -1,0 +1,202 @@
+//! The one walk: what a stream is given next, in one order over all the logs that it reads.
+
+use crate::delivery::stream::Stream;
+use crate::topic::block::Block;
+use crate::topic::frame::{Frame, Framing, Kind};
+use crate::topic::log::{Log, Place, Run};
+use crate::topic::topics::{TopicKey, Topics};
+
+/// What a batch holds at most where it has to be copied together.
+pub(crate) const COPY_BYTES_MAX: usize = 64 << 10;
+
+/// One log that a stream reads, from behind the frame `from` on: what was published before it subscribed is not for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    pub(crate) log: &'a Log,
+    pub(crate) from: u64,
+}
+
+/// The logs that `stream` reads.
+pub(crate) fn readings<'a>(
+    stream: &'a Stream,
+    topics: &'a Topics,
+) -> impl Iterator<Item = Reading<'a>> + Clone {
+    let log = |topic| &topics.get(topic).log;
+    let first = (stream.topic != TopicKey::NONE).then(|| Reading { log: log(stream.topic), from: 0 });
+    let extras = stream.extras.as_deref();
+    let own = extras.map(|extras| Reading { log: &extras.private, from: 0 });
+    let more = extras.map_or(&[][..], |extras| &extras.subscriptions[..]);
+    let more = more.iter().map(move |found| Reading { log: log(found.topic), from: found.from });
+    first.into_iter().chain(own).chain(more)
+}
+
+/// Bytes to be sent next, and what they mean for the stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// How many of them are from its hand.
+    hand: usize,
+    frames: &'a [Frame],
+    base: u32,
+}
+
+/// Where sending a part of a batch brings a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Advance<'a> {
+    /// The bytes of its hand that are sent.
+    pub(crate) hand: usize,
+    pub(crate) sequence: u64,
+    /// The events of the frames that are completely sent by now.
+    pub(crate) events: u64,
+    /// The frame that is sent in part, with all its bytes, and how many of them are sent.
+    pub(crate) cut: Option<(Frame, &'a [u8], usize)>,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn of_run(run: Run<'a>) -> Self {
+        Self { bytes: run.bytes, hand: 0, frames: run.frames, base: run.base }
+    }
+
+    /// The frames that were copied into `block`, behind `hand` bytes of others.
+    pub(crate) fn of_copy(block: &'a Block, hand: usize) -> Self {
+        Self { bytes: &block.bytes, hand, frames: &block.frames, base: 0 }
+    }
+
+    fn of_hand(hand: &'a [u8]) -> Self {
+        Self { bytes: hand, hand: hand.len(), frames: &[], base: 0 }
+    }
+
+    /// Whether there is nothing to do. A batch may have frames but no bytes: the end of a close-delimited stream.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.hand == 0
+    }
+
+    /// What it means for a stream at `sequence`, for which the batch was made, that `sent` bytes of it are sent.
+    pub(crate) fn advance(&self, sequence: u64, sent: usize) -> Advance<'a> {
+        debug_assert!(sent <= self.bytes.len());
+        if sent < self.hand {
+            return Advance { hand: sent, sequence, events: 0, cut: None };
+        }
+        let end = |frame: &Frame| (frame.end - self.base) as usize;
+        let whole = self.frames.partition_point(|frame| end(frame) <= sent);
+        let (given, rest) = self.frames.split_at(whole);
+        let events = given.iter().filter(|frame| frame.kind.event).count() as u64;
+        let (sequence, from) = given.last().map_or((sequence, self.hand), |last| (last.sequence, end(last)));
+        let cut = rest.first().filter(|_| sent > from);
+        let cut = cut.map(|frame| (*frame, &self.bytes[from..end(frame)], sent - from));
+        let sequence = cut.map_or(sequence, |(frame, ..)| frame.sequence);
+        Advance { hand: self.hand, sequence, events, cut }
+    }
+}
+
+/// The next bytes for a stream: what is in its hand, then everything in the order of the sequence, whichever log it lies in, and
+/// where it is closed the end of the body. With it the newest frame there is for the stream.
+///
+/// Where it lies in one piece of one log and needs no other framing, that very piece; else a copy in `scratch` of at
+/// most 64 KiB, or of one frame where that is larger.
+pub(crate) fn next_batch<'a>(
+    stream: &'a Stream,
+    topics: &'a Topics,
+    scratch: &'a mut Block,
+) -> (Batch<'a>, u64) {
+    let readings = readings(stream, topics);
+    let after = stream.sequence();
+    let (hand, end) = stream.hand_and_end();
+    if !hand.is_empty() && (hand.len() > COPY_BYTES_MAX || stream.has_missed()) {
+        // The notice of what it has missed comes before everything else.
+        return (Batch::of_hand(hand), u64::MAX);
+    }
+    let mut alone: Option<(&Log, Place)> = None;
+    let (mut several, mut newest) = (false, 0);
+    for reading in readings.clone() {
+        newest = newest.max(reading.log.newest());
+        if let Some(place) = reading.log.place(after.max(reading.from)) {
+            several |= alone.is_some();
+            alone = Some((reading.log, place));
+        }
+    }
+    if let Some((log, place)) = alone
+        && !several
+        && hand.is_empty()
+        && end.is_none()
+        && stream.framing == Framing::Chunked
+        && !(stream.conflates() && log.is_conflated())
+    {
+        return (Batch::of_run(log.run(place)), newest);
+    }
+    if alone.is_none() && end.is_none() {
+        return (Batch::of_hand(hand), newest);
+    }
+    scratch.clear();
+    scratch.bytes.extend_from_slice(hand);
+    let until = end.unwrap_or(u64::MAX);
+    let all = merge(&readings, after, until, !stream.conflates(), stream.framing, scratch);
+    if let Some(end) = end.filter(|end| all && after < *end) {
+        scratch.push(end, stream.framing.end(), Kind::RAW);
+    }
+    (Batch::of_copy(scratch, hand.len()), newest.max(until))
+}
+
+/// Copies the frames behind `after`, and up to `until`, in the order of their sequence until `scratch` is full. Answers whether those
+/// are all. Without `superseded` what is superseded is left out.
+///
+/// What lies in one piece is copied in one piece: a stream that comes back gets a head of its own and then a long run of one log.
+pub(crate) fn merge<'a>(
+    readings: &(impl Iterator<Item = Reading<'a>> + Clone),
+    mut after: u64,
+    until: u64,
+    superseded: bool,
+    framing: Framing,
+    scratch: &mut Block,
+) -> bool {
+    while scratch.bytes.len() < COPY_BYTES_MAX {
+        let mut next: Option<Run<'_>> = None;
+        // The frame of another log before which this run has to stop.
+        let mut limit = until.saturating_add(1);
+        for Reading { log, from } in readings.clone() {
+            let after = after.max(from);
+            let run = if superseded { log.next(after) } else { log.next_current(after) };
+            let Some(mut run) = run else { continue };
+            match &mut next {
+                None => next = Some(run),
+                Some(found) => {
+                    if run.first().sequence < found.first().sequence {
+                        std::mem::swap(found, &mut run);
+                    }
+                    limit = limit.min(run.first().sequence);
+                }
+            }
+        }
+        let Some(run) = next.filter(|run| run.first().sequence <= until) else { return true };
+        let room = COPY_BYTES_MAX - scratch.bytes.len();
+        let more = run.frames.windows(2).take_while(|pair| {
+            let full = (pair[0].end - run.base) as usize >= room;
+            !full && pair[1].sequence < limit && (superseded || !pair[1].is_conflated())
+        });
+        let run = run.cut(1 + more.count());
+        copy(run, framing, scratch);
+        after = scratch.last();
+    }
+    false
+}
+
+/// Copies a run behind what there is in `scratch`.
+fn copy(run: Run<'_>, framing: Framing, scratch: &mut Block) {
+    match framing {
+        Framing::Chunked => scratch.push_all(run.frames, run.base, run.bytes),
+        Framing::CloseDelimited => {
+            let mut start = run.base;
+            for frame in run.frames {
+                let bytes = &run.bytes[(start - run.base) as usize..(frame.end - run.base) as usize];
+                scratch.push(frame.sequence, framing.bytes_of(frame.kind, bytes), frame.kind);
+                start = frame.end;
+            }
+        }
+    }
+}
+
+/// A run in close-delimited framing, made once for all streams that need it.
+pub(crate) fn unwrap_run(run: Run<'_>, scratch: &mut Block) {
+    scratch.clear();
+    copy(run, Framing::CloseDelimited, scratch);
+}

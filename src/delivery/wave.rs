@@ -1,0 +1,193 @@
+//! What was published is offered to every subscriber of a topic, in a wave that may take several turns.
+
+use crate::delivery::delivery::{Delivery, Streams, Written, tick_of};
+use crate::delivery::walk::{Advance, Batch, unwrap_run};
+use crate::topic::frame::Framing;
+use crate::topic::history::Overflow;
+use crate::topic::log::Place;
+use crate::topic::topic::{Excess, TIME_TO_READ};
+use crate::topic::topics::TopicKey;
+
+/// The run that the last stream was given, for the next one, which most often needs the same.
+struct Shared<'a> {
+    /// A stream from `from` on and before `to` needs this run.
+    from: u64,
+    to: u64,
+    chunked: Batch<'a>,
+    /// Where it brings a stream that takes all of it.
+    finished: Advance<'a>,
+    /// Whether `Delivery::unwrapped` holds the same without chunk lines.
+    unwrapped: bool,
+    place: Place,
+}
+
+/// What one step of a wave has left to the caller.
+#[derive(Debug)]
+pub(crate) struct Offered<E> {
+    /// How many subscribers were visited.
+    pub(crate) visited: usize,
+    /// Those whose sockets have failed.
+    pub(crate) failed: Vec<(u32, E)>,
+    /// Those that are to be [given](Delivery::give) one by one what there is for them.
+    pub(crate) aside: Vec<u32>,
+}
+
+impl<S: Streams> Delivery<S> {
+    /// Begins a wave of a topic, if none is on its way. Before it offers more, the log forgets what lags too far.
+    pub(crate) fn begin_wave(&mut self, key: TopicKey) {
+        if self.topics.get(key).wave.is_none() {
+            self.make_room(key);
+            self.topics.begin_wave(key);
+        }
+    }
+
+    /// Has the log of a topic forget what is more than it may hold for streams that lag. A stream lags while it is its socket's turn:
+    /// one that waits to be served does not. One that goes on reading has some time for what it was offered, and where it
+    /// would be closed, publishers wait for it.
+    fn make_room(&mut self, key: TopicKey) {
+        let (now, lag_bytes_max) = (self.topics.tick(), self.lag_bytes_max);
+        let topic = self.topics.get_mut(key);
+        let read = topic.read_by_now(now);
+        let Some(Excess { until, .. }) = topic.excess(lag_bytes_max, u64::MAX, u64::MAX) else { return };
+        let topic = self.topics.get(key);
+        let (mut can, mut reads_on) = (u64::MAX, false);
+        if topic.pins > 0 {
+            for &slot in &topic.subscribers {
+                let Some(stream) = self.slots.stream(slot).filter(|stream| stream.pins) else { continue };
+                let position = stream.position_in(key);
+                if self.slots.has_room(slot) {
+                    can = can.min(position);
+                } else if position < until {
+                    reads_on |= u64::from(tick_of(now).wrapping_sub(stream.since)) < TIME_TO_READ;
+                }
+            }
+        }
+        // What comes faster than that is more than anybody is to hold for it.
+        reads_on &= topic.excess(self.burst_bytes_max(), u64::MAX, u64::MAX).is_none();
+        if reads_on && until > read && topic.overflow == Overflow::Disconnect {
+            self.crowded = Some((key, now + TIME_TO_READ));
+        }
+        if let Some(excess) = topic.excess(lag_bytes_max, can, if reads_on { read } else { u64::MAX }) {
+            self.pass_over(key, excess.until);
+            self.topics.forget(key, excess);
+        }
+    }
+
+    /// Before the log of a topic forgets what has no key up to the frame `until`: streams that are still to get some of it are
+    /// told how many those were, or closed.
+    fn pass_over(&mut self, key: TopicKey, until: u64) {
+        let topic = self.topics.get(key);
+        if topic.pins == 0 {
+            return;
+        }
+        for index in 0..topic.subscribers.len() {
+            let slot = topic.subscribers[index];
+            let Some((stream, _)) = self.slots.stream_and_room(slot).filter(|(stream, _)| stream.pins) else {
+                continue;
+            };
+            // What stands behind the end of a stream is not for it.
+            let until = until.min(stream.end().unwrap_or(u64::MAX));
+            let missed = topic.log.count_plain(stream.position_in(key), until) as u64;
+            if missed == 0 {
+                continue;
+            }
+            match topic.overflow {
+                Overflow::Disconnect => self.lagged.push(slot),
+                Overflow::Skip => stream.extras(&mut self.spare_extras).missed += missed,
+            }
+        }
+    }
+
+    /// Whether publishers should wait: some log holds more than it may, for streams that have not had the time to read it. Until when.
+    pub(crate) fn crowded_until(&mut self) -> Option<u64> {
+        let (key, until) = self.crowded?;
+        let lag_bytes_max = self.lag_bytes_max;
+        let still = self
+            .topics
+            .try_get(key)
+            .is_some_and(|topic| topic.pins > 0 && topic.excess(lag_bytes_max, u64::MAX, u64::MAX).is_some());
+        self.crowded = self.crowded.filter(|_| still && until > self.topics.tick());
+        self.crowded.map(|(_, until)| until)
+    }
+
+    /// Goes on with the topic's wave: offers what was published to the next `count` subscribers.
+    ///
+    /// This is the hot path. Whoever is at the end of the log, and that is nearly everyone, gets the same contiguous bytes
+    /// in one write; whoever needs more thought is left aside.
+    #[inline(always)]
+    pub(crate) fn offer<E>(
+        &mut self,
+        key: TopicKey,
+        count: usize,
+        now: u32,
+        mut write: impl FnMut(u32, &[u8]) -> Result<Written, E>,
+    ) -> Offered<E> {
+        let topic = self.topics.get_mut(key);
+        let start = topic.wave.unwrap_or(0);
+        let end = start.saturating_add(count).min(topic.subscribers.len());
+        topic.wave = Some(end);
+
+        let mut aside = std::mem::take(&mut self.aside);
+        let mut failed = Vec::new();
+        let mut shared: Option<Shared<'_>> = None;
+        let mut pins = 0;
+        for &slot in topic.subscribers.get(start..end).unwrap_or_default() {
+            let Some((stream, room)) = self.slots.stream_and_room(slot) else { continue };
+            if stream.pins || !stream.reads_one_log() {
+                aside.push(slot);
+                continue;
+            }
+            let sequence = stream.sequence();
+            if shared.as_ref().is_none_or(|shared| !(shared.from..shared.to).contains(&sequence)) {
+                let Some(place) = topic.log.place(sequence) else { continue };
+                let run = topic.log.run(place);
+                let (from, to) = (topic.log.before(place), run.first().sequence);
+                let chunked = Batch::of_run(run);
+                let finished = chunked.advance(sequence, chunked.bytes.len());
+                shared = Some(Shared { from, to, chunked, finished, unwrapped: false, place });
+            }
+            let Some(shared) = &mut shared else { continue };
+            let batch = match stream.framing {
+                Framing::Chunked => shared.chunked,
+                Framing::CloseDelimited => {
+                    if !shared.unwrapped {
+                        unwrap_run(topic.log.run(shared.place), &mut self.unwrapped);
+                        shared.unwrapped = true;
+                    }
+                    Batch::of_copy(&self.unwrapped, 0)
+                }
+            };
+            match write(slot, batch.bytes) {
+                Ok(written) => {
+                    let advance =
+                        if written.all { shared.finished } else { batch.advance(sequence, written.bytes) };
+                    stream.skip_to(advance.sequence);
+                    stream.took(written.bytes, written.all, now);
+                    self.delivered.events += advance.events;
+                    self.delivered.bytes += written.bytes as u64;
+                    *room = written.all;
+                    if !written.all {
+                        if let Some(cut) = advance.cut {
+                            let cut = self.large_frames.rest(cut, stream.framing == Framing::Chunked);
+                            stream.extras(&mut self.spare_extras).hand = cut;
+                        }
+                        stream.pins = true;
+                        pins += 1;
+                    } else if advance.sequence < topic.log.newest() {
+                        aside.push(slot);
+                    }
+                }
+                Err(error) => failed.push((slot, error)),
+            }
+        }
+        self.topics.get_mut(key).pins += pins;
+        self.pinning += u64::from(pins);
+        Offered { visited: end - start.min(end), failed, aside }
+    }
+
+    /// Takes the list back that [`offer`](Self::offer) has made, for its capacity.
+    pub(crate) fn reuse(&mut self, mut aside: Vec<u32>) {
+        aside.clear();
+        self.aside = aside;
+    }
+}

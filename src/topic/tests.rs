@@ -1,0 +1,104 @@
+//! Logs and topics, without streams.
+
+use super::block::{BLOCK_BYTES, Spares};
+use super::frame::{EncodedEvent, Kind};
+use super::log::Log;
+use super::topic::Topic;
+use super::topics::Topics;
+use crate::event::Event;
+use proptest::prelude::*;
+
+proptest! {
+    /// However subscribers come and go during a wave, it visits everyone who was there all along, once.
+    #[test]
+    fn a_wave_visits_everyone_once(
+        count in 1_u32..20,
+        steps in proptest::collection::vec((0_u8..3, any::<prop::sample::Index>()), 0..60),
+    ) {
+        let mut topic = Topic::new("t".into());
+        let mut places = std::collections::HashMap::new();
+        for slot in 0..count {
+            places.insert(slot, topic.subscribe(slot));
+        }
+        topic.wave = Some(0);
+        let (mut next, mut visited, mut stayed) = (count, Vec::new(), (0..count).collect::<Vec<_>>());
+        for (step, index) in steps {
+            match step {
+                0 => {
+                    let at = topic.wave.unwrap();
+                    if at < topic.subscribers.len() {
+                        visited.push(topic.subscribers[at]);
+                        topic.wave = Some(at + 1);
+                    }
+                }
+                1 => {
+                    places.insert(next, topic.subscribe(next));
+                    next += 1;
+                }
+                _ if topic.subscribers.is_empty() => {}
+                _ => {
+                    let slot = topic.subscribers[index.index(topic.subscribers.len())];
+                    let place = places.remove(&slot).unwrap();
+                    topic.unsubscribe(place, |slot, place| { places.insert(slot, place); });
+                    stayed.retain(|stays| *stays != slot);
+                }
+            }
+            for (&slot, &place) in &places {
+                prop_assert_eq!(topic.subscribers[place as usize], slot);
+            }
+            prop_assert_eq!(places.len(), topic.subscribers.len());
+        }
+        visited.extend(&topic.subscribers[topic.wave.unwrap()..]);
+        for slot in stayed {
+            prop_assert_eq!(visited.iter().filter(|seen| **seen == slot).count(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_burst_is_one_piece_however_full_the_block_was() {
+    let (mut log, mut spares) = (Log::default(), Spares::default());
+    log.append(1, &[b'a'; BLOCK_BYTES - 1], Kind::RAW, &mut spares);
+    log.mark();
+    for sequence in 2..100 {
+        log.append(sequence, &[b'b'; 100], Kind::RAW, &mut spares);
+    }
+    assert_eq!(log.next(1).unwrap().bytes.len(), 98 * 100);
+}
+
+#[test]
+fn an_idle_topic_is_gone_and_leaves_nothing_behind() {
+    let mut topics = Topics::default();
+    let event = EncodedEvent::new(&Event::data("x")).unwrap();
+    topics.publish("nobody", &event);
+    assert_eq!(topics.len(), 0, "publishing to nobody makes no topic");
+    let (key, place) = topics.subscribe("t", 7, false);
+    topics.publish("t", &event);
+    assert!(topics.has_dirty());
+    topics.unsubscribe(key, place, false, |_, _| {});
+    topics.free_idle();
+    assert_eq!(topics.len(), 1, "a topic in the queue stays until it had its turn");
+    while let Some(key) = topics.next_dirty() {
+        topics.begin_wave(key);
+        topics.get_mut(key).wave = Some(0);
+        topics.rotate_dirty();
+    }
+    topics.free_idle();
+    assert_eq!((topics.len(), topics.unoffered()), (0, 0));
+    assert!(topics.find("t").is_none());
+}
+
+#[test]
+fn a_log_is_not_copied_to_give_up_a_little() {
+    let mut log = Log::default();
+    let spares = &mut Spares::default();
+    let bytes = [0; 1000];
+    for sequence in 1..=200 {
+        log.append(sequence, &bytes, Kind::RAW, spares);
+    }
+    log.mark();
+    assert_eq!(log.plain_excess(100_000, 100), Some(100), "half of it, and no more than is asked for");
+    assert_eq!(log.plain_excess(100_000, 66), Some(66));
+    assert_eq!(log.plain_excess(100_000, 40), None, "less than a block, and than a quarter of it");
+    assert_eq!(log.plain_excess(199_000, 200), None);
+}
