@@ -98,10 +98,11 @@ pub struct Config {
     /// The name of an event that is sent as heartbeat, with empty data, in place of a comment: a page sees it, and can tell a
     /// silent connection from a dead one. Default `None`: a comment, which no page sees.
     pub heartbeat_event: Option<Cow<'static, str>>,
-    /// How long bytes may wait for a peer that takes none of them, of a stream as of any other response. Default 30 s. The
-    /// stream is closed with [`CloseReason::Stalled`](crate::CloseReason::Stalled). The time runs from when the socket first refuses
-    /// something, and anew each time it takes something. What the kernel has taken counts as taken, so a peer that reads
-    /// nothing is noticed only once the socket is full.
+    /// How long bytes may wait for a peer that takes none of them, of a stream as of any other response.
+    /// Default 30 s. The stream is closed with [`CloseReason::Stalled`](crate::CloseReason::Stalled). The
+    /// time runs from when the socket first refuses something, and anew each time it takes something. What
+    /// the kernel has taken counts as taken, so a peer that reads nothing is noticed only once the socket is
+    /// full.
     pub stall_timeout: Duration,
     /// How long a stream may stay open. It is closed cleanly, with [`CloseReason::MaxAge`](crate::CloseReason::MaxAge), after
     /// three quarters of this at the earliest, different for each, so that streams which came together do not come back
@@ -109,23 +110,27 @@ pub struct Config {
     /// that is long gone, and then nothing else ever ends the stream. `None`: for ever.
     /// [`StreamReply::max_age`](crate::StreamReply::max_age) sets it for one stream.
     pub max_age: Option<Duration>,
-    /// Bytes of events that a topic keeps for streams that read slowly, besides its history, and bytes that may wait for one stream
-    /// alone, besides what its [source](crate::Source) has. A stream that needs older ones is closed with
-    /// [`CloseReason::Lagged`](crate::CloseReason::Lagged), or [skips](crate::Overflow::Skip) them. Default 1 MiB.
+    /// Bytes of events that a topic keeps for streams that read slowly, besides its history, and bytes that
+    /// may wait for one stream alone, besides what its [source](crate::Source) has. A stream that needs older
+    /// ones is closed with [`CloseReason::Lagged`](crate::CloseReason::Lagged), or
+    /// [skips](crate::Overflow::Skip) them. Default 1 MiB.
     ///
-    /// Only what a stream was offered and has not taken counts, so a burst may be larger: a stream that goes on reading has 100 ms
-    /// at least for what it was offered, and where it would be closed, [publishers](crate::Publisher) wait meanwhile. What a
-    /// handler publishes does not wait. A burst may be 16 times as large as this, as may what one callback sends to one stream.
+    /// Only what a stream was offered and has not taken counts, so a burst may be larger: a stream that goes
+    /// on reading has 100 ms at least for what it was offered, and where it would be closed,
+    /// [publishers](crate::Publisher) wait meanwhile. What a handler publishes does not wait. A burst may be
+    /// 16 times as large as this, as may what one callback sends to one stream.
     ///
-    /// While a stream lags, the memory of a topic is at most this, or a burst, and its history and a block of 64 KiB or 1 MiB. A
-    /// [keyed](TopicConfig::keyed) one copies together what it still needs only when that gives back much: it has at most four times
-    /// the sum of this, its history and the newest event of each key. One that nobody lags on keeps what it is configured to keep.
+    /// While a stream lags, the memory of a topic is at most this, or a burst, and its history and a block of
+    /// 64 KiB or 1 MiB. A [keyed](TopicConfig::keyed) one copies together what it still needs only when that
+    /// gives back much: it has at most four times the sum of this, its history and the newest event of each
+    /// key. One that nobody lags on keeps what it is configured to keep.
     pub lag_bytes_max: usize,
     /// How topics behave that are not [configured](crate::Context::configure) by name: what they keep for streams that come back, and
     /// what happens to those that lag. Default: nothing is kept, and who lags is closed.
     pub topic: TopicConfig,
-    /// The name of the event that tells a stream that it has missed some: with the number of them as its data, where that is
-    /// known, and no data where not. It comes before everything that the stream gets next. Default `gap`. `None`: no such event.
+    /// The name of the event that tells a stream that it has missed some: with the number of them as its
+    /// data, where that is known, and no data where not. It comes before everything that the stream gets
+    /// next. Default `gap`. `None`: no such event.
     pub gap_event: Option<Cow<'static, str>>,
     /// How long a connection that the server has closed on its side waits for the peer to do the same. Default 2 s. To
     /// close at once would destroy what the peer has not read yet.

@@ -16,10 +16,11 @@ use std::time::Duration;
 /// threads [`Context::channel`](crate::Context::channel), which is made of [`Pull::Idle`] and [`Publisher::wake`](crate::Publisher::wake). One that
 /// panics ends its stream with [`CloseReason::Panicked`](crate::CloseReason::Panicked).
 ///
-/// An event that cannot be written ([`EventError`](crate::EventError)) is left out: the stream goes on with the next one. The server logs
-/// a warning, at most one a minute for all its sources. After 64 such events in a row it pauses the source: for 1 ms, then for twice as
-/// long each time, up to 1 s. [Waking](crate::Context::wake) the source ends the pause. After an event that can be written the pauses are
-/// short again.
+/// An event that cannot be written ([`EventError`](crate::EventError)) is left out: the stream goes on with
+/// the next one. The server logs a warning, at most one a minute for all its sources. After 64 such events in
+/// a row it pauses the source: for 1 ms, then for twice as long each time, up to 1 s.
+/// [Waking](crate::Context::wake) the source ends the pause. After an event that can be written the pauses
+/// are short again.
 ///
 /// ```
 /// use mio_sse::{Event, Pull, Reply, Router};
@@ -60,7 +61,8 @@ impl<F: FnMut() -> Pull + Send + 'static> Source for F {
 /// What a [`Source`] answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pull {
-    /// The next event. The source is asked again as soon as there is room. An event that cannot be written is left out, see [`Source`].
+    /// The next event. The source is asked again as soon as there is room. An event that cannot be written is
+    /// left out, see [`Source`].
     Event(Event),
     /// Nothing for so long, at least a millisecond; then the source is asked again. One wait after the other is a steady beat: the
     /// time that passes between them is part of the next, unless the client reads too slowly for that.

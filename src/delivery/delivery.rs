@@ -22,7 +22,8 @@ pub(crate) trait Streams {
     fn stream_and_room(&mut self, slot: u32) -> Option<(&mut Stream, &mut bool)>;
 }
 
-/// Milliseconds as streams keep them. They wrap after 49 days: only differences mean something, and `Config` keeps those far below.
+/// Milliseconds as streams keep them. They wrap after 49 days: only differences mean something, and `Config`
+/// keeps those far below.
 pub(crate) fn tick_of(milliseconds: u64) -> u32 {
     u32::try_from(milliseconds & u64::from(u32::MAX)).unwrap_or_default()
 }
@@ -56,7 +57,8 @@ pub(crate) struct Delivery<S> {
     pub(super) lag_bytes_max: usize,
     /// The name of the event that tells a stream how many it has missed.
     pub(super) gap_event: Option<Cow<'static, str>>,
-    /// Streams to be served in the next flush. Invariant: each that is marked so is here. One that is gone may have left its place.
+    /// Streams to be served in the next flush. Invariant: each that is marked so is here. One that is gone
+    /// may have left its place.
     pub(crate) queue: VecDeque<u32>,
     /// Streams that have lost something and are to be closed for it.
     pub(crate) lagged: Vec<u32>,
@@ -111,7 +113,8 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Takes a stream out of a topic. What is in its hand still goes out. Answers whether it has been given everything.
+    /// Takes a stream out of a topic. What is in its hand still goes out. Answers whether it has been given
+    /// everything.
     pub(crate) fn unsubscribe(&mut self, slot: u32, topic: TopicKey) -> bool {
         self.leave(slot, topic);
         let at_rest =
@@ -136,8 +139,9 @@ impl<S: Streams> Delivery<S> {
         });
     }
 
-    /// Puts bytes for one stream behind everything else it is to get. Answers whether there is too much for it, apart from what is its
-    /// source's: more than may lag was offered to it before, and its socket has refused it; or more waits than may come at once.
+    /// Puts bytes for one stream behind everything else it is to get. Answers whether there is too much for
+    /// it, apart from what is its source's: more than may lag was offered to it before, and its socket has
+    /// refused it; or more waits than may come at once.
     pub(crate) fn send(&mut self, slot: u32, bytes: &[u8], kind: Kind) -> bool {
         let burst_bytes_max = self.burst_bytes_max();
         let Some((stream, room)) = self.slots.stream_and_room(slot) else { return false };
@@ -171,8 +175,8 @@ impl<S: Streams> Delivery<S> {
         Some(&mut stream.extras(&mut self.spare_extras).held)
     }
 
-    /// Puts the end of the body behind everything else that one stream is to get. Nothing that comes later is for it, and it leaves
-    /// those topics that hold nothing more for it.
+    /// Puts the end of the body behind everything else that one stream is to get. Nothing that comes later is
+    /// for it, and it leaves those topics that hold nothing more for it.
     pub(crate) fn close(&mut self, slot: u32) {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         let given = stream.sequence();
@@ -189,7 +193,8 @@ impl<S: Streams> Delivery<S> {
         self.queue(slot);
     }
 
-    /// Takes a stream that is closed out of those topics that hold nothing more for it, so that it pins their logs no longer.
+    /// Takes a stream that is closed out of those topics that hold nothing more for it, so that it pins their
+    /// logs no longer.
     pub(crate) fn leave_exhausted(&mut self, slot: u32) {
         while let Some(topic) = self.find_topic(slot, |log, position, end| {
             log.next(position).is_none_or(|run| run.first().sequence > end)
@@ -198,7 +203,8 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// The first topic of a closed stream of which this holds, given its log, how far the stream has got and where it ends.
+    /// The first topic of a closed stream of which this holds, given its log, how far the stream has got and
+    /// where it ends.
     fn find_topic(&self, slot: u32, holds: impl Fn(&Log, u64, u64) -> bool) -> Option<TopicKey> {
         let stream = self.stream(slot)?;
         let end = stream.end()?;
@@ -206,8 +212,8 @@ impl<S: Streams> Delivery<S> {
         topics.find(|key| holds(&self.topics.get(*key).log, stream.position_in(*key), end))
     }
 
-    /// In a keyed topic what a closed stream is still to get may be superseded by what comes behind its end. So it takes a copy along,
-    /// which is no more than one event for each key where it conflates.
+    /// In a keyed topic what a closed stream is still to get may be superseded by what comes behind its end.
+    /// So it takes a copy along, which is no more than one event for each key where it conflates.
     fn take_along(&mut self, slot: u32) {
         let Some(stream) = self.slots.stream(slot) else { return };
         let Some(end) = stream.end() else { return };
@@ -270,7 +276,8 @@ impl<S: Streams> Delivery<S> {
         held
     }
 
-    /// Has the stream served in the next flush. Not before it is open: it may never be, and leave its place behind.
+    /// Has the stream served in the next flush. Not before it is open: it may never be, and leave its place
+    /// behind.
     pub(crate) fn queue(&mut self, slot: u32) {
         if let Some((stream, _)) = self.slots.stream_and_room(slot)
             && !stream.queued

@@ -15,7 +15,8 @@ pub(crate) struct Extras {
     pub(crate) hand: Hand,
     /// What was sent to this stream alone and has not been delivered.
     pub(crate) private: Log,
-    /// The newest frame of it that is its source's: the server has asked for that, so up to here nothing is lag.
+    /// The newest frame of it that is its source's: the server has asked for that, so up to here nothing is
+    /// lag.
     pub(crate) pulled: u64,
     /// Topics besides the first.
     pub(crate) subscriptions: Vec<Subscription>,
@@ -37,8 +38,9 @@ pub(crate) struct Subscription {
     pub(crate) from: u64,
 }
 
-/// Bytes of a stream that go out before anything of a log, in its framing: a head, what the server has to say to it, the rest of a
-/// frame that was cut. They are the stream's own, so whatever becomes of the log, no frame ever breaks off.
+/// Bytes of a stream that go out before anything of a log, in its framing: a head, what the server has to say
+/// to it, the rest of a frame that was cut. They are the stream's own, so whatever becomes of the log, no
+/// frame ever breaks off.
 #[derive(Debug, Default)]
 pub(crate) struct Hand {
     own: Vec<u8>,
@@ -89,14 +91,16 @@ const SHARED_BYTES_MIN: usize = 16 << 10;
 /// Large frames that some stream has in its hand.
 #[derive(Debug, Default)]
 pub(crate) struct LargeFrames {
-    /// By sequence, and whether it is chunked. The bytes are boxed so that they go with the last stream that has them.
+    /// By sequence, and whether it is chunked. The bytes are boxed so that they go with the last stream that
+    /// has them.
     frames: HashMap<(u64, bool), Weak<Box<[u8]>>>,
     /// How many there were when those that nobody has any more were dropped last.
     kept: usize,
 }
 
 impl LargeFrames {
-    /// The rest of a frame that is cut, of whose bytes so many have been sent, as a stream has it in its hand.
+    /// The rest of a frame that is cut, of whose bytes so many have been sent, as a stream has it in its
+    /// hand.
     pub(crate) fn rest(&mut self, (frame, bytes, sent): (Frame, &[u8], usize), chunked: bool) -> Hand {
         let event = frame.kind.event;
         if bytes.len() < SHARED_BYTES_MIN || !is_shared(frame.sequence) {
@@ -147,7 +151,8 @@ impl SpareExtras {
 }
 
 impl Extras {
-    /// Whether nothing of it is to be given to the stream, which then gets all there is for it from its one topic.
+    /// Whether nothing of it is to be given to the stream, which then gets all there is for it from its one
+    /// topic.
     pub(crate) fn give_nothing(&self) -> bool {
         self.subscriptions.is_empty()
             && self.private.is_empty()

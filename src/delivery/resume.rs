@@ -1,5 +1,5 @@
-//! Where a stream begins: live, behind the event that its client saw last, or with the oldest event that is kept. All of it is placing
-//! its cursor.
+//! Where a stream begins: live, behind the event that its client saw last, or with the oldest event that is
+//! kept. All of it is placing its cursor.
 
 use crate::delivery::delivery::{Delivery, Streams};
 use crate::delivery::stream::Flags;
@@ -38,17 +38,19 @@ impl<S: Streams> Delivery<S> {
     pub(crate) fn position_of(&self, slot: u32, id: &str) -> Option<Position> {
         // Where several topics know the id, the oldest is meant: better an event twice than one not at all.
         let found = self.kept(slot).filter_map(|(kept, log, _)| kept.position_of(log, id)).min();
-        // One that lies in the future is of a time when the clock was wrong: what has come since is not known to be behind it.
+        // One that lies in the future is of a time when the clock was wrong: what has come since is not known
+        // to be behind it.
         found.or_else(|| Position::parse(id).filter(|position| !self.topics.is_to_come(*position)))
     }
 
-    /// Whether something behind `position` is lost, in the topics of a stream, that was published before the stream subscribed.
+    /// Whether something behind `position` is lost, in the topics of a stream, that was published before the
+    /// stream subscribed.
     pub(crate) fn is_lost_after(&self, slot: u32, position: Position) -> bool {
         self.kept(slot).any(|(kept, log, subscribed)| kept.is_lost_after(log, position, subscribed))
     }
 
-    /// Places the cursor of a stream that is about to be opened. One that has missed something begins `anew` with all keys, as it may
-    /// have missed that one of them is gone.
+    /// Places the cursor of a stream that is about to be opened. One that has missed something begins `anew`
+    /// with all keys, as it may have missed that one of them is gone.
     pub(crate) fn place(&mut self, slot: u32, beginning: Beginning, anew: bool) {
         let Beginning::After(position) = beginning else { return };
         let Some(stream) = self.stream(slot) else { return };

@@ -64,7 +64,8 @@ impl<S: Streams> Delivery<S> {
         let end = stream.end();
         if let Some(extras) = &mut stream.extras {
             extras.private.release(sequence, &mut self.topics.spares);
-            // What comes next begins a block of its own where this one is full, so that this one can be released.
+            // What comes next begins a block of its own where this one is full, so that this one can be
+            // released.
             extras.private.mark();
         }
         if end.is_some_and(|end| sequence >= end) && written.all {
@@ -118,8 +119,9 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Gives a stream at rest bytes of no log, in its framing, such as a heartbeat. What the socket does not take goes out when it has
-    /// room, before anything else. Answers whether they were given: where it has no room already, they are not.
+    /// Gives a stream at rest bytes of no log, in its framing, such as a heartbeat. What the socket does not
+    /// take goes out when it has room, before anything else. Answers whether they were given: where it has no
+    /// room already, they are not.
     pub(crate) fn give_aside<E>(
         &mut self,
         slot: u32,

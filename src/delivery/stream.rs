@@ -7,7 +7,8 @@ use crate::topic::topics::TopicKey;
 /// Where a stream stands: all there is of one that is at rest.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// The frame that it was given last. What is published behind it is still to come; what is not for it counts as given.
+    /// The frame that it was given last. What is published behind it is still to come; what is not for it
+    /// counts as given.
     sequence: u64,
     /// All that most streams do not have, so that they do not pay for it.
     pub(crate) extras: Option<Box<Extras>>,
@@ -15,7 +16,8 @@ pub(crate) struct Stream {
     pub(crate) topic: TopicKey,
     /// Its place among the subscribers of `topic`.
     pub(crate) place: u32,
-    /// Milliseconds of the server's clock when the socket took something last, or when it refused something for the first time.
+    /// Milliseconds of the server's clock when the socket took something last, or when it refused something
+    /// for the first time.
     pub(crate) since: u32,
     pub(crate) framing: Framing,
     pub(crate) phase: Phase,
@@ -24,7 +26,8 @@ pub(crate) struct Stream {
     pub(crate) expires: u8,
     /// Requests answered so far on this connection, the one for this stream included.
     pub(crate) requests: u16,
-    /// Whether its topics keep their logs for it: it has not been given everything, apart from what waves are still to offer it.
+    /// Whether its topics keep their logs for it: it has not been given everything, apart from what waves are
+    /// still to offer it.
     pub(crate) pins: bool,
     /// Whether it stands in the queue of streams to be served.
     pub(crate) queued: bool,
@@ -43,8 +46,8 @@ impl Flags {
     pub(crate) const OWN_AGE: Self = Self(4);
     /// It has a source, or had one.
     pub(crate) const SOURCE: Self = Self(8);
-    /// It does without what is superseded: its socket has refused something since it was given everything last, or it begins
-    /// with what was published before.
+    /// It does without what is superseded: its socket has refused something since it was given everything
+    /// last, or it begins with what was published before.
     pub(crate) const CONFLATES: Self = Self(16);
 
     pub(crate) fn has(self, flag: Self) -> bool {
@@ -64,12 +67,14 @@ pub(crate) enum Phase {
     /// The handler has closed it already, before it answered.
     OpeningClosed,
     Open,
-    /// It has been closed by the server and reported so; what was sent before is still on its way, and then the end of the body.
+    /// It has been closed by the server and reported so; what was sent before is still on its way, and then
+    /// the end of the body.
     Ending,
 }
 
 impl Stream {
-    /// A stream that is only just being asked for, and is to be given what is published behind the frame `sequence`.
+    /// A stream that is only just being asked for, and is to be given what is published behind the frame
+    /// `sequence`.
     pub(crate) fn opening(sequence: u64, now: u32, requests: u16) -> Self {
         Self {
             sequence,
@@ -143,7 +148,8 @@ impl Stream {
         self.sequence.max(from)
     }
 
-    /// Reads `topic`, one of its own, from behind the frame `from` on, if it does not stand behind that anyway.
+    /// Reads `topic`, one of its own, from behind the frame `from` on, if it does not stand behind that
+    /// anyway.
     pub(crate) fn read_from(&mut self, topic: TopicKey, from: u64) {
         let place = self.place;
         if self.topic == topic {

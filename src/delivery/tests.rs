@@ -9,7 +9,8 @@ use crate::topic::history::TopicConfig;
 use crate::topic::log::Log;
 use crate::topic::topics::{TopicKey, Topics};
 
-/// What is copied first of these logs, behind `hand` bytes: how many bytes, up to which frame, and whether that is all.
+/// What is copied first of these logs, behind `hand` bytes: how many bytes, up to which frame, and whether
+/// that is all.
 fn first_copy(logs: [&Log; 2], hand: usize) -> (usize, u64, bool) {
     let mut scratch = Block::default();
     scratch.bytes.resize(hand, b'h');

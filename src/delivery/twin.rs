@@ -44,7 +44,8 @@ enum Step {
         slot: usize,
         size: usize,
     },
-    /// Opens a stream on these topics, or on some more after it was sent something; it may come back, or be closed at once.
+    /// Opens a stream on these topics, or on some more after it was sent something; it may come back, or be
+    /// closed at once.
     Open {
         slot: usize,
         topics: u8,
@@ -120,7 +121,8 @@ struct Entry {
 struct Twin {
     /// The numbers of its events, each with whether it may do without.
     due: Vec<(usize, bool)>,
-    /// How many of those were settled when it was given everything last, and the numbers of those that it was not to be spared.
+    /// How many of those were settled when it was given everything last, and the numbers of those that it was
+    /// not to be spared.
     settled: usize,
     exact: Vec<usize>,
     subscribed: [bool; TOPICS.len()],
@@ -387,8 +389,8 @@ impl World {
             .unwrap();
     }
 
-    /// Everything that the stream was to get has arrived once and in order, or was superseded, or it was told how much it has missed.
-    /// All of it where it has had the time for that.
+    /// Everything that the stream was to get has arrived once and in order, or was superseded, or it was told
+    /// how much it has missed. All of it where it has had the time for that.
     fn check(&mut self, twin: &Twin, whole: bool) {
         let events = twin.events();
         self.arrived += events.iter().filter(|event| matches!(event, Got::Event(_))).count() as u64;

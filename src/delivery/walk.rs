@@ -9,7 +9,8 @@ use crate::topic::topics::{TopicKey, Topics};
 /// What a batch holds at most where it has to be copied together.
 pub(crate) const COPY_BYTES_MAX: usize = 64 << 10;
 
-/// One log that a stream reads, from behind the frame `from` on: what was published before it subscribed is not for it.
+/// One log that a stream reads, from behind the frame `from` on: what was published before it subscribed is
+/// not for it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reading<'a> {
     pub(crate) log: &'a Log,
@@ -66,12 +67,14 @@ impl<'a> Batch<'a> {
         Self { bytes: hand, hand: hand.len(), frames: &[], base: 0 }
     }
 
-    /// Whether there is nothing to do. A batch may have frames but no bytes: the end of a close-delimited stream.
+    /// Whether there is nothing to do. A batch may have frames but no bytes: the end of a close-delimited
+    /// stream.
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty() && self.hand == 0
     }
 
-    /// What it means for a stream at `sequence`, for which the batch was made, that `sent` bytes of it are sent.
+    /// What it means for a stream at `sequence`, for which the batch was made, that `sent` bytes of it are
+    /// sent.
     pub(crate) fn advance(&self, sequence: u64, sent: usize) -> Advance<'a> {
         debug_assert!(sent <= self.bytes.len());
         if sent < self.hand {
@@ -89,11 +92,12 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The next bytes for a stream: what is in its hand, then everything in the order of the sequence, whichever log it lies in, and
-/// where it is closed the end of the body. With it the newest frame there is for the stream.
+/// The next bytes for a stream: what is in its hand, then everything in the order of the sequence, whichever
+/// log it lies in, and where it is closed the end of the body. With it the newest frame there is for the
+/// stream.
 ///
-/// Where it lies in one piece of one log and needs no other framing, that very piece; else a copy in `scratch` of at
-/// most 64 KiB, or of one frame where that is larger.
+/// Where it lies in one piece of one log and needs no other framing, that very piece; else a copy in
+/// `scratch` of at most 64 KiB, or of one frame where that is larger.
 pub(crate) fn next_batch<'a>(
     stream: &'a Stream,
     topics: &'a Topics,
@@ -137,10 +141,11 @@ pub(crate) fn next_batch<'a>(
     (Batch::of_copy(scratch, hand.len()), newest.max(until))
 }
 
-/// Copies the frames behind `after`, and up to `until`, in the order of their sequence until `scratch` is full. Answers whether those
-/// are all. Without `superseded` what is superseded is left out.
+/// Copies the frames behind `after`, and up to `until`, in the order of their sequence until `scratch` is
+/// full. Answers whether those are all. Without `superseded` what is superseded is left out.
 ///
-/// What lies in one piece is copied in one piece: a stream that comes back gets a head of its own and then a long run of one log.
+/// What lies in one piece is copied in one piece: a stream that comes back gets a head of its own and then a
+/// long run of one log.
 pub(crate) fn merge<'a>(
     readings: &(impl Iterator<Item = Reading<'a>> + Clone),
     mut after: u64,

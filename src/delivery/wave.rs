@@ -33,7 +33,8 @@ pub(crate) struct Offered<E> {
 }
 
 impl<S: Streams> Delivery<S> {
-    /// Begins a wave of a topic, if none is on its way. Before it offers more, the log forgets what lags too far.
+    /// Begins a wave of a topic, if none is on its way. Before it offers more, the log forgets what lags too
+    /// far.
     pub(crate) fn begin_wave(&mut self, key: TopicKey) {
         if self.topics.get(key).wave.is_none() {
             self.make_room(key);
@@ -41,9 +42,9 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Has the log of a topic forget what is more than it may hold for streams that lag. A stream lags while it is its socket's turn:
-    /// one that waits to be served does not. One that goes on reading has some time for what it was offered, and where it
-    /// would be closed, publishers wait for it.
+    /// Has the log of a topic forget what is more than it may hold for streams that lag. A stream lags while
+    /// it is its socket's turn: one that waits to be served does not. One that goes on reading has some time
+    /// for what it was offered, and where it would be closed, publishers wait for it.
     fn make_room(&mut self, key: TopicKey) {
         let (now, lag_bytes_max) = (self.topics.tick(), self.lag_bytes_max);
         let topic = self.topics.get_mut(key);
@@ -73,8 +74,8 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Before the log of a topic forgets what has no key up to the frame `until`: streams that are still to get some of it are
-    /// told how many those were, or closed.
+    /// Before the log of a topic forgets what has no key up to the frame `until`: streams that are still to
+    /// get some of it are told how many those were, or closed.
     fn pass_over(&mut self, key: TopicKey, until: u64) {
         let topic = self.topics.get(key);
         if topic.pins == 0 {
@@ -98,7 +99,8 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Whether publishers should wait: some log holds more than it may, for streams that have not had the time to read it. Until when.
+    /// Whether publishers should wait: some log holds more than it may, for streams that have not had the
+    /// time to read it. Until when.
     pub(crate) fn crowded_until(&mut self) -> Option<u64> {
         let (key, until) = self.crowded?;
         let lag_bytes_max = self.lag_bytes_max;
@@ -112,8 +114,8 @@ impl<S: Streams> Delivery<S> {
 
     /// Goes on with the topic's wave: offers what was published to the next `count` subscribers.
     ///
-    /// This is the hot path. Whoever is at the end of the log, and that is nearly everyone, gets the same contiguous bytes
-    /// in one write; whoever needs more thought is left aside.
+    /// This is the hot path. A stream at the end of the log, as nearly all are, gets the same contiguous bytes in
+    /// one write; one that needs more thought is left aside.
     #[inline(always)]
     pub(crate) fn offer<E>(
         &mut self,

@@ -253,8 +253,8 @@ impl Kept {
         }
     }
 
-    /// Makes the log of a keyed topic forget what is superseded up to the frame `can`, and everything without a key up to the
-    /// frame `until`.
+    /// Makes the log of a keyed topic forget what is superseded up to the frame `can`, and everything without
+    /// a key up to the frame `until`.
     pub(crate) fn retain(&mut self, log: &mut Log, until: u64, can: u64, spares: &mut Spares) {
         log.retain_keys(until, can, spares);
         if let Some(ids) = &mut self.ids {
@@ -300,8 +300,8 @@ impl Kept {
         self.horizon
     }
 
-    /// Whether something behind `position` is lost for a stream that has subscribed behind the frame `subscribed`: since then the log
-    /// keeps everything for it.
+    /// Whether something behind `position` is lost for a stream that has subscribed behind the frame
+    /// `subscribed`: since then the log keeps everything for it.
     pub(crate) fn is_lost_after(&self, log: &Log, position: Position, subscribed: u64) -> bool {
         self.complete_from > position && log.position_at(subscribed) > position
     }

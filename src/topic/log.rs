@@ -243,8 +243,8 @@ impl Log {
             .count()
     }
 
-    /// Gives up what is superseded up to the frame `can`, and of all frames up to `limit` those that are not the newest of their
-    /// key. Costs a copy of what is left.
+    /// Gives up what is superseded up to the frame `can`, and of all frames up to `limit` those that are not
+    /// the newest of their key. Costs a copy of what is left.
     pub(crate) fn retain_keys(&mut self, limit: u64, can: u64, spares: &mut Spares) {
         let mut old = std::mem::take(self);
         (self.marked, self.floor, self.gone) = (old.marked, old.floor, old.gone);

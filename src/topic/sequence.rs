@@ -1,8 +1,9 @@
 //! The one order of all that streams are given.
 //!
-//! A sequence has two levels in one number. What is published to a topic takes the next number of the upper level, which all
-//! topics share. What is sent to one stream alone comes behind everything published so far: it has the same upper part and
-//! counts in the lower one, which other streams use as well. So what waits for one stream needs no number of the others.
+//! A sequence has two levels in one number. What is published to a topic takes the next number of the upper
+//! level, which all topics share. What is sent to one stream alone comes behind everything published so far:
+//! it has the same upper part and counts in the lower one, which other streams use as well. So what waits for
+//! one stream needs no number of the others.
 
 /// Bits of the lower level. The upper one has 52: at 20 million events a second they last for seven years.
 const LOCAL_BITS: u32 = 12;

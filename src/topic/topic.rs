@@ -21,8 +21,8 @@ pub(crate) struct Topic {
     pub(crate) offered: usize,
     /// Whether the topic waits in `Topics::dirty` for a wave, or for the rest of one.
     pub(crate) dirty: bool,
-    /// How many subscribers pin the log: they have not been given everything, apart from what a wave is still to offer them.
-    /// Invariant: while it is 0 and no wave is due, nobody needs a frame of this log.
+    /// How many subscribers pin the log: they have not been given everything, apart from what a wave is still
+    /// to offer them. Invariant: while it is 0 and no wave is due, nobody needs a frame of this log.
     pub(crate) pins: u32,
     offers: Offers,
     pub(crate) overflow: Overflow,
@@ -117,8 +117,9 @@ impl Topic {
         self.offers.read_by(tick, self.log.marked())
     }
 
-    /// What the log has to forget so that `lag_bytes_max` are left for those who lag, besides what is kept for newcomers. Nothing
-    /// that is kept goes, nothing behind the frame `can`, and behind `read` only what is superseded.
+    /// What the log has to forget so that `lag_bytes_max` are left for those who lag, besides what is kept
+    /// for newcomers. Nothing that is kept goes, nothing behind the frame `can`, and behind `read` only what
+    /// is superseded.
     pub(crate) fn excess(&self, lag_bytes_max: usize, can: u64, read: u64) -> Option<Excess> {
         let kept = self.kept.as_deref();
         let bytes_max = lag_bytes_max.saturating_add(kept.map_or(0, Kept::bytes));
@@ -155,8 +156,8 @@ pub(crate) struct Excess {
     pub(crate) can: u64,
 }
 
-/// How long a stream has, at least, to read what it was offered before that counts as lag, in milliseconds. A burst of more than
-/// the log may hold would otherwise cut streams that read as fast as they can.
+/// How long a stream has, at least, to read what it was offered before that counts as lag, in milliseconds. A
+/// burst of more than the log may hold would otherwise cut streams that read as fast as they can.
 pub(crate) const TIME_TO_READ: u64 = 100;
 
 /// What has been offered to the streams, and when: in two steps, of [`TIME_TO_READ`] each at least.

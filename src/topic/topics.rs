@@ -214,7 +214,8 @@ impl Topics {
         key
     }
 
-    /// Subscribes the stream in `slot`, which `pins` what it reads or not, and answers the topic and the place in it.
+    /// Subscribes the stream in `slot`, which `pins` what it reads or not, and answers the topic and the
+    /// place in it.
     pub(crate) fn subscribe(&mut self, name: &str, slot: u32, pins: bool) -> (TopicKey, u32) {
         let key = match self.by_name.get(name) {
             Some(&key) => key,

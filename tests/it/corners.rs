@@ -104,7 +104,8 @@ fn half_an_event_is_followed_by_its_other_half_and_by_nothing_else() {
         world.settle();
         let mut received = peer.read();
         assert_eq!(received.len(), 100);
-        // It reads nothing for long, and there is a wave on its way that has not come to it: by now the log has dropped the event.
+        // It reads nothing for long, and there is a wave on its way that has not come to it: by now the log
+        // has dropped the event.
         world.pass(Duration::from_millis(300));
         world.server.context().publish("a", data("z".repeat(2000))).unwrap();
         world.turn();

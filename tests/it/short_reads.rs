@@ -1,4 +1,5 @@
-//! Reads that stop before the end of what is there: at an urgent byte (TCP), and at a descriptor that was passed (unix sockets).
+//! Reads that stop before the end of what is there: at an urgent byte (TCP), and at a descriptor that was
+//! passed (unix sockets).
 
 use crate::support::{DEADLINE, now};
 use mio_sse::{Config, Net, Reply, Router, Server};
@@ -33,7 +34,8 @@ fn turn<N: Net>(server: &mut Server<Router, N>) {
     server.turn(Some(Duration::from_millis(1))).unwrap();
 }
 
-/// Turns until `socket` has brought so many responses with the body `page`, and returns all that it has brought.
+/// Turns until `socket` has brought so many responses with the body `page`, and returns all that it has
+/// brought.
 fn pages<N: Net>(server: &mut Server<Router, N>, socket: &mut (impl Read + Write), count: usize) -> String {
     let deadline = now() + DEADLINE;
     let mut text = String::new();
@@ -109,7 +111,8 @@ fn urgent_bytes_among_pipelined_requests_hold_none_up() {
         send_all(&socket, &requests[at..]);
         pages(&mut server, &mut socket, 3);
     }
-    // Before one is read the next arrives: then the first is as any other byte, here within the value of a header.
+    // Before one is read the next arrives: then the first is as any other byte, here within the value of a
+    // header.
     let [before, after] = ["GET /page HTTP/1.1\r\nHost: x\r\nA: b", "c\r\n\r\n"].map(str::as_bytes);
     for count in 1..10 {
         for _ in 0..count {

@@ -631,7 +631,8 @@ fn what_a_source_has_excuses_nothing_once_the_stream_has_it_in_its_hand() {
     other_than_the_sources(10);
 }
 
-/// A stream that takes so many bytes of what its source has is still cut for what else is sent to it, and only for that.
+/// A stream that takes so many bytes of what its source has is still cut for what else is sent to it, and
+/// only for that.
 fn other_than_the_sources(room: usize) {
     let mut config = Config::default();
     config.lag_bytes_max = 1000;

@@ -1,4 +1,5 @@
-//! Where a stream stands in what it reads: what it is given, what it is told that it has missed, and when it is given up.
+//! Where a stream stands in what it reads: what it is given, what it is told that it has missed, and when it
+//! is given up.
 
 use crate::history::{ask, data, events, open, publish, world, world_with};
 use crate::memory_net::{Loop, Peer, check_accounts, get};
@@ -17,7 +18,8 @@ fn config(change: impl FnOnce(&mut Config)) -> Config {
     config
 }
 
-/// Every request opens a stream on the topics of its path, with the tag `all`; what a handler is to do meanwhile is given.
+/// Every request opens a stream on the topics of its path, with the tag `all`; what a handler is to do
+/// meanwhile is given.
 struct App<F> {
     opened: Vec<StreamId>,
     asked: F,
@@ -253,7 +255,8 @@ impl Observer for Journal {
     }
 }
 
-/// `/other` is a stream with the tag `t`; any other path answers as it says, once the handler has sent to the tag.
+/// `/other` is a stream with the tag `t`; any other path answers as it says, once the handler has sent to the
+/// tag.
 fn tagged_while_opening(streams_max: usize) -> (Loop<Router>, Journal) {
     let mut app = Router::new();
     app.get("/other", |_request, _cx| Reply::stream().tag("t"));
@@ -500,7 +503,8 @@ fn a_stream_that_replays_is_not_cut_before_it_was_served() {
 
 // Bursts, and those who read them.
 
-/// Reads a stream to the event `end`, as fast as it comes, and answers the numbers that its events begin with.
+/// Reads a stream to the event `end`, as fast as it comes, and answers the numbers that its events begin
+/// with.
 fn numbers_to_the_end(client: &mut Client) -> Vec<usize> {
     client.socket.set_read_timeout(Some(crate::support::DEADLINE)).unwrap();
     let mut received = Vec::new();

@@ -1,4 +1,5 @@
-//! Which of the bugs that are planted is switched on: see `tests/mutants/run`, which puts this and their names into its copy.
+//! Which of the bugs that are planted is switched on: see `tests/mutants/run`, which puts this and their
+//! names into its copy.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

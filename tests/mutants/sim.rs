@@ -1,4 +1,5 @@
-//! Bugs that are planted, and have to be found: a part of the simulator in the copy that `tests/mutants/run` makes.
+//! Bugs that are planted, and have to be found: a part of the simulator in the copy that `tests/mutants/run`
+//! makes.
 
 use crate::{SEEDS, STEPS, attempt, expect};
 use mio_sse::mutant::switch_to;

@@ -135,8 +135,8 @@ pub(crate) struct Connection {
     read: usize,
     /// Where in `to_server` reads stop that have begun before it.
     marks: VecDeque<usize>,
-    /// As unix sockets have it: the poll says each time that there may be marks. Otherwise, as TCP has it, there is one mark at most,
-    /// and the poll reports it as long as nothing behind it was read.
+    /// As unix sockets have it: the poll says each time that there may be marks. Otherwise, as TCP has it,
+    /// there is one mark at most, and the poll reports it as long as nothing behind it was read.
     unannounced: bool,
     to_peer: Vec<u8>,
     /// How many bytes fit into `to_peer`.
@@ -290,8 +290,8 @@ impl World {
         }
     }
 
-    /// Puts a mark into what was sent last, which begins at `from`. Returns whether the poll reports it, even if the loop still knows
-    /// that there is something to read.
+    /// Puts a mark into what was sent last, which begins at `from`. Returns whether the poll reports it, even
+    /// if the loop still knows that there is something to read.
     fn mark(&mut self, connection: u32, from: usize) -> bool {
         let it = &mut self.connections[connection as usize];
         let Some(place) = (from < it.to_server.len()).then(|| self.rng.usize(from..it.to_server.len()))

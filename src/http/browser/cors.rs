@@ -1,5 +1,5 @@
-//! Which pages of other origins may read replies: [`Cors`], as it is configured. What it does to requests and replies is in
-//! `cors_protocol`.
+//! Which pages of other origins may read replies: [`Cors`], as it is configured. What it does to requests and
+//! replies is in `cors_protocol`.
 
 use crate::error::ConfigError;
 use crate::http::token::is_token_byte;

@@ -1,7 +1,7 @@
 //! The server's half of the CORS protocol of the Fetch standard: what [`Cors`] makes of requests and replies.
 //!
-//! Of what a request says, the only thing that is ever written back are names of headers, and those are tokens. An origin
-//! is written as it was configured.
+//! Of what a request says, the only thing that is ever written back are names of headers, and those are
+//! tokens. An origin is written as it was configured.
 
 use crate::http::browser::cors::{Cors, Origins, is_token};
 use crate::http::parse::request::Request;
@@ -12,7 +12,8 @@ use crate::http::reply::stream_reply::StreamReply;
 const ALLOW_ORIGIN: &str = "Access-Control-Allow-Origin";
 
 impl Cors {
-    /// The reply to a preflight, but for what all replies get; `None` for any other request, which is the handler's.
+    /// The reply to a preflight, but for what all replies get; `None` for any other request, which is the
+    /// handler's.
     pub(crate) fn preflight(&self, request: &Request<'_>) -> Option<Reply> {
         let asked = |name| request.header_bytes(name).is_some();
         if request.method() != "OPTIONS" || !asked("Origin") || !asked("Access-Control-Request-Method") {
@@ -58,8 +59,8 @@ impl Cors {
         }
     }
 
-    /// What the reply names as the origin that may read it. A request has one `Origin` or none (Fetch, `Origin` header); two
-    /// of them are none that could be trusted to be the page's.
+    /// What the reply names as the origin that may read it. A request has one `Origin` or none (Fetch,
+    /// `Origin` header); two of them are none that could be trusted to be the page's.
     fn allowed_origin(&self, request: &Request<'_>) -> Option<&str> {
         let Origins::Listed(origins) = &self.origins else { return Some("*") };
         let mut named = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Origin"));
@@ -104,8 +105,8 @@ mod tests {
     const LIMITS: Limits =
         Limits { head_bytes_max: 4096, target_bytes_max: 1024, headers_max: 64, body_bytes_max: 1000 };
 
-    /// What a preflight with these header lines is answered, without the status line and the date; nothing if it is none, or
-    /// no request at all.
+    /// What a preflight with these header lines is answered, without the status line and the date; nothing if
+    /// it is none, or no request at all.
     fn preflight(cors: &Cors, lines: impl AsRef<[u8]>) -> Option<Vec<String>> {
         let bytes = [b"OPTIONS /a HTTP/1.0\r\n", lines.as_ref(), b"\r\n"].concat();
         let mut incoming = Incoming::default();

@@ -1,4 +1,5 @@
-//! What is answered in place of a stream that is refused: always with the headers that the stream would have had.
+//! What is answered in place of a stream that is refused: always with the headers that the stream would have
+//! had.
 
 use crate::http::reply::reply::Reply;
 use crate::http::reply::stream_reply::StreamReply;
@@ -6,8 +7,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 impl StreamReply {
-    /// In place of the stream: one that only says when to come again. EventSource survives it, as it does no other
-    /// status; headers are those of the stream, since without CORS headers a page of another origin gives up too.
+    /// In place of the stream: one that only says when to come again. EventSource survives it, as it does no
+    /// other status; headers are those of the stream, since without CORS headers a page of another origin
+    /// gives up too.
     pub(crate) fn refused_softly(self, retry: Duration) -> Reply {
         let body = format!("retry: {}\n\n", retry.as_millis()).into_bytes();
         let mut whole = Reply::whole(Cow::Borrowed("text/event-stream"), Cow::Owned(body));
@@ -15,8 +17,8 @@ impl StreamReply {
         whole
     }
 
-    /// In place of the stream: 204 (No Content), which no EventSource comes back from. Not to be kept by a cache, as any
-    /// other 204 may be (RFC 9110 15.3.5): the revocation has its time.
+    /// In place of the stream: 204 (No Content), which no EventSource comes back from. Not to be kept by a
+    /// cache, as any other 204 may be (RFC 9110 15.3.5): the revocation has its time.
     pub(crate) fn revoked(self) -> Reply {
         let mut whole = Reply::no_content();
         whole.take_headers(self.into_headers(), "Cache-Control: no-store\r\n");

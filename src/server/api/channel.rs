@@ -40,8 +40,8 @@ impl fmt::Debug for EventSender {
 }
 
 impl EventSender {
-    /// Sends an event. Waits while as many are ahead as the channel holds, and the client does not take them. An event that cannot be
-    /// written is left out later, as for every [`Source`].
+    /// Sends an event. Waits while as many are ahead as the channel holds, and the client does not take them.
+    /// An event that cannot be written is left out later, as for every [`Source`].
     ///
     /// # Errors
     /// [`Error::Closed`] when the stream has ended: nobody will read any more, and there is no need to go on. [`Error::Full`] on the
@@ -200,8 +200,8 @@ mod tests {
     }
 
     impl<S: Source> Reader<S> {
-        /// The next event, or `None` at the end. An idle source is not asked before it is woken: if nobody does that, shuttle finds
-        /// that no thread can go on.
+        /// The next event, or `None` at the end. An idle source is not asked before it is woken: if nobody
+        /// does that, shuttle finds that no thread can go on.
         fn next(&mut self) -> Option<Event> {
             loop {
                 self.asked += 1;

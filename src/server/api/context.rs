@@ -175,8 +175,9 @@ impl<'a> Context<'a> {
         self.core.tags.count(tag)
     }
 
-    /// Sends an event to every stream with this tag, in order with everything published and sent to it. Answers how many get it:
-    /// a stream that ends with this, because more than [`lag_bytes_max`](crate::Config::lag_bytes_max) waits for it, does not.
+    /// Sends an event to every stream with this tag, in order with everything published and sent to it.
+    /// Answers how many get it: a stream that ends with this, because more than
+    /// [`lag_bytes_max`](crate::Config::lag_bytes_max) waits for it, does not.
     ///
     /// The event is encoded once and copied once for each stream with the tag; no other stream is looked at. For many streams
     /// that all get the same for long, a topic is cheaper: there the copy is one for all.

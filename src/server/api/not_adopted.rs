@@ -4,7 +4,8 @@ use crate::error::Error;
 use std::fmt;
 use std::net::TcpStream;
 
-/// A connection that was not handed over, with what was read of it: see [`Publisher::try_adopt`](crate::Publisher::try_adopt).
+/// A connection that was not handed over, with what was read of it: see
+/// [`Publisher::try_adopt`](crate::Publisher::try_adopt).
 ///
 /// ```no_run
 /// use mio_sse::{NotAdopted, Publisher};

@@ -16,12 +16,13 @@ use std::time::Duration;
 
 /// Publishes from any thread. Cloning is cheap; all clones put into the same inbox, in order.
 ///
-/// Events are encoded on the calling thread. The inbox holds [`inbox_max`](crate::Config::inbox_max) messages: where it is
-/// full, [`publish`](Self::publish) waits for room and [`try_publish`](Self::try_publish) does not. While a fan-out cannot keep
-/// up, the loop leaves messages in the inbox, so a publisher that is too fast is slowed down and not the streams. It also waits,
-/// for 100 ms at a time, for streams that are still reading a burst and would be closed for
-/// [lagging](crate::Config::lag_bytes_max). Before the server runs nobody takes messages out: a thread that publishes more
-/// than fits, and is to run the server itself, waits for ever.
+/// Events are encoded on the calling thread. The inbox holds [`inbox_max`](crate::Config::inbox_max)
+/// messages: where it is full, [`publish`](Self::publish) waits for room and
+/// [`try_publish`](Self::try_publish) does not. While a fan-out cannot keep up, the loop leaves messages in
+/// the inbox, so a publisher that is too fast is slowed down and not the streams. It also waits, for 100 ms
+/// at a time, for streams that are still reading a burst and would be closed for
+/// [lagging](crate::Config::lag_bytes_max). Before the server runs nobody takes messages out: a thread that
+/// publishes more than fits, and is to run the server itself, waits for ever.
 ///
 /// ```
 /// use mio_sse::{Event, Router, Server};

@@ -37,9 +37,9 @@ use std::time::{Duration, UNIX_EPOCH};
 /// # ; Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// A server that has [stopped](Context::stop) listens no longer. One that is dropped closes its connections; every open stream is reported to the handler as
-/// [`CloseReason::Stopped`](crate::CloseReason::Stopped) first, or as [`CloseReason::Drained`](crate::CloseReason::Drained) if it
-/// was draining.
+/// A server that has [stopped](Context::stop) listens no longer. One that is dropped closes its connections;
+/// every open stream is reported to the handler as [`CloseReason::Stopped`](crate::CloseReason::Stopped)
+/// first, or as [`CloseReason::Drained`](crate::CloseReason::Drained) if it was draining.
 pub struct Server<H: Handler, N: Net = MioNet> {
     pub(crate) handler: H,
     pub(crate) net: N,

@@ -29,11 +29,13 @@ const EVENTS_PER_POLL: usize = 1024;
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
-/// Set in the token of a connection if reads may stop at marks that the poll does not report. No slot has so high a number.
+/// Set in the token of a connection if reads may stop at marks that the poll does not report. No slot has so
+/// high a number.
 const UNTIL_BLOCKED: usize = 1 << 31;
 
-/// Readiness that the poll reports as long as an urgent byte of TCP waits, where mio has it. A read stops before such a byte, so that
-/// it may be short although more waits. If the byte arrives between the poll and the read, the next poll reports it.
+/// Readiness that the poll reports as long as an urgent byte of TCP waits, where mio has it. A read stops
+/// before such a byte, so that it may be short although more waits. If the byte arrives between the poll and
+/// the read, the next poll reports it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const PRIORITY: Option<Interest> = Some(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -167,8 +169,8 @@ impl MioNet {
         })
     }
 
-    /// Whether reads from `socket` may stop at marks that the poll does not report: at a passed descriptor (`SCM_RIGHTS`) on every
-    /// unix socket, at an urgent byte on systems without [`PRIORITY`].
+    /// Whether reads from `socket` may stop at marks that the poll does not report: at a passed descriptor
+    /// (`SCM_RIGHTS`) on every unix socket, at an urgent byte on systems without [`PRIORITY`].
     fn stops_unannounced(&self, socket: &TcpStream) -> bool {
         #[cfg(unix)]
         if matches!(self.listener, Some(Listener::Unix { .. })) {

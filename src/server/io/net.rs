@@ -11,15 +11,15 @@ use std::time::{Duration, SystemTime};
 /// All calls but [`poll`](Self::poll) return at once: what cannot be done now is [`io::ErrorKind::WouldBlock`].
 ///
 /// Readiness is *edge-triggered*: `poll` tells that a socket has become readable or writable, once. The loop
-/// remembers it until a call returns `WouldBlock`, or, where [`SHORT_MEANS_DRAINED`](Self::SHORT_MEANS_DRAINED) holds, does
-/// less than asked.
+/// remembers it until a call returns `WouldBlock`, or, where
+/// [`SHORT_MEANS_DRAINED`](Self::SHORT_MEANS_DRAINED) holds, does less than asked.
 pub trait Net {
     /// One connection.
     type Socket;
 
-    /// Whether a read that fills less than the buffer, or a write that takes less than all, means what `WouldBlock`
-    /// means: `poll` reports whatever comes next. This saves a system call for each request. `poll` says where it does not hold for
-    /// reads: [`until_blocked`](Ready::Connection::until_blocked).
+    /// Whether a read that fills less than the buffer, or a write that takes less than all, means what
+    /// `WouldBlock` means: `poll` reports whatever comes next. This saves a system call for each request.
+    /// `poll` says where it does not hold for reads: [`until_blocked`](Ready::Connection::until_blocked).
     const SHORT_MEANS_DRAINED: bool;
 
     /// Waits until something is ready, the [waker](Self::waker) is called or `timeout` is over (`None`: never), and
@@ -121,10 +121,12 @@ pub enum Ready {
         /// There may be room to write.
         writable: bool,
         /// A read that fills less than the buffer does not mean that nothing more waits, whatever
-        /// [`SHORT_MEANS_DRAINED`](Net::SHORT_MEANS_DRAINED) says. The loop reads until it gets `WouldBlock`, 0 or another error.
+        /// [`SHORT_MEANS_DRAINED`](Net::SHORT_MEANS_DRAINED) says. The loop reads until it gets `WouldBlock`,
+        /// 0 or another error.
         ///
-        /// This is the case after the peer has closed its side: the end comes after the bytes that wait. It is also the case while
-        /// reads may stop at a mark: at an urgent byte of TCP, or at a descriptor that is passed over a unix socket.
+        /// This is the case after the peer has closed its side: the end comes after the bytes that wait. It
+        /// is also the case while reads may stop at a mark: at an urgent byte of TCP, or at a descriptor that
+        /// is passed over a unix socket.
         until_blocked: bool,
     },
 }

@@ -1,4 +1,5 @@
-//! Everything the loop knows but the sockets: what a handler can reach, through its [`Context`](crate::Context).
+//! Everything the loop knows but the sockets: what a handler can reach, through its
+//! [`Context`](crate::Context).
 //!
 //! No function here does I/O. What has to be written is left in logs, and the stream in the queue of those to be served.
 
@@ -29,8 +30,8 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-/// What another thread has done in the loop. Here as below, whoever stores a callback of the application makes a `Context` of the
-/// core.
+/// What another thread has done in the loop. Here as below, whoever stores a callback of the application
+/// makes a `Context` of the core.
 pub(crate) type Work = Box<dyn FnOnce(&mut Core) + Send>;
 
 /// What a timer calls.
@@ -160,7 +161,8 @@ impl Core {
     }
 
     pub(crate) fn send_encoded(&mut self, id: StreamId, event: &EncodedEvent) -> Result<(), Error> {
-        // Before the stream is open nobody knows whether it will be: `open` counts and tells of what was sent to it.
+        // Before the stream is open nobody knows whether it will be: `open` counts and tells of what was sent
+        // to it.
         let opening = self.delivery.slots.live(id)?.phase == Phase::Opening;
         let too_much = self.delivery.send(id.slot, event.bytes(), event.kind());
         if !opening {
@@ -213,11 +215,11 @@ impl Core {
         self.observers = observers;
     }
 
-    /// Runs `work`, which is application code. Answers nothing if it has panicked; then that is logged and counted, or goes on
-    /// to whoever turns the loop.
+    /// Runs `work`, which is application code. Answers nothing if it has panicked; then that is logged and
+    /// counted, or goes on to whoever turns the loop.
     ///
-    /// The core is whole whatever happens: no application code runs in the middle of a change to it. Observers are told at the
-    /// end of one.
+    /// The core is whole whatever happens: no application code runs in the middle of a change to it.
+    /// Observers are told at the end of one.
     pub(crate) fn guard<T>(&mut self, what: &str, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
         match catch(what, || work(self)) {
             Ok(value) => Some(value),

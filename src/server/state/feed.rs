@@ -19,8 +19,8 @@ pub(crate) struct Feed {
 pub(super) enum FeedState {
     /// It stands in `Core::ready_sources`.
     Ready,
-    /// The stream is still to be given something, or to be served at least: `Core::feed_again` makes it ready again. So does its
-    /// opening.
+    /// The stream is still to be given something, or to be served at least: `Core::feed_again` makes it ready
+    /// again. So does its opening.
     Full,
     Waiting(TimerId),
     Idle,

@@ -55,7 +55,8 @@ impl<W> Inbox<W> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Wakes a source, also where the inbox is full: for those who see to it that there is one such message for a stream at most.
+    /// Wakes a source, also where the inbox is full: for those who see to it that there is one such message
+    /// for a stream at most.
     pub(crate) fn wake_at_once(&self, stream: StreamId) {
         let queue = self.lock();
         if !queue.stopped {

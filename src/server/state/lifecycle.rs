@@ -104,8 +104,8 @@ impl Core {
         let gap = self.config.gap_event.clone().filter(|_| gap);
         let gap = gap.and_then(|name| EncodedEvent::new(&Event::data("").event(name)).ok());
         let retry = reply.retry_after().and_then(|delay| EncodedEvent::new(&Event::new().retry(delay)).ok());
-        // A head without a first byte of the body makes browsers hold the response back: where nothing else follows
-        // at once, a comment does.
+        // A head without a first byte of the body makes browsers hold the response back: where nothing else
+        // follows at once, a comment does.
         let comment = (retry.is_none() && gap.is_none() && !follows).then_some((COMMENT_KIND, COMMENT));
         let notices = retry.iter().chain(&gap).map(|event| (event.kind(), event.bytes()));
         let notices = notices.chain(comment).map(|(kind, bytes)| framing.bytes_of(kind, bytes));

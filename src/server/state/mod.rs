@@ -1,4 +1,5 @@
-//! What is kept from turn to turn, without a socket: all that handlers can reach, in `core`, and what the steps need besides.
+//! What is kept from turn to turn, without a socket: all that handlers can reach, in `core`, and what the
+//! steps need besides.
 
 pub(crate) mod acceptor;
 pub(crate) mod addresses;

@@ -9,7 +9,8 @@ const REQUESTS_PER_VISIT_MIN: usize = 16;
 /// Buffers that are kept from one connection to the next, and the date.
 #[derive(Debug, Default)]
 pub(crate) struct RequestBuffers {
-    /// What is read goes here first. Only the beginning of a request that is not complete is kept for its connection.
+    /// What is read goes here first. Only the beginning of a request that is not complete is kept for its
+    /// connection.
     pub(crate) buffer: Vec<u8>,
     pub(crate) incoming: Incoming,
     pub(crate) replies: Vec<u8>,
@@ -23,8 +24,8 @@ pub(crate) struct RequestBuffers {
 }
 
 impl RequestBuffers {
-    /// Shares out the requests of a turn among the connections in `unread` and `ready` others, and puts `unread` in order:
-    /// each slot once, and round and round, so that none waits for ever.
+    /// Shares out the requests of a turn among the connections in `unread` and `ready` others, and puts
+    /// `unread` in order: each slot once, and round and round, so that none waits for ever.
     pub(crate) fn begin_turn(&mut self, unread: &mut Vec<u32>, ready: usize, budget: usize) {
         unread.sort_unstable();
         unread.dedup();

@@ -22,8 +22,9 @@ const BYTES_PER_VISIT: usize = 16 << 10;
 /// A wait of nothing would never let the loop rest.
 const WAIT_MIN: Duration = Duration::from_millis(1);
 
-/// The longest pause of a source after visits in which it had only events that cannot be written. The first is [`WAIT_MIN`], each
-/// one that follows is twice as long: a few such events hold up little, and a source that has no others costs next to nothing.
+/// The longest pause of a source after visits in which it had only events that cannot be written. The first
+/// is [`WAIT_MIN`], each one that follows is twice as long: a few such events hold up little, and a source
+/// that has no others costs next to nothing.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// How often such events are logged.
@@ -108,7 +109,8 @@ impl Core {
         }
     }
 
-    /// Asks those sources whose streams have room. Events that cannot be written are left out, and `log` says when to log that.
+    /// Asks those sources whose streams have room. Events that cannot be written are left out, and `log` says
+    /// when to log that.
     pub(crate) fn pull_sources(&mut self, log: &mut LogLimit) {
         for _ in 0..self.ready_sources.len().min(VISITS_PER_TURN) {
             let Some(id) = self.ready_sources.pop_front().filter(|id| self.delivery.slots.live(*id).is_ok())

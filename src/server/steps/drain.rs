@@ -1,5 +1,5 @@
-//! A part of step 6: goes on with a graceful shutdown, in which every stream has its own moment in a window, so that clients do
-//! not come back all at once.
+//! A part of step 6: goes on with a graceful shutdown, in which every stream has its own moment in a window,
+//! so that clients do not come back all at once.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::slot::Connection;
@@ -44,7 +44,8 @@ impl Core {
         match &entry.state {
             Connection::Streaming(stream) if stream.flags.has(Flags::FINISH) => {}
             Connection::Streaming(_) => self.close_drained(slot),
-            // Between two requests, or before the first. Where one has begun, it is answered, and the connection closed behind it.
+            // Between two requests, or before the first. Where one has begun, it is answered, and the
+            // connection closed behind it.
             Connection::Reading { held: None, .. } => self.end(slot, CloseReason::Drained),
             _ => {}
         }

@@ -46,7 +46,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         count
     }
 
-    /// Goes on with the topic's wave, by `count` subscribers. Answers how many were visited.
+    /// Goes on with the topic's wave, by `count` subscribers. Returns how many were visited.
     fn fan_out(&mut self, key: TopicKey, count: usize) -> usize {
         let now = self.core.tick();
         let (net, sockets) = (&mut self.net, &mut self.sockets);

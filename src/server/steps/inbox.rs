@@ -17,7 +17,8 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Step 4: does what other threads have asked for. Leaves it to wait while the streams cannot keep up with what is
     /// published, so that it is the publishers who wait and not memory that grows.
     pub(crate) fn take_inbox(&mut self) {
-        // After each rest at least one batch is taken, or handlers that publish could keep all others waiting.
+        // After each rest at least one batch is taken, or handlers that publish could keep all others
+        // waiting.
         let mut rested = self.inbox_rests_until.is_some_and(|until| until <= self.core.now);
         for _ in 0..INBOX_BATCHES_PER_TURN {
             if let Some(until) = self.core.delivery.crowded_until().filter(|_| !rested) {

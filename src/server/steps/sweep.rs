@@ -173,7 +173,8 @@ impl<H: Handler, N: Net> Server<H, N> {
     fn beat(&mut self, slot: u32) {
         let now = self.core.tick();
         let Some(stream) = self.core.delivery.stream(slot) else { return };
-        // A wave that is on its way to this stream brings better than a heartbeat, whose id would be ahead of what it brings.
+        // A wave that is on its way to this stream brings better than a heartbeat, whose id would be ahead of
+        // what it brings.
         if stream.topics().any(|(key, _)| self.core.delivery.topics.get(key).dirty) {
             return;
         }

@@ -21,7 +21,8 @@ impl<H: Handler, N: Net> Server<H, N> {
             let id = due.id;
             let called = self.core.guard("a timer", |core| (due.callback)(core));
             if called.is_none() {
-                // What it was about to do is half done: it is not called again. It may have cancelled itself already.
+                // What it was about to do is half done: it is not called again. It may have cancelled itself
+                // already.
                 self.core.timers.remove(id);
                 if let Some(owner) = due.owner {
                     self.core.forget_timer(owner, id);

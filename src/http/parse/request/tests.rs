@@ -91,7 +91,8 @@ fn cookies() {
                  cookie: quoted=\"a b\"; half=\"c; empty=; d=e=f; Session=6;\r\n\r\n";
     with(head, |request| {
         let cookie = |name| request.cookie(name);
-        // Neither the beginning of a name nor its case makes another cookie, and the first of a name is the one.
+        // Neither the beginning of a name nor its case makes another cookie, and the first of a name is the
+        // one.
         assert_eq!((cookie("session"), cookie("sess"), cookie("ses")), (Some("1"), Some("2"), Some("3")));
         assert_eq!((cookie("Session"), cookie("s"), cookie("sessio")), (Some("6"), None, None));
         assert_eq!((cookie("quoted"), cookie("half")), (Some("a b"), Some("\"c")));
