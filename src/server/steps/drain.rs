@@ -2,7 +2,7 @@
 //! so that clients do not come back all at once.
 
 use crate::conn::close_reason::CloseReason;
-use crate::conn::slot::Connection;
+use crate::conn::slot::{Connection, Input, Slot};
 use crate::delivery::stream::Flags;
 use crate::server::api::handler::Handler;
 use crate::server::api::observer::Audience;
@@ -25,8 +25,23 @@ impl<H: Handler, N: Net> Server<H, N> {
         {
             let slot = drain.next;
             drain.next += 1;
-            self.core.close_next_drained(slot);
+            if self.has_unread(slot) {
+                // To close with something unread resets the connection, which destroys the reply that is on its way.
+                self.linger(slot, CloseReason::Drained);
+                self.visit_again(slot);
+            } else {
+                self.core.close_next_drained(slot);
+            }
         }
+    }
+
+    /// Whether the connection in `slot` has had its last reply, and there may be more to read.
+    fn has_unread(&self, slot: u32) -> bool {
+        let unread = |entry: &Slot| {
+            let between = matches!(entry.state, Connection::Reading { held: None, .. });
+            between && !entry.is_new() && entry.input != Input::Drained
+        };
+        self.core.delivery.slots.get(slot).is_some_and(unread)
     }
 
     /// Whether a drain is over: everybody has gone, or the time is.

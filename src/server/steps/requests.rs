@@ -531,7 +531,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 
     /// Closes our side and waits for the peer to close its own.
-    fn linger(&mut self, slot: u32, reason: CloseReason) {
+    pub(crate) fn linger(&mut self, slot: u32, reason: CloseReason) {
         let since = self.core.tick();
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
