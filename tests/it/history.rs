@@ -87,6 +87,24 @@ fn ids_are_times_and_increase_also_when_nothing_else_does() {
 }
 
 #[test]
+fn a_heartbeat_is_not_ahead_of_what_a_wave_is_to_bring() {
+    let mut config = Config::default();
+    (config.topic, config.sends_per_turn) = (history(), 1);
+    let mut world = world_with(config);
+    let peers = [(); 3].map(|()| open(&mut world, "/a", None));
+    peers.iter().for_each(|peer| drop(peer.read()));
+    world.jump(Duration::from_secs(16));
+    world.server.context().publish("a", Event::data("1")).unwrap();
+    // The wave comes to one of them, and then the sweep finds the others silent for long.
+    world.turn();
+    for peer in &peers {
+        let seen = peer.read();
+        assert!(seen.is_empty() || seen.contains("data: 1\n"), "{seen}");
+    }
+    assert_eq!(world.server.stats().heartbeats, 0);
+}
+
+#[test]
 fn whoever_comes_back_gets_what_it_missed_once_and_in_order_and_then_live() {
     let mut world = world(history());
     let first = open(&mut world, "/a", None);
