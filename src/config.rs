@@ -69,6 +69,10 @@ pub struct Config {
     /// Bytes of a request head, and of what a peer may send while its stream is open. Default 16 KiB: generous for
     /// cookies, too little to hurt. More is answered 431.
     pub head_bytes_max: usize,
+    /// Bytes of an event's id. Default 4 KiB, and never more than half of `head_bytes_max`: the client comes back with it in the head of its
+    /// request, and is lost for good if that is answered 431. An event with a longer one is
+    /// [`Error::IdTooLong`](crate::Error::IdTooLong).
+    pub event_id_bytes_max: usize,
     /// Bytes of a request target. Default 8 KiB, the least that RFC 9110 4.1 recommends. More is answered 414.
     pub target_bytes_max: usize,
     /// Header lines of a request, at most 128. Default 100. More are answered 431.
@@ -92,12 +96,18 @@ pub struct Config {
     /// Each costs a `send`: with a million quiet streams the default makes 78,000 a second of them. Make it minutes there rather than
     /// `None`, as a system under pressure may drop what tells of a peer's end.
     ///
-    /// A stream that reads topics with a [history](crate::TopicConfig::history), of which no event has an id of the application's,
-    /// gets an `id:` with it: so a client that comes back after a long silence is placed at its end at once.
+    /// Where the ids of its topics are [made by the server or are positions](crate::Ids), a stream gets an `id:` with it: so a client that
+    /// comes back after a long silence is placed at its end at once.
     pub heartbeat: Option<Duration>,
-    /// The name of an event that is sent as heartbeat, with empty data, in place of a comment: a page sees it, and can tell a
-    /// silent connection from a dead one. Default `None`: a comment, which no page sees.
+    /// The name of an event that is sent as heartbeat, with empty data, instead of a comment or a lone id: a page sees it, and can tell a
+    /// silent connection from a dead one. Default `None`: nothing that a page sees.
+    ///
+    /// Set it for clients that take no notice of an id without data, as npm `eventsource` does: they get the heartbeat with its id also as the
+    /// first event of the stream, and come back exactly.
     pub heartbeat_event: Option<Cow<'static, str>>,
+    /// How long [`Handler::missed`](crate::Handler::missed) may take where it answers [later](crate::Missed::Later). Default 30 s. Then the
+    /// stream is told of a gap, and goes on live.
+    pub missed_timeout: Duration,
     /// How long bytes may wait for a peer that takes none of them, of a stream as of any other response.
     /// Default 30 s. The stream is closed with [`CloseReason::Stalled`](crate::CloseReason::Stalled). The
     /// time runs from when the socket first refuses something, and anew each time it takes something. What
@@ -206,6 +216,7 @@ impl Default for Config {
             refuse_retry: Duration::from_secs(10),
             cors: None,
             head_bytes_max: 16 << 10,
+            event_id_bytes_max: 4 << 10,
             target_bytes_max: 8 << 10,
             headers_max: 100,
             body_bytes_max: 64 << 10,
@@ -214,6 +225,7 @@ impl Default for Config {
             keep_alive_timeout: Duration::from_secs(75),
             heartbeat: Some(Duration::from_secs(15)),
             heartbeat_event: None,
+            missed_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),
             max_age: Some(Duration::from_secs(24 * 60 * 60)),
             lag_bytes_max: 1 << 20,
@@ -246,6 +258,11 @@ const TIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const AGE_MIN: Duration = Duration::from_millis(100);
 
 impl Config {
+    /// Bytes of an id that a client can surely come back with.
+    pub(crate) fn id_bytes_max(&self) -> usize {
+        self.event_id_bytes_max.min(self.head_bytes_max / 2)
+    }
+
     /// Whether the limits make sense, alone and together. A server is not built with limits that do not.
     ///
     /// # Errors
@@ -258,6 +275,7 @@ impl Config {
             ("sends_per_turn", self.sends_per_turn),
             ("timers_per_turn", self.timers_per_turn),
             ("lag_bytes_max", self.lag_bytes_max),
+            ("event_id_bytes_max", self.event_id_bytes_max),
             ("backlog", self.backlog as usize),
             ("connections_max", self.connections_max),
             ("connections_per_address_max", self.connections_per_address_max.unwrap_or(1)),
@@ -294,6 +312,7 @@ impl Config {
             ("keep_alive_timeout", self.keep_alive_timeout),
             ("heartbeat", self.heartbeat.unwrap_or(TIME_MAX)),
             ("stall_timeout", self.stall_timeout),
+            ("missed_timeout", self.missed_timeout),
             ("linger", self.linger),
             ("slow_turn", self.slow_turn),
             ("tcp_keepalive", self.tcp_keepalive.unwrap_or(TIME_MAX)),

@@ -15,6 +15,21 @@ pub enum Error {
     Closed,
     /// The event cannot be written as an event stream.
     InvalidEvent(EventError),
+    /// The event's id is longer than [`Config::event_id_bytes_max`](crate::Config::event_id_bytes_max): a client that came back with it might
+    /// be refused.
+    IdTooLong,
+    /// The event has an id of its own, and the topic's are made [by the server, or are positions](crate::Ids).
+    OwnId,
+    /// The ids of the topic are [positions](crate::Ids::Ordered): an event needs one, see [`Context::publish_at`](crate::Context::publish_at).
+    NoPosition,
+    /// The ids of the topic are no positions.
+    NotOrdered,
+    /// The position is not behind that of the event before it, in whichever topic that is.
+    PositionNotIncreasing,
+    /// The stream would read topics that differ in [who makes their ids](crate::TopicConfig::ids).
+    MixedIds,
+    /// The topic has [finished](crate::Context::finish_topic).
+    Finished,
     /// A header's name or value cannot be written in an HTTP head.
     InvalidHeader {
         /// The name as it was given.
@@ -41,6 +56,13 @@ impl fmt::Display for Error {
         match self {
             Self::Closed => f.write_str("the stream has ended"),
             Self::InvalidEvent(error) => write!(f, "invalid event: {error}"),
+            Self::IdTooLong => f.write_str("the event's id is longer than Config::event_id_bytes_max"),
+            Self::OwnId => f.write_str("the event has an id of its own, and the topic makes its ids itself"),
+            Self::NoPosition => f.write_str("the topic's events need a position"),
+            Self::NotOrdered => f.write_str("the topic's ids are no positions"),
+            Self::PositionNotIncreasing => f.write_str("the position is not behind the one before"),
+            Self::MixedIds => f.write_str("topics of one stream differ in who makes their ids"),
+            Self::Finished => f.write_str("the topic has finished"),
             Self::InvalidHeader { name, problem } => write!(f, "invalid header {name:?}: {problem}"),
             Self::InvalidConfig(error) => error.fmt(f),
             Self::Full => f.write_str("the server's inbox is full"),

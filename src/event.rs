@@ -46,7 +46,7 @@ impl Event {
     ///
     /// ```
     /// use mio_sse::Event;
-    /// assert_eq!(Event::new().comment("still here").encode()?, b": still here\n\n");
+    /// assert_eq!(Event::new().comment("still here").encode()?, b": still here\n");
     /// # Ok::<(), mio_sse::EventError>(())
     /// ```
     #[must_use]
@@ -58,6 +58,11 @@ impl Event {
     #[must_use]
     pub fn data(text: impl Into<Cow<'static, str>>) -> Self {
         Self { data: Some(text.into()), ..Self::default() }
+    }
+
+    /// What the server itself has to say: an event of that name without content, or nothing yet.
+    pub(crate) fn notice(name: Option<&Cow<'static, str>>) -> Self {
+        name.map_or_else(Self::new, |name| Self::data("").event(name.clone()))
     }
 
     /// An event whose data is `value` as JSON, on one line. Needs the feature `json`.
@@ -82,7 +87,10 @@ impl Event {
         self
     }
 
-    /// Sets the id that a client repeats as `Last-Event-ID` when it reconnects. An empty id makes it forget.
+    /// Sets the id that a client repeats as `Last-Event-ID` when it reconnects (WHATWG HTML 9.2.4). An empty id makes it forget.
+    ///
+    /// An id has to come back as it was: one that browsers would not send unchanged, or not at all, is refused when the event is encoded.
+    /// What is published to a topic that makes the [ids](crate::TopicConfig::ids) of its events has none of its own.
     #[must_use]
     pub fn id(mut self, id: impl Into<Cow<'static, str>>) -> Self {
         self.id = Some(id.into());
@@ -103,7 +111,8 @@ impl Event {
         self
     }
 
-    /// The bytes of this event on the wire, with the empty line that ends it.
+    /// The bytes of this event on the wire, with the empty line that ends it. What is no event and has no id, a comment or `retry`, takes
+    /// effect without that line (WHATWG HTML 9.2.6), and many clients take it for an event with it.
     ///
     /// Publishing does this by itself; call it to write to something else or to test.
     ///
@@ -141,7 +150,9 @@ impl Event {
                 write_field(out, b"data:", line);
             }
         }
-        out.push(b'\n');
+        if self.data.is_some() || self.id.is_some() {
+            out.push(b'\n');
+        }
         if out.len() - start > EVENT_BYTES_MAX {
             out.truncate(start);
             return Err(EventError::TooLarge);
@@ -170,8 +181,10 @@ impl Event {
         self.key.as_deref().map(|key| (key, self.removes_key))
     }
 
-    pub(crate) fn has_id(&self) -> bool {
-        self.id.is_some()
+    /// How many bytes its id has, if it has one.
+    pub(crate) fn id_bytes(&self) -> Option<u32> {
+        // An event that is larger than 4 GiB is refused.
+        self.id.as_deref().map(|id| u32::try_from(id.len()).unwrap_or(u32::MAX))
     }
 
     fn check(&self) -> Result<(), EventError> {
@@ -179,11 +192,11 @@ impl Event {
             return Err(EventError::LineBreakInName);
         }
         if let Some(id) = self.id.as_deref() {
-            if line_break(id.as_bytes()).is_some() {
-                return Err(EventError::LineBreakInId);
+            if id.bytes().any(|byte| byte.is_ascii_control()) {
+                return Err(EventError::ControlInId);
             }
-            if id.contains('\0') {
-                return Err(EventError::NulInId);
+            if id.starts_with(' ') || id.ends_with(' ') {
+                return Err(EventError::SpaceAroundId);
             }
         }
         if self.name.is_some() && self.data.is_none() {
@@ -255,10 +268,13 @@ fn line_break(bytes: &[u8]) -> Option<usize> {
 pub enum EventError {
     /// The event name holds CR or LF.
     LineBreakInName,
-    /// The id holds CR or LF.
-    LineBreakInId,
-    /// The id holds NUL, which makes clients ignore it (WHATWG HTML 9.2.6).
-    NulInId,
+    /// The id holds a control character: a line break, NUL, which makes clients ignore it (WHATWG HTML 9.2.6), TAB, or another that no
+    /// header may contain, so that a client could not come back with it.
+    ControlInId,
+    /// The id begins or ends with a space, which browsers take away when they come back with it.
+    SpaceAroundId,
+    /// The id is empty, which makes clients forget where they were, and the ids of the topic are there so that they come back to it.
+    EmptyId,
     /// The event has a name but no data, and clients dispatch nothing without data (WHATWG HTML 9.2.6).
     NameWithoutData,
     /// There is nothing in the event at all.
@@ -271,8 +287,9 @@ impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LineBreakInName => "the event name holds a line break",
-            Self::LineBreakInId => "the id holds a line break",
-            Self::NulInId => "the id holds a NUL",
+            Self::ControlInId => "the id holds a control character",
+            Self::SpaceAroundId => "the id begins or ends with a space",
+            Self::EmptyId => "the id is empty, and the topic's are for coming back",
             Self::NameWithoutData => "an event name without data is never dispatched",
             Self::Empty => "the event is empty",
             Self::TooLarge => "the event is larger than 16 MiB",

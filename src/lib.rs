@@ -37,7 +37,8 @@
 //! | have a stream pull its events | [`StreamReply::source`]: an iterator by [`Events`], or any [`Source`] |
 //! | have a thread write one | [`Context::channel`], an [`EventSender`] that waits while the client does not read |
 //! | end a stream, and learn of its end | [`Context::close`], [`close_tagged`](Context::close_tagged), [`revoke`](Context::revoke); [`Context::on_close`] with the [`CloseReason`] |
-//! | miss nothing by coming back | [`TopicConfig::history`]; [`StreamReply::snapshot`], [`resume_after`](StreamReply::resume_after); [`Handler::missed`] |
+//! | miss nothing by coming back | the guide [Ids and resume](guide); [`TopicConfig::history`] and [`ids`](TopicConfig::ids); [`StreamReply::snapshot`], [`resume_after`](StreamReply::resume_after); [`Handler::missed`] |
+//! | say that no more will come | [`Context::finish_topic`], [`StreamReply::then_end`] |
 //! | keep a table up to date | [`TopicConfig::keyed`], [`Event::key`] |
 //! | decide about slow readers | [`Config::lag_bytes_max`], [`Config::stall_timeout`], [`Overflow`] |
 //! | let other origins in | [`Config::cors`], [`Cors`] |
@@ -70,6 +71,7 @@ mod conn;
 mod delivery;
 mod error;
 mod event;
+pub mod guide;
 mod http;
 mod router;
 mod server;
@@ -88,11 +90,12 @@ pub use http::parse::raw_request::RawRequest;
 pub use http::parse::request::Request;
 pub use http::reply::reply::{IntoReply, Reply};
 pub use http::reply::stream_reply::{AfterGap, StreamReply};
-pub use router::{Router, SseOutcome};
+pub use router::{IntoMissed, Router, SseOutcome};
 pub use server::api::channel::EventSender;
 pub use server::api::context::{Context, Outcome};
 pub use server::api::drain::Drain;
 pub use server::api::handler::Handler;
+pub use server::api::missed::Missed;
 pub use server::api::not_adopted::NotAdopted;
 pub use server::api::observer::{Audience, LogObserver, Message, Observer};
 pub use server::api::publisher::Publisher;
@@ -103,6 +106,8 @@ pub use server::io::net::{Net, Ready};
 pub use server::state::timers::TimerId;
 pub use source::{Events, Pull, Source};
 pub use topic::history::{History, Overflow, TopicConfig};
+pub use topic::ids::Ids;
+pub use topic::position::{ParsePositionError, Position};
 
 /// The example in the README is compiled like any other.
 #[cfg(doctest)]

@@ -7,6 +7,7 @@ use crate::http::reply::reply::{IntoReply, Reply};
 use crate::http::reply::stream_reply::StreamReply;
 use crate::server::api::context::{Context, Outcome};
 use crate::server::api::handler::Handler;
+use crate::server::api::missed::Missed;
 use crate::server::state::timers::TimerId;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -43,11 +44,13 @@ pub struct Router {
     by_path: HashMap<String, usize>,
     routes: Vec<Route>,
     started: Vec<Start>,
+    missed: Option<MakesUp>,
     error: Option<RouteError>,
 }
 
 type Action = Box<dyn FnMut(&Request<'_>, &mut Context<'_>) -> Reply + Send>;
 type Start = Box<dyn FnOnce(&mut Context<'_>) + Send>;
+type MakesUp = Box<dyn FnMut(StreamId, &str, &mut Context<'_>) -> Missed + Send>;
 
 #[derive(Default)]
 struct Route {
@@ -161,6 +164,29 @@ impl Router {
         self
     }
 
+    /// Calls `missed` for a client that comes back with an id which is unknown here, see [`Handler::missed`]. The last one that is given
+    /// counts.
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Missed, Router};
+    /// # fn newer_than(id: &str) -> Option<Vec<(String, String)>> { None }
+    /// let mut app = Router::new();
+    /// app.missed(|stream, last_event_id, cx| {
+    ///     let Some(notes) = newer_than(last_event_id) else { return Ok(Missed::Gap) };
+    ///     for (id, text) in notes {
+    ///         cx.send(stream, Event::data(text).id(id))?;
+    ///     }
+    ///     Ok::<_, mio_sse::Error>(Missed::Sent)
+    /// });
+    /// ```
+    pub fn missed<M: IntoMissed>(
+        &mut self,
+        mut missed: impl FnMut(StreamId, &str, &mut Context<'_>) -> M + Send + 'static,
+    ) -> &mut Self {
+        self.missed = Some(Box::new(move |stream, id, cx| missed(stream, id, cx).into_missed()));
+        self
+    }
+
     fn add(&mut self, method: &str, path: &str, action: Action) -> Result<(), String> {
         if !path.starts_with('/') {
             return Err("a path begins with '/'".to_owned());
@@ -221,6 +247,10 @@ impl Handler for Router {
             None if method == "OPTIONS" => allow(Reply::no_content(), actions),
             None => allow(Reply::status(405), actions),
         }
+    }
+
+    fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> Missed {
+        self.missed.as_mut().map_or(Missed::Gap, |missed| missed(stream, last_event_id, cx))
     }
 
     fn started(&mut self, cx: &mut Context<'_>) {
@@ -296,6 +326,37 @@ impl SseOutcome for Reply {
 impl<R: SseOutcome, E: fmt::Display> SseOutcome for Result<R, E> {
     fn into_reply(self) -> Reply {
         IntoReply::into_reply(self.map(SseOutcome::into_reply))
+    }
+}
+
+/// What the closure of [`Router::missed`] may answer.
+pub trait IntoMissed {
+    #[doc(hidden)]
+    fn into_missed(self) -> Missed;
+}
+
+impl IntoMissed for Missed {
+    fn into_missed(self) -> Missed {
+        self
+    }
+}
+
+impl IntoMissed for bool {
+    fn into_missed(self) -> Missed {
+        self.into()
+    }
+}
+
+/// An error is logged, and the client is told of a gap.
+impl<M: IntoMissed, E: fmt::Display> IntoMissed for Result<M, E> {
+    fn into_missed(self) -> Missed {
+        self.map_or_else(
+            |error| {
+                log::error!("what a client has missed is not made up for: {error}");
+                Missed::Gap
+            },
+            IntoMissed::into_missed,
+        )
     }
 }
 

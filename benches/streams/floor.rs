@@ -19,7 +19,7 @@ const LISTENER: Token = Token(usize::MAX);
 
 const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
     Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n\
-    3\r\n:\n\n\r\n";
+    2\r\n:\n\r\n";
 
 #[derive(Debug)]
 struct Floor {

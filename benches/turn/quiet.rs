@@ -38,7 +38,7 @@ pub(crate) fn measure(criterion: &mut Criterion) {
             let beats = rig.server.stats().heartbeats - before;
             let each = STREAMS as u64;
             assert!((each..2 * each).contains(&beats), "{beats}");
-            assert!(rig.net().tail().ends_with(b":\n\n\r\n"));
+            assert!(rig.net().tail().ends_with(b":\n\r\n"));
         });
     });
     group.finish();

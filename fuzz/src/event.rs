@@ -27,7 +27,7 @@ pub fn check(data: &[u8]) {
 
     let sent: Vec<_> = [Event::data("before"), event, Event::data("after")].into();
     // A stream begins with an empty comment, so that its peer hears from it before the first event.
-    let encodings = [":\n\ndata: before\n\n", &encoded, "data: after\n\n"].concat();
+    let encodings = [":\ndata: before\n\n", &encoded, "data: after\n\n"].concat();
     for (public, version) in [(true, "1.1"), (false, "1.1"), (true, "1.0")] {
         let body = deliver(&sent, public, version, parts.error());
         assert_eq!(body, encodings);
@@ -77,10 +77,10 @@ impl Parts {
         let breaks = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(['\r', '\n']));
         if breaks(&self.name) {
             Some(EventError::LineBreakInName)
-        } else if breaks(&self.id) {
-            Some(EventError::LineBreakInId)
-        } else if self.id.as_ref().is_some_and(|id| id.contains('\0')) {
-            Some(EventError::NulInId)
+        } else if self.id.as_ref().is_some_and(|id| id.contains(|c: char| c.is_ascii_control())) {
+            Some(EventError::ControlInId)
+        } else if self.id.as_ref().is_some_and(|id| id.starts_with(' ') || id.ends_with(' ')) {
+            Some(EventError::SpaceAroundId)
         } else if self.name.is_some() && self.data.is_none() {
             Some(EventError::NameWithoutData)
         } else if self.id.is_none() && self.retry.is_none() && self.data.is_none() && self.comment.is_none() {
@@ -103,7 +103,12 @@ impl Parts {
             expected.push((name.to_owned(), lines, id.to_owned(), retry));
         }
         // A client keeps the last id that it was given.
-        expected.push(message("after", id));
+        let mut after = message("after", id);
+        if accepted && self.data.is_none() && self.id.is_none() {
+            // What is no event is one block with what follows.
+            after.3 = self.retry_micros().map(|micros| Duration::from_millis(micros / 1000));
+        }
+        expected.push(after);
         expected
     }
 }

@@ -135,10 +135,7 @@ fn check_conveniences(request: &Request<'_>, seen: &Seen) {
         assert_eq!(request.header_bytes(&name.to_ascii_uppercase()), seen.values(name).next());
     }
     if let Some(id) = request.last_event_id() {
-        assert!(
-            !id.is_empty() && id.len() <= 128 && !id.bytes().any(|byte| byte.is_ascii_control()),
-            "{id:?}"
-        );
+        assert!(!id.is_empty(), "an empty one is none");
     }
     for (name, value) in request.cookies() {
         assert!(!name.is_empty() && !name.contains(['=', ';']) && !value.contains(';'), "{name:?} {value:?}");

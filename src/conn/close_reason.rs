@@ -34,6 +34,8 @@ pub enum CloseReason {
     Revoked,
     /// The server [drained](crate::Context::drain).
     Drained,
+    /// All topics that it read have [finished](crate::Context::finish_topic).
+    Finished,
     /// A callback of the application panicked while it was serving this stream or request.
     Panicked,
     /// The server was stopped or dropped.
@@ -69,7 +71,7 @@ pub enum Party {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers in [`Stats`](crate::Stats).
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Application,
         Self::PeerClosed,
         Self::Reset,
@@ -80,6 +82,7 @@ impl CloseReason {
         Self::MaxAge,
         Self::Revoked,
         Self::Drained,
+        Self::Finished,
         Self::Panicked,
         Self::Stopped,
         Self::HeadTimeout,
@@ -98,6 +101,7 @@ impl CloseReason {
             Self::Application
             | Self::Revoked
             | Self::Drained
+            | Self::Finished
             | Self::Panicked
             | Self::Stopped
             | Self::Completed => Party::Server,
@@ -128,6 +132,7 @@ impl CloseReason {
             Self::MaxAge => "max_age",
             Self::Revoked => "revoked",
             Self::Drained => "drained",
+            Self::Finished => "finished",
             Self::Panicked => "panicked",
             Self::Stopped => "stopped",
             Self::HeadTimeout => "head_timeout",
@@ -164,6 +169,7 @@ impl fmt::Display for CloseReason {
             Self::MaxAge => "it was open for as long as it may be",
             Self::Revoked => "a tag of it was revoked",
             Self::Drained => "the server drained",
+            Self::Finished => "its topics have finished",
             Self::Panicked => "a callback panicked",
             Self::Stopped => "the server stopped",
             Self::HeadTimeout => "no complete request head came in time",

@@ -27,11 +27,16 @@ pub enum Refusal {
     Draining,
     /// The stream has a tag that is [revoked](crate::Context::revoke). It is answered 204, so that it is not asked for again.
     Revoked,
+    /// The stream would read topics that differ in [who makes their ids](crate::TopicConfig::ids). It is answered 400.
+    MixedIds,
+    /// All topics of the stream have [finished](crate::Context::finish_topic), and its client has seen everything. It is answered 204, so
+    /// that it is not asked for again.
+    Finished,
 }
 
 impl Refusal {
     /// Every one, in the order of their numbers in [`Stats`](crate::Stats).
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Descriptors,
@@ -41,6 +46,8 @@ impl Refusal {
         Self::Tags,
         Self::Draining,
         Self::Revoked,
+        Self::MixedIds,
+        Self::Finished,
     ];
 
     /// A short name for logs and metrics, such as `connections_per_address`.
@@ -56,6 +63,8 @@ impl Refusal {
             Self::Tags => "tags",
             Self::Draining => "draining",
             Self::Revoked => "revoked",
+            Self::MixedIds => "mixed_ids",
+            Self::Finished => "finished",
         }
     }
 }
@@ -72,6 +81,8 @@ impl fmt::Display for Refusal {
             Self::Tags => "it would have too many tags",
             Self::Draining => "the server is draining",
             Self::Revoked => "it has a tag that is revoked",
+            Self::MixedIds => "its topics differ in who makes their ids",
+            Self::Finished => "its topics have finished, and its client has seen everything",
         })
     }
 }

@@ -7,9 +7,10 @@ use crate::http::parse::held::Held;
 use crate::topic::block::Block;
 use crate::topic::frame::{Framing, Kind};
 use crate::topic::log::Log;
+use crate::topic::position::Position;
 use crate::topic::topics::{TopicKey, Topics};
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Where the streams are: in slots, each with a socket of its own.
 pub(crate) trait Streams {
@@ -67,6 +68,9 @@ pub(crate) struct Delivery<S> {
     pub(crate) delivered: Delivered,
     /// The topic whose log holds more than it may, and until when: its streams have not had time to read it.
     pub(super) crowded: Option<(TopicKey, u64)>,
+    /// Streams whose clients are ahead of this server, with the position that each has seen. Invariant: its
+    /// extras say so too.
+    pub(super) ahead: BTreeSet<(Position, u32)>,
     pub(super) spare_extras: SpareExtras,
     pub(super) large_frames: LargeFrames,
     /// Where frames are copied together that do not lie in one piece.
@@ -101,8 +105,9 @@ impl<S: Streams> Delivery<S> {
     /// Subscribes a stream, which is not subscribed yet, to a topic, from what is published next on.
     pub(crate) fn subscribe(&mut self, slot: u32, topic: &str) {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
-        let from = self.topics.sequence();
         let (topic, place) = self.topics.subscribe(topic, slot, stream.pins);
+        let from = self.reads_from(slot, topic);
+        let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         if stream.topics().next().is_none() && stream.reads_one_log() {
             // There is nothing else for it, so it may stand where this topic is.
             (stream.topic, stream.place) = (topic, place);
@@ -188,6 +193,12 @@ impl<S: Streams> Delivery<S> {
     }
 
     fn close_opened(&mut self, slot: u32) {
+        self.forget_wait(slot);
+        if self.stream(slot).is_some_and(Stream::is_held) {
+            // What its topics have comes behind what the client has missed, and would hide that.
+            self.leave_all(slot);
+            self.go_on(slot);
+        }
         self.leave_exhausted(slot);
         self.take_along(slot);
         self.queue(slot);
@@ -250,21 +261,44 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// The stream is open: its `head`, in its framing, goes out before anything that it was given already.
-    pub(crate) fn open<'a>(&mut self, slot: u32, head: impl Iterator<Item = &'a [u8]>) {
+    /// The stream is open: its `head`, in its framing, and the events behind that go out before anything that it was given already.
+    pub(crate) fn open<'a>(&mut self, slot: u32, head: &[&[u8]], first: impl Iterator<Item = &'a [u8]>) {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         stream.phase = Phase::Open;
         self.pinning += u64::from(stream.pins);
         let extras = stream.extras(&mut self.spare_extras);
-        head.for_each(|bytes| extras.hand.add(bytes));
+        head.iter().for_each(|bytes| extras.hand.add(bytes));
+        first.for_each(|bytes| extras.hand.add_event(bytes));
         if extras.end.is_some() {
             self.close_opened(slot);
         }
         self.queue(slot);
     }
 
+    /// Puts bytes into the hand of a stream that is held: what its client has missed, or that it has.
+    pub(crate) fn make_up(&mut self, slot: u32, bytes: &[u8], kind: Kind) {
+        let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
+        let bytes = stream.framing.bytes_of(kind, bytes);
+        let hand = &mut stream.extras(&mut self.spare_extras).hand;
+        if kind.event {
+            hand.add_event(bytes);
+        } else {
+            hand.add(bytes);
+        }
+        self.queue(slot);
+    }
+
+    /// A stream that was held goes on with what its topics have.
+    pub(crate) fn go_on(&mut self, slot: u32) {
+        if let Some(stream) = self.stream_mut(slot) {
+            stream.flags.set(Flags::HELD, false);
+        }
+        self.queue(slot);
+    }
+
     /// Takes a stream out of its topics and gives back its memory. Answers what the peer has sent ahead.
     pub(crate) fn dissolve(&mut self, slot: u32) -> Option<Box<Held>> {
+        self.forget_wait(slot);
         self.leave_all(slot);
         let (stream, _) = self.slots.stream_and_room(slot)?;
         let pinned = std::mem::take(&mut stream.pins) && stream.has_opened();
@@ -312,7 +346,7 @@ impl<S: Streams> Delivery<S> {
         stream.flags.set(Flags::CONFLATES, false);
         let Some(extras) = &mut stream.extras else { return };
         extras.private.clear(&mut self.topics.spares);
-        if stream.topic == TopicKey::NONE && extras.subscriptions.len() == 1 {
+        if stream.topic == TopicKey::NONE && extras.subscriptions.len() == 1 && extras.ahead.is_none() {
             let Subscription { topic, place, from } = extras.subscriptions[0];
             extras.subscriptions.clear();
             (stream.topic, stream.place) = (topic, place);

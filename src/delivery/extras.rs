@@ -3,6 +3,7 @@
 use crate::http::parse::held::Held;
 use crate::topic::frame::Frame;
 use crate::topic::log::Log;
+use crate::topic::position::Position;
 use crate::topic::sequence::is_shared;
 use crate::topic::topics::TopicKey;
 use std::collections::HashMap;
@@ -26,6 +27,8 @@ pub(crate) struct Extras {
     pub(crate) missed: u64,
     /// Where the end of its body stands, once it is closed: it is given nothing that comes behind.
     pub(crate) end: Option<u64>,
+    /// The position that its client has seen, and this server has not yet.
+    pub(crate) ahead: Option<Position>,
 }
 
 /// A topic that a stream reads besides its first.
@@ -47,8 +50,8 @@ pub(crate) struct Hand {
     /// In its place, a large frame: one copy for all streams that are cut within it.
     shared: Option<Arc<Box<[u8]>>>,
     sent: usize,
-    /// Whether an event is delivered with the last byte.
-    event: bool,
+    /// How many events are delivered with the last byte.
+    events: u64,
 }
 
 impl Hand {
@@ -62,17 +65,23 @@ impl Hand {
         self.bytes().is_empty()
     }
 
-    /// Adds bytes that are no event. Not behind a frame that was cut.
+    /// Adds bytes that are no event. Not behind a large frame that was cut.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
-        debug_assert!(self.shared.is_none() && !self.event);
+        debug_assert!(self.shared.is_none());
         self.own.extend_from_slice(bytes);
+    }
+
+    /// Adds an event.
+    pub(crate) fn add_event(&mut self, bytes: &[u8]) {
+        self.add(bytes);
+        self.events += 1;
     }
 
     /// So many bytes are sent. Answers the events that are delivered with them.
     pub(crate) fn advance(&mut self, sent: usize) -> u64 {
         self.sent += sent;
         let done = sent > 0 && self.is_empty();
-        let events = u64::from(done && self.event);
+        let events = if done { self.events } else { 0 };
         if done {
             self.clear();
         }
@@ -81,7 +90,7 @@ impl Hand {
 
     pub(crate) fn clear(&mut self) {
         self.own.clear();
-        (self.shared, self.sent, self.event) = (None, 0, false);
+        (self.shared, self.sent, self.events) = (None, 0, 0);
     }
 }
 
@@ -102,9 +111,9 @@ impl LargeFrames {
     /// The rest of a frame that is cut, of whose bytes so many have been sent, as a stream has it in its
     /// hand.
     pub(crate) fn rest(&mut self, (frame, bytes, sent): (Frame, &[u8], usize), chunked: bool) -> Hand {
-        let event = frame.kind.event;
+        let events = u64::from(frame.kind.event);
         if bytes.len() < SHARED_BYTES_MIN || !is_shared(frame.sequence) {
-            return Hand { own: bytes[sent..].to_vec(), event, ..Hand::default() };
+            return Hand { own: bytes[sent..].to_vec(), events, ..Hand::default() };
         }
         if self.frames.len() > 2 * self.kept + 16 {
             self.frames.retain(|_, frame| frame.strong_count() > 0);
@@ -116,7 +125,7 @@ impl LargeFrames {
             *weak = Arc::downgrade(&shared);
             shared
         });
-        Hand { own: Vec::new(), shared: Some(shared), sent, event }
+        Hand { own: Vec::new(), shared: Some(shared), sent, events }
     }
 }
 
@@ -140,11 +149,12 @@ impl SpareExtras {
     /// Keeps extras for later, of which nobody needs anything; the blocks of the log have been given back.
     pub(crate) fn give(&mut self, mut extras: Box<Extras>) {
         if self.0.len() < SPARES_MAX {
-            let Extras { hand, private, pulled, subscriptions, held, missed, end } = &mut *extras;
+            let Extras { hand, private, pulled, subscriptions, held, missed, end, ahead } = &mut *extras;
             private.reset();
             hand.clear();
             hand.own.shrink_to(HAND_BYTES_KEPT);
-            (*pulled, *subscriptions, *held, *missed, *end) = (0, Vec::new(), None, 0, None);
+            (*pulled, *subscriptions, *held, *missed) = (0, Vec::new(), None, 0);
+            (*end, *ahead) = (None, None);
             self.0.push(extras);
         }
     }
@@ -159,6 +169,7 @@ impl Extras {
             && self.hand.is_empty()
             && self.missed == 0
             && self.end.is_none()
+            && self.ahead.is_none()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -180,6 +191,7 @@ mod tests {
         extras.private.append(7, b"x", Kind::RAW, &mut blocks);
         extras.hand.add(b"head");
         (extras.pulled, extras.missed, extras.end) = (1, 1, Some(7));
+        extras.ahead = Some(Position::new(1, 1));
         extras.private.clear(&mut blocks);
         spares.give(extras);
         let mut again = spares.take();

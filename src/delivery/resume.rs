@@ -4,18 +4,26 @@
 use crate::delivery::delivery::{Delivery, Streams};
 use crate::delivery::stream::Flags;
 use crate::topic::history::Kept;
+use crate::topic::ids::Ids;
 use crate::topic::log::Log;
 use crate::topic::position::Position;
+use crate::topic::topic::Topic;
 use crate::topic::topics::TopicKey;
+use std::borrow::Cow;
 
 /// Where a stream is to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Beginning {
     /// With what comes next.
     Live,
-    /// Behind this position, in all of its topics.
-    After(Position),
+    /// Behind this frame, in all of its topics.
+    After(u64),
+    /// Behind a position that has not come yet: other servers that read the same log are ahead of this one.
+    Ahead(Position),
 }
+
+/// Not before it is said where.
+const NOT_YET: u64 = u64::MAX;
 
 impl<S: Streams> Delivery<S> {
     /// What is kept of the topics of a stream, with how far the stream has got in each.
@@ -29,30 +37,77 @@ impl<S: Streams> Delivery<S> {
         )
     }
 
-    /// Whether anything is kept of the topics of a stream.
-    pub(crate) fn is_anything_kept(&self, slot: u32) -> bool {
-        self.kept(slot).next().is_some()
+    /// Who makes the ids of what a stream reads, if anybody does.
+    pub(crate) fn ids_of(&self, slot: u32) -> Option<Ids> {
+        self.kept(slot).next().map(|(kept, ..)| kept.ids)
     }
 
-    /// The position that an id means in the topics of a stream.
-    pub(crate) fn position_of(&self, slot: u32, id: &str) -> Option<Position> {
-        // Where several topics know the id, the oldest is meant: better an event twice than one not at all.
-        let found = self.kept(slot).filter_map(|(kept, log, _)| kept.position_of(log, id)).min();
-        // One that lies in the future is of a time when the clock was wrong: what has come since is not known
-        // to be behind it.
-        found.or_else(|| Position::parse(id).filter(|position| !self.topics.is_to_come(*position)))
+    /// Whether some stream would read topics that differ in who makes their ids, if this one's were made like that.
+    pub(crate) fn would_mix(&self, topic: TopicKey, ids: Option<Ids>) -> bool {
+        let readers = || self.topics.get(topic).subscribers.iter().filter_map(|slot| self.stream(*slot));
+        let others = readers().flat_map(|stream| stream.topics().map(|(key, _)| key));
+        let mut kept =
+            others.filter(|key| *key != topic).filter_map(|key| self.topics.get(key).kept.as_ref());
+        ids.is_some_and(|ids| kept.any(|kept| kept.ids != ids))
     }
 
-    /// Whether something behind `position` is lost, in the topics of a stream, that was published before the
+    /// Whether nothing more will come from any topic of a stream that has some.
+    pub(crate) fn has_finished(&self, slot: u32) -> bool {
+        let Some(stream) = self.stream(slot) else { return false };
+        let mut topics = stream.topics().map(|(key, _)| self.topics.get(key));
+        stream.topics().next().is_some() && topics.all(Topic::has_finished)
+    }
+
+    /// Where a stream goes on whose client has seen `id` last. `None`: nobody here knows that.
+    pub(crate) fn find(&self, slot: u32, id: &str) -> Option<Beginning> {
+        match self.ids_of(slot)? {
+            Ids::Generated => self.topics.sequence_of(id).map(Beginning::After),
+            // Where several topics know the id, the oldest is meant: better an event twice than one not at all.
+            Ids::Own => {
+                let found = self.kept(slot).filter_map(|(kept, log, _)| kept.find_own(log, id));
+                found.min().map(Beginning::After)
+            }
+            Ids::Ordered => {
+                let position: Position = id.parse().ok()?;
+                // What came before the first that was published here may have been anything.
+                let (first, newest) = self.topics.positions()?;
+                if position > newest {
+                    return Some(Beginning::Ahead(position));
+                }
+                // The topics have one order: what stands before the position in one of them does so in all.
+                let found = self.kept(slot).map(|(kept, log, _)| kept.newest_at(log, position));
+                found.max().filter(|_| position >= first).map(Beginning::After)
+            }
+        }
+    }
+
+    /// The position that `id` is, where nothing was published at any position yet. Not for streams that are to get all keys of a topic
+    /// anew.
+    pub(crate) fn position_before_all(&self, slot: u32, id: &str) -> Option<Position> {
+        let is_first = self.ids_of(slot) == Some(Ids::Ordered) && self.topics.positions().is_none();
+        let is_keyed = || self.kept(slot).any(|(kept, ..)| kept.is_keyed());
+        id.parse().ok().filter(|_| is_first && !is_keyed())
+    }
+
+    /// Whether something behind the frame `after` is lost, in the topics of a stream, that was published before the
     /// stream subscribed.
-    pub(crate) fn is_lost_after(&self, slot: u32, position: Position) -> bool {
-        self.kept(slot).any(|(kept, log, subscribed)| kept.is_lost_after(log, position, subscribed))
+    pub(crate) fn is_lost_after(&self, slot: u32, after: u64) -> bool {
+        self.kept(slot).any(|(kept, log, subscribed)| kept.is_lost_after(log, after, subscribed))
+    }
+
+    /// Whether the stream is to get anything of its topics that begins there.
+    pub(crate) fn has_more(&self, slot: u32, after: u64) -> bool {
+        self.kept(slot).any(|(kept, log, _)| kept.first_after(log, after).is_some())
     }
 
     /// Places the cursor of a stream that is about to be opened. One that has missed something begins `anew`
     /// with all keys, as it may have missed that one of them is gone.
     pub(crate) fn place(&mut self, slot: u32, beginning: Beginning, anew: bool) {
-        let Beginning::After(position) = beginning else { return };
+        let position = match beginning {
+            Beginning::Live => return,
+            Beginning::After(position) => position,
+            Beginning::Ahead(position) => return self.wait_for(slot, position),
+        };
         let Some(stream) = self.stream(slot) else { return };
         let places: Vec<(TopicKey, u64)> = stream
             .topics()
@@ -60,7 +115,7 @@ impl<S: Streams> Delivery<S> {
                 let topic = self.topics.get(key);
                 let found = topic.kept.as_ref().and_then(|kept| {
                     let anew = anew && kept.is_keyed();
-                    kept.first_after(&topic.log, if anew { Position::default() } else { position })
+                    kept.first_after(&topic.log, if anew { 0 } else { position })
                 });
                 // What was published since it subscribed is for it, whether it is kept or not.
                 let since = stream.position_in(key);
@@ -74,5 +129,103 @@ impl<S: Streams> Delivery<S> {
         }
         stream.rewind(first);
         stream.flags.set(Flags::CONFLATES, true);
+    }
+
+    /// The id of the place where a stream begins that is placed there: what its client comes back with if it is cut off before its first
+    /// event. `seen` is the id that it has come with, where that is known here. One that `is_live` may have been subscribed by its handler,
+    /// before that has published more.
+    pub(crate) fn id_at_beginning(
+        &self,
+        slot: u32,
+        seen: Option<&str>,
+        is_live: bool,
+    ) -> Option<Cow<'static, str>> {
+        let ids = self.ids_of(slot)?;
+        let position = self.kept(slot).map(|(.., position)| position).min()?;
+        match (ids, seen) {
+            (Ids::Generated, _) => Some(self.topics.generated_id(position).to_string().into()),
+            (_, Some(seen)) => Some(seen.to_owned().into()),
+            (Ids::Own, None) => {
+                let until = |(kept, log, _): (&Kept, &Log, _)| {
+                    let newest = kept.newest_own_id()?;
+                    let is_before = newest.1 <= position;
+                    let found = if is_before { newest } else { kept.own_id_until(log, position)? };
+                    (is_before || is_live).then(|| (found.1, found.0.to_owned()))
+                };
+                self.kept(slot).filter_map(until).max().map(|(_, id)| id.into())
+            }
+            (Ids::Ordered, None) => {
+                // Where there was nothing yet, a position before everything: to come back with it is a gap, and no silence.
+                let newest = self.topics.positions().map(|(_, newest)| newest);
+                let nothing_since = self.kept(slot).all(|(_, log, position)| log.newest() <= position);
+                let before =
+                    || self.kept(slot).map(|(kept, log, _)| kept.position_until(log, position)).max();
+                let newest = if nothing_since { newest } else { before().filter(|_| is_live) };
+                (is_live || nothing_since).then(|| newest.unwrap_or_default().to_string().into())
+            }
+        }
+    }
+
+    /// The stream reads none of its topics that has ids before an event behind `position` is published.
+    fn wait_for(&mut self, slot: u32, position: Position) {
+        let Some(stream) = self.stream(slot) else { return };
+        let topics = stream.topics().map(|(key, _)| key).filter(|key| self.topics.get(*key).kept.is_some());
+        let topics: Vec<_> = topics.collect();
+        let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
+        topics.iter().for_each(|key| stream.read_from(*key, NOT_YET));
+        stream.extras(&mut self.spare_extras).ahead = Some(position);
+        self.ahead.insert((position, slot));
+    }
+
+    /// How a topic behaves has changed: where its events have other ids now, whoever waits for a position in it waits in vain. In other
+    /// topics it goes on waiting.
+    pub(crate) fn wait_no_longer(&mut self, topic: TopicKey) {
+        let now = self.topics.sequence();
+        let slots = self.topics.get(topic).subscribers.clone();
+        for slot in slots {
+            let extras = self.stream_mut(slot).and_then(|stream| stream.extras.as_mut());
+            let Some(extras) = extras.filter(|extras| extras.ahead.is_some()) else { continue };
+            let mut waits_elsewhere = false;
+            for found in extras.subscriptions.iter_mut().filter(|found| found.from == NOT_YET) {
+                if found.topic == topic {
+                    found.from = now;
+                } else {
+                    waits_elsewhere = true;
+                }
+            }
+            if !waits_elsewhere {
+                self.forget_wait(slot);
+            }
+        }
+    }
+
+    /// Something is about to be published at `position`: streams that have waited for that read it, and what comes behind.
+    pub(crate) fn catch_up_with(&mut self, position: Position) {
+        let now = self.topics.sequence();
+        while let Some(&(seen, slot)) = self.ahead.first().filter(|(seen, _)| *seen < position) {
+            self.ahead.remove(&(seen, slot));
+            if let Some(extras) = self.stream_mut(slot).and_then(|stream| stream.extras.as_mut()) {
+                extras.ahead = None;
+                let waiting = extras.subscriptions.iter_mut().filter(|found| found.from == NOT_YET);
+                waiting.for_each(|found| found.from = now);
+            }
+        }
+    }
+
+    /// The stream waits for no position any more.
+    pub(super) fn forget_wait(&mut self, slot: u32) {
+        let Some(extras) = self.stream_mut(slot).and_then(|stream| stream.extras.as_mut()) else { return };
+        if let Some(position) = extras.ahead.take() {
+            self.ahead.remove(&(position, slot));
+        }
+    }
+
+    /// From where on a stream reads a topic to which it is subscribed now.
+    pub(super) fn reads_from(&self, slot: u32, topic: TopicKey) -> u64 {
+        let stream = self.stream(slot);
+        let is_ahead = stream.is_some_and(|stream| stream.waits_for().is_some());
+        let waits =
+            is_ahead && self.topics.get(topic).kept.as_ref().is_some_and(|kept| kept.ids == Ids::Ordered);
+        if waits { NOT_YET } else { self.topics.sequence() }
     }
 }

@@ -39,7 +39,9 @@ impl<S: Streams> Delivery<S> {
         }
         let (batch, newest) = next_batch(stream, &self.topics, &mut self.scratch);
         if batch.is_empty() {
-            self.nothing_left(slot);
+            if !stream.is_held() {
+                self.nothing_left(slot);
+            }
             return Ok(Given::Everything);
         }
         let written = write(batch.bytes)?;
@@ -103,7 +105,11 @@ impl<S: Streams> Delivery<S> {
 
     /// Puts into the hand of a stream, where it is empty, how many events it has missed.
     fn tell_what_was_missed(&mut self, slot: u32) {
-        let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
+        // What a stream is brought instead of what it has missed before comes first.
+        let Some((stream, _)) = self.slots.stream_and_room(slot).filter(|(stream, _)| !stream.is_held())
+        else {
+            return;
+        };
         let framing = stream.framing;
         let Some(extras) =
             stream.extras.as_mut().filter(|extras| extras.missed > 0 && extras.hand.is_empty())
@@ -119,9 +125,9 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Gives a stream at rest bytes of no log, in its framing, such as a heartbeat. What the socket does not
-    /// take goes out when it has room, before anything else. Answers whether they were given: where it has no
-    /// room already, they are not.
+    /// Gives a stream that has nothing in its hand bytes of no log, in its framing, such as a heartbeat. What the
+    /// socket does not take goes out when it has room, before anything else. Answers whether they were given:
+    /// where it has no room already, they are not.
     pub(crate) fn give_aside<E>(
         &mut self,
         slot: u32,
@@ -132,7 +138,11 @@ impl<S: Streams> Delivery<S> {
         let Some((stream, room)) = self.slots.stream_and_room(slot).filter(|(_, room)| **room) else {
             return Ok(false);
         };
-        debug_assert!(stream.hand_and_end().0.is_empty(), "it waits for room, or to be served");
+        let (hand, _) = stream.hand_and_end();
+        if stream.is_held() && !hand.is_empty() {
+            return Ok(false);
+        }
+        debug_assert!(hand.is_empty(), "it waits for room, or to be served");
         let written = write(bytes)?;
         *room = written.all;
         stream.took(written.bytes, written.all, now);

@@ -2,6 +2,7 @@
 
 use crate::delivery::extras::{Extras, SpareExtras, Subscription};
 use crate::topic::frame::Framing;
+use crate::topic::position::Position;
 use crate::topic::topics::TopicKey;
 
 /// Where a stream stands: all there is of one that is at rest.
@@ -49,6 +50,10 @@ impl Flags {
     /// It does without what is superseded: its socket has refused something since it was given everything
     /// last, or it begins with what was published before.
     pub(crate) const CONFLATES: Self = Self(16);
+    /// Its source brings first what its client has missed: it is given nothing of a log before that is done.
+    pub(crate) const HELD: Self = Self(32);
+    /// It ends when that is done.
+    pub(crate) const ENDS: Self = Self(64);
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
@@ -126,6 +131,16 @@ impl Stream {
         self.flags.has(Flags::CONFLATES)
     }
 
+    /// Whether it waits for what its source brings of what its client has missed.
+    pub(crate) fn is_held(&self) -> bool {
+        self.flags.has(Flags::HELD)
+    }
+
+    /// The position that its client has seen, and this server has not yet.
+    pub(crate) fn waits_for(&self) -> Option<Position> {
+        self.extras.as_ref()?.ahead
+    }
+
     /// What it has in its hand, and where the end of its body stands, if anywhere.
     pub(crate) fn hand_and_end(&self) -> (&[u8], Option<u64>) {
         self.extras.as_deref().map_or((&[], None), |extras| (extras.hand.bytes(), extras.end))
@@ -174,6 +189,11 @@ impl Stream {
     /// Whether what is in the log of `topic` is all there can be for it.
     pub(crate) fn reads_one_log(&self) -> bool {
         self.extras.as_ref().is_none_or(|extras| extras.give_nothing())
+    }
+
+    /// Whether nothing was sent to it alone.
+    pub(crate) fn reads_topics_only(&self) -> bool {
+        self.extras.as_ref().is_none_or(|extras| extras.private.is_empty())
     }
 
     /// The topics it is subscribed to and its place in each.

@@ -6,6 +6,7 @@ use super::walk::{Reading, merge};
 use crate::topic::block::{BLOCK_BYTES, Block, Spares};
 use crate::topic::frame::{Framing, Kind, Role};
 use crate::topic::history::TopicConfig;
+use crate::topic::ids::Maker;
 use crate::topic::log::Log;
 use crate::topic::topics::{TopicKey, Topics};
 
@@ -96,7 +97,8 @@ impl Streams for One {
 #[test]
 fn a_stream_with_one_topic_left_is_on_the_fast_path_whichever_it_has_left() {
     for leaves in ["a", "b"] {
-        let mut delivery = Delivery::<One>::new(Topics::new(TopicConfig::default()), 1000, None);
+        let mut delivery =
+            Delivery::<One>::new(Topics::new(TopicConfig::default(), Maker::default()), 1000, None);
         delivery.subscribe(0, "a");
         delivery.subscribe(0, "b");
         delivery.pinning = 1;

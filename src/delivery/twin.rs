@@ -7,6 +7,7 @@ use super::stream::{Phase, Stream};
 use crate::event::Event;
 use crate::topic::frame::{EncodedEvent, Framing};
 use crate::topic::history::{History, Overflow, TopicConfig};
+use crate::topic::ids::{Ids, Maker};
 use crate::topic::topics::{TopicKey, Topics};
 use proptest::prelude::*;
 use std::convert::Infallible;
@@ -151,10 +152,10 @@ fn event(number: usize, size: usize) -> Event {
 
 impl World {
     fn new() -> Self {
-        let mut topics = Topics::new(TopicConfig::default());
+        let mut topics = Topics::new(TopicConfig::default(), Maker::default());
         topics.set_clock(1_000_000, 1000);
-        let keyed = TopicConfig::default().overflow(Overflow::Skip).keyed();
-        let kept = TopicConfig::default().history(History::new().bytes(30_000));
+        let keyed = TopicConfig::default().overflow(Overflow::Skip).keyed().ids(Ids::Own);
+        let kept = TopicConfig::default().history(History::new().bytes(30_000)).ids(Ids::Own);
         for (name, config) in
             [("skips", TopicConfig::default().overflow(Overflow::Skip)), ("keyed", keyed), ("kept", kept)]
         {
@@ -183,7 +184,7 @@ impl World {
             Some(key) => event.key(key),
             None => event,
         };
-        self.delivery.topics.publish(TOPICS[topic], &EncodedEvent::new(&event).unwrap());
+        self.delivery.topics.publish(TOPICS[topic], &EncodedEvent::new(&event).unwrap(), None);
         for twin in self.twins.iter_mut().flatten().filter(|twin| twin.subscribed[topic] && !twin.closed) {
             twin.due.push((number, false));
         }
@@ -247,11 +248,10 @@ impl World {
         }
         let at = slot as u32;
         let seen = back.filter(|_| topics & 8 != 0).map(|back| back % self.entries.len().max(1));
-        let position = seen.and_then(|seen| self.delivery.position_of(at, &seen.to_string()));
-        if let (Some(seen), Some(position)) =
-            (seen, position.filter(|position| !self.delivery.is_lost_after(at, *position)))
-        {
-            self.delivery.place(at, Beginning::After(position), false);
+        let found = seen.and_then(|seen| self.delivery.find(at, &seen.to_string()));
+        let is_kept = |found: &Beginning| matches!(*found, Beginning::After(after) if !self.delivery.is_lost_after(at, after));
+        if let (Some(seen), Some(found)) = (seen, found.filter(is_kept)) {
+            self.delivery.place(at, found, false);
             let twin = self.twins[slot].as_mut().unwrap();
             twin.may_conflate = true;
             let missed =
@@ -268,7 +268,7 @@ impl World {
         if close {
             self.close(slot);
         }
-        self.delivery.open(at, [&b"HEAD\n"[..]].into_iter());
+        self.delivery.open(at, &[b"HEAD\n"], std::iter::empty());
         if close {
             self.delivery.stream_mut(at).unwrap().phase = Phase::Ending;
         }

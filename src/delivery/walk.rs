@@ -106,8 +106,8 @@ pub(crate) fn next_batch<'a>(
     let readings = readings(stream, topics);
     let after = stream.sequence();
     let (hand, end) = stream.hand_and_end();
-    if !hand.is_empty() && (hand.len() > COPY_BYTES_MAX || stream.has_missed()) {
-        // The notice of what it has missed comes before everything else.
+    if stream.is_held() || !hand.is_empty() && (hand.len() > COPY_BYTES_MAX || stream.has_missed()) {
+        // The notice of what it has missed comes before everything else, and what it is to have instead.
         return (Batch::of_hand(hand), u64::MAX);
     }
     let mut alone: Option<(&Log, Place)> = None;

@@ -56,7 +56,8 @@ impl<S: Streams> Delivery<S> {
             for &slot in &topic.subscribers {
                 let Some(stream) = self.slots.stream(slot).filter(|stream| stream.pins) else { continue };
                 let position = stream.position_in(key);
-                if self.slots.has_room(slot) {
+                // One that is held waits for its application, and that counts as well.
+                if self.slots.has_room(slot) && !stream.is_held() {
                     can = can.min(position);
                 } else if position < until {
                     reads_on |= u64::from(tick_of(now).wrapping_sub(stream.since)) < TIME_TO_READ;

@@ -1,7 +1,6 @@
 //! The contiguous memory that frames lie in, and a small store of it for reuse.
 
 use crate::topic::frame::{Frame, Kind, Role};
-use crate::topic::position::Position;
 
 /// Where a block is full: the next frame begins a new one, unless it belongs to a burst (see `Log::append`).
 pub(crate) const BLOCK_BYTES: usize = 64 << 10;
@@ -19,16 +18,8 @@ pub(crate) struct Block {
     pub(crate) bytes: Vec<u8>,
     /// Invariant: ends and sequences ascend, and the last end is `bytes.len()`.
     pub(crate) frames: Vec<Frame>,
-    /// Of each frame what only histories ask for; empty where there is none.
-    pub(crate) meta: Vec<Meta>,
-}
-
-/// When an event was published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Meta {
-    pub(crate) position: Position,
-    /// Milliseconds of the server's clock.
-    pub(crate) tick: u64,
+    /// When each was published, in milliseconds of the server's clock; empty where no history asks for that.
+    pub(crate) ticks: Vec<u64>,
 }
 
 impl Block {
@@ -58,7 +49,7 @@ impl Block {
         let bytes = self.start_of(count);
         self.bytes.drain(..bytes as usize);
         self.frames.drain(..count);
-        self.meta.drain(..count.min(self.meta.len()));
+        self.ticks.drain(..count.min(self.ticks.len()));
         for frame in &mut self.frames {
             frame.end -= bytes;
         }
@@ -67,7 +58,7 @@ impl Block {
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.frames.clear();
-        self.meta.clear();
+        self.ticks.clear();
     }
 
     /// Gives back memory that nothing has been put into, where it is much.
@@ -75,11 +66,11 @@ impl Block {
         // A vector that has just grown has room for as much again: who gave that back each time would copy everything with each
         // event.
         let used =
-            self.bytes.len() + self.frames.len() * size_of::<Frame>() + self.meta.len() * size_of::<Meta>();
+            self.bytes.len() + self.frames.len() * size_of::<Frame>() + self.ticks.len() * size_of::<u64>();
         if self.capacity() > SLACK_BYTES && self.capacity() / 4 > used {
             self.bytes.shrink_to_fit();
             self.frames.shrink_to_fit();
-            self.meta.shrink_to_fit();
+            self.ticks.shrink_to_fit();
         }
     }
 
@@ -111,7 +102,7 @@ impl Block {
     fn capacity(&self) -> usize {
         self.bytes.capacity()
             + self.frames.capacity() * size_of::<Frame>()
-            + self.meta.capacity() * size_of::<Meta>()
+            + self.ticks.capacity() * size_of::<u64>()
     }
 }
 
@@ -153,7 +144,7 @@ mod tests {
         for sequence in 1..1000 {
             let before = block.bytes.capacity();
             block.push(sequence, &[b'x'; 44], Kind::RAW);
-            block.meta.push(Meta { position: Position::default(), tick: 0 });
+            block.ticks.push(0);
             moved += usize::from(block.bytes.capacity() != before);
             block.fit();
         }

@@ -1,5 +1,6 @@
 //! An event as it lies in the log: encoded once, already wrapped as an HTTP/1.1 chunk (RFC 9112 7.1).
 
+use crate::error::Error;
 use crate::event::{Event, EventError};
 use std::fmt::Display;
 use std::io::Write;
@@ -61,8 +62,9 @@ pub(crate) enum Role {
 /// The bytes behind the data of a chunk.
 const CHUNK_SUFFIX: &[u8] = b"\r\n";
 
-/// An empty comment, which clients ignore: the first byte of a body, and its heartbeat.
-pub(crate) const COMMENT: &[u8] = b"3\r\n:\n\n\r\n";
+/// An empty comment, which clients ignore: the first byte of a body, and its heartbeat. It has no empty line of its own, which some
+/// clients take for an event.
+pub(crate) const COMMENT: &[u8] = b"2\r\n:\n\r\n";
 
 /// What [`COMMENT`] is.
 pub(crate) const COMMENT_KIND: Kind = Kind { prefix: 3, event: false, told: false };
@@ -112,8 +114,8 @@ pub(crate) struct EncodedEvent {
     /// written when the size is known and nothing has to move.
     bytes: Vec<u8>,
     prefix: u8,
-    /// Whether it has an id.
-    has_id: bool,
+    /// How many bytes its id has, if it has one.
+    id_bytes: Option<u32>,
     key: Option<Box<str>>,
     removes_key: bool,
 }
@@ -129,12 +131,18 @@ impl EncodedEvent {
     pub(crate) fn encode(&mut self, event: &Event) -> Result<(), EventError> {
         self.bytes.resize(PREFIX_MAX, 0);
         event.encode_into(&mut self.bytes)?;
-        self.has_id = event.has_id();
+        self.id_bytes = event.id_bytes();
         let key = event.key_and_end();
         self.key = key.map(|(key, _)| key.into());
         self.removes_key = key.is_some_and(|(_, end)| end);
         self.wrap();
         Ok(())
+    }
+
+    /// The same for an event whose id may have so many bytes.
+    pub(crate) fn encode_checked(&mut self, event: &Event, id_bytes_max: usize) -> Result<(), Error> {
+        self.encode(event)?;
+        if self.has_longer_id(id_bytes_max) { Err(Error::IdTooLong) } else { Ok(()) }
     }
 
     /// Replaces the content by `event` with an id in front.
@@ -143,7 +151,7 @@ impl EncodedEvent {
         // Writing to a vector cannot fail.
         let _ = writeln!(self.bytes, "id: {id}");
         self.bytes.extend_from_slice(Framing::CloseDelimited.bytes_of(event.kind(), event.bytes()));
-        self.has_id = true;
+        self.id_bytes = None;
         self.key.clone_from(&event.key);
         self.removes_key = event.removes_key;
         self.wrap();
@@ -184,7 +192,17 @@ impl EncodedEvent {
 
     /// Whether the application has given it an id.
     pub(crate) fn has_id(&self) -> bool {
-        self.has_id
+        self.id_bytes.is_some()
+    }
+
+    /// Whether that is the one which makes a client forget where it was.
+    pub(crate) fn has_empty_id(&self) -> bool {
+        self.id_bytes == Some(0)
+    }
+
+    /// Whether the application has given it an id of more bytes than that.
+    pub(crate) fn has_longer_id(&self, bytes_max: usize) -> bool {
+        self.id_bytes.is_some_and(|bytes| bytes as usize > bytes_max)
     }
 
     /// The event without its chunk lines.
@@ -216,7 +234,7 @@ mod tests {
         assert_eq!(Framing::CloseDelimited.bytes_of(kind, encoded.bytes()), b"data: 0123456789\n\n");
         assert_eq!(Framing::Chunked.bytes_of(kind, encoded.bytes()), encoded.bytes());
         assert_eq!(Framing::CloseDelimited.bytes_of(Kind::RAW, b"raw"), b"raw");
-        assert_eq!(Framing::CloseDelimited.bytes_of(COMMENT_KIND, COMMENT), b":\n\n");
+        assert_eq!(Framing::CloseDelimited.bytes_of(COMMENT_KIND, COMMENT), b":\n");
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What a topic keeps for those who come back, or come late.
 
 use crate::error::ConfigError;
-use crate::topic::block::{Meta, Spares};
+use crate::topic::block::Spares;
 use crate::topic::frame::{EncodedEvent, Role};
-use crate::topic::log::Log;
+use crate::topic::ids::{Ids, OwnIds, id_of};
+use crate::topic::log::{Log, position_of};
 use crate::topic::position::Position;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// How much a topic keeps for streams that resume: as many of its newest events as all three limits allow.
@@ -95,11 +95,11 @@ pub struct TopicConfig {
     pub(crate) history: Option<History>,
     pub(crate) overflow: Overflow,
     pub(crate) keyed: bool,
+    pub(crate) ids: Ids,
 }
 
 impl TopicConfig {
-    /// Keeps a history, and gives every event an id that has none of its own: `<unix milliseconds>-<n>`, strictly increasing
-    /// also when the clock steps back.
+    /// Keeps a history, for clients that come back. Unless somebody [else](Self::ids) makes the ids, the server gives every event one.
     #[must_use]
     pub const fn history(mut self, history: History) -> Self {
         self.history = Some(history);
@@ -120,6 +120,25 @@ impl TopicConfig {
         self
     }
 
+    /// Who makes the ids of the events. Default [`Ids::Generated`], by which a topic has ids where it keeps something. With the others
+    /// it has ids in any case, and [`Handler::missed`](crate::Handler::missed) is asked where the history, if there is
+    /// one, does not know them.
+    ///
+    /// All topics with ids that one stream reads have the same kind: an id could not say how far the stream has come in the others. A reply
+    /// that mixes them is answered 400, [`Context::subscribe`](crate::Context::subscribe) and
+    /// [`configure`](crate::Context::configure) are [`Error::MixedIds`](crate::Error::MixedIds).
+    ///
+    /// ```
+    /// use mio_sse::{History, Ids, TopicConfig};
+    ///
+    /// let notes = TopicConfig::default().history(History::new().events(1000)).ids(Ids::Own);
+    /// ```
+    #[must_use]
+    pub const fn ids(mut self, ids: Ids) -> Self {
+        self.ids = ids;
+        self
+    }
+
     /// Whether it makes sense.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.history.map_or(Ok(()), |history| history.check())
@@ -127,8 +146,14 @@ impl TopicConfig {
 
     /// What is kept of such a topic, if anything.
     pub(crate) fn kept(&self) -> Option<History> {
-        // Without a history it is the newest of each key, and nothing more.
-        self.history.or(self.keyed.then_some(History { events: 0, bytes: 0, age: None }))
+        // Without a history it is the newest of each key, and which id is the newest.
+        let has_ids = self.keyed || self.ids != Ids::Generated;
+        self.history.or(has_ids.then_some(History { events: 0, bytes: 0, age: None }))
+    }
+
+    /// Who makes the ids of its events, if they have any.
+    pub(crate) fn kind_of_ids(&self) -> Option<Ids> {
+        self.kept().map(|_| self.ids)
     }
 
     /// What happens to streams that read too slowly.
@@ -139,8 +164,15 @@ impl TopicConfig {
     }
 }
 
-/// The frame of each. Boxed where it is used: there may be a million topics that have none.
-type Places<K> = HashMap<K, u64>;
+/// Where something is complete from: a frame, and, where ids are positions, that of the newest event up to there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Mark {
+    pub(crate) sequence: u64,
+    pub(crate) position: Position,
+}
+
+/// The newest frame of each key.
+type Keys = HashMap<Box<str>, u64>;
 
 /// The part of a log that is kept for newcomers.
 #[derive(Debug)]
@@ -151,13 +183,13 @@ pub(crate) struct Kept {
     /// The frames behind the horizon, and their bytes.
     frames: usize,
     bytes: usize,
-    /// Everything behind this position is kept.
-    pub(crate) complete_from: Position,
-    /// Where events stand that have ids of the application's: the newest for each hash of an id.
-    ids: Option<Box<Places<u64>>>,
-    own_ids: bool,
+    /// Everything behind this mark is kept.
+    pub(crate) complete_from: Mark,
+    pub(crate) ids: Ids,
+    /// Where events stand that have ids of the application's.
+    own_ids: Option<Box<OwnIds>>,
     /// The newest frame of each key, in a keyed topic.
-    keys: Option<Box<Places<Box<str>>>>,
+    keys: Option<Box<Keys>>,
     /// What stands up to here in the log was there before, and is nobody's who comes now.
     begun: u64,
     /// Up to here, what has no key and is not kept is nobody's any more.
@@ -167,18 +199,21 @@ pub(crate) struct Kept {
 /// A log is copied when that gives back so many bytes at least, and half of it.
 const GAIN_MIN: usize = 4 << 10;
 
+/// Events without an id that are looked at for one before them.
+const LOOKED_AT_MAX: usize = 16;
+
 impl Kept {
-    pub(crate) fn new(limits: History, keyed: bool, horizon: u64, complete_from: Position) -> Self {
-        let keys = keyed.then(Box::default);
+    /// What a topic that is configured like this keeps, in addition to nothing.
+    pub(crate) fn new(config: &TopicConfig, limits: History, horizon: u64, complete_from: Mark) -> Self {
         Self {
             limits,
             horizon,
             frames: 0,
             bytes: 0,
             complete_from,
-            ids: None,
-            own_ids: false,
-            keys,
+            ids: config.ids,
+            own_ids: None,
+            keys: config.keyed.then(Box::default),
             begun: horizon,
             // What was there before has no key that is known here.
             retired: 0,
@@ -186,18 +221,40 @@ impl Kept {
     }
 
     /// `event` was appended as the frame `sequence`.
-    pub(crate) fn appended(&mut self, sequence: u64, event: &EncodedEvent, own_id: bool) {
+    pub(crate) fn appended(&mut self, sequence: u64, event: &EncodedEvent) {
         self.frames += 1;
         self.bytes += event.bytes().len();
-        self.own_ids |= own_id;
-        if own_id && let Some(id) = id_of(event.bytes()).filter(|id| !id.is_empty()) {
-            self.ids.get_or_insert_default().insert(hash(id), sequence);
+        if self.ids == Ids::Own
+            && event.has_id()
+            && let Some(id) = id_of(event.bytes())
+        {
+            self.own_ids.get_or_insert_default().add(id, sequence);
         }
     }
 
-    /// Whether there ever was an id of the application's.
-    pub(crate) fn has_own_ids(&self) -> bool {
-        self.own_ids
+    /// The newest id of the application's, and its frame.
+    pub(crate) fn newest_own_id(&self) -> Option<(&str, u64)> {
+        self.own_ids.as_ref()?.newest()
+    }
+
+    /// The newest id of the application's at the frame `until` or before, and its frame, where that is one of the few before it.
+    pub(crate) fn own_id_until<'a>(&self, log: &'a Log, mut until: u64) -> Option<(&'a str, u64)> {
+        for _ in 0..LOOKED_AT_MAX {
+            let sequence = log.newest_until(until);
+            let bytes = log.bytes_of(sequence)?;
+            if let Some(id) = id_of(bytes) {
+                return Some((id, sequence));
+            }
+            until = sequence.checked_sub(1)?;
+        }
+        None
+    }
+
+    /// The position of the newest frame at `until` or before; one before all where that is not known any more.
+    pub(crate) fn position_until(&self, log: &Log, until: u64) -> Position {
+        let found = log.bytes_of(log.newest_until(until)).and_then(position_of);
+        let complete = Some(self.complete_from).filter(|mark| mark.sequence <= until);
+        found.or(complete.map(|mark| mark.position)).unwrap_or_default()
     }
 
     /// Whether the newest of each key is kept.
@@ -241,13 +298,13 @@ impl Kept {
         {
             self.retired = frame.sequence;
             if frame.role == Role::Plain {
-                log.gone = log.meta(place).map_or(log.gone, |meta| meta.position.max(log.gone));
+                log.gone = log.gone.max(self.retired);
                 log.set_role(self.retired, Role::Superseded);
             }
         }
         if log.superseded() == log.bytes() {
             log.clear(spares);
-            self.ids = None;
+            self.forget_gone_ids(log);
         } else if Self::is_worth_compacting(log) {
             self.retain(log, 0, u64::MAX, spares);
         }
@@ -257,22 +314,29 @@ impl Kept {
     /// a key up to the frame `until`.
     pub(crate) fn retain(&mut self, log: &mut Log, until: u64, can: u64, spares: &mut Spares) {
         log.retain_keys(until, can, spares);
-        if let Some(ids) = &mut self.ids {
-            ids.retain(|_, sequence| log.holds(*sequence));
+        self.forget_gone_ids(log);
+    }
+
+    fn forget_gone_ids(&mut self, log: &Log) {
+        if let Some(ids) = &mut self.own_ids {
+            ids.retain(|sequence| log.holds(sequence));
         }
     }
 
     /// Gives up the oldest events as far as the limits want it.
     pub(crate) fn shorten(&mut self, log: &Log, tick: u64) {
-        while let Some((meta, sequence, role, bytes)) = self.oldest(log) {
-            let too_old = |age: Duration| u128::from(tick.saturating_sub(meta.tick)) >= age.as_millis();
+        while let Some((published, sequence, role, bytes)) = self.oldest(log) {
+            let too_old = |age: Duration| u128::from(tick.saturating_sub(published)) >= age.as_millis();
             let excess = self.frames > self.limits.events || self.bytes > self.limits.bytes;
             if !excess && !self.limits.age.is_some_and(too_old) {
                 return;
             }
             // The newest of its key is kept, and can be found, as long as it is that.
-            if role != Role::Current {
-                forget_id(&mut self.ids, sequence, bytes);
+            if role != Role::Current
+                && let Some(ids) = &mut self.own_ids
+                && let Some(id) = id_of(bytes)
+            {
+                ids.forget(id, sequence);
             }
             if role != Role::Superseded {
                 self.frames -= 1;
@@ -281,15 +345,16 @@ impl Kept {
             self.horizon = sequence;
             if role == Role::Plain {
                 // All others have a newer one of the same key, which is kept.
-                self.complete_from = meta.position;
+                let position = (self.ids == Ids::Ordered).then(|| position_of(bytes)).flatten();
+                self.complete_from = Mark { sequence, position: position.unwrap_or_default() };
             }
         }
     }
 
-    fn oldest<'a>(&self, log: &'a Log) -> Option<(Meta, u64, Role, &'a [u8])> {
+    fn oldest<'a>(&self, log: &'a Log) -> Option<(u64, u64, Role, &'a [u8])> {
         let place = log.place(self.horizon)?;
         let (found, bytes) = log.frame(place);
-        Some((log.meta(place)?, found.sequence, found.role, bytes))
+        Some((log.tick(place)?, found.sequence, found.role, bytes))
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -300,47 +365,28 @@ impl Kept {
         self.horizon
     }
 
-    /// Whether something behind `position` is lost for a stream that has subscribed behind the frame
+    /// Whether something behind the frame `after` is lost for a stream that has subscribed behind the frame
     /// `subscribed`: since then the log keeps everything for it.
-    pub(crate) fn is_lost_after(&self, log: &Log, position: Position, subscribed: u64) -> bool {
-        self.complete_from > position && log.position_at(subscribed) > position
+    pub(crate) fn is_lost_after(&self, log: &Log, after: u64, subscribed: u64) -> bool {
+        self.complete_from.sequence > after && log.newest_until(subscribed) > after
     }
 
-    /// The first frame that is kept and stands behind `position`.
-    pub(crate) fn first_after(&self, log: &Log, position: Position) -> Option<u64> {
+    /// The first frame that is kept and stands behind `after`.
+    pub(crate) fn first_after(&self, log: &Log, after: u64) -> Option<u64> {
         // The newest of a key is kept on either side of the horizon.
         let horizon = if self.is_keyed() { self.begun } else { self.horizon };
-        log.next_current(log.newest_at(position).max(horizon)).map(|run| run.first().sequence)
+        log.next_current(after.max(horizon)).map(|run| run.first().sequence)
     }
 
-    /// Where the newest event stands that has this id of the application's.
-    pub(crate) fn position_of(&self, log: &Log, id: &str) -> Option<Position> {
-        let sequence = *self.ids.as_ref()?.get(&hash(id))?;
-        let place = log.place(sequence - 1)?;
-        let (frame, bytes) = log.frame(place);
-        let found = frame.sequence == sequence && id_of(bytes) == Some(id);
-        log.meta(place).filter(|_| found).map(|meta| meta.position)
+    /// Where an event with this id of the application's stands: the oldest, better twice than not at all.
+    pub(crate) fn find_own(&self, log: &Log, id: &str) -> Option<u64> {
+        self.own_ids.as_ref()?.find(id, |sequence| log.bytes_of(sequence).and_then(id_of) == Some(id))
     }
-}
 
-/// The frame `sequence`, of these bytes, is not to be found any more.
-fn forget_id(ids: &mut Option<Box<Places<u64>>>, sequence: u64, bytes: &[u8]) {
-    if let Some(ids) = ids
-        && let Some(id) = id_of(bytes).map(hash)
-        && ids.get(&id) == Some(&sequence)
-    {
-        ids.remove(&id);
+    /// The newest frame that stands at `position` or before, as far as that is known here.
+    pub(crate) fn newest_at(&self, log: &Log, position: Position) -> u64 {
+        let complete = Some(self.complete_from).filter(|mark| mark.position <= position);
+        let kept = log.newest_at(position).unwrap_or_default();
+        complete.map_or(kept, |mark| mark.sequence.max(kept))
     }
-}
-
-fn hash(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// The id in the bytes of a frame.
-fn id_of(bytes: &[u8]) -> Option<&str> {
-    let id = bytes.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"id: "))?;
-    str::from_utf8(id).ok()
 }

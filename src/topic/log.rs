@@ -1,7 +1,8 @@
 //! One log: the frames of a topic, or those waiting for a single stream, oldest first.
 
-use crate::topic::block::{BLOCK_BYTES, Block, Meta, Spares};
+use crate::topic::block::{BLOCK_BYTES, Block, Spares};
 use crate::topic::frame::{Frame, Kind, Role, text_of};
+use crate::topic::ids::id_of;
 use crate::topic::position::Position;
 use std::collections::VecDeque;
 
@@ -22,8 +23,8 @@ pub(crate) struct Log {
     newest: u64,
     /// The sequence of the newest frame that is gone from the front.
     floor: u64,
-    /// Where the newest dated frame stood that is gone without a newer one of its key.
-    pub(crate) gone: Position,
+    /// The newest dated frame that is gone without a newer one of its key.
+    pub(crate) gone: u64,
     /// The bytes of frames that are superseded, and of those that are the newest of their key.
     superseded: usize,
     current: usize,
@@ -82,53 +83,62 @@ impl Log {
         self.newest = sequence;
     }
 
-    /// Adds a frame as [`append`](Self::append) does, with what a history has to know of it: of all frames of a log, or of none.
+    /// Adds a frame as [`append`](Self::append) does, and when it was published: of all frames of a log, or of none.
     pub(crate) fn append_dated(
         &mut self,
         sequence: u64,
         bytes: &[u8],
         kind: Kind,
-        meta: Meta,
+        tick: u64,
         spares: &mut Spares,
     ) {
         self.append(sequence, bytes, kind, spares);
         if let Some(tail) = self.blocks.back_mut() {
-            tail.meta.push(meta);
+            tail.ticks.push(tick);
         }
     }
 
     /// Dates all frames there are: they were published before anybody wanted to know when.
-    pub(crate) fn date_all(&mut self, meta: Meta) {
+    pub(crate) fn date_all(&mut self, tick: u64) {
         for block in &mut self.blocks {
-            block.meta.resize(block.frames.len(), meta);
+            block.ticks.resize(block.frames.len(), tick);
         }
     }
 
     /// When the frame at this place was published.
-    pub(crate) fn meta(&self, Place { block, frame }: Place) -> Option<Meta> {
-        self.blocks.get(block)?.meta.get(frame).copied()
+    pub(crate) fn tick(&self, Place { block, frame }: Place) -> Option<u64> {
+        self.blocks.get(block)?.ticks.get(frame).copied()
     }
 
-    /// Where the newest frame stands, or stood, that comes before or at the sequence `until`.
-    pub(crate) fn position_at(&self, until: u64) -> Position {
-        let mut frames =
-            self.blocks.iter().rev().flat_map(|block| block.frames.iter().zip(&block.meta).rev());
-        let found = frames.find(|(frame, _)| frame.sequence <= until);
-        found.map_or(self.gone, |(_, meta)| meta.position.max(self.gone))
+    /// The newest frame there is, or was, before or at `until`.
+    pub(crate) fn newest_until(&self, until: u64) -> u64 {
+        let block = self.blocks.partition_point(|block| block.frames[0].sequence <= until);
+        let found = block.checked_sub(1).map(|last| &self.blocks[last].frames);
+        let found = found.and_then(|frames| {
+            let count = frames.partition_point(|frame| frame.sequence <= until);
+            frames[..count].last()
+        });
+        found.map_or(self.gone, |frame| frame.sequence.max(self.gone))
     }
 
-    /// The newest frame at `position` or before; that before the oldest where there is none.
-    pub(crate) fn newest_at(&self, position: Position) -> u64 {
-        let is_before = |meta: &Meta| meta.position <= position;
-        let count = self.blocks.partition_point(|block| block.meta.first().is_some_and(is_before));
-        let Some(block) = count.checked_sub(1).and_then(|last| self.blocks.get(last)) else {
-            return self.floor;
+    /// The newest frame at `position` or before, of those whose ids are positions, if there is one. Those that stand before them
+    /// may have no id, or another.
+    pub(crate) fn newest_at(&self, position: Position) -> Option<u64> {
+        let is_before = |block: &Block, frame: usize| {
+            position_of(block.frame_bytes(frame)).is_none_or(|found| found <= position)
         };
-        let frames = block.meta.partition_point(is_before);
-        frames
-            .checked_sub(1)
-            .and_then(|last| block.frames.get(last))
-            .map_or(self.floor, |frame| frame.sequence)
+        let block = self.blocks.partition_point(|block| is_before(block, 0)).checked_sub(1)?;
+        let block = &self.blocks[block];
+        let (mut low, mut high) = (0, block.frames.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if is_before(block, middle) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Some(block.frames[low - 1].sequence)
     }
 
     /// Gives up frames up to `sequence` at the front of the oldest block as well, when they are most of it, and memory that is
@@ -139,7 +149,7 @@ impl Log {
             let bytes = front.start_of(dead) as usize;
             if bytes > front.bytes.len() / 2 {
                 self.floor = front.frames[dead - 1].sequence;
-                self.gone = front.meta.get(dead - 1).map_or(self.gone, |meta| meta.position);
+                self.gone = self.gone.max(if front.ticks.is_empty() { 0 } else { self.floor });
                 // A topic that is keyed no more may hold some that were superseded when it was.
                 self.superseded -= front.bytes_of(Role::Superseded);
                 self.current -= front.bytes_of(Role::Current);
@@ -191,7 +201,13 @@ impl Log {
 
     /// Whether it holds the frame `sequence`.
     pub(crate) fn holds(&self, sequence: u64) -> bool {
-        self.next(sequence - 1).is_some_and(|run| run.first().sequence == sequence)
+        self.bytes_of(sequence).is_some()
+    }
+
+    /// The bytes of the frame `sequence`, if it is there.
+    pub(crate) fn bytes_of(&self, sequence: u64) -> Option<&[u8]> {
+        let (frame, bytes) = self.frame(self.place(sequence.checked_sub(1)?)?);
+        (frame.sequence == sequence).then_some(bytes)
     }
 
     fn count_role(&mut self, role: Role, more: usize, less: usize) {
@@ -252,15 +268,15 @@ impl Log {
         for block in std::mem::take(&mut old.blocks) {
             for (index, frame) in block.frames.iter().enumerate() {
                 if frame.sequence <= can && frame.goes(limit) {
-                    if let Some(meta) = block.meta.get(index).filter(|_| frame.role == Role::Plain) {
-                        self.gone = self.gone.max(meta.position);
+                    if frame.role == Role::Plain && !block.ticks.is_empty() {
+                        self.gone = self.gone.max(frame.sequence);
                     }
                     continue;
                 }
                 let bytes = block.frame_bytes(index);
                 self.append(frame.sequence, bytes, frame.kind, spares);
                 if let Some(tail) = self.blocks.back_mut() {
-                    tail.meta.extend(block.meta.get(index));
+                    tail.ticks.extend(block.ticks.get(index));
                     if let Some(last) = tail.frames.last_mut() {
                         last.role = frame.role;
                     }
@@ -365,7 +381,7 @@ impl Log {
             self.superseded -= front.bytes_of(Role::Superseded);
             self.current -= front.bytes_of(Role::Current);
             self.floor = front.last();
-            self.gone = front.meta.last().map_or(self.gone, |meta| meta.position);
+            self.gone = self.gone.max(if front.ticks.is_empty() { 0 } else { self.floor });
             spares.give(front);
         }
     }
@@ -425,4 +441,9 @@ impl Log {
     pub(crate) fn floor(&self) -> u64 {
         self.floor
     }
+}
+
+/// The position that is the id of a frame.
+pub(crate) fn position_of(bytes: &[u8]) -> Option<Position> {
+    id_of(bytes)?.parse().ok()
 }

@@ -1,44 +1,46 @@
-//! Wire ids: `<unix milliseconds>-<n>`, the form of a Redis stream's.
-//!
-//! An id that can be compared says where its event stood although the event is long gone, also after a restart and
-//! on another machine; a number that begins anew with each process says nothing.
+//! Positions in a log that is kept elsewhere: `<ms>-<n>`, the ids of a Redis stream.
 
+use std::error::Error;
 use std::fmt;
+use std::str::FromStr;
 
-/// Where an event stands in time. Strictly increasing over all topics of a server, also when the clock steps back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct Position {
-    /// Milliseconds since the Unix epoch.
-    pub(crate) ms: u64,
-    /// Tells events of one millisecond apart.
-    pub(crate) n: u32,
+/// Where an event stands in an external log: the id of a Redis stream's entry, for topics whose ids are
+/// [`Ids::Ordered`](crate::Ids::Ordered).
+///
+/// ```
+/// use mio_sse::Position;
+///
+/// let position: Position = "1764380000000-3".parse()?;
+/// assert_eq!(position, Position::new(1_764_380_000_000, 3));
+/// assert!(position < Position::new(1_764_380_000_001, 0));
+/// assert_eq!(position.to_string(), "1764380000000-3");
+/// # Ok::<(), mio_sse::ParsePositionError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position {
+    ms: u64,
+    n: u64,
 }
 
 impl Position {
-    /// The position behind this one at that time of day.
-    pub(crate) fn next(self, unix_ms: u64) -> Self {
-        if unix_ms > self.ms {
-            return Self { ms: unix_ms, n: 0 };
-        }
-        match self.n.checked_add(1) {
-            Some(n) => Self { ms: self.ms, n },
-            None => Self { ms: self.ms + 1, n: 0 },
-        }
+    /// The position number `n`, from 0, within the millisecond `ms` since the Unix epoch. Both are only compared, so any two numbers
+    /// that increase will do.
+    #[must_use]
+    pub const fn new(ms: u64, n: u64) -> Self {
+        Self { ms, n }
     }
 
-    /// Reads what [`Display`](fmt::Display) writes, and nothing else: what somebody else has made up is not ours.
-    pub(crate) fn parse(id: &str) -> Option<Self> {
-        let (ms, n) = id.split_once('-')?;
-        let position = Self { ms: number(ms)?, n: u32::try_from(number(n)?).ok()? };
-        Some(position)
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn ms(self) -> u64 {
+        self.ms
     }
-}
 
-/// A number without sign and without leading zeros.
-fn number(digits: &str) -> Option<u64> {
-    let canonical =
-        digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
-    digits.parse().ok().filter(|_| canonical)
+    /// Tells events of one millisecond apart.
+    #[must_use]
+    pub const fn n(self) -> u64 {
+        self.n
+    }
 }
 
 impl fmt::Display for Position {
@@ -47,14 +49,43 @@ impl fmt::Display for Position {
     }
 }
 
+/// A text that is no [`Position`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParsePositionError;
+
+impl fmt::Display for ParsePositionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a position is two numbers with a hyphen between them")
+    }
+}
+
+impl Error for ParsePositionError {}
+
+impl FromStr for Position {
+    type Err = ParsePositionError;
+
+    /// Reads what [`Display`](fmt::Display) writes, and nothing else.
+    fn from_str(text: &str) -> Result<Self, ParsePositionError> {
+        let (ms, n) = text.split_once('-').ok_or(ParsePositionError)?;
+        let number = |digits| number(digits).ok_or(ParsePositionError);
+        Ok(Self { ms: number(ms)?, n: number(n)? })
+    }
+}
+
+/// A number without sign and without leading zeros.
+pub(crate) fn number(digits: &str) -> Option<u64> {
+    let canonical =
+        digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+    digits.parse().ok().filter(|_| canonical)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
-    fn what_is_no_position_is_none() {
-        for id in [
+    fn what_is_no_position_is_refused() {
+        for text in [
             "",
             "-",
             "1",
@@ -65,30 +96,13 @@ mod tests {
             "+1-0",
             "1-0 ",
             "1-0-0",
-            "1-4294967296",
+            "1-18446744073709551616",
             "99999999999999999999-0",
         ] {
-            assert_eq!(Position::parse(id), None, "{id:?}");
+            assert_eq!(text.parse::<Position>(), Err(ParsePositionError), "{text:?}");
         }
-        assert_eq!(Position::parse("0-0"), Some(Position::default()));
-    }
-
-    #[test]
-    fn the_count_goes_on_when_it_is_full() {
-        let last = Position { ms: 5, n: u32::MAX };
-        assert_eq!(last.next(5), Position { ms: 6, n: 0 });
-    }
-
-    proptest! {
-        #[test]
-        fn positions_increase_whatever_the_clock_does(clock in proptest::collection::vec(0_u64..5, 1..50)) {
-            let mut last = Position { ms: 2, n: 0 };
-            for ms in clock {
-                let next = last.next(ms);
-                prop_assert!(next > last);
-                prop_assert_eq!(Position::parse(&next.to_string()), Some(next));
-                last = next;
-            }
-        }
+        assert_eq!("0-0".parse(), Ok(Position::default()));
+        let last = Position::new(u64::MAX, u64::MAX);
+        assert_eq!(last.to_string().parse(), Ok(last));
     }
 }

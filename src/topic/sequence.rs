@@ -30,3 +30,13 @@ pub(crate) fn shared(sequence: u64) -> u64 {
 pub(crate) fn is_shared(sequence: u64) -> bool {
     sequence & LOCAL == 0
 }
+
+/// How many places of things published there are up to `sequence`.
+pub(crate) fn shared_number(sequence: u64) -> u64 {
+    sequence >> LOCAL_BITS
+}
+
+/// The place of that number.
+pub(crate) fn shared_place(number: u64) -> Option<u64> {
+    number.checked_mul(LOCAL + 1)
+}

@@ -70,10 +70,10 @@ fn a_burst_is_one_piece_however_full_the_block_was() {
 fn an_idle_topic_is_gone_and_leaves_nothing_behind() {
     let mut topics = Topics::default();
     let event = EncodedEvent::new(&Event::data("x")).unwrap();
-    topics.publish("nobody", &event);
+    topics.publish("nobody", &event, None);
     assert_eq!(topics.len(), 0, "publishing to nobody makes no topic");
     let (key, place) = topics.subscribe("t", 7, false);
-    topics.publish("t", &event);
+    topics.publish("t", &event, None);
     assert!(topics.has_dirty());
     topics.unsubscribe(key, place, false, |_, _| {});
     topics.free_idle();

@@ -26,6 +26,8 @@ pub(crate) struct Topic {
     pub(crate) pins: u32,
     offers: Offers,
     pub(crate) overflow: Overflow,
+    /// When it was said that nothing more will come, if it was, by the server's clock.
+    pub(crate) finished: Option<u64>,
     /// What of the log is kept for newcomers, if anything.
     pub(crate) kept: Option<Box<Kept>>,
 }
@@ -43,6 +45,7 @@ impl Topic {
             pins: 0,
             offers: Offers::default(),
             overflow: Overflow::default(),
+            finished: None,
             kept: None,
         }
     }
@@ -141,9 +144,20 @@ impl Topic {
         }
     }
 
-    /// Whether nothing and nobody needs the topic any more.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.subscribers.is_empty() && !self.dirty && (self.kept.is_none() || self.log.is_empty())
+    /// Whether nothing more will come.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.finished.is_some()
+    }
+
+    /// Whether nothing and nobody needs the topic any more, at `tick`. That it has finished, and which id was its newest, is kept for those
+    /// who come later for as long as its events would be.
+    pub(crate) fn is_idle(&self, tick: u64) -> bool {
+        let is_left = self.subscribers.is_empty() && !self.dirty;
+        let Some(kept) = &self.kept else { return is_left };
+        let age = kept.limits.age_max().map(|age| age.as_millis());
+        let is_over = |since: u64| age.is_some_and(|age| u128::from(tick.saturating_sub(since)) >= age);
+        let is_forgotten = age.is_some() || kept.newest_own_id().is_none();
+        is_left && self.log.is_empty() && is_forgotten && self.finished.is_none_or(is_over)
     }
 }
 

@@ -1,8 +1,11 @@
 //! All topics by name, the one sequence, and the queue of topics that have something to deliver.
 
-use crate::topic::block::{Meta, Spares};
+use crate::error::Error;
+use crate::event::EventError;
+use crate::topic::block::Spares;
 use crate::topic::frame::EncodedEvent;
-use crate::topic::history::{Kept, TopicConfig};
+use crate::topic::history::{Kept, Mark, TopicConfig};
+use crate::topic::ids::{GeneratedId, Ids, Maker};
 use crate::topic::position::Position;
 use crate::topic::sequence::{next_local, next_shared, shared};
 use crate::topic::topic::{Excess, Topic};
@@ -28,7 +31,7 @@ pub(crate) struct Topics {
     /// How topics are that are not in `configured`.
     default: TopicConfig,
     /// How others are, and since when they have kept something.
-    configured: HashMap<Box<str>, (TopicConfig, Position)>,
+    configured: HashMap<Box<str>, (TopicConfig, Mark)>,
     /// Topics with something that has not been offered to all of their subscribers, in the order they get their turn.
     dirty: VecDeque<TopicKey>,
     /// Topics that may have become idle in this turn.
@@ -38,12 +41,14 @@ pub(crate) struct Topics {
     /// The bytes published that have not been offered to all subscribers yet.
     unoffered: usize,
     clock: Clock,
-    /// Where events that are kept got to last.
-    last: Position,
-    /// The server has been there since.
-    begun: Position,
-    /// No topic that is gone has kept everything up to here; what came behind it was all kept.
-    forgotten: Position,
+    /// Whose ids those are that are generated here.
+    maker: Maker,
+    /// The first position that something was published at, and the newest.
+    positions: Option<(Position, Position)>,
+    /// No topic that is gone has kept everything up to here; what came behind it was all kept. Of those whose ids are positions apart: what
+    /// others have forgotten has none.
+    forgotten: Mark,
+    forgotten_positions: Mark,
     /// Topics of which events become too old.
     aging: usize,
     /// The topic to look at next for events that are too old.
@@ -63,18 +68,13 @@ struct Clock {
 }
 
 impl Topics {
-    pub(crate) fn new(default: TopicConfig) -> Self {
-        Self { default, ..Self::default() }
+    pub(crate) fn new(default: TopicConfig, maker: Maker) -> Self {
+        Self { default, maker, ..Self::default() }
     }
 
     /// Sets the time, for all that is published from now on.
     pub(crate) fn set_clock(&mut self, unix_ms: u64, tick: u64) {
         self.clock = Clock { unix_ms, tick };
-        if self.begun == Position::default() {
-            self.begun = Position { ms: unix_ms, n: 0 };
-            // Also when the clock steps back at once, nothing is published before this.
-            self.last = self.last.max(Position { ms: unix_ms.saturating_sub(1), n: u32::MAX });
-        }
     }
 
     /// The time of day, in milliseconds since the Unix epoch.
@@ -88,16 +88,16 @@ impl Topics {
             return false;
         }
         let (before, since) = self.config_of(name);
-        // What was published before, and kept by nobody, has no position; the ids that streams come back with may be as new
-        // as the newest there is.
-        let since = if before.kept().is_some() { since } else { self.draw_position() };
+        // What was published before, and kept by nobody, is lost.
+        let is_same = before.kept().is_some() && before.ids == config.ids;
+        let since = if is_same { since } else { self.mark() };
         if config == self.default && config.kept().is_none() {
             self.configured.remove(name);
         } else {
             self.configured.insert(name.into(), (config, since));
         }
         let Some(&key) = self.by_name.get(name) else { return true };
-        let (tick, last) = (self.clock.tick, self.last);
+        let (tick, now) = (self.clock.tick, self.mark());
         let topic = &mut self.topics[key.0 as usize];
         topic.overflow = config.overflow;
         self.aging -= usize::from(topic.ages());
@@ -106,13 +106,15 @@ impl Topics {
                 *kept = None;
                 topic.log.forget_keys();
             }
-            (Some(limits), Some(kept)) if kept.is_keyed() == config.keyed => kept.limits = limits,
+            (Some(limits), Some(kept)) if kept.is_keyed() == config.keyed && kept.ids == config.ids => {
+                kept.limits = limits;
+            }
             (Some(limits), kept) => {
-                topic.log.date_all(Meta { position: last, tick });
+                topic.log.date_all(tick);
                 topic.log.forget_keys();
-                let complete_from = if kept.is_some() { last } else { since };
-                *kept = Some(Box::new(Kept::new(limits, config.keyed, topic.log.newest(), complete_from)));
-                topic.log.gone = complete_from;
+                let complete_from = if kept.is_some() { now } else { since };
+                *kept = Some(Box::new(Kept::new(&config, limits, topic.log.newest(), complete_from)));
+                topic.log.gone = complete_from.sequence;
             }
         }
         self.aging += usize::from(topic.ages());
@@ -122,18 +124,23 @@ impl Topics {
     }
 
     /// How a topic is, and since when it has kept something, if it does.
-    fn config_of(&self, name: &str) -> (TopicConfig, Position) {
-        self.configured.get(name).copied().unwrap_or((self.default, Position::default()))
+    fn config_of(&self, name: &str) -> (TopicConfig, Mark) {
+        self.configured.get(name).copied().unwrap_or((self.default, Mark::default()))
+    }
+
+    /// Who makes the ids of a topic's events, if they have any.
+    pub(crate) fn ids_of(&self, name: &str) -> Option<Ids> {
+        self.config_of(name).0.kind_of_ids()
+    }
+
+    /// Everything that was published so far stands up to here.
+    fn mark(&self) -> Mark {
+        Mark { sequence: self.sequence, position: self.newest_position().unwrap_or_default() }
     }
 
     /// Whether publishing to `name` would make a new topic.
     pub(crate) fn would_add(&self, name: &str) -> bool {
         self.is_new(name) && self.config_of(name).0.kept().is_some()
-    }
-
-    /// Whether no event can have got that position yet: it is neither ours nor of this time.
-    pub(crate) fn is_to_come(&self, position: Position) -> bool {
-        position > self.last && position.ms > self.clock.unix_ms
     }
 
     /// A place for what is sent to a stream alone, behind `after` and everything published so far.
@@ -149,14 +156,44 @@ impl Topics {
         self.sequence
     }
 
-    /// Appends `event` to the topic's log. Where nobody reads the topic and nothing is kept of it, nothing is.
-    pub(crate) fn publish(&mut self, name: &str, event: &EncodedEvent) {
+    /// Whether an event may be published to a topic, at a position or without one.
+    pub(crate) fn accepts(
+        &self,
+        name: &str,
+        event: &EncodedEvent,
+        position: Option<Position>,
+    ) -> Result<(), Error> {
+        let ids = match self.find(name) {
+            Some(topic) if topic.has_finished() => return Err(Error::Finished),
+            Some(topic) => topic.kept.as_ref().map(|kept| kept.ids),
+            None => self.ids_of(name),
+        };
+        match (ids, position) {
+            (Some(Ids::Ordered), None) => Err(Error::NoPosition),
+            (Some(Ids::Ordered), Some(at)) if self.newest_position().is_some_and(|newest| at <= newest) => {
+                Err(Error::PositionNotIncreasing)
+            }
+            (Some(Ids::Generated | Ids::Own) | None, Some(_)) => Err(Error::NotOrdered),
+            (Some(Ids::Generated | Ids::Ordered), _) if event.has_id() => Err(Error::OwnId),
+            (Some(Ids::Own), _) if event.has_empty_id() => Err(EventError::EmptyId.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends `event`, which the topic [accepts](Self::accepts), to its log. Where nobody reads the topic and nothing is kept of it,
+    /// nothing is.
+    pub(crate) fn publish(&mut self, name: &str, event: &EncodedEvent, position: Option<Position>) {
+        // Also what nobody gets and nothing keeps has its place: a topic that keeps something from now on does not have it.
+        let before = self.sequence;
+        self.sequence = next_shared(before);
         let key = match self.by_name.get(name) {
             Some(&key) => key,
-            None if self.would_add(name) => self.add(name),
+            None if self.would_add(name) => self.add(name, before),
             None => return,
         };
-        self.sequence = next_shared(self.sequence);
+        if let Some(at) = position {
+            self.positions = Some((self.positions.map_or(at, |(first, _)| first), at));
+        }
         let topic = &mut self.topics[key.0 as usize];
         let read = !topic.subscribers.is_empty();
         let size = match &mut topic.kept {
@@ -166,19 +203,20 @@ impl Topics {
                 event.bytes().len()
             }
             Some(kept) => {
-                self.last = self.last.next(self.clock.unix_ms);
-                let own_id = event.has_id();
-                let event = if own_id {
-                    event
-                } else {
-                    self.encoded.encode_with_id(event, self.last);
-                    &self.encoded
-                };
-                let meta = Meta { position: self.last, tick: self.clock.tick };
-                topic.log.append_dated(self.sequence, event.bytes(), event.kind(), meta, &mut self.spares);
+                match position {
+                    Some(position) => self.encoded.encode_with_id(event, position),
+                    None if kept.ids == Ids::Generated => {
+                        self.encoded.encode_with_id(event, self.maker.id(self.sequence));
+                    }
+                    None => {}
+                }
+                let has_own = kept.ids == Ids::Own;
+                let event = if has_own { event } else { &self.encoded };
+                let tick = self.clock.tick;
+                topic.log.append_dated(self.sequence, event.bytes(), event.kind(), tick, &mut self.spares);
                 kept.supersede(&mut topic.log, self.sequence, event);
-                kept.appended(self.sequence, event, own_id);
-                kept.shorten(&topic.log, self.clock.tick);
+                kept.appended(self.sequence, event);
+                kept.shorten(&topic.log, tick);
                 event.bytes().len()
             }
         };
@@ -196,17 +234,19 @@ impl Topics {
         }
     }
 
-    fn add(&mut self, name: &str) -> TopicKey {
+    /// Adds a topic in which everything behind the frame `horizon` is new.
+    fn add(&mut self, name: &str, horizon: u64) -> TopicKey {
         let (config, since) = self.config_of(name);
         let name: Arc<str> = name.into();
         let mut topic = Topic::new(name.clone());
         topic.overflow = config.overflow;
         if let Some(limits) = config.kept() {
-            // The topic may have been there before and be gone because nothing was left of what it kept. What was published before
-            // the server began is lost in any case.
-            let complete_from = since.max(self.begun).max(self.forgotten);
-            topic.kept = Some(Box::new(Kept::new(limits, config.keyed, self.sequence, complete_from)));
-            topic.log.gone = complete_from;
+            // The topic may have been there before and be gone because nothing was left of what it kept.
+            let is_ordered = config.ids == Ids::Ordered;
+            let forgotten = if is_ordered { self.forgotten_positions } else { self.forgotten };
+            let complete_from = since.max(forgotten);
+            topic.kept = Some(Box::new(Kept::new(&config, limits, horizon, complete_from)));
+            topic.log.gone = complete_from.sequence;
         }
         self.aging += usize::from(topic.ages());
         let key = TopicKey(u32::try_from(self.topics.insert(topic)).unwrap_or(u32::MAX));
@@ -219,7 +259,7 @@ impl Topics {
     pub(crate) fn subscribe(&mut self, name: &str, slot: u32, pins: bool) -> (TopicKey, u32) {
         let key = match self.by_name.get(name) {
             Some(&key) => key,
-            None => self.add(name),
+            None => self.add(name, self.sequence),
         };
         let topic = self.get_mut(key);
         topic.pins += u32::from(pins);
@@ -295,12 +335,15 @@ impl Topics {
     /// Frees the topics that nobody and nothing needs. To be called when no key of theirs is in anyone's hands.
     pub(crate) fn free_idle(&mut self) {
         while let Some(key) = self.idle.pop() {
-            if self.topics.get(key.0 as usize).is_some_and(Topic::is_idle) {
+            if self.topics.get(key.0 as usize).is_some_and(|topic| topic.is_idle(self.clock.tick)) {
                 let topic = self.topics.remove(key.0 as usize);
                 self.by_name.remove(&topic.name);
                 self.aging -= usize::from(topic.ages());
                 if let Some(kept) = &topic.kept {
-                    self.forgotten = self.forgotten.max(kept.complete_from);
+                    let is_ordered = kept.ids == Ids::Ordered;
+                    let forgotten =
+                        if is_ordered { &mut self.forgotten_positions } else { &mut self.forgotten };
+                    *forgotten = kept.complete_from.max(*forgotten);
                 }
             }
         }
@@ -325,24 +368,37 @@ impl Topics {
         }
     }
 
-    /// A position of its own, behind everything that was published so far.
-    pub(crate) fn draw_position(&mut self) -> Position {
-        self.last = self.last.next(self.clock.unix_ms);
-        self.last
+    /// The id of everything that was published so far, of those that are generated here.
+    pub(crate) fn generated_id(&self, sequence: u64) -> GeneratedId {
+        self.maker.id(sequence)
     }
 
-    /// Whether a stream that reads these topics can come back with a position: some of them have ids, and none has ids that are the
-    /// application's own business.
-    pub(crate) fn are_dated(&self, mut keys: impl Iterator<Item = TopicKey>) -> bool {
-        let mut dated = false;
-        let ours = keys.all(|key| match &self.get(key).kept {
-            None => true,
-            Some(kept) => {
-                dated = true;
-                !kept.has_own_ids()
-            }
-        });
-        dated && ours
+    /// What an id means that was generated here.
+    pub(crate) fn sequence_of(&self, id: &str) -> Option<u64> {
+        self.maker.sequence_of(id).filter(|sequence| *sequence <= self.sequence)
+    }
+
+    /// The first position that something was published at, and the newest.
+    pub(crate) fn positions(&self) -> Option<(Position, Position)> {
+        self.positions
+    }
+
+    fn newest_position(&self) -> Option<Position> {
+        self.positions.map(|(_, newest)| newest)
+    }
+
+    /// Nothing more will be published to the topic. Answers who reads it, if it is there.
+    pub(crate) fn finish(&mut self, name: &str) -> Option<TopicKey> {
+        let key = match self.by_name.get(name) {
+            Some(&key) => key,
+            // Who comes later is to be told.
+            None if self.would_add(name) => self.add(name, self.sequence),
+            None => return None,
+        };
+        let topic = &mut self.topics[key.0 as usize];
+        topic.finished.get_or_insert(self.clock.tick);
+        self.idle.push(key);
+        Some(key)
     }
 
     /// Whether there is anything that becomes too old.
@@ -372,8 +428,12 @@ impl Topics {
         &mut self.topics[key.0 as usize]
     }
 
+    pub(crate) fn key(&self, name: &str) -> Option<TopicKey> {
+        self.by_name.get(name).copied()
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<&Topic> {
-        self.by_name.get(name).map(|key| self.get(*key))
+        self.key(name).map(|key| self.get(key))
     }
 
     /// What is wrong, if anything is: for `debug_assert`. Looks at every topic, or at none where there are many.

@@ -42,7 +42,7 @@ fn come_to(client: &mut Client, stage: usize) {
         6 => client.write(get("/stream")),
         7 => {
             client.get("/stream");
-            client.wait_for_body(":\n\n");
+            client.wait_for_body(":\n");
         }
         8 => client.write(get("/stream") + &get("/page")),
         9 => {

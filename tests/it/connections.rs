@@ -143,7 +143,7 @@ fn a_request_behind_a_stream_is_answered_when_the_server_ends_the_stream() {
     world.server.context().publish("all", Event::data("1")).unwrap();
     world.settle();
     let before = peer.read();
-    assert_eq!(replies(&before), [text("before"), text(":\n\ndata: 1\n\n")]);
+    assert_eq!(replies(&before), [text("before"), text(":\ndata: 1\n\n")]);
     assert_eq!(world.server.stats().requests, 2, "the third one waits");
 
     close(&mut world, ids.lock().unwrap()[0]);
@@ -177,14 +177,14 @@ fn two_streams_on_one_connection_have_ids_of_their_own() {
     let mut client = server.connect();
     client.write(get("/stream") + &get("/stream"));
     client.head();
-    client.wait_for_body(":\n\n");
+    client.wait_for_body(":\n");
     let old = ids.lock().unwrap()[0];
     server.publisher.send(old, Event::data("for the first")).unwrap();
     server.publisher.close(old).unwrap();
     assert_eq!(client.events_to_end().len(), 1);
 
     client.head();
-    client.wait_for_body(":\n\n");
+    client.wait_for_body(":\n");
     let new = ids.lock().unwrap()[1];
     assert_ne!(old, new);
     let results = Arc::new(Mutex::new(Vec::new()));
@@ -649,7 +649,7 @@ fn little_that_is_sent_while_a_stream_is_open_is_the_next_request() {
     let server = serve(app_with_ids(&ids));
     let mut client = server.connect();
     client.get("/stream");
-    client.wait_for_body(":\n\n");
+    client.wait_for_body(":\n");
     for byte in get("/echo/next").bytes() {
         client.write([byte]);
     }
@@ -765,12 +765,12 @@ fn an_open_stream_whose_peer_leaves_is_told_why() {
     let server: Running = serve(app());
     let mut client = server.connect();
     client.get("/stream");
-    client.wait_for_body(":\n\n");
+    client.wait_for_body(":\n");
     drop(client);
     server.wait_for("FIN", |stats| stats.closed(CloseReason::PeerClosed) == 1);
     let mut client = server.connect();
     client.get("/stream");
-    client.wait_for_body(":\n\n");
+    client.wait_for_body(":\n");
     client.reset();
     server.wait_for("RST", |stats| stats.closed(CloseReason::Reset) == 1);
 }
@@ -909,7 +909,7 @@ mod pieces {
                 let at = rest.find(&end).unwrap_or_else(|| panic!("{end:?} in {rest:?}"));
                 rest = &rest[at + end.len()..];
             }
-            prop_assert!(rest.ends_with("3\r\n:\n\n\r\n11\r\ndata: published\n\n\r\n0\r\n\r\n"), "{}", rest);
+            prop_assert!(rest.ends_with("2\r\n:\n\r\n11\r\ndata: published\n\n\r\n0\r\n\r\n"), "{}", rest);
             prop_assert_eq!(&answer::<true>(&requests, &cuts), &whole);
             prop_assert_eq!(&answer::<false>(&requests, &cuts), &whole);
         }

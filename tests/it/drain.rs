@@ -134,7 +134,7 @@ fn streams_are_closed_one_by_one_over_the_window_each_with_a_farewell() {
             assert!(moment.is_none(), "nothing behind the end: {body}");
             *moment = Some(world.now() - begun);
             let rest = body.strip_prefix("b\r\ndata: bye\n\n\r\n").unwrap_or_else(|| panic!("{body}"));
-            let retry = rest.split_once("\r\nretry: ").unwrap().1.strip_suffix("\n\n\r\n0\r\n\r\n").unwrap();
+            let retry = rest.split_once("\r\nretry: ").unwrap().1.strip_suffix("\n\r\n0\r\n\r\n").unwrap();
             retries.push(retry.parse::<u64>().unwrap());
         }
         answer_ends(&mut world, &peers);
@@ -635,7 +635,7 @@ fn a_real_server_drains_and_run_returns() {
     let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
     for client in &mut clients {
         client.get("/");
-        client.wait_for_body(":\n\n");
+        client.wait_for_body(":\n");
     }
     server.publisher.publish("t", Event::data("last")).unwrap();
     server.publisher.drain(Drain::within(ms(300)).farewell(Event::data("bye"))).unwrap();

@@ -123,7 +123,7 @@ mod embed {
         let mut clients = [example.connect(), example.connect()];
         for client in &mut clients {
             assert_eq!(client.get("/datagrams").status, 200);
-            client.wait_for_body(":\n\n");
+            client.wait_for_body(":\n");
         }
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         // On loopback none is lost as long as they fit into the receiver's buffer.
@@ -147,7 +147,7 @@ mod adopt {
         let mut watcher = example.connect();
         let head = watcher.get("/events");
         assert_eq!((head.status, head.get("Content-Type")), (200, Some("text/event-stream")));
-        watcher.wait_for_body(":\n\n");
+        watcher.wait_for_body(":\n");
         for _ in 0..3 {
             let mut visitor = example.connect();
             let head = visitor.get("/");

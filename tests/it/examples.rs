@@ -191,7 +191,7 @@ mod hub {
     fn subscribe(example: &Example, topic: &str) -> Client {
         let mut client = example.connect();
         assert_eq!(client.get(&format!("/events/{topic}")).status, 200);
-        client.wait_for_body(":\n\n");
+        client.wait_for_body(":\n");
         client
     }
 
@@ -221,10 +221,10 @@ mod hub {
         for client in &mut news {
             client.wait_for_body("three");
             assert_eq!(client.data(3), ["one\ntwo", "", "three"]);
-            assert_eq!(client.body_text(), ":\n\ndata: one\ndata: two\n\ndata: \n\ndata: three\n\n");
+            assert_eq!(client.body_text(), ":\ndata: one\ndata: two\n\ndata: \n\ndata: three\n\n");
         }
         assert_eq!(other.data(1), ["ü"]);
-        assert_eq!(other.body_text(), ":\n\ndata: ü\n\n");
+        assert_eq!(other.body_text(), ":\ndata: ü\n\n");
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn noting() -> (Running, Journal) {
 fn open(server: &Running, path: &str) -> Client {
     let mut client = server.connect();
     assert_eq!(client.get(path).status, 200);
-    client.wait_for_body(":\n\n");
+    client.wait_for_body(":\n");
     client
 }
 
@@ -157,7 +157,7 @@ fn a_server_close_sends_what_was_published_and_the_last_chunk_and_the_connection
     let events = client.events_to_end();
     assert_eq!(events.iter().map(|event| &event.data).collect::<Vec<_>>(), ["farewell"]);
     assert_eq!(client.get("/").status, 200);
-    client.wait_for_body(":\n\n");
+    client.wait_for_body(":\n");
     assert_eq!(journal.take(), ["opened", "on_close Application", "closed Application", "opened"]);
     assert_eq!(server.stats().connections, 1);
 }
@@ -178,7 +178,7 @@ fn a_close_delimited_stream_ends_with_the_connection() {
     assert_eq!((head.get("Connection"), head.get("Transfer-Encoding")), (Some("close"), None));
     let events = client.events_to_end();
     assert_eq!(events.len(), 1);
-    assert_eq!(client.body_text(), ":\n\ndata: last\n\n");
+    assert_eq!(client.body_text(), ":\ndata: last\n\n");
     drop(client);
     gone(&server);
 }

@@ -363,7 +363,7 @@ fn a_peer_that_has_done_sending_gets_its_stream_only_where_that_is_wanted() {
             world.pass(secs(60));
             assert!(world.server.stats().turns - turns < 1000, "it does not spin");
             assert_eq!(peer.reads(), reads, "nothing is to be read");
-            assert!(peer.read().ends_with(":\n\n\r\n"), "with heartbeats");
+            assert!(peer.read().ends_with(":\n\r\n"), "with heartbeats");
             world.server.context().publish("t", Event::data("later")).unwrap();
             world.settle();
             assert!(peer.read().contains("data: later"));

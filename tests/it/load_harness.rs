@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 /// A stream of numbered events among all that a decoder has to pass over.
 fn body(numbers: &[u32]) -> Vec<u8> {
-    let mut body = b":\n\nretry: 3000\n\n".to_vec();
+    let mut body = b":\nretry: 3000\n".to_vec();
     for &number in numbers {
         body.extend_from_slice(format!("id: 17-{number}\nevent: x\ndata: ").as_bytes());
         body.extend_from_slice(&data(number));
@@ -100,7 +100,7 @@ fn what_is_no_stream_is_noticed() {
 
 #[test]
 fn a_body_without_chunks_is_read_as_well() {
-    let mut wire = b"HTTP/1.1 200 OK\r\n\r\n:\n\n".to_vec();
+    let mut wire = b"HTTP/1.1 200 OK\r\n\r\n:\n".to_vec();
     wire.extend(body(&[1, 2, 3]));
     for cut in [1, 7, 1000] {
         for lines in [Lines::new(1, 9), Lines::default()] {

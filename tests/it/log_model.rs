@@ -6,7 +6,7 @@ use crate::memory_net::{Loop, Peer, check_accounts};
 use crate::support::parse;
 use eventsource_stream::Event as Received;
 use mio_sse::{
-    AfterGap, Config, Context, Event, Handler, History, Overflow, Reply, Request, StreamId, TopicConfig,
+    AfterGap, Config, Context, Event, Handler, History, Ids, Overflow, Reply, Request, StreamId, TopicConfig,
 };
 use proptest::prelude::*;
 use std::cell::RefCell;
@@ -25,6 +25,8 @@ struct Kind {
     skip: bool,
     /// Events, bytes and seconds.
     history: Option<(usize, usize, u64)>,
+    /// The ids are the application's. So are those of all topics, or of none.
+    own_ids: bool,
 }
 
 impl Kind {
@@ -36,11 +38,14 @@ impl Kind {
         if self.keyed {
             config = config.keyed();
         }
+        if self.own_ids {
+            config = config.ids(Ids::Own);
+        }
         config.overflow(if self.skip { Overflow::Skip } else { Overflow::Disconnect })
     }
 
     fn is_kept(self) -> bool {
-        self.keyed || self.history.is_some()
+        self.keyed || self.history.is_some() || self.own_ids
     }
 }
 
@@ -89,7 +94,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         prop_oneof![1..20_u64, Just(1_000_000)],
     );
     (any::<bool>(), any::<bool>(), proptest::option::weighted(0.7, history))
-        .prop_map(|(keyed, skip, history)| Kind { keyed, skip, history })
+        .prop_map(|(keyed, skip, history)| Kind { keyed, skip, history, own_ids: false })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -126,6 +131,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Published {
     topic: usize,
     key: Key,
+    /// Whether it has an id. Others are seen with the one before, which may be that of the first block.
+    has_id: bool,
 }
 
 /// What was so when a request was answered.
@@ -320,7 +327,10 @@ impl Client {
             self.seen.push(number);
             if !event.id.is_empty() && self.last.as_ref().is_none_or(|(last, _)| *last != event.id) {
                 self.told = None;
-                let known = (event.id != "shared").then_some(number);
+                // One that it was given before an event without an id is that of an earlier one.
+                let own = event.id.strip_prefix("own").map(|number| number.parse().unwrap());
+                let has_id = shared.published[number].is_some_and(|published| published.has_id);
+                let known = own.or_else(|| (has_id && event.id != "shared").then_some(number));
                 self.last = Some((event.id.clone(), known));
                 self.older.extend(known.map(|number| (event.id, number)));
             }
@@ -431,14 +441,18 @@ impl<const SHORT: bool> Model<SHORT> {
             Key::Set(key) => event.key(key.to_string()),
             Key::Remove(key) => event.key(key.to_string()).removes_key(),
         };
+        let kind = self.shared.borrow().kinds[topic];
+        let own_ids = kind.own_ids;
+        let has_id = kind.is_kept() && (!own_ids || !matches!(id, Id::None));
         event = match id {
+            _ if !own_ids => event,
             Id::None => event,
             Id::Own => event.id(format!("own{number}")),
             Id::Shared => event.id("shared"),
         };
         self.world.server.context().publish(TOPICS[topic], event).unwrap();
         let mut shared = self.shared.borrow_mut();
-        shared.published.push(Some(Published { topic, key }));
+        shared.published.push(Some(Published { topic, key, has_id }));
         if shared.kinds[topic].keyed {
             match key {
                 Key::None => {}
@@ -506,6 +520,7 @@ impl<const SHORT: bool> Model<SHORT> {
             }
             Step::Configure { topic, kind } => {
                 let mut shared = self.shared.borrow_mut();
+                let kind = Kind { own_ids: shared.kinds[topic].own_ids, ..kind };
                 if shared.kinds[topic].keyed != kind.keyed {
                     shared.tables[topic].clear();
                     shared.reconfigured[topic] += 1;
@@ -625,10 +640,12 @@ proptest! {
     #[test]
     fn whatever_topics_are_and_become_no_loss_is_silent(
         kinds in proptest::array::uniform3(kind()),
+        own_ids in any::<bool>(),
         sends_per_turn in 1..6_usize,
         short in any::<bool>(),
         steps in proptest::collection::vec(step(), 1..120)
     ) {
+        let kinds = kinds.map(|kind| Kind { own_ids, ..kind });
         if short {
             run::<true>(kinds, sends_per_turn, steps);
         } else {

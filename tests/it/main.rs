@@ -22,6 +22,7 @@ mod load_harness;
 mod log_model;
 mod memory_net;
 mod metrics;
+mod missed_and_finished;
 mod observers;
 mod panics;
 mod publisher;
@@ -39,3 +40,4 @@ mod timers;
 #[cfg(unix)]
 mod unix;
 mod where_a_stream_stands;
+mod whose_ids;

@@ -302,7 +302,7 @@ fn an_event_that_cannot_be_written_is_refused_at_once_and_takes_no_room() {
     let publisher = world.server.publisher();
     let wakes = world.wakes();
     let invalid = || Event::data("x").id("two\nlines");
-    let refused = || Err(Error::InvalidEvent(EventError::LineBreakInId));
+    let refused = || Err(Error::InvalidEvent(EventError::ControlInId));
     for _ in 0..3 {
         assert_eq!(publisher.publish("all", invalid()), refused());
         assert_eq!(publisher.try_publish("all", invalid()), refused());

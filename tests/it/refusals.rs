@@ -59,7 +59,7 @@ fn soft(answer: &str) -> u64 {
     assert_eq!(header(answer, "Connection"), Some("close"));
     assert_eq!(header(answer, "Transfer-Encoding"), None);
     let [(_, body)] = &replies(answer)[..] else { panic!("one reply: {answer}") };
-    let retry = body.strip_prefix("retry: ").unwrap().strip_suffix("\n\n").unwrap();
+    let retry = body.strip_prefix("retry: ").unwrap().strip_suffix("\n").unwrap();
     retry.parse().unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! Several servers on one port, as on several cores: the kernel shares out the connections among them.
 
 use crate::support::{Client, Running, run};
-use mio_sse::{Config, Event, History, Reply, Router, Server, TopicConfig};
+use mio_sse::{Config, Event, History, Ids, Reply, Router, Server, TopicConfig};
 use socket2::{Domain, Socket, Type};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -22,7 +22,7 @@ fn server(address: SocketAddr) -> Server<Router> {
     let mut app = Router::new();
     app.get("/events", |_request, _cx| Reply::stream().topic("news"));
     let mut config = Config::default();
-    config.topic = TopicConfig::default().history(History::new().events(10));
+    config.topic = TopicConfig::default().history(History::new().events(10)).ids(Ids::Own);
     Server::from_listener(socket.into(), app, config).unwrap()
 }
 

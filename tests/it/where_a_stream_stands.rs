@@ -5,7 +5,7 @@ use crate::history::{ask, data, events, open, publish, world, world_with};
 use crate::memory_net::{Loop, Peer, check_accounts, get};
 use crate::support::{Client, ms, secs, serve};
 use mio_sse::{
-    Audience, CloseReason, Config, Context, EVENT_BYTES_MAX, Error, Event, Handler, History, Message,
+    Audience, CloseReason, Config, Context, EVENT_BYTES_MAX, Error, Event, Handler, History, Message, Missed,
     Observer, Overflow, Reply, Request, Router, StreamId, TopicConfig,
 };
 use std::io::Read;
@@ -205,14 +205,14 @@ impl Handler for EndsInMissed {
         if request.path() == "/page" { Reply::text("the page") } else { Reply::stream().topic("a").into() }
     }
 
-    fn missed(&mut self, stream: StreamId, _last: &str, cx: &mut Context<'_>) -> bool {
+    fn missed(&mut self, stream: StreamId, _last: &str, cx: &mut Context<'_>) -> Missed {
         assert!(!self.panics, "as a test");
         let event = Event::data("x".repeat(EVENT_BYTES_MAX - 100));
         assert!(
             (0..3).any(|_| cx.send(stream, &event) == Err(Error::Closed)),
             "more than it may be sent at once"
         );
-        true
+        Missed::Sent
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn one_too_many(
     cx: &Context<'_>,
 ) -> Option<Option<Refusal>> {
     let stream = &model.streams[index as usize];
-    if !stream.live {
+    if !stream.live && stream.opened {
         return Some(None);
     }
     // What is read, or surely keeps something, is there; what nobody needs may be there until the end of the turn.

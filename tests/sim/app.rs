@@ -8,7 +8,8 @@ use crate::sources::give_source;
 use crate::tagged::{perform_tagged, tag_or_untag};
 use crate::trace::Note;
 use mio_sse::{
-    CloseReason, Context, Drain, Error, Event, Handler, Publisher, Refusal, Reply, Request, StreamId, TimerId,
+    CloseReason, Context, Drain, Error, Event, Handler, Missed, Publisher, Refusal, Reply, Request, StreamId,
+    TimerId,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -277,7 +278,7 @@ pub(crate) fn perform(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) {
             Operation::Tagged => perform_tagged(model, cx),
             Operation::Configure => {
                 if model.configures && model.rng.u8(..4) == 0 {
-                    let (topic, kind) = (model.topic(), Kind::draw(&mut model.rng));
+                    let (topic, kind) = (model.topic(), Kind::draw(&mut model.rng, model.own_ids));
                     configure(model, topic, kind, cx);
                     model.counts.configured += 1;
                 }
@@ -554,7 +555,7 @@ impl Handler for App {
         reply.unwrap_or_else(|| panic_silently())
     }
 
-    fn missed(&mut self, id: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> bool {
+    fn missed(&mut self, id: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> Missed {
         let (answer, panics) = with(&self.shared, |model| {
             sync(model, cx);
             let index = model.find(id);
@@ -577,7 +578,7 @@ impl Handler for App {
         if panics {
             panic_silently();
         }
-        answer
+        answer.into()
     }
 
     fn opened(&mut self, id: StreamId, cx: &mut Context<'_>) {

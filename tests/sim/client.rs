@@ -377,7 +377,7 @@ impl Wire {
                 let Some(bytes) = rest.get(..length) else { return false };
                 if text == Text::Retry {
                     let retry = std::str::from_utf8(bytes).ok().and_then(|text| text.strip_prefix("retry: "));
-                    let retry = retry.and_then(|retry| retry.strip_suffix("\n\n")?.parse::<u128>().ok());
+                    let retry = retry.and_then(|retry| retry.strip_suffix("\n")?.parse::<u128>().ok());
                     check_retry(retry.expect("when to come again"), 1, model);
                 }
                 self.at += length;
@@ -406,12 +406,16 @@ impl Wire {
                 true
             }
             State::ToEnd(stream) => {
-                let Some(end) = find(rest, self.scanned, b"\n\n") else {
+                // A comment, and a time to come again, have no empty line.
+                let is_alone = rest[0] == b':' || rest.starts_with(b"retry: ");
+                let what: &[u8] = if is_alone { b"\n" } else { b"\n\n" };
+                let Some(end) = find(rest, self.scanned, what) else {
                     self.scanned = rest.len().saturating_sub(1);
                     return false;
                 };
-                frame(&rest[..end + 2], (connection, stream), &mut self.page, world, model);
-                self.at += end + 2;
+                let end = end + what.len();
+                frame(&rest[..end], (connection, stream), &mut self.page, world, model);
+                self.at += end;
                 true
             }
             State::Over => {
@@ -550,22 +554,20 @@ fn frame(
     model: &mut Model,
 ) {
     let text = || String::from_utf8_lossy(frame).chars().take(200).collect::<String>();
-    let lines = frame
-        .strip_suffix(b"\n\n")
-        .unwrap_or_else(|| panic!("a frame ends with an empty line: {:?}", text()));
     if world.connections[connection as usize].held_up_at.is_some_and(|at| at >= model.rest_at) {
         model.streams[stream as usize].behind_until = ALWAYS;
     }
-    if lines == b":" {
-        let it = &mut model.streams[stream as usize];
-        assert!(it.silent || model.config.heartbeat_event.is_none(), "heartbeats have a name: {it:?}");
-        it.silent = false;
+    let is_first = std::mem::take(&mut model.streams[stream as usize].silent);
+    if frame == b":\n" || is_retry(frame) {
+        let may_be = is_first || frame != b":\n" || model.config.heartbeat_event.is_none();
+        assert!(may_be, "heartbeats have a name");
+        if is_first {
+            model.received_beginning(stream, None);
+        }
         return;
     }
-    model.streams[stream as usize].silent = false;
-    if lines.starts_with(b"retry: ") && lines[7..].iter().all(u8::is_ascii_digit) {
-        return;
-    }
+    let lines = frame.strip_suffix(b"\n\n");
+    let lines = lines.unwrap_or_else(|| panic!("a frame ends with an empty line: {:?}", text()));
     let mut id = None;
     let mut name = None;
     let mut content: [&[u8]; 3] = [&[]; 3];
@@ -581,13 +583,26 @@ fn frame(
         } else if let Some(value) = line.strip_prefix(b"event: ") {
             let value = std::str::from_utf8(value).expect("a name of ours");
             assert_eq!(name.replace(value), None, "one name: {:?}", text());
+        } else if is_first && line.starts_with(b"retry: ") {
+            // When to come again is said with where the stream begins.
         } else {
             panic!("a line of a frame: {:?}", text());
         }
     }
     let number = || std::str::from_utf8(content[0]).ok()?.parse::<u32>().ok();
     let is = |wanted: &Option<Cow<'static, str>>| wanted.is_some() && name == wanted.as_deref();
-    if count == 0 || is(&model.config.heartbeat_event) {
+    // Where there is nothing to be said first, the first is whatever comes.
+    let is_notice = is_first && count < 2 && content[0].is_empty();
+    if is_first {
+        model.received_beginning(stream, id.filter(|_| is_notice));
+    }
+    if is_notice && is(&model.config.gap_event) {
+        world.trace.note(Note::Received(stream, u32::MAX));
+        model.received_gap(stream, None);
+    } else if is_notice {
+        let named = name == model.config.heartbeat_event.as_deref();
+        assert!(named || model.may_be_unnamed(stream), "the first: {:?}", text());
+    } else if count == 0 || is(&model.config.heartbeat_event) {
         assert_eq!(name, model.config.heartbeat_event.as_deref(), "the heartbeat: {:?}", text());
         assert!(content[0].is_empty() && count < 2, "a heartbeat has no data: {:?}", text());
         model.counts.named_beats += u64::from(count > 0);
@@ -608,6 +623,12 @@ fn frame(
     if let Some(id) = id {
         page.see(id);
     }
+}
+
+/// Whether a frame says when to come again, and nothing else.
+fn is_retry(frame: &[u8]) -> bool {
+    let retry = frame.strip_prefix(b"retry: ").and_then(|rest| rest.strip_suffix(b"\n"));
+    retry.is_some_and(|retry| retry.iter().all(u8::is_ascii_digit))
 }
 
 /// Where `what` begins in `bytes`, of which `scanned` do not contain its end.

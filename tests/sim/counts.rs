@@ -49,6 +49,7 @@ counts! {
     skipped "events lost and counted",
     gaps_counted "counted gaps",
     dated_beats "heartbeats with an id",
+    beginnings "streams that begin with an id",
     named_beats "heartbeats with a name",
     steps_back "steps back of the clock",
     steps_forward "steps forward of the clock",

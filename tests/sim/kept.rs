@@ -5,7 +5,7 @@
 
 use crate::model::FRAME_BYTES;
 use fastrand::Rng;
-use mio_sse::{History, Overflow, TopicConfig};
+use mio_sse::{History, Ids, Overflow, TopicConfig};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -17,12 +17,14 @@ pub(crate) const ALWAYS: u64 = u64::MAX;
 pub(crate) struct Kind {
     pub(crate) keyed: bool,
     pub(crate) skip: bool,
+    /// The application makes the ids.
+    pub(crate) own_ids: bool,
     /// Events, bytes and age at most.
     pub(crate) history: Option<(usize, usize, Option<Duration>)>,
 }
 
 impl Kind {
-    pub(crate) fn draw(rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rng: &mut Rng, own_ids: bool) -> Self {
         let history = (rng.u8(..3) > 0).then(|| {
             let events = [0, rng.usize(1..10), rng.usize(1..100), usize::MAX]
                 [[0, 1, 2, 2, 3, 3, 3, 3][rng.usize(..8)]];
@@ -30,7 +32,7 @@ impl Kind {
             let age = (rng.u8(..5) == 0).then(|| Duration::from_millis(rng.u64(1..60_000)));
             (events, bytes, age)
         });
-        Self { keyed: rng.u8(..3) == 0, skip: rng.u8(..3) > 0, history }
+        Self { keyed: rng.u8(..3) == 0, skip: rng.u8(..3) > 0, own_ids, history }
     }
 
     pub(crate) fn config(self) -> TopicConfig {
@@ -42,11 +44,14 @@ impl Kind {
         if self.keyed {
             config = config.keyed();
         }
+        if self.own_ids {
+            config = config.ids(Ids::Own);
+        }
         config.overflow(if self.skip { Overflow::Skip } else { Overflow::Disconnect })
     }
 
     pub(crate) fn is_kept(self) -> bool {
-        self.keyed || self.history.is_some()
+        self.keyed || self.own_ids || self.history.is_some()
     }
 }
 
@@ -83,8 +88,9 @@ pub(crate) struct Topic {
     pub(crate) entries: Vec<Entry>,
     /// The newest event of each key.
     table: BTreeMap<u8, u32>,
-    /// Where each id of the application's was used last.
-    own_ids: HashMap<String, u32>,
+    /// Where each id of the application's was used, and which was the last of all.
+    own_ids: HashMap<String, Vec<u32>>,
+    newest_own: Option<u32>,
     /// Nothing before this place is kept: the topic was of another kind.
     reset: u32,
     /// Of the events before the first place nothing is kept, all from the second on are, if it is not for their age.
@@ -114,9 +120,9 @@ impl Topic {
         (size, text): (u32, usize),
     ) {
         let place = self.count();
-        let is_dated = self.kind.is_kept();
-        // `id: ` with thirteen digits, a hyphen and some more.
-        let id = if is_dated && own_id.is_none() { (20, 25) } else { (0, 0) };
+        let is_dated = self.kind.is_kept() && !self.kind.own_ids;
+        // `id: ` with eight letters or digits, a hyphen and a number.
+        let id = if is_dated { (15, 22) } else { (0, 0) };
         let frame = |text: usize| {
             let digits = format!("{text:x}").len();
             (digits + 2 + text + 2) as u64
@@ -144,8 +150,9 @@ impl Topic {
                 self.entries[before as usize].superseded_by = Some(place);
             }
         }
-        if let Some(id) = own_id.filter(|_| is_dated) {
-            self.own_ids.insert(id.to_owned(), place);
+        if let Some(id) = own_id {
+            self.own_ids.entry(id.to_owned()).or_default().push(place);
+            self.newest_own = Some(place);
         }
         self.shorten();
     }
@@ -183,6 +190,7 @@ impl Topic {
             self.horizon = (self.reset, self.reset);
             self.table.clear();
             self.own_ids.clear();
+            self.newest_own = None;
         }
         self.kind = kind;
         self.was_keyed |= kind.keyed;
@@ -223,11 +231,12 @@ impl Topic {
     }
 
     /// Where an id of the application's may be found, and whether it surely is.
-    pub(crate) fn find_own(&self, id: &str, now: Duration) -> Option<(u32, bool)> {
-        let place = *self.own_ids.get(id)?;
+    pub(crate) fn find_own(&self, id: &str, now: Duration) -> impl Iterator<Item = (u32, bool)> {
+        let places = self.own_ids.get(id).into_iter().flatten().copied();
+        // The newest is known though its event is not kept, as long as there is the topic.
+        let places = places.filter(|place| *place >= self.horizon.0 || Some(*place) == self.newest_own);
         // What is superseded is given up before its turn has come, and its id with it.
-        let surely = self.keeps(place, now) && self.superseded_by(place).is_none();
-        (place >= self.horizon.0).then_some((place, surely))
+        places.map(move |place| (place, self.keeps(place, now) && self.superseded_by(place).is_none()))
     }
 
     /// Whether something is surely kept, or may be.
@@ -236,7 +245,8 @@ impl Topic {
             return (false, false);
         }
         let (lowest, highest) = self.horizon(now);
-        (highest < self.count() || !self.table.is_empty(), lowest < self.count())
+        let has_newest = self.newest_own.is_some();
+        (highest < self.count() || !self.table.is_empty(), lowest < self.count() || has_newest)
     }
 
     /// The bytes that a log may have with nobody lagging, when what is too old since `late` is gone. While somebody lags nothing goes

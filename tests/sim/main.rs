@@ -1,6 +1,8 @@
 //! The whole server on a simulated network: hundreds of clients of all kinds, faults that no real network produces on
 //! demand, and after every step the invariants of the library.
 //!
+//! Beside it, in `lives`, several servers that restart, and what their clients see in all their lives.
+//!
 //! Everything is drawn from a seed, so a failure can be repeated. `SIM_SEED` runs one seed and prints the end of its trace
 //! if it fails; `SIM_SEEDS` and `SIM_STEPS` say how many there are, and how long each is, `SIM_FIRST` which is the first.
 
@@ -10,6 +12,7 @@ mod client;
 mod counts;
 mod ends;
 mod kept;
+mod lives;
 mod memory;
 mod model;
 mod net;
@@ -47,6 +50,25 @@ thread_local! {
 
 /// Runs one seed, and catches what it panics with.
 fn attempt(seed: u64, steps: u64) -> Result<Summary, Failure> {
+    let world = Rc::new(RefCell::new(World::new(0)));
+    catch(|| run(seed, steps, &world)).map_err(|message| {
+        let world = world.borrow();
+        Failure { step: world.trace.step, message, trace: world.trace.tail() }
+    })
+}
+
+/// The same for a run of whole lives.
+fn attempt_lives(seed: u64, steps: u64, verbose: bool) -> Result<lives::Summary, Failure> {
+    let story = RefCell::new(None);
+    catch(|| lives::run(seed, steps, verbose, &story)).map_err(|message| {
+        let story = story.borrow();
+        let story = story.as_ref().expect("it has begun").borrow();
+        Failure { step: story.step, message, trace: story.tail() }
+    })
+}
+
+/// Answers the message of the first panic, if there is any.
+fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let usual = std::panic::take_hook();
@@ -63,21 +85,20 @@ fn attempt(seed: u64, steps: u64) -> Result<Summary, Failure> {
             }
         }));
     });
-    let world = Rc::new(RefCell::new(World::new(0)));
     MESSAGE.with_borrow_mut(String::clear);
     CAUGHT.set(true);
-    let result = catch_unwind(AssertUnwindSafe(|| run(seed, steps, &world)));
+    let result = catch_unwind(AssertUnwindSafe(work));
     CAUGHT.set(false);
-    result.map_err(|_| {
-        let world = world.borrow();
-        let message = MESSAGE.with_borrow_mut(std::mem::take);
-        Failure { step: world.trace.step, message, trace: world.trace.tail() }
-    })
+    result.map_err(|_| MESSAGE.with_borrow_mut(std::mem::take))
 }
 
 /// Runs one seed, and says how to repeat it where it fails.
 fn expect(seed: u64, steps: u64, verbose: bool) -> Summary {
-    attempt(seed, steps).unwrap_or_else(|Failure { step, message, trace }| {
+    or_repeat(attempt(seed, steps), seed, steps, verbose)
+}
+
+fn or_repeat<T>(result: Result<T, Failure>, seed: u64, steps: u64, verbose: bool) -> T {
+    result.unwrap_or_else(|Failure { step, message, trace }| {
         let trace = if verbose { trace.as_str() } else { "" };
         panic!(
             "{trace}seed {seed} fails in step {step}: {message}\n\
@@ -110,11 +131,35 @@ fn whatever_happens_the_invariants_hold() {
 }
 
 #[test]
+fn each_client_has_the_whole_story() {
+    let steps = variable("SIM_STEPS").unwrap_or(STEPS);
+    let run = |seed, verbose| or_repeat(attempt_lives(seed, steps, verbose), seed, steps, verbose);
+    if let Some(seed) = variable("SIM_SEED") {
+        println!("{}", run(seed, true));
+        return;
+    }
+    let seeds = variable("SIM_SEEDS").unwrap_or(SEEDS);
+    let first = variable("SIM_FIRST").unwrap_or(0);
+    let mut sum = lives::Summary::default();
+    for seed in first..first + seeds {
+        sum.add(&run(seed, false));
+    }
+    println!("{seeds} seeds of lives:{sum}");
+    if seeds >= SEEDS && steps >= STEPS {
+        sum.check_coverage();
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..6 {
         let hashes = [(); 2].map(|()| expect(seed, 1_000, false).hash);
         assert_eq!(hashes[0], hashes[1], "seed {seed}");
         assert_ne!(hashes[0], expect(seed + 100, 1_000, false).hash);
+        let lives = |seed| or_repeat(attempt_lives(seed, 1_000, false), seed, 1_000, false).hash;
+        let hashes = [(); 2].map(|()| lives(seed));
+        assert_eq!(hashes[0], hashes[1], "lives of seed {seed}");
+        assert_ne!(hashes[0], lives(seed + 100));
     }
 }
 
@@ -154,14 +199,19 @@ impl Summary {
         for reason in CloseReason::ALL {
             let of_connections = !can_end_a_stream(reason);
             let stream = self.closed[reason as usize];
+            // Topics end only where whole lives are looked at.
+            let of_connections = of_connections || reason == CloseReason::Finished;
             assert_eq!(stream == 0, of_connections, "streams closed for {reason:?}: {stream}");
             // What ends a stream cleanly is no reason for the connection to end.
-            let of_streams =
-                matches!(reason, CloseReason::Application | CloseReason::MaxAge | CloseReason::Revoked);
+            let of_streams = matches!(
+                reason,
+                CloseReason::Application | CloseReason::MaxAge | CloseReason::Revoked | CloseReason::Finished
+            );
             let connection = self.connections_closed[reason as usize];
             assert_eq!(connection == 0, of_streams, "connections closed for {reason:?}: {connection}");
         }
-        for refusal in Refusal::ALL {
+        let elsewhere = [Refusal::Finished, Refusal::MixedIds];
+        for refusal in Refusal::ALL.into_iter().filter(|refusal| !elsewhere.contains(refusal)) {
             assert!(self.refused[refusal as usize] > 0, "nobody was refused for {refusal:?}");
         }
         for (name, count) in FAULTS.iter().zip(self.struck.0) {

@@ -83,6 +83,10 @@ pub(crate) struct Model {
     /// How ids are that the application gives to events of each topic.
     pub(crate) id_styles: [IdStyle; TOPICS.len()],
     pub(crate) ids: Ids,
+    /// The application makes them.
+    pub(crate) own_ids: bool,
+    /// The places of what was published, among all that was published or sent.
+    published_orders: Vec<u32>,
     pub(crate) revoked: Revoked,
     /// Events published or sent so far.
     pub(crate) order: u32,
@@ -223,6 +227,10 @@ pub(crate) struct Stream {
     pub(crate) behind_until: u64,
     /// Nothing of it has come yet but its head.
     pub(crate) silent: bool,
+    /// It begins with an id of the server's.
+    pub(crate) says_where: bool,
+    /// It was closed before it was opened.
+    pub(crate) closed_early: bool,
     /// Where it is to begin.
     pub(crate) plan: Plan,
     /// What its client has missed is not kept, and whether it was told so.
@@ -342,6 +350,8 @@ impl Model {
             topics: TOPICS.iter().map(|_| Topic::new(Kind::default())).collect(),
             id_styles: Default::default(),
             ids: Ids::default(),
+            own_ids: false,
+            published_orders: Vec::new(),
             revoked: Revoked::default(),
             order: 0,
             by_id: HashMap::new(),
@@ -465,6 +475,7 @@ impl Model {
                 self.published += 1;
                 let what = (info.key, info.own_id.as_deref());
                 let topic = &mut self.topics[topic as usize];
+                self.published_orders.push(self.order);
                 topic.publish((number, self.order), (self.turn, self.now), what, (info.size, info.text));
                 topic.count() - 1
             }
@@ -558,6 +569,17 @@ impl Model {
         }
     }
 
+    /// The place of what was published last up to `order`.
+    pub(crate) fn published_by(&self, order: u32) -> u32 {
+        let count = self.published_orders.partition_point(|published| *published <= order);
+        count.checked_sub(1).map_or(0, |last| self.published_orders[last])
+    }
+
+    /// Whether it is an id that the application has given, or may have.
+    pub(crate) fn is_own_id(&self, id: &str) -> bool {
+        self.own_ids && (id.starts_with("own-") || id.starts_with("shared-"))
+    }
+
     // The lives of streams.
 
     pub(crate) fn begin(&mut self, id: StreamId, connection: u32, since: Duration) -> u32 {
@@ -592,6 +614,8 @@ impl Model {
             began_order: self.order,
             behind_until: ALWAYS,
             silent: true,
+            says_where: false,
+            closed_early: false,
             plan: Plan::default(),
             gap: false,
             gap_seen: false,
@@ -697,11 +721,16 @@ impl Stream {
 
     /// How many topics it reads.
     pub(crate) fn subscriptions(&self) -> usize {
-        self.windows.iter().filter(|window| window.until == OPEN).count()
+        self.windows.iter().filter(|window| self.is_open(window)).count()
     }
 
     pub(crate) fn reads(&self, topic: u8) -> bool {
-        self.windows.iter().any(|window| window.topic == topic && window.until == OPEN)
+        self.windows.iter().any(|window| window.topic == topic && self.is_open(window))
+    }
+
+    /// Whether it reads there, or will when it is opened, though it was closed already.
+    fn is_open(&self, window: &Window) -> bool {
+        window.until == OPEN || !self.opened && !window.given_up
     }
 }
 

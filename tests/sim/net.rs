@@ -351,6 +351,15 @@ impl World {
         self.raise(connection, true, true);
     }
 
+    /// The server is gone without a word: some of what was on its way has arrived.
+    pub(crate) fn crash(&mut self) {
+        for connection in 0..self.connections.len() {
+            let it = &mut self.connections[connection];
+            it.to_peer.truncate(self.rng.usize(..=it.to_peer.len()));
+            it.reset = true;
+        }
+    }
+
     /// Frees what is known of all that has happened.
     pub(crate) fn forget(&mut self) {
         self.connections = Vec::new();
@@ -614,6 +623,10 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
         let world = self.0.borrow();
         let ms = 1_800_000_000_000_u64.saturating_add_signed(world.unix_offset);
         UNIX_EPOCH + Duration::from_millis(ms) + world.now
+    }
+
+    fn random(&mut self) -> u64 {
+        self.0.borrow_mut().rng.u64(..)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -130,8 +130,11 @@ impl Model {
     pub(crate) fn subscribe(&mut self, index: u32, topic: u8) {
         let order = self.order;
         let stream = &mut self.streams[index as usize];
-        if stream.live && !stream.reads(topic) {
-            stream.windows.push(Window::new(topic, self.topics[topic as usize].count(), order));
+        let count = self.topics[topic as usize].count();
+        if (stream.live || !stream.opened) && !stream.reads(topic) {
+            // One that was closed already gets what there is.
+            let until = if stream.live { OPEN } else { count };
+            stream.windows.push(Window { until, ..Window::new(topic, count, order) });
         }
     }
 
@@ -150,7 +153,19 @@ impl Model {
     pub(crate) fn begin_reading(&mut self, index: u32) {
         let stream = &mut self.streams[index as usize];
         stream.opened_order = self.order;
+        let is_kept = stream.kept_windows(&self.topics).next().is_some();
+        stream.says_where = is_kept && !stream.store_answered && !self.own_ids;
         let Plan { begins, id, after_gap_live } = stream.plan.clone();
+        stream.closed_early = !stream.live;
+        if !stream.live && is_kept && (id.is_some() || begins == Begins::Snapshot) {
+            // Nobody was asked whether it has missed something.
+            for window in stream.windows.iter_mut().filter(|window| !window.given_up) {
+                // It ends behind what there is by now.
+                window.until = self.topics[window.topic as usize].count();
+                (window.next, window.free, window.is_patchy) = (0, window.until, true);
+            }
+            return;
+        }
         if stream.kept_windows(&self.topics).next().is_none() || begins == Begins::Live {
             assert!(!stream.gap && !stream.store_answered, "nothing is missing: {stream:?}");
             return;
@@ -246,7 +261,7 @@ impl Model {
         let (mut lowest, mut possible, mut sure) = (u32::MAX, 0, u32::MAX);
         for window in windows {
             let topic = &self.topics[window.topic as usize];
-            if let Some((place, surely)) = topic.find_own(id, self.now) {
+            for (place, surely) in topic.find_own(id, self.now) {
                 let order = topic.entries[place as usize].order;
                 lowest = lowest.min(order);
                 possible = possible.max(order);
@@ -336,6 +351,7 @@ impl Model {
             self.counts.gaps_counted += 1;
             return;
         }
+        stream.gap |= stream.closed_early;
         assert!(stream.gap && !stream.gap_seen && stream.last_order == 0, "told of a gap: {stream:?}");
         stream.gap_seen = true;
     }
@@ -367,11 +383,34 @@ impl Model {
     /// A heartbeat says how far a stream has come.
     pub(crate) fn received_beat(&mut self, index: u32, id: &str) {
         let stream = &self.streams[index as usize];
-        let lowest = stream.last_order.max(stream.began_order);
-        let exact = stream.windows.iter().filter(|window| window.reads_since(lowest));
+        let since = stream.last_order.max(stream.began_order);
+        let exact = stream.windows.iter().filter(|window| window.reads_since(since));
         let exact = exact.fold(0, |exact, window| exact | 1 << window.topic);
+        // An id is that of an event, behind which others may have been sent.
+        let lowest = self.published_by(since);
         self.ids.learn(id, Token { lowest, highest: self.order, exact, own: false });
         self.counts.dated_beats += 1;
+    }
+
+    /// The first of a stream says where it begins: with what it gets first, which is not known yet.
+    pub(crate) fn received_beginning(&mut self, index: u32, id: Option<&str>) {
+        let stream = &self.streams[index as usize];
+        let Some(id) = id else {
+            assert!(!stream.says_where, "the first of a stream says where it begins: {stream:?}");
+            return;
+        };
+        if self.is_own_id(id) {
+            return;
+        }
+        assert!(stream.says_where, "a stream begins with an id: {stream:?}");
+        self.ids.learn(id, Token { lowest: 0, highest: stream.opened_order, exact: 0, own: false });
+        self.counts.beginnings += 1;
+    }
+
+    /// Whether what it is told first has no name, though heartbeats have: it would be a gap, of which nobody is told.
+    pub(crate) fn may_be_unnamed(&self, index: u32) -> bool {
+        let stream = &self.streams[index as usize];
+        self.config.gap_event.is_none() && (stream.gap || stream.closed_early)
     }
 
     /// Everybody who reads has got everything, and can be written to.

@@ -46,44 +46,44 @@ impl Token {
 /// All ids of the server's that any client has seen.
 #[derive(Default)]
 pub(crate) struct Ids {
-    by_text: HashMap<String, (u64, u32)>,
-    by_position: BTreeMap<(u64, u32), Token>,
+    by_text: HashMap<String, u64>,
+    by_number: BTreeMap<u64, Token>,
+    /// Which server has made them.
+    maker: String,
 }
 
 impl Ids {
     pub(crate) fn find(&self, id: &str) -> Option<Token> {
-        self.by_position.get(self.by_text.get(id)?).copied()
+        self.by_number.get(self.by_text.get(id)?).copied()
     }
 
     /// One of them, if there is any.
     pub(crate) fn any(&self, rng: &mut Rng) -> Option<String> {
-        let (ms, n) = self.by_position.keys().rev().nth(rng.usize(..self.by_position.len().clamp(1, 64)))?;
-        Some(format!("{ms}-{n}"))
+        let number = self.by_number.keys().rev().nth(rng.usize(..self.by_number.len().clamp(1, 64)))?;
+        Some(format!("{}-{number}", self.maker))
     }
 
-    /// Somebody has seen `id`. Ids increase, whatever the clock does.
+    /// Somebody has seen `id`. Ids increase with what is published.
     pub(crate) fn learn(&mut self, id: &str, token: Token) {
-        let parsed = id.split_once('-').and_then(|(ms, n)| Some((ms.parse().ok()?, n.parse().ok()?)));
-        let position: (u64, u32) = parsed.unwrap_or_else(|| panic!("{id:?} is no id of the server's"));
-        if !self.by_text.contains_key(id) {
-            self.by_text.insert(id.to_owned(), position);
-            let before = self.by_position.range(..position).next_back();
-            let ordered = before.is_none_or(|(_, before)| {
-                before.lowest < token.lowest || before.lowest <= token.highest && token.is_wide()
-            });
-            assert!(ordered, "{id} of {token:?} is less than that of {before:?}");
-            let behind = self.by_position.range(position..).next();
-            let ordered = behind.is_none_or(|(_, behind)| {
-                token.lowest < behind.lowest || token.lowest <= behind.highest && behind.is_wide()
-            });
-            assert!(ordered, "{id} of {token:?} is more than that of {behind:?}");
+        let parsed = id.split_once('-').and_then(|(maker, number)| Some((maker, number.parse().ok()?)));
+        let (maker, number) = parsed.unwrap_or_else(|| panic!("{id:?} is no id of the server's"));
+        if self.maker.is_empty() {
+            maker.clone_into(&mut self.maker);
         }
-        let known = self.by_position.entry(position).or_insert(token);
-        assert_eq!(known.is_wide(), token.is_wide(), "one id for one event: {id}, {known:?}, {token:?}");
+        assert_eq!(maker, self.maker, "{id} is of another server");
+        self.by_text.entry(id.to_owned()).or_insert(number);
+        let known = self.by_number.entry(number).or_insert(token);
         known.lowest = known.lowest.max(token.lowest);
         known.highest = known.highest.min(token.highest);
         known.exact |= token.exact;
+        let known = *known;
         assert!(known.lowest <= known.highest, "one id for one event: {id}, {known:?}, {token:?}");
+        let before = self.by_number.range(..number).next_back();
+        let ordered = before.is_none_or(|(_, before)| before.is_before(known));
+        assert!(ordered, "{id} of {known:?} is less than that of {before:?}");
+        let behind = self.by_number.range(number + 1..).next();
+        let ordered = behind.is_none_or(|(_, behind)| known.is_before(*behind));
+        assert!(ordered, "{id} of {known:?} is more than that of {behind:?}");
     }
 }
 
@@ -93,9 +93,9 @@ impl Token {
         Self { lowest: order, highest: order, exact: u8::MAX, own: false }
     }
 
-    /// Whether it is that of a heartbeat, which stands anywhere between two events.
-    fn is_wide(self) -> bool {
-        self.exact != u8::MAX
+    /// Whether it can stand before another.
+    fn is_before(self, other: Self) -> bool {
+        self.lowest < other.highest
     }
 }
 

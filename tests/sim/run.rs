@@ -101,7 +101,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         let mut model = Model::new(rng.u64(..), scenario.config.clone());
         model.panic_rate = scenario.panics;
         model.heavy = scenario.heavy;
-        model.id_styles = scenario.id_styles;
+        (model.own_ids, model.id_styles) = (scenario.own_ids, scenario.id_styles);
         model.topics = scenario.kinds.map(Topic::new).into();
         model.configures &= scenario.kinds != [Kind::default(); TOPICS.len()];
         let obituaries: Arc<Mutex<Obituaries>> = model.obituaries.clone();

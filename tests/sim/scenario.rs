@@ -39,6 +39,8 @@ pub(crate) struct Scenario {
     pub(crate) config: Config,
     /// What each topic keeps at first, and which ids its events have.
     pub(crate) kinds: [Kind; TOPICS.len()],
+    /// The application makes the ids.
+    pub(crate) own_ids: bool,
     pub(crate) id_styles: [IdStyle; TOPICS.len()],
     pub(crate) faults: Faults,
     pub(crate) weights: Vec<(u32, Action)>,
@@ -74,10 +76,12 @@ impl Scenario {
         let clients = [4, 12, 40, 100, 300][rng.usize(..5)];
         let mut config = config(rng, clients);
         let plain = rng.u8(..5) == 0;
-        let mut kinds = [(); TOPICS.len()].map(|()| if plain { Kind::default() } else { Kind::draw(rng) });
+        let own_ids = !plain && rng.bool();
+        let kind = |rng: &mut Rng| if plain { Kind::default() } else { Kind::draw(rng, own_ids) };
+        let mut kinds = [(); TOPICS.len()].map(|()| kind(rng));
         let none = [IdStyle::None; 4];
         let styles =
-            if rng.bool() { none } else { [IdStyle::None, IdStyle::None, IdStyle::Own, IdStyle::Shared] };
+            if own_ids { [IdStyle::None, IdStyle::Own, IdStyle::Own, IdStyle::Shared] } else { none };
         let id_styles = [(); TOPICS.len()].map(|()| styles[rng.usize(..styles.len())]);
         let usual = kinds[rng.usize(..kinds.len())];
         config.topic = usual.config();
@@ -106,6 +110,7 @@ impl Scenario {
         Self {
             config,
             kinds,
+            own_ids,
             id_styles,
             faults: faults(rng),
             weights,
@@ -136,6 +141,7 @@ fn config(rng: &mut Rng, clients: usize) -> Config {
     config.inbox_max = few(rng, config.inbox_max);
     config.lag_bytes_max = [1, 3_000, 20_000, 100_000, 100_000, 1 << 20, 1 << 20, 1 << 30][rng.usize(..8)];
     config.head_bytes_max = [256, 2_000, 16 << 10, 16 << 10][rng.usize(..4)];
+    config.event_id_bytes_max = config.event_id_bytes_max.min(config.head_bytes_max / 2);
     config.target_bytes_max = config.head_bytes_max.min([100, 8 << 10][rng.usize(..2)]);
     config.headers_max = [8, 100][rng.usize(..2)];
     config.body_bytes_max = match rng.u8(..8) {

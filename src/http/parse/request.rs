@@ -5,9 +5,6 @@ use crate::http::parse::span::HeaderSpan;
 use std::borrow::Cow;
 use std::fmt;
 
-/// An id that is longer than this is none of ours, and nothing that a peer may make us carry around.
-const LAST_EVENT_ID_BYTES_MAX: usize = 128;
-
 /// A complete request: head and body.
 ///
 /// It borrows the bytes as they came from the network and is cheap to copy. Nothing is looked up before it is
@@ -141,20 +138,20 @@ impl<'a> Request<'a> {
     /// The id of the last event that the client has seen: from the `Last-Event-ID` header, or else from
     /// `lastEventId` or `last_event_id` in the query, where clients put it that cannot set headers.
     ///
-    /// The header wins, because a client that reconnects to the same URL repeats its first query. `None` for
-    /// an id that is empty, longer than 128 bytes or contains control characters; it is untrusted all the
-    /// same.
+    /// The header wins, because a client that reconnects to the same URL repeats its first query. Several lines of it that differ are
+    /// one, joined by commas (RFC 9110 5.3). What is not UTF-8 becomes U+FFFD. `None` only where there is none, or an empty one:
+    /// an id that nobody can have given is unknown, and who comes with it has missed something. It is untrusted.
     #[must_use]
     pub fn last_event_id(&self) -> Option<Cow<'a, str>> {
-        let id = match self.header_bytes("Last-Event-ID") {
-            Some(id) => str::from_utf8(id).ok().map(Cow::Borrowed),
-            None => self.query("lastEventId").or_else(|| self.query("last_event_id")),
+        let lines = self.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Last-Event-ID"));
+        // An empty one says nothing, and hides no id that is given elsewhere.
+        let mut lines = lines.map(|(_, line)| String::from_utf8_lossy(line)).filter(|line| !line.is_empty());
+        let Some(first) = lines.next() else {
+            let parameters = ["lastEventId", "last_event_id"].into_iter();
+            return parameters.filter_map(|name| self.query(name)).find(|id| !id.is_empty());
         };
-        id.filter(|id| {
-            !id.is_empty()
-                && id.len() <= LAST_EVENT_ID_BYTES_MAX
-                && !id.bytes().any(|byte| byte.is_ascii_control())
-        })
+        let others = lines.filter(|line| *line != first);
+        Some(others.fold(first.clone(), |joined, line| joined + ", " + line))
     }
 
     /// The value of the first cookie of this name, as it was sent, but without the quotes that may stand around it. Names

@@ -11,15 +11,15 @@ impl StreamReply {
     /// other status; headers are those of the stream, since without CORS headers a page of another origin
     /// gives up too.
     pub(crate) fn refused_softly(self, retry: Duration) -> Reply {
-        let body = format!("retry: {}\n\n", retry.as_millis()).into_bytes();
+        let body = format!("retry: {}\n", retry.as_millis()).into_bytes();
         let mut whole = Reply::whole(Cow::Borrowed("text/event-stream"), Cow::Owned(body));
         whole.take_headers(self.into_headers(), "Cache-Control: no-store, no-transform\r\n");
         whole
     }
 
     /// In place of the stream: 204 (No Content), which no EventSource comes back from. Not to be kept by a
-    /// cache, as any other 204 may be (RFC 9110 15.3.5): the revocation has its time.
-    pub(crate) fn revoked(self) -> Reply {
+    /// cache, as any other 204 may be (RFC 9110 15.3.5): it holds for a time, or for those who have seen everything.
+    pub(crate) fn over(self) -> Reply {
         let mut whole = Reply::no_content();
         whole.take_headers(self.into_headers(), "Cache-Control: no-store\r\n");
         whole

@@ -1,10 +1,13 @@
 //! The answer that is a stream: what it reads, where it begins, how long it may stay.
 
 use crate::error::Error;
+use crate::event::Event;
 use crate::http::browser::cookie::Cookie;
 use crate::http::header::{SET_COOKIE, invalid};
 use crate::http::reply::headers::{HeadContext, Headers, append, is_one_of};
 use crate::source::Source;
+use crate::topic::frame::EncodedEvent;
+use std::borrow::Borrow;
 use std::time::Duration;
 
 /// Headers that every event stream has already.
@@ -35,6 +38,8 @@ pub struct StreamReply {
     start: Start,
     resume_after: Option<String>,
     after_gap: AfterGap,
+    first: Vec<EncodedEvent>,
+    then_end: bool,
     source: Option<Box<dyn Source>>,
 }
 
@@ -203,12 +208,53 @@ impl StreamReply {
         self
     }
 
-    /// Where it goes on when what the client has missed is not kept any more. It is told so by a
+    /// Where it goes on when what the client has missed is not kept any more, or not known: it is told so by a
     /// [gap event](crate::Config::gap_event) first, unless [`Handler::missed`](crate::Handler::missed) makes up for it.
     #[must_use]
     pub fn after_gap(mut self, goes_on: AfterGap) -> StreamReply {
         self.after_gap = goes_on;
         self
+    }
+
+    /// Sends an event before everything that the topics of the stream have, also what they have kept for it: a greeting, where to post
+    /// answers, the state that the events change. Several calls send several events, in order.
+    ///
+    /// ```
+    /// use mio_sse::{Error, Event, Reply, Router};
+    ///
+    /// let mut app = Router::new();
+    /// app.get("/session", |_request, _cx| {
+    ///     let stream = Reply::stream().topic("session").first(Event::data("/messages").event("endpoint"))?;
+    ///     Ok::<_, Error>(stream)
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidEvent`]. One whose id is [too long](crate::Config::event_id_bytes_max) makes the reply a 500.
+    pub fn first(mut self, event: impl Borrow<Event>) -> Result<StreamReply, Error> {
+        self.first.push(EncodedEvent::new(event.borrow())?);
+        Ok(self)
+    }
+
+    /// Ends the stream behind what its topics have kept for it, and what was sent to it: an answer that can be had again, not one to wait with.
+    /// With [`snapshot`](Self::snapshot) also those who come for the first time get what is kept.
+    #[must_use]
+    pub fn then_end(mut self) -> StreamReply {
+        self.then_end = true;
+        self
+    }
+
+    pub(crate) fn first_events(&self) -> &[EncodedEvent] {
+        &self.first
+    }
+
+    pub(crate) fn ends(&self) -> bool {
+        self.then_end
+    }
+
+    /// Whether it has events besides those of its topics.
+    pub(crate) fn brings_more(&self) -> bool {
+        !self.first.is_empty() || self.source.is_some()
     }
 
     pub(crate) fn headers_mut(&mut self) -> &mut Headers {

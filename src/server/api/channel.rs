@@ -29,6 +29,8 @@ pub struct EventSender {
     events: Option<SyncSender<Event>>,
     /// Whether the source has found nothing, and has to be woken.
     idle: Arc<AtomicBool>,
+    /// Whether somebody has said that this is all.
+    complete: Arc<AtomicBool>,
     inbox: Inbox<Work>,
     stream: StreamId,
 }
@@ -69,6 +71,12 @@ impl EventSender {
         Ok(())
     }
 
+    /// Says that all has been sent, and drops it. Where it makes up [later](crate::Missed::Later) for what a client has missed, only this
+    /// says that nothing is missing any more; for other streams it is as dropping it.
+    pub fn complete(self) {
+        self.complete.store(true, Ordering::SeqCst);
+    }
+
     /// The stream that it writes.
     #[must_use]
     pub fn stream(&self) -> StreamId {
@@ -95,6 +103,7 @@ impl Drop for EventSender {
 struct Channel {
     events: Receiver<Event>,
     idle: Arc<AtomicBool>,
+    complete: Arc<AtomicBool>,
 }
 
 impl Channel {
@@ -102,7 +111,8 @@ impl Channel {
         match self.events.try_recv() {
             Ok(event) => Pull::Event(event),
             Err(TryRecvError::Empty) => Pull::Idle,
-            Err(TryRecvError::Disconnected) => Pull::End,
+            Err(TryRecvError::Disconnected) if self.complete.load(Ordering::SeqCst) => Pull::End,
+            Err(TryRecvError::Disconnected) => Pull::Failed,
         }
     }
 }
@@ -124,8 +134,9 @@ impl Source for Channel {
 pub(crate) fn channel(stream: StreamId, ahead: usize, inbox: Inbox<Work>) -> (EventSender, impl Source) {
     let (sender, events) = sync_channel(ahead.max(1));
     let idle = Arc::new(AtomicBool::new(false));
-    let source = Channel { events, idle: idle.clone() };
-    (EventSender { events: Some(sender), idle, inbox, stream }, source)
+    let complete = Arc::new(AtomicBool::new(false));
+    let source = Channel { events, idle: idle.clone(), complete: complete.clone() };
+    (EventSender { events: Some(sender), idle, complete, inbox, stream }, source)
 }
 
 #[cfg(all(test, shuttle))]
@@ -207,7 +218,7 @@ mod tests {
                 self.asked += 1;
                 match self.source.pull() {
                     Pull::Event(event) => return Some(event),
-                    Pull::End => return None,
+                    Pull::End | Pull::Failed => return None,
                     Pull::Idle => self.wait(),
                     Pull::Wait(_) => unreachable!("a channel does not wait for time"),
                 }

@@ -13,6 +13,7 @@ use crate::server::state::timers::TimerId;
 use crate::source::Source;
 use crate::topic::frame::EncodedEvent;
 use crate::topic::history::TopicConfig;
+use crate::topic::position::Position;
 use std::borrow::Borrow;
 use std::fmt;
 use std::time::Duration;
@@ -47,8 +48,9 @@ impl<'a> Context<'a> {
         self.core
     }
 
-    /// While a request is being answered: the id that the stream has if the answer is a stream. What is given to it
-    /// already - events, timers, subscriptions - follows the head of the response, or is dropped with another reply.
+    /// While a request is being answered: the id that the stream has if the answer is a stream. Events, timers and subscriptions can be given
+    /// to it already, and are dropped with another reply. Everything that a stream gets has one order, so what is sent to it now comes
+    /// behind what its topics have kept for it; [`StreamReply::first`](crate::StreamReply::first) comes before.
     #[must_use]
     pub fn stream(&self) -> Option<StreamId> {
         self.stream
@@ -71,10 +73,60 @@ impl<'a> Context<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidEvent`], and [`Error::TooManyTopics`] where the topic would be kept and be one more than
-    /// [`topics_max`](crate::Config::topics_max); nothing is published then.
+    /// [`Error::InvalidEvent`] and [`Error::IdTooLong`]; [`Error::OwnId`] and [`Error::NoPosition`] where the topic's
+    /// [ids](crate::TopicConfig::ids) are not the application's; [`Error::Finished`]; [`Error::TooManyTopics`] where the topic would be kept
+    /// and be one more than [`topics_max`](crate::Config::topics_max). Nothing is published then.
     pub fn publish(&mut self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
-        self.core.publish(topic, event.borrow())
+        self.core.publish(topic, event.borrow(), None)
+    }
+
+    /// Publishes an event at its position in an external log, to a topic whose ids are [`Ids::Ordered`](crate::Ids::Ordered). The position is
+    /// its id.
+    ///
+    /// ```
+    /// # use mio_sse::{Context, Error, Event, Position};
+    /// /// An entry of a Redis stream, as XREAD gives it.
+    /// fn on_entry(id: Position, text: String, cx: &mut Context<'_>) -> Result<(), Error> {
+    ///     cx.publish_at("news", id, Event::data(text))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::PositionNotIncreasing`] unless it is greater than that of the event before it, in whichever topic that was;
+    /// [`Error::NotOrdered`]; [`Error::OwnId`]; else as [`publish`](Self::publish). Nothing is published then.
+    pub fn publish_at(
+        &mut self,
+        topic: &str,
+        position: Position,
+        event: impl Borrow<Event>,
+    ) -> Result<(), Error> {
+        self.core.publish(topic, event.borrow(), Some(position))
+    }
+
+    /// Says that nothing more will be published to a topic. Streams all of whose topics have finished get what there is and end, with
+    /// [`CloseReason::Finished`]; one with a [source](Self::set_source) ends when that does.
+    ///
+    /// Whoever comes later gets what the topic keeps, behind the event that it has seen, and then the end. One that has seen everything is answered
+    /// 204, which makes EventSource stop. The topic is finished as long as it keeps events, and for the [age](crate::History::age) of
+    /// its history at least; without an age for ever, so give such topics one. Where nothing is kept, who comes later finds a topic that is new.
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Reply, Router};
+    /// let mut app = Router::new();
+    /// app.get("/jobs/{job}", |request, _cx| Reply::stream().topic(request.param("job").unwrap_or_default()));
+    /// app.post("/jobs/{job}/done", |request, cx| {
+    ///     let job = request.param("job").unwrap_or_default();
+    ///     cx.publish(job, Event::data("done"))?;
+    ///     cx.finish_topic(job)?;
+    ///     Ok::<_, mio_sse::Error>(Reply::no_content())
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TooManyTopics`] where it keeps something, is not there, and would be one more than
+    /// [`topics_max`](crate::Config::topics_max).
+    pub fn finish_topic(&mut self, topic: &str) -> Result<(), Error> {
+        self.core.finish_topic(topic)
     }
 
     /// Sends an event to one stream, in order with everything published to its topics.
@@ -104,7 +156,7 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// [`Error::Closed`]; [`Error::TooManySubscriptions`] and [`Error::TooManyTopics`] where it would be one more than
-    /// [`Config`](crate::Config) allows.
+    /// [`Config`](crate::Config) allows; [`Error::MixedIds`], see [`TopicConfig::ids`].
     pub fn subscribe(&mut self, stream: StreamId, topic: &str) -> Result<(), Error> {
         self.core.subscribe(stream, topic)
     }
@@ -131,11 +183,10 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// [`Error::InvalidConfig`]; [`Error::TooManyTopics`] when [`Config::topics_max`](crate::Config::topics_max) topics are
-    /// configured. Those that are given what `Config::topic` says do not count where that keeps nothing.
+    /// configured. Those that are given what `Config::topic` says do not count where that keeps nothing. [`Error::MixedIds`] where
+    /// somebody reads the topic together with others whose ids somebody else makes.
     pub fn configure(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
-        config.check()?;
-        let done = self.core.delivery.topics.configure(topic, config, self.core.config.topics_max);
-        if done { Ok(()) } else { Err(Error::TooManyTopics) }
+        self.core.configure(topic, config)
     }
 
     /// The number of streams subscribed to `topic`.

@@ -5,6 +5,7 @@ use crate::conn::id::StreamId;
 use crate::http::parse::request::Request;
 use crate::http::reply::reply::Reply;
 use crate::server::api::context::Context;
+use crate::server::api::missed::Missed;
 use std::error::Error;
 
 /// An application: answers requests, and is told when streams open and close. [`Router`](crate::Router) is one made of
@@ -45,13 +46,15 @@ pub trait Handler {
     /// subscriptions can be given to it before it is open. If the reply is none they are dropped.
     fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply;
 
-    /// A client has come back with the id of an event that is unknown, or too old: what it has missed is not kept. Answer `true`
-    /// if you have sent it all, up to this moment, to `stream` from a store of your own (so much as may
-    /// [wait](crate::Config::lag_bytes_max) for a stream): then it goes on live, without a gap. By default `false`: it is told of
-    /// a gap.
-    fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> bool {
+    /// A client has come back with an id that is unknown here, or too old: what it has missed is not kept. A store of your own may have
+    /// it: send it to `stream` in this call, as much as may [wait](crate::Config::lag_bytes_max) for a stream, or
+    /// have a source bring it [later](Missed::Later). By default the client is told of a gap.
+    ///
+    /// Not asked for topics without [ids](crate::TopicConfig::ids). The id is untrusted: it is what the request says, and may have been made up.
+    /// The guide [Ids and resume](crate::guide) has examples.
+    fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> Missed {
         let _ = (stream, last_event_id, cx);
-        false
+        Missed::Gap
     }
 
     /// A stream has been opened; its head is on its way.

@@ -5,6 +5,7 @@ pub(crate) mod context;
 pub(crate) mod drain;
 pub(crate) mod handler;
 pub(crate) mod metrics;
+pub(crate) mod missed;
 pub(crate) mod not_adopted;
 pub(crate) mod observer;
 pub(crate) mod publisher;

@@ -9,6 +9,7 @@ use crate::server::api::not_adopted::NotAdopted;
 use crate::server::state::core::{Core, Work};
 use crate::server::state::inbox::{Inbox, Order};
 use crate::topic::frame::EncodedEvent;
+use crate::topic::position::Position;
 use std::borrow::Borrow;
 use std::fmt;
 use std::net::TcpStream;
@@ -40,6 +41,7 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Publisher {
     inbox: Inbox<Work>,
+    id_bytes_max: usize,
 }
 
 impl fmt::Debug for Publisher {
@@ -49,18 +51,39 @@ impl fmt::Debug for Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn new(inbox: Inbox<Work>) -> Self {
-        Self { inbox }
+    pub(crate) fn new(core: &Core) -> Self {
+        Self { inbox: core.inbox.clone(), id_bytes_max: core.config.id_bytes_max() }
     }
 
-    /// Publishes an event to a topic. Waits while the inbox is full.
+    /// Publishes an event to a topic. Waits while the inbox is full. What the topic does not accept when the loop gets to it, see
+    /// [`Context::publish`], is dropped.
     ///
     /// # Errors
-    /// [`Error::InvalidEvent`]; [`Error::Stopped`]; [`Error::Full`] only on the loop's own thread, where waiting would
+    /// [`Error::InvalidEvent`]; [`Error::IdTooLong`]; [`Error::Stopped`]; [`Error::Full`] only on the loop's own thread, where waiting would
     /// be for ever: use [`Context::publish`] there.
     pub fn publish(&self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
-        let event = EncodedEvent::new(event.borrow())?;
-        self.inbox.put(Order::Publish { topic: topic.into(), event }, true)
+        let event = self.encode(event)?;
+        self.inbox.put(Order::Publish { topic: topic.into(), event, at: None }, true)
+    }
+
+    /// Publishes an event at its position in an external log, see [`Context::publish_at`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    pub fn publish_at(
+        &self,
+        topic: &str,
+        position: Position,
+        event: impl Borrow<Event>,
+    ) -> Result<(), Error> {
+        let event = self.encode(event)?;
+        self.inbox.put(Order::Publish { topic: topic.into(), event, at: Some(position) }, true)
+    }
+
+    fn encode(&self, event: impl Borrow<Event>) -> Result<EncodedEvent, Error> {
+        let mut encoded = EncodedEvent::default();
+        encoded.encode_checked(event.borrow(), self.id_bytes_max)?;
+        Ok(encoded)
     }
 
     /// Publishes an event to a topic if there is room for it now.
@@ -68,8 +91,17 @@ impl Publisher {
     /// # Errors
     /// [`Error::InvalidEvent`]; [`Error::Stopped`]; [`Error::Full`].
     pub fn try_publish(&self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
-        let event = EncodedEvent::new(event.borrow())?;
-        self.inbox.put(Order::Publish { topic: topic.into(), event }, false)
+        let event = self.encode(event)?;
+        self.inbox.put(Order::Publish { topic: topic.into(), event, at: None }, false)
+    }
+
+    /// Says that nothing more will be published to a topic, see [`Context::finish_topic`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// As for [`close`](Self::close).
+    pub fn finish_topic(&self, topic: impl Into<String>) -> Result<(), Error> {
+        let topic = topic.into();
+        self.run(move |cx| cx.finish_topic(&topic))
     }
 
     /// Sends an event to one stream. Waits while the inbox is full. If the stream has ended by the time the loop gets
@@ -78,7 +110,7 @@ impl Publisher {
     /// # Errors
     /// As for [`publish`](Self::publish).
     pub fn send(&self, stream: StreamId, event: impl Borrow<Event>) -> Result<(), Error> {
-        let event = EncodedEvent::new(event.borrow())?;
+        let event = self.encode(event)?;
         self.inbox.put(Order::Send { stream, event }, true)
     }
 
@@ -87,7 +119,7 @@ impl Publisher {
     /// # Errors
     /// As for [`publish`](Self::publish).
     pub fn send_tagged(&self, tag: &str, event: impl Borrow<Event>) -> Result<(), Error> {
-        let event = EncodedEvent::new(event.borrow())?;
+        let event = self.encode(event)?;
         self.inbox.put(Order::SendTagged { tag: tag.into(), event }, true)
     }
 
@@ -207,6 +239,6 @@ impl Context<'_> {
     /// A handle for other threads.
     #[must_use]
     pub fn publisher(&self) -> Publisher {
-        Publisher::new(self.core().inbox.clone())
+        Publisher::new(self.core())
     }
 }

@@ -16,6 +16,7 @@ use crate::server::state::log_limit::LogLimit;
 use crate::server::state::request_buffers::RequestBuffers;
 use crate::server::state::sweep::Sweep;
 use crate::server::state::ticks::milliseconds;
+use crate::topic::ids::Maker;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -233,12 +234,12 @@ impl<H: Handler, N: Net> Server<H, N> {
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for limits that make no sense or a handler that is not sound.
-    pub fn with_net(net: N, handler: H, config: Config) -> io::Result<Self> {
+    pub fn with_net(mut net: N, handler: H, config: Config) -> io::Result<Self> {
         config.check()?;
         handler.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let inbox = Inbox::new(config.inbox_max, net.waker());
         let mut server = Self {
-            core: Core::new(config, inbox, net.now()),
+            core: Core::new(config, inbox, Maker::new(net.random()), net.now()),
             handler,
             net,
             sockets: Vec::new(),
@@ -269,7 +270,7 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// A handle to publish from other threads.
     pub fn publisher(&self) -> Publisher {
-        Publisher::new(self.core.inbox.clone())
+        Publisher::new(&self.core)
     }
 
     /// What the server has counted so far.

@@ -1,5 +1,6 @@
 //! The seam between the loop and the world: sockets, the poll, the clock.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::task::Waker;
@@ -99,6 +100,13 @@ pub trait Net {
 
     /// The time of day.
     fn unix_time(&self) -> SystemTime;
+
+    /// A number that no other server has, drawn once by each: it names the server in the ids that it makes
+    /// ([`Ids::Generated`](crate::Ids::Generated)).
+    fn random(&mut self) -> u64 {
+        // The standard library draws the keys of its hashes from the operating system.
+        RandomState::new().hash_one(std::process::id())
+    }
 
     /// The address that connections are accepted on.
     ///

@@ -25,6 +25,9 @@ use crate::server::state::tags::Tags;
 use crate::server::state::ticks::ticks;
 use crate::server::state::timers::{TimerId, Timers};
 use crate::topic::frame::EncodedEvent;
+use crate::topic::history::TopicConfig;
+use crate::topic::ids::Maker;
+use crate::topic::position::Position;
 use crate::topic::topics::{TopicKey, Topics};
 use std::collections::{HashMap, VecDeque};
 use std::panic::resume_unwind;
@@ -71,10 +74,10 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(config: Config, inbox: Inbox<Work>, now: Duration) -> Self {
+    pub(crate) fn new(config: Config, inbox: Inbox<Work>, maker: Maker, now: Duration) -> Self {
         Self {
             delivery: Delivery::new(
-                Topics::new(config.topic),
+                Topics::new(config.topic, maker),
                 config.lag_bytes_max,
                 config.gap_event.clone(),
             ),
@@ -122,8 +125,8 @@ impl Core {
 
     // Events.
 
-    pub(crate) fn publish(&mut self, topic: &str, event: &Event) -> Result<(), Error> {
-        self.encode(event, |core, encoded| core.publish_encoded(topic, encoded))?
+    pub(crate) fn publish(&mut self, topic: &str, event: &Event, at: Option<Position>) -> Result<(), Error> {
+        self.encode(event, |core, encoded| core.publish_encoded(topic, encoded, at))?
     }
 
     /// Has `work` done with the event as it is sent, which is written where the last one was.
@@ -133,19 +136,58 @@ impl Core {
         work: impl FnOnce(&mut Self, &EncodedEvent) -> T,
     ) -> Result<T, Error> {
         let mut encoded = std::mem::take(&mut self.encoded);
-        let result = encoded.encode(event).map_err(Error::from);
+        let result = encoded.encode_checked(event, self.config.id_bytes_max());
         let result = result.map(|()| work(self, &encoded));
         self.encoded = encoded;
         result
     }
 
-    pub(crate) fn publish_encoded(&mut self, topic: &str, event: &EncodedEvent) -> Result<(), Error> {
+    pub(crate) fn publish_encoded(
+        &mut self,
+        topic: &str,
+        event: &EncodedEvent,
+        at: Option<Position>,
+    ) -> Result<(), Error> {
+        self.delivery.topics.accepts(topic, event, at)?;
         if self.delivery.topics.len() >= self.config.topics_max && self.delivery.topics.would_add(topic) {
             self.make_room_for_topic()?;
         }
-        self.delivery.topics.publish(topic, event);
+        if let Some(position) = at {
+            self.delivery.catch_up_with(position);
+        }
+        self.delivery.topics.publish(topic, event, at);
         self.stats.events_published += 1;
         self.observe(Audience::Topic(topic), event);
+        Ok(())
+    }
+
+    /// Nothing more will be published to a topic.
+    pub(crate) fn finish_topic(&mut self, topic: &str) -> Result<(), Error> {
+        if self.delivery.topics.len() >= self.config.topics_max && self.delivery.topics.would_add(topic) {
+            self.make_room_for_topic()?;
+        }
+        let Some(key) = self.delivery.topics.finish(topic) else { return Ok(()) };
+        let readers = self.delivery.topics.get(key).subscribers.clone();
+        readers.into_iter().for_each(|slot| self.end_if_finished(slot));
+        Ok(())
+    }
+
+    /// Sets how a topic behaves.
+    pub(crate) fn configure(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
+        config.check()?;
+        let key = self.delivery.topics.key(topic);
+        let changes = self.delivery.topics.ids_of(topic) != config.kind_of_ids();
+        if let Some(key) = key.filter(|_| changes)
+            && self.delivery.would_mix(key, config.kind_of_ids())
+        {
+            return Err(Error::MixedIds);
+        }
+        if !self.delivery.topics.configure(topic, config, self.config.topics_max) {
+            return Err(Error::TooManyTopics);
+        }
+        if let Some(key) = key.filter(|_| changes) {
+            self.delivery.wait_no_longer(key);
+        }
         Ok(())
     }
 
@@ -251,18 +293,29 @@ impl Core {
     // Subscriptions.
 
     pub(crate) fn subscribe(&mut self, id: StreamId, topic: &str) -> Result<(), Error> {
-        let stream = self.delivery.slots.live(id)?;
-        let count = stream.topics().count();
-        if self.delivery.subscription(id.slot, topic).is_some() {
+        self.delivery.slots.live(id)?;
+        self.subscribe_slot(id.slot, topic)?;
+        self.end_if_finished(id.slot);
+        Ok(())
+    }
+
+    pub(super) fn subscribe_slot(&mut self, slot: u32, topic: &str) -> Result<(), Error> {
+        let count = self.delivery.stream(slot).map_or(0, |stream| stream.topics().count());
+        if self.delivery.subscription(slot, topic).is_some() {
             return Ok(());
         }
         if count >= self.config.subscriptions_max {
             return Err(Error::TooManySubscriptions);
         }
+        if let Some(has) = self.delivery.ids_of(slot)
+            && self.delivery.topics.ids_of(topic).is_some_and(|gets| gets != has)
+        {
+            return Err(Error::MixedIds);
+        }
         if self.delivery.topics.len() >= self.config.topics_max && self.delivery.topics.is_new(topic) {
             self.make_room_for_topic()?;
         }
-        self.delivery.subscribe(id.slot, topic);
+        self.delivery.subscribe(slot, topic);
         Ok(())
     }
 
@@ -273,6 +326,7 @@ impl Core {
         {
             self.feed_again(id.slot);
         }
+        self.end_if_finished(id.slot);
         Ok(())
     }
 

@@ -13,6 +13,16 @@ pub(crate) struct Feed {
     pub(super) beat: Option<Duration>,
     /// Visits since it last had an event that can be written.
     pub(super) fruitless: u32,
+    /// It brings what a client has missed.
+    pub(super) making_up: Option<MakingUp>,
+}
+
+/// A source that brings first what a client has missed.
+pub(super) struct MakingUp {
+    /// When that is given up.
+    pub(super) deadline: TimerId,
+    /// What is the stream's source after that.
+    pub(super) then: Option<Box<dyn Source>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

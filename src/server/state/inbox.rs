@@ -3,6 +3,7 @@
 use crate::conn::id::StreamId;
 use crate::error::Error;
 use crate::topic::frame::EncodedEvent;
+use crate::topic::position::Position;
 use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use std::thread::ThreadId;
 
 /// What another thread asks for.
 pub(crate) enum Order<W> {
-    Publish { topic: Box<str>, event: EncodedEvent },
+    Publish { topic: Box<str>, event: EncodedEvent, at: Option<Position> },
     Send { stream: StreamId, event: EncodedEvent },
     SendTagged { tag: Box<str>, event: EncodedEvent },
     Wake { stream: StreamId },

@@ -4,6 +4,7 @@ use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
 use crate::conn::refusal::Refusal;
 use crate::conn::slot::Connection;
+use crate::delivery::resume::Beginning;
 use crate::delivery::stream::{Flags, Phase, Stream};
 use crate::error::Error;
 use crate::event::Event;
@@ -15,13 +16,17 @@ use crate::server::state::core::{Core, OnClose};
 use crate::server::state::hooks::Hooks;
 use crate::server::state::resume::Resumption;
 use crate::topic::frame::{COMMENT, COMMENT_KIND, EncodedEvent, Framing};
+use std::borrow::Cow;
+use std::time::Duration;
 
 /// How a stream is opened.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Opening {
+#[derive(Debug)]
+pub(crate) struct Opening<'a> {
     pub(crate) framing: Framing,
     pub(crate) keep_alive: bool,
-    pub(crate) resumption: Resumption,
+    pub(crate) resumption: Resumption<'a>,
+    /// What its client has missed was sent, or is to come: where it begins is not where its client is.
+    pub(crate) made_up: bool,
 }
 
 impl Core {
@@ -61,10 +66,11 @@ impl Core {
     /// Subscribes a stream that is about to be opened to the topics of its reply.
     pub(crate) fn subscribe_all(&mut self, id: StreamId, reply: &StreamReply) -> Result<(), Refusal> {
         for topic in reply.topics() {
-            match self.subscribe(id, topic) {
+            // A stream that was closed already still gets what they have kept for it.
+            match self.subscribe_slot(id.slot, topic) {
                 Err(Error::TooManySubscriptions) => return Err(Refusal::Subscriptions),
                 Err(Error::TooManyTopics) => return Err(Refusal::Topics),
-                // A stream that was closed already is not subscribed to anything more.
+                Err(Error::MixedIds) => return Err(Refusal::MixedIds),
                 _ => {}
             }
         }
@@ -78,38 +84,53 @@ impl Core {
         request: &Request<'_>,
         head: &[u8],
         reply: &StreamReply,
-        how: Opening,
+        how: Opening<'_>,
     ) {
-        let Opening { framing, keep_alive, resumption } = how;
+        let Opening { framing, keep_alive, resumption, made_up } = how;
         let gap = resumption.gap;
         self.stats.gaps += u64::from(gap);
         self.delivery.place(id.slot, resumption.beginning, gap);
+        let begins_at = if made_up {
+            None
+        } else {
+            let is_ahead = matches!(resumption.beginning, Beginning::Ahead(_));
+            let seen = resumption.last_event_id.as_deref().filter(|_| !gap || is_ahead);
+            self.delivery.id_at_beginning(id.slot, seen, resumption.beginning == Beginning::Live)
+        };
         let expires = self.config.max_age.map_or(0, |age| ages::expires(age, self.now, id.slot));
         let Some(stream) = self.delivery.stream_mut(id.slot) else { return };
         stream.framing = framing;
         stream.flags.set(Flags::KEEP_ALIVE, keep_alive);
         stream.flags.set(Flags::FINISH, reply.finishes());
         stream.flags.set(Flags::OWN_AGE, reply.own_age().is_some());
+        stream.flags.set(Flags::ENDS, stream.is_held() && reply.ends());
         stream.expires = expires;
         let closed = stream.phase == Phase::OpeningClosed;
+        let first = reply.first_events();
         let sent = stream.extras.as_ref().map(|extras| &extras.private);
-        self.stats.events_sent += sent.map_or(0, |sent| sent.events().count() as u64);
+        self.stats.events_sent += (first.len() + sent.map_or(0, |sent| sent.events().count())) as u64;
         // What was sent to a tag of it has been told already.
-        let untold = sent.filter(|_| !self.observers.is_empty()).into_iter().flat_map(|sent| sent.events());
-        let untold = untold.filter(|(kind, _)| !kind.told).map(|(_, text)| text.to_owned());
-        let untold: Vec<String> = untold.collect();
-        let follows = closed || sent.is_some_and(|sent| !sent.is_empty());
+        let sent_before = sent.into_iter().flat_map(|sent| sent.events());
+        let untold = sent_before.filter(|(kind, _)| !kind.told).map(|(_, text)| text);
+        let untold = first.iter().map(EncodedEvent::text).chain(untold).map(str::to_owned);
+        let untold: Vec<String> = untold.take_while(|_| !self.observers.is_empty()).collect();
+        let follows = closed || !first.is_empty() || sent.is_some_and(|sent| !sent.is_empty());
+        let ends = self.reason_to_end(id.slot, closed || reply.ends());
+        if ends.is_some() && (!closed || resumption.beginning != Beginning::Live) {
+            // Behind what its topics have by now.
+            self.delivery.close(id.slot);
+        }
 
-        // How many it was is not known: what has gone is not counted.
-        let gap = self.config.gap_event.clone().filter(|_| gap);
-        let gap = gap.and_then(|name| EncodedEvent::new(&Event::data("").event(name)).ok());
-        let retry = reply.retry_after().and_then(|delay| EncodedEvent::new(&Event::new().retry(delay)).ok());
+        let opening = self.opening_notice(reply.retry_after(), gap, begins_at);
+        let opening = opening.and_then(|opening| EncodedEvent::new(&opening).ok());
         // A head without a first byte of the body makes browsers hold the response back: where nothing else
         // follows at once, a comment does.
-        let comment = (retry.is_none() && gap.is_none() && !follows).then_some((COMMENT_KIND, COMMENT));
-        let notices = retry.iter().chain(&gap).map(|event| (event.kind(), event.bytes()));
-        let notices = notices.chain(comment).map(|(kind, bytes)| framing.bytes_of(kind, bytes));
-        self.delivery.open(id.slot, std::iter::once(head).chain(notices));
+        let comment = opening.is_none() && !follows;
+        let opening = opening.as_ref().map(|event| (event.notice(), event.bytes()));
+        let opening = opening.or_else(|| comment.then_some((COMMENT_KIND, COMMENT)));
+        let opening = opening.map_or(&[][..], |(kind, bytes)| framing.bytes_of(kind, bytes));
+        let first = first.iter().map(|event| framing.bytes_of(event.kind(), event.bytes()));
+        self.delivery.open(id.slot, &[head, opening], first);
         self.stats.streams_opened += 1;
         self.source_ready(id);
         self.tell(|observer| {
@@ -118,11 +139,64 @@ impl Core {
                 observer.message(&Message { to: Audience::Stream(id), text });
             }
         });
-        if closed {
-            self.ending(id, CloseReason::Application);
+        if let Some(reason) = ends {
+            self.ending(id, reason);
         } else if let Some(age) = reply.own_age() {
             let end = move |core: &mut Core| drop(core.close_for(id, CloseReason::MaxAge));
             self.add_timer(age, None, Some(id), Box::new(end));
+        }
+    }
+
+    /// What the server says first, in one block: when to come again, that something is missing, and where the stream begins. How many events
+    /// are missing is not known: what has gone is not counted.
+    fn opening_notice(
+        &self,
+        retry: Option<Duration>,
+        gap: bool,
+        begins_at: Option<Cow<'static, str>>,
+    ) -> Option<Event> {
+        if retry.is_none() && !gap && begins_at.is_none() {
+            return None;
+        }
+        let name = if gap { &self.config.gap_event } else { &self.config.heartbeat_event };
+        // A heartbeat is for those who take no notice of an id without data.
+        let name = name.as_ref().filter(|_| gap || begins_at.is_some());
+        let mut notice = Event::notice(name);
+        if let Some(retry) = retry {
+            notice = notice.retry(retry);
+        }
+        Some(match begins_at {
+            Some(id) => notice.id(id),
+            None => notice,
+        })
+    }
+
+    /// Why a stream ends that is about to be opened, if it does; `asked` is whether it was asked to. Not before it has what its client has
+    /// missed.
+    fn reason_to_end(&self, slot: u32, asked: bool) -> Option<CloseReason> {
+        match () {
+            () if self.delivery.stream(slot).is_some_and(Stream::is_held) => None,
+            () if asked && self.opening_revoked => Some(CloseReason::Revoked),
+            () if asked => Some(CloseReason::Application),
+            () => self.is_over(slot).then_some(CloseReason::Finished),
+        }
+    }
+
+    /// Whether nothing more will come for a stream.
+    fn is_over(&self, slot: u32) -> bool {
+        let has_source = |id| self.hooks.get(&id).is_some_and(|hooks| hooks.feed.is_some());
+        self.delivery.has_finished(slot) && !self.delivery.slots.id(slot).is_some_and(has_source)
+    }
+
+    /// Ends a stream for which nothing more will come.
+    pub(crate) fn end_if_finished(&mut self, slot: u32) {
+        let is_open = self.delivery.stream(slot).is_some_and(|stream| stream.phase == Phase::Open);
+        if is_open
+            && self.is_over(slot)
+            && let Some(id) = self.delivery.slots.id(slot)
+        {
+            // It is open, so there is something to close.
+            let _ = self.close_for(id, CloseReason::Finished);
         }
     }
 

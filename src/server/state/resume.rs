@@ -4,15 +4,16 @@ use crate::conn::id::StreamId;
 use crate::delivery::resume::Beginning;
 use crate::http::reply::stream_reply::{AfterGap, StreamReply};
 use crate::server::state::core::Core;
-use crate::topic::position::Position;
 use std::borrow::Cow;
 
 /// Where a stream begins, and whether its client has missed something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Resumption {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resumption<'a> {
     pub(crate) beginning: Beginning,
     /// Something between what its client saw last and the beginning is not kept any more.
     pub(crate) gap: bool,
+    /// The id that its client has seen last, where its topics have ids.
+    pub(crate) last_event_id: Option<Cow<'a, str>>,
 }
 
 impl Core {
@@ -23,22 +24,61 @@ impl Core {
         id: StreamId,
         reply: &StreamReply,
         last_event_id: impl FnOnce() -> Option<Cow<'a, str>>,
-    ) -> Resumption {
-        let live = Resumption { beginning: Beginning::Live, gap: false };
-        if reply.is_live() || !self.delivery.is_anything_kept(id.slot) {
+    ) -> Resumption<'a> {
+        let live = Resumption { beginning: Beginning::Live, gap: false, last_event_id: None };
+        if reply.is_live() || self.delivery.ids_of(id.slot).is_none() {
             return live;
         }
-        let Some(last) = last_event_id().filter(|id| !id.is_empty()) else {
-            let beginning =
-                if reply.is_snapshot() { Beginning::After(Position::default()) } else { Beginning::Live };
-            return Resumption { beginning, gap: false };
+        let Some(last) = last_event_id() else {
+            // Nothing is live any more where everything has finished.
+            let from_oldest = reply.is_snapshot() || self.delivery.has_finished(id.slot);
+            let beginning = if from_oldest { Beginning::After(0) } else { Beginning::Live };
+            return Resumption { beginning, ..live };
         };
-        let position = self.delivery.position_of(id.slot, &last);
-        let gap = position.is_none_or(|position| self.delivery.is_lost_after(id.slot, position));
+        let found = self.delivery.find(id.slot, &last);
+        let gap = match found {
+            None => true,
+            Some(Beginning::After(position)) => self.delivery.is_lost_after(id.slot, position),
+            Some(Beginning::Live | Beginning::Ahead(_)) => false,
+        };
+        // Where nothing was published yet: what others have given it comes to be published here, too.
+        let position = self.delivery.position_before_all(id.slot, &last);
         let beginning = match (gap, reply.after_gap_begins()) {
+            _ if position.is_some() => position.map_or(Beginning::Live, Beginning::Ahead),
             (true, AfterGap::Live) => Beginning::Live,
-            _ => Beginning::After(position.unwrap_or_default()),
+            _ => found.unwrap_or(Beginning::After(0)),
         };
-        Resumption { beginning, gap }
+        Resumption { beginning, gap, last_event_id: Some(last) }
+    }
+
+    /// Whether what its handler has said that a stream gets first has ids that clients may not come back with.
+    pub(crate) fn has_too_long_ids(&self, reply: &StreamReply) -> bool {
+        let bytes_max = self.config.id_bytes_max();
+        let too_long = reply.first_events().iter().any(|event| event.has_longer_id(bytes_max));
+        if too_long {
+            log::error!("the first event of a stream has an id of more than {bytes_max} bytes");
+        }
+        too_long
+    }
+
+    /// Whether there is nothing to come for a stream that is about to be opened and whose topics have finished: its client has seen all.
+    pub(crate) fn has_seen_all(
+        &self,
+        id: StreamId,
+        reply: &StreamReply,
+        resumption: &Resumption<'_>,
+    ) -> bool {
+        let has_more = match resumption.beginning {
+            Beginning::Live => return false,
+            Beginning::After(position) => self.delivery.has_more(id.slot, position),
+            // What it has seen was published elsewhere, and here it will not be.
+            Beginning::Ahead(_) => false,
+        };
+        resumption.last_event_id.is_some()
+            && !resumption.gap
+            && !has_more
+            && !reply.brings_more()
+            && self.delivery.stream(id.slot).is_some_and(|stream| stream.reads_topics_only())
+            && self.hooks.get(&id).is_none_or(|hooks| hooks.feed.is_none())
     }
 }

@@ -1,15 +1,16 @@
 //! Step 6, after the timers: asks the sources of streams that have room for their next events.
 
 use crate::conn::id::StreamId;
-use crate::delivery::stream::{Flags, Phase};
+use crate::delivery::stream::{Flags, Phase, Stream};
 use crate::error::Error;
 use crate::event::Event;
 use crate::server::api::observer::Audience;
 use crate::server::state::core::Core;
-use crate::server::state::feed::{Feed, FeedState};
+use crate::server::state::feed::{Feed, FeedState, MakingUp};
 use crate::server::state::log_limit::LogLimit;
 use crate::server::state::timers::TimerId;
 use crate::source::{Pull, Source};
+use crate::topic::frame::EncodedEvent;
 use std::time::Duration;
 
 /// Sources that are asked in one turn.
@@ -37,8 +38,11 @@ impl Core {
         if let Some(stream) = self.delivery.stream_mut(id.slot) {
             stream.flags.set(Flags::SOURCE, true);
         }
-        let feed = Feed { source: Some(source), state: FeedState::Full, beat: None, fruitless: 0 };
-        let earlier = self.hooks.entry(id).or_default().feed.replace(feed);
+        let hooks = self.hooks.entry(id).or_default();
+        let making_up = hooks.feed.as_mut().and_then(|feed| feed.making_up.take());
+        let state = FeedState::Full;
+        let feed = Feed { source: Some(source), state, beat: None, fruitless: 0, making_up };
+        let earlier = hooks.feed.replace(feed);
         match earlier.as_ref().map(|feed| feed.state) {
             // It keeps the place of the earlier one.
             Some(FeedState::Ready) => self.set_state(id, FeedState::Ready),
@@ -69,7 +73,8 @@ impl Core {
     fn wake_source(&mut self, id: StreamId) {
         let Some(entry) = self.delivery.slots.get(id.slot) else { return };
         let Some(stream) = entry.stream() else { return };
-        if stream.phase == Phase::Open && !stream.pins && !stream.queued && entry.writable {
+        let waits = stream.pins && !stream.is_held();
+        if stream.phase == Phase::Open && !waits && !stream.queued && entry.writable {
             self.source_ready(id);
         } else if self.state(id) != Some(FeedState::Ready) {
             // There is no room: it is asked when the stream has been given everything.
@@ -150,11 +155,15 @@ impl Core {
                     self.put_back(id, source, bytes);
                     return self.set_state(id, FeedState::Idle);
                 }
-                Some(Pull::End) => {
+                Some(end @ (Pull::End | Pull::Failed)) => {
                     // It is dropped with all else that belongs to the stream.
                     self.put_back(id, source, bytes);
-                    // The stream is live.
-                    let _ = self.close(id);
+                    if self.is_held(id) {
+                        self.made_up(id, end == Pull::End);
+                    } else {
+                        // The stream is live.
+                        let _ = self.close(id);
+                    }
                     return;
                 }
                 None => {
@@ -192,12 +201,90 @@ impl Core {
 
     /// Returns how many bytes the event has. They do not count as lag: it was the server that asked for them.
     fn send_pulled(&mut self, id: StreamId, event: &Event) -> Result<usize, Error> {
+        let is_held = self.is_held(id);
         self.encode(event, |core, encoded| {
-            core.delivery.send_pulled(id.slot, encoded.bytes(), encoded.kind());
+            if is_held {
+                core.delivery.make_up(id.slot, encoded.bytes(), encoded.kind());
+            } else {
+                core.delivery.send_pulled(id.slot, encoded.bytes(), encoded.kind());
+            }
             core.stats.events_sent += 1;
             core.observe(Audience::Stream(id), encoded);
             encoded.bytes().len()
         })
+    }
+
+    fn is_held(&self, id: StreamId) -> bool {
+        self.delivery.stream(id.slot).is_some_and(Stream::is_held)
+    }
+
+    /// What its client has missed is brought by the source that the stream was given: nothing else is given to it before that is done. Answers
+    /// whether it has one.
+    pub(crate) fn hold(&mut self, id: StreamId) -> bool {
+        if self.delivery.slots.live(id).is_err() {
+            // It was closed in the same call, and ends before anything is brought: its client comes back with the id that it has.
+            return true;
+        }
+        if self.feed(id).is_none() {
+            log::error!("what a client has missed is to come later, but its stream was given no source");
+            return false;
+        }
+        let give_up = Box::new(move |core: &mut Core| core.made_up(id, false));
+        let deadline = self.add_timer(self.config.missed_timeout, None, Some(id), give_up);
+        if let Some(feed) = self.feed(id) {
+            feed.making_up = Some(MakingUp { deadline, then: None });
+        }
+        if let Some(stream) = self.delivery.stream_mut(id.slot) {
+            stream.flags.set(Flags::HELD, true);
+        }
+        true
+    }
+
+    /// Gives a stream a source, when it has what its client has missed. A stream that was closed already needs none.
+    pub(crate) fn set_source_after(&mut self, id: StreamId, source: Box<dyn Source>) {
+        if let Some(making_up) = self.feed(id).and_then(|feed| feed.making_up.as_mut()) {
+            making_up.then = Some(source);
+        } else {
+            let _ = self.set_source(id, source);
+        }
+    }
+
+    /// The source has brought all that the stream's client has missed, or will not: then that is a gap. The stream goes on with what
+    /// came meanwhile.
+    fn made_up(&mut self, id: StreamId, all: bool) {
+        if !self.is_held(id) {
+            return;
+        }
+        if !all {
+            self.stats.gaps += 1;
+            let gap = EncodedEvent::new(&Event::notice(self.config.gap_event.as_ref()));
+            if let Ok(gap) = gap {
+                self.delivery.make_up(id.slot, gap.bytes(), gap.notice());
+            }
+        }
+        self.delivery.go_on(id.slot);
+        let making_up = self.feed(id).and_then(|feed| feed.making_up.take());
+        if let Some(MakingUp { deadline, then }) = making_up {
+            self.forget_wait(id, deadline);
+            match then {
+                // The stream is live.
+                Some(then) => drop(self.set_source(id, then)),
+                None => self.drop_source(id),
+            }
+        }
+        if self.delivery.stream(id.slot).is_some_and(|stream| stream.flags.has(Flags::ENDS)) {
+            let _ = self.close(id);
+        } else {
+            self.end_if_finished(id.slot);
+        }
+    }
+
+    fn drop_source(&mut self, id: StreamId) {
+        if let Some(FeedState::Waiting(timer)) = self.state(id) {
+            self.forget_wait(id, timer);
+        }
+        let feed = self.hooks.get_mut(&id).and_then(|hooks| hooks.feed.take());
+        self.guard("dropping a source", |_core| drop(feed));
     }
 
     fn wait(&mut self, id: StreamId, delay: Duration) {

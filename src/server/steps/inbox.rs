@@ -46,8 +46,8 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     fn apply(&mut self, order: Order<Work>) {
         match order {
-            Order::Publish { topic, event } => {
-                if let Err(error) = self.core.publish_encoded(&topic, &event) {
+            Order::Publish { topic, event, at } => {
+                if let Err(error) = self.core.publish_encoded(&topic, &event, at) {
                     log::debug!("nothing is published to {topic:?} for another thread: {error}");
                 }
             }

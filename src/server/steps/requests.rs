@@ -15,6 +15,7 @@ use crate::http::reply::reply::Reply;
 use crate::http::reply::stream_reply::StreamReply;
 use crate::server::api::context::Context;
 use crate::server::api::handler::Handler;
+use crate::server::api::missed::Missed;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::io::write::write;
@@ -348,16 +349,13 @@ impl<H: Handler, N: Net> Server<H, N> {
         };
         let mut whole = match if request.is_head() { Err(reply) } else { reply.into_stream() } {
             Err(whole) => whole,
-            Ok(mut stream) => match self.refusal(id, &stream, refused) {
+            Ok(stream) if self.core.has_too_long_ids(&stream) => Reply::status(500),
+            Ok(mut stream) => match self.refusal(id, request, &stream, refused) {
                 None => {
-                    if let Some(source) = stream.take_source() {
-                        // A stream that was closed already needs none.
-                        let _ = self.core.set_source(id, source);
-                    }
                     if let Some(cors) = &self.core.config.cors {
                         stream.share(cors, request);
                     }
-                    self.open(id, request, &stream, close.is_none(), replies);
+                    self.open(id, request, &mut stream, close.is_none(), replies);
                     return Then::Leave;
                 }
                 Some(refusal) => {
@@ -407,14 +405,25 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 
     /// Why the stream cannot be opened, if it cannot. Subscribes it to its topics and gives it its tags.
-    fn refusal(&mut self, id: StreamId, stream: &StreamReply, refused: Option<Refusal>) -> Option<Refusal> {
+    fn refusal(
+        &mut self,
+        id: StreamId,
+        request: &Request<'_>,
+        stream: &StreamReply,
+        refused: Option<Refusal>,
+    ) -> Option<Refusal> {
         // Before all others: they say when to come again, and this one is not to.
         if self.core.refuses_tags(stream) {
             return Some(Refusal::Revoked);
         }
         let refused = refused.or_else(|| self.core.refuses_streams());
         let refused = refused.or_else(|| self.core.subscribe_all(id, stream).err());
-        refused.or_else(|| self.core.tag_all(id, stream).err())
+        let refused = refused.or_else(|| self.core.tag_all(id, stream).err());
+        if refused.is_some() || !self.core.delivery.has_finished(id.slot) {
+            return refused;
+        }
+        let resumption = self.core.resumption(id, stream, || last_event_id(stream, request));
+        self.core.has_seen_all(id, stream, &resumption).then_some(Refusal::Finished)
     }
 
     /// What is answered in place of a stream.
@@ -426,7 +435,11 @@ impl<H: Handler, N: Net> Server<H, N> {
             Refusal::Tags => {
                 return Reply::text("The stream asks for more tags than one may have.").with_status(400);
             }
-            Refusal::Revoked => return stream.revoked(),
+            Refusal::MixedIds => {
+                return Reply::text("The stream asks for topics that differ in who makes their ids.")
+                    .with_status(400);
+            }
+            Refusal::Revoked | Refusal::Finished => return stream.over(),
             _ => {}
         }
         let drain = self.core.drain.as_ref().and_then(|drain| drain.retry);
@@ -449,7 +462,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         &mut self,
         id: StreamId,
         request: &Request<'_>,
-        stream: &StreamReply,
+        stream: &mut StreamReply,
         keep_alive: bool,
         replies: &mut Vec<u8>,
     ) {
@@ -460,24 +473,19 @@ impl<H: Handler, N: Net> Server<H, N> {
         let earlier = replies.len();
         stream.encode_head(&cx, chunked, replies);
         let framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
-        let last_event_id = || stream.resumes_after().map(Cow::Borrowed).or_else(|| request.last_event_id());
-        let mut resumption = self.core.resumption(id, stream, last_event_id);
-        let handler = &mut self.handler;
-        if resumption.gap
-            && let Some(last) = last_event_id().as_deref()
-        {
-            let answered = self.core.guard("the handler of a gap", |core| {
-                handler.missed(id, last, &mut Context::for_request(core, id))
-            });
-            if answered == Some(true) {
-                resumption = Resumption { beginning: Beginning::Live, gap: false };
-            }
-            if answered.is_none() {
-                self.core.end_for_panic(id);
-            }
+        let source = stream.take_source();
+        let mut resumption = self.core.resumption(id, stream, || last_event_id(stream, request));
+        let made_up = resumption.gap && self.is_made_up(id, &resumption);
+        if made_up {
+            (resumption.beginning, resumption.gap) = (Beginning::Live, false);
+        }
+        if let Some(source) = source {
+            self.core.set_source_after(id, source);
         }
         if self.core.delivery.stream(id.slot).is_some() {
-            self.core.open(id, request, replies, stream, Opening { framing, keep_alive, resumption });
+            let how = Opening { framing, keep_alive, resumption, made_up };
+            self.core.open(id, request, replies, stream, how);
+            let handler = &mut self.handler;
             let opened = self.core.guard("the handler of an opened stream", |core| {
                 handler.opened(id, &mut Context::new(core));
             });
@@ -489,6 +497,32 @@ impl<H: Handler, N: Net> Server<H, N> {
             // It has ended before anything of it was written. Earlier replies are no part of that.
             replies.truncate(earlier);
             self.write_now(id.slot, replies);
+        }
+    }
+
+    /// Asks the handler to make up for what a client has missed. Answers whether it does, or has said that it will.
+    fn is_made_up(&mut self, id: StreamId, resumption: &Resumption<'_>) -> bool {
+        let Some(last) = resumption.last_event_id.as_deref() else { return false };
+        if self.core.delivery.slots.live(id).is_err() {
+            // It is closed already, and nothing can be given to it.
+            return false;
+        }
+        let handler = &mut self.handler;
+        let answered = self.core.guard("the handler of a gap", |core| {
+            handler.missed(id, last, &mut Context::for_request(core, id))
+        });
+        if self.core.opening_revoked {
+            // Too late for a refusal. Where it is closed already, there is nothing to do.
+            let _ = self.core.close(id);
+        }
+        match answered {
+            Some(Missed::Gap) => false,
+            Some(Missed::Sent) => true,
+            Some(Missed::Later) => self.core.hold(id),
+            None => {
+                self.core.end_for_panic(id);
+                false
+            }
         }
     }
 
@@ -547,7 +581,14 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 }
 
+/// The id of what a client has seen last, by what it or its handler says.
+fn last_event_id<'a>(stream: &'a StreamReply, request: &Request<'a>) -> Option<Cow<'a, str>> {
+    let id = stream.resumes_after().map(Cow::Borrowed).or_else(|| request.last_event_id());
+    id.filter(|id| !id.is_empty())
+}
+
 /// Whether coming again is of no use, so that it does no good to close the connection either.
 fn is_final(refusal: Refusal) -> bool {
-    matches!(refusal, Refusal::Subscriptions | Refusal::Tags | Refusal::Revoked)
+    use Refusal::{Finished, MixedIds, Revoked, Subscriptions, Tags};
+    matches!(refusal, Subscriptions | Tags | Revoked | MixedIds | Finished)
 }

@@ -133,7 +133,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                         // It is open, so there is something to close.
                         let _ = self.core.close_for(id, CloseReason::MaxAge);
                     }
-                } else if !stream.pins
+                } else if (!stream.pins || stream.is_held())
                     && !stream.queued
                     && let Some(heartbeat) = look.heartbeat
                     && stream.phase == Phase::Open
@@ -175,12 +175,14 @@ impl<H: Handler, N: Net> Server<H, N> {
         let Some(stream) = self.core.delivery.stream(slot) else { return };
         // A wave that is on its way to this stream brings better than a heartbeat, whose id would be ahead of
         // what it brings.
-        if stream.topics().any(|(key, _)| self.core.delivery.topics.get(key).dirty) {
+        if !stream.is_held() && stream.topics().any(|(key, _)| self.core.delivery.topics.get(key).dirty) {
             return;
         }
-        let dated = self.core.delivery.topics.are_dated(stream.topics().map(|(key, _)| key));
         let framing = stream.framing;
-        let (beat, kind) = self.sweep.beats.frame(&mut self.core, dated);
+        // Who has not what it has missed, or is ahead of this server, must not lose its place.
+        let has_place = !stream.is_held() && stream.waits_for().is_none();
+        let ids = self.core.delivery.ids_of(slot).filter(|_| has_place);
+        let (beat, kind) = self.sweep.beats.frame(&self.core, ids);
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         let net = &mut self.net;
         let beat = framing.bytes_of(kind, beat);

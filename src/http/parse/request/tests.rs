@@ -182,12 +182,20 @@ fn the_last_event_id_comes_from_the_header_or_the_query() {
     assert_eq!(id("lastEventId=1&last_event_id=2", ""), some("1"));
     assert_eq!(id("last_event_id=2", ""), some("2"));
     assert_eq!(id("lastEventId=1", "last-event-id: ü 3\r\n"), some("ü 3"));
-    // A header that says nothing does not bring the stale query back.
-    assert_eq!(id("lastEventId=1", "Last-Event-ID:\r\n"), None);
-    assert_eq!(id("lastEventId=%0a", ""), None);
-    assert_eq!(id("lastEventId=%00", ""), None);
-    assert_eq!(id("", &format!("Last-Event-ID: {}\r\n", "1".repeat(128))), some(&"1".repeat(128)));
-    assert_eq!(id("lastEventId=1", &format!("Last-Event-ID: {}\r\n", "1".repeat(129))), None);
+    // A header that says nothing hides nothing: what is stale is got twice, and not lost.
+    assert_eq!(id("lastEventId=1", "Last-Event-ID:\r\n"), some("1"));
+    assert_eq!(id("", "Last-Event-ID:\r\n"), None);
+    // What nobody can have given is unknown, and not absent.
+    assert_eq!(id("lastEventId=%0a", ""), some("\n"));
+    assert_eq!(id("lastEventId=%ff", ""), some("\u{fffd}"));
+    assert_eq!(id("", &format!("Last-Event-ID: {}\r\n", "1".repeat(3000))), some(&"1".repeat(3000)));
+    assert_eq!(id("", "Last-Event-ID: a\tb\r\n"), some("a\tb"));
+    // Two lines are one with a comma, unless they say the same.
+    assert_eq!(id("", "Last-Event-ID: 5\r\nlast-event-id: 6\r\n"), some("5, 6"));
+    assert_eq!(id("", "Last-Event-ID: 5\r\nLast-Event-ID: 5\r\n"), some("5"));
+    assert_eq!(id("", "Last-Event-ID:\r\nLast-Event-ID: 5\r\n"), some("5"));
+    let invalid = b"GET / HTTP/1.0\r\nLast-Event-ID: \xff1\r\n\r\n";
+    assert_eq!(with(invalid, |request| request.last_event_id().map(Cow::into_owned)), some("\u{fffd}1"));
 }
 
 #[test]

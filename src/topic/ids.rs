@@ -1,0 +1,167 @@
+//! Who makes the ids of events, and what an id means that a client comes back with.
+
+use crate::topic::position::number;
+use crate::topic::sequence::{shared_number, shared_place};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Who makes the ids of a topic's events: see [`TopicConfig::ids`](crate::TopicConfig::ids), and the guide
+/// [Ids and resume](crate::guide).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ids {
+    /// The server does. An id names the server that made it, so one of an earlier run, or of another machine, is recognised as foreign:
+    /// its client is told of a gap, or [`Handler::missed`](crate::Handler::missed) makes up for it. An event
+    /// may have no id of its own.
+    #[default]
+    Generated,
+    /// The application does: each id is unique, and says nothing by itself. An event without one has none. The
+    /// server never invents one, so all ids that a client comes back with are the application's, and `missed` can look
+    /// them up in its store.
+    ///
+    /// A stream begins with the newest id of its topics, so that a client that is cut off before its first event comes back exactly. Where there
+    /// was none, or the [age](crate::History::age) of the history has passed since, give it one with
+    /// [`StreamReply::first`](crate::StreamReply::first).
+    Own,
+    /// An external log does, such as a Redis stream: each event is published
+    /// [at a position](crate::Context::publish_at), which is its id. They increase over all such topics of a server. So a client goes on at any
+    /// server that reads the same log.
+    Ordered,
+}
+
+/// Which server has made an id: letters and digits, drawn at random when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Maker([u8; 8]);
+
+/// An id that a server has made: `<maker>-<number>`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GeneratedId {
+    maker: Maker,
+    number: u64,
+}
+
+impl Maker {
+    pub(crate) fn new(mut random: u64) -> Self {
+        const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        let digit = |_| {
+            let digit = DIGITS[(random % 62) as usize];
+            random /= 62;
+            digit
+        };
+        Self([(); 8].map(digit))
+    }
+
+    /// The id of what was published at `sequence`, or of the last event there was before that.
+    pub(crate) fn id(self, sequence: u64) -> GeneratedId {
+        GeneratedId { maker: self, number: shared_number(sequence) }
+    }
+
+    /// The sequence that an id of this maker stands for.
+    pub(crate) fn sequence_of(self, id: &str) -> Option<u64> {
+        let (maker, digits) = id.split_once('-')?;
+        (maker.as_bytes() == self.0).then(|| number(digits).and_then(shared_place)).flatten()
+    }
+}
+
+impl Default for Maker {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl fmt::Display for GeneratedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let maker = str::from_utf8(&self.maker.0).unwrap_or_default();
+        write!(f, "{maker}-{}", self.number)
+    }
+}
+
+/// Where the events of a topic stand that have ids of the application's.
+#[derive(Debug, Default)]
+pub(crate) struct OwnIds {
+    /// A hash of the id, and the frame: an id that is there twice has two places.
+    places: BTreeSet<(u64, u64)>,
+    /// The newest, which is known also when it is not kept any more.
+    newest: String,
+    newest_at: u64,
+}
+
+impl OwnIds {
+    pub(crate) fn add(&mut self, id: &str, sequence: u64) {
+        self.places.insert((hash(id), sequence));
+        id.clone_into(&mut self.newest);
+        self.newest_at = sequence;
+    }
+
+    /// The frame `sequence` is not to be found any more.
+    pub(crate) fn forget(&mut self, id: &str, sequence: u64) {
+        self.places.remove(&(hash(id), sequence));
+    }
+
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
+        self.places.retain(|(_, sequence)| keep(*sequence));
+    }
+
+    /// Where events with this id stand, the oldest first: of those for which `is` says that it really is theirs.
+    pub(crate) fn find(&self, id: &str, is: impl Fn(u64) -> bool) -> Option<u64> {
+        let hash = hash(id);
+        let places = self.places.range((hash, 0)..=(hash, u64::MAX)).map(|(_, sequence)| *sequence);
+        let newest = (self.newest_at > 0 && self.newest == id).then_some(self.newest_at);
+        places.filter(|sequence| is(*sequence)).chain(newest).min()
+    }
+
+    /// The newest id, and its frame.
+    pub(crate) fn newest(&self) -> Option<(&str, u64)> {
+        (self.newest_at > 0).then_some((&self.newest, self.newest_at))
+    }
+}
+
+fn hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The id in the bytes of a frame.
+pub(crate) fn id_of(bytes: &[u8]) -> Option<&str> {
+    let id = bytes.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"id: "))?;
+    str::from_utf8(id).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topic::sequence::next_shared;
+
+    #[test]
+    fn an_id_is_read_by_its_maker_only() {
+        let (one, other) = (Maker::new(1 << 60), Maker::new((1 << 60) + 1));
+        let sequence = next_shared(next_shared(0));
+        let id = one.id(sequence).to_string();
+        assert_eq!(id.len(), 10, "{id}");
+        assert_eq!(one.sequence_of(&id), Some(sequence));
+        assert_eq!(other.sequence_of(&id), None);
+        // What was sent to a stream alone stands behind the event before it.
+        assert_eq!(one.id(sequence + 1).to_string(), id);
+        for id in ["", "-", "2", &id[..9], &format!("{id} "), &id.replace('-', "-0"), "1700000000000-2"] {
+            assert_eq!(one.sequence_of(id), None, "{id:?}");
+        }
+        let far = format!("{}-{}", &id[..8], u64::MAX);
+        assert_eq!(one.sequence_of(&far), None, "there is no such place");
+    }
+
+    #[test]
+    fn an_id_that_is_there_twice_means_its_oldest_place() {
+        let mut ids = OwnIds::default();
+        for (id, sequence) in [("5", 10), ("6", 20), ("5", 30), ("7", 40)] {
+            ids.add(id, sequence);
+        }
+        assert_eq!(ids.find("5", |_| true), Some(10));
+        ids.forget("5", 10);
+        assert_eq!(ids.find("5", |_| true), Some(30));
+        assert_eq!(ids.find("5", |_| false), None, "another id has the same hash");
+        ids.retain(|sequence| sequence > 40);
+        assert_eq!((ids.find("5", |_| true), ids.find("7", |_| true)), (None, Some(40)));
+        assert_eq!(ids.newest(), Some(("7", 40)));
+    }
+}

@@ -1,0 +1,225 @@
+//! The application on a server: it opens streams, and makes up for what clients have missed.
+
+use crate::lives::node::Watcher;
+use crate::lives::story::{Bringer, Opening, Story, TOPICS};
+use fastrand::Rng;
+use mio_sse::{
+    AfterGap, CloseReason, Context, Event, Handler, Ids, Missed, Pull, Reply, Request, StreamId, StreamReply,
+};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+pub(crate) struct App {
+    story: Rc<RefCell<Story>>,
+    watcher: Watcher,
+    process: u32,
+    /// The first event that is published here.
+    begin: u32,
+    streams: HashMap<StreamId, Asked>,
+}
+
+/// Who has asked for a stream, and what it gets.
+struct Asked {
+    who: (u32, u32),
+    topics: u8,
+    opening: Opening,
+}
+
+impl App {
+    pub(crate) fn new(story: &Rc<RefCell<Story>>, watcher: &Watcher, process: u32, begin: u32) -> Self {
+        let (story, watcher) = (story.clone(), watcher.clone());
+        Self { story, watcher, process, begin, streams: HashMap::new() }
+    }
+
+    /// The number behind the newest event that was published here.
+    fn next(&self) -> u32 {
+        self.watcher.get().next.unwrap_or(self.begin)
+    }
+
+    /// Whether a stream that begins now can say where.
+    fn has_position(&self, topics: u8, next: u32, story: &Story) -> bool {
+        let reads = |topic: u8| topics & 1 << topic != 0;
+        let mut here = story.entries[self.begin as usize..next as usize].iter();
+        match story.scenario.ids {
+            Ids::Generated => (0..story.scenario.topics)
+                .any(|at| reads(at) && story.scenario.kinds[usize::from(at)].has_ids),
+            // All that is kept comes first: whoever has nothing of that begins again.
+            _ if story.scenario.snapshot || topics & !story.finished == 0 => false,
+            // Of a history with an age it may be that nothing is left, and which id was the newest is forgotten with it.
+            Ids::Own => here.any(|entry| {
+                let kind = &story.scenario.kinds[usize::from(entry.topic)];
+                entry.id.is_some() && reads(entry.topic) && kind.is_ageless
+            }),
+            Ids::Ordered => true,
+        }
+    }
+}
+
+impl Handler for App {
+    fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
+        let mut parts = request.path()[1..].split('/').map(|part| part.parse::<u32>().expect("a number"));
+        let mut part = || parts.next().expect("three numbers");
+        let (who, topics) = ((part(), part()), u8::try_from(part()).expect("few topics"));
+        let next = self.next();
+        let stream = cx.stream().expect("a stream to be");
+        let mut story = self.story.borrow_mut();
+        let mut opening = Opening {
+            process: self.process,
+            next,
+            begin: self.begin,
+            // Of what has finished there is nothing else to get.
+            snapshot: story.scenario.snapshot || topics & !story.finished == 0,
+            replays: story.scenario.snapshot || topics & !story.ended[self.process as usize].get() == 0,
+            ends: false,
+            greetings: 0,
+            has_position: self.has_position(topics, next, &story),
+            made_up: None,
+        };
+        let whom = (stream, request.last_event_id());
+        let reply = reply(topics, whom, &mut opening, &mut story, cx);
+        self.streams.insert(stream, Asked { who, topics, opening });
+        reply.into()
+    }
+
+    fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> Missed {
+        let Asked { topics, opening, who } = self.streams.get_mut(&stream).expect("asked for");
+        let story = &mut *self.story.borrow_mut();
+        let found = story.find(last_event_id).filter(|_| story.scenario.makes_up);
+        if !story.settles && story.rng.u8(..16) == 0 {
+            // It is to end behind what there is.
+            cx.close(stream).expect("it is not closed");
+            return Missed::Gap;
+        }
+        let Some((place, _)) = found else { return Missed::Gap };
+        let is_its = |number: &u32| {
+            let entry = &story.entries[*number as usize];
+            *topics & 1 << entry.topic != 0 && !entry.finishes
+        };
+        let numbers = (place + 1..opening.next).filter(is_its);
+        let events: VecDeque<_> = numbers.map(|number| story.event(number, true)).collect();
+        let answer = story.rng.u8(..if story.settles { 3 } else { 4 });
+        let fails_at = (!story.settles && story.rng.u8(..4) == 0).then(|| story.rng.usize(..=events.len()));
+        story.note(|| format!("{who:?} is brought {} events, {answer}, {fails_at:?}", events.len()));
+        opening.made_up = match answer {
+            0 => return Missed::Gap,
+            1 | 2 => Some(Missed::Later),
+            _ => Some(Missed::Sent),
+        };
+        story.count(if answer > 2 { "made up at once" } else { "made up later" });
+        match answer {
+            1 => {
+                let sender = cx.channel(stream, story.rng.usize(1..8)).expect("it is not closed");
+                story.bringers.push(Bringer { sender, events, fails_at });
+                Missed::Later
+            }
+            2 => {
+                let source = source(events, fails_at, story.rng.fork());
+                cx.set_source(stream, source).expect("it is not closed");
+                Missed::Later
+            }
+            _ => {
+                // One that has more than may wait ends with this.
+                events.iter().all(|event| cx.send(stream, event).is_ok());
+                Missed::Sent
+            }
+        }
+    }
+
+    fn opened(&mut self, stream: StreamId, _cx: &mut Context<'_>) {
+        let Asked { who, opening, .. } = self.streams.get(&stream).expect("asked for");
+        assert_eq!(opening.next, self.next(), "nothing was published meanwhile");
+        self.story.borrow_mut().openings.insert(*who, opening.clone());
+    }
+
+    fn closed(&mut self, stream: StreamId, reason: CloseReason, _cx: &mut Context<'_>) {
+        let Asked { who, .. } = self.streams.remove(&stream).expect("asked for");
+        let end = self.watcher.get().ends.remove(&stream).expect("observers are told first");
+        let end = end.unwrap_or(self.begin);
+        let mut story = self.story.borrow_mut();
+        story.note(|| format!("{who:?} is closed: {reason}, before {end}"));
+        story.closings.insert(who, (reason, end));
+    }
+}
+
+/// Draws how a stream is.
+fn reply(
+    topics: u8,
+    (stream, last_event_id): (StreamId, Option<Cow<'_, str>>),
+    opening: &mut Opening,
+    story: &mut Story,
+    cx: &mut Context<'_>,
+) -> StreamReply {
+    let (scenario, rng) = (&story.scenario, &mut story.rng);
+    let mut reply = Reply::stream();
+    for (_, name) in TOPICS.iter().enumerate().filter(|(topic, _)| topics & 1 << topic != 0) {
+        if rng.u8(..8) == 0 {
+            cx.subscribe(stream, name).expect("it may read all of them");
+        } else {
+            reply = reply.topic(*name);
+        }
+    }
+    if let Some(id) = last_event_id.filter(|_| rng.u8(..8) == 0) {
+        reply = reply.resume_after(id);
+    }
+    if !story.settles && rng.u8(..16) == 0 {
+        opening.ends = true;
+        reply = reply.source(ticks(rng.fork()));
+    }
+    if scenario.snapshot {
+        reply = reply.snapshot();
+    }
+    if scenario.after_gap_live {
+        reply = reply.after_gap(AfterGap::Live);
+    }
+    if rng.u8(..4) == 0 {
+        reply = reply.retry(Duration::from_millis(rng.u64(..5_000)));
+    }
+    if rng.u8(..8) == 0 {
+        reply = reply.close_delimited();
+    }
+    if rng.u8(..4) == 0 {
+        opening.greetings = rng.u8(1..3);
+        for _ in 0..opening.greetings {
+            reply = reply.first(Event::data("").event("hello")).expect("it can be written");
+        }
+    }
+    if scenario.ends && !story.settles && rng.bool() {
+        opening.ends = true;
+        if rng.bool() {
+            return reply.then_end();
+        }
+        cx.close(stream).expect("it is not closed");
+    }
+    reply
+}
+
+/// A source of a stream's own, with which it ends.
+fn ticks(mut rng: Rng) -> impl FnMut() -> Pull + Send + 'static {
+    move || match rng.u8(..8) {
+        0..3 => Pull::Event(Event::data("").event("tick")),
+        3..6 => Pull::Wait(Duration::from_millis(rng.u64(..200))),
+        _ => Pull::End,
+    }
+}
+
+/// A source that brings events, now and then some time later, and fails when so many are left, or never ends.
+fn source(
+    mut events: VecDeque<Event>,
+    fails_at: Option<usize>,
+    mut rng: Rng,
+) -> impl FnMut() -> Pull + Send + 'static {
+    move || match fails_at {
+        Some(left) if left >= events.len() => {
+            if rng.bool() {
+                Pull::Failed
+            } else {
+                Pull::Idle
+            }
+        }
+        _ if rng.u8(..3) == 0 => Pull::Wait(Duration::from_millis(rng.u64(..30))),
+        _ => events.pop_front().map_or(Pull::End, Pull::Event),
+    }
+}

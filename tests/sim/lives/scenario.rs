@@ -1,0 +1,167 @@
+//! What a seed decides before the first step.
+
+use crate::net::Faults;
+use fastrand::Rng;
+use mio_sse::{Config, History, Ids, Overflow, TopicConfig};
+use std::time::Duration;
+
+/// How a topic is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) keyed: bool,
+    /// Its events have ids, if anybody makes them.
+    pub(crate) has_ids: bool,
+    /// Nothing of it is ever given up.
+    pub(crate) keeps_all: bool,
+    /// It is known for ever that it has finished, if it has.
+    pub(crate) is_ageless: bool,
+    /// How it is at first, and later.
+    pub(crate) configs: [TopicConfig; 3],
+}
+
+/// What a seed has drawn.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    pub(crate) config: Config,
+    pub(crate) ids: Ids,
+    /// How many events in a hundred have no id, where they are the application's.
+    pub(crate) bare: u8,
+    /// How they look then.
+    pub(crate) id_style: u8,
+    /// Topics come to an end.
+    pub(crate) finishes: bool,
+    /// Streams are ended behind what there is.
+    pub(crate) ends: bool,
+    /// The application has a store, and makes up for what is missed.
+    pub(crate) makes_up: bool,
+    /// How many topics there are.
+    pub(crate) topics: u8,
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) nodes: usize,
+    pub(crate) clients: u32,
+    pub(crate) faults: Faults,
+    /// Whether events are published by way of the inbox.
+    pub(crate) by_inbox: bool,
+    /// Streams begin with a snapshot.
+    pub(crate) snapshot: bool,
+    /// Where something is missing, streams go on live.
+    pub(crate) after_gap_live: bool,
+    /// Many events are large.
+    pub(crate) heavy: bool,
+    /// How many bytes fit between a server and a client.
+    pub(crate) capacity: usize,
+    /// The longest time that passes at once, in milliseconds.
+    pub(crate) pause: u64,
+}
+
+impl Scenario {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let topics = rng.u8(1..4);
+        let ids = [Ids::Generated, Ids::Own, Ids::Ordered][rng.usize(..3)];
+        let overflow = if rng.bool() { Overflow::Skip } else { Overflow::Disconnect };
+        let (heavy, changes) = (rng.u8(..3) == 0, rng.u8(..3) == 0);
+        let mut kinds: Vec<_> = (0..topics).map(|_| kind(rng, ids, overflow, changes)).collect();
+        kinds.iter_mut().for_each(|kind| kind.keeps_all &= !heavy);
+        Self {
+            config: config(rng),
+            ids,
+            bare: [0, 0, 20, 70][rng.usize(..4)],
+            id_style: rng.u8(..8),
+            finishes: rng.bool(),
+            ends: rng.u8(..3) == 0,
+            makes_up: rng.bool(),
+            topics,
+            kinds,
+            nodes: rng.usize(1..=3),
+            clients: [2, 6, 20][rng.usize(..3)],
+            faults: faults(rng),
+            by_inbox: rng.bool(),
+            snapshot: rng.u8(..3) == 0,
+            after_gap_live: rng.u8(..4) == 0,
+            heavy,
+            capacity: [100, 500, 5_000, 100_000][rng.usize(..4)],
+            pause: [5, 50, 400][rng.usize(..3)],
+        }
+    }
+}
+
+impl Scenario {
+    /// Whether all processes publish the same events.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.ids != Ids::Generated
+    }
+}
+
+fn kind(rng: &mut Rng, ids: Ids, overflow: Overflow, changes: bool) -> Kind {
+    let (keyed, has_history) = (rng.u8(..3) == 0, rng.u8(..6) > 0);
+    let mut histories = [(); 3].map(|()| history(rng));
+    if !changes {
+        histories = [histories[0]; 3];
+    }
+    let configs = histories.map(|(history, ..)| {
+        let config = TopicConfig::default().ids(ids).overflow(overflow);
+        let config = if has_history { config.history(history) } else { config };
+        if keyed { config.keyed() } else { config }
+    });
+    let keeps_all = histories.iter().all(|(_, is_endless, is_ageless)| *is_endless && *is_ageless);
+    Kind {
+        keyed,
+        has_ids: has_history || keyed || ids != Ids::Generated,
+        keeps_all: has_history && keeps_all && !keyed,
+        is_ageless: !has_history || histories.iter().all(|(.., is_ageless)| *is_ageless),
+        configs,
+    }
+}
+
+/// How much is kept, whether that is endless, and whether it has no age.
+fn history(rng: &mut Rng) -> (History, bool, bool) {
+    let mut history = History::new();
+    let is_short = rng.bool();
+    if is_short {
+        history = history.events(rng.usize(..20));
+    }
+    let is_small = rng.u8(..3) == 0;
+    if is_small {
+        history = history.bytes(rng.usize(..3_000));
+    }
+    let is_ageless = rng.u8(..3) > 0;
+    if !is_ageless {
+        history = history.age(Duration::from_millis(rng.u64(20..5_000)));
+    }
+    (history, !is_short && !is_small, is_ageless)
+}
+
+fn config(rng: &mut Rng) -> Config {
+    let mut config = Config::default();
+    config.propagate_panics = true;
+    config.lag_bytes_max = [1, 300, 3_000, 1 << 20][rng.usize(..4)];
+    config.sends_per_turn = [1, 5, 1_024][rng.usize(..3)];
+    config.requests_per_turn = [1, 1_024][rng.usize(..2)];
+    config.inbox_max = [3, 1_024][rng.usize(..2)];
+    config.heartbeat = rng.bool().then(|| Duration::from_millis(rng.u64(10..1_000)));
+    config.heartbeat_event = (rng.u8(..3) == 0).then_some("beat".into());
+    config.missed_timeout = Duration::from_millis(rng.u64(50..3_000));
+    config.max_age = (rng.u8(..3) == 0).then(|| Duration::from_millis(rng.u64(100..5_000)));
+    config
+}
+
+fn faults(rng: &mut Rng) -> Faults {
+    let mut rate = |most: u16| if rng.bool() { 0 } else { rng.u16(..most) };
+    Faults {
+        part: rate(500),
+        turn_around: rate(200),
+        interrupted: rate(100),
+        broken: rate(4),
+        spurious: rate(100),
+        stale: rate(100),
+        delayed: rate(400),
+        early: rate(100),
+        shuffled: rate(300),
+        aborted: rate(30),
+        exhausted: rate(50),
+        unregistered: rate(20),
+        unshut: rate(20),
+        told_twice: rate(200),
+        marked: rate(100),
+    }
+}
