@@ -63,8 +63,6 @@ const TEXTS: &[&str] = &[
 /// A block of the stream, and what there is to see of it.
 pub(crate) struct Sent {
     event: Event,
-    /// Whether it says how long to wait.
-    pub(crate) retry: bool,
     /// The id that it says.
     pub(crate) new_id: Option<String>,
     /// The id that holds behind it.
@@ -93,13 +91,13 @@ pub(crate) fn all() -> Vec<Sent> {
         all.add(Event::data(*text), "message", None, text);
         // Between them what nobody sees: comments, also such as a heartbeat is, and a time to wait.
         match index % 3 {
-            0 => all.add_unseen(Event::new().comment(""), false),
-            1 => all.add_unseen(Event::new().comment("data: no event\nid: 9"), false),
-            _ => all.add_unseen(Event::new().retry(WAIT), true),
+            0 => all.add_unseen(Event::new().comment("")),
+            1 => all.add_unseen(Event::new().comment("data: no event\nid: 9")),
+            _ => all.add_unseen(Event::new().retry(WAIT)),
         }
     }
     all.add(Event::data("with an id").id("1"), "message", Some("1"), "with an id");
-    all.add_unseen(Event::new().comment(""), false);
+    all.add_unseen(Event::new().comment(""));
     // The last id holds until there is another.
     all.add(Event::data("still the id before"), "message", None, "still the id before");
     all.add(Event::data("named").event("named").id("ü €"), "named", Some("ü €"), "named");
@@ -127,10 +125,10 @@ impl Sequence {
     fn add(&mut self, event: Event, name: &str, new_id: Option<&str>, data: &str) {
         let id = new_id.map_or_else(|| self.id(), str::to_owned);
         let seen = Seen { event: name.to_owned(), data: unified(data), id: id.clone() };
-        self.0.push(Sent { event, retry: false, new_id: new_id.map(str::to_owned), id, seen: Some(seen) });
+        self.0.push(Sent { event, new_id: new_id.map(str::to_owned), id, seen: Some(seen) });
     }
 
-    fn add_unseen(&mut self, event: Event, retry: bool) {
-        self.0.push(Sent { event, retry, new_id: None, id: self.id(), seen: None });
+    fn add_unseen(&mut self, event: Event) {
+        self.0.push(Sent { event, new_id: None, id: self.id(), seen: None });
     }
 }

@@ -82,6 +82,20 @@ pub(crate) fn serve_with(app: impl Handler + Send + 'static, config: Config) -> 
     Running { address, publisher, thread: Some(thread) }
 }
 
+/// A server on a port that another had a moment ago.
+pub(crate) fn serve_at<H: Handler + Send + 'static>(
+    address: SocketAddr,
+    app: impl Fn() -> H,
+    config: &Config,
+) -> Running {
+    let mut server = eventually("the port is free again", || {
+        Server::bind_with(address, app(), config.clone()).map_err(|error| error.to_string())
+    });
+    let publisher = server.publisher();
+    let thread = std::thread::spawn(move || server.run().unwrap());
+    Running { address, publisher, thread: Some(thread) }
+}
+
 impl Running {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)

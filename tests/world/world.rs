@@ -8,5 +8,7 @@ mod browser;
 mod clients;
 mod payloads;
 mod proxy;
+mod stores;
 mod stranger;
 mod support;
+mod wire;

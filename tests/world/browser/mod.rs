@@ -1,5 +1,6 @@
 //! Chromium, as Debian has it, with its own `EventSource`.
 
+mod before_the_first_event;
 mod connections;
 pub(crate) mod devtools;
 mod events;
@@ -8,6 +9,7 @@ mod leaving;
 mod reconnecting;
 mod screenshots;
 mod time_ticker;
+mod whole_lives;
 
 pub(crate) use devtools::Tab;
 use mio_sse::{Reply, Router};

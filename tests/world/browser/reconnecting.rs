@@ -2,7 +2,7 @@
 
 use super::{Tab, app};
 use crate::support::{ms, now, serve, serve_with};
-use mio_sse::{CloseReason, Config, Event, History, Refusal, Reply, TopicConfig};
+use mio_sse::{CloseReason, Config, Event, History, Ids, Refusal, Reply, TopicConfig};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,8 @@ fn a_page_that_comes_back_gets_all_it_has_missed_once_and_in_order() {
             Reply::stream().topic("news").tag("all").retry(ms(50))
         });
         let mut config = Config::default();
-        config.topic = TopicConfig::default().history(History::new().events(1000));
+        let ids = if own_ids { Ids::Own } else { Ids::Generated };
+        config.topic = TopicConfig::default().history(History::new().events(1000)).ids(ids);
         let server = serve_with(app, config);
         let tab = Tab::open(&server.url("/"));
         tab.run("var events = listen('/events', 'gap')");

@@ -1,0 +1,12 @@
+// What OpenAI's own package makes of a chat completion, as lines of JSON: the URL of the API.
+// Each chunk is a line; that the stream has ended without an exception is the last.
+import { createRequire } from "node:module";
+
+const { OpenAI } = createRequire(process.cwd() + "/")("openai");
+const [baseURL] = process.argv.slice(2);
+const client = new OpenAI({ apiKey: "none", baseURL, maxRetries: 0, timeout: 30_000 });
+const messages = [{ role: "user", content: "Where does the river begin?" }];
+for await (const chunk of await client.chat.completions.create({ model: "none", messages, stream: true })) {
+  console.log(JSON.stringify({ event: "message", data: chunk.choices[0].delta.content, id: chunk.id }));
+}
+console.log(JSON.stringify({ event: "end", data: "", id: "" }));

@@ -1,0 +1,74 @@
+//! A script that is read while it runs.
+
+use crate::support::{DEADLINE, eventually, now, tied};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+
+/// Ended when it is dropped.
+pub(crate) struct Script {
+    process: Child,
+    said: Arc<Said>,
+}
+
+#[derive(Default)]
+struct Said {
+    lines: Mutex<Vec<Value>>,
+    more: Condvar,
+}
+
+impl Script {
+    /// Starts a script, which says lines of JSON.
+    pub(crate) fn start(command: &[String]) -> Self {
+        let mut process = tied(&command[0])
+            .args(&command[1..])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let said = Arc::<Said>::default();
+        let hearer = said.clone();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+                hearer.lines.lock().unwrap().push(value);
+                hearer.more.notify_all();
+            }
+        });
+        Self { process, said }
+    }
+
+    /// Waits until the lines are as they should be, and answers with them.
+    pub(crate) fn wait_for(&self, what: &str, mut condition: impl FnMut(&[Value]) -> bool) -> Vec<Value> {
+        let deadline = now() + DEADLINE;
+        let mut lines = self.said.lines.lock().unwrap();
+        while !condition(&lines) {
+            let left = deadline.saturating_duration_since(now());
+            assert!(!left.is_zero(), "{what}, not {lines:?}");
+            lines = self.said.more.wait_timeout(lines, left).unwrap().0;
+        }
+        lines.clone()
+    }
+
+    /// Waits for its end, and answers with all that it has said.
+    pub(crate) fn finish(mut self) -> Vec<Value> {
+        let status = eventually("the script ends", || {
+            self.process
+                .try_wait()
+                .unwrap()
+                .ok_or_else(|| format!("{:?}", self.said.lines.lock().unwrap().last()))
+        });
+        assert!(status.success(), "{status}");
+        let lines = self.said.lines.lock().unwrap();
+        lines.clone()
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
