@@ -18,7 +18,7 @@ use std::time::Duration;
 /// let chat = TopicConfig::default().history(History::new().events(100).age(Duration::from_secs(3600)));
 /// ```
 ///
-/// Cost: the bytes of the events and 32 more for each, once for all streams; some 200 bytes for the topic.
+/// Cost: the bytes of the events and 24 more for each, with ids of the application some 50, once for all streams; some 200 bytes for the topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct History {
     events: usize,
