@@ -108,7 +108,8 @@ impl<'a> Context<'a> {
     ///
     /// Whoever comes later gets what the topic keeps, behind the event that it has seen, and then the end. One that has seen everything is answered
     /// 204, which makes EventSource stop. The topic is finished as long as it keeps events, and for the [age](crate::History::age) of
-    /// its history at least; without an age for ever, so give such topics one. Where nothing is kept, who comes later finds a topic that is new.
+    /// its history at least; without an age for ever, so give such topics one. After a restart, publish its last event again before it finishes again, or
+    /// its clients are told of a gap each time they come. Where nothing is kept, who comes later finds a topic that is new.
     ///
     /// ```
     /// # use mio_sse::{Event, Reply, Router};

@@ -158,9 +158,10 @@ impl Core {
         if retry.is_none() && !gap && begins_at.is_none() {
             return None;
         }
-        let name = if gap { &self.config.gap_event } else { &self.config.heartbeat_event };
+        let gap_event = self.config.gap_event.as_ref().filter(|_| gap);
         // A heartbeat is for those who take no notice of an id without data.
-        let name = name.as_ref().filter(|_| gap || begins_at.is_some());
+        let heartbeat = self.config.heartbeat_event.as_ref().filter(|_| begins_at.is_some());
+        let name = gap_event.or(heartbeat);
         let mut notice = Event::notice(name);
         if let Some(retry) = retry {
             notice = notice.retry(retry);

@@ -19,8 +19,6 @@ pub(crate) struct Life {
     pub(crate) at: u32,
     /// Of what a keyed topic had before this, it may have got no more than the newest of each key.
     anew_until: u32,
-    /// It was to get all keys anew.
-    needs_keys: bool,
     /// So many more may be missing, as it was told.
     told: u64,
     stream: Option<Stream>,
@@ -75,7 +73,6 @@ impl Life {
             home: None,
             at: 0,
             anew_until: 0,
-            needs_keys: false,
             told: 0,
             stream: None,
         }
@@ -115,12 +112,6 @@ impl Life {
             }
         }
         self.skips_to_second(id, opening.begin, opening.next, story);
-        if let Some((first, _)) = found.filter(|_| is_shared && std::mem::take(&mut self.needs_keys)) {
-            // It was cut off before all keys had come, and has an id from before, with which others go on.
-            for topic in self.reads().filter(|topic| story.is_keyed(*topic)) {
-                self.owed[topic] = self.owed[topic].max(first + 1);
-            }
-        }
         if !self.is_entitled {
             (self.told, self.anew_until) = (0, opening.next);
         }
@@ -226,7 +217,6 @@ impl Life {
 
     /// It gets the newest of all keys anew, whether it has seen them or not.
     fn begin_keys_anew(&mut self, here: Range<u32>, story: &Story) {
-        self.needs_keys = true;
         for topic in self.reads().filter(|topic| story.is_keyed(*topic)) {
             // What was not owed to it before, though it has not been published here, is not now.
             let is_its = |number: &u32| usize::from(story.entries[*number as usize].topic) == topic;
@@ -330,6 +320,12 @@ impl Life {
             let is_brought = stream.opening.made_up == Some(Missed::Later) && !is_over;
             let missing = self.check_up_to(until, story).err().filter(|_| !is_brought || stream.gap);
             assert_eq!(missing, None, "it ends before {until}: {reason}");
+        }
+        // Where it is cut off before all keys have come anew, it may have an id from before, and others go on with that.
+        let anew = self.stream.as_ref().filter(|stream| stream.gap || stream.is_new);
+        let next = anew.map_or(0, |stream| stream.opening.next);
+        for topic in self.reads().filter(|topic| story.is_keyed(*topic)) {
+            self.owed[topic] = self.owed[topic].max(next);
         }
         for topic in self.reads().filter(|topic| !story.scenario.kinds[*topic].has_ids) {
             self.owed[topic] = u32::MAX;

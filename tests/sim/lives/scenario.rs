@@ -61,12 +61,14 @@ impl Scenario {
         let overflow = if rng.bool() { Overflow::Skip } else { Overflow::Disconnect };
         let (heavy, changes) = (rng.u8(..3) == 0, rng.u8(..3) == 0);
         let mut kinds: Vec<_> = (0..topics).map(|_| kind(rng, ids, overflow, changes)).collect();
-        kinds.iter_mut().for_each(|kind| kind.keeps_all &= !heavy);
+        // Large events and long ids go beyond what is kept without a limit of its own.
+        let id_style = rng.u8(..8);
+        kinds.iter_mut().for_each(|kind| kind.keeps_all &= !heavy && id_style != 3);
         Self {
             config: config(rng),
             ids,
             bare: [0, 0, 20, 70][rng.usize(..4)],
-            id_style: rng.u8(..8),
+            id_style,
             finishes: rng.bool(),
             ends: rng.u8(..3) == 0,
             makes_up: rng.bool(),
