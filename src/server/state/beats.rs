@@ -4,58 +4,66 @@ use crate::event::Event;
 use crate::server::state::core::Core;
 use crate::topic::frame::{COMMENT, COMMENT_KIND, EncodedEvent, Kind};
 use crate::topic::ids::Ids;
+use crate::topic::position::Position;
 use std::borrow::Cow;
 
-/// The heartbeats of a turn, made once for all streams.
+/// The heartbeats, each made once for all streams that get it.
 #[derive(Debug, Default)]
 pub(crate) struct Beats {
     /// With an id of the server's, and with a position.
-    generated: Dated,
-    ordered: Dated,
+    generated: Dated<u64>,
+    ordered: Dated<Position>,
     /// Without, if it has a name.
     named: Option<EncodedEvent>,
 }
 
-/// A heartbeat with an id.
+/// The last heartbeat with an id, and where that stands.
 #[derive(Debug, Default)]
-struct Dated {
-    id: String,
+struct Dated<T> {
+    at: Option<T>,
     beat: EncodedEvent,
 }
 
-impl Beats {
-    /// The heartbeat for a stream whose topics have such ids. Where they are not the application's, it moves the id that the client would
-    /// come back with past all that was published so far, so that coming back costs nothing however long nothing was published.
-    pub(crate) fn frame(&mut self, core: &Core, ids: Option<Ids>) -> (&[u8], Kind) {
-        let topics = &core.delivery.topics;
-        let dated = match ids {
-            Some(Ids::Generated) => {
-                let id = topics.generated_id(topics.sequence()).to_string();
-                Some((&mut self.generated, id))
-            }
-            Some(Ids::Ordered) => {
-                let newest = topics.positions().map(|(_, newest)| newest.to_string());
-                newest.map(|id| (&mut self.ordered, id))
-            }
-            Some(Ids::Own) | None => None,
-        };
-        let name = core.config.heartbeat_event.as_ref();
-        let Some((dated, id)) = dated else {
-            // A name has been checked to be one line, so it can be written.
-            let named = name.map(|_| EncodedEvent::new(&Event::notice(name)).unwrap_or_default());
-            self.named = self.named.take().or(named);
-            return self
-                .named
-                .as_ref()
-                .map_or((COMMENT, COMMENT_KIND), |named| (named.bytes(), named.notice()));
-        };
-        if dated.id != id {
-            let beat = Event::notice(name).id(Cow::Owned(id.clone()));
-            if dated.beat.encode(&beat).is_err() {
+impl<T: Copy + PartialEq> Dated<T> {
+    /// The heartbeat at a place, whose id is written only if it is another than the last.
+    fn frame(
+        &mut self,
+        name: Option<&Cow<'static, str>>,
+        at: T,
+        id: impl FnOnce() -> String,
+    ) -> (&[u8], Kind) {
+        if self.at != Some(at) {
+            if self.beat.encode(&Event::notice(name).id(id())).is_err() {
                 return (COMMENT, COMMENT_KIND);
             }
-            dated.id = id;
+            self.at = Some(at);
         }
-        (dated.beat.bytes(), dated.beat.notice())
+        (self.beat.bytes(), self.beat.notice())
+    }
+}
+
+impl Beats {
+    /// The heartbeat for a stream whose topics have such ids. Where they are not the application's, it moves the id
+    /// that the client would come back with past all that was published so far, so that coming back costs nothing
+    /// however long nothing was published.
+    pub(crate) fn frame(&mut self, core: &Core, ids: Option<Ids>) -> (&[u8], Kind) {
+        let (topics, name) = (&core.delivery.topics, core.config.heartbeat_event.as_ref());
+        match ids {
+            Some(Ids::Generated) => {
+                let now = topics.sequence();
+                return self.generated.frame(name, now, || topics.generated_id(now).to_string());
+            }
+            Some(Ids::Ordered) => {
+                if let Some((_, newest)) = topics.positions() {
+                    return self.ordered.frame(name, newest, || newest.to_string());
+                }
+            }
+            Some(Ids::Own) | None => {}
+        }
+        if name.is_some() && self.named.is_none() {
+            // A name has been checked to be one line, so it can be written.
+            self.named = EncodedEvent::new(&Event::notice(name)).ok();
+        }
+        self.named.as_ref().map_or((COMMENT, COMMENT_KIND), |named| (named.bytes(), named.notice()))
     }
 }

@@ -185,8 +185,8 @@ impl Core {
 
     /// Whether nothing more will come for a stream.
     fn is_over(&self, slot: u32) -> bool {
-        let has_source = |id| self.hooks.get(&id).is_some_and(|hooks| hooks.feed.is_some());
-        self.delivery.has_finished(slot) && !self.delivery.slots.id(slot).is_some_and(has_source)
+        let has_source = || self.delivery.slots.id(slot).is_some_and(|id| self.has_source(id));
+        self.delivery.has_finished(slot) && !has_source()
     }
 
     /// Ends a stream for which nothing more will come.

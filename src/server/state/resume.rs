@@ -79,6 +79,6 @@ impl Core {
             && !has_more
             && !reply.brings_more()
             && self.delivery.stream(id.slot).is_some_and(|stream| stream.reads_topics_only())
-            && self.hooks.get(&id).is_none_or(|hooks| hooks.feed.is_none())
+            && !self.has_source(id)
     }
 }

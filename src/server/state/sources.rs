@@ -104,6 +104,11 @@ impl Core {
         self.hooks.get_mut(&id)?.feed.as_mut()
     }
 
+    /// Whether a stream has a source.
+    pub(super) fn has_source(&self, id: StreamId) -> bool {
+        self.state(id).is_some()
+    }
+
     fn state(&self, id: StreamId) -> Option<FeedState> {
         Some(self.hooks.get(&id)?.feed.as_ref()?.state)
     }
