@@ -69,9 +69,9 @@ pub struct Config {
     /// Bytes of a request head, and of what a peer may send while its stream is open. Default 16 KiB: generous for
     /// cookies, too little to hurt. More is answered 431.
     pub head_bytes_max: usize,
-    /// Bytes of an event's id. Default 4 KiB, and never more than half of `head_bytes_max`: the client comes back with it in the head of its
-    /// request, and is lost for good if that is answered 431. An event with a longer one is
-    /// [`Error::IdTooLong`](crate::Error::IdTooLong).
+    /// Bytes of an event's id. Default 4 KiB, and never more than half of `head_bytes_max`: the client comes
+    /// back with it in the head of its request, and is lost for good if that is answered 431. An event with a
+    /// longer one is [`Error::IdTooLong`](crate::Error::IdTooLong).
     pub event_id_bytes_max: usize,
     /// Bytes of a request target. Default 8 KiB, the least that RFC 9110 4.1 recommends. More is answered 414.
     pub target_bytes_max: usize,
@@ -96,17 +96,18 @@ pub struct Config {
     /// Each costs a `send`: with a million quiet streams the default makes 78,000 a second of them. Make it minutes there rather than
     /// `None`, as a system under pressure may drop what tells of a peer's end.
     ///
-    /// Where the ids of its topics are [made by the server or are positions](crate::Ids), a stream gets an `id:` with it: so a client that
-    /// comes back after a long silence is placed at its end at once.
+    /// Where the ids of its topics are [made by the server or are positions](crate::Ids), a stream gets an
+    /// `id:` with it: so a client that comes back after a long silence is placed at its end at once.
     pub heartbeat: Option<Duration>,
-    /// The name of an event that is sent as heartbeat, with empty data, instead of a comment or a lone id: a page sees it, and can tell a
-    /// silent connection from a dead one. Default `None`: nothing that a page sees.
+    /// The name of an event that is sent as heartbeat, with empty data, instead of a comment or a lone id: a
+    /// page sees it, and can tell a silent connection from a dead one. Default `None`: nothing that a page
+    /// sees.
     ///
-    /// Set it for clients that take no notice of an id without data, as npm `eventsource` does: they get the heartbeat with its id also as the
-    /// first event of the stream, and come back exactly.
+    /// Set it for clients that take no notice of an id without data, as npm `eventsource` does: they get the
+    /// heartbeat with its id also as the first event of the stream, and come back exactly.
     pub heartbeat_event: Option<Cow<'static, str>>,
-    /// How long [`Handler::missed`](crate::Handler::missed) may take where it answers [later](crate::Missed::Later). Default 30 s. Then the
-    /// stream is told of a gap, and goes on live.
+    /// How long [`Handler::missed`](crate::Handler::missed) may take where it answers
+    /// [later](crate::Missed::Later). Default 30 s. Then the stream is told of a gap, and goes on live.
     pub missed_timeout: Duration,
     /// How long bytes may wait for a peer that takes none of them, of a stream as of any other response.
     /// Default 30 s. The stream is closed with [`CloseReason::Stalled`](crate::CloseReason::Stalled). The

@@ -15,12 +15,14 @@ pub enum Error {
     Closed,
     /// The event cannot be written as an event stream.
     InvalidEvent(EventError),
-    /// The event's id is longer than [`Config::event_id_bytes_max`](crate::Config::event_id_bytes_max): a client that came back with it might
-    /// be refused.
+    /// The event's id is longer than [`Config::event_id_bytes_max`](crate::Config::event_id_bytes_max): a
+    /// client that came back with it might be refused.
     IdTooLong,
-    /// The event has an id of its own, and the topic's are made [by the server, or are positions](crate::Ids).
+    /// The event has an id of its own, and the topic's are made [by the server, or are
+    /// positions](crate::Ids).
     OwnId,
-    /// The ids of the topic are [positions](crate::Ids::Ordered): an event needs one, see [`Context::publish_at`](crate::Context::publish_at).
+    /// The ids of the topic are [positions](crate::Ids::Ordered): an event needs one, see
+    /// [`Context::publish_at`](crate::Context::publish_at).
     NoPosition,
     /// The ids of the topic are no positions.
     NotOrdered,

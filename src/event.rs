@@ -87,10 +87,12 @@ impl Event {
         self
     }
 
-    /// Sets the id that a client repeats as `Last-Event-ID` when it reconnects (WHATWG HTML 9.2.4). An empty id makes it forget.
+    /// Sets the id that a client repeats as `Last-Event-ID` when it reconnects (WHATWG HTML 9.2.4). An empty
+    /// id makes it forget.
     ///
-    /// An id has to come back as it was: one that browsers would not send unchanged, or not at all, is refused when the event is encoded.
-    /// What is published to a topic that makes the [ids](crate::TopicConfig::ids) of its events has none of its own.
+    /// An id has to come back as it was: one that browsers would not send unchanged, or not at all, is
+    /// refused when the event is encoded. What is published to a topic that makes the
+    /// [ids](crate::TopicConfig::ids) of its events has none of its own.
     #[must_use]
     pub fn id(mut self, id: impl Into<Cow<'static, str>>) -> Self {
         self.id = Some(id.into());
@@ -111,8 +113,9 @@ impl Event {
         self
     }
 
-    /// The bytes of this event on the wire, with the empty line that ends it. What is no event and has no id, a comment or `retry`, takes
-    /// effect without that line (WHATWG HTML 9.2.6), and many clients take it for an event with it.
+    /// The bytes of this event on the wire, with the empty line that ends it. What is no event and has no id,
+    /// a comment or `retry`, takes effect without that line (WHATWG HTML 9.2.6), and many clients take it for
+    /// an event with it.
     ///
     /// Publishing does this by itself; call it to write to something else or to test.
     ///
@@ -268,12 +271,13 @@ fn line_break(bytes: &[u8]) -> Option<usize> {
 pub enum EventError {
     /// The event name holds CR or LF.
     LineBreakInName,
-    /// The id holds a control character: a line break, NUL, which makes clients ignore it (WHATWG HTML 9.2.6), TAB, or another that no
-    /// header may contain, so that a client could not come back with it.
+    /// The id holds a control character: a line break, NUL, which makes clients ignore it (WHATWG HTML
+    /// 9.2.6), TAB, or another that no header may contain, so that a client could not come back with it.
     ControlInId,
     /// The id begins or ends with a space, which browsers take away when they come back with it.
     SpaceAroundId,
-    /// The id is empty, which makes clients forget where they were, and the ids of the topic are there so that they come back to it.
+    /// The id is empty, which makes clients forget where they were, and the ids of the topic are there so
+    /// that they come back to it.
     EmptyId,
     /// The event has a name but no data, and clients dispatch nothing without data (WHATWG HTML 9.2.6).
     NameWithoutData,

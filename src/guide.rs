@@ -1,11 +1,14 @@
-//! Ids and resume: how a client that was away gets what it has missed, or learns that it has missed something.
+//! Ids and resume: how a client that was away gets what it has missed, or learns that it has missed
+//! something.
 //!
-//! A connection can end at any moment. `EventSource` connects again by itself, and says by `Last-Event-ID` which id it saw last
-//! (WHATWG HTML 9.2.4). This server promises: **whatever a topic with ids has lost for a client, the client is told.** It gets all events
-//! since, once and in order; or [`Handler::missed`] makes up for them from a store of yours; or a [`gap`](crate::Config::gap_event) event comes
-//! first; or its stream ends. There is no silent loss.
+//! A connection can end at any moment. `EventSource` connects again by itself, and says by `Last-Event-ID`
+//! which id it saw last (WHATWG HTML 9.2.4). This server promises: **whatever a topic with ids has lost for a
+//! client, the client is told.** It gets all events since, once and in order; or [`Handler::missed`] makes up
+//! for them from a store of yours; or a [`gap`](crate::Config::gap_event) event comes first; or its stream
+//! ends. There is no silent loss.
 //!
-//! A topic without a history, without keys and without [ids](crate::TopicConfig::ids) of somebody else's is live only, and promises nothing.
+//! A topic without a history, without keys and without [ids](crate::TopicConfig::ids) of somebody else's is
+//! live only, and promises nothing.
 //!
 //! # Who makes the ids
 //!
@@ -15,8 +18,8 @@
 //! | [`Ids::Own`] | events come from a database of yours | what you say, such as the key of a row |
 //! | [`Ids::Ordered`] | events come from a log that several servers read | `1764380000000-3`, the id of a Redis stream's entry |
 //!
-//! All topics with ids that one stream reads are of one kind. The first block of a stream already names where it begins, so that a client which is cut off before
-//! its first event comes back exactly.
+//! All topics with ids that one stream reads are of one kind. The first block of a stream already names where
+//! it begins, so that a client which is cut off before its first event comes back exactly.
 //!
 //! # Generated: this process knows
 //!
@@ -34,16 +37,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - **A restart** begins the history anew. Ids of the earlier run are recognised as foreign, whatever the clock says: their clients
+//! - **A restart** begins the history anew. Ids of the earlier run are recognised as foreign, whatever the
+//!   clock says: their clients
 //!   get a `gap` event, and then what there is.
-//! - **A second server** has a history of its own. A client that meets the other one gets a `gap`. Send clients to the same server, or use another kind.
-//! - **An outage longer than the history**: a `gap`, then [the oldest that is kept](crate::AfterGap::Oldest), or [live](crate::AfterGap::Live).
+//! - **A second server** has a history of its own. A client that meets the other one gets a `gap`. Send
+//!   clients to the same server, or use another kind.
+//! - **An outage longer than the history**: a `gap`, then [the oldest that is kept](crate::AfterGap::Oldest),
+//!   or [live](crate::AfterGap::Live).
 //! - On a `gap` a page fetches its state anew. A snapshot as the first event of each stream is another way:
 //!   [`StreamReply::first`](crate::StreamReply::first), or a [keyed](crate::TopicConfig::keyed) topic.
 //!
 //! # Own: a database knows
 //!
-//! The history spares the database: it answers those who were away for a moment. For all others there is [`Handler::missed`]:
+//! The history spares the database: it answers those who were away for a moment. For all others there is
+//! [`Handler::missed`]:
 //!
 //! ```
 //! use mio_sse::{Config, Event, History, Ids, Missed, Reply, Router, Server, TopicConfig};
@@ -104,14 +111,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - Insert first, publish second, and both in the same order: `missed` then has everything up to this moment, and what is published
+//! - Insert first, publish second, and both in the same order: `missed` then has everything up to this
+//!   moment, and what is published
 //!   later comes behind it. Do both in the loop, in a handler or by [`Publisher::run`](crate::Publisher::run): what another thread has inserted and not
 //!   published yet may come twice, from the store and live.
-//! - **A restart** loses nothing: ids that the new server has not published are unknown to it, so the store is asked. To spare the store, publish the newest rows
+//! - **A restart** loses nothing: ids that the new server has not published are unknown to it, so the store
+//!   is asked. To spare the store, publish the newest rows
 //!   when the server starts ([`Router::on_start`]), in the order in which they were inserted, over all topics that one stream reads.
 //! - **A second server** with the same store is the same: what one has not published yet, `missed` brings.
-//! - **An outage longer than the history**: the store is asked. If it answers [`Missed::Gap`], or fails, the client is told.
-//! - Give every event an id. One without is lost with those before it when a client comes back with an earlier id: it gets them again, twice rather than never.
+//! - **An outage longer than the history**: the store is asked. If it answers [`Missed::Gap`], or fails, the
+//!   client is told.
+//! - Give every event an id. One without is lost with those before it when a client comes back with an
+//!   earlier id: it gets them again, twice rather than never.
 //!   Without any id there is nothing that a client can come back with, so begin with one, as above.
 //!
 //! # Ordered: a log knows
@@ -142,27 +153,35 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - **A restart** and **a second server** are the same: whoever reads the same log knows the same ids.
-//! - A client that is ahead of a server which is still reading waits, and gets what comes behind its id, without anything twice.
+//! - **A restart** and **a second server** are the same: servers that read the same log know the same ids.
+//! - A client that is ahead of a server which is still reading waits, and gets what comes behind its id,
+//!   without anything twice.
 //! - **An outage longer than the history**: a `gap`, or `missed`, which can ask the log for a range.
-//! - Positions increase over all such topics of a server: two logs that know nothing of each other belong to two servers.
-//! - Where nothing was published yet, every id is unknown, and the id of a stream is `0-0`. So publish the newest entry of the log first, also where only what
+//! - Positions increase over all such topics of a server: two logs that know nothing of each other belong to
+//!   two servers.
+//! - Where nothing was published yet, every id is unknown, and the id of a stream is `0-0`. So publish the
+//!   newest entry of the log first, also where only what
 //!   comes from now on matters.
 //!
 //! # What clients do
 //!
-//! - An id has to come back as it was. Those that browsers change, or cannot send, are refused when the event is published:
+//! - An id has to come back as it was. Those that browsers change, or cannot send, are refused when the event
+//!   is published:
 //!   [`EventError`](crate::EventError), [`Error::IdTooLong`](crate::Error::IdTooLong).
-//! - Some clients, npm `eventsource` and the MCP SDK for JavaScript among them, take no notice of an id without data. With
+//! - Some clients, npm `eventsource` and the MCP SDK for JavaScript among them, take no notice of an id
+//!   without data. With
 //!   [`Config::heartbeat_event`](crate::Config::heartbeat_event) the first block and the heartbeats are events with data.
-//! - Others, httpx-sse and fetch-event-source among them, take a lone id for an empty message: let them pass over messages without data.
-//! - A new `EventSource` object has seen nothing. To go on over a reload of the page, keep `lastEventId` and put it into the query, `?lastEventId=`.
+//! - Others, httpx-sse and fetch-event-source among them, take a lone id for an empty message: let them pass
+//!   over messages without data.
+//! - A new `EventSource` object has seen nothing. To go on over a reload of the page, keep `lastEventId` and
+//!   put it into the query, `?lastEventId=`.
 //!
 //! # When no more will come
 //!
-//! [`Context::finish_topic`](crate::Context::finish_topic) ends what reads a topic, behind its last event; who comes later gets what is kept and the end, and
-//! who has seen it all gets 204, which makes `EventSource` stop. [`StreamReply::then_end`](crate::StreamReply::then_end) ends one
-//! stream behind what its topics have kept for it.
+//! [`Context::finish_topic`](crate::Context::finish_topic) ends what reads a topic, behind its last event;
+//! who comes later gets what is kept and the end, and who has seen it all gets 204, which makes `EventSource`
+//! stop. [`StreamReply::then_end`](crate::StreamReply::then_end) ends one stream behind what its topics have
+//! kept for it.
 //!
 //! [`Handler::missed`]: crate::Handler::missed
 //! [`Router::on_start`]: crate::Router::on_start

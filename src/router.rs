@@ -164,8 +164,8 @@ impl Router {
         self
     }
 
-    /// Calls `missed` for a client that comes back with an id which is unknown here, see [`Handler::missed`]. The last one that is given
-    /// counts.
+    /// Calls `missed` for a client that comes back with an id which is unknown here, see [`Handler::missed`].
+    /// The last one that is given counts.
     ///
     /// ```
     /// # use mio_sse::{Event, Missed, Router};

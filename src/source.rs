@@ -71,8 +71,8 @@ pub enum Pull {
     Idle,
     /// Nothing ever again: the stream is closed, as by [`Context::close`](crate::Context::close).
     End,
-    /// Nothing ever again, though there was more to come. It is as [`End`](Self::End), but where the source is to make up
-    /// [later](crate::Missed::Later) for what a client has missed: that is told of a gap then.
+    /// Nothing ever again, though there was more to come. It is as [`End`](Self::End), but where the source
+    /// is to make up [later](crate::Missed::Later) for what a client has missed: that is told of a gap then.
     Failed,
 }
 

@@ -27,10 +27,11 @@ pub enum Refusal {
     Draining,
     /// The stream has a tag that is [revoked](crate::Context::revoke). It is answered 204, so that it is not asked for again.
     Revoked,
-    /// The stream would read topics that differ in [who makes their ids](crate::TopicConfig::ids). It is answered 400.
+    /// The stream would read topics that differ in [who makes their ids](crate::TopicConfig::ids). It is
+    /// answered 400.
     MixedIds,
-    /// All topics of the stream have [finished](crate::Context::finish_topic), and its client has seen everything. It is answered 204, so
-    /// that it is not asked for again.
+    /// All topics of the stream have [finished](crate::Context::finish_topic), and its client has seen
+    /// everything. It is answered 204, so that it is not asked for again.
     Finished,
 }
 

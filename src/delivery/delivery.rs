@@ -261,7 +261,8 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// The stream is open: its `head`, in its framing, and the events behind that go out before anything that it was given already.
+    /// The stream is open: its `head`, in its framing, and the events behind that go out before anything that
+    /// it was given already.
     pub(crate) fn open<'a>(&mut self, slot: u32, head: &[&[u8]], first: impl Iterator<Item = &'a [u8]>) {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         stream.phase = Phase::Open;

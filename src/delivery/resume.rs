@@ -42,7 +42,8 @@ impl<S: Streams> Delivery<S> {
         self.kept(slot).next().map(|(kept, ..)| kept.ids)
     }
 
-    /// Whether some stream would read topics that differ in who makes their ids, if this one's were made like that.
+    /// Whether some stream would read topics that differ in who makes their ids, if this one's were made like
+    /// that.
     pub(crate) fn would_mix(&self, topic: TopicKey, ids: Option<Ids>) -> bool {
         let readers = || self.topics.get(topic).subscribers.iter().filter_map(|slot| self.stream(*slot));
         let others = readers().flat_map(|stream| stream.topics().map(|(key, _)| key));
@@ -62,7 +63,8 @@ impl<S: Streams> Delivery<S> {
     pub(crate) fn find(&self, slot: u32, id: &str) -> Option<Beginning> {
         match self.ids_of(slot)? {
             Ids::Generated => self.topics.sequence_of(id).map(Beginning::After),
-            // Where several topics know the id, the oldest is meant: better an event twice than one not at all.
+            // Where several topics know the id, the oldest is meant: better an event twice than one not at
+            // all.
             Ids::Own => {
                 let found = self.kept(slot).filter_map(|(kept, log, _)| kept.find_own(log, id));
                 found.min().map(Beginning::After)
@@ -81,16 +83,16 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// The position that `id` is, where nothing was published at any position yet. Not for streams that are to get all keys of a topic
-    /// anew.
+    /// The position that `id` is, where nothing was published at any position yet. Not for streams that are
+    /// to get all keys of a topic anew.
     pub(crate) fn position_before_all(&self, slot: u32, id: &str) -> Option<Position> {
         let is_first = self.ids_of(slot) == Some(Ids::Ordered) && self.topics.positions().is_none();
         let is_keyed = || self.kept(slot).any(|(kept, ..)| kept.is_keyed());
         id.parse().ok().filter(|_| is_first && !is_keyed())
     }
 
-    /// Whether something behind the frame `after` is lost, in the topics of a stream, that was published before the
-    /// stream subscribed.
+    /// Whether something behind the frame `after` is lost, in the topics of a stream, that was published
+    /// before the stream subscribed.
     pub(crate) fn is_lost_after(&self, slot: u32, after: u64) -> bool {
         self.kept(slot).any(|(kept, log, subscribed)| kept.is_lost_after(log, after, subscribed))
     }
@@ -131,9 +133,9 @@ impl<S: Streams> Delivery<S> {
         stream.flags.set(Flags::CONFLATES, true);
     }
 
-    /// The id of the place where a stream begins that is placed there: what its client comes back with if it is cut off before its first
-    /// event. `seen` is the id that it has come with, where that is known here. One that `is_live` may have been subscribed by its handler,
-    /// before that has published more.
+    /// The id of the place where a stream begins that is placed there: what its client comes back with if it
+    /// is cut off before its first event. `seen` is the id that it has come with, where that is known here.
+    /// One that `is_live` may have been subscribed by its handler, before that has published more.
     pub(crate) fn id_at_beginning(
         &self,
         slot: u32,
@@ -155,7 +157,8 @@ impl<S: Streams> Delivery<S> {
                 self.kept(slot).filter_map(until).max().map(|(_, id)| id.into())
             }
             (Ids::Ordered, None) => {
-                // Where there was nothing yet, a position before everything: to come back with it is a gap, and no silence.
+                // Where there was nothing yet, a position before everything: to come back with it is a gap,
+                // and no silence.
                 let newest = self.topics.positions().map(|(_, newest)| newest);
                 let nothing_since = self.kept(slot).all(|(_, log, position)| log.newest() <= position);
                 let before =
@@ -177,8 +180,8 @@ impl<S: Streams> Delivery<S> {
         self.ahead.insert((position, slot));
     }
 
-    /// How a topic behaves has changed: where its events have other ids now, whoever waits for a position in it waits in vain. In other
-    /// topics it goes on waiting.
+    /// The ids of a topic's events are no positions any more: streams that wait for a position read this
+    /// topic from now on. In their other topics they go on waiting.
     pub(crate) fn wait_no_longer(&mut self, topic: TopicKey) {
         let now = self.topics.sequence();
         let slots = self.topics.get(topic).subscribers.clone();
@@ -199,7 +202,8 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Something is about to be published at `position`: streams that have waited for that read it, and what comes behind.
+    /// Something is about to be published at `position`: streams that have waited for that read it, and what
+    /// comes behind.
     pub(crate) fn catch_up_with(&mut self, position: Position) {
         let now = self.topics.sequence();
         while let Some(&(seen, slot)) = self.ahead.first().filter(|(seen, _)| *seen < position) {

@@ -125,9 +125,9 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Gives a stream that has nothing in its hand bytes of no log, in its framing, such as a heartbeat. What the
-    /// socket does not take goes out when it has room, before anything else. Answers whether they were given:
-    /// where it has no room already, they are not.
+    /// Gives a stream that has nothing in its hand bytes of no log, in its framing, such as a heartbeat. What
+    /// the socket does not take goes out when it has room, before anything else. Answers whether they were
+    /// given: where it has no room already, they are not.
     pub(crate) fn give_aside<E>(
         &mut self,
         slot: u32,

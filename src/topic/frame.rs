@@ -62,8 +62,8 @@ pub(crate) enum Role {
 /// The bytes behind the data of a chunk.
 const CHUNK_SUFFIX: &[u8] = b"\r\n";
 
-/// An empty comment, which clients ignore: the first byte of a body, and its heartbeat. It has no empty line of its own, which some
-/// clients take for an event.
+/// An empty comment, which clients ignore: the first byte of a body, and its heartbeat. It has no empty line
+/// of its own, which some clients take for an event.
 pub(crate) const COMMENT: &[u8] = b"2\r\n:\n\r\n";
 
 /// What [`COMMENT`] is.

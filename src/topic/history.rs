@@ -18,7 +18,8 @@ use std::time::Duration;
 /// let chat = TopicConfig::default().history(History::new().events(100).age(Duration::from_secs(3600)));
 /// ```
 ///
-/// Cost: the bytes of the events and 24 more for each, with ids of the application some 50, once for all streams; some 200 bytes for the topic.
+/// Cost: the bytes of the events and 24 more for each, with ids of the application some 50, once for all
+/// streams; some 200 bytes for the topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct History {
     events: usize,
@@ -99,7 +100,8 @@ pub struct TopicConfig {
 }
 
 impl TopicConfig {
-    /// Keeps a history, for clients that come back. Unless somebody [else](Self::ids) makes the ids, the server gives every event one.
+    /// Keeps a history, for clients that come back. Unless somebody [else](Self::ids) makes the ids, the
+    /// server gives every event one.
     #[must_use]
     pub const fn history(mut self, history: History) -> Self {
         self.history = Some(history);
@@ -120,13 +122,14 @@ impl TopicConfig {
         self
     }
 
-    /// Who makes the ids of the events. Default [`Ids::Generated`], by which a topic has ids where it keeps something. With the others
-    /// it has ids in any case, and [`Handler::missed`](crate::Handler::missed) is asked where the history, if there is
-    /// one, does not know them.
+    /// Who makes the ids of the events. Default [`Ids::Generated`], by which a topic has ids where it keeps
+    /// something. With the others it has ids in any case, and [`Handler::missed`](crate::Handler::missed) is
+    /// asked where the history, if there is one, does not know them.
     ///
-    /// All topics with ids that one stream reads have the same kind: an id could not say how far the stream has come in the others. A reply
-    /// that mixes them is answered 400, [`Context::subscribe`](crate::Context::subscribe) and
-    /// [`configure`](crate::Context::configure) are [`Error::MixedIds`](crate::Error::MixedIds).
+    /// All topics with ids that one stream reads have the same kind: an id could not say how far the stream
+    /// has come in the others. A reply that mixes them is answered 400,
+    /// [`Context::subscribe`](crate::Context::subscribe) and [`configure`](crate::Context::configure) are
+    /// [`Error::MixedIds`](crate::Error::MixedIds).
     ///
     /// ```
     /// use mio_sse::{History, Ids, TopicConfig};
@@ -164,7 +167,8 @@ impl TopicConfig {
     }
 }
 
-/// Where something is complete from: a frame, and, where ids are positions, that of the newest event up to there.
+/// Where something is complete from: a frame, and, where ids are positions, that of the newest event up to
+/// there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Mark {
     pub(crate) sequence: u64,
@@ -237,7 +241,8 @@ impl Kept {
         self.own_ids.as_ref()?.newest()
     }
 
-    /// The newest id of the application's at the frame `until` or before, and its frame, where that is one of the few before it.
+    /// The newest id of the application's at the frame `until` or before, and its frame, where that is one of
+    /// the few before it.
     pub(crate) fn own_id_until<'a>(&self, log: &'a Log, mut until: u64) -> Option<(&'a str, u64)> {
         for _ in 0..LOOKED_AT_MAX {
             let sequence = log.newest_until(until);
@@ -250,7 +255,8 @@ impl Kept {
         None
     }
 
-    /// The position of the newest frame at `until` or before; one before all where that is not known any more.
+    /// The position of the newest frame at `until` or before; one before all where that is not known any
+    /// more.
     pub(crate) fn position_until(&self, log: &Log, until: u64) -> Position {
         let found = log.bytes_of(log.newest_until(until)).and_then(position_of);
         let complete = Some(self.complete_from).filter(|mark| mark.sequence <= until);

@@ -10,22 +10,22 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// [Ids and resume](crate::guide).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ids {
-    /// The server does. An id names the server that made it, so one of an earlier run, or of another machine, is recognised as foreign:
-    /// its client is told of a gap, or [`Handler::missed`](crate::Handler::missed) makes up for it. An event
-    /// may have no id of its own.
+    /// The server does. An id names the server that made it, so one of an earlier run, or of another machine,
+    /// is recognised as foreign: its client is told of a gap, or [`Handler::missed`](crate::Handler::missed)
+    /// makes up for it. An event may have no id of its own.
     #[default]
     Generated,
-    /// The application does: each id is unique, and says nothing by itself. An event without one has none. The
-    /// server never invents one, so all ids that a client comes back with are the application's, and `missed` can look
-    /// them up in its store.
+    /// The application does: each id is unique, and says nothing by itself. An event without one has none.
+    /// The server never invents one, so all ids that a client comes back with are the application's, and
+    /// `missed` can look them up in its store.
     ///
-    /// A stream begins with the newest id of its topics, so that a client that is cut off before its first event comes back exactly. Where there
-    /// was none, or the [age](crate::History::age) of the history has passed since, give it one with
-    /// [`StreamReply::first`](crate::StreamReply::first).
+    /// A stream begins with the newest id of its topics, so that a client that is cut off before its first
+    /// event comes back exactly. Where there was none, or the [age](crate::History::age) of the history has
+    /// passed since, give it one with [`StreamReply::first`](crate::StreamReply::first).
     Own,
-    /// An external log does, such as a Redis stream: each event is published
-    /// [at a position](crate::Context::publish_at), which is its id. They increase over all such topics of a server. So a client goes on at any
-    /// server that reads the same log.
+    /// An external log does, such as a Redis stream: each event is published [at a
+    /// position](crate::Context::publish_at), which is its id. They increase over all such topics of a
+    /// server. So a client goes on at any server that reads the same log.
     Ordered,
 }
 
@@ -102,7 +102,8 @@ impl OwnIds {
         self.places.retain(|(_, sequence)| keep(*sequence));
     }
 
-    /// Where events with this id stand, the oldest first: of those for which `is` says that it really is theirs.
+    /// Where events with this id stand, the oldest first: of those for which `is` says that it really is
+    /// theirs.
     pub(crate) fn find(&self, id: &str, is: impl Fn(u64) -> bool) -> Option<u64> {
         let hash = hash(id);
         let places = self.places.range((hash, 0)..=(hash, u64::MAX)).map(|(_, sequence)| *sequence);

@@ -83,7 +83,8 @@ impl Log {
         self.newest = sequence;
     }
 
-    /// Adds a frame as [`append`](Self::append) does, and when it was published: of all frames of a log, or of none.
+    /// Adds a frame as [`append`](Self::append) does, and when it was published: of all frames of a log, or
+    /// of none.
     pub(crate) fn append_dated(
         &mut self,
         sequence: u64,
@@ -121,8 +122,8 @@ impl Log {
         found.map_or(self.gone, |frame| frame.sequence.max(self.gone))
     }
 
-    /// The newest frame at `position` or before, of those whose ids are positions, if there is one. Those that stand before them
-    /// may have no id, or another.
+    /// The newest frame at `position` or before, of those whose ids are positions, if there is one. Those
+    /// that stand before them may have no id, or another.
     pub(crate) fn newest_at(&self, position: Position) -> Option<u64> {
         let is_before = |block: &Block, frame: usize| {
             position_of(block.frame_bytes(frame)).is_none_or(|found| found <= position)

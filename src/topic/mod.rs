@@ -2,8 +2,9 @@
 //!
 //! Every event is encoded once, into its topic's [`Log`](log::Log): [frames](frame::Frame) in contiguous
 //! [blocks](block::Block), each already an HTTP/1.1 chunk. What a stream has been given is one number, its
-//! cursor. Delivering live, catching up and merging several topics with what was sent to one stream
-//! alone are all [one walk](crate::delivery::walk) that moves this number forward through the one order of the sequence.
+//! cursor. Delivering live, catching up and merging several topics with what was sent to one stream alone are
+//! all [one walk](crate::delivery::walk) that moves this number forward through the one order of the
+//! sequence.
 //!
 //! Nothing here knows a socket, a clock or HTTP beyond the line of a chunk.
 //!

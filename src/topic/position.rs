@@ -23,8 +23,8 @@ pub struct Position {
 }
 
 impl Position {
-    /// The position number `n`, from 0, within the millisecond `ms` since the Unix epoch. Both are only compared, so any two numbers
-    /// that increase will do.
+    /// The position number `n`, from 0, within the millisecond `ms` since the Unix epoch. Both are only
+    /// compared, so any two numbers that increase will do.
     #[must_use]
     pub const fn new(ms: u64, n: u64) -> Self {
         Self { ms, n }

@@ -149,8 +149,8 @@ impl Topic {
         self.finished.is_some()
     }
 
-    /// Whether nothing and nobody needs the topic any more, at `tick`. That it has finished, and which id was its newest, is kept for those
-    /// who come later for as long as its events would be.
+    /// Whether nothing and nobody needs the topic any more, at `tick`. That it has finished, and which id was
+    /// its newest, is kept for those who come later for as long as its events would be.
     pub(crate) fn is_idle(&self, tick: u64) -> bool {
         let is_left = self.subscribers.is_empty() && !self.dirty;
         let Some(kept) = &self.kept else { return is_left };

@@ -45,8 +45,8 @@ pub(crate) struct Topics {
     maker: Maker,
     /// The first position that something was published at, and the newest.
     positions: Option<(Position, Position)>,
-    /// No topic that is gone has kept everything up to here; what came behind it was all kept. Of those whose ids are positions apart: what
-    /// others have forgotten has none.
+    /// No topic that is gone has kept everything up to here; what came behind it was all kept. Of those whose
+    /// ids are positions apart: what others have forgotten has none.
     forgotten: Mark,
     forgotten_positions: Mark,
     /// Topics of which events become too old.
@@ -180,10 +180,11 @@ impl Topics {
         }
     }
 
-    /// Appends `event`, which the topic [accepts](Self::accepts), to its log. Where nobody reads the topic and nothing is kept of it,
-    /// nothing is.
+    /// Appends `event`, which the topic [accepts](Self::accepts), to its log. Where nobody reads the topic
+    /// and nothing is kept of it, nothing is.
     pub(crate) fn publish(&mut self, name: &str, event: &EncodedEvent, position: Option<Position>) {
-        // Also what nobody gets and nothing keeps has its place: a topic that keeps something from now on does not have it.
+        // Also what nobody gets and nothing keeps has its place: a topic that keeps something from now on
+        // does not have it.
         let before = self.sequence;
         self.sequence = next_shared(before);
         let key = match self.by_name.get(name) {

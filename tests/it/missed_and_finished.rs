@@ -169,7 +169,7 @@ fn readers_of_a_topic_that_finishes_get_what_there_is_and_end() {
         slow.set_room(usize::MAX);
         world.settle();
         assert!(slow.read().ends_with("data: 20-0\n\n\r\n0\r\n\r\n"));
-        // Whoever comes later, until it has seen everything.
+        // A client that comes later, until it has seen everything.
         assert_eq!(ended(&open(&mut world, "/a", None)), ["10-0", "20-0"]);
         assert_eq!(ended(&open(&mut world, "/a", Some(&received[0].id))), ["20-0"]);
         assert_eq!(ended(&open(&mut world, "/a", Some("unknown"))), ["", "10-0", "20-0"]);
@@ -267,7 +267,7 @@ fn a_topic_that_keeps_nothing_finishes_for_those_who_read_it() {
     finish(&mut world, "a");
     assert!(peer.read().ends_with("data: 1\n\n\r\n0\r\n\r\n"));
     assert_eq!(closed(&world, CloseReason::Finished), 1);
-    // Whoever comes later finds one that is new.
+    // A client that comes later finds a new one.
     let later = open(&mut world, "/a", None);
     publish(&mut world, "a", &["2"]);
     assert_eq!(heard(&later), ["2"]);

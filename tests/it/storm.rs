@@ -107,7 +107,8 @@ fn whoever_leaves_and_comes_back_at_random_misses_nothing() {
                 let topics = (0..TOPICS)
                     .filter(|topic| (number >> topic) & 1 == 1 || *topic == number % TOPICS)
                     .collect();
-                // Whoever is cut off before its first event comes back with the id of the place where it began.
+                // Whoever is cut off before its first event comes back with the id of the place where it
+                // began.
                 let (last, seen) = (String::new(), HashMap::new());
                 let mut client = Client { address, topics, last, seen, ended: 0, connections: 0 };
                 while !stop.load(Ordering::Relaxed) {

@@ -4,7 +4,8 @@
 use crate::{SEEDS, STEPS, attempt, attempt_lives, expect};
 use mio_sse::mutant::switch_to;
 
-/// Seeds within which each is to be found: hardly any needs more than a hundred, but which they are changes with every change.
+/// Seeds within which each is to be found: hardly any needs more than a hundred, but which they are changes
+/// with every change.
 const SEEDS_MAX: u64 = 1_000;
 
 #[test]

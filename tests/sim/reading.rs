@@ -407,7 +407,8 @@ impl Model {
         self.counts.beginnings += 1;
     }
 
-    /// Whether what it is told first has no name, though heartbeats have: it would be a gap, of which nobody is told.
+    /// Whether what it is told first has no name, though heartbeats have: it would be a gap, of which nobody
+    /// is told.
     pub(crate) fn may_be_unnamed(&self, index: u32) -> bool {
         let stream = &self.streams[index as usize];
         self.config.gap_event.is_none() && (stream.gap || stream.closed_early)

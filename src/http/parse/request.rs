@@ -138,9 +138,10 @@ impl<'a> Request<'a> {
     /// The id of the last event that the client has seen: from the `Last-Event-ID` header, or else from
     /// `lastEventId` or `last_event_id` in the query, where clients put it that cannot set headers.
     ///
-    /// The header wins, because a client that reconnects to the same URL repeats its first query. Several lines of it that differ are
-    /// one, joined by commas (RFC 9110 5.3). What is not UTF-8 becomes U+FFFD. `None` only where there is none, or an empty one:
-    /// an id that nobody can have given is unknown, and who comes with it has missed something. It is untrusted.
+    /// The header wins, because a client that reconnects to the same URL repeats its first query. Several
+    /// lines of it that differ are one, joined by commas (RFC 9110 5.3). What is not UTF-8 becomes U+FFFD.
+    /// `None` only where there is none, or an empty one: an id that nobody can have given is unknown, and who
+    /// comes with it has missed something. It is untrusted.
     #[must_use]
     pub fn last_event_id(&self) -> Option<Cow<'a, str>> {
         let lines = self.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Last-Event-ID"));

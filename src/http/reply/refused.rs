@@ -18,7 +18,8 @@ impl StreamReply {
     }
 
     /// In place of the stream: 204 (No Content), which no EventSource comes back from. Not to be kept by a
-    /// cache, as any other 204 may be (RFC 9110 15.3.5): it holds for a time, or for those who have seen everything.
+    /// cache, as any other 204 may be (RFC 9110 15.3.5): it holds for a time, or for those who have seen
+    /// everything.
     pub(crate) fn over(self) -> Reply {
         let mut whole = Reply::no_content();
         whole.take_headers(self.into_headers(), "Cache-Control: no-store\r\n");

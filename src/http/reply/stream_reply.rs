@@ -208,16 +208,18 @@ impl StreamReply {
         self
     }
 
-    /// Where it goes on when what the client has missed is not kept any more, or not known: it is told so by a
-    /// [gap event](crate::Config::gap_event) first, unless [`Handler::missed`](crate::Handler::missed) makes up for it.
+    /// Where it goes on when what the client has missed is not kept any more, or not known: it is told so by
+    /// a [gap event](crate::Config::gap_event) first, unless [`Handler::missed`](crate::Handler::missed)
+    /// makes up for it.
     #[must_use]
     pub fn after_gap(mut self, goes_on: AfterGap) -> StreamReply {
         self.after_gap = goes_on;
         self
     }
 
-    /// Sends an event before everything that the topics of the stream have, also what they have kept for it: a greeting, where to post
-    /// answers, the state that the events change. Several calls send several events, in order.
+    /// Sends an event before everything that the topics of the stream have, also what they have kept for it:
+    /// a greeting, where to post answers, the state that the events change. Several calls send several
+    /// events, in order.
     ///
     /// ```
     /// use mio_sse::{Error, Event, Reply, Router};
@@ -236,8 +238,9 @@ impl StreamReply {
         Ok(self)
     }
 
-    /// Ends the stream behind what its topics have kept for it, and what was sent to it: an answer that can be had again, not one to wait with.
-    /// With [`snapshot`](Self::snapshot) also those who come for the first time get what is kept.
+    /// Ends the stream behind what its topics have kept for it, and what was sent to it: an answer that can
+    /// be had again, not one to wait with. With [`snapshot`](Self::snapshot) also those who come for the
+    /// first time get what is kept.
     #[must_use]
     pub fn then_end(mut self) -> StreamReply {
         self.then_end = true;

@@ -71,8 +71,9 @@ impl EventSender {
         Ok(())
     }
 
-    /// Says that all has been sent, and drops it. Where it makes up [later](crate::Missed::Later) for what a client has missed, only this
-    /// says that nothing is missing any more; for other streams it is as dropping it.
+    /// Says that all has been sent, and drops it. Where it makes up [later](crate::Missed::Later) for what a
+    /// client has missed, only this says that nothing is missing any more; for other streams it is as
+    /// dropping it.
     pub fn complete(self) {
         self.complete.store(true, Ordering::SeqCst);
     }

@@ -48,9 +48,10 @@ impl<'a> Context<'a> {
         self.core
     }
 
-    /// While a request is being answered: the id that the stream has if the answer is a stream. Events, timers and subscriptions can be given
-    /// to it already, and are dropped with another reply. Everything that a stream gets has one order, so what is sent to it now comes
-    /// behind what its topics have kept for it; [`StreamReply::first`](crate::StreamReply::first) comes before.
+    /// While a request is being answered: the id that the stream has if the answer is a stream. Events,
+    /// timers and subscriptions can be given to it already, and are dropped with another reply. Everything
+    /// that a stream gets has one order, so what is sent to it now comes behind what its topics have kept for
+    /// it; [`StreamReply::first`](crate::StreamReply::first) comes before.
     #[must_use]
     pub fn stream(&self) -> Option<StreamId> {
         self.stream
@@ -80,8 +81,8 @@ impl<'a> Context<'a> {
         self.core.publish(topic, event.borrow(), None)
     }
 
-    /// Publishes an event at its position in an external log, to a topic whose ids are [`Ids::Ordered`](crate::Ids::Ordered). The position is
-    /// its id.
+    /// Publishes an event at its position in an external log, to a topic whose ids are
+    /// [`Ids::Ordered`](crate::Ids::Ordered). The position is its id.
     ///
     /// ```
     /// # use mio_sse::{Context, Error, Event, Position};
@@ -103,13 +104,16 @@ impl<'a> Context<'a> {
         self.core.publish(topic, event.borrow(), Some(position))
     }
 
-    /// Says that nothing more will be published to a topic. Streams all of whose topics have finished get what there is and end, with
-    /// [`CloseReason::Finished`]; one with a [source](Self::set_source) ends when that does.
+    /// Says that nothing more will be published to a topic. Streams all of whose topics have finished get
+    /// what there is and end, with [`CloseReason::Finished`]; one with a [source](Self::set_source) ends when
+    /// that does.
     ///
-    /// Whoever comes later gets what the topic keeps, behind the event that it has seen, and then the end. One that has seen everything is answered
-    /// 204, which makes EventSource stop. The topic is finished as long as it keeps events, and for the [age](crate::History::age) of
-    /// its history at least; without an age for ever, so give such topics one. After a restart, publish its last event again before it finishes again, or
-    /// its clients are told of a gap each time they come. Where nothing is kept, who comes later finds a topic that is new.
+    /// A client that comes later gets what the topic keeps, after the event that it saw last, and then the
+    /// end. A client that has seen everything gets 204, which makes EventSource stop. The topic is finished
+    /// as long as it keeps events, and for the [age](crate::History::age) of its history at least; without an
+    /// age for ever, so give such topics one. After a restart, publish its last event again before it
+    /// finishes again, or its clients are told of a gap each time they come. Where nothing is kept, who comes
+    /// later finds a topic that is new.
     ///
     /// ```
     /// # use mio_sse::{Event, Reply, Router};

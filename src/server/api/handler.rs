@@ -46,12 +46,13 @@ pub trait Handler {
     /// subscriptions can be given to it before it is open. If the reply is none they are dropped.
     fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply;
 
-    /// A client has come back with an id that is unknown here, or too old: what it has missed is not kept. A store of your own may have
-    /// it: send it to `stream` in this call, as much as may [wait](crate::Config::lag_bytes_max) for a stream, or
-    /// have a source bring it [later](Missed::Later). By default the client is told of a gap.
+    /// A client has come back with an id that is unknown here, or too old: what it has missed is not kept. A
+    /// store of your own may have it: send it to `stream` in this call, as much as may
+    /// [wait](crate::Config::lag_bytes_max) for a stream, or have a source bring it [later](Missed::Later).
+    /// By default the client is told of a gap.
     ///
-    /// Not asked for topics without [ids](crate::TopicConfig::ids). The id is untrusted: it is what the request says, and may have been made up.
-    /// The guide [Ids and resume](crate::guide) has examples.
+    /// Not asked for topics without [ids](crate::TopicConfig::ids). The id is untrusted: it is what the
+    /// request says, and may have been made up. The guide [Ids and resume](crate::guide) has examples.
     fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> Missed {
         let _ = (stream, last_event_id, cx);
         Missed::Gap

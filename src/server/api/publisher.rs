@@ -55,8 +55,8 @@ impl Publisher {
         Self { inbox: core.inbox.clone(), id_bytes_max: core.config.id_bytes_max() }
     }
 
-    /// Publishes an event to a topic. Waits while the inbox is full. What the topic does not accept when the loop gets to it, see
-    /// [`Context::publish`], is dropped.
+    /// Publishes an event to a topic. Waits while the inbox is full. What the topic does not accept when the
+    /// loop gets to it, see [`Context::publish`], is dropped.
     ///
     /// # Errors
     /// [`Error::InvalidEvent`]; [`Error::IdTooLong`]; [`Error::Stopped`]; [`Error::Full`] only on the loop's own thread, where waiting would
@@ -66,7 +66,8 @@ impl Publisher {
         self.inbox.put(Order::Publish { topic: topic.into(), event, at: None }, true)
     }
 
-    /// Publishes an event at its position in an external log, see [`Context::publish_at`]. Waits while the inbox is full.
+    /// Publishes an event at its position in an external log, see [`Context::publish_at`]. Waits while the
+    /// inbox is full.
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
@@ -95,7 +96,8 @@ impl Publisher {
         self.inbox.put(Order::Publish { topic: topic.into(), event, at: None }, false)
     }
 
-    /// Says that nothing more will be published to a topic, see [`Context::finish_topic`]. Waits while the inbox is full.
+    /// Says that nothing more will be published to a topic, see [`Context::finish_topic`]. Waits while the
+    /// inbox is full.
     ///
     /// # Errors
     /// As for [`close`](Self::close).

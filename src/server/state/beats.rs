@@ -43,9 +43,9 @@ impl<T: Copy + PartialEq> Dated<T> {
 }
 
 impl Beats {
-    /// The heartbeat for a stream whose topics have such ids. Where they are not the application's, it moves the id
-    /// that the client would come back with past all that was published so far, so that coming back costs nothing
-    /// however long nothing was published.
+    /// The heartbeat for a stream whose topics have such ids. Where they are not the application's, it moves
+    /// the id that the client would come back with past all that was published so far, so that coming back
+    /// costs nothing however long nothing was published.
     pub(crate) fn frame(&mut self, core: &Core, ids: Option<Ids>) -> (&[u8], Kind) {
         let (topics, name) = (&core.delivery.topics, core.config.heartbeat_event.as_ref());
         match ids {

@@ -147,8 +147,8 @@ impl Core {
         }
     }
 
-    /// What the server says first, in one block: when to come again, that something is missing, and where the stream begins. How many events
-    /// are missing is not known: what has gone is not counted.
+    /// What the server says first, in one block: when to come again, that something is missing, and where the
+    /// stream begins. How many events are missing is not known: what has gone is not counted.
     fn opening_notice(
         &self,
         retry: Option<Duration>,
@@ -172,8 +172,8 @@ impl Core {
         })
     }
 
-    /// Why a stream ends that is about to be opened, if it does; `asked` is whether it was asked to. Not before it has what its client has
-    /// missed.
+    /// Why a stream ends that is about to be opened, if it does; `asked` is whether it was asked to. Not
+    /// before it has what its client has missed.
     fn reason_to_end(&self, slot: u32, asked: bool) -> Option<CloseReason> {
         match () {
             () if self.delivery.stream(slot).is_some_and(Stream::is_held) => None,

@@ -51,7 +51,8 @@ impl Core {
         Resumption { beginning, gap, last_event_id: Some(last) }
     }
 
-    /// Whether what its handler has said that a stream gets first has ids that clients may not come back with.
+    /// Whether what its handler has said that a stream gets first has ids that clients may not come back
+    /// with.
     pub(crate) fn has_too_long_ids(&self, reply: &StreamReply) -> bool {
         let bytes_max = self.config.id_bytes_max();
         let too_long = reply.first_events().iter().any(|event| event.has_longer_id(bytes_max));
@@ -61,7 +62,8 @@ impl Core {
         too_long
     }
 
-    /// Whether there is nothing to come for a stream that is about to be opened and whose topics have finished: its client has seen all.
+    /// Whether there is nothing to come for a stream that is about to be opened and whose topics have
+    /// finished: its client has seen all.
     pub(crate) fn has_seen_all(
         &self,
         id: StreamId,

@@ -223,11 +223,12 @@ impl Core {
         self.delivery.stream(id.slot).is_some_and(Stream::is_held)
     }
 
-    /// What its client has missed is brought by the source that the stream was given: nothing else is given to it before that is done. Answers
-    /// whether it has one.
+    /// What its client has missed is brought by the source that the stream was given: nothing else is given
+    /// to it before that is done. Answers whether it has one.
     pub(crate) fn hold(&mut self, id: StreamId) -> bool {
         if self.delivery.slots.live(id).is_err() {
-            // It was closed in the same call, and ends before anything is brought: its client comes back with the id that it has.
+            // It was closed in the same call, and ends before anything is brought: its client comes back with
+            // the id that it has.
             return true;
         }
         if self.feed(id).is_none() {
@@ -245,7 +246,8 @@ impl Core {
         true
     }
 
-    /// Gives a stream a source, when it has what its client has missed. A stream that was closed already needs none.
+    /// Gives a stream a source, when it has what its client has missed. A stream that was closed already
+    /// needs none.
     pub(crate) fn set_source_after(&mut self, id: StreamId, source: Box<dyn Source>) {
         if let Some(making_up) = self.feed(id).and_then(|feed| feed.making_up.as_mut()) {
             making_up.then = Some(source);
@@ -254,8 +256,8 @@ impl Core {
         }
     }
 
-    /// The source has brought all that the stream's client has missed, or will not: then that is a gap. The stream goes on with what
-    /// came meanwhile.
+    /// The source has brought all that the stream's client has missed, or will not: then that is a gap. The
+    /// stream goes on with what came meanwhile.
     fn made_up(&mut self, id: StreamId, all: bool) {
         if !self.is_held(id) {
             return;

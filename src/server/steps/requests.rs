@@ -500,7 +500,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
-    /// Asks the handler to make up for what a client has missed. Answers whether it does, or has said that it will.
+    /// Asks the handler to make up for what a client has missed. Answers whether it does, or has said that it
+    /// will.
     fn is_made_up(&mut self, id: StreamId, resumption: &Resumption<'_>) -> bool {
         let Some(last) = resumption.last_event_id.as_deref() else { return false };
         if self.core.delivery.slots.live(id).is_err() {

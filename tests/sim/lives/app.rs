@@ -48,7 +48,8 @@ impl App {
                 .any(|at| reads(at) && story.scenario.kinds[usize::from(at)].has_ids),
             // All that is kept comes first: whoever has nothing of that begins again.
             _ if story.scenario.snapshot || topics & !story.finished == 0 => false,
-            // Of a history with an age it may be that nothing is left, and which id was the newest is forgotten with it.
+            // Of a history with an age it may be that nothing is left, and which id was the newest is
+            // forgotten with it.
             Ids::Own => here.any(|entry| {
                 let kind = &story.scenario.kinds[usize::from(entry.topic)];
                 entry.id.is_some() && reads(entry.topic) && kind.is_ageless

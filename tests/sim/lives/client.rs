@@ -1,4 +1,5 @@
-//! A client as browsers have it: it reads strictly, remembers the last id, and comes back with it (WHATWG HTML 9.2).
+//! A client as browsers have it: it reads strictly, remembers the last id, and comes back with it (WHATWG
+//! HTML 9.2).
 
 use crate::lives::oracle::Life;
 use crate::lives::story::Story;

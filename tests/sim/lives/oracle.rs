@@ -56,7 +56,8 @@ impl Stream {
         again
             || match story.scenario.ids {
                 Ids::Generated => gap && self.is_strange,
-                // What has no id, or one that is there twice, comes again. Where the id is unknown, so is what was seen.
+                // What has no id, or one that is there twice, comes again. Where the id is unknown, so is
+                // what was seen.
                 Ids::Own => gap || self.place.is_some_and(|place| place < number),
                 Ids::Ordered => false,
             }
@@ -132,7 +133,8 @@ impl Life {
         });
     }
 
-    /// Of an id that is there twice the first place is meant. But where that is not kept any more, nobody can know.
+    /// Of an id that is there twice the first place is meant. But where that is not kept any more, nobody can
+    /// know.
     fn skips_to_second(&mut self, id: &str, begin: u32, next: u32, story: &Story) {
         let Some((first, last)) = story.find(id).filter(|(first, last)| first < last && *last < next) else {
             return;
@@ -143,7 +145,8 @@ impl Life {
         }
     }
 
-    /// It comes back with an id that it had when it read this process, and would have gone on with the event `at`.
+    /// It comes back with an id that it had when it read this process, and would have gone on with the event
+    /// `at`.
     pub(crate) fn goes_back(&mut self, process: u32, at: u32) {
         (self.home, self.at) = (Some(process), 0);
         self.owed.iter_mut().for_each(|owed| *owed = at.max(*owed));
@@ -276,7 +279,8 @@ impl Life {
                 self.owed[topic] = number + 1;
             }
         }
-        // What it gets has one order over all topics: whatever was published before has come by now, or does not.
+        // What it gets has one order over all topics: whatever was published before has come by now, or does
+        // not.
         let counted = stream.counted_gap;
         let missing = self.missing(number, story);
         let few = &missing[..missing.len().min(8)];
@@ -321,7 +325,8 @@ impl Life {
             let missing = self.check_up_to(until, story).err().filter(|_| !is_brought || stream.gap);
             assert_eq!(missing, None, "it ends before {until}: {reason}");
         }
-        // Where it is cut off before all keys have come anew, it may have an id from before, and others go on with that.
+        // Where it is cut off before all keys have come anew, it may have an id from before, and others go on
+        // with that.
         let anew = self.stream.as_ref().filter(|stream| stream.gap || stream.is_new);
         let next = anew.map_or(0, |stream| stream.opening.next);
         for topic in self.reads().filter(|topic| story.is_keyed(*topic)) {
@@ -343,7 +348,8 @@ impl Life {
         self.check(story).unwrap_or_else(|missing| panic!("it was told to stop, and {missing}"));
     }
 
-    /// Whether its stream should have come to its end: all that it reads has finished, which is not forgotten.
+    /// Whether its stream should have come to its end: all that it reads has finished, which is not
+    /// forgotten.
     pub(crate) fn should_end(&self, story: &Story) -> bool {
         let is_known =
             |topic: usize| story.scenario.kinds[topic].has_ids && story.scenario.kinds[topic].is_ageless;

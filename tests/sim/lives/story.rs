@@ -242,7 +242,8 @@ impl Story {
         u32::try_from(place).ok().map(|place| (place, place))
     }
 
-    /// The event as it is published; `sent` to one stream alone it has its id from the application in any case.
+    /// The event as it is published; `sent` to one stream alone it has its id from the application in any
+    /// case.
     pub(crate) fn event(&self, number: u32, sent: bool) -> Event {
         let entry = &self.entries[number as usize];
         let mut event = Event::data(format!("{number} {}", "x".repeat(entry.size)));
