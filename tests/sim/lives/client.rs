@@ -258,7 +258,7 @@ impl Client {
             (name, data) => panic!("an event of {name:?} with {data:?}"),
         }
         if moved && story.rng.u8(..16) == 0 {
-            self.older.push((self.last_id.clone(), process, self.life.at));
+            self.older.push((self.last_id.clone(), process, self.life.goes_on_with()));
         }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Life {
     /// The process whose events it was given last.
     home: Option<u32>,
     /// It goes on with this number or a later one: behind the newest, unless it has begun anew.
-    pub(crate) at: u32,
+    at: u32,
     /// Of what a keyed topic had before this, it may have got no more than the newest of each key.
     anew_until: u32,
     /// So many more may be missing, as it was told.
@@ -143,6 +143,11 @@ impl Life {
         if !story.scenario.kinds[topic].keeps_all || first < begin {
             self.owed.iter_mut().for_each(|owed| *owed = (last + 1).max(*owed));
         }
+    }
+
+    /// Behind its newest event, or where it began if none has come yet: nothing before this is owed to it.
+    pub(crate) fn goes_on_with(&self) -> u32 {
+        self.reads().map(|topic| self.owed[topic]).min().unwrap_or(0).max(self.at)
     }
 
     /// It comes back with an id that it had when it read this process, and would have gone on with the event
