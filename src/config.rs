@@ -111,9 +111,12 @@ pub struct Config {
     pub missed_timeout: Duration,
     /// How long bytes may wait for a peer that takes none of them, of a stream as of any other response.
     /// Default 30 s. The stream is closed with [`CloseReason::Stalled`](crate::CloseReason::Stalled). The
-    /// time runs from when the socket first refuses something, and anew each time it takes something. What
-    /// the kernel has taken counts as taken, so a peer that reads nothing is noticed only once the socket is
-    /// full.
+    /// time runs from when the socket first refuses something, and anew each time it takes something, of a
+    /// response that is no stream each time it has taken 16 KiB. What the kernel has taken counts as taken, so
+    /// a peer that reads nothing is noticed only once the socket is full.
+    ///
+    /// A stream that has ended has a quarter of [`max_age`](Self::max_age) for what is left of it, or this time
+    /// if that is longer, where `max_age` is no shorter than this.
     pub stall_timeout: Duration,
     /// How long a stream may stay open. It is closed cleanly, with [`CloseReason::MaxAge`](crate::CloseReason::MaxAge), after
     /// three quarters of this at the earliest, different for each, so that streams which came together do not come back
@@ -136,6 +139,22 @@ pub struct Config {
     /// gives back much: it has at most four times the sum of this, its history and the newest event of each
     /// key. One that nobody lags on keeps what it is configured to keep.
     pub lag_bytes_max: usize,
+    /// Bytes that the server holds for others, all together: what topics keep and what waits for streams that
+    /// lag, what is in the hands of sockets, requests that are not complete, replies that are not taken, and
+    /// what publishers and channels have brought. Default 256 MiB, which suits a machine of 1 GiB. It is the
+    /// memory that is taken from the allocator, so the process is larger by what that rounds up, some 2 MiB
+    /// of buffers, and what connections, topics, timers and tags cost by their number, which other limits
+    /// bound. What the kernel holds for sockets is not in it.
+    ///
+    /// From seven eighths of it on others give way until three quarters are left, in this order. Publishers
+    /// wait, for 100 ms at a time. Those who lag furthest are closed or [skip](crate::Overflow::Skip): as if
+    /// [`lag_bytes_max`](Self::lag_bytes_max) were half of what it is, then a quarter and so on; so are
+    /// connections that hold much of what their peers have sent or do not take. Histories are halved. What is
+    /// the newest of its key stays. Where all of it is held, requests are [refused](Self::refuse), also such
+    /// as want no stream, and publishing and sending is
+    /// [`Error::TooMuchMemory`](crate::Error::TooMuchMemory) in the loop and waits on other threads.
+    /// [`Stats::memory`](crate::Stats::memory) says what is held for what.
+    pub memory_max: usize,
     /// How topics behave that are not [configured](crate::Context::configure) by name: what they keep for streams that come back, and
     /// what happens to those that lag. Default: nothing is kept, and who lags is closed.
     pub topic: TopicConfig,
@@ -144,13 +163,15 @@ pub struct Config {
     /// next. Default `gap`. `None`: no such event.
     pub gap_event: Option<Cow<'static, str>>,
     /// How long a connection that the server has closed on its side waits for the peer to do the same. Default 2 s. To
-    /// close at once would destroy what the peer has not read yet.
+    /// close at once would destroy what the peer has not read yet. What the peer still sends is dropped, 1 MiB at
+    /// most: then it is closed at once.
     pub linger: Duration,
     /// Whether a client that has closed its sending half (`nc -N`, `shutdown(SHUT_WR)`) still gets its stream. Default
     /// `false`: it counts as gone, as that is what an end of the connection nearly always means.
     pub half_closed: bool,
 
-    /// Messages from [`Publisher`](crate::Publisher)s that wait for the loop. Default 1024. More make the publisher wait.
+    /// Messages from [`Publisher`](crate::Publisher)s that wait for the loop. Default 1024. More make the
+    /// publisher wait, as do more bytes than an eighth of [`memory_max`](Self::memory_max).
     pub inbox_max: usize,
     /// Connections accepted in one turn at most, so that a storm of them does not hold up the streams. Default 256.
     pub accepts_per_turn: usize,
@@ -230,6 +251,7 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(30),
             max_age: Some(Duration::from_secs(24 * 60 * 60)),
             lag_bytes_max: 1 << 20,
+            memory_max: 256 << 20,
             topic: TopicConfig::default(),
             gap_event: Some(Cow::Borrowed("gap")),
             linger: Duration::from_secs(2),
@@ -257,6 +279,9 @@ const TIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The shortest age: it is kept in hundredths, and those are a millisecond at least.
 const AGE_MIN: Duration = Duration::from_millis(100);
+
+/// Less than this holds not even what a few peers send at once.
+const MEMORY_MIN: usize = 1 << 20;
 
 impl Config {
     /// Bytes of an id that a client can surely come back with.
@@ -296,6 +321,9 @@ impl Config {
         }
         if !(1..=usize::from(u16::MAX)).contains(&self.requests_per_connection_max) {
             return Err(ConfigError::new("requests_per_connection_max", "must be from 1 to 65,535"));
+        }
+        if self.memory_max < MEMORY_MIN {
+            return Err(ConfigError::new("memory_max", "must be at least 1 MiB"));
         }
         if !(256..=1 << 20).contains(&self.head_bytes_max) {
             return Err(ConfigError::new("head_bytes_max", "must be from 256 bytes to 1 MiB"));
@@ -350,11 +378,12 @@ mod tests {
     #[test]
     fn limits_that_make_no_sense_are_named() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 17] = [
+        let cases: [(&str, Spoil); 18] = [
             ("inbox_max", |config| config.inbox_max = 0),
             ("sends_per_turn", |config| config.sends_per_turn = 0),
             ("backlog", |config| config.backlog = 0),
             ("headers_max", |config| config.headers_max = 129),
+            ("memory_max", |config| config.memory_max = 65_536),
             ("head_bytes_max", |config| config.head_bytes_max = 255),
             ("target_bytes_max", |config| config.target_bytes_max = config.head_bytes_max + 1),
             ("body_bytes_max", |config| config.body_bytes_max = usize::MAX),

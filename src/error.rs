@@ -40,6 +40,8 @@ pub enum Error {
         problem: &'static str,
     },
     /// The inbox of the [`Publisher`](crate::Publisher) is full; see [`Config::inbox_max`](crate::Config::inbox_max).
+    /// Where a call waits for room this is only told on the loop's own thread, and where the server does not
+    /// run yet.
     Full,
     /// The server has stopped or was dropped.
     Stopped,
@@ -49,6 +51,8 @@ pub enum Error {
     TooManySubscriptions,
     /// There would be more topics than [`Config::topics_max`](crate::Config::topics_max).
     TooManyTopics,
+    /// [`Config::memory_max`](crate::Config::memory_max) is held already.
+    TooMuchMemory,
     /// The stream would have more tags than [`Config::tags_max`](crate::Config::tags_max).
     TooManyTags,
 }
@@ -71,6 +75,7 @@ impl fmt::Display for Error {
             Self::Stopped => f.write_str("the server has stopped"),
             Self::TooManySubscriptions => f.write_str("the stream reads as many topics as it may"),
             Self::TooManyTopics => f.write_str("there are as many topics as there may be"),
+            Self::TooMuchMemory => f.write_str("the server holds as much memory as it may"),
             Self::TooManyTags => f.write_str("the stream has as many tags as it may"),
         }
     }
@@ -97,6 +102,39 @@ impl From<ConfigError> for Error {
         Self::InvalidConfig(error)
     }
 }
+
+/// What is wrong with a request: a handler that answers with this error, most simply by `?`, has it answered 400
+/// (Bad Request), with its text. It is nothing that a log has to tell of, so it is logged as `debug`.
+///
+/// ```
+/// use mio_sse::{BadRequest, Reply, Router};
+///
+/// let mut app = Router::new();
+/// app.get("/square/{number}", |request, _cx| {
+///     let number = request.param("number").and_then(|number| number.parse::<i32>().ok());
+///     let number = number.ok_or_else(|| BadRequest::new("The number is none."))?;
+///     Ok::<_, BadRequest>(Reply::text((i64::from(number) * i64::from(number)).to_string()))
+/// });
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRequest {
+    problem: String,
+}
+
+impl BadRequest {
+    /// `problem` is what the client is told.
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self { problem: problem.into() }
+    }
+}
+
+impl fmt::Display for BadRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for BadRequest {}
 
 /// A limit that makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

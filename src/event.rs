@@ -54,6 +54,16 @@ impl Event {
         Self::default()
     }
 
+    /// The memory that it holds besides its own record.
+    pub(crate) fn held(&self) -> usize {
+        let texts = [&self.data, &self.name, &self.id, &self.comment, &self.key];
+        let owned = texts.into_iter().flatten().map(|text| match text {
+            Cow::Borrowed(_) => 0,
+            Cow::Owned(text) => text.capacity(),
+        });
+        owned.sum()
+    }
+
     /// An event with this data. Empty data is data: the client's handler is called with `""`.
     #[must_use]
     pub fn data(text: impl Into<Cow<'static, str>>) -> Self {

@@ -43,6 +43,8 @@
 //! | decide about slow readers | [`Config::lag_bytes_max`], [`Config::stall_timeout`], [`Overflow`] |
 //! | let other origins in | [`Config::cors`], [`Cors`] |
 //! | set limits | [`Config`]; who is one too many gets a [`Refusal`] |
+//! | begin and undo what belongs to a stream, keep a state for it | [`StreamReply::on_open`], [`StreamReply::with`], [`Context::of`] |
+//! | bound the memory of everything | [`Config::memory_max`], [`Stats::memory`] |
 //! | shut down in good order | [`Publisher::drain`], [`Drain`] |
 //! | watch | [`Stats`] as numbers, JSON and Prometheus text; an [`Observer`], and [`LogObserver`] that logs |
 //! | use a loop that is there already | [`Server::turn`], [`next_timeout`](Server::next_timeout), `AsFd` |
@@ -66,6 +68,7 @@
 // A peer or an application value must never bring the loop down, and a library has no terminal.
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+mod account;
 mod config;
 mod conn;
 mod delivery;
@@ -82,7 +85,7 @@ pub use config::{Config, Refuse};
 pub use conn::close_reason::{CloseReason, Party};
 pub use conn::id::StreamId;
 pub use conn::refusal::Refusal;
-pub use error::{ConfigError, Error};
+pub use error::{BadRequest, ConfigError, Error};
 pub use event::{EVENT_BYTES_MAX, Event, EventError};
 pub use http::browser::cookie::{Cookie, SameSite};
 pub use http::browser::cors::Cors;
@@ -95,12 +98,14 @@ pub use server::api::channel::EventSender;
 pub use server::api::context::{Context, Outcome};
 pub use server::api::drain::Drain;
 pub use server::api::handler::Handler;
+pub use server::api::memory::Memory;
 pub use server::api::missed::Missed;
 pub use server::api::not_adopted::NotAdopted;
 pub use server::api::observer::{Audience, LogObserver, Message, Observer};
 pub use server::api::publisher::Publisher;
 pub use server::api::server::Server;
 pub use server::api::stats::Stats;
+pub use server::api::work::Work;
 pub use server::io::mio_net::MioNet;
 pub use server::io::net::{Net, Ready};
 pub use server::state::timers::TimerId;

@@ -44,6 +44,7 @@ pub struct Router {
     by_path: HashMap<String, usize>,
     routes: Vec<Route>,
     started: Vec<Start>,
+    drains: Vec<Start>,
     missed: Option<MakesUp>,
     error: Option<RouteError>,
 }
@@ -93,7 +94,10 @@ impl Router {
     /// Answers `GET` of a path with a stream. The closure is called once for each stream, before anything is sent; what it
     /// sends follows the head of the response.
     ///
-    /// `HEAD` calls it too, and drops what it gave to the stream.
+    /// It is not called for `HEAD`, and not where a stream would be refused whatever it is: while the server
+    /// drains, or has as many as it may. What it answers itself may still be refused, such as a tag that is
+    /// revoked; then what it gave to the stream is dropped, and callbacks that it has set for the end are not
+    /// called. What has to be undone belongs into [`StreamReply::on_open`].
     ///
     /// It answers nothing, or the last result of what it did, or a [`StreamReply`] with topics and headers, or another
     /// [`Reply`] to refuse. An error is logged and answered 500.
@@ -133,6 +137,8 @@ impl Router {
         mut handler: impl FnMut(StreamId, &Request<'_>, &mut Context<'_>) -> R + Send + 'static,
     ) -> &mut Self {
         self.route(method, path, move |request, cx| match cx.stream() {
+            // The head of a stream, and the server's own refusal.
+            Some(_) if request.is_head() || cx.refuses_streams() => Reply::stream().into(),
             Some(stream) => handler(stream, request, cx).into_reply(),
             // A context without a stream does not come with a request.
             None => Reply::status(500),
@@ -161,6 +167,22 @@ impl Router {
         start: impl FnOnce(&mut Context<'_>) -> O + Send + 'static,
     ) -> &mut Self {
         self.started.push(Box::new(|cx| start(cx).settle()));
+        self
+    }
+
+    /// Calls `drain` once, when the server begins to [drain](Context::drain): the place to tell what should end
+    /// by itself.
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Router};
+    /// let mut app = Router::new();
+    /// app.on_drain(|cx| cx.publish("news", Event::data("back in a minute")));
+    /// ```
+    pub fn on_drain<O: Outcome>(
+        &mut self,
+        drain: impl FnOnce(&mut Context<'_>) -> O + Send + 'static,
+    ) -> &mut Self {
+        self.drains.push(Box::new(|cx| drain(cx).settle()));
         self
     }
 
@@ -259,6 +281,12 @@ impl Handler for Router {
         }
     }
 
+    fn draining(&mut self, cx: &mut Context<'_>) {
+        for drain in self.drains.drain(..) {
+            drain(cx);
+        }
+    }
+
     fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         match &self.error {
             None => Ok(()),
@@ -323,7 +351,7 @@ impl SseOutcome for Reply {
     }
 }
 
-impl<R: SseOutcome, E: fmt::Display> SseOutcome for Result<R, E> {
+impl<R: SseOutcome, E: fmt::Display + 'static> SseOutcome for Result<R, E> {
     fn into_reply(self) -> Reply {
         IntoReply::into_reply(self.map(SseOutcome::into_reply))
     }

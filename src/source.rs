@@ -44,6 +44,11 @@ use std::time::Duration;
 pub trait Source: Send + 'static {
     /// The next event, or why there is none.
     fn pull(&mut self) -> Pull;
+
+    /// The server has begun to [drain](crate::Context::drain): the stream will be closed at some moment of the
+    /// window. The source is asked once more after this, also where it waits or is idle, so it may bring
+    /// something for the end, or end.
+    fn draining(&mut self) {}
 }
 
 impl fmt::Debug for dyn Source {

@@ -139,7 +139,7 @@ impl Handler for Sender {
         Reply::stream().topic(TOPIC).into()
     }
 
-    fn opened(&mut self, stream: StreamId, cx: &mut Context<'_>) {
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
         for event in &self.events {
             let outcome = if self.public { cx.publish(TOPIC, event) } else { cx.send(stream, event) };
             self.errors.extend(outcome.err());

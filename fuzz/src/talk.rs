@@ -184,7 +184,7 @@ impl Handler for Recorder {
         }
     }
 
-    fn opened(&mut self, stream: StreamId, cx: &mut Context<'_>) {
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
         self.opened += 1;
         let kind = self.seen.last().and_then(Seen::kind);
         if matches!(kind, Some('e' | 'd')) {

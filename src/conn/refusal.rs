@@ -33,11 +33,13 @@ pub enum Refusal {
     /// All topics of the stream have [finished](crate::Context::finish_topic), and its client has seen
     /// everything. It is answered 204, so that it is not asked for again.
     Finished,
+    /// [`memory_max`](crate::Config::memory_max) is held already. This is also of other requests.
+    Memory,
 }
 
 impl Refusal {
     /// Every one, in the order of their numbers in [`Stats`](crate::Stats).
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Descriptors,
@@ -49,6 +51,7 @@ impl Refusal {
         Self::Revoked,
         Self::MixedIds,
         Self::Finished,
+        Self::Memory,
     ];
 
     /// A short name for logs and metrics, such as `connections_per_address`.
@@ -66,6 +69,7 @@ impl Refusal {
             Self::Revoked => "revoked",
             Self::MixedIds => "mixed_ids",
             Self::Finished => "finished",
+            Self::Memory => "memory",
         }
     }
 }
@@ -84,6 +88,7 @@ impl fmt::Display for Refusal {
             Self::Revoked => "it has a tag that is revoked",
             Self::MixedIds => "its topics differ in who makes their ids",
             Self::Finished => "its topics have finished, and its client has seen everything",
+            Self::Memory => "the server holds as much memory as it may",
         })
     }
 }

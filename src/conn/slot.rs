@@ -1,5 +1,6 @@
 //! The record of a connection: the only memory an idle one costs.
 
+use crate::account::{Account, Charge, Purpose};
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::Generation;
 use crate::conn::refusal::Refusal;
@@ -59,7 +60,12 @@ pub(crate) enum Connection {
     Streaming(Stream),
     /// Everything is written and our side is closed. What the peer still sends is read and dropped until it closes too:
     /// closing at once would reset the connection and destroy what the peer has not read yet.
-    Lingering { since: u32, reason: CloseReason },
+    Lingering {
+        since: u32,
+        reason: CloseReason,
+        /// So many bytes more are dropped.
+        left: u32,
+    },
     /// To be freed at the end of this turn.
     Closed,
 }
@@ -69,8 +75,10 @@ pub(crate) enum Connection {
 pub(crate) struct PendingReply {
     pub(crate) bytes: Vec<u8>,
     pub(crate) sent: usize,
-    /// Milliseconds of the server's clock when the peer took something last.
+    charge: Charge,
+    /// Milliseconds of the server's clock when the peer had taken enough last, and how much it had taken then.
     pub(crate) written: u32,
+    renewed: usize,
     /// Requests answered so far on this connection, this one included.
     pub(crate) requests: u16,
     /// Why the connection closes behind it; `None` if the next request may follow.
@@ -78,6 +86,50 @@ pub(crate) struct PendingReply {
     /// Whether the connection is one too many and its request is still to come: this is only the word that its body is wanted.
     pub(crate) refused: Option<Refusal>,
     pub(crate) held: Option<Box<Held>>,
+}
+
+/// What a peer has to take of a whole reply within `Config::stall_timeout`, or the rest of it.
+const PROGRESS_MIN: usize = 16 << 10;
+
+impl PendingReply {
+    /// `bytes` that the socket has not taken at `now`, on a connection that has answered so many requests and
+    /// is `refused` or not; it is closed behind them, or not.
+    pub(crate) fn new(
+        mut bytes: Vec<u8>,
+        now: u32,
+        requests: u16,
+        close: Option<CloseReason>,
+        refused: Option<Refusal>,
+        account: &Account,
+    ) -> Box<Self> {
+        bytes.shrink_to_fit();
+        let charge = account.charge(Purpose::Replies, size_of::<Self>() + bytes.capacity());
+        Box::new(Self {
+            bytes,
+            sent: 0,
+            charge,
+            written: now,
+            renewed: 0,
+            requests,
+            close,
+            refused,
+            held: None,
+        })
+    }
+
+    /// The peer has taken so many bytes more. Its time is renewed for some thousands of them, and not for
+    /// each: one byte now and then would hold the reply for ever.
+    pub(crate) fn took(&mut self, bytes: usize, now: u32) {
+        self.sent += bytes;
+        if self.sent - self.renewed >= PROGRESS_MIN {
+            (self.renewed, self.written) = (self.sent, now);
+        }
+    }
+
+    /// The memory that it takes.
+    pub(crate) fn size(&self) -> usize {
+        self.charge.bytes()
+    }
 }
 
 impl Slot {

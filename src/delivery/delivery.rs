@@ -1,5 +1,6 @@
 //! All streams and all topics, and what can be asked of them together: subscribe, send, close.
 
+use crate::account::Account;
 use crate::delivery::extras::{LargeFrames, SpareExtras, Subscription};
 use crate::delivery::stream::{Flags, Phase, Stream};
 use crate::delivery::walk::{merge, readings};
@@ -54,8 +55,9 @@ pub(crate) struct Delivered {
 pub(crate) struct Delivery<S> {
     pub(crate) slots: S,
     pub(crate) topics: Topics,
-    /// What a log holds for streams that lag.
-    pub(super) lag_bytes_max: usize,
+    /// What a log is configured to hold for streams that lag, and what it may hold now.
+    lag_bytes_max: usize,
+    pub(super) may_lag: usize,
     /// The name of the event that tells a stream how many it has missed.
     pub(super) gap_event: Option<Cow<'static, str>>,
     /// Streams to be served in the next flush. Invariant: each that is marked so is here. One that is gone
@@ -71,6 +73,9 @@ pub(crate) struct Delivery<S> {
     /// Streams whose clients are ahead of this server, with the position that each has seen. Invariant: its
     /// extras say so too.
     pub(super) ahead: BTreeSet<(Position, u32)>,
+    pub(super) account: Account,
+    /// Streams that were looked at to make room.
+    pub(super) looked_at: u64,
     pub(super) spare_extras: SpareExtras,
     pub(super) large_frames: LargeFrames,
     /// Where frames are copied together that do not lie in one piece.
@@ -82,8 +87,13 @@ pub(crate) struct Delivery<S> {
 }
 
 impl<S: Streams + Default> Delivery<S> {
-    pub(crate) fn new(topics: Topics, lag_bytes_max: usize, gap_event: Option<Cow<'static, str>>) -> Self {
-        Self { topics, lag_bytes_max, gap_event, ..Self::default() }
+    pub(crate) fn new(
+        topics: Topics,
+        lag_bytes_max: usize,
+        gap_event: Option<Cow<'static, str>>,
+        account: Account,
+    ) -> Self {
+        Self { topics, lag_bytes_max, may_lag: lag_bytes_max, gap_event, account, ..Self::default() }
     }
 }
 
@@ -154,11 +164,16 @@ impl<S: Streams> Delivery<S> {
         let extras = stream.extras(&mut self.spare_extras);
         let sequence = self.topics.next_local(given.max(extras.private.newest()));
         let excused = given.max(extras.pulled);
-        let lags = !*room && extras.private.offered_behind(excused) > self.lag_bytes_max;
+        let lags = !*room && extras.private.offered_behind(excused) > self.may_lag;
         let too_much = lags || extras.private.bytes_behind(excused) > burst_bytes_max;
         extras.private.append(sequence, bytes, kind, &mut self.topics.spares);
         self.queue(slot);
         too_much
+    }
+
+    /// Whether those who lag have to give way for want of memory.
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        self.may_lag < self.lag_bytes_max
     }
 
     /// How much may wait that a stream was not offered, or has had no time to read.
@@ -268,8 +283,8 @@ impl<S: Streams> Delivery<S> {
         stream.phase = Phase::Open;
         self.pinning += u64::from(stream.pins);
         let extras = stream.extras(&mut self.spare_extras);
-        head.iter().for_each(|bytes| extras.hand.add(bytes));
-        first.for_each(|bytes| extras.hand.add_event(bytes));
+        head.iter().for_each(|bytes| extras.hand.add(bytes, &self.account));
+        first.for_each(|bytes| extras.hand.add_event(bytes, &self.account));
         if extras.end.is_some() {
             self.close_opened(slot);
         }
@@ -282,9 +297,9 @@ impl<S: Streams> Delivery<S> {
         let bytes = stream.framing.bytes_of(kind, bytes);
         let hand = &mut stream.extras(&mut self.spare_extras).hand;
         if kind.event {
-            hand.add_event(bytes);
+            hand.add_event(bytes, &self.account);
         } else {
-            hand.add(bytes);
+            hand.add(bytes, &self.account);
         }
         self.queue(slot);
     }

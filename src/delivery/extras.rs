@@ -1,5 +1,6 @@
 //! What only some streams have.
 
+use crate::account::{Account, Charge, Purpose};
 use crate::http::parse::held::Held;
 use crate::topic::frame::Frame;
 use crate::topic::log::Log;
@@ -48,16 +49,30 @@ pub(crate) struct Subscription {
 pub(crate) struct Hand {
     own: Vec<u8>,
     /// In its place, a large frame: one copy for all streams that are cut within it.
-    shared: Option<Arc<Box<[u8]>>>,
+    shared: Option<Arc<Large>>,
     sent: usize,
     /// How many events are delivered with the last byte.
     events: u64,
+    /// The memory of its own bytes, while there are any.
+    charge: Option<Charge>,
+}
+
+/// A frame that some stream has in its hand.
+#[derive(Debug)]
+struct Large {
+    bytes: Box<[u8]>,
+    _charge: Charge,
 }
 
 impl Hand {
+    fn own(bytes: Vec<u8>, events: u64, account: &Account) -> Self {
+        let charge = Some(account.charge(Purpose::Hands, bytes.capacity()));
+        Self { own: bytes, events, charge, ..Self::default() }
+    }
+
     /// What is still to be sent.
     pub(crate) fn bytes(&self) -> &[u8] {
-        let all = self.shared.as_ref().map_or(&self.own[..], |shared| shared);
+        let all = self.shared.as_ref().map_or(&self.own[..], |shared| &shared.bytes);
         &all[self.sent..]
     }
 
@@ -66,14 +81,15 @@ impl Hand {
     }
 
     /// Adds bytes that are no event. Not behind a large frame that was cut.
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
+    pub(crate) fn add(&mut self, bytes: &[u8], account: &Account) {
         debug_assert!(self.shared.is_none());
         self.own.extend_from_slice(bytes);
+        self.charge.get_or_insert_with(|| account.charge(Purpose::Hands, 0)).set(self.own.capacity());
     }
 
     /// Adds an event.
-    pub(crate) fn add_event(&mut self, bytes: &[u8]) {
-        self.add(bytes);
+    pub(crate) fn add_event(&mut self, bytes: &[u8], account: &Account) {
+        self.add(bytes, account);
         self.events += 1;
     }
 
@@ -90,7 +106,8 @@ impl Hand {
 
     pub(crate) fn clear(&mut self) {
         self.own.clear();
-        (self.shared, self.sent, self.events) = (None, 0, 0);
+        self.own.shrink_to(HAND_BYTES_KEPT);
+        (self.shared, self.sent, self.events, self.charge) = (None, 0, 0, None);
     }
 }
 
@@ -102,7 +119,7 @@ const SHARED_BYTES_MIN: usize = 16 << 10;
 pub(crate) struct LargeFrames {
     /// By sequence, and whether it is chunked. The bytes are boxed so that they go with the last stream that
     /// has them.
-    frames: HashMap<(u64, bool), Weak<Box<[u8]>>>,
+    frames: HashMap<(u64, bool), Weak<Large>>,
     /// How many there were when those that nobody has any more were dropped last.
     kept: usize,
 }
@@ -110,10 +127,15 @@ pub(crate) struct LargeFrames {
 impl LargeFrames {
     /// The rest of a frame that is cut, of whose bytes so many have been sent, as a stream has it in its
     /// hand.
-    pub(crate) fn rest(&mut self, (frame, bytes, sent): (Frame, &[u8], usize), chunked: bool) -> Hand {
+    pub(crate) fn rest(
+        &mut self,
+        (frame, bytes, sent): (Frame, &[u8], usize),
+        chunked: bool,
+        account: &Account,
+    ) -> Hand {
         let events = u64::from(frame.kind.event);
         if bytes.len() < SHARED_BYTES_MIN || !is_shared(frame.sequence) {
-            return Hand { own: bytes[sent..].to_vec(), events, ..Hand::default() };
+            return Hand::own(bytes[sent..].to_vec(), events, account);
         }
         if self.frames.len() > 2 * self.kept + 16 {
             self.frames.retain(|_, frame| frame.strong_count() > 0);
@@ -121,11 +143,12 @@ impl LargeFrames {
         }
         let weak = self.frames.entry((frame.sequence, chunked)).or_default();
         let shared = weak.upgrade().unwrap_or_else(|| {
-            let shared: Arc<Box<[u8]>> = Arc::new(bytes.into());
+            let charge = account.charge(Purpose::Hands, bytes.len());
+            let shared = Arc::new(Large { bytes: bytes.into(), _charge: charge });
             *weak = Arc::downgrade(&shared);
             shared
         });
-        Hand { own: Vec::new(), shared: Some(shared), sent, events }
+        Hand { shared: Some(shared), sent, events, ..Hand::default() }
     }
 }
 
@@ -152,7 +175,6 @@ impl SpareExtras {
             let Extras { hand, private, pulled, subscriptions, held, missed, end, ahead } = &mut *extras;
             private.reset();
             hand.clear();
-            hand.own.shrink_to(HAND_BYTES_KEPT);
             (*pulled, *subscriptions, *held, *missed) = (0, Vec::new(), None, 0);
             (*end, *ahead) = (None, None);
             self.0.push(extras);
@@ -189,7 +211,7 @@ mod tests {
         let mut spares = SpareExtras::default();
         let mut extras = spares.take();
         extras.private.append(7, b"x", Kind::RAW, &mut blocks);
-        extras.hand.add(b"head");
+        extras.hand.add(b"head", &Account::default());
         (extras.pulled, extras.missed, extras.end) = (1, 1, Some(7));
         extras.ahead = Some(Position::new(1, 1));
         extras.private.clear(&mut blocks);

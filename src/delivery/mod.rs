@@ -24,6 +24,7 @@
 #[expect(clippy::module_inception, reason = "it is what this layer is about")]
 pub(crate) mod delivery;
 pub(crate) mod extras;
+pub(crate) mod relief;
 pub(crate) mod resume;
 pub(crate) mod serve;
 pub(crate) mod stream;

@@ -52,7 +52,7 @@ impl<S: Streams> Delivery<S> {
         *room = written.all;
         // What was cut is copied before anything moves.
         let chunked = stream.framing == Framing::Chunked;
-        let cut = advance.cut.map(|cut| self.large_frames.rest(cut, chunked));
+        let cut = advance.cut.map(|cut| self.large_frames.rest(cut, chunked, &self.account));
         let in_hand = advance.hand;
         stream.took(written.bytes, written.all, now);
         stream.skip_to(sequence);
@@ -121,7 +121,7 @@ impl<S: Streams> Delivery<S> {
         let event = self.gap_event.as_ref().map(|name| Event::data(missed.to_string()).event(name.clone()));
         // A name that is configured has been checked to be one line, so it can be written.
         if let Some(gap) = event.and_then(|event| EncodedEvent::new(&event).ok()) {
-            extras.hand.add(framing.bytes_of(gap.kind(), gap.bytes()));
+            extras.hand.add(framing.bytes_of(gap.kind(), gap.bytes()), &self.account);
         }
     }
 
@@ -148,7 +148,7 @@ impl<S: Streams> Delivery<S> {
         stream.took(written.bytes, written.all, now);
         self.delivered.bytes += written.bytes as u64;
         if !written.all {
-            stream.extras(&mut self.spare_extras).hand.add(&bytes[written.bytes..]);
+            stream.extras(&mut self.spare_extras).hand.add(&bytes[written.bytes..], &self.account);
         }
         Ok(true)
     }

@@ -146,6 +146,13 @@ impl Stream {
         self.extras.as_deref().map_or((&[], None), |extras| (extras.hand.bytes(), extras.end))
     }
 
+    /// The memory of what waits for it alone, and of what its peer has sent.
+    pub(crate) fn own_memory(&self) -> (usize, usize) {
+        let Some(extras) = self.extras.as_deref() else { return (0, 0) };
+        let own = extras.private.bytes() + extras.hand.bytes().len();
+        (own, extras.held.as_ref().map_or(0, |held| held.size()))
+    }
+
     /// Where the end of its body stands, if anywhere.
     pub(crate) fn end(&self) -> Option<u64> {
         self.extras.as_ref()?.end

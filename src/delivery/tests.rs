@@ -3,6 +3,7 @@
 use super::delivery::{Delivery, Streams};
 use super::stream::{Phase, Stream};
 use super::walk::{Reading, merge};
+use crate::account::Account;
 use crate::topic::block::{BLOCK_BYTES, Block, Spares};
 use crate::topic::frame::{Framing, Kind, Role};
 use crate::topic::history::TopicConfig;
@@ -97,8 +98,12 @@ impl Streams for One {
 #[test]
 fn a_stream_with_one_topic_left_is_on_the_fast_path_whichever_it_has_left() {
     for leaves in ["a", "b"] {
-        let mut delivery =
-            Delivery::<One>::new(Topics::new(TopicConfig::default(), Maker::default()), 1000, None);
+        let mut delivery = Delivery::<One>::new(
+            Topics::new(TopicConfig::default(), Maker::default(), Account::default()),
+            1000,
+            None,
+            Account::default(),
+        );
         delivery.subscribe(0, "a");
         delivery.subscribe(0, "b");
         delivery.pinning = 1;

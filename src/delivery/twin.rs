@@ -4,6 +4,7 @@ use super::delivery::{Delivery, Streams, Written};
 use super::resume::Beginning;
 use super::serve::Given;
 use super::stream::{Phase, Stream};
+use crate::account::Account;
 use crate::event::Event;
 use crate::topic::frame::{EncodedEvent, Framing};
 use crate::topic::history::{History, Overflow, TopicConfig};
@@ -152,7 +153,7 @@ fn event(number: usize, size: usize) -> Event {
 
 impl World {
     fn new() -> Self {
-        let mut topics = Topics::new(TopicConfig::default(), Maker::default());
+        let mut topics = Topics::new(TopicConfig::default(), Maker::default(), Account::default());
         topics.set_clock(1_000_000, 1000);
         let keyed = TopicConfig::default().overflow(Overflow::Skip).keyed().ids(Ids::Own);
         let kept = TopicConfig::default().history(History::new().bytes(30_000)).ids(Ids::Own);
@@ -161,7 +162,8 @@ impl World {
         {
             topics.configure(name, config, 10);
         }
-        let mut delivery = Delivery::<Table>::new(topics, LAG_BYTES_MAX, Some("gap".into()));
+        let mut delivery =
+            Delivery::<Table>::new(topics, LAG_BYTES_MAX, Some("gap".into()), Account::default());
         delivery.slots.0.resize_with(SLOTS, || None);
         Self { delivery, twins: Default::default(), entries: Vec::new(), now: 1000, arrived: 0 }
     }

@@ -7,6 +7,7 @@ use crate::topic::history::Overflow;
 use crate::topic::log::Place;
 use crate::topic::topic::{Excess, TIME_TO_READ};
 use crate::topic::topics::TopicKey;
+use std::collections::HashMap;
 
 /// The run that the last stream was given, for the next one, which most often needs the same.
 struct Shared<'a> {
@@ -45,8 +46,8 @@ impl<S: Streams> Delivery<S> {
     /// Has the log of a topic forget what is more than it may hold for streams that lag. A stream lags while
     /// it is its socket's turn: one that waits to be served does not. One that goes on reading has some time
     /// for what it was offered, and where it would be closed, publishers wait for it.
-    fn make_room(&mut self, key: TopicKey) {
-        let (now, lag_bytes_max) = (self.topics.tick(), self.lag_bytes_max);
+    pub(super) fn make_room(&mut self, key: TopicKey) {
+        let (now, lag_bytes_max) = (self.topics.tick(), self.may_lag);
         let topic = self.topics.get_mut(key);
         let read = topic.read_by_now(now);
         let Some(Excess { until, .. }) = topic.excess(lag_bytes_max, u64::MAX, u64::MAX) else { return };
@@ -65,6 +66,7 @@ impl<S: Streams> Delivery<S> {
             }
         }
         // What comes faster than that is more than anybody is to hold for it.
+        reads_on &= !self.is_short_of_memory();
         reads_on &= topic.excess(self.burst_bytes_max(), u64::MAX, u64::MAX).is_none();
         if reads_on && until > read && topic.overflow == Overflow::Disconnect {
             self.crowded = Some((key, now + TIME_TO_READ));
@@ -82,19 +84,33 @@ impl<S: Streams> Delivery<S> {
         if topic.pins == 0 {
             return;
         }
-        for index in 0..topic.subscribers.len() {
-            let slot = topic.subscribers[index];
-            let Some((stream, _)) = self.slots.stream_and_room(slot).filter(|(stream, _)| stream.pins) else {
-                continue;
-            };
+        // From where to where each of them is to get something: all of it is counted in one walk.
+        let mut spans: Vec<(u64, u32, bool)> = Vec::new();
+        for &slot in &topic.subscribers {
+            let Some(stream) = self.slots.stream(slot).filter(|stream| stream.pins) else { continue };
             // What stands behind the end of a stream is not for it.
             let until = until.min(stream.end().unwrap_or(u64::MAX));
-            let missed = topic.log.count_plain(stream.position_in(key), until) as u64;
-            if missed == 0 {
-                continue;
+            let position = stream.position_in(key);
+            if position < until {
+                spans.extend([(position, slot, false), (until, slot, true)]);
             }
+        }
+        self.looked_at += topic.subscribers.len() as u64;
+        spans.sort_unstable();
+        let counts: Vec<_> = topic.log.count_plain_at(spans.iter().map(|(place, ..)| *place)).collect();
+        let before: HashMap<u32, usize> = spans
+            .iter()
+            .zip(&counts)
+            .filter(|((_, _, is_end), _)| !is_end)
+            .map(|((_, slot, _), count)| (*slot, *count))
+            .collect();
+        for ((_, slot, _), count) in spans.iter().zip(counts).filter(|((_, _, is_end), _)| *is_end) {
+            let missed = (count - before[slot]) as u64;
+            let Some((stream, _)) = self.slots.stream_and_room(*slot).filter(|_| missed > 0) else {
+                continue;
+            };
             match topic.overflow {
-                Overflow::Disconnect => self.lagged.push(slot),
+                Overflow::Disconnect => self.lagged.push(*slot),
                 Overflow::Skip => stream.extras(&mut self.spare_extras).missed += missed,
             }
         }
@@ -104,7 +120,7 @@ impl<S: Streams> Delivery<S> {
     /// time to read it. Until when.
     pub(crate) fn crowded_until(&mut self) -> Option<u64> {
         let (key, until) = self.crowded?;
-        let lag_bytes_max = self.lag_bytes_max;
+        let lag_bytes_max = self.may_lag;
         let still = self
             .topics
             .try_get(key)
@@ -171,7 +187,11 @@ impl<S: Streams> Delivery<S> {
                     *room = written.all;
                     if !written.all {
                         if let Some(cut) = advance.cut {
-                            let cut = self.large_frames.rest(cut, stream.framing == Framing::Chunked);
+                            let cut = self.large_frames.rest(
+                                cut,
+                                stream.framing == Framing::Chunked,
+                                &self.account,
+                            );
                             stream.extras(&mut self.spare_extras).hand = cut;
                         }
                         stream.pins = true;

@@ -64,12 +64,15 @@ impl<H: Handler, N: Net> Server<H, N> {
             || !core.unread.is_empty()
             || !core.delivery.queue.is_empty()
             || !core.ready_sources.is_empty()
+            || core.tags.is_closing()
+            || !core.remains.is_empty()
             || !core.ended.is_empty()
             || !core.closed.is_empty()
             || core.stopping
             || core.drain.as_ref().is_some_and(|drain| !drain.listener_closed)
             || self.net.has_more()
-            || core.delivery.topics.has_dirty();
+            || core.delivery.topics.has_dirty()
+            || core.delivery.topics.is_behind();
         if unfinished {
             return Some(Duration::ZERO);
         }
@@ -78,7 +81,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let deadlines = deadlines
             .into_iter()
             .chain([self.inbox_rests_until])
-            .chain([core.drain.as_ref().map(Draining::next_due)]);
+            .chain([core.drain.as_ref().map(Draining::next_due), core.pressure.next_due()]);
         // The last turn has taken its time since it read the clock.
         let wait = deadlines.flatten().min().map(|due| due.saturating_sub(self.net.now()));
         match (wait, limit) {
@@ -112,6 +115,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Takes the time of this turn. Where it was the last one, everything ends.
     fn end_turn(&mut self) {
         debug_assert_eq!(self.core.delivery.topics.broken_invariant(), None);
+        debug_assert!(self.core.is_well_counted(), "memory is miscounted");
         self.measure();
         if self.core.stopping || self.is_drained() {
             self.stop();
@@ -120,7 +124,11 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     fn measure(&mut self) {
         let took = self.net.now().saturating_sub(self.core.now);
-        self.core.stats.count_turn(took);
+        let mut work = std::mem::take(&mut self.core.work);
+        let written = self.core.stats.bytes_written + self.core.delivery.delivered.bytes;
+        work.bytes_written = written - std::mem::replace(&mut self.written, written);
+        (work.frames_moved, work.streams_for_room) = self.core.delivery.take_work();
+        self.core.stats.count_turn(took, &work);
         if took > self.core.config.slow_turn {
             self.core.stats.slow_turns += 1;
             if self.slow.is_due(self.core.now, Duration::from_secs(10)) {

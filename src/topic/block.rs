@@ -20,6 +20,9 @@ pub(crate) struct Block {
     pub(crate) frames: Vec<Frame>,
     /// When each was published, in milliseconds of the server's clock; empty where no history asks for that.
     pub(crate) ticks: Vec<u64>,
+    /// The bytes of frames that are superseded, and of those that are the newest of their key.
+    superseded: usize,
+    current: usize,
 }
 
 impl Block {
@@ -32,6 +35,7 @@ impl Block {
     }
 
     /// Adds frames that lie one behind the other in `bytes`, which is what stands behind the offset `base` of their block.
+    /// Whose copies they are knows their roles: here they are not counted.
     pub(crate) fn push_all(&mut self, frames: &[Frame], base: u32, bytes: &[u8]) {
         let before = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         self.bytes.extend_from_slice(bytes);
@@ -40,13 +44,54 @@ impl Block {
 
     /// The bytes of frames of that role.
     pub(crate) fn bytes_of(&self, role: Role) -> usize {
-        let found = self.frames.iter().enumerate().filter(|(_, frame)| frame.role == role);
-        found.map(|(index, _)| self.frame_bytes(index).len()).sum()
+        match role {
+            Role::Plain => self.bytes.len() - self.superseded - self.current,
+            Role::Current => self.current,
+            Role::Superseded => self.superseded,
+        }
+    }
+
+    /// Says what frame number `index` is, and returns what it was.
+    pub(crate) fn set_role(&mut self, index: usize, role: Role) -> Role {
+        let bytes = self.frame_bytes(index).len();
+        let before = std::mem::replace(&mut self.frames[index].role, role);
+        self.count_role(before, 0, bytes);
+        self.count_role(role, bytes, 0);
+        before
+    }
+
+    /// Nothing is the newest of its key any more.
+    pub(crate) fn forget_keys(&mut self) {
+        if self.current > 0 {
+            for frame in self.frames.iter_mut().filter(|frame| frame.role == Role::Current) {
+                frame.role = Role::Plain;
+            }
+            self.current = 0;
+        }
+    }
+
+    /// Whether there is nothing that a stream which is behind gets.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.superseded == self.bytes.len()
+    }
+
+    fn count_role(&mut self, role: Role, more: usize, less: usize) {
+        let count = match role {
+            Role::Plain => return,
+            Role::Current => &mut self.current,
+            Role::Superseded => &mut self.superseded,
+        };
+        *count = *count + more - less;
     }
 
     /// Removes the first `count` frames.
     pub(crate) fn drop_front(&mut self, count: usize) {
         let bytes = self.start_of(count);
+        if self.superseded + self.current > 0 {
+            for index in 0..count {
+                self.set_role(index, Role::Plain);
+            }
+        }
         self.bytes.drain(..bytes as usize);
         self.frames.drain(..count);
         self.ticks.drain(..count.min(self.ticks.len()));
@@ -59,6 +104,7 @@ impl Block {
         self.bytes.clear();
         self.frames.clear();
         self.ticks.clear();
+        (self.superseded, self.current) = (0, 0);
     }
 
     /// Gives back memory that nothing has been put into, where it is much.
@@ -99,7 +145,8 @@ impl Block {
         &self.bytes[self.start_of(index) as usize..self.frames[index].end as usize]
     }
 
-    fn capacity(&self) -> usize {
+    /// The memory that it takes.
+    pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
             + self.frames.capacity() * size_of::<Frame>()
             + self.ticks.capacity() * size_of::<u64>()
@@ -113,18 +160,22 @@ pub(crate) struct Spares {
     bytes: usize,
     /// The bytes of all frames in all logs.
     pub(crate) in_use: usize,
+    /// The memory of all blocks in all logs.
+    pub(crate) held: usize,
 }
 
 impl Spares {
     pub(crate) fn take(&mut self) -> Block {
         let block = self.blocks.pop().unwrap_or_default();
         self.bytes -= block.capacity();
+        self.held += block.capacity();
         block
     }
 
     /// Keeps `block` for later, or frees it where there is enough already or it has grown out of the ordinary.
     pub(crate) fn give(&mut self, mut block: Block) {
         let capacity = block.capacity();
+        self.held -= capacity;
         if capacity <= 4 * BLOCK_BYTES && self.bytes + capacity <= SPARE_BYTES_MAX {
             block.clear();
             self.bytes += capacity;
@@ -149,5 +200,31 @@ mod tests {
             block.fit();
         }
         assert!(moved < 30, "{moved}");
+    }
+
+    #[test]
+    fn the_bytes_of_each_role_agree_with_a_recount() {
+        let roles = [Role::Plain, Role::Current, Role::Superseded];
+        let agrees = |block: &Block| {
+            roles.iter().all(|role| {
+                let found = (0..block.frames.len()).filter(|index| block.frames[*index].role == *role);
+                block.bytes_of(*role) == found.map(|index| block.frame_bytes(index).len()).sum::<usize>()
+            })
+        };
+        let mut block = Block::default();
+        for number in 0..60_usize {
+            block.push(number as u64 + 1, &vec![b'x'; number + 1], Kind::RAW);
+            block.set_role(number / 2, roles[number % 3]);
+            assert!(agrees(&block), "after {number}");
+        }
+        block.drop_front(7);
+        assert!(agrees(&block) && block.bytes_of(Role::Current) > 0);
+        block.forget_keys();
+        assert!(agrees(&block) && block.bytes_of(Role::Current) == 0);
+        assert!(!block.is_superseded());
+        (0..block.frames.len()).for_each(|index| _ = block.set_role(index, Role::Superseded));
+        assert!(agrees(&block) && block.is_superseded());
+        block.clear();
+        assert!(agrees(&block));
     }
 }

@@ -185,6 +185,16 @@ impl EncodedEvent {
         self.bytes.get(PREFIX_MAX - usize::from(self.prefix)..).unwrap_or_default()
     }
 
+    /// The memory that it holds.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.capacity() + self.key.as_ref().map_or(0, |key| key.len())
+    }
+
+    /// Whether it says that its key is gone.
+    pub(crate) fn removes_key(&self) -> bool {
+        self.key_and_end().is_some_and(|(_, end)| end)
+    }
+
     /// Its key, and whether it is the end of it.
     pub(crate) fn key_and_end(&self) -> Option<(&str, bool)> {
         self.key.as_deref().map(|key| (key, self.removes_key))

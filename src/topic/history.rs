@@ -1,12 +1,13 @@
 //! What a topic keeps for those who come back, or come late.
 
+use crate::account::{Account, Charge, Purpose};
 use crate::error::ConfigError;
 use crate::topic::block::Spares;
 use crate::topic::frame::{EncodedEvent, Role};
 use crate::topic::ids::{Ids, OwnIds, id_of};
 use crate::topic::log::{Log, position_of};
 use crate::topic::position::Position;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How much a topic keeps for streams that resume: as many of its newest events as all three limits allow.
@@ -176,7 +177,9 @@ pub(crate) struct Mark {
 }
 
 /// The newest frame of each key.
-type Keys = HashMap<Box<str>, u64>;
+///
+/// In a tree: a hash table that grows moves all of them in one go, while streams wait.
+type Keys = BTreeMap<Box<str>, u64>;
 
 /// The part of a log that is kept for newcomers.
 #[derive(Debug)]
@@ -194,6 +197,9 @@ pub(crate) struct Kept {
     own_ids: Option<Box<OwnIds>>,
     /// The newest frame of each key, in a keyed topic.
     keys: Option<Box<Keys>>,
+    /// The memory of the keys themselves, and of all that frames are found by.
+    key_bytes: usize,
+    charge: Charge,
     /// What stands up to here in the log was there before, and is nobody's who comes now.
     begun: u64,
     /// Up to here, what has no key and is not kept is nobody's any more.
@@ -203,12 +209,26 @@ pub(crate) struct Kept {
 /// A log is copied when that gives back so many bytes at least, and half of it.
 const GAIN_MIN: usize = 4 << 10;
 
+/// What a history gives up at most when something is published, or nobody lags any more; and when it is its
+/// turn to be looked at, which is done again at once where that is not all.
+pub(crate) const FRAMES_PER_EVENT: usize = 1024;
+pub(crate) const FRAMES_PER_LOOK: usize = 4096;
+
+/// What a key takes besides its text: its place in the tree, and what an allocator adds to the text.
+const KEY_BYTES: usize = 56;
+
 /// Events without an id that are looked at for one before them.
 const LOOKED_AT_MAX: usize = 16;
 
 impl Kept {
     /// What a topic that is configured like this keeps, in addition to nothing.
-    pub(crate) fn new(config: &TopicConfig, limits: History, horizon: u64, complete_from: Mark) -> Self {
+    pub(crate) fn new(
+        config: &TopicConfig,
+        limits: History,
+        horizon: u64,
+        complete_from: Mark,
+        account: &Account,
+    ) -> Self {
         Self {
             limits,
             horizon,
@@ -218,6 +238,8 @@ impl Kept {
             ids: config.ids,
             own_ids: None,
             keys: config.keyed.then(Box::default),
+            key_bytes: 0,
+            charge: account.charge(Purpose::Indexes, size_of::<Self>()),
             begun: horizon,
             // What was there before has no key that is known here.
             retired: 0,
@@ -233,6 +255,16 @@ impl Kept {
             && let Some(id) = id_of(event.bytes())
         {
             self.own_ids.get_or_insert_default().add(id, sequence);
+        }
+        self.measure();
+    }
+
+    /// Notes in the account what frames are found by.
+    fn measure(&mut self) {
+        if self.keys.is_some() || self.own_ids.is_some() {
+            let ids = self.own_ids.as_ref().map_or(0, |ids| ids.held());
+            let keys = self.keys.as_ref().map_or(0, |keys| keys.len() * KEY_BYTES);
+            self.charge.set(size_of::<Self>() + ids + keys + self.key_bytes);
         }
     }
 
@@ -272,10 +304,13 @@ impl Kept {
     pub(crate) fn supersede(&mut self, log: &mut Log, sequence: u64, event: &EncodedEvent) {
         let (Some(keys), Some((key, end))) = (&mut self.keys, event.key_and_end()) else { return };
         let superseded = if end {
-            keys.remove(key)
+            let removed = keys.remove(key);
+            self.key_bytes -= removed.map_or(0, |_| key.len());
+            removed
         } else if let Some(newest) = keys.get_mut(key) {
             Some(std::mem::replace(newest, sequence))
         } else {
+            self.key_bytes += key.len();
             keys.insert(key.into(), sequence)
         };
         if !end {
@@ -329,13 +364,15 @@ impl Kept {
         }
     }
 
-    /// Gives up the oldest events as far as the limits want it.
-    pub(crate) fn shorten(&mut self, log: &Log, tick: u64) {
-        while let Some((published, sequence, role, bytes)) = self.oldest(log) {
+    /// Gives up the oldest events as far as the limits want it, but no more than so many frames. Answers
+    /// whether that was all.
+    pub(crate) fn shorten(&mut self, log: &Log, tick: u64, frames_max: usize) -> bool {
+        for _ in 0..frames_max {
+            let Some((published, sequence, role, bytes)) = self.oldest(log) else { return true };
             let too_old = |age: Duration| u128::from(tick.saturating_sub(published)) >= age.as_millis();
             let excess = self.frames > self.limits.events || self.bytes > self.limits.bytes;
             if !excess && !self.limits.age.is_some_and(too_old) {
-                return;
+                return true;
             }
             // The newest of its key is kept, and can be found, as long as it is that.
             if role != Role::Current
@@ -355,6 +392,16 @@ impl Kept {
                 self.complete_from = Mark { sequence, position: position.unwrap_or_default() };
             }
         }
+        false
+    }
+
+    /// Gives up the older half of what is kept, before its time. Answers how many bytes of events that was.
+    pub(crate) fn halve(&mut self, log: &Log, tick: u64) -> usize {
+        let (limits, before) = (self.limits, self.bytes);
+        self.limits.bytes = limits.bytes.min(before / 2);
+        self.shorten(log, tick, FRAMES_PER_LOOK);
+        self.limits = limits;
+        before - self.bytes
     }
 
     fn oldest<'a>(&self, log: &'a Log) -> Option<(u64, u64, Role, &'a [u8])> {

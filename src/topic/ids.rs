@@ -76,6 +76,9 @@ impl fmt::Display for GeneratedId {
     }
 }
 
+/// What a place takes in a tree.
+const PLACE_BYTES: usize = 24;
+
 /// Where the events of a topic stand that have ids of the application's.
 #[derive(Debug, Default)]
 pub(crate) struct OwnIds {
@@ -91,6 +94,11 @@ impl OwnIds {
         self.places.insert((hash(id), sequence));
         id.clone_into(&mut self.newest);
         self.newest_at = sequence;
+    }
+
+    /// The memory that it takes, as far as that can be told of a tree.
+    pub(crate) fn held(&self) -> usize {
+        size_of::<Self>() + self.newest.capacity() + self.places.len() * PLACE_BYTES
     }
 
     /// The frame `sequence` is not to be found any more.

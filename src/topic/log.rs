@@ -76,7 +76,9 @@ impl Log {
             self.blocks.push_back(spares.take());
         }
         if let Some(tail) = self.blocks.back_mut() {
+            let before = tail.capacity();
             tail.push(sequence, bytes, kind);
+            spares.held += tail.capacity() - before;
         }
         self.bytes += bytes.len();
         spares.in_use += bytes.len();
@@ -95,14 +97,18 @@ impl Log {
     ) {
         self.append(sequence, bytes, kind, spares);
         if let Some(tail) = self.blocks.back_mut() {
+            let before = tail.capacity();
             tail.ticks.push(tick);
+            spares.held += tail.capacity() - before;
         }
     }
 
     /// Dates all frames there are: they were published before anybody wanted to know when.
-    pub(crate) fn date_all(&mut self, tick: u64) {
+    pub(crate) fn date_all(&mut self, tick: u64, spares: &mut Spares) {
         for block in &mut self.blocks {
+            let before = block.capacity();
             block.ticks.resize(block.frames.len(), tick);
+            spares.held += block.capacity() - before;
         }
     }
 
@@ -162,7 +168,9 @@ impl Log {
             }
         }
         if let Some(tail) = self.blocks.back_mut() {
+            spares.held -= tail.capacity();
             tail.fit();
+            spares.held += tail.capacity();
         }
         // Nearly always it is one block, and there is no room for fewer than four unless it is asked for.
         if self.blocks.len() == 1 {
@@ -179,12 +187,11 @@ impl Log {
     pub(crate) fn set_role(&mut self, sequence: u64, role: Role) -> Option<usize> {
         let Place { block, frame } = self.place(sequence - 1)?;
         let block = &mut self.blocks[block];
-        let bytes = block.frame_bytes(frame).len();
-        let found = &mut block.frames[frame];
-        if found.sequence != sequence {
+        if block.frames[frame].sequence != sequence {
             return None;
         }
-        let before = std::mem::replace(&mut found.role, role);
+        let bytes = block.frame_bytes(frame).len();
+        let before = block.set_role(frame, role);
         self.count_role(before, 0, bytes);
         self.count_role(role, bytes, 0);
         Some(bytes)
@@ -192,11 +199,7 @@ impl Log {
 
     /// Nothing is the newest of its key any more: nobody knows which keys there were.
     pub(crate) fn forget_keys(&mut self) {
-        for frame in self.blocks.iter_mut().flat_map(|block| &mut block.frames) {
-            if frame.role == Role::Current {
-                frame.role = Role::Plain;
-            }
-        }
+        self.blocks.iter_mut().for_each(Block::forget_keys);
         self.current = 0;
     }
 
@@ -234,11 +237,18 @@ impl Log {
     /// the rest: none behind `can` does.
     pub(crate) fn plain_excess(&self, bytes_max: usize, can: u64) -> Option<u64> {
         let plain = self.bytes - self.superseded - self.current;
-        let (mut gain, mut excess) = (0, None);
+        let (mut gain, mut excess, mut whole) = (0, None, None);
         if plain <= bytes_max.saturating_add(BLOCK_BYTES) {
             return None;
         }
         'walk: for block in &self.blocks {
+            let all = block.bytes_of(Role::Plain);
+            if all == 0 || block.last() <= can && plain - gain > bytes_max.saturating_add(all) {
+                // All of it goes, and the next block is looked at: what a block holds is counted.
+                whole = if all > 0 { Some(block) } else { whole };
+                gain += all;
+                continue;
+            }
             for (index, frame) in block.frames.iter().enumerate() {
                 if plain - gain <= bytes_max || frame.sequence > can {
                     break 'walk;
@@ -249,15 +259,23 @@ impl Log {
                 }
             }
         }
+        let last_plain = |block: &Block| {
+            block.frames.iter().rfind(|frame| frame.role == Role::Plain).map(|frame| frame.sequence)
+        };
+        let excess = excess.or_else(|| whole.and_then(last_plain));
         excess.filter(|_| gain >= BLOCK_BYTES.max(self.bytes / 4))
     }
 
-    /// How many frames without a key stand behind `after` and not behind `until`.
-    pub(crate) fn count_plain(&self, after: u64, until: u64) -> usize {
-        let frames = self.blocks.iter().flat_map(|block| &block.frames);
-        frames
-            .filter(|frame| frame.sequence > after && frame.goes(until) && frame.role == Role::Plain)
-            .count()
+    /// For each of `places`, which ascend, how many frames without a key stand there or before.
+    pub(crate) fn count_plain_at(&self, places: impl Iterator<Item = u64>) -> impl Iterator<Item = usize> {
+        let mut frames = self.blocks.iter().flat_map(|block| &block.frames).peekable();
+        let mut count = 0;
+        places.map(move |place| {
+            while let Some(frame) = frames.next_if(|frame| frame.sequence <= place) {
+                count += usize::from(frame.role == Role::Plain);
+            }
+            count
+        })
     }
 
     /// Gives up what is superseded up to the frame `can`, and of all frames up to `limit` those that are not
@@ -277,10 +295,10 @@ impl Log {
                 let bytes = block.frame_bytes(index);
                 self.append(frame.sequence, bytes, frame.kind, spares);
                 if let Some(tail) = self.blocks.back_mut() {
+                    let before = tail.capacity();
                     tail.ticks.extend(block.ticks.get(index));
-                    if let Some(last) = tail.frames.last_mut() {
-                        last.role = frame.role;
-                    }
+                    spares.held += tail.capacity() - before;
+                    tail.set_role(tail.frames.len() - 1, frame.role);
                 }
                 self.count_role(frame.role, bytes.len(), 0);
             }
@@ -299,6 +317,10 @@ impl Log {
         let Place { block: first, frame } = self.place(after)?;
         let mut from = frame;
         for (number, block) in self.blocks.iter().enumerate().skip(first) {
+            if block.is_superseded() {
+                from = 0;
+                continue;
+            }
             let current = block.frames.iter().skip(from).position(|frame| !frame.is_conflated());
             if let Some(offset) = current {
                 return Some(self.run(Place { block: number, frame: from + offset }));
@@ -430,6 +452,11 @@ impl Log {
         self.bytes
     }
 
+    /// The memory of its blocks.
+    pub(crate) fn held(&self) -> usize {
+        self.blocks.iter().map(Block::capacity).sum()
+    }
+
     pub(crate) fn newest(&self) -> u64 {
         self.newest
     }
@@ -447,4 +474,54 @@ impl Log {
 /// The position that is the id of a frame.
 pub(crate) fn position_of(bytes: &[u8]) -> Option<Position> {
     id_of(bytes)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `Log::plain_excess`, frame by frame.
+    fn excess_by_frames(log: &Log, bytes_max: usize, can: u64) -> Option<u64> {
+        let plain = log.bytes - log.superseded - log.current;
+        let (mut gain, mut excess) = (0, None);
+        let frames = log.blocks.iter().flat_map(|block| {
+            block.frames.iter().enumerate().map(|(index, frame)| (frame, block.frame_bytes(index).len()))
+        });
+        for (frame, bytes) in frames {
+            if plain - gain <= bytes_max || frame.sequence > can {
+                break;
+            }
+            if frame.role == Role::Plain {
+                gain += bytes;
+                excess = Some(frame.sequence);
+            }
+        }
+        let worth_it = plain > bytes_max + BLOCK_BYTES && gain >= BLOCK_BYTES.max(log.bytes / 4);
+        excess.filter(|_| worth_it)
+    }
+
+    #[test]
+    fn what_goes_by_blocks_is_what_goes_by_frames() {
+        let (mut log, mut spares, mut random) = (Log::default(), Spares::default(), 7_u32);
+        for number in 1..=600_usize {
+            let sequence = number as u64;
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            log.append(sequence, &vec![b'x'; 1 + (random >> 20) as usize], Kind::RAW, &mut spares);
+            log.mark();
+            // Long stretches of one role, so that some blocks hold nothing else.
+            let role = [Role::Plain, Role::Superseded, Role::Plain, Role::Current];
+            log.set_role(sequence, role[number / 75 % 4]);
+        }
+        let mut found = 0;
+        for bytes_max in (0..log.bytes).step_by(997) {
+            for can in [0, 1, 40, 74, 75, 200, 301, 450, 599, 600, u64::MAX] {
+                let excess = log.plain_excess(bytes_max, can);
+                assert_eq!(excess, excess_by_frames(&log, bytes_max, can), "{bytes_max} {can}");
+                found += usize::from(excess.is_some());
+            }
+        }
+        assert!(log.blocks.len() > 10 && found > 100, "{found}");
+        let next = log.next_current(75).map(|run| run.first().sequence);
+        assert_eq!(next, Some(150), "blocks that are superseded are passed by");
+    }
 }

@@ -1,7 +1,7 @@
 //! A topic: its log, and the streams that read it.
 
 use crate::topic::block::Spares;
-use crate::topic::history::{Kept, Overflow};
+use crate::topic::history::{FRAMES_PER_EVENT, FRAMES_PER_LOOK, Kept, Overflow};
 use crate::topic::log::Log;
 use std::sync::Arc;
 
@@ -84,11 +84,10 @@ impl Topic {
         }
     }
 
-    /// Gives up what has become too old by `tick`, though it stays for those who lag.
-    pub(crate) fn expire(&mut self, tick: u64) {
-        if let Some(kept) = &mut self.kept {
-            kept.shorten(&self.log, tick);
-        }
+    /// Gives up what has become too old by `tick`, though it stays for those who lag. Answers whether that is
+    /// all.
+    pub(crate) fn expire(&mut self, tick: u64) -> bool {
+        self.kept.as_mut().is_none_or(|kept| kept.shorten(&self.log, tick, FRAMES_PER_LOOK))
     }
 
     /// Frees what nobody needs of the log; at `tick`, by the server's clock.
@@ -99,7 +98,7 @@ impl Topic {
         match &mut self.kept {
             None => self.log.clear(spares),
             Some(kept) => {
-                kept.shorten(&self.log, tick);
+                kept.shorten(&self.log, tick, FRAMES_PER_EVENT);
                 if kept.is_keyed() {
                     kept.compact_keys(&mut self.log, spares);
                 } else {

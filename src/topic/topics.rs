@@ -1,11 +1,13 @@
 //! All topics by name, the one sequence, and the queue of topics that have something to deliver.
 
+use crate::account::{Account, Purpose};
 use crate::error::Error;
 use crate::event::EventError;
 use crate::topic::block::Spares;
 use crate::topic::frame::EncodedEvent;
-use crate::topic::history::{Kept, Mark, TopicConfig};
+use crate::topic::history::{FRAMES_PER_EVENT, Kept, Mark, TopicConfig};
 use crate::topic::ids::{GeneratedId, Ids, Maker};
+use crate::topic::log::Log;
 use crate::topic::position::Position;
 use crate::topic::sequence::{next_local, next_shared, shared};
 use crate::topic::topic::{Excess, Topic};
@@ -51,11 +53,16 @@ pub(crate) struct Topics {
     forgotten_positions: Mark,
     /// Topics of which events become too old.
     aging: usize,
+    /// Whether one of them has more that is too old than was given up last.
+    is_behind: bool,
     /// The topic to look at next for events that are too old.
     next_aging: usize,
     /// Where an event gets its id.
     encoded: EncodedEvent,
     pub(crate) spares: Spares,
+    account: Account,
+    /// Frames that were moved or given up to keep logs short.
+    pub(crate) frames_moved: u64,
 }
 
 /// What time it is.
@@ -68,8 +75,8 @@ struct Clock {
 }
 
 impl Topics {
-    pub(crate) fn new(default: TopicConfig, maker: Maker) -> Self {
-        Self { default, maker, ..Self::default() }
+    pub(crate) fn new(default: TopicConfig, maker: Maker, account: Account) -> Self {
+        Self { default, maker, account, ..Self::default() }
     }
 
     /// Sets the time, for all that is published from now on.
@@ -110,14 +117,21 @@ impl Topics {
                 kept.limits = limits;
             }
             (Some(limits), kept) => {
-                topic.log.date_all(tick);
+                topic.log.date_all(tick, &mut self.spares);
                 topic.log.forget_keys();
                 let complete_from = if kept.is_some() { now } else { since };
-                *kept = Some(Box::new(Kept::new(&config, limits, topic.log.newest(), complete_from)));
+                *kept = Some(Box::new(Kept::new(
+                    &config,
+                    limits,
+                    topic.log.newest(),
+                    complete_from,
+                    &self.account,
+                )));
                 topic.log.gone = complete_from.sequence;
             }
         }
         self.aging += usize::from(topic.ages());
+        topic.expire(tick);
         topic.settle(tick, &mut self.spares);
         self.idle.push(key);
         true
@@ -217,7 +231,7 @@ impl Topics {
                 topic.log.append_dated(self.sequence, event.bytes(), event.kind(), tick, &mut self.spares);
                 kept.supersede(&mut topic.log, self.sequence, event);
                 kept.appended(self.sequence, event);
-                kept.shorten(&topic.log, tick);
+                kept.shorten(&topic.log, tick, FRAMES_PER_EVENT);
                 event.bytes().len()
             }
         };
@@ -246,7 +260,7 @@ impl Topics {
             let is_ordered = config.ids == Ids::Ordered;
             let forgotten = if is_ordered { self.forgotten_positions } else { self.forgotten };
             let complete_from = since.max(forgotten);
-            topic.kept = Some(Box::new(Kept::new(&config, limits, horizon, complete_from)));
+            topic.kept = Some(Box::new(Kept::new(&config, limits, horizon, complete_from, &self.account)));
             topic.log.gone = complete_from.sequence;
         }
         self.aging += usize::from(topic.ages());
@@ -333,6 +347,42 @@ impl Topics {
         }
     }
 
+    /// The memory of all logs, those of single streams too, and of what is kept to find frames by keys and ids.
+    pub(crate) fn held(&self) -> usize {
+        self.spares.held + self.account.sum(Purpose::Indexes)
+    }
+
+    /// The same of logs, counted anew, with `others` that are no topic's.
+    pub(crate) fn recount<'a>(&'a self, others: impl Iterator<Item = &'a Log>) -> (usize, usize) {
+        let logs = self.topics.iter().map(|(_, topic)| &topic.log).chain(others);
+        (self.spares.held, logs.map(Log::held).sum())
+    }
+
+    /// One more than the last place that a topic may have.
+    pub(crate) fn bound(&self) -> usize {
+        self.topics.capacity()
+    }
+
+    /// The topic at a place, if there is one.
+    pub(crate) fn key_at(&self, place: usize) -> Option<TopicKey> {
+        self.topics.get(place)?;
+        u32::try_from(place).ok().map(TopicKey)
+    }
+
+    /// Gives up the older half of what each of `count` topics keeps, from place `from` on, but for the newest
+    /// of each key. Answers how many topics it has looked at, and how many bytes of events that was.
+    pub(crate) fn halve_histories(&mut self, from: usize, count: usize) -> (usize, usize) {
+        let end = self.bound().min(from + count);
+        let mut bytes = 0;
+        for place in from..end {
+            let Some(topic) = self.topics.get_mut(place) else { continue };
+            let Some(kept) = &mut topic.kept else { continue };
+            bytes += kept.halve(&topic.log, self.clock.tick);
+            topic.settle(self.clock.tick, &mut self.spares);
+        }
+        (end.saturating_sub(from), bytes)
+    }
+
     /// Frees the topics that nobody and nothing needs. To be called when no key of theirs is in anyone's hands.
     pub(crate) fn free_idle(&mut self) {
         while let Some(key) = self.idle.pop() {
@@ -352,6 +402,7 @@ impl Topics {
 
     /// Looks at the next `count` topics for events that have become too old.
     pub(crate) fn expire(&mut self, count: usize) {
+        self.is_behind = false;
         if self.aging == 0 {
             return;
         }
@@ -362,11 +413,21 @@ impl Topics {
             let index = self.next_aging;
             self.next_aging += 1;
             if let Some(topic) = self.topics.get_mut(index).filter(|topic| topic.ages()) {
-                topic.expire(self.clock.tick);
+                self.is_behind = !topic.expire(self.clock.tick);
                 topic.settle(self.clock.tick, &mut self.spares);
                 self.idle.push(TopicKey(u32::try_from(index).unwrap_or(u32::MAX)));
+                if self.is_behind {
+                    // It is looked at again, in the next turn.
+                    self.next_aging = index;
+                    return;
+                }
             }
         }
+    }
+
+    /// Whether more has become too old than one look gives up.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// The id of everything that was published so far, of those that are generated here.

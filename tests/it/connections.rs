@@ -195,7 +195,7 @@ fn two_streams_on_one_connection_have_ids_of_their_own() {
             cx.subscribe(old, "other"),
             cx.unsubscribe(old, "all"),
             cx.close(old),
-            cx.on_close(old, |_, _| unreachable!()),
+            cx.on_close::<()>(old, |_, _| unreachable!()),
             cx.after(old, Duration::ZERO, |_, _| ()).map(drop),
             cx.send(new, Event::data("for the second")),
         ];
@@ -232,7 +232,8 @@ fn head_of_a_stream_opens_none_and_the_connection_goes_on() {
     let calls = Arc::new(AtomicUsize::new(0));
     let mut app = app();
     let (asked, called) = (id.clone(), calls.clone());
-    app.sse("/all", move |stream, _request, cx| {
+    app.get("/all", move |_request, cx| {
+        let stream = cx.stream().unwrap();
         *asked.lock().unwrap() = Some(stream);
         let (timer, closed) = (called.clone(), called.clone());
         cx.every(stream, Duration::from_millis(1), move |_, _| _ = timer.fetch_add(1, Ordering::SeqCst))?;

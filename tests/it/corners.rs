@@ -17,7 +17,7 @@ impl Handler for App {
         topics.split_terminator(',').fold(Reply::stream(), |reply, topic| reply.topic(topic)).into()
     }
 
-    fn opened(&mut self, stream: StreamId, _cx: &mut Context<'_>) {
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, _cx: &mut Context<'_>) {
         self.opened.push(stream);
     }
 
@@ -250,7 +250,7 @@ impl Handler for Chain {
     fn request(&mut self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Reply {
         Reply::stream().into()
     }
-    fn opened(&mut self, stream: StreamId, _cx: &mut Context<'_>) {
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, _cx: &mut Context<'_>) {
         self.0.push(stream);
     }
     fn closed(&mut self, stream: StreamId, _reason: CloseReason, cx: &mut Context<'_>) {

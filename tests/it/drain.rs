@@ -39,7 +39,7 @@ impl Handler for App {
         }
     }
 
-    fn opened(&mut self, stream: StreamId, cx: &mut Context<'_>) {
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
         self.opened.push(stream);
         self.at("opened", cx);
     }
@@ -187,7 +187,7 @@ fn where_descriptors_are_short_a_drain_goes_its_way_too() {
     drain(&mut world, secs(30));
     world.pass(secs(1));
     assert_eq!(world.accepts(), accepts);
-    assert_eq!(peers.iter().filter(|peer| peer.is_closed()).count(), 12, "those in the backlog");
+    assert_eq!(peers.iter().filter(|peer| peer.is_closed()).count(), 12 + 8, "all but the streams");
     until_stopped(&mut world, &peers, secs(30));
     check_accounts(&world.server.stats());
 }
@@ -362,22 +362,19 @@ fn a_connection_that_has_not_said_a_word_does_not_hold_up_the_end() {
 #[test]
 fn a_new_stream_on_a_connection_that_is_there_is_refused() {
     let mut world = world();
-    let peers: Vec<_> = (0..3).map(|_| world.connect()).collect();
-    for peer in &peers {
-        ask(&mut world, peer, get("/page"));
-    }
+    // A request that has begun is answered.
+    let (begun, rest) = (&subscribe("/stream")[..5], &subscribe("/stream")[5..]);
+    let peer = world.connect();
+    ask(&mut world, &peer, begun);
     drain(&mut world, secs(60));
-    let soft = ask(&mut world, &peers[1], subscribe("/stream"));
+    let soft = ask(&mut world, &peer, rest);
     assert!(soft.contains("\r\n\r\nretry: ") && soft.contains("\r\nConnection: close\r\n"), "{soft}");
     // The drain knows better than the limits when to come again.
     let mut world = self::world();
-    // The first has its moment at once.
-    let (first, peer) = (world.connect(), world.connect());
-    for peer in [&first, &peer] {
-        ask(&mut world, peer, get("/page"));
-    }
+    let peer = world.connect();
+    ask(&mut world, &peer, begun);
     drain(&mut world, Drain::within(secs(60)).retry(secs(100)));
-    let later = ask(&mut world, &peer, subscribe("/stream"));
+    let later = ask(&mut world, &peer, rest);
     let retry: u64 = later.split_once("retry: ").unwrap().1.trim_end().parse().unwrap();
     assert!((100_000..=200_000).contains(&retry), "{retry}");
 }
@@ -385,12 +382,10 @@ fn a_new_stream_on_a_connection_that_is_there_is_refused() {
 #[test]
 fn whoever_is_no_event_source_is_refused_with_a_503() {
     let mut world = world();
-    let peers: Vec<_> = (0..2).map(|_| world.connect()).collect();
-    for peer in &peers {
-        ask(&mut world, peer, get("/page"));
-    }
+    let peers = [world.connect()];
+    ask(&mut world, &peers[0], "GET /st");
     drain(&mut world, secs(60));
-    let hard = ask(&mut world, &peers[1], get("/stream"));
+    let hard = ask(&mut world, &peers[0], "ream HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(hard.starts_with("HTTP/1.1 503 ") && hard.contains("\r\nRetry-After: "), "{hard}");
     let stats = world.server.stats();
     assert_eq!((stats.refused(Refusal::Draining), stats.streams_opened), (1, 0));
@@ -441,8 +436,9 @@ fn who_can_read_gets_everything_before_a_stop_however_much_it_is() {
     peers[0].set_room(0);
     for _ in 0..10 {
         world.server.context().publish("t", Event::data("x".repeat(90_000))).unwrap();
+        // Each has a block of its own, so that a visit does not give all of it.
+        world.settle();
     }
-    world.settle();
     peers[0].set_room(usize::MAX);
     world.server.context().drain(Drain::within(Duration::ZERO).farewell(Event::data("bye"))).unwrap();
     world.turn();
@@ -646,4 +642,99 @@ fn a_real_server_drains_and_run_returns() {
     // The server has stopped by itself, or is about to: nobody is there any more.
     server.wait_until_stopped();
     assert_eq!(*reasons.lock().unwrap(), [CloseReason::Drained; 20]);
+}
+
+#[test]
+fn idle_connections_are_closed_at_once_however_long_the_window() {
+    let mut world = world();
+    let peers: Vec<_> = (0..5).map(|_| world.connect()).collect();
+    for peer in &peers[..4] {
+        ask(&mut world, peer, get("/page"));
+    }
+    let stream = streams(&mut world, 1, "/stream");
+    drain(&mut world, secs(6));
+    world.settle();
+    assert!(peers[..4].iter().all(Peer::is_shut) && peers[4].is_closed(), "one has not asked for anything");
+    assert!(!stream[0].is_shut());
+    world.pass(secs(2));
+    assert!(peers.iter().all(Peer::is_closed), "they have time to close their side");
+    assert_eq!(world.server.stats().connections_closed(CloseReason::Drained), 5);
+}
+
+#[test]
+fn the_deadline_is_apart_from_the_window() {
+    let mut world = world();
+    let peers = streams(&mut world, 4, "/stream");
+    peers[3].set_room(3);
+    let finishing = streams(&mut world, 1, "/finish");
+    let begun = world.now();
+    drain(&mut world, Drain::within(Duration::ZERO).deadline(secs(10)).farewell(Event::data("bye")));
+    world.settle();
+    for peer in &peers[..3] {
+        assert!(peer.read().ends_with("b\r\ndata: bye\n\n\r\n0\r\n\r\n"), "all at once");
+    }
+    assert_eq!(world.server.stats().streams, 1, "the one that is to finish");
+    world.pass(secs(5));
+    assert!(!world.server.is_stopped(), "one has not read everything");
+    let mut rest = peers[3].read();
+    peers[3].set_room(usize::MAX);
+    world.settle();
+    rest += &peers[3].read();
+    assert!(rest.ends_with("b\r\ndata: bye\n\n\r\n0\r\n\r\n"), "{rest}");
+    let left = until_stopped(&mut world, &finishing, secs(20));
+    assert!(world.now() - begun <= secs(11) && left >= secs(4), "{left:?}");
+}
+
+#[test]
+fn the_window_ends_with_the_deadline() {
+    let mut world = world();
+    let peers = streams(&mut world, 4, "/stream");
+    drain(&mut world, Drain::within(secs(100)).deadline(secs(2)));
+    let left = until_stopped(&mut world, &peers, secs(3));
+    assert!(left <= secs(2), "{left:?}");
+    assert!(peers.iter().all(|peer| peer.read().ends_with("0\r\n\r\n")));
+}
+
+#[test]
+fn who_brings_events_is_told_of_a_drain() {
+    use mio_sse::{EventSender, Pull, Source};
+    struct Clock(bool);
+    impl Source for Clock {
+        fn pull(&mut self) -> Pull {
+            if std::mem::take(&mut self.0) { Pull::Event(Event::data("last words")) } else { Pull::Idle }
+        }
+        fn draining(&mut self) {
+            self.0 = true;
+        }
+    }
+    let told = Arc::new(Mutex::new(0));
+    let senders: Arc<Mutex<Vec<EventSender>>> = Arc::default();
+    let (of_drain, of_stream) = (told.clone(), senders.clone());
+    let mut app = Router::new();
+    app.get("/clock", |_request, _cx| Reply::stream().source(Clock(false)));
+    app.sse("/channel", move |stream, _request, cx| {
+        of_stream.lock().unwrap().push(cx.channel(stream, 1)?);
+        Ok::<_, Error>(())
+    });
+    app.on_drain(move |_cx| *of_drain.lock().unwrap() += 1);
+    let mut world = Loop::<_, true>::new(app);
+    let (clock, channel) = (world.connect(), world.connect());
+    clock.write(subscribe("/clock"));
+    channel.write(subscribe("/channel"));
+    world.settle();
+    clock.read();
+    assert!(!senders.lock().unwrap()[0].is_draining());
+    world.server.context().drain(secs(100)).unwrap();
+    world.turn();
+    world.turn();
+    assert!(senders.lock().unwrap()[0].is_draining());
+    assert_eq!(*told.lock().unwrap(), 1);
+    assert!(clock.read().contains("data: last words"));
+    senders.lock().unwrap()[0].try_send(Event::data("in time")).unwrap();
+    world.turn();
+    world.turn();
+    assert!(channel.read().contains("data: in time"));
+    world.server.context().stop();
+    world.turn();
+    assert_eq!(*told.lock().unwrap(), 1, "once");
 }

@@ -486,7 +486,8 @@ fn perform_with(
                 shared.lock().unwrap().streams[index].hooks_run += 1;
                 perform_script(&shared, cx);
             });
-            if stream.accepts(&result, may_be_cut) {
+            // While it is told that it has opened, its end can still be waited for, though it has come already.
+            if !stream.live && result.is_ok() || stream.accepts(&result, may_be_cut) {
                 stream.hooks_set += 1;
             }
         }
@@ -634,7 +635,7 @@ impl Handler for App {
         reply.into()
     }
 
-    fn opened(&mut self, id: StreamId, cx: &mut Context<'_>) {
+    fn opened(&mut self, id: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
         let mut model = self.0.lock().unwrap();
         let stream = model.find(id);
         assert!(!stream.opened && stream.closed.is_empty() && stream.answer != Answer::Text, "{stream:?}");

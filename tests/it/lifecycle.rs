@@ -41,7 +41,7 @@ impl Handler for Noting {
         }
     }
 
-    fn opened(&mut self, stream: StreamId, _cx: &mut Context<'_>) {
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, _cx: &mut Context<'_>) {
         self.0.note("opened");
         self.0.0.lock().unwrap().1.push(stream);
     }
@@ -277,7 +277,7 @@ fn callbacks_may_close_other_streams() {
             Reply::stream().into()
         }
 
-        fn opened(&mut self, stream: StreamId, _cx: &mut Context<'_>) {
+        fn opened(&mut self, stream: StreamId, _request: &Request<'_>, _cx: &mut Context<'_>) {
             self.0.push(stream);
         }
 

@@ -40,7 +40,7 @@ impl Handler for App {
         }
     }
 
-    fn opened(&mut self, stream: StreamId, _cx: &mut Context<'_>) {
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, _cx: &mut Context<'_>) {
         self.opened.push(stream);
     }
 

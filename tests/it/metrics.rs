@@ -94,6 +94,9 @@ fn a_parser_of_others_finds_every_number_under_its_name() {
         ("topics", stats.topics),
         ("log_bytes", stats.log_bytes),
         ("timers", stats.timers),
+        ("memory_max_bytes", stats.memory_max),
+        ("memory_bytes kind=logs", stats.memory.logs as u64),
+        ("memory_bytes kind=hands", stats.memory.hands as u64),
         ("tags", stats.tags),
         ("tags_revoked", stats.tags_revoked),
         ("gaps_total", stats.gaps),
@@ -115,6 +118,16 @@ fn a_parser_of_others_finds_every_number_under_its_name() {
         expect(name, float(count));
     }
     expect("heartbeats_total", float(stats.heartbeats));
+    for (name, count) in [
+        ("memory_bytes kind=input", stats.memory.input as u64),
+        ("memory_bytes kind=replies", stats.memory.replies as u64),
+        ("memory_bytes kind=inbox", stats.memory.inbox as u64),
+        ("memory_pressure", stats.memory_pressure),
+        ("memory_cut_total", stats.memory_cut),
+        ("memory_shortened_bytes_total", stats.memory_shortened),
+    ] {
+        expect(name, float(count));
+    }
     expect("slow_turns_total", float(stats.slow_turns));
     for reason in CloseReason::ALL {
         expect(&format!("streams_closed_total reason={}", reason.name()), float(stats.closed(reason)));
@@ -132,6 +145,11 @@ fn a_parser_of_others_finds_every_number_under_its_name() {
     expect("turn_seconds inf", float(stats.turns));
     expect("turn_seconds_sum untyped", stats.turn_time.as_secs_f64());
     expect("turn_seconds_max", stats.turn_time_max.as_secs_f64());
+    expect("work_total kind=requests", float(stats.work.requests));
+    expect("work_max kind=requests", float(stats.work_max.requests));
+    expect("work_total kind=bytes_written", float(stats.bytes_written));
+    // As these are all others.
+    values.retain(|name, _| !name.starts_with("mio_sse_work_"));
     assert_eq!(values, HashMap::new(), "and there is nothing else");
 }
 

@@ -55,7 +55,7 @@ impl Handler for App {
         Reply::stream().topic("t").header("X-Stream", &stream.to_string()).unwrap().into()
     }
 
-    fn opened(&mut self, stream: StreamId, cx: &mut Context<'_>) {
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
         self.0.push(stream);
         cx.send(stream, Event::data("hello")).unwrap();
     }

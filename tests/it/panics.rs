@@ -39,7 +39,7 @@ impl Handler for App {
         Reply::stream().topic("t").into()
     }
 
-    fn opened(&mut self, stream: StreamId, cx: &mut Context<'_>) {
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
         self.opened.push(stream);
         if std::mem::take(&mut self.panics_on_open) {
             cx.every(stream, ms(1), |_, _| ()).unwrap();
@@ -172,7 +172,7 @@ fn a_closed_or_on_close_that_panics_keeps_no_other_from_being_called() {
     let (mut world, bystander) = world();
     let (first, stream) = open(&mut world);
     let (_second, other) = open(&mut world);
-    world.server.context().on_close(stream, |_, _| panic!("on_close")).unwrap();
+    world.server.context().on_close::<()>(stream, |_, _| panic!("on_close")).unwrap();
     world.server.context().on_close(stream, |_, cx| cx.publish("t", Event::data("second")).unwrap()).unwrap();
     world.server.context().on_close(other, |_, cx| cx.publish("t", Event::data("third")).unwrap()).unwrap();
     world.server.handler().panics_on_close = true;

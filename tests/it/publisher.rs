@@ -183,7 +183,9 @@ fn a_server_that_was_dropped_refuses_too() {
 
 #[test]
 fn who_waits_for_room_is_told_when_the_server_stops() {
-    let server = Server::bind_with("127.0.0.1:0", app(), with_inbox(1)).unwrap();
+    let mut server = Server::bind_with("127.0.0.1:0", app(), with_inbox(1)).unwrap();
+    // From the first turn on those who wait for room do so as long as it takes.
+    server.turn(Some(Duration::ZERO)).unwrap();
     server.publisher().publish("a", Event::data("x")).unwrap();
     let (sender, receiver) = mpsc::channel();
     for n in 0..6 {
@@ -411,4 +413,36 @@ fn a_full_inbox_is_no_deadlock_for_a_server_that_has_moved_to_another_thread() {
     server.turn(Some(Duration::ZERO)).unwrap();
     thread::spawn(move || server.run());
     assert_eq!(crate::support::Client::connect(address).get_text("/"), "went on");
+}
+
+#[test]
+fn who_publishes_before_the_server_runs_does_not_wait_for_ever() {
+    let mut server = Server::bind_with("127.0.0.1:0", app(), with_inbox(4)).unwrap();
+    let publisher = server.publisher();
+    (0..4).for_each(|_| publisher.publish("all", Event::data("")).unwrap());
+    assert_eq!(publisher.publish("all", Event::data("")), Err(Error::Full));
+    // Where it begins in time, nothing is refused.
+    let waiting = thread::spawn(move || publisher.publish("all", Event::data("")));
+    while !waiting.is_finished() {
+        server.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    assert_eq!(waiting.join().unwrap(), Ok(()));
+}
+
+#[test]
+fn the_inbox_is_bounded_by_bytes_and_one_message_always_fits() {
+    let mut config = Config::default();
+    config.memory_max = 8 << 20;
+    let mut server = Server::bind_with("127.0.0.1:0", app(), config).unwrap();
+    let publisher = server.publisher();
+    let large = Event::data("x".repeat(700_000));
+    assert_eq!(publisher.try_publish("all", Event::data("x".repeat(5 << 20))), Ok(()));
+    assert_eq!(publisher.try_publish("all", &large), Err(Error::Full));
+    server.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(publisher.try_publish("all", &large), Ok(()));
+    assert_eq!(publisher.try_publish("all", &large), Ok(()));
+    assert_eq!(publisher.try_publish("all", &large), Err(Error::Full));
+    assert!(server.stats().memory.inbox > 1_400_000, "{:?}", server.stats().memory);
+    server.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(server.stats().memory.inbox, 0);
 }

@@ -210,7 +210,7 @@ impl Handler for Generous {
         request.path().split('.').skip(1).fold(reply, |reply, topic| reply.topic(topic)).into()
     }
 
-    fn opened(&mut self, _stream: StreamId, _cx: &mut Context<'_>) {
+    fn opened(&mut self, _stream: StreamId, _request: &Request<'_>, _cx: &mut Context<'_>) {
         self.opened += 1;
     }
 

@@ -221,7 +221,7 @@ impl Handler for Journal {
         }
     }
 
-    fn opened(&mut self, stream: StreamId, cx: &mut Context<'_>) {
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
         assert_eq!(Some(stream), self.last, "the id that the request was asked with");
         cx.send(stream, Event::data("opened")).unwrap();
         self.lines.push("opened".to_owned());

@@ -1,9 +1,10 @@
 //! Tags: who is sent what, who is closed, who is not let in, and that nothing is remembered of those who have gone.
 
-use crate::memory_net::{Loop, Peer, get};
+use crate::memory_net::{Loop, Peer, get, subscribe};
+use crate::support::secs;
 use mio_sse::{
     Audience, CloseReason, Config, Context, Drain, EVENT_BYTES_MAX, Error, Event, Handler, Message, Observer,
-    Refusal, Reply, Request, StreamId,
+    Refusal, Reply, Request, Router, StreamId,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -57,7 +58,7 @@ impl Handler for App {
         reply.into()
     }
 
-    fn opened(&mut self, stream: StreamId, _cx: &mut Context<'_>) {
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, _cx: &mut Context<'_>) {
         self.streams.push(stream);
     }
 
@@ -666,4 +667,44 @@ fn other_threads_reach_streams_by_tag() {
     let answers = ["/a", "/b", "/c"].map(|path| ask(&mut world, path)[9..12].to_owned());
     assert_eq!(answers, ["200", "204", "200"]);
     assert_eq!(world.server.stats().closed(CloseReason::Revoked), 1);
+}
+
+#[test]
+fn thousands_with_a_tag_are_closed_over_several_turns_and_who_comes_meanwhile_is_not() {
+    let mut app = Router::new();
+    app.get("/{tag}", |request, _cx| {
+        Reply::stream().topic("t").tag("all").tag(request.param("tag").unwrap_or_default())
+    });
+    let mut world = Loop::<_, true>::new(app);
+    let open = |world: &mut Loop<Router>, count: usize, path: &str| -> Vec<Peer> {
+        let peers: Vec<_> = (0..count).map(|_| world.connect()).collect();
+        peers.iter().for_each(|peer| peer.write(subscribe(path)));
+        world.settle();
+        peers
+    };
+    let peers = open(&mut world, 3_000, "/old");
+    let late = world.connect();
+    world.settle();
+    assert_eq!(world.server.context().close_tagged("all"), 3_000);
+    assert_eq!(world.server.stats().streams, 3_000 - 1_024);
+    // Some of those that are still to be closed leave by themselves, and somebody comes.
+    peers[..1_900].iter().step_by(7).chain(&peers[1_960..1_976]).for_each(Peer::close);
+    late.write(subscribe("/new"));
+    world.turn();
+    assert!(world.server.stats().streams > 0);
+    world.settle();
+    let stats = world.server.stats();
+    assert_eq!((stats.streams, stats.tags), (1, 2));
+    assert!(!late.is_closed());
+    // What is revoked is revoked at once, for however many.
+    let peers = open(&mut world, 3_000, "/user");
+    assert_eq!(world.server.context().revoke("user", secs(60)), 3_000);
+    let refused = world.connect();
+    refused.write(subscribe("/user"));
+    world.turn();
+    world.turn();
+    assert!(refused.read().starts_with("HTTP/1.1 204 "));
+    world.settle();
+    assert_eq!(world.server.stats().closed(CloseReason::Revoked), 3_000);
+    assert!(peers.iter().all(|peer| peer.read().ends_with("0\r\n\r\n")));
 }

@@ -33,7 +33,7 @@ impl<F: FnMut(StreamId, &mut Context<'_>)> Handler for App<F> {
         topics.fold(Reply::stream().tag("all"), |reply, topic| reply.topic(topic)).into()
     }
 
-    fn opened(&mut self, stream: StreamId, _cx: &mut Context<'_>) {
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, _cx: &mut Context<'_>) {
         self.opened.push(stream);
     }
 }

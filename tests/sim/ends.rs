@@ -68,12 +68,25 @@ impl Model {
             || self.stopped && connection.unfinished
             || self.stopped && self.drain.is_some_and(|drain| connection.held_up_at >= Some(drain.begun))
             || connection.server_closed.is_some() && is_over(since, closed_at, shortest)
+            // Whoever takes a little of a reply now and then does not take it in time.
+            || connection.server_closed.is_some()
+                && connection.behind_since.is_some_and(|since| is_over(since, closed_at, config.stall_timeout))
             || answers.streams().any(|index| {
                 let stream = &self.streams[index as usize];
                 stream.closed.is_some_and(|reason| !is_clean(reason))
+                    // Reported already, and what was left has had its time.
+                    || stream.closed.is_some() && self.rest_is_over(stream.closed_at, closed_at)
                     // Reported already, and then too slow for what was to follow.
                     || stream.closed.is_some() && self.lags(stream)
             })
+    }
+
+    /// Whether what was left of a stream that ended at `since` has had its time: a quarter of the longest age,
+    /// as exactly as its clock goes.
+    fn rest_is_over(&self, since: Duration, now: Duration) -> bool {
+        let stall = self.config.stall_timeout;
+        let age = self.config.max_age.filter(|age| *age >= stall);
+        age.is_some_and(|age| is_over(since, now, stall.max(age / 4).saturating_sub(age / 50)))
     }
 
     /// Whether so much was waiting for the stream that it could be closed for it.

@@ -210,7 +210,7 @@ impl Summary {
             let connection = self.connections_closed[reason as usize];
             assert_eq!(connection == 0, of_streams, "connections closed for {reason:?}: {connection}");
         }
-        let elsewhere = [Refusal::Finished, Refusal::MixedIds];
+        let elsewhere = [Refusal::Finished, Refusal::MixedIds, Refusal::Memory];
         for refusal in Refusal::ALL.into_iter().filter(|refusal| !elsewhere.contains(refusal)) {
             assert!(self.refused[refusal as usize] > 0, "nobody was refused for {refusal:?}");
         }

@@ -64,11 +64,13 @@ pub(crate) struct Model {
     pub(crate) refused: [u64; Refusal::ALL.len()],
     /// After so many callbacks one of them has the server drain.
     pub(crate) drain_after: Option<u32>,
+    /// Streams whose end was told in this turn.
+    pub(crate) just_closed: Vec<u32>,
     pub(crate) drain: Option<Drained>,
     /// When clients are to come again, of every drain that was asked for: the first of them counts.
     pub(crate) drain_retries: Vec<Duration>,
     /// The window and the farewell of a drain that is asked for by way of the inbox.
-    pub(crate) drain_asked: Option<(Duration, Option<u32>)>,
+    pub(crate) drain_asked: Option<Drained>,
     /// The server has stopped.
     pub(crate) stopped: bool,
     /// Written by an observer, at the moment a stream ends.
@@ -111,6 +113,7 @@ pub(crate) enum IdStyle {
 pub(crate) struct Drained {
     pub(crate) begun: Duration,
     pub(crate) window: Duration,
+    pub(crate) deadline: Option<Duration>,
     pub(crate) turn: u64,
     /// The number of the farewell.
     pub(crate) farewell: Option<u32>,
@@ -121,12 +124,13 @@ pub(crate) struct Drained {
 impl Drained {
     /// When all is over.
     pub(crate) fn end(&self) -> Duration {
-        self.begun + self.window
+        self.begun + self.deadline.unwrap_or(self.window)
     }
 
     /// When every stream has had its moment.
     pub(crate) fn last_moment(&self) -> Duration {
-        self.begun + (self.window - self.window / 10)
+        let window = self.deadline.map_or(self.window, |deadline| deadline.min(self.window));
+        self.begun + if self.deadline.is_some() { window } else { window - window / 10 }
     }
 }
 
@@ -197,6 +201,7 @@ pub(crate) struct Stream {
     pub(crate) opened: bool,
     pub(crate) live: bool,
     pub(crate) closed: Option<CloseReason>,
+    pub(crate) closed_at: Duration,
     /// The application has asked for its end.
     pub(crate) close_requested: bool,
     /// A callback for it has panicked.
@@ -340,6 +345,7 @@ impl Model {
             drain: None,
             drain_retries: Vec::new(),
             drain_asked: None,
+            just_closed: Vec::new(),
             stopped: false,
             obituaries: Arc::default(),
             opened: 0,
@@ -593,6 +599,7 @@ impl Model {
             opened: false,
             live: true,
             closed: None,
+            closed_at: Duration::ZERO,
             close_requested: false,
             panicked: false,
             finishes: false,

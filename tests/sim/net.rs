@@ -157,6 +157,8 @@ pub(crate) struct Connection {
     pub(crate) written_at: Duration,
     /// When it last tried to, or closed its side: being told of room that is not there makes the wait for it begin anew.
     pub(crate) tried_at: Duration,
+    /// Since when there has been something that was not taken.
+    pub(crate) behind_since: Option<Duration>,
     /// When it last could not write all.
     pub(crate) held_up_at: Option<Duration>,
     /// When something was read from it last.
@@ -555,6 +557,9 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
         it.unfinished = count < bytes.len();
         if count < bytes.len() {
             it.held_up_at = Some(world.now);
+            it.behind_since.get_or_insert(world.now);
+        } else {
+            it.behind_since = None;
         }
         let (connection, asked) = (*socket, bytes.len());
         world.trace.note(Note::Written { connection, asked, result: result.as_ref().copied().map_err(code) });

@@ -11,9 +11,10 @@ use crate::resume::Page;
 use crate::scenario::{Action, End, Scenario};
 use crate::trace::Note;
 use fastrand::Rng;
-use mio_sse::{CloseReason, Config, Publisher, Refusal, Server};
+use mio_sse::{CloseReason, Config, Publisher, Refusal, Server, Work};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -285,6 +286,10 @@ impl<const SHORT: bool> Sim<SHORT> {
         assert!(!world.misses_reserve(), "the reserve is taken back");
         with(&self.shared, |model| {
             model.turn += 1;
+            for index in std::mem::take(&mut model.just_closed) {
+                let sources = model.streams[index as usize].sources.load(Ordering::Relaxed);
+                assert_eq!(sources, 0, "the source of {index} goes with its stream");
+            }
             assert_eq!(stats.panics, model.panics, "nothing but what is to panic does");
             assert_eq!(stats.streams_opened, model.opened);
             for refusal in Refusal::ALL {
@@ -304,6 +309,7 @@ impl<const SHORT: bool> Sim<SHORT> {
                 assert_eq!(observed.opened, stats.streams_opened, "observers are told");
                 assert_eq!(observed.closed, stats.streams_closed(), "observers are told");
             }
+            check_work(&stats.work_max, &model.config);
             match &model.drain {
                 None => assert!(!is_stopped || self.server_is_to_stop, "nobody has asked for an end"),
                 Some(drain) => {
@@ -311,7 +317,7 @@ impl<const SHORT: bool> Sim<SHORT> {
                     assert!(is_stopped || !is_over, "a drain has an end: {drain:?}");
                     let early = is_stopped && !is_over;
                     assert!(!early || world.open == 0, "a drain takes its time: {drain:?}");
-                    if world.now >= drain.last_moment() && model.turn > drain.turn + 1 {
+                    if world.now >= drain.last_moment() && model.turn > drain.turn + 2 {
                         let late = model.live.iter().map(|index| &model.streams[*index as usize]);
                         let late =
                             late.filter(|stream| stream.opened && !stream.finishes).collect::<Vec<_>>();
@@ -553,7 +559,9 @@ impl<const SHORT: bool> Sim<SHORT> {
     /// A stream that can be written to is not silent for longer than it should.
     fn check_silence(&self, connection: &Connection, now: Duration) {
         if let Some(heartbeat) = self.scenario.config.heartbeat.filter(|_| self.period() < RETRY) {
-            let silence = now.saturating_sub(connection.written_at);
+            // Who has refused something is left alone for a while.
+            let refused = connection.held_up_at.unwrap_or_default();
+            let silence = now.saturating_sub(connection.written_at.max(refused));
             assert!(
                 silence <= heartbeat + Duration::from_millis(2),
                 "a heartbeat is missing: {connection:?}"
@@ -716,4 +724,27 @@ impl<const SHORT: bool> Sim<SHORT> {
 /// How long a connection may take for each of the things it can be waited for.
 fn time_outs(config: &Config) -> [Duration; 5] {
     [config.head_timeout, config.body_timeout, config.keep_alive_timeout, config.stall_timeout, config.linger]
+}
+
+/// That no turn has done more of anything than it may.
+fn check_work(most: &Work, config: &Config) {
+    let bounds = [
+        ("orders", most.orders, 1024),
+        // Of those that are handed over, each is an order.
+        ("accepted", most.accepted, config.accepts_per_turn as u64 + 1024),
+        ("bytes read", most.bytes_read, 4 << 20),
+        ("requests", most.requests, config.requests_per_turn as u64),
+        ("timers", most.timers, config.timers_per_turn as u64),
+        ("events pulled", most.events_pulled, 256 * 64),
+        // Of each kind there is one at least.
+        ("streams served", most.streams_served, config.sends_per_turn as u64 + 1),
+        ("connections swept", most.connections_swept, 4096),
+        ("connections drained", most.connections_drained, 2 * (16 << 10)),
+        ("streams closed for their tag", most.tagged_closed, 1024),
+        ("streams reported", most.streams_reported, 1024),
+        ("connections freed", most.connections_freed, 1024),
+    ];
+    for (kind, most, bound) in bounds {
+        assert!(most <= bound, "{kind}: {most} in one turn, and {bound} is the bound");
+    }
 }

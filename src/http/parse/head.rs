@@ -44,6 +44,11 @@ impl Default for Framing {
 }
 
 impl Head {
+    /// The memory of its buffers.
+    pub(crate) fn held(&self) -> usize {
+        self.decoded_path.capacity() + self.headers.capacity() * size_of::<HeaderSpan>()
+    }
+
     /// Forgets the head and keeps the buffers.
     pub(crate) fn clear(&mut self) {
         let headers = std::mem::take(&mut self.headers);

@@ -1,10 +1,44 @@
 //! What has arrived of a request that is not whole yet.
 
+use crate::account::{Account, Charge, Purpose};
 use crate::http::parse::incoming::Incoming;
 
 /// Bytes that have arrived and are not a whole request yet, and what is known of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) bytes: Vec<u8>,
     pub(crate) incoming: Incoming,
+    charge: Charge,
+}
+
+impl Held {
+    pub(crate) fn new(bytes: Vec<u8>, incoming: Incoming, account: &Account) -> Box<Self> {
+        let mut held = Self { bytes, incoming, charge: account.charge(Purpose::Input, 0) };
+        held.measure();
+        Box::new(held)
+    }
+
+    /// Adds what has arrived.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.measure();
+    }
+
+    /// Gives back what it does not need, and notes in the account what is left.
+    pub(crate) fn fit(&mut self) {
+        self.incoming.retain(&mut self.bytes);
+        if self.bytes.len() < self.bytes.capacity() / 2 {
+            self.bytes.shrink_to_fit();
+        }
+        self.measure();
+    }
+
+    fn measure(&mut self) {
+        self.charge.set(size_of::<Self>() + self.bytes.capacity() + self.incoming.held());
+    }
+
+    /// The memory that it takes.
+    pub(crate) fn size(&self) -> usize {
+        self.charge.bytes()
+    }
 }

@@ -132,6 +132,11 @@ impl Incoming {
         self.stage == Stage::Body
     }
 
+    /// The memory that it holds besides its own record.
+    pub(crate) fn held(&self) -> usize {
+        self.body.capacity() + self.head.held()
+    }
+
     /// Forgets everything, for the next request.
     pub(crate) fn reset(&mut self) {
         self.head.clear();

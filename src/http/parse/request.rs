@@ -1,5 +1,7 @@
 //! A complete request, as a handler sees it.
 
+#[cfg(feature = "json")]
+use crate::error::BadRequest;
 use crate::http::parse::head::Head;
 use crate::http::parse::span::HeaderSpan;
 use std::borrow::Cow;
@@ -219,20 +221,20 @@ impl<'a> Request<'a> {
     /// along unless they are `SameSite=None`.
     ///
     /// ```
-    /// use mio_sse::{Reply, Router};
+    /// use mio_sse::{BadRequest, Reply, Router};
     ///
     /// let mut app = Router::new();
-    /// app.post("/add", |request, _cx| match request.json::<[i64; 2]>() {
-    ///     Ok([a, b]) => Reply::json((a + b).to_string()),
-    ///     Err(error) => Reply::text(error.to_string()).with_status(400),
+    /// app.post("/add", |request, _cx| {
+    ///     let [a, b] = request.json::<[i64; 2]>()?;
+    ///     Ok::<_, BadRequest>(Reply::json((a + b).to_string()))
     /// });
     /// ```
     ///
     /// # Errors
-    /// What [`serde_json::from_slice`] says of the body: that it is no JSON, or no `T`.
+    /// [`BadRequest`] with what [`serde_json::from_slice`] says of the body: that it is no JSON, or no `T`.
     #[cfg(feature = "json")]
-    pub fn json<T: serde::Deserialize<'a>>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(self.body)
+    pub fn json<T: serde::Deserialize<'a>>(&self) -> Result<T, BadRequest> {
+        serde_json::from_slice(self.body).map_err(|error| BadRequest::new(error.to_string()))
     }
 
     /// Whether this is the media type of the body, whatever its parameters are (RFC 9110 8.3.1).

@@ -1,5 +1,6 @@
 //! A reply to bytes.
 
+pub(crate) mod failure;
 pub(crate) mod headers;
 pub(crate) mod refused;
 pub(crate) mod rejected;

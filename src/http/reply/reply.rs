@@ -1,11 +1,12 @@
 //! What a handler answers: a whole response, or a stream of events.
 
-use crate::error::Error;
+use crate::error::{BadRequest, Error};
 use crate::http::browser::cookie::Cookie;
 use crate::http::header::{SET_COOKIE, check_value};
+use crate::http::reply::failure::{Failure, found};
 use crate::http::reply::headers::{HeadContext, Headers, append, append_fmt};
 use crate::http::reply::status;
-use crate::http::reply::stream_reply::StreamReply;
+use crate::http::reply::stream_reply::{Belongings, StreamReply};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -41,6 +42,7 @@ struct Whole {
     content_type: Cow<'static, str>,
     headers: Headers,
     body: Cow<'static, [u8]>,
+    failure: Option<Box<Failure>>,
 }
 
 impl Reply {
@@ -231,6 +233,13 @@ impl Reply {
         }
     }
 
+    pub(crate) fn take_belongings(&mut self) -> Belongings {
+        match &mut self.kind {
+            Kind::Whole(_) => Belongings::default(),
+            Kind::Stream(stream) => stream.take_belongings(),
+        }
+    }
+
     /// The stream, if this is one, or else the whole response.
     #[expect(clippy::result_large_err, reason = "neither is an error, and both are moved once")]
     pub(crate) fn into_stream(self) -> Result<StreamReply, Reply> {
@@ -270,7 +279,23 @@ impl Reply {
     }
 
     pub(crate) fn whole(content_type: Cow<'static, str>, body: Cow<'static, [u8]>) -> Reply {
-        Reply { kind: Kind::Whole(Whole { status: 200, content_type, headers: Headers::default(), body }) }
+        let (status, headers, failure) = (200, Headers::default(), None);
+        Reply { kind: Kind::Whole(Whole { status, content_type, headers, body, failure }) }
+    }
+
+    /// The same whole reply, with why there is no other.
+    pub(crate) fn because(mut self, failure: Failure) -> Reply {
+        if let Kind::Whole(whole) = &mut self.kind {
+            whole.failure = Some(Box::new(failure));
+        }
+        self
+    }
+
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        match &self.kind {
+            Kind::Whole(whole) => whole.failure.as_deref(),
+            Kind::Stream(_) => None,
+        }
     }
 }
 
@@ -301,8 +326,9 @@ impl From<StreamReply> for Reply {
 
 /// What a handler may return.
 ///
-/// Of a `Result`, the error is logged, and the client gets a 500 (Internal Server Error) that does not reveal
-/// it.
+/// Of a `Result`, the error is logged with the method and the path, and the client gets a 500 (Internal Server
+/// Error) that does not reveal it. [`BadRequest`](crate::BadRequest), also in a `Box<dyn Error>`, is a 400 with
+/// its text, and [`Error::TooMuchMemory`] a 503.
 ///
 /// ```
 /// use mio_sse::{IntoReply, Reply};
@@ -329,16 +355,23 @@ impl IntoReply for StreamReply {
     }
 }
 
-impl<R: IntoReply, E: fmt::Display> IntoReply for Result<R, E> {
+impl<R: IntoReply, E: fmt::Display + 'static> IntoReply for Result<R, E> {
     fn into_reply(self) -> Reply {
-        self.map_or_else(
-            |error| {
-                log::error!("a handler failed, the client gets a 500: {error}");
-                Reply::status(500)
-            },
-            IntoReply::into_reply,
-        )
+        self.map_or_else(|error| reply_to(&error), IntoReply::into_reply)
     }
+}
+
+/// The reply in the place of one that a handler could not make.
+fn reply_to(error: &(impl fmt::Display + 'static)) -> Reply {
+    let text = error.to_string();
+    let (reply, is_of_peer) = if let Some(bad) = found::<BadRequest>(error) {
+        (Reply::text(bad.to_string()).with_status(400), true)
+    } else if matches!(found::<Error>(error), Some(Error::TooMuchMemory | Error::Full)) {
+        (Reply::status(503), true)
+    } else {
+        (Reply::status(500), false)
+    };
+    reply.because(Failure { text, is_of_peer })
 }
 
 fn into_bytes(text: Cow<'static, str>) -> Cow<'static, [u8]> {

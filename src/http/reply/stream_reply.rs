@@ -7,6 +7,7 @@ use crate::http::header::{SET_COOKIE, invalid};
 use crate::http::reply::headers::{HeadContext, Headers, append, is_one_of};
 use crate::source::Source;
 use crate::topic::frame::EncodedEvent;
+use std::any::Any;
 use std::borrow::Borrow;
 use std::time::Duration;
 
@@ -40,7 +41,16 @@ pub struct StreamReply {
     after_gap: AfterGap,
     first: Vec<EncodedEvent>,
     then_end: bool,
-    source: Option<Box<dyn Source>>,
+    pub(crate) belongings: Belongings,
+}
+
+/// What of the application's comes with a reply, for the stream to have when it opens.
+#[derive(Debug, Default)]
+pub(crate) struct Belongings {
+    pub(crate) source: Option<Box<dyn Source>>,
+    /// What is called when it opens, as the server's API has packed it.
+    pub(crate) on_open: Vec<Box<dyn Any + Send>>,
+    pub(crate) state: Option<Box<dyn Any + Send>>,
 }
 
 /// Where a stream begins.
@@ -119,12 +129,12 @@ impl StreamReply {
     /// ```
     #[must_use]
     pub fn source(mut self, source: impl Source) -> StreamReply {
-        self.source = Some(Box::new(source));
+        self.belongings.source = Some(Box::new(source));
         self
     }
 
-    pub(crate) fn take_source(&mut self) -> Option<Box<dyn Source>> {
-        self.source.take()
+    pub(crate) fn take_belongings(&mut self) -> Belongings {
+        std::mem::take(&mut self.belongings)
     }
 
     /// How long the client waits before it reconnects, in place of its own default of a few seconds. It is
@@ -257,7 +267,7 @@ impl StreamReply {
 
     /// Whether it has events besides those of its topics.
     pub(crate) fn brings_more(&self) -> bool {
-        !self.first.is_empty() || self.source.is_some()
+        !self.first.is_empty() || self.belongings.source.is_some()
     }
 
     pub(crate) fn headers_mut(&mut self) -> &mut Headers {

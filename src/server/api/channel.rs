@@ -1,9 +1,11 @@
 //! A stream that another thread writes: a bounded channel whose reading end is a source.
 
+use crate::account::{Account, Charge, Purpose};
 use crate::conn::id::StreamId;
 use crate::error::Error;
 use crate::event::Event;
-use crate::server::state::core::Work;
+use crate::server::state::core::Job;
+use crate::server::state::draining::DrainFlag;
 use crate::server::state::inbox::Inbox;
 use crate::source::{Pull, Source};
 use std::fmt;
@@ -26,14 +28,19 @@ use tests::scheduled::{
 #[derive(Clone)]
 pub struct EventSender {
     /// There until it is dropped.
-    events: Option<SyncSender<Event>>,
+    events: Option<SyncSender<Waiting>>,
     /// Whether the source has found nothing, and has to be woken.
     idle: Arc<AtomicBool>,
     /// Whether somebody has said that this is all.
     complete: Arc<AtomicBool>,
-    inbox: Inbox<Work>,
+    inbox: Inbox<Job>,
+    account: Account,
+    is_draining: DrainFlag,
     stream: StreamId,
 }
+
+/// An event that the client has not taken, and what it takes of memory.
+type Waiting = (Event, Charge);
 
 impl fmt::Debug for EventSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,6 +59,7 @@ impl EventSender {
         if self.inbox.is_of_this_thread() {
             return self.try_send(event);
         }
+        let event = self.charged(event);
         self.events.as_ref().and_then(|events| events.send(event).ok()).ok_or(Error::Closed)?;
         self.wake();
         Ok(())
@@ -63,7 +71,7 @@ impl EventSender {
     /// [`Error::Full`]; [`Error::Closed`] as for [`send`](Self::send).
     pub fn try_send(&self, event: Event) -> Result<(), Error> {
         let events = self.events.as_ref().ok_or(Error::Closed)?;
-        events.try_send(event).map_err(|error| match error {
+        events.try_send(self.charged(event)).map_err(|error| match error {
             TrySendError::Full(_) => Error::Full,
             TrySendError::Disconnected(_) => Error::Closed,
         })?;
@@ -71,11 +79,23 @@ impl EventSender {
         Ok(())
     }
 
+    fn charged(&self, event: Event) -> Waiting {
+        let charge = self.account.charge(Purpose::Channels, size_of::<Waiting>() + event.held());
+        (event, charge)
+    }
+
     /// Says that all has been sent, and drops it. Where it makes up [later](crate::Missed::Later) for what a
     /// client has missed, only this says that nothing is missing any more; for other streams it is as
     /// dropping it.
     pub fn complete(self) {
         self.complete.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the server is [draining](crate::Context::drain): the stream will be closed soon, unless it was
+    /// opened to [finish](crate::StreamReply::finish), and what takes long is better not begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.is_set()
     }
 
     /// The stream that it writes.
@@ -102,7 +122,7 @@ impl Drop for EventSender {
 
 /// The reading end.
 struct Channel {
-    events: Receiver<Event>,
+    events: Receiver<Waiting>,
     idle: Arc<AtomicBool>,
     complete: Arc<AtomicBool>,
 }
@@ -110,7 +130,7 @@ struct Channel {
 impl Channel {
     fn take(&self) -> Pull {
         match self.events.try_recv() {
-            Ok(event) => Pull::Event(event),
+            Ok((event, _charge)) => Pull::Event(event),
             Err(TryRecvError::Empty) => Pull::Idle,
             Err(TryRecvError::Disconnected) if self.complete.load(Ordering::SeqCst) => Pull::End,
             Err(TryRecvError::Disconnected) => Pull::Failed,
@@ -132,12 +152,18 @@ impl Source for Channel {
 }
 
 /// A channel for `ahead` events that the client has not taken yet, at least one.
-pub(crate) fn channel(stream: StreamId, ahead: usize, inbox: Inbox<Work>) -> (EventSender, impl Source) {
+pub(crate) fn channel(
+    stream: StreamId,
+    ahead: usize,
+    inbox: Inbox<Job>,
+    account: Account,
+    is_draining: DrainFlag,
+) -> (EventSender, impl Source) {
     let (sender, events) = sync_channel(ahead.max(1));
     let idle = Arc::new(AtomicBool::new(false));
     let complete = Arc::new(AtomicBool::new(false));
     let source = Channel { events, idle: idle.clone(), complete: complete.clone() };
-    (EventSender { events: Some(sender), idle, complete, inbox, stream }, source)
+    (EventSender { events: Some(sender), idle, complete, inbox, account, is_draining, stream }, source)
 }
 
 #[cfg(all(test, shuttle))]
@@ -197,7 +223,7 @@ mod tests {
     /// The loop, which has nothing else to do.
     struct Reader<S> {
         source: S,
-        inbox: Inbox<Work>,
+        inbox: Inbox<Job>,
         rings: Receiver<()>,
         asked: usize,
         woken: usize,
@@ -205,9 +231,10 @@ mod tests {
 
     fn channel_and_reader(ahead: usize) -> (EventSender, Reader<impl Source>) {
         let (bell, rings) = mpsc::channel();
-        let inbox = Inbox::new(1, Arc::new(Bell(bell)).into());
+        let inbox = Inbox::new(1, usize::MAX, Arc::new(Bell(bell)).into());
         let stream = StreamId { slot: 0, generation: Generation::default() };
-        let (sender, source) = channel(stream, ahead, inbox.clone());
+        let (sender, source) =
+            channel(stream, ahead, inbox.clone(), Account::default(), DrainFlag::default());
         (sender, Reader { source, inbox, rings, asked: 0, woken: 0 })
     }
 

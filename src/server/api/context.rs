@@ -4,6 +4,7 @@ use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
 use crate::error::Error;
 use crate::event::Event;
+use crate::http::reply::failure::found;
 use crate::server::api::channel::{EventSender, channel};
 use crate::server::api::drain::Drain;
 use crate::server::api::stats::Stats;
@@ -14,6 +15,7 @@ use crate::source::Source;
 use crate::topic::frame::EncodedEvent;
 use crate::topic::history::TopicConfig;
 use crate::topic::position::Position;
+use std::any::Any;
 use std::borrow::Borrow;
 use std::fmt;
 use std::time::Duration;
@@ -49,12 +51,19 @@ impl<'a> Context<'a> {
     }
 
     /// While a request is being answered: the id that the stream has if the answer is a stream. Events,
-    /// timers and subscriptions can be given to it already, and are dropped with another reply. Everything
+    /// timers and subscriptions can be given to it already, and are dropped with another reply, and where the
+    /// stream does not open. What has to be undone at its end is for
+    /// [`StreamReply::on_open`](crate::StreamReply::on_open). Everything
     /// that a stream gets has one order, so what is sent to it now comes behind what its topics have kept for
     /// it; [`StreamReply::first`](crate::StreamReply::first) comes before.
     #[must_use]
     pub fn stream(&self) -> Option<StreamId> {
         self.stream
+    }
+
+    /// Whether the request that is being answered cannot open a stream, whatever the answer is.
+    pub(crate) fn refuses_streams(&self) -> bool {
+        self.core.opening_refused.is_some()
     }
 
     /// Publishes an event to everyone who is subscribed to `topic` at this moment.
@@ -75,7 +84,8 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// [`Error::InvalidEvent`] and [`Error::IdTooLong`]; [`Error::OwnId`] and [`Error::NoPosition`] where the topic's
-    /// [ids](crate::TopicConfig::ids) are not the application's; [`Error::Finished`]; [`Error::TooManyTopics`] where the topic would be kept
+    /// [ids](crate::TopicConfig::ids) are not the application's; [`Error::Finished`]; [`Error::TooMuchMemory`];
+    /// [`Error::TooManyTopics`] where the topic would be kept
     /// and be one more than [`topics_max`](crate::Config::topics_max). Nothing is published then.
     pub fn publish(&mut self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
         self.core.publish(topic, event.borrow(), None)
@@ -139,7 +149,7 @@ impl<'a> Context<'a> {
     /// # Errors
     /// [`Error::Closed`] if the stream has ended, or ends with this because more than
     /// [`lag_bytes_max`](crate::Config::lag_bytes_max) was offered to it before and has not been taken;
-    /// [`Error::InvalidEvent`].
+    /// [`Error::InvalidEvent`]; [`Error::TooMuchMemory`].
     pub fn send(&mut self, stream: StreamId, event: impl Borrow<Event>) -> Result<(), Error> {
         self.core.send(stream, event.borrow())
     }
@@ -252,14 +262,15 @@ impl<'a> Context<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidEvent`]; nothing is sent then.
+    /// [`Error::InvalidEvent`] and [`Error::TooMuchMemory`]; nothing is sent then.
     pub fn send_tagged(&mut self, tag: &str, event: impl Borrow<Event>) -> Result<usize, Error> {
         self.core.send_tagged(tag, event.borrow())
     }
 
     /// [Closes](Self::close) every stream with this tag, cleanly. Answers how many.
     ///
-    /// Cost: only streams with the tag are looked at.
+    /// Cost: only streams with the tag are looked at. A thousand are closed at once, and of more as many in each
+    /// of the next turns, so what is published in between may still reach some of them.
     pub fn close_tagged(&mut self, tag: &str) -> usize {
         self.core.close_tagged(tag)
     }
@@ -270,6 +281,9 @@ impl<'a> Context<'a> {
     ///
     /// Revoking a tag again makes the time longer if it ends later, never shorter: whoever asked for the longer time relies on
     /// it. [`Duration::MAX`] is for ever; [`Duration::ZERO`] ends with this turn.
+    ///
+    /// Where there are thousands they are closed over several turns, as by [`close_tagged`](Self::close_tagged);
+    /// that none is opened holds at once.
     ///
     /// This tells clients to stop; it is not what keeps others out. It holds for one server and until that is stopped, so
     /// handlers still have to check who asks.
@@ -351,7 +365,13 @@ impl<'a> Context<'a> {
     /// # Errors
     /// [`Error::Closed`].
     pub fn channel(&mut self, stream: StreamId, ahead: usize) -> Result<EventSender, Error> {
-        let (sender, source) = channel(stream, ahead, self.core.inbox.clone());
+        let (sender, source) = channel(
+            stream,
+            ahead,
+            self.core.inbox.clone(),
+            self.core.account.clone(),
+            self.core.is_draining.clone(),
+        );
         self.core.set_source(stream, Box::new(source))?;
         Ok(sender)
     }
@@ -443,7 +463,7 @@ impl<'a> Context<'a> {
 
     /// Cancels a timer, also from within its own callback. Answers whether there was anything to cancel.
     pub fn cancel(&mut self, timer: TimerId) -> bool {
-        match self.core.timers.remove(timer) {
+        match self.core.remove_timer(timer) {
             None => false,
             Some(owner) => {
                 if let Some(owner) = owner {
@@ -457,29 +477,33 @@ impl<'a> Context<'a> {
     /// Calls `callback` once when the stream ends, by whoever's doing, with the reason. Several are called in the order
     /// they were added.
     ///
-    /// ```
-    /// # use mio_sse::{Event, Router};
-    /// let mut app = Router::new();
-    /// app.sse("/room", |stream, _request, cx| {
-    ///     cx.subscribe(stream, "room")?;
-    ///     cx.publish("room", Event::data("somebody has come"))?;
-    ///     cx.on_close(stream, |_reason, cx| {
-    ///         cx.publish("room", Event::data("somebody has left")).expect("valid data");
-    ///     })
-    /// });
-    /// ```
+    /// A stream that does not open does not end either: what was given to one while its request was answered
+    /// is dropped without being called where the request is HEAD or the stream is refused. So what `callback`
+    /// is to undo is best done in [`StreamReply::on_open`](crate::StreamReply::on_open), which has an example,
+    /// or in [`Handler::opened`](crate::Handler::opened).
     ///
     /// # Errors
     /// [`Error::Closed`]: it has ended already, and `callback` is dropped.
-    pub fn on_close(
+    pub fn on_close<O: Outcome>(
         &mut self,
         stream: StreamId,
-        callback: impl FnOnce(CloseReason, &mut Context<'_>) + Send + 'static,
+        callback: impl FnOnce(CloseReason, &mut Context<'_>) -> O + Send + 'static,
     ) -> Result<(), Error> {
-        self.core.delivery.slots.live(stream)?;
-        let callback = Box::new(move |reason, core: &mut Core| callback(reason, &mut Context::new(core)));
+        // One that was closed before it opened ends in this turn.
+        if self.core.opening != Some(stream) {
+            self.core.delivery.slots.live(stream)?;
+        }
+        let callback =
+            Box::new(move |reason, core: &mut Core| callback(reason, &mut Context::new(core)).settle());
         self.core.hooks.entry(stream).or_default().on_close.push(callback);
         Ok(())
+    }
+
+    /// The state that a stream was given [with its reply](crate::StreamReply::with), if it is of that type. It
+    /// is there from when the stream opens until its end has been told, to [`on_close`](Self::on_close) and
+    /// [`Handler::closed`](crate::Handler::closed) last.
+    pub fn of<T: Any>(&mut self, stream: StreamId) -> Option<&mut T> {
+        self.core.hooks.get_mut(&stream)?.state.as_mut()?.downcast_mut()
     }
 
     /// The server's clock: time since some moment in the past, the same during a whole turn.
@@ -494,13 +518,17 @@ impl<'a> Context<'a> {
         self.core.stats()
     }
 
-    /// Shuts the server down gracefully. It takes no more connections; each stream is closed at a moment of its own within the
-    /// window, with [`CloseReason::Drained`], after everything that was published to it before, the farewell if there is one,
-    /// and a `retry:`; and when all have gone, or the window is over, [`Server::run`](crate::Server::run) returns. So clients
-    /// come back to whoever takes over spread over the window, and no event is cut in two.
+    /// Shuts the server down gracefully. It takes no more connections, and closes those at once that are idle.
+    /// Each stream is closed at a moment of its own within the window, with [`CloseReason::Drained`], after
+    /// everything that was published to it before, the farewell if there is one, and a `retry:`. When all have
+    /// gone, or the time is over, [`Server::run`](crate::Server::run) returns. So clients come back to whoever
+    /// takes over spread over the window, and no event is cut in two.
     ///
-    /// Streams that were opened with [`StreamReply::finish`](crate::StreamReply::finish) are left to end by themselves until
-    /// the window is over. What opens a stream on a connection that is still there is refused like one too many.
+    /// Streams that were opened with [`StreamReply::finish`](crate::StreamReply::finish) are left to end by
+    /// themselves until the [deadline](Drain::deadline). [`Handler::draining`](crate::Handler::draining) is
+    /// called, and [`Source::draining`](crate::Source::draining) of each source, which may bring its last
+    /// words; [`EventSender::is_draining`] tells other threads. What opens a stream on a connection that is
+    /// still there is refused like one too many.
     ///
     /// A second call stops the server [now](Self::stop), as a second Ctrl-C should.
     ///
@@ -519,11 +547,22 @@ impl<'a> Context<'a> {
             self.stop();
             return Ok(());
         }
-        let (window, farewell, retry) = drain.into().into_parts();
+        let (window, deadline, farewell, retry) = drain.into().into_parts();
         let farewell = farewell.map(|event| EncodedEvent::new(&event)).transpose()?;
         let (begun, bound) = (self.core.now, self.core.delivery.slots.last_bound());
-        let listener_closed = false;
-        self.core.drain = Some(Draining { begun, window, farewell, retry, listener_closed, next: 0, bound });
+        self.core.is_draining.set();
+        self.core.drain = Some(Draining {
+            begun,
+            window,
+            deadline,
+            farewell,
+            retry,
+            listener_closed: false,
+            next_idle: 0,
+            next_source: 0,
+            next: 0,
+            bound,
+        });
         log::info!("draining {} connections within {window:?}", self.core.delivery.slots.len());
         Ok(())
     }
@@ -541,7 +580,8 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What a callback may answer: nothing, or a result whose error is logged as a warning.
+/// What a callback may answer: nothing, or a result whose error is logged, as a warning unless it is
+/// [`Error::Closed`].
 ///
 /// So that a callback can end in `cx.send(…)` and use `?`.
 pub trait Outcome {
@@ -558,10 +598,15 @@ impl Outcome for TimerId {
     fn settle(self) {}
 }
 
-impl<T, E: fmt::Display> Outcome for Result<T, E> {
+impl<T, E: fmt::Display + 'static> Outcome for Result<T, E> {
     fn settle(self) {
-        if let Err(error) = self {
-            log::warn!("a callback failed: {error}");
+        match self {
+            Ok(_) => {}
+            // Its client has left, or does not read: that is no news.
+            Err(error) if found::<Error>(&error) == Some(&Error::Closed) => {
+                log::debug!("a callback: {error}");
+            }
+            Err(error) => log::warn!("a callback failed: {error}"),
         }
     }
 }

@@ -17,15 +17,35 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drain {
     window: Duration,
+    deadline: Option<Duration>,
     farewell: Option<Event>,
     retry: Option<Duration>,
 }
 
 impl Drain {
-    /// Closes every stream within `window`, and stops the server when all are gone, at its end at the latest.
+    /// Closes every stream within `window`, each at a moment of its own, and stops the server when all are
+    /// gone. Without a [deadline](Self::deadline) they are closed in nine tenths of it, and the server stops
+    /// at its end.
     #[must_use]
     pub fn within(window: Duration) -> Self {
-        Self { window, farewell: None, retry: None }
+        Self { window, deadline: None, farewell: None, retry: None }
+    }
+
+    /// Until when, from the beginning of the drain, the server goes on for clients that have not read
+    /// everything and for streams that [finish](crate::StreamReply::finish): then it stops, and cuts off what
+    /// is left. The streams are closed in the whole window, or in this time where that is shorter.
+    ///
+    /// ```
+    /// use mio_sse::Drain;
+    /// use std::time::Duration;
+    ///
+    /// // All at once, and ten seconds for what is on its way.
+    /// let now = Drain::within(Duration::ZERO).deadline(Duration::from_secs(10));
+    /// ```
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
     }
 
     /// The last event that each stream gets.
@@ -48,8 +68,9 @@ impl Drain {
         self.farewell.as_ref().map_or(Ok(()), |event| EncodedEvent::new(event).map(drop))
     }
 
-    pub(crate) fn into_parts(self) -> (Duration, Option<Event>, Option<Duration>) {
-        (self.window, self.farewell, self.retry)
+    pub(crate) fn into_parts(self) -> (Duration, Option<Duration>, Option<Event>, Option<Duration>) {
+        let window = self.deadline.map_or(self.window, |deadline| self.window.min(deadline));
+        (window, self.deadline, self.farewell, self.retry)
     }
 }
 

@@ -25,7 +25,7 @@ use std::error::Error;
 ///         Reply::stream().topic("watchers").into()
 ///     }
 ///
-///     fn opened(&mut self, _stream: StreamId, cx: &mut Context<'_>) {
+///     fn opened(&mut self, _stream: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
 ///         self.0 += 1;
 ///         cx.publish("watchers", Event::data(self.0.to_string())).expect("a number is always valid data");
 ///     }
@@ -58,9 +58,11 @@ pub trait Handler {
         Missed::Gap
     }
 
-    /// A stream has been opened; its head is on its way.
-    fn opened(&mut self, stream: StreamId, cx: &mut Context<'_>) {
-        let _ = (stream, cx);
+    /// A stream has been opened by the answer to this request; its head is on its way. Not called for a
+    /// stream that does not open, since the request is HEAD or the stream is refused: what has to be undone
+    /// when a stream ends is done here, and undone in [`closed`](Self::closed).
+    fn opened(&mut self, stream: StreamId, request: &Request<'_>, cx: &mut Context<'_>) {
+        let _ = (stream, request, cx);
     }
 
     /// A stream has ended, by whoever's doing. Called exactly once for each stream that was opened; its id is closed.
@@ -70,6 +72,11 @@ pub trait Handler {
 
     /// Called once, in the first turn of the loop, before any request: the place for timers that belong to nobody.
     fn started(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
+
+    /// The server has begun to [drain](Context::drain). Called once.
+    fn draining(&mut self, cx: &mut Context<'_>) {
         let _ = cx;
     }
 

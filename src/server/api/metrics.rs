@@ -9,7 +9,7 @@ impl Stats {
     /// The content type of [`prometheus`](Self::prometheus).
     pub const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// All counters and gauges in Prometheus' text format, some 6 KB.
+    /// All counters and gauges in Prometheus' text format, some 9 KB.
     ///
     /// Names begin with `mio_sse_`; times are in seconds, sizes in bytes; reasons are labels.
     ///
@@ -30,6 +30,9 @@ impl Stats {
         text.gauge("tags", "Tags that a stream has.", self.tags);
         text.gauge("tags_revoked", "Tags that are revoked.", self.tags_revoked);
         text.gauge("log_bytes", "Bytes of events in all logs.", self.log_bytes);
+        text.gauges("memory_bytes", "Memory held for others.", "kind", self.memory.by_name());
+        text.gauge("memory_max_bytes", "Memory that may be held for others.", self.memory_max);
+        text.gauge("memory_pressure", "What gives way, from 0, nothing, to 5.", self.memory_pressure);
         text.gauge("timers", "Timers that are set.", self.timers);
         text.gauge("inbox_messages", "Messages from publishers that wait for the loop.", self.inbox);
 
@@ -51,6 +54,14 @@ impl Stats {
         text.counter("heartbeats", "Heartbeats delivered.", self.heartbeats);
         text.counter("written_bytes", "Bytes handed to the kernel.", self.bytes_written);
         text.counter("inbox_full", "Times that a publisher found the inbox full.", self.inbox_full);
+        text.counter("memory_cut", "Connections closed for want of memory.", self.memory_cut);
+        text.counter(
+            "memory_shortened_bytes",
+            "Histories given up for want of memory.",
+            self.memory_shortened,
+        );
+        text.counters("work", "What turns of the loop have done.", "kind", self.work.kinds());
+        text.gauges("work_max", "The most that one turn has done.", "kind", self.work_max.kinds());
         text.counter("panics", "Callbacks that panicked.", self.panics);
         text.counter("slow_turns", "Turns of the loop that took too long.", self.slow_turns);
         text.turns(self);
@@ -60,7 +71,7 @@ impl Stats {
 }
 
 impl Stats {
-    /// All counters and gauges as one JSON object, some 2 KB, on one line.
+    /// All counters and gauges as one JSON object, some 3 KB, on one line.
     ///
     /// The names are those of the fields and methods of `Stats`; what is counted by reason is an object, with the names of
     /// [`CloseReason`] and [`Refusal`]. Times are in seconds.
@@ -81,6 +92,10 @@ impl Stats {
             ("tags", self.tags),
             ("tags_revoked", self.tags_revoked),
             ("log_bytes", self.log_bytes),
+            ("memory_max", self.memory_max),
+            ("memory_pressure", self.memory_pressure),
+            ("memory_cut", self.memory_cut),
+            ("memory_shortened", self.memory_shortened),
             ("timers", self.timers),
             ("inbox", self.inbox),
             ("accepted", self.accepted),
@@ -107,6 +122,9 @@ impl Stats {
             let _ = write!(json, ",\"{name}\":{}", time.as_secs_f64());
         }
         let _ = write!(json, ",\"turn_times\":{:?}", self.turn_times);
+        object(&mut json, "memory", &self.memory.by_name());
+        object(&mut json, "work", &self.work.kinds());
+        object(&mut json, "work_max", &self.work_max.kinds());
         let closed = CloseReason::ALL.map(|reason| (reason.name(), self.closed(reason)));
         object(&mut json, "closed", &closed);
         let closed = CloseReason::ALL.map(|reason| (reason.name(), self.connections_closed(reason)));
@@ -138,6 +156,13 @@ impl Text {
     fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
         self.head(name, "gauge", help);
         self.line(name, value);
+    }
+
+    fn gauges<const N: usize>(&mut self, name: &str, help: &str, label: &str, values: [(&str, u64); N]) {
+        self.head(name, "gauge", help);
+        for (of, value) in values {
+            self.line(&format!("{name}{{{label}=\"{of}\"}}"), value);
+        }
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) {

@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::server::api::context::{Context, Outcome};
 use crate::server::api::drain::Drain;
 use crate::server::api::not_adopted::NotAdopted;
-use crate::server::state::core::{Core, Work};
+use crate::server::state::core::{Core, Job};
 use crate::server::state::inbox::{Inbox, Order};
 use crate::topic::frame::EncodedEvent;
 use crate::topic::position::Position;
@@ -22,8 +22,8 @@ use std::time::Duration;
 /// [`try_publish`](Self::try_publish) does not. While a fan-out cannot keep up, the loop leaves messages in
 /// the inbox, so a publisher that is too fast is slowed down and not the streams. It also waits, for 100 ms
 /// at a time, for streams that are still reading a burst and would be closed for
-/// [lagging](crate::Config::lag_bytes_max). Before the server runs nobody takes messages out: a thread that
-/// publishes more than fits, and is to run the server itself, waits for ever.
+/// [lagging](crate::Config::lag_bytes_max). Before the first [turn](crate::Server::turn) nobody takes
+/// messages out, and who waits for room does so for a second at most: then it is [`Error::Full`].
 ///
 /// ```
 /// use mio_sse::{Event, Router, Server};
@@ -40,7 +40,7 @@ use std::time::Duration;
 /// ```
 #[derive(Clone)]
 pub struct Publisher {
-    inbox: Inbox<Work>,
+    inbox: Inbox<Job>,
     id_bytes_max: usize,
 }
 
@@ -59,8 +59,9 @@ impl Publisher {
     /// loop gets to it, see [`Context::publish`], is dropped.
     ///
     /// # Errors
-    /// [`Error::InvalidEvent`]; [`Error::IdTooLong`]; [`Error::Stopped`]; [`Error::Full`] only on the loop's own thread, where waiting would
-    /// be for ever: use [`Context::publish`] there.
+    /// [`Error::InvalidEvent`]; [`Error::IdTooLong`]; [`Error::Stopped`]; [`Error::Full`] only on the loop's
+    /// own thread, where waiting would be for ever: use [`Context::publish`] there; and where the server
+    /// does not run.
     pub fn publish(&self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
         let event = self.encode(event)?;
         self.inbox.put(Order::Publish { topic: topic.into(), event, at: None }, true)

@@ -10,7 +10,7 @@ use crate::server::io::mio_net::MioNet;
 use crate::server::io::net::{Net, Ready};
 use crate::server::state::acceptor::Acceptor;
 use crate::server::state::addresses::Addresses;
-use crate::server::state::core::{Core, Work};
+use crate::server::state::core::{Core, Job};
 use crate::server::state::inbox::{Inbox, Order};
 use crate::server::state::log_limit::LogLimit;
 use crate::server::state::request_buffers::RequestBuffers;
@@ -56,13 +56,15 @@ pub struct Server<H: Handler, N: Net = MioNet> {
     pub(crate) accept: Acceptor,
     pub(crate) addresses: Addresses,
     pub(crate) slow: LogLimit,
+    /// Bytes that had been written when the last turn ended.
+    pub(crate) written: u64,
     /// Logs events of sources that cannot be written.
     pub(crate) bad_events: LogLimit,
     pub(crate) requests: RequestBuffers,
     pub(crate) sweep: Sweep,
     // Kept for their capacity; empty between turns.
     pub(crate) ready: Vec<Ready>,
-    pub(crate) messages: Vec<Order<Work>>,
+    pub(crate) messages: Vec<Order<Job>>,
 }
 
 impl<H: Handler, N: Net> fmt::Debug for Server<H, N> {
@@ -237,7 +239,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     pub fn with_net(mut net: N, handler: H, config: Config) -> io::Result<Self> {
         config.check()?;
         handler.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let inbox = Inbox::new(config.inbox_max, net.waker());
+        let inbox = Inbox::new(config.inbox_max, config.memory_max / 8, net.waker());
         let mut server = Self {
             core: Core::new(config, inbox, Maker::new(net.random()), net.now()),
             handler,
@@ -250,6 +252,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             accept: Acceptor::default(),
             addresses: Addresses::default(),
             slow: LogLimit::default(),
+            written: 0,
             bad_events: LogLimit::default(),
             requests: RequestBuffers::default(),
             sweep: Sweep::default(),
@@ -317,7 +320,7 @@ impl<H: Handler, N: Net> Drop for Server<H, N> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // The handler may be in any state: leave it alone. But nobody must wait for a loop that is gone.
-            self.core.inbox.stop();
+            drop(self.core.inbox.stop());
         } else if !self.stopped {
             self.stop();
         }

@@ -2,11 +2,13 @@
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::refusal::Refusal;
+use crate::server::api::memory::Memory;
+use crate::server::api::work::Work;
 use std::time::Duration;
 
 /// A snapshot of the server's counters, all since it was built, and gauges, all of this moment.
 ///
-/// Cost: a copy of some 700 bytes. In every snapshot `accepted` is `connections` and all of `connections_closed` together,
+/// Cost: a copy of some 1,000 bytes. In every snapshot `accepted` is `connections` and all of `connections_closed` together,
 /// and `streams_opened` is `streams` and all of `closed`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -25,6 +27,14 @@ pub struct Stats {
     pub tags_revoked: u64,
     /// Gauge: bytes of events in all logs: those that topics keep, and those that wait for streams that are behind.
     pub log_bytes: u64,
+    /// Gauge: what is held for others, by kind. [`log_bytes`](Self::log_bytes) are bytes of events, and this
+    /// the memory that they take.
+    pub memory: Memory,
+    /// Gauge: [`Config::memory_max`](crate::Config::memory_max).
+    pub memory_max: u64,
+    /// Gauge: what gives way since too much is held: 0 nothing, 1 publishers wait, 2 those who lag are cut,
+    /// 3 histories shorten, 4 nothing more can, 5 requests are refused.
+    pub memory_pressure: u64,
     /// Gauge: timers that are set.
     pub timers: u64,
     /// Gauge: messages from publishers that wait for the loop.
@@ -59,8 +69,16 @@ pub struct Stats {
     pub bytes_written: u64,
     /// Times that a publisher found the inbox full: it had to wait, or was told so.
     pub inbox_full: u64,
+    /// Streams and connections closed since too much memory was held, of whatever reason they say.
+    pub memory_cut: u64,
+    /// Bytes of events that histories have given up before their time, since too much memory was held.
+    pub memory_shortened: u64,
     /// Callbacks that panicked.
     pub panics: u64,
+    /// What all turns together have done, by kind.
+    pub work: Work,
+    /// The most that a turn has done, by kind: of each there is a bound.
+    pub work_max: Work,
     /// Turns of the loop.
     pub turns: u64,
     /// Turns that took longer than [`Config::slow_turn`](crate::Config::slow_turn).
@@ -130,7 +148,9 @@ impl Stats {
         self.refused[refusal as usize] += 1;
     }
 
-    pub(crate) fn count_turn(&mut self, time: Duration) {
+    pub(crate) fn count_turn(&mut self, time: Duration, work: &Work) {
+        self.work += work;
+        self.work_max = self.work_max.max(work);
         self.turn_time += time;
         self.turn_time_max = self.turn_time_max.max(time);
         let class = Self::TURN_TIMES.iter().position(|bound| time <= *bound);

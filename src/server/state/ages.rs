@@ -30,6 +30,14 @@ pub(crate) fn expires(age_max: Duration, now: Duration, slot: u32) -> u8 {
     clock(age_max, now).wrapping_add(u8::try_from(ticks).unwrap_or_default())
 }
 
+/// Where the clock will stand when a stream that has ended now has had its time for what its peer has not taken yet: a quarter
+/// of the longest age, and where that is short, as long as a stall may last. `None` where a stall may be longer than an age.
+pub(crate) fn rest_expires(age_max: Duration, now: Duration, stall: Duration) -> Option<u8> {
+    let tick = (age_max / TICKS).as_nanos().max(1);
+    let ticks = u8::try_from(stall.as_nanos() / tick + 1).ok().filter(|ticks| u32::from(*ticks) <= TICKS)?;
+    Some(clock(age_max, now).wrapping_add(ticks.max(25)))
+}
+
 /// Whether that moment has passed where the clock stands so.
 pub(crate) fn is_over(clock: u8, expires: u8) -> bool {
     clock.wrapping_sub(expires) < 128

@@ -3,6 +3,7 @@
 //!
 //! No function here does I/O. What has to be written is left in logs, and the stream in the queue of those to be served.
 
+use crate::account::{Account, Purpose};
 use crate::config::Config;
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
@@ -12,14 +13,19 @@ use crate::delivery::delivery::Delivery;
 use crate::delivery::stream::Phase;
 use crate::error::Error;
 use crate::event::Event;
+use crate::http::reply::reply::Reply;
 use crate::http::reply::stream_reply::StreamReply;
+use crate::server::api::memory::Memory;
 use crate::server::api::observer::{Audience, Message, Observer};
 use crate::server::api::stats::Stats;
-use crate::server::state::draining::Draining;
+use crate::server::api::work::Work;
+use crate::server::state::draining::{DrainFlag, Draining};
 use crate::server::state::guard::catch;
 use crate::server::state::hooks::Hooks;
 use crate::server::state::inbox::Inbox;
 use crate::server::state::log_limit::LogLimit;
+use crate::server::state::pressure::{Pressure, Stage};
+use crate::server::state::remain::Remains;
 use crate::server::state::scatter::scatter;
 use crate::server::state::tags::Tags;
 use crate::server::state::ticks::ticks;
@@ -30,15 +36,19 @@ use crate::topic::ids::Maker;
 use crate::topic::position::Position;
 use crate::topic::topics::{TopicKey, Topics};
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
 /// What another thread has done in the loop. Here as below, whoever stores a callback of the application
 /// makes a `Context` of the core.
-pub(crate) type Work = Box<dyn FnOnce(&mut Core) + Send>;
+pub(crate) type Job = Box<dyn FnOnce(&mut Core) + Send>;
 
 /// What a timer calls.
 pub(crate) type Callback = Box<dyn FnMut(&mut Core) + Send>;
+
+/// What is called when a stream opens.
+pub(crate) type OnOpen = Box<dyn FnOnce(StreamId, &mut Core) + Send>;
 
 /// What is called when a stream ends.
 pub(crate) type OnClose = Box<dyn FnOnce(CloseReason, &mut Core) + Send>;
@@ -48,7 +58,13 @@ pub(crate) struct Core {
     pub(crate) delivery: Delivery<Slots>,
     pub(crate) timers: Timers<Callback>,
     pub(crate) stats: Stats,
-    pub(crate) inbox: Inbox<Work>,
+    pub(crate) inbox: Inbox<Job>,
+    /// What waits in it, in bytes, when it was looked at last.
+    pub(crate) inbox_bytes: usize,
+    /// What is held besides logs.
+    pub(crate) account: Account,
+    pub(crate) pressure: Pressure,
+    pub(crate) memory_log: LogLimit,
     /// Read once a turn.
     pub(crate) now: Duration,
     pub(crate) hooks: HashMap<StreamId, Hooks<OnClose>>,
@@ -57,6 +73,10 @@ pub(crate) struct Core {
     /// Whether the stream that is being opened has a tag that is revoked.
     pub(crate) opening_revoked: bool,
     revoked_log: LogLimit,
+    /// Why the request that is being answered cannot open a stream, as far as that does not depend on the answer.
+    pub(crate) opening_refused: Option<Refusal>,
+    /// The stream whose opening is being told.
+    pub(crate) opening: Option<StreamId>,
     /// Streams with room, whose sources are to be asked for more. Invariant: each is here once, and its source says so.
     pub(crate) ready_sources: VecDeque<StreamId>,
     /// Streams that have ended in this turn, to be reported at its end.
@@ -65,38 +85,55 @@ pub(crate) struct Core {
     pub(crate) closed: Vec<u32>,
     /// Connections with something to read that have not had their turn.
     pub(crate) unread: Vec<u32>,
+    /// What of the application's is to be dropped at the end of this turn.
+    pub(crate) remains: Remains,
     pub(crate) stopping: bool,
     pub(crate) drain: Option<Draining>,
+    /// For those who write streams on other threads.
+    pub(crate) is_draining: DrainFlag,
     pub(crate) observers: Vec<Box<dyn Observer + Send>>,
+    /// What this turn has done so far.
+    pub(crate) work: Work,
     /// How often something was scattered.
     scattered: u32,
     encoded: EncodedEvent,
 }
 
 impl Core {
-    pub(crate) fn new(config: Config, inbox: Inbox<Work>, maker: Maker, now: Duration) -> Self {
+    pub(crate) fn new(config: Config, inbox: Inbox<Job>, maker: Maker, now: Duration) -> Self {
+        let account = Account::default();
         Self {
             delivery: Delivery::new(
-                Topics::new(config.topic, maker),
+                Topics::new(config.topic, maker, account.clone()),
                 config.lag_bytes_max,
                 config.gap_event.clone(),
+                account.clone(),
             ),
             config,
             timers: Timers::default(),
             stats: Stats::default(),
             inbox,
+            inbox_bytes: 0,
+            account,
+            pressure: Pressure::default(),
+            memory_log: LogLimit::default(),
             now,
             hooks: HashMap::new(),
             tags: Tags::default(),
             opening_revoked: false,
             revoked_log: LogLimit::default(),
+            opening_refused: None,
+            opening: None,
             ready_sources: VecDeque::new(),
             ended: Vec::new(),
             closed: Vec::new(),
             unread: Vec::new(),
+            remains: Remains::default(),
             stopping: false,
             drain: None,
+            is_draining: DrainFlag::default(),
             observers: Vec::new(),
+            work: Work::default(),
             scattered: 0,
             encoded: EncodedEvent::default(),
         }
@@ -116,11 +153,82 @@ impl Core {
         stats.gaps += self.delivery.delivered.gaps;
         stats.topics = self.delivery.topics.len() as u64;
         stats.log_bytes = self.delivery.topics.log_bytes() as u64;
+        stats.memory =
+            Memory { inbox: self.account.sum(Purpose::Channels) + self.inbox.bytes(), ..self.memory() };
+        stats.memory_max = self.config.memory_max as u64;
+        stats.memory_pressure = match self.pressure.stage() {
+            _ if self.memory_is_full() => 5,
+            Stage::Calm => 0,
+            Stage::Waiting { .. } => 1,
+            Stage::Cutting { .. } => 2,
+            Stage::Shortening { .. } => 3,
+            Stage::Stuck { .. } => 4,
+        };
         stats.timers = self.timers.len() as u64;
         stats.tags = self.tags.len() as u64;
         stats.tags_revoked = self.tags.revoked() as u64;
         (stats.inbox, stats.inbox_full) = self.inbox.counts();
         stats
+    }
+
+    /// What is held for others.
+    pub(crate) fn memory(&self) -> Memory {
+        let sum = |purpose| self.account.sum(purpose);
+        Memory {
+            logs: self.delivery.topics.held(),
+            hands: sum(Purpose::Hands),
+            input: sum(Purpose::Input),
+            replies: sum(Purpose::Replies),
+            inbox: sum(Purpose::Channels) + self.inbox_bytes,
+        }
+    }
+
+    /// Whether the memory of logs is what was counted of it. Looks only where there are few.
+    pub(crate) fn is_well_counted(&self) -> bool {
+        const FEW: usize = 32;
+        if self.delivery.slots.len() > FEW || self.delivery.topics.len() > FEW {
+            return true;
+        }
+        let streams = self.delivery.slots.occupied().filter_map(|slot| self.delivery.stream(slot));
+        let own = streams.filter_map(|stream| stream.extras.as_ref()).map(|extras| &extras.private);
+        let (counted, found) = self.delivery.topics.recount(own);
+        counted == found
+    }
+
+    /// Whether as much is held as may be.
+    pub(crate) fn memory_is_full(&self) -> bool {
+        self.memory().total() >= self.config.memory_max
+    }
+
+    /// Halves the histories of the next topics. Answers how many it has looked at, and whether those were the
+    /// last.
+    pub(crate) fn shorten_histories(&mut self, count: usize) -> (usize, bool) {
+        let (looks, bytes) = self.delivery.topics.halve_histories(self.pressure.next_topic, count);
+        self.pressure.next_topic += looks;
+        self.stats.memory_shortened += bytes as u64;
+        (looks, self.pressure.next_topic >= self.delivery.topics.bound())
+    }
+
+    /// Says that too much is held, now and then.
+    pub(crate) fn warn_of_memory(&mut self) {
+        if self.memory_log.is_due(self.now, Duration::from_secs(10)) {
+            let (memory, max) = (self.memory(), self.config.memory_max);
+            log::warn!(
+                "{} of {max} bytes are held, and nothing more can give way: {memory:?}",
+                memory.total()
+            );
+        }
+    }
+
+    /// The answer to a request for which there is no memory.
+    pub(crate) fn unavailable(&mut self) -> Reply {
+        let retry = self.scatter(self.config.refuse_retry);
+        StreamReply::default().unavailable(retry)
+    }
+
+    /// What takes memory is refused where there is none left.
+    fn has_memory(&self) -> Result<(), Error> {
+        if self.memory_is_full() { Err(Error::TooMuchMemory) } else { Ok(()) }
     }
 
     // Events.
@@ -149,6 +257,10 @@ impl Core {
         at: Option<Position>,
     ) -> Result<(), Error> {
         self.delivery.topics.accepts(topic, event, at)?;
+        // That a key is removed gives memory back.
+        if !event.removes_key() {
+            self.has_memory()?;
+        }
         if self.delivery.topics.len() >= self.config.topics_max && self.delivery.topics.would_add(topic) {
             self.make_room_for_topic()?;
         }
@@ -206,6 +318,7 @@ impl Core {
         // Before the stream is open nobody knows whether it will be: `open` counts and tells of what was sent
         // to it.
         let opening = self.delivery.slots.live(id)?.phase == Phase::Opening;
+        self.has_memory()?;
         let too_much = self.delivery.send(id.slot, event.bytes(), event.kind());
         if !opening {
             self.stats.events_sent += 1;
@@ -219,6 +332,7 @@ impl Core {
     }
 
     pub(crate) fn send_tagged(&mut self, tag: &str, event: &Event) -> Result<usize, Error> {
+        self.has_memory()?;
         self.encode(event, |core, encoded| core.send_tagged_encoded(tag, encoded))
     }
 
@@ -262,7 +376,11 @@ impl Core {
     ///
     /// The core is whole whatever happens: no application code runs in the middle of a change to it.
     /// Observers are told at the end of one.
-    pub(crate) fn guard<T>(&mut self, what: &str, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+    pub(crate) fn guard<T>(
+        &mut self,
+        what: impl fmt::Display,
+        work: impl FnOnce(&mut Self) -> T,
+    ) -> Option<T> {
         match catch(what, || work(self)) {
             Ok(value) => Some(value),
             Err(panic) => {
@@ -270,6 +388,7 @@ impl Core {
                 if self.config.propagate_panics {
                     resume_unwind(panic);
                 }
+                self.remains.add(panic);
                 None
             }
         }
@@ -354,10 +473,27 @@ impl Core {
     }
 
     pub(crate) fn close_tagged(&mut self, tag: &str) -> usize {
-        let mut count = 0;
-        // All of them are live.
-        self.each_tagged(tag, |core, id| count += usize::from(core.close(id).is_ok()));
+        let count = self.tags.count(tag);
+        self.tags.close_all(tag, CloseReason::Application);
+        self.close_next_tagged();
         count
+    }
+
+    /// Closes the next streams of those that are to be closed for a tag.
+    pub(crate) fn close_next_tagged(&mut self) {
+        while self.work.tagged_closed < TAGGED_CLOSED_PER_TURN
+            && let Some((id, tag, reason)) = self.tags.next_to_close()
+        {
+            self.work.tagged_closed += 1;
+            let opening = self.delivery.slots.live(id).is_ok_and(|stream| stream.phase == Phase::Opening);
+            if opening && reason == CloseReason::Revoked {
+                self.opening_revoked = true;
+                self.tags.remove(id, &tag);
+            } else {
+                // It is live, so there is something to close.
+                let _ = self.close_for(id, reason);
+            }
+        }
     }
 
     pub(crate) fn revoke(&mut self, tag: &str, time: Duration) -> usize {
@@ -367,17 +503,9 @@ impl Core {
             let limit = self.config.revoked_max;
             log::warn!("more than {limit} tags are revoked: those that are over soonest are forgotten early");
         }
-        let mut count = 0;
-        self.each_tagged(tag, |core, id| {
-            count += 1;
-            if core.delivery.slots.live(id).is_ok_and(|stream| stream.phase == Phase::Opening) {
-                core.opening_revoked = true;
-                core.tags.remove(id, tag);
-            } else {
-                // It is live, so there is something to close.
-                let _ = core.close_for(id, CloseReason::Revoked);
-            }
-        });
+        let count = self.tags.count(tag);
+        self.tags.close_all(tag, CloseReason::Revoked);
+        self.close_next_tagged();
         count
     }
 
@@ -410,7 +538,15 @@ impl Core {
     /// Begins a wave of a topic, and ends the streams that lag too far for it.
     pub(crate) fn begin_wave(&mut self, key: TopicKey) {
         self.delivery.begin_wave(key);
+        self.end_lagged();
+    }
+
+    /// Ends the streams that lag too far.
+    pub(crate) fn end_lagged(&mut self) {
         while let Some(slot) = self.delivery.lagged.pop() {
+            // It is here once for each topic.
+            let is_there = self.delivery.stream(slot).is_some();
+            self.stats.memory_cut += u64::from(is_there && self.pressure.is_cutting());
             self.end(slot, CloseReason::Lagged);
         }
     }
@@ -437,6 +573,13 @@ impl Core {
         id
     }
 
+    /// Removes a timer; answers its owner, or `None` if there is no such timer any more.
+    pub(crate) fn remove_timer(&mut self, id: TimerId) -> Option<Option<StreamId>> {
+        let (owner, callback) = self.timers.remove(id)?;
+        self.remains.add_all(callback);
+        Some(owner)
+    }
+
     pub(crate) fn forget_timer(&mut self, owner: StreamId, id: TimerId) {
         if let Some(hooks) = self.hooks.get_mut(&owner) {
             hooks.timers.retain(|timer| *timer != id);
@@ -446,6 +589,9 @@ impl Core {
         }
     }
 }
+
+/// Streams that are closed for a tag in one turn at most.
+const TAGGED_CLOSED_PER_TURN: u64 = 1024;
 
 /// The longest time that clients are asked to stay away, before it is scattered.
 const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -1,15 +1,36 @@
 //! How far a graceful shutdown has come.
 
 use crate::topic::frame::EncodedEvent;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// Whether a shutdown is in progress, for other threads. All clones are one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DrainFlag(Arc<AtomicBool>);
+
+impl DrainFlag {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// A shutdown in progress, see [`Context::drain`](crate::Context::drain).
 pub(crate) struct Draining {
     pub(crate) begun: Duration,
     pub(crate) window: Duration,
+    /// When the server stops at the latest, after it began.
+    pub(crate) deadline: Option<Duration>,
     pub(crate) farewell: Option<EncodedEvent>,
     pub(crate) retry: Option<Duration>,
     pub(crate) listener_closed: bool,
+    /// The slot to look at next for a connection that is idle, and for a source that is to be told.
+    pub(crate) next_idle: u32,
+    pub(crate) next_source: u32,
     /// The slot whose moment comes next.
     pub(crate) next: u32,
     /// One more than the last slot.
@@ -19,16 +40,29 @@ pub(crate) struct Draining {
 impl Draining {
     /// When the next slot is due, or all is to be over.
     pub(crate) fn next_due(&self) -> Duration {
-        let end = self.begun.saturating_add(self.window);
+        if !self.has_told() {
+            return self.begun;
+        }
         if self.next >= self.bound {
-            return end;
+            return self.end();
         }
         let share = f64::from(self.next) / f64::from(self.bound);
-        self.begun.saturating_add(span(self.window).mul_f64(share)).min(end)
+        self.begun.saturating_add(self.span().mul_f64(share)).min(self.end())
     }
-}
 
-/// The part of the window in which streams are closed; the rest is for what they have not read yet.
-fn span(window: Duration) -> Duration {
-    window - window / 10
+    /// Whether idle connections are closed and sources told.
+    pub(crate) fn has_told(&self) -> bool {
+        self.listener_closed && self.next_idle >= self.bound && self.next_source >= self.bound
+    }
+
+    /// When all is to be over.
+    pub(crate) fn end(&self) -> Duration {
+        self.begun.saturating_add(self.deadline.unwrap_or(self.window))
+    }
+
+    /// The time in which streams are closed. Without a deadline of its own the rest of the window is for what
+    /// they have not read yet.
+    fn span(&self) -> Duration {
+        if self.deadline.is_some() { self.window } else { self.window - self.window / 10 }
+    }
 }

@@ -25,6 +25,12 @@ pub(super) struct MakingUp {
     pub(super) then: Option<Box<dyn Source>>,
 }
 
+impl Feed {
+    pub(crate) fn into_sources(self) -> impl Iterator<Item = Box<dyn Source>> {
+        self.source.into_iter().chain(self.making_up.and_then(|making_up| making_up.then))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FeedState {
     /// It stands in `Core::ready_sources`.

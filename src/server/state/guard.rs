@@ -1,12 +1,13 @@
 //! Calling the application, which may panic.
 
 use std::any::Any;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `work`, which is application code. If it panics, that is logged, and the panic's payload comes back.
 ///
 /// Whoever calls this sees to it that nothing is left half changed then.
-pub(crate) fn catch<T>(what: &str, work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+pub(crate) fn catch<T>(what: impl fmt::Display, work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(work))
         .inspect_err(|panic| log::error!("{what} panicked: {}", message(&**panic)))
 }

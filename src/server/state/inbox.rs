@@ -9,6 +9,7 @@ use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::ThreadId;
+use std::time::Duration;
 
 /// What another thread asks for.
 pub(crate) enum Order<W> {
@@ -21,6 +22,34 @@ pub(crate) enum Order<W> {
     Run(W),
 }
 
+impl<W> Order<W> {
+    /// The memory that it takes.
+    fn size(&self) -> usize {
+        let more = match self {
+            Self::Publish { topic: name, event, .. } | Self::SendTagged { tag: name, event } => {
+                name.len() + event.held()
+            }
+            Self::Send { event, .. } => event.held(),
+            Self::Adopt { input, .. } => input.capacity(),
+            Self::Wake { .. } | Self::Close { .. } | Self::Run(_) => 0,
+        };
+        size_of::<Self>() + more
+    }
+
+    /// Whether it is for more memory to be taken.
+    pub(crate) fn takes_memory(&self) -> bool {
+        match self {
+            // That a key is removed gives memory back.
+            Self::Publish { event, .. } => !event.removes_key(),
+            Self::Send { .. } | Self::SendTagged { .. } => true,
+            Self::Wake { .. } | Self::Close { .. } | Self::Adopt { .. } | Self::Run(_) => false,
+        }
+    }
+}
+
+/// How long publishers wait for room before the first turn: the loop may be about to begin on another thread.
+const TIME_TO_START: Duration = Duration::from_secs(1);
+
 /// A bounded inbox, of orders one of which is to run a `W`. All clones put into the same one, in order.
 pub(crate) struct Inbox<W> {
     shared: Arc<Shared<W>>,
@@ -32,15 +61,29 @@ struct Shared<W> {
     room: Condvar,
     waker: Waker,
     messages_max: usize,
+    bytes_max: usize,
 }
 
 struct Queue<W> {
     messages: VecDeque<Order<W>>,
+    /// The memory that they take.
+    bytes: usize,
     stopped: bool,
-    /// The thread that takes messages out: it must not wait for itself.
-    loop_thread: Option<ThreadId>,
+    /// The thread that takes messages out: it must not wait for itself. Nobody does before the first turn.
+    runs_on: Option<ThreadId>,
     /// How often a publisher found no room.
     full: u64,
+}
+
+impl<W> Queue<W> {
+    fn is_full(&self, shared: &Shared<W>) -> bool {
+        let is_full = self.messages.len() >= shared.messages_max || self.bytes >= shared.bytes_max;
+        is_full && !self.messages.is_empty()
+    }
+
+    fn is_of_this_thread(&self) -> bool {
+        self.runs_on == Some(std::thread::current().id())
+    }
 }
 
 impl<W> Clone for Inbox<W> {
@@ -50,9 +93,12 @@ impl<W> Clone for Inbox<W> {
 }
 
 impl<W> Inbox<W> {
-    pub(crate) fn new(messages_max: usize, waker: Waker) -> Self {
-        let queue = Queue { messages: VecDeque::new(), stopped: false, loop_thread: None, full: 0 };
-        let shared = Shared { queue: Mutex::new(queue), room: Condvar::new(), waker, messages_max };
+    /// For so many messages, and so many bytes of them; or one, of whatever size.
+    pub(crate) fn new(messages_max: usize, bytes_max: usize, waker: Waker) -> Self {
+        let (messages, stopped) = (VecDeque::new(), false);
+        let queue = Queue { messages, bytes: 0, stopped, runs_on: None, full: 0 };
+        let (queue, room) = (Mutex::new(queue), Condvar::new());
+        let shared = Shared { queue, room, waker, messages_max, bytes_max };
         Self { shared: Arc::new(shared) }
     }
 
@@ -67,7 +113,7 @@ impl<W> Inbox<W> {
 
     /// Whether the loop runs on this thread.
     pub(crate) fn is_of_this_thread(&self) -> bool {
-        self.lock().loop_thread == Some(std::thread::current().id())
+        self.lock().is_of_this_thread()
     }
 
     pub(crate) fn put(&self, message: Order<W>, wait: bool) -> Result<(), Error> {
@@ -79,17 +125,24 @@ impl<W> Inbox<W> {
         &self,
         value: T,
         order: impl FnOnce(T) -> Order<W>,
-        wait: bool,
+        mut wait: bool,
     ) -> Result<(), (Error, T)> {
         let mut queue = self.lock();
-        if queue.messages.len() >= self.shared.messages_max {
-            queue.full += 1;
-        }
-        while queue.messages.len() >= self.shared.messages_max && !queue.stopped {
-            if !wait || queue.loop_thread == Some(std::thread::current().id()) {
+        let shared = &self.shared;
+        queue.full += u64::from(queue.is_full(shared));
+        while queue.is_full(shared) && !queue.stopped {
+            if !wait || queue.is_of_this_thread() {
                 return Err((Error::Full, value));
             }
-            queue = self.shared.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            if queue.runs_on.is_some() {
+                queue = shared.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                // This may be the thread that is to run the loop.
+                let waited = shared.room.wait_timeout(queue, TIME_TO_START);
+                let timed_out;
+                (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+                wait = !timed_out.timed_out() || queue.runs_on.is_some();
+            }
         }
         if queue.stopped {
             return Err((Error::Stopped, value));
@@ -99,6 +152,7 @@ impl<W> Inbox<W> {
     }
 
     fn push(&self, mut queue: MutexGuard<'_, Queue<W>>, message: Order<W>) {
+        queue.bytes += message.size();
         queue.messages.push_back(message);
         // The loop empties the inbox before it sleeps, so only the first message has to wake it.
         let first = queue.messages.len() == 1;
@@ -114,17 +168,24 @@ impl<W> Inbox<W> {
         (queue.messages.len() as u64, queue.full)
     }
 
+    /// The memory of the messages that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// Notes which thread runs the loop.
     pub(crate) fn bind_to_this_thread(&self) {
-        self.lock().loop_thread = Some(std::thread::current().id());
+        self.lock().runs_on = Some(std::thread::current().id());
     }
 
     /// Moves up to `count` messages to `taken`; answers whether there are more.
     pub(crate) fn take(&self, count: usize, taken: &mut Vec<Order<W>>) -> bool {
         let mut queue = self.lock();
         let count = count.min(queue.messages.len());
-        let was_full = queue.messages.len() >= self.shared.messages_max;
+        let was_full = queue.is_full(&self.shared);
+        let before = taken.len();
         taken.extend(queue.messages.drain(..count));
+        queue.bytes -= taken[before..].iter().map(Order::size).sum::<usize>();
         let more = !queue.messages.is_empty();
         drop(queue);
         if was_full && count > 0 {
@@ -133,15 +194,25 @@ impl<W> Inbox<W> {
         more
     }
 
-    /// From now on nothing is taken any more: whoever waits is told, and what is in the inbox is dropped.
-    pub(crate) fn stop(&self) {
+    /// Takes back messages that cannot be followed yet. They come first again.
+    pub(crate) fn put_back(&self, messages: impl DoubleEndedIterator<Item = Order<W>>) {
+        let mut queue = self.lock();
+        for message in messages.rev() {
+            queue.bytes += message.size();
+            queue.messages.push_front(message);
+        }
+    }
+
+    /// From now on nothing is taken any more: whoever waits is told. Answers what is in the inbox.
+    pub(crate) fn stop(&self) -> impl Iterator<Item = Order<W>> + use<W> {
         let mut queue = self.lock();
         queue.stopped = true;
         let dropped = std::mem::take(&mut queue.messages);
+        queue.bytes = 0;
         drop(queue);
         self.shared.room.notify_all();
         // Closures may do anything when they are dropped, also publish: the lock is free by now.
-        drop(dropped);
+        dropped.into_iter()
     }
 
     /// No code of the application runs under the lock, so it cannot be left in a bad state.

@@ -9,14 +9,18 @@ use crate::delivery::stream::{Flags, Phase, Stream};
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::parse::request::Request;
-use crate::http::reply::stream_reply::StreamReply;
+use crate::http::reply::stream_reply::{Belongings, StreamReply};
 use crate::server::api::observer::{Audience, Message};
 use crate::server::state::ages;
 use crate::server::state::core::{Core, OnClose};
+use crate::server::state::feed::Feed;
+use crate::server::state::guard::catch;
 use crate::server::state::hooks::Hooks;
 use crate::server::state::resume::Resumption;
 use crate::topic::frame::{COMMENT, COMMENT_KIND, EncodedEvent, Framing};
 use std::borrow::Cow;
+use std::mem::forget;
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 /// How a stream is opened.
@@ -222,10 +226,17 @@ impl Core {
 
     /// The end of the body is in place: nothing will follow it.
     fn ending(&mut self, id: StreamId, reason: CloseReason) {
+        let expires = self.rest_expires();
         if let Some(stream) = self.delivery.stream_mut(id.slot) {
             stream.phase = Phase::Ending;
+            stream.expires = expires.unwrap_or(stream.expires);
         }
         self.report(id, reason);
+    }
+
+    /// See [`ages::rest_expires`].
+    pub(crate) fn rest_expires(&self) -> Option<u8> {
+        ages::rest_expires(self.config.max_age?, self.now, self.config.stall_timeout)
     }
 
     /// Ends a connection at once, and the stream on it if there is one. What waits is dropped.
@@ -271,13 +282,22 @@ impl Core {
         self.tell(|observer| observer.close(id, reason));
     }
 
-    /// Drops all that belongs to a stream which never was.
-    fn drop_hooks(&mut self, id: StreamId) {
+    /// Drops all that belongs to a stream which is gone, or never was.
+    pub(crate) fn drop_hooks(&mut self, id: StreamId) {
         self.tags.forget(id);
         self.drop_timers(id);
         if let Some(hooks) = self.take_hooks(id) {
-            self.guard("dropping what belonged to a stream", |_core| drop(hooks));
+            self.remains.add_all(hooks.on_close);
+            self.remains.add_all(hooks.state);
+            self.discard_feed(hooks.feed);
         }
+    }
+
+    /// What a reply has brought for a stream that does not open.
+    pub(crate) fn discard(&mut self, belongings: Belongings) {
+        let Belongings { source, on_open, state } = belongings;
+        self.remains.add_all(source);
+        self.remains.add_all(on_open.into_iter().chain(state));
     }
 
     /// What belonged to a stream that is gone.
@@ -288,9 +308,35 @@ impl Core {
 
     fn drop_timers(&mut self, id: StreamId) {
         if let Some(hooks) = self.hooks.get_mut(&id) {
-            for timer in hooks.timers.drain(..) {
-                self.timers.remove(timer);
+            for timer in std::mem::take(&mut hooks.timers) {
+                self.remove_timer(timer);
+            }
+        }
+    }
+
+    /// The sources of a stream have nobody to bring anything to.
+    pub(crate) fn discard_feed(&mut self, feed: Option<Feed>) {
+        self.remains.add_all(feed.into_iter().flat_map(Feed::into_sources));
+    }
+
+    /// A part of step 9: drops what nobody needs any more, one after the other, so that a destructor which
+    /// panics keeps nobody waiting.
+    pub(crate) fn drop_remains(&mut self) {
+        for _ in 0..DROPS_PER_TURN {
+            let Some(remain) = self.remains.take() else { return };
+            if let Err(panic) = catch("a destructor", || drop(remain)) {
+                self.stats.panics += 1;
+                if self.config.propagate_panics {
+                    resume_unwind(panic);
+                }
+                // What it has said may panic as well when it is dropped, and so on.
+                if !(panic.is::<String>() || panic.is::<&str>()) {
+                    forget(panic);
+                }
             }
         }
     }
 }
+
+/// So much of the application's is dropped in one turn at most.
+const DROPS_PER_TURN: usize = 1024;

@@ -13,6 +13,8 @@ pub(crate) mod hooks;
 pub(crate) mod inbox;
 pub(crate) mod lifecycle;
 pub(crate) mod log_limit;
+pub(crate) mod pressure;
+pub(crate) mod remain;
 pub(crate) mod request_buffers;
 pub(crate) mod resume;
 pub(crate) mod scatter;

@@ -6,6 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Requests that one connection may have answered in a turn, however many others wait.
 const REQUESTS_PER_VISIT_MIN: usize = 16;
 
+/// Bytes that are read in one turn, of all connections together: some milliseconds' worth.
+const BYTES_PER_TURN: usize = 4 << 20;
+
 /// Buffers that are kept from one connection to the next, and the date.
 #[derive(Debug, Default)]
 pub(crate) struct RequestBuffers {
@@ -15,11 +18,13 @@ pub(crate) struct RequestBuffers {
     pub(crate) incoming: Incoming,
     pub(crate) replies: Vec<u8>,
     pub(crate) date: Date,
+    /// Bytes that may still be read in this turn.
+    pub(crate) bytes_left: usize,
     /// Requests that may still be answered in this turn.
     pub(crate) left: usize,
     /// How many of them each connection gets.
     pub(crate) share: usize,
-    /// The slot of the connection that was answered last: those behind it come first in the next turn.
+    /// The slot of the connection that was read last: those behind it come first in the next turn.
     pub(crate) last: u32,
 }
 
@@ -31,7 +36,7 @@ impl RequestBuffers {
         unread.dedup();
         let served = unread.partition_point(|slot| *slot <= self.last);
         unread.rotate_left(served);
-        self.left = budget;
+        (self.left, self.bytes_left) = (budget, BYTES_PER_TURN);
         self.share = (budget / (unread.len() + ready).max(1)).max(REQUESTS_PER_VISIT_MIN);
     }
 

@@ -34,7 +34,10 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 impl Core {
     /// Gives a stream a source, in place of the one it has.
     pub(crate) fn set_source(&mut self, id: StreamId, source: Box<dyn Source>) -> Result<(), Error> {
-        self.delivery.slots.live(id)?;
+        if let Err(closed) = self.delivery.slots.live(id) {
+            self.remains.add(source);
+            return Err(closed);
+        }
         if let Some(stream) = self.delivery.stream_mut(id.slot) {
             stream.flags.set(Flags::SOURCE, true);
         }
@@ -50,7 +53,7 @@ impl Core {
             _ => {}
         }
         self.wake_source(id);
-        drop(earlier);
+        self.discard_feed(earlier);
         Ok(())
     }
 
@@ -65,7 +68,7 @@ impl Core {
     }
 
     fn forget_wait(&mut self, id: StreamId, timer: TimerId) {
-        self.timers.remove(timer);
+        self.remove_timer(timer);
         self.forget_timer(id, timer);
     }
 
@@ -140,6 +143,7 @@ impl Core {
     fn pull(&mut self, id: StreamId, mut source: Box<dyn Source>, log: &mut LogLimit) {
         let mut bytes = 0;
         for _ in 0..EVENTS_PER_VISIT {
+            self.work.events_pulled += 1;
             match self.guard("a source", |_core| source.pull()) {
                 Some(Pull::Event(event)) => match self.send_pulled(id, &event) {
                     Ok(sent) => bytes += sent,
@@ -186,13 +190,27 @@ impl Core {
         }
     }
 
+    /// There is a drain: the source may have something to say about it.
+    pub(crate) fn tell_source(&mut self, id: StreamId) {
+        let Some(mut source) = self.feed(id).and_then(|feed| feed.source.take()) else { return };
+        let told = self.guard("a source", |_core| source.draining());
+        self.put_back(id, source, 0);
+        if told.is_none() {
+            self.end_for_panic(id);
+        } else {
+            // The stream may be about to end, and then there is nothing to wake.
+            let _ = self.wake(id);
+        }
+    }
+
     /// The source was asked, and had events of so many bytes.
     fn put_back(&mut self, id: StreamId, source: Box<dyn Source>, bytes: usize) {
-        if let Some(feed) = self.feed(id) {
-            feed.source = Some(source);
-            if bytes > 0 {
-                feed.fruitless = 0;
-            }
+        let Some(feed) = self.feed(id) else {
+            return self.remains.add(source);
+        };
+        feed.source = Some(source);
+        if bytes > 0 {
+            feed.fruitless = 0;
         }
     }
 
@@ -250,7 +268,8 @@ impl Core {
     /// needs none.
     pub(crate) fn set_source_after(&mut self, id: StreamId, source: Box<dyn Source>) {
         if let Some(making_up) = self.feed(id).and_then(|feed| feed.making_up.as_mut()) {
-            making_up.then = Some(source);
+            let earlier = making_up.then.replace(source);
+            self.remains.add_all(earlier);
         } else {
             let _ = self.set_source(id, source);
         }
@@ -291,7 +310,7 @@ impl Core {
             self.forget_wait(id, timer);
         }
         let feed = self.hooks.get_mut(&id).and_then(|hooks| hooks.feed.take());
-        self.guard("dropping a source", |_core| drop(feed));
+        self.discard_feed(feed);
     }
 
     fn wait(&mut self, id: StreamId, delay: Duration) {

@@ -1,9 +1,10 @@
 //! Which streams carry which tag, and which tags are revoked. Knows streams by their id and nothing else of them.
 
+use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
 use crate::error::Error;
 use slab::Slab;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,15 @@ pub(crate) struct Tags {
     /// The first link of each stream. Invariant: no stream is here without one, no tag in `tags` without one.
     first_of: HashMap<StreamId, u32>,
     revoked: Revoked,
+    /// Where those stand who go from stream to stream over several turns.
+    walks: VecDeque<Walk>,
+}
+
+/// Streams that are to be closed one after the other: those that had a tag at some moment, of which this is the next.
+#[derive(Debug, Clone, Copy)]
+struct Walk {
+    next: u32,
+    reason: CloseReason,
 }
 
 /// One more than the index among the tags: the number that it never is makes room to tell vacant entries of a slab apart.
@@ -138,6 +148,9 @@ impl Tags {
     /// Takes a link out of the list of its tag, and answers the next link of its stream.
     fn unlink(&mut self, place: u32) -> Option<u32> {
         let link = self.links.try_remove(place as usize)?;
+        for walk in self.walks.iter_mut().filter(|walk| walk.next == place) {
+            walk.next = link.next;
+        }
         let tag = &mut self.tags[link.tag.index()];
         tag.count -= 1;
         if let Some(next) = self.links.get_mut(link.next as usize) {
@@ -176,6 +189,31 @@ impl Tags {
     pub(crate) fn at(&self, place: u32) -> Option<(StreamId, Option<u32>)> {
         let link = self.links.get(place as usize)?;
         Some((link.stream, Some(link.next).filter(|next| *next != NONE)))
+    }
+
+    /// From now on [`next_to_close`](Self::next_to_close) answers the streams that carry a tag, for a reason.
+    /// Those that are given it later stand before them.
+    pub(crate) fn close_all(&mut self, name: &str, reason: CloseReason) {
+        if let Some(next) = self.first(name) {
+            self.walks.push_back(Walk { next, reason });
+        }
+    }
+
+    /// The next stream that is to be closed, for which tag and why.
+    pub(crate) fn next_to_close(&mut self) -> Option<(StreamId, Arc<str>, CloseReason)> {
+        loop {
+            let walk = self.walks.front_mut()?;
+            if let Some(link) = self.links.get(walk.next as usize) {
+                walk.next = link.next;
+                return Some((link.stream, self.tags[link.tag.index()].name.clone(), walk.reason));
+            }
+            self.walks.pop_front();
+        }
+    }
+
+    /// Whether there are streams to be closed.
+    pub(crate) fn is_closing(&self) -> bool {
+        !self.walks.is_empty()
     }
 
     /// How many tags some stream carries.

@@ -71,11 +71,13 @@ impl<C> Timers<C> {
         TimerId { key, serial: self.serial }
     }
 
-    /// Removes a timer; answers its owner, or `None` if there is no such timer any more.
-    pub(crate) fn remove(&mut self, id: TimerId) -> Option<Option<StreamId>> {
+    /// Removes a timer; answers its owner and what it would have called, or `None` if there is no such timer
+    /// any more.
+    pub(crate) fn remove(&mut self, id: TimerId) -> Option<(Option<StreamId>, Option<C>)> {
         let entry = self.entries.get(id.key as usize).filter(|entry| entry.serial == id.serial)?;
         self.queue.remove(&(entry.due, id.serial, id.key));
-        Some(self.entries.remove(id.key as usize).owner)
+        let entry = self.entries.remove(id.key as usize);
+        Some((entry.owner, entry.callback))
     }
 
     /// When the next timer is due.
@@ -92,22 +94,23 @@ impl<C> Timers<C> {
         Some(Due { id: TimerId { key, serial: entry.serial }, owner: entry.owner, callback })
     }
 
-    /// Sets a timer that was called for its next time. One that is over, or was cancelled meanwhile, is dropped;
-    /// the owner of one that is over is answered.
+    /// Sets a timer that was called for its next time. What one has called that is over, or was cancelled
+    /// meanwhile, is answered, and the owner of one that is over.
     ///
     /// Times that have passed already are left out, not made up for: a loop that was held up does not fire in a burst.
-    pub(crate) fn put_back(&mut self, fired: Due<C>, now: Duration) -> Option<StreamId> {
+    pub(crate) fn put_back(&mut self, fired: Due<C>, now: Duration) -> (Option<StreamId>, Option<C>) {
         let key = fired.id.key;
-        let entry = self.entries.get_mut(key as usize).filter(|entry| entry.serial == fired.id.serial)?;
+        let entry = self.entries.get_mut(key as usize).filter(|entry| entry.serial == fired.id.serial);
+        let Some(entry) = entry else { return (None, Some(fired.callback)) };
         let Some(period) = entry.period else {
-            return self.entries.remove(key as usize).owner;
+            return (self.entries.remove(key as usize).owner, Some(fired.callback));
         };
         let late = now.saturating_sub(entry.due).as_nanos() / period.as_nanos();
         let periods = u32::try_from(late).unwrap_or(u32::MAX).saturating_add(1);
         entry.due = entry.due.saturating_add(period.saturating_mul(periods));
         entry.callback = Some(fired.callback);
         self.queue.insert((entry.due, entry.serial, key));
-        None
+        (None, None)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -156,7 +159,7 @@ mod tests {
         assert_eq!(fire(&mut timers, ms(1)), Some(old));
         let new = timers.add(ms(1), None, None, ());
         assert_eq!(timers.remove(old), None);
-        assert_eq!(timers.remove(new), Some(None));
+        assert_eq!(timers.remove(new), Some((None, Some(()))));
         assert_eq!(timers.len(), 0);
     }
 

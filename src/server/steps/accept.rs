@@ -163,6 +163,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
         if !room {
             self.core.stats.accepted += 1;
+            self.core.work.accepted += 1;
             self.core.stats.count_connection_closed(CloseReason::Refused);
             self.net.close(socket);
             return Ok(None);
@@ -183,6 +184,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
         self.sockets[index] = Some(socket);
         self.core.stats.accepted += 1;
+        self.core.work.accepted += 1;
         Ok(Some(slot))
     }
 }

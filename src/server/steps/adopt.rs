@@ -78,7 +78,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             && let Some(entry) = self.core.delivery.slots.get_mut(slot)
             && let Connection::Reading { held, .. } = &mut entry.state
         {
-            *held = Some(Box::new(Held { bytes: input, incoming: Incoming::default() }));
+            *held = Some(Held::new(input, Incoming::default(), &self.core.account));
             // The poll knows of nothing but what is still in the socket, and may have nothing to tell.
             self.core.unread.push(slot);
         }

@@ -9,27 +9,32 @@ use crate::server::io::net::Net;
 /// What a buffer that is used again keeps of its memory.
 const BUFFER_BYTES_KEPT: usize = 256 << 10;
 
+/// Streams that are reported, and connections that are closed, in one turn at most.
+const ENDS_PER_TURN: usize = 1024;
+
 impl<H: Handler, N: Net> Server<H, N> {
     /// Step 9: reports the streams that have ended in this turn, then frees the slots of connections that have.
     pub(crate) fn free_closed(&mut self) {
         self.core.delivery.topics.free_idle();
         let mut ended = std::mem::take(&mut self.core.ended);
         let mut closed = std::mem::take(&mut self.core.closed);
-        for (id, reason) in ended.drain(..) {
-            let hooks = self.core.take_hooks(id).unwrap_or_default();
-            for callback in hooks.on_close {
+        for (id, reason) in ended.drain(..ended.len().min(ENDS_PER_TURN)) {
+            self.core.work.streams_reported += 1;
+            // What the application keeps for it stays until all have been told.
+            let callbacks = self.core.hooks.get_mut(&id).map(|hooks| std::mem::take(&mut hooks.on_close));
+            for callback in callbacks.into_iter().flatten() {
                 self.core.guard("an on_close callback", |core| callback(reason, core));
-            }
-            if let Some(feed) = hooks.feed {
-                self.core.guard("dropping a source", |_core| drop(feed));
             }
             let handler = &mut self.handler;
             self.core.guard("the handler of a closed stream", |core| {
                 handler.closed(id, reason, &mut Context::new(core));
             });
+            self.core.drop_hooks(id);
         }
-        if !closed.is_empty() {
-            for slot in closed.drain(..) {
+        // A slot is not used again before its stream is reported.
+        if !closed.is_empty() && ended.is_empty() {
+            for slot in closed.drain(..closed.len().min(ENDS_PER_TURN)) {
+                self.core.work.connections_freed += 1;
                 self.core.delivery.slots.remove(slot);
                 self.addresses.leave(slot);
                 if let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
@@ -49,6 +54,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.core.ended = ended;
         closed.append(&mut self.core.closed);
         self.core.closed = closed;
+        self.core.drop_remains();
         self.shrink_buffers();
     }
 
@@ -62,7 +68,8 @@ impl<H: Handler, N: Net> Server<H, N> {
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
         let reason = if self.core.drain.is_some() { CloseReason::Drained } else { CloseReason::Stopped };
-        self.core.inbox.stop();
+        let orders = self.core.inbox.stop();
+        self.core.remains.add_all(orders);
         if !self.core.drain.as_ref().is_some_and(|drain| drain.listener_closed) {
             self.stop_listening();
         }
@@ -76,7 +83,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
         // Whoever has more than one visit's worth to get stands in the queue again, as long as its socket takes it.
         while !self.core.delivery.queue.is_empty() {
-            self.serve_queue(usize::MAX);
+            self.serve_queue(usize::MAX, usize::MAX);
         }
         for slot in slots {
             self.core.end(slot, reason);
@@ -87,7 +94,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.core.delivery.topics.rotate_dirty();
         }
         self.core.delivery.topics.free_idle();
-        while !self.core.ended.is_empty() || !self.core.closed.is_empty() {
+        while !self.core.ended.is_empty() || !self.core.closed.is_empty() || !self.core.remains.is_empty() {
             self.free_closed();
         }
     }

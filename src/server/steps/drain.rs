@@ -4,6 +4,7 @@
 use crate::conn::close_reason::CloseReason;
 use crate::conn::slot::{Connection, Input, Slot};
 use crate::delivery::stream::Flags;
+use crate::server::api::context::Context;
 use crate::server::api::handler::Handler;
 use crate::server::api::observer::Audience;
 use crate::server::api::server::Server;
@@ -14,17 +15,35 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// A part of step 6: goes on with a drain, if there is one.
     pub(crate) fn drain(&mut self) {
         let Some(drain) = &mut self.core.drain else { return };
+        // Sources that were told in this turn are asked once more before their streams are closed.
+        let was_told = drain.has_told();
         if !drain.listener_closed {
             drain.listener_closed = true;
             self.stop_listening();
+            let handler = &mut self.handler;
+            self.core.guard("the handler of a drain", |core| handler.draining(&mut Context::new(core)));
+        }
+        self.core.tell_sources();
+        let mut left = CLOSES_PER_TURN;
+        while let Some(drain) = &mut self.core.drain
+            && drain.next_idle < drain.bound
+            && left > 0
+        {
+            let slot = drain.next_idle;
+            drain.next_idle += 1;
+            self.core.work.connections_drained += 1;
+            left -= usize::from(self.close_idle(slot));
         }
         let now = self.core.now;
         while let Some(drain) = &mut self.core.drain
+            && was_told
             && drain.next < drain.bound
             && drain.next_due() <= now
+            && left > 0
         {
             let slot = drain.next;
-            drain.next += 1;
+            (drain.next, left) = (slot + 1, left - 1);
+            self.core.work.connections_drained += 1;
             if self.has_unread(slot) {
                 // To close with something unread resets the connection, which destroys the reply that is on its way.
                 self.linger(slot, CloseReason::Drained);
@@ -33,6 +52,22 @@ impl<H: Handler, N: Net> Server<H, N> {
                 self.core.close_next_drained(slot);
             }
         }
+    }
+
+    /// Closes the connection in `slot` if it waits for a request and none has begun. Answers whether it did.
+    fn close_idle(&mut self, slot: u32) -> bool {
+        let Some(entry) = self.core.delivery.slots.get(slot) else { return false };
+        let waits = matches!(entry.state, Connection::Reading { held: None, .. });
+        if !waits || entry.input != Input::Drained {
+            return false;
+        }
+        if entry.is_new() {
+            self.core.end(slot, CloseReason::Drained);
+        } else {
+            // Its next request may be on its way, and would have the last reply destroyed.
+            self.linger(slot, CloseReason::Drained);
+        }
+        true
     }
 
     /// Whether the connection in `slot` has had its last reply, and there may be more to read.
@@ -46,13 +81,38 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Whether a drain is over: everybody has gone, or the time is.
     pub(crate) fn is_drained(&self) -> bool {
-        self.core.drain.as_ref().is_some_and(|drain| {
-            self.core.delivery.slots.len() == 0 || self.core.now >= drain.begun.saturating_add(drain.window)
-        })
+        self.core
+            .drain
+            .as_ref()
+            .is_some_and(|drain| self.core.delivery.slots.len() == 0 || self.core.now >= drain.end())
     }
 }
 
+/// Connections that are closed in one turn at most.
+const CLOSES_PER_TURN: usize = 1024;
+
+/// Sources that are told in one turn at most.
+const SOURCES_PER_TURN: usize = 256;
+
 impl Core {
+    /// Tells the next sources that there is a drain.
+    fn tell_sources(&mut self) {
+        let mut left = SOURCES_PER_TURN;
+        while let Some(drain) = &mut self.drain
+            && drain.next_source < drain.bound
+            && left > 0
+        {
+            let slot = drain.next_source;
+            drain.next_source += 1;
+            if self.delivery.stream(slot).is_some_and(|stream| stream.flags.has(Flags::SOURCE))
+                && let Some(id) = self.delivery.slots.id(slot)
+            {
+                left -= 1;
+                self.tell_source(id);
+            }
+        }
+    }
+
     /// The moment of the connection in `slot` has come.
     fn close_next_drained(&mut self, slot: u32) {
         let Some(entry) = self.delivery.slots.get(slot) else { return };

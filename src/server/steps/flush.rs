@@ -13,37 +13,52 @@ use crate::topic::topics::TopicKey;
 /// Subscribers of one topic that are visited before the next topic has its turn.
 const QUANTUM: usize = 256;
 
+/// Bytes that are written in one turn, of all streams together, and some more: some milliseconds' worth.
+const BYTES_PER_TURN: usize = 4 << 20;
+
 /// Bytes given to a stream in the queue before the others have their turn.
 const BYTES_PER_VISIT: usize = 256 << 10;
 
 impl<H: Handler, N: Net> Server<H, N> {
     /// Serves the streams in the queue, then fans out what was published.
     pub(crate) fn flush(&mut self) {
-        let budget = self.core.config.sends_per_turn;
+        let (budget, begun) = (self.core.config.sends_per_turn, self.core.delivery.delivered.bytes);
         // Where there is both, each gets half of the turn at least.
-        let queued = if self.core.delivery.topics.has_dirty() { budget.div_ceil(2) } else { budget };
-        let served = self.serve_queue(queued);
+        let parts = if self.core.delivery.topics.has_dirty() { 2 } else { 1 };
+        let served = self.serve_queue(budget.div_ceil(parts), BYTES_PER_TURN / parts);
         let mut left = (budget - served).max(1);
         while left > 0 {
             let Some(key) = self.core.delivery.topics.next_dirty() else { return };
             self.core.begin_wave(key);
-            left = left.saturating_sub(self.fan_out(key, left.min(QUANTUM)).max(1));
+            let written = usize::try_from(self.core.delivery.delivered.bytes - begun).unwrap_or(usize::MAX);
+            // Most streams get what was published since the last wave, so many that the turn stays short.
+            let each = self.core.delivery.topics.get(key).offered.max(1);
+            let share = BYTES_PER_TURN.saturating_sub(written) / each;
+            left = left.saturating_sub(self.fan_out(key, left.min(QUANTUM).min(share.max(1))).max(1));
             self.core.delivery.topics.rotate_dirty();
+            if share == 0 {
+                return;
+            }
         }
     }
 
-    /// Serves up to `count` streams from the queue; answers how many it was.
-    pub(crate) fn serve_queue(&mut self, count: usize) -> usize {
+    /// Serves up to `count` streams from the queue, as long as less than `bytes` were written; answers how many
+    /// it was.
+    pub(crate) fn serve_queue(&mut self, count: usize, bytes: usize) -> usize {
         // Streams that have more than one visit's worth to get queue up again, for the next turn.
         let count = count.min(self.core.delivery.queue.len());
-        for _ in 0..count {
+        let end = self.core.delivery.delivered.bytes.saturating_add(bytes as u64);
+        let mut served = 0;
+        while served < count && self.core.delivery.delivered.bytes < end {
             let Some(slot) = self.core.delivery.queue.pop_front() else { break };
+            served += 1;
             if let Some(stream) = self.core.delivery.stream_mut(slot) {
                 stream.queued = false;
                 self.serve(slot, BYTES_PER_VISIT);
             }
         }
-        count
+        self.core.work.streams_served += served as u64;
+        served
     }
 
     /// Goes on with the topic's wave, by `count` subscribers. Returns how many were visited.
@@ -59,10 +74,11 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.core.end(slot, reason);
         }
         for &slot in &offered.aside {
-            // As much as the socket takes: what a wave has offered, the log may forget when the next one begins.
-            self.serve(slot, usize::MAX);
+            // The log forgets nothing that is still to come for a stream that has room and waits for its turn.
+            self.serve(slot, BYTES_PER_VISIT);
         }
         self.core.delivery.reuse(std::mem::take(&mut offered.aside));
+        self.core.work.streams_served += offered.visited as u64;
         offered.visited
     }
 

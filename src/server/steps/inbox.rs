@@ -3,8 +3,9 @@
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
-use crate::server::state::core::Work;
+use crate::server::state::core::Job;
 use crate::server::state::inbox::Order;
+use crate::server::state::pressure::PATIENCE;
 use std::time::Duration;
 
 /// Messages taken from the inbox at once.
@@ -21,9 +22,9 @@ impl<H: Handler, N: Net> Server<H, N> {
         // waiting.
         let mut rested = self.inbox_rests_until.is_some_and(|until| until <= self.core.now);
         for _ in 0..INBOX_BATCHES_PER_TURN {
-            if let Some(until) = self.core.delivery.crowded_until().filter(|_| !rested) {
+            if let Some(until) = self.publishers_wait_until().filter(|_| !rested) {
                 self.inbox_waiting = true;
-                self.inbox_rests_until.get_or_insert(Duration::from_millis(until));
+                self.inbox_rests_until.get_or_insert(until);
                 return;
             }
             (self.inbox_rests_until, rested) = (None, false);
@@ -34,17 +35,35 @@ impl<H: Handler, N: Net> Server<H, N> {
             }
             let mut messages = std::mem::take(&mut self.messages);
             self.inbox_waiting = self.core.inbox.take(INBOX_BATCH, &mut messages);
-            for message in messages.drain(..) {
+            self.core.inbox_bytes = self.core.inbox.bytes();
+            let mut waiting = messages.drain(..);
+            while let Some(message) = waiting.next() {
+                if message.takes_memory() && self.core.memory_is_full() {
+                    // Nothing of it is lost, and who brings more waits.
+                    self.core.inbox.put_back(std::iter::once(message).chain(waiting.by_ref()));
+                    self.inbox_waiting = true;
+                    self.inbox_rests_until = Some(self.core.now.saturating_add(PATIENCE));
+                    break;
+                }
+                self.core.work.orders += 1;
                 self.apply(message);
             }
+            drop(waiting);
             self.messages = messages;
-            if !self.inbox_waiting {
+            if !self.inbox_waiting || self.inbox_rests_until.is_some() {
                 return;
             }
         }
     }
 
-    fn apply(&mut self, order: Order<Work>) {
+    /// Whether publishers should wait, and until when: for streams that are still reading, or for memory.
+    fn publishers_wait_until(&mut self) -> Option<Duration> {
+        let crowded = self.core.delivery.crowded_until().map(Duration::from_millis);
+        let memory = self.core.pressure.is_on().then(|| self.core.now.saturating_add(PATIENCE));
+        crowded.max(memory)
+    }
+
+    fn apply(&mut self, order: Order<Job>) {
         match order {
             Order::Publish { topic, event, at } => {
                 if let Err(error) = self.core.publish_encoded(&topic, &event, at) {

@@ -6,6 +6,7 @@ pub(crate) mod close;
 pub(crate) mod drain;
 pub(crate) mod flush;
 pub(crate) mod inbox;
+pub(crate) mod relieve;
 pub(crate) mod requests;
 pub(crate) mod sweep;
 pub(crate) mod timers;

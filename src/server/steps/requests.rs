@@ -12,18 +12,21 @@ use crate::http::parse::limits::Limits;
 use crate::http::parse::request::Request;
 use crate::http::reply::headers::HeadContext;
 use crate::http::reply::reply::Reply;
-use crate::http::reply::stream_reply::StreamReply;
+use crate::http::reply::stream_reply::{Belongings, StreamReply};
 use crate::server::api::context::Context;
 use crate::server::api::handler::Handler;
 use crate::server::api::missed::Missed;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::io::write::write;
+use crate::server::state::core::OnOpen;
 use crate::server::state::lifecycle::Opening;
 use crate::server::state::resume::Resumption;
 use crate::server::state::ticks::ticks;
 use crate::topic::frame::Framing;
+use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
 use std::io;
 
 /// What one read takes at most.
@@ -34,6 +37,9 @@ const READS_PER_VISIT: usize = 4;
 
 /// Replies to pipelined requests are gathered up to this size before they are written.
 const REPLIES_BYTES: usize = 64 << 10;
+
+/// What is swallowed of a peer that goes on sending after the server has closed its side.
+const LINGER_BYTES_MAX: u32 = 1 << 20;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -92,6 +98,9 @@ impl<H: Handler, N: Net> Server<H, N> {
             if entry.input == Input::Drained {
                 return;
             }
+            if self.requests.bytes_left == 0 {
+                break;
+            }
             let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
             let buffer = &mut self.requests.buffer;
             buffer.resize(READ_BYTES, 0);
@@ -105,6 +114,9 @@ impl<H: Handler, N: Net> Server<H, N> {
                     return self.core.end(slot, CloseReason::PeerClosed);
                 }
                 Ok(count) => {
+                    self.requests.last = slot;
+                    self.core.work.bytes_read += count as u64;
+                    self.requests.bytes_left = self.requests.bytes_left.saturating_sub(count);
                     if N::SHORT_MEANS_DRAINED && count < READ_BYTES && entry.input == Input::Waiting {
                         entry.input = Input::Drained;
                     }
@@ -136,14 +148,22 @@ impl<H: Handler, N: Net> Server<H, N> {
             Connection::Reading { .. } => self.read_requests(slot, count),
             Connection::Streaming(_) => {
                 let Some(held) = self.core.delivery.held(slot) else { return };
-                let held = held.get_or_insert_default();
-                held.bytes.extend_from_slice(&self.requests.buffer[..count]);
-                if held.bytes.len() > self.core.config.head_bytes_max {
+                let held = held
+                    .get_or_insert_with(|| Held::new(Vec::new(), Incoming::default(), &self.core.account));
+                held.add(&self.requests.buffer[..count]);
+                if held.bytes.len() > self.core.config.head_bytes_max || self.core.memory_is_full() {
                     self.core.end(slot, CloseReason::ExcessInput);
                 }
             }
-            // Nothing that arrives can change how the connection ends.
-            Connection::Lingering { .. } | Connection::Replying(_) | Connection::Closed => {}
+            Connection::Lingering { reason, left, .. } => {
+                // Nothing that arrives can change how the connection ends, only when.
+                let reason = *reason;
+                match left.checked_sub(u32::try_from(count).unwrap_or(u32::MAX)) {
+                    Some(less) => *left = less,
+                    None => self.core.end(slot, reason),
+                }
+            }
+            Connection::Replying(_) | Connection::Closed => {}
         }
     }
 
@@ -155,7 +175,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let begins = held.is_none();
         let was_in_body = held.as_ref().is_some_and(|held| held.incoming.in_body());
         let (rest, consumed) = if let Some(mut held) = held {
-            held.bytes.extend_from_slice(&self.requests.buffer[..count]);
+            held.add(&self.requests.buffer[..count]);
             let consumed = self.answer_all(slot, &held.bytes, &mut held.incoming);
             held.bytes.drain(..consumed);
             (held, consumed)
@@ -169,7 +189,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 self.requests.incoming = incoming;
                 return;
             }
-            (Box::new(Held { bytes: rest, incoming }), consumed)
+            (Held::new(rest, incoming, &self.core.account), consumed)
         };
         let begins = begins || consumed > 0;
         self.hold(slot, rest, begins, was_in_body && !begins);
@@ -177,7 +197,7 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Keeps the beginning of the next request for its connection.
     fn hold(&mut self, slot: u32, mut rest: Box<Held>, begins: bool, was_in_body: bool) {
-        rest.incoming.retain(&mut rest.bytes);
+        rest.fit();
         if rest.bytes.is_empty() && rest.incoming.is_fresh() {
             return;
         }
@@ -192,6 +212,9 @@ impl<H: Handler, N: Net> Server<H, N> {
                     *since = now;
                 }
                 *held = Some(rest);
+                if self.core.memory_is_full() {
+                    self.refuse_unread(slot);
+                }
             }
             Connection::Replying(reply) => reply.held = Some(rest),
             Connection::Streaming(_) if rest.bytes.len() > self.core.config.head_bytes_max => {
@@ -284,8 +307,8 @@ impl<H: Handler, N: Net> Server<H, N> {
             && !matches!(entry.state, Connection::Closed)
         {
             let (requests, refused) = (entry.requests(), entry.refused());
-            let rest = PendingReply { bytes, sent: 0, written, requests, close, refused, held: None };
-            entry.state = Connection::Replying(Box::new(rest));
+            let rest = PendingReply::new(bytes, written, requests, close, refused, &self.core.account);
+            entry.state = Connection::Replying(rest);
         }
     }
 
@@ -295,11 +318,16 @@ impl<H: Handler, N: Net> Server<H, N> {
         if !self.core.delivery.slots.get(slot).is_some_and(begun) {
             return self.core.end(slot, reason);
         }
+        self.give_up(slot, &Reply::status(408), reason);
+    }
+
+    /// Answers a request that is not complete, and closes its connection behind that.
+    pub(crate) fn give_up(&mut self, slot: u32, reply: &Reply, reason: CloseReason) {
         self.refresh_date();
         let date = &self.requests.date.text;
         let cx = HeadContext { date, keep_alive: false, http_10: false, head_request: false };
         let mut bytes = Vec::new();
-        Reply::status(408).encode(&cx, &mut bytes);
+        reply.encode(&cx, &mut bytes);
         if self.write_now(slot, &mut bytes) {
             self.linger(slot, reason);
         } else {
@@ -328,28 +356,44 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Asks the handler, and appends a whole reply to `replies` or opens a stream.
     fn answer(&mut self, slot: u32, request: &Request<'_>, keep_alive: bool, replies: &mut Vec<u8>) -> Then {
+        if self.core.memory_is_full() {
+            return self.turn_away(request, replies);
+        }
         self.core.stats.requests += 1;
+        self.core.work.requests += 1;
         let refused = self.core.delivery.slots.get(slot).and_then(Slot::refused);
         let id = self.core.begin(slot);
+        self.core.opening_refused = refused.or_else(|| self.core.refuses_streams());
         let preflight = self.core.config.cors.as_ref().and_then(|cors| cors.preflight(request));
         let handler = &mut self.handler;
         let reply = preflight.or_else(|| {
-            self.core.guard("the handler of a request", |core| {
+            self.core.guard(HandlerOf(request), |core| {
                 handler.request(request, &mut Context::for_request(core, id))
             })
         });
         if self.core.delivery.stream(slot).is_none() {
             // More was sent to the stream than may wait for it. Earlier replies are no part of that.
+            self.core.discard(reply.map(|mut reply| reply.take_belongings()).unwrap_or_default());
             self.write_now(slot, replies);
             return Then::Leave;
+        }
+        if let Some(failure) = reply.as_ref().and_then(Reply::failure) {
+            let level = if failure.is_of_peer { log::Level::Debug } else { log::Level::Error };
+            log::log!(level, "{} failed: {}", HandlerOf(request), failure.text);
         }
         let (reply, mut close) = match reply {
             Some(reply) => (reply, self.reason_to_close(slot, keep_alive, refused)),
             None => (Reply::status(500), Some(CloseReason::Panicked)),
         };
         let mut whole = match if request.is_head() { Err(reply) } else { reply.into_stream() } {
-            Err(whole) => whole,
-            Ok(stream) if self.core.has_too_long_ids(&stream) => Reply::status(500),
+            Err(mut whole) => {
+                self.core.discard(whole.take_belongings());
+                whole
+            }
+            Ok(mut stream) if self.core.has_too_long_ids(&stream) => {
+                self.core.discard(stream.take_belongings());
+                Reply::status(500)
+            }
             Ok(mut stream) => match self.refusal(id, request, &stream, refused) {
                 None => {
                     if let Some(cors) = &self.core.config.cors {
@@ -366,6 +410,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                     if !is_final(refusal) {
                         close = Some(CloseReason::Refused);
                     }
+                    self.core.discard(stream.take_belongings());
                     self.refuse(refusal, stream, request)
                 }
             },
@@ -382,6 +427,23 @@ impl<H: Handler, N: Net> Server<H, N> {
         whole.encode(&cx, replies);
         self.core.abandon(id);
         close.map_or(Then::Read, Then::Close)
+    }
+
+    /// Answers a request for which there is no memory, without asking the handler.
+    fn turn_away(&mut self, request: &Request<'_>, replies: &mut Vec<u8>) -> Then {
+        self.core.stats.count_refused(Refusal::Memory);
+        let mut whole = self.refuse(Refusal::Memory, StreamReply::default(), request);
+        if let Some(cors) = &self.core.config.cors {
+            whole.share(cors, request);
+        }
+        let cx = HeadContext {
+            date: &self.requests.date.text,
+            keep_alive: false,
+            http_10: request.is_http_10(),
+            head_request: request.is_head(),
+        };
+        whole.encode(&cx, replies);
+        Then::Close(CloseReason::Refused)
     }
 
     /// Why the connection closes behind this request, if it does.
@@ -473,30 +535,51 @@ impl<H: Handler, N: Net> Server<H, N> {
         let earlier = replies.len();
         stream.encode_head(&cx, chunked, replies);
         let framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
-        let source = stream.take_source();
+        let mut belongings = stream.take_belongings();
         let mut resumption = self.core.resumption(id, stream, || last_event_id(stream, request));
         let made_up = resumption.gap && self.is_made_up(id, &resumption);
         if made_up {
             (resumption.beginning, resumption.gap) = (Beginning::Live, false);
         }
-        if let Some(source) = source {
+        if let Some(source) = belongings.source.take() {
             self.core.set_source_after(id, source);
         }
         if self.core.delivery.stream(id.slot).is_some() {
             let how = Opening { framing, keep_alive, resumption, made_up };
             self.core.open(id, request, replies, stream, how);
-            let handler = &mut self.handler;
-            let opened = self.core.guard("the handler of an opened stream", |core| {
-                handler.opened(id, &mut Context::new(core));
-            });
-            if opened.is_none() {
-                self.core.end_for_panic(id);
-            }
+            self.tell_of_opening(id, request, belongings);
+        } else {
+            self.core.discard(belongings);
         }
         if self.core.delivery.stream(id.slot).is_none() {
             // It has ended before anything of it was written. Earlier replies are no part of that.
             replies.truncate(earlier);
             self.write_now(id.slot, replies);
+        }
+    }
+
+    /// Tells the application that a stream has opened. It may have ended already: then its end is told behind
+    /// this.
+    fn tell_of_opening(&mut self, id: StreamId, request: &Request<'_>, mut belongings: Belongings) {
+        if let Some(state) = belongings.state.take() {
+            self.core.hooks.entry(id).or_default().state = Some(state);
+        }
+        self.core.opening = Some(id);
+        let mut callbacks =
+            belongings.on_open.drain(..).filter_map(|callback| callback.downcast::<OnOpen>().ok());
+        let mut is_sound = true;
+        while is_sound && let Some(callback) = callbacks.next() {
+            is_sound = self.core.guard("an on_open callback", |core| callback(id, core)).is_some();
+        }
+        let left = callbacks.map(|callback| callback as Box<dyn Any + Send>).collect();
+        self.core.discard(Belongings { on_open: left, ..Belongings::default() });
+        let handler = &mut self.handler;
+        let opened = self.core.guard("the handler of an opened stream", |core| {
+            handler.opened(id, request, &mut Context::new(core));
+        });
+        self.core.opening = None;
+        if !is_sound || opened.is_none() {
+            self.core.end_for_panic(id);
         }
     }
 
@@ -535,10 +618,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         match write(&mut self.net, socket, &reply.bytes[reply.sent..]) {
             Ok(written) => {
                 self.core.stats.bytes_written += written.bytes as u64;
-                reply.sent += written.bytes;
-                if written.bytes > 0 {
-                    reply.written = ticks(self.core.now);
-                }
+                reply.took(written.bytes, ticks(self.core.now));
                 entry.writable = written.all;
                 if written.all {
                     let (close, held) = (reply.close, reply.held.take());
@@ -571,7 +651,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         match self.net.shutdown(socket) {
-            Ok(()) => entry.state = Connection::Lingering { since, reason },
+            Ok(()) => entry.state = Connection::Lingering { since, reason, left: LINGER_BYTES_MAX },
             Err(error) => self.core.end(slot, CloseReason::of_error(&error)),
         }
     }
@@ -581,6 +661,21 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.requests.date.refresh(self.core.delivery.topics.unix_ms() / 1000);
     }
 }
+
+/// Names the handler of a request in the log, where a peer says what stands there.
+struct HandlerOf<'a>(&'a Request<'a>);
+
+impl fmt::Display for HandlerOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.0.raw_path();
+        let shown = path.char_indices().nth(LOGGED_CHARS).map_or(path, |(end, _)| &path[..end]);
+        let more = if shown.len() < path.len() { "..." } else { "" };
+        write!(f, "the handler of {} {}{more}", self.0.method().escape_debug(), shown.escape_debug())
+    }
+}
+
+/// What is shown of a path at most.
+const LOGGED_CHARS: usize = 200;
 
 /// The id of what a client has seen last, by what it or its handler says.
 fn last_event_id<'a>(stream: &'a StreamReply, request: &Request<'a>) -> Option<Cow<'a, str>> {

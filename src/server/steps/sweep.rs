@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Slots looked at in one slice where there are few, so that a small server wakes once a period.
 const SLICE_MIN: u32 = 4096;
 
+/// Connections that are written to or ended in one turn at most.
+const ACTS_PER_TURN: u32 = 1024;
+
 /// Slices to a period where there are many, so that a turn stays short.
 const SLICES: u32 = 16;
 
@@ -65,15 +68,21 @@ struct Slice {
     period: u32,
     /// Where the clock of ages stands.
     age: Option<u8>,
+    /// Whether what a stream that has ended still has to write has its time, too.
+    bounds_rests: bool,
 }
 
 impl<H: Handler, N: Net> Server<H, N> {
-    /// Step 8: one slice of the sweep, if it is due.
+    /// Step 8: what gives way for want of memory, and one slice of the sweep, if it is due.
     pub(crate) fn sweep(&mut self) {
+        self.relieve();
         let now = self.core.now;
         if self.core.delivery.slots.len() == 0 && !self.core.delivery.topics.is_aging() {
             self.sweep.due = None;
             return;
+        }
+        if self.core.delivery.topics.is_behind() {
+            self.core.delivery.topics.expire(TOPICS_PER_SLICE);
         }
         if *self.sweep.due.get_or_insert(now) > now {
             return;
@@ -89,13 +98,20 @@ impl<H: Handler, N: Net> Server<H, N> {
             heartbeat: config.heartbeat.map(ticks),
             period: ticks(period),
             age: config.max_age.map(|age_max| ages::clock(age_max, now)),
+            bounds_rests: self.core.rest_expires().is_some(),
         };
+        let mut acts = 0;
         for _ in 0..slice {
             if self.sweep.next >= bound {
                 self.sweep.next = 0;
             }
-            self.look_at(self.sweep.next, look);
+            acts += u32::from(self.look_at(self.sweep.next, look));
+            self.core.work.connections_swept += 1;
             self.sweep.next += 1;
+            if acts >= ACTS_PER_TURN {
+                // The rest has its turn in the next.
+                return;
+            }
         }
         let slices = bound.div_ceil(slice.max(1)).max(1);
         self.sweep.due = Some(now.saturating_add(period / slices));
@@ -107,17 +123,26 @@ impl<H: Handler, N: Net> Server<H, N> {
         let now = self.core.now;
         let since = now.saturating_sub(std::mem::replace(&mut self.sweep.turned, now));
         if let Some(age_max) = self.core.config.max_age
-            && since >= age_max
+            && since >= age_max / 4
         {
             let over = ages::clock(age_max, now);
-            self.core.delivery.slots.streams_mut().for_each(|stream| stream.expires = over);
+            // Who has ended could not write meanwhile.
+            let rest = self.core.rest_expires().unwrap_or(over);
+            for stream in self.core.delivery.slots.streams_mut() {
+                if stream.phase == Phase::Ending {
+                    stream.expires = rest;
+                } else if since >= age_max {
+                    stream.expires = over;
+                }
+            }
         }
     }
 
-    fn look_at(&mut self, slot: u32, look: Slice) {
+    /// Answers whether there was something to be done.
+    fn look_at(&mut self, slot: u32, look: Slice) -> bool {
         let tick = look.now;
         let config = &self.core.config;
-        let Some(entry) = self.core.delivery.slots.get(slot) else { return };
+        let Some(entry) = self.core.delivery.slots.get(slot) else { return false };
         match &entry.state {
             Connection::Streaming(stream) => {
                 let silent = tick.wrapping_sub(stream.since);
@@ -126,7 +151,12 @@ impl<H: Handler, N: Net> Server<H, N> {
                     let clock = look.age.filter(|_| !stream.flags.has(Flags::OWN_AGE));
                     clock.is_some_and(|clock| ages::is_over(clock, stream.expires))
                 };
-                if stalled {
+                // Its body has its end, but the peer takes it in morsels, which is no stall.
+                let lingers = || {
+                    let clock = look.age.filter(|_| stream.phase == Phase::Ending && look.bounds_rests);
+                    clock.is_some_and(|clock| ages::is_over(clock, stream.expires))
+                };
+                if stalled || lingers() {
                     self.core.end(slot, CloseReason::Stalled);
                 } else if stream.phase == Phase::Open && too_old() {
                     if let Some(id) = self.core.delivery.slots.id(slot) {
@@ -140,6 +170,8 @@ impl<H: Handler, N: Net> Server<H, N> {
                     && silent >= silence_max(heartbeat, look.period, slot)
                 {
                     self.beat(slot);
+                } else {
+                    return false;
                 }
             }
             Connection::Reading { since, held, refused, .. } => {
@@ -150,23 +182,27 @@ impl<H: Handler, N: Net> Server<H, N> {
                 };
                 // Whoever is only let in to be told has to be quick: others wait for the place.
                 let limit = if refused.is_some() { limit.min(SURPLUS_TIMEOUT) } else { limit };
-                if tick.wrapping_sub(*since) >= ticks(limit) {
-                    self.give_up_waiting(slot, reason);
+                if tick.wrapping_sub(*since) < ticks(limit) {
+                    return false;
                 }
+                self.give_up_waiting(slot, reason);
             }
             Connection::Replying(reply) => {
-                if tick.wrapping_sub(reply.written) >= ticks(config.stall_timeout) {
-                    self.core.end(slot, CloseReason::Stalled);
+                if tick.wrapping_sub(reply.written) < ticks(config.stall_timeout) {
+                    return false;
                 }
+                self.core.end(slot, CloseReason::Stalled);
             }
-            Connection::Lingering { since, reason } => {
-                if tick.wrapping_sub(*since) >= ticks(config.linger) {
-                    let reason = *reason;
-                    self.core.end(slot, reason);
+            Connection::Lingering { since, reason, .. } => {
+                if tick.wrapping_sub(*since) < ticks(config.linger) {
+                    return false;
                 }
+                let reason = *reason;
+                self.core.end(slot, reason);
             }
-            Connection::Closed => {}
+            Connection::Closed => return false,
         }
+        true
     }
 
     /// Writes a heartbeat to a stream that has got everything else.

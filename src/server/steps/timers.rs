@@ -7,6 +7,7 @@ use crate::server::io::net::Net;
 impl<H: Handler, N: Net> Server<H, N> {
     /// Timers, sources, and the next streams of a drain.
     pub(crate) fn do_what_is_due(&mut self) {
+        self.core.close_next_tagged();
         self.fire_timers();
         self.core.pull_sources(&mut self.bad_events);
         self.drain();
@@ -19,18 +20,22 @@ impl<H: Handler, N: Net> Server<H, N> {
             let now = self.core.now;
             let Some(mut due) = self.core.timers.take_due(now) else { return };
             let id = due.id;
+            self.core.work.timers += 1;
             let called = self.core.guard("a timer", |core| (due.callback)(core));
             if called.is_none() {
                 // What it was about to do is half done: it is not called again. It may have cancelled itself
                 // already.
                 self.core.timers.remove(id);
+                self.core.remains.add(due.callback);
                 if let Some(owner) = due.owner {
                     self.core.forget_timer(owner, id);
                     self.core.end_for_panic(owner);
                 }
                 continue;
             }
-            if let Some(owner) = self.core.timers.put_back(due, now) {
+            let (owner, over) = self.core.timers.put_back(due, now);
+            self.core.remains.add_all(over);
+            if let Some(owner) = owner {
                 self.core.forget_timer(owner, id);
             }
         }

@@ -63,9 +63,11 @@ impl Scenario {
         let mut kinds: Vec<_> = (0..topics).map(|_| kind(rng, ids, overflow, changes)).collect();
         // Large events and long ids go beyond what is kept without a limit of its own.
         let id_style = rng.u8(..8);
-        kinds.iter_mut().for_each(|kind| kind.keeps_all &= !heavy && id_style != 3);
+        let config = config(rng);
+        let is_roomy = config.memory_max == ROOMY;
+        kinds.iter_mut().for_each(|kind| kind.keeps_all &= !heavy && id_style != 3 && is_roomy);
         Self {
-            config: config(rng),
+            config,
             ids,
             bare: [0, 0, 20, 70][rng.usize(..4)],
             id_style,
@@ -87,7 +89,15 @@ impl Scenario {
     }
 }
 
+/// More memory than anything here takes.
+const ROOMY: usize = 256 << 20;
+
 impl Scenario {
+    /// Whether there is memory for everything.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.config.memory_max == ROOMY
+    }
+
     /// Whether all processes publish the same events.
     pub(crate) fn is_shared(&self) -> bool {
         self.ids != Ids::Generated
@@ -139,6 +149,7 @@ fn config(rng: &mut Rng) -> Config {
     config.lag_bytes_max = [1, 300, 3_000, 1 << 20][rng.usize(..4)];
     config.sends_per_turn = [1, 5, 1_024][rng.usize(..3)];
     config.requests_per_turn = [1, 1_024][rng.usize(..2)];
+    config.memory_max = [ROOMY, ROOMY, 1 << 20, 3 << 20][rng.usize(..4)];
     config.inbox_max = [3, 1_024][rng.usize(..2)];
     config.heartbeat = rng.bool().then(|| Duration::from_millis(rng.u64(10..1_000)));
     config.heartbeat_event = (rng.u8(..3) == 0).then_some("beat".into());

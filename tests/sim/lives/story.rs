@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 pub(crate) const TOPICS: [&str; 3] = ["a", "b", "c"];
 
 /// What is counted of all that has happened.
-pub(crate) const COUNTED: [&str; 19] = [
+pub(crate) const COUNTED: [&str; 20] = [
     "steps",
     "events",
     "processes",
@@ -23,6 +23,7 @@ pub(crate) const COUNTED: [&str; 19] = [
     "gaps",
     "gaps with a number",
     "strangers",
+    "turns short of memory",
     "steps back",
     "made up at once",
     "made up later",

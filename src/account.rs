@@ -1,0 +1,88 @@
+//! How much memory is held for others, noted as it is taken and given back.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What memory is held for, besides logs, which keep their own account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The beginning of a request.
+    Input,
+    /// The rest of a reply that a socket has not taken.
+    Replies,
+    /// What goes out to one stream before all else.
+    Hands,
+    /// Events that wait in channels.
+    Channels,
+    /// Keys and ids of frames.
+    Indexes,
+}
+
+/// The sums, in bytes. All clones are one account.
+#[derive(Clone, Default)]
+pub(crate) struct Account {
+    sums: Arc<[AtomicUsize; 5]>,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Account")
+    }
+}
+
+impl Account {
+    pub(crate) fn sum(&self, purpose: Purpose) -> usize {
+        self.sums[purpose as usize].load(Ordering::Relaxed)
+    }
+
+    /// Notes so many bytes until the charge is dropped.
+    pub(crate) fn charge(&self, purpose: Purpose, bytes: usize) -> Charge {
+        self.sums[purpose as usize].fetch_add(bytes, Ordering::Relaxed);
+        Charge { account: self.clone(), purpose, bytes }
+    }
+}
+
+/// Bytes that stand in an account as long as this lives: it lies beside what takes them.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    account: Account,
+    purpose: Purpose,
+    bytes: usize,
+}
+
+impl Charge {
+    /// It is so many bytes now.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        let sum = &self.account.sums[self.purpose as usize];
+        sum.fetch_add(bytes, Ordering::Relaxed);
+        sum.fetch_sub(std::mem::replace(&mut self.bytes, bytes), Ordering::Relaxed);
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_charged_stands_there_until_it_is_dropped() {
+        let account = Account::default();
+        let mut one = account.charge(Purpose::Input, 10);
+        let other = account.charge(Purpose::Input, 5);
+        one.set(3);
+        assert_eq!((account.sum(Purpose::Input), account.sum(Purpose::Replies)), (8, 0));
+        drop(one);
+        drop(other);
+        assert_eq!(account.sum(Purpose::Input), 0);
+    }
+}

@@ -1,0 +1,34 @@
+//! Giving way where too much memory is held.
+
+use crate::delivery::delivery::{Delivery, Streams};
+
+impl<S: Streams> Delivery<S> {
+    /// What a log may hold for streams that lag, until it is said anew: less than it is configured to, if
+    /// they have to give way.
+    pub(crate) fn set_lag_bytes_max(&mut self, bytes: usize) {
+        self.may_lag = bytes;
+    }
+
+    /// How many frames were moved or given up, and how many streams looked at to make room, since the last
+    /// call.
+    pub(crate) fn take_work(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.topics.frames_moved), std::mem::take(&mut self.looked_at))
+    }
+
+    pub(crate) fn may_lag(&self) -> usize {
+        self.may_lag
+    }
+
+    /// Makes room in the logs of up to `count` topics, from place `from` on. Answers how many there were.
+    pub(crate) fn make_room_in(&mut self, from: usize, count: usize) -> usize {
+        let end = self.topics.bound().min(from + count);
+        for place in from..end {
+            // In the middle of a wave some still need all that it brings: room is made before the next.
+            let key = self.topics.key_at(place);
+            if let Some(key) = key.filter(|key| self.topics.get(*key).wave.is_none()) {
+                self.make_room(key);
+            }
+        }
+        end.saturating_sub(from)
+    }
+}

@@ -1,0 +1,30 @@
+//! What is left of the application's when nobody needs it any more.
+
+use std::collections::VecDeque;
+
+/// Anything: all that is left to be done with it is to drop it.
+pub(crate) trait Remain: Send {}
+
+impl<T: Send> Remain for T {}
+
+/// What is to be dropped at the end of the turn: destructors are the application's code, too.
+#[derive(Default)]
+pub(crate) struct Remains(VecDeque<Box<dyn Remain>>);
+
+impl Remains {
+    pub(crate) fn add(&mut self, remain: impl Remain + 'static) {
+        self.0.push_back(Box::new(remain));
+    }
+
+    pub(crate) fn add_all(&mut self, remains: impl IntoIterator<Item = impl Remain + 'static>) {
+        remains.into_iter().for_each(|remain| self.add(remain));
+    }
+
+    pub(crate) fn take(&mut self) -> Option<Box<dyn Remain>> {
+        self.0.pop_front()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,242 @@
+//! No step of a turn does more than its share, and no peer holds anything for ever.
+
+use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
+use crate::support::{ms, secs};
+use mio_sse::{CloseReason, Config, Context, Event, Handler, Reply, Request, StreamId};
+
+#[derive(Default)]
+struct App {
+    opened: Option<StreamId>,
+    closed: usize,
+}
+
+impl Handler for App {
+    fn request(&mut self, request: &Request<'_>, _cx: &mut Context<'_>) -> Reply {
+        match request.path() {
+            "/large" => Reply::text("x".repeat(100_000)),
+            "/page" => Reply::text("page"),
+            _ => Reply::stream().topic("t").into(),
+        }
+    }
+
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, _cx: &mut Context<'_>) {
+        self.opened = Some(stream);
+    }
+
+    fn closed(&mut self, _stream: StreamId, _reason: CloseReason, _cx: &mut Context<'_>) {
+        self.closed += 1;
+    }
+}
+
+fn streams(world: &mut Loop<App>, count: usize) -> Vec<Peer> {
+    let peers: Vec<_> = (0..count).map(|_| world.connect()).collect();
+    for peer in &peers {
+        peer.write(subscribe("/stream"));
+    }
+    world.settle();
+    assert_eq!(world.server.stats().streams, count as u64);
+    peers
+}
+
+#[test]
+fn what_is_swallowed_after_the_end_has_a_bound() {
+    let mut world = Loop::<_, true>::new(App::default());
+    let peer = world.connect();
+    peer.write("no request at all\r\n\r\n");
+    world.settle();
+    assert!(peer.read().starts_with("HTTP/1.1 400 ") && !peer.is_closed());
+    let mut sent = 0;
+    while !peer.is_closed() {
+        peer.write("x".repeat(60_000));
+        sent += 60_000;
+        world.settle();
+        assert!(sent < 2 << 20, "it goes on");
+    }
+    assert!(sent > 1 << 20);
+    assert_eq!(world.server.stats().connections_closed(CloseReason::Rejected), 1);
+}
+
+#[test]
+fn a_reply_that_is_read_a_byte_at_a_time_holds_its_connection_no_longer_than_one_that_is_not() {
+    let mut world = Loop::<_, true>::new(App::default());
+    let (slow, steady) = (world.connect(), world.connect());
+    for peer in [&slow, &steady] {
+        peer.set_room(1_000);
+        peer.write(get("/large"));
+    }
+    world.settle();
+    let begun = world.now();
+    while !slow.is_closed() {
+        slow.read();
+        slow.set_room(1);
+        // Slow, but it gets on: 2.5 KB in a second.
+        if !steady.is_closed() {
+            steady.read();
+            steady.set_room(2_500);
+        }
+        world.pass(secs(1));
+        assert!(world.now() - begun < secs(60), "a byte in a second is enough");
+    }
+    assert_eq!(world.server.stats().connections_closed(CloseReason::Stalled), 1);
+    assert!(!steady.is_closed());
+}
+
+#[test]
+fn what_peers_send_is_read_in_shares() {
+    let mut world = Loop::<_, true>::new(App::default());
+    let peers: Vec<_> = (0..100).map(|_| world.connect()).collect();
+    world.settle();
+    let before: usize = peers.iter().map(Peer::reads).sum();
+    for peer in &peers {
+        peer.write(format!(
+            "POST /page HTTP/1.1\r\nHost: x\r\nContent-Length: 65000\r\n\r\n{}",
+            "x".repeat(65_000)
+        ));
+    }
+    let other = world.connect();
+    world.turn();
+    let reads: usize = peers.iter().map(Peer::reads).sum();
+    assert!((60..80).contains(&(reads - before)), "{}", reads - before);
+    other.write(get("/page"));
+    world.settle();
+    assert!(other.read().ends_with("page"));
+    assert!(peers.iter().all(|peer| peer.read().ends_with("page")));
+}
+
+#[test]
+fn heartbeats_that_are_due_at_once_go_out_over_several_turns() {
+    let mut config = Config::default();
+    config.heartbeat = Some(secs(60));
+    let mut world = Loop::<_, true>::with_config(App::default(), config);
+    let peers = streams(&mut world, 3_000);
+    peers.iter().for_each(|peer| drop(peer.read()));
+    // All are long overdue after this.
+    world.jump(secs(100));
+    let mut beats = Vec::new();
+    for _ in 0..4 {
+        let before = world.server.stats().heartbeats;
+        world.turn();
+        beats.push(world.server.stats().heartbeats - before);
+    }
+    assert_eq!(beats, [1_024, 1_024, 952, 0]);
+}
+
+#[test]
+fn thousands_that_leave_at_once_are_reported_and_freed_over_several_turns() {
+    let mut world = Loop::<_, true>::new(App::default());
+    let peers = streams(&mut world, 3_000);
+    for peer in &peers {
+        peer.close();
+    }
+    let mut told = Vec::new();
+    for _ in 0..8 {
+        let before = world.server.handler().closed;
+        world.turn();
+        let closed = world.server.handler().closed - before;
+        told.push(closed);
+        assert!(closed <= 1_024);
+    }
+    assert_eq!(told.iter().sum::<usize>(), 3_000);
+    world.settle();
+    assert!(peers.iter().all(Peer::is_closed));
+    check_accounts(&world.server.stats());
+}
+
+#[test]
+fn a_drain_closes_in_shares_too() {
+    let mut world = Loop::<_, true>::new(App::default());
+    let peers = streams(&mut world, 3_000);
+    world.server.context().drain(mio_sse::Drain::within(ms(0)).deadline(secs(10))).unwrap();
+    let mut last = 0;
+    for _ in 0..6 {
+        world.turn();
+        let closed = world.server.stats().closed(CloseReason::Drained);
+        assert!(closed - last <= 1_024, "{}", closed - last);
+        last = closed;
+    }
+    assert_eq!(last, 3_000);
+    world.settle();
+    assert!(peers.iter().all(|peer| peer.read().ends_with("0\r\n\r\n")));
+}
+
+#[test]
+fn a_stream_that_has_ended_is_not_read_a_byte_at_a_time_for_ever() {
+    let mut config = Config::default();
+    config.max_age = Some(secs(1000));
+    config.heartbeat = None;
+    let mut world = Loop::<_, true>::with_config(App::default(), config);
+    let peer = streams(&mut world, 1).remove(0);
+    peer.set_room(0);
+    let stream = world.server.handler().opened.unwrap();
+    world.server.context().send(stream, Event::data("x".repeat(100_000))).unwrap();
+    world.server.context().close(stream).unwrap();
+    for second in 0..260 {
+        assert!(second > 240 || !peer.is_closed(), "{second}");
+        peer.set_room(1);
+        world.pass(secs(1));
+    }
+    assert!(peer.is_closed());
+    assert_eq!(world.server.stats().connections_closed(CloseReason::Stalled), 1);
+}
+
+#[test]
+fn a_wave_writes_no_more_to_one_stream_than_the_queue_does() {
+    use mio_sse::{History, TopicConfig};
+    let mut config = Config::default();
+    config.topic = TopicConfig::default().history(History::new().bytes(64 << 20));
+    let mut world = Loop::<_, true>::with_config(App::default(), config);
+    let first = streams(&mut world, 1).remove(0);
+    let id = first.read().lines().find_map(|line| line.strip_prefix("id: ").map(str::to_owned)).unwrap();
+    first.close();
+    for _ in 0..300 {
+        world.server.context().publish("t", Event::data("x".repeat(100_000))).unwrap();
+        world.turn();
+    }
+    let behind = world.connect();
+    behind.write(format!("GET /stream HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {id}\r\n\r\n"));
+    for number in 0..200 {
+        // Each is a wave that comes by the stream, which has room for all there is.
+        world.server.context().publish("t", Event::data(format!("new {number}"))).unwrap();
+        world.turn();
+        assert!(world.server.stats().work_max.bytes_written < 1 << 20);
+    }
+    let text = behind.read();
+    assert_eq!(text.matches("data: new ").count(), 200);
+    assert_eq!(text.matches("data: xxx").count(), 300);
+}
+
+#[test]
+fn what_is_too_old_all_at_once_goes_over_several_turns() {
+    use mio_sse::{History, TopicConfig};
+    let mut config = Config::default();
+    config.topic = TopicConfig::default().history(History::new().bytes(64 << 20).age(secs(60)));
+    let mut world = Loop::<_, true>::with_config(App::default(), config);
+    world.turn();
+    for _ in 0..20_000 {
+        world.server.context().publish("t", Event::data("0123456789")).unwrap();
+    }
+    world.settle();
+    let all = world.server.stats().log_bytes;
+    world.jump(secs(61));
+    world.turn();
+    let left = world.server.stats().log_bytes;
+    assert!(left > all / 2, "{left} of {all}");
+    // The loop does not rest before the rest has gone.
+    world.settle();
+    let stats = world.server.stats();
+    assert_eq!((stats.log_bytes, stats.topics), (0, 0));
+}
+
+#[test]
+fn a_large_wave_takes_several_turns() {
+    let mut world = Loop::<_, true>::new(App::default());
+    let peers = streams(&mut world, 200);
+    peers.iter().for_each(|peer| drop(peer.read()));
+    for _ in 0..10 {
+        world.server.context().publish("t", Event::data("x".repeat(90_000))).unwrap();
+    }
+    world.settle();
+    let most = world.server.stats().work_max.bytes_written;
+    assert!((2 << 20..8 << 20).contains(&most), "{most} bytes in one turn");
+    assert!(peers.iter().all(|peer| peer.read().matches("data: x").count() == 10));
+}

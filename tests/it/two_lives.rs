@@ -1,0 +1,296 @@
+//! A stream is asked for, and then it opens, or not: what was done for one that does not leaves nothing behind.
+
+use crate::memory_net::{Loop, Peer, check_accounts, subscribe};
+use crate::support::secs;
+use mio_sse::{
+    CloseReason, Config, Context, Drain, Event, Handler, History, Ids, Pull, Reply, Request, Router,
+    StreamId, TopicConfig,
+};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What has happened, each counted.
+#[derive(Clone, Default)]
+struct Counts(Arc<[AtomicUsize; 7]>);
+
+const MADE: usize = 0;
+const DROPPED: usize = 1;
+const ON_OPEN: usize = 2;
+const ON_CLOSE: usize = 3;
+const OPENED: usize = 4;
+const CLOSED: usize = 5;
+/// The state of a stream was not found where it should be.
+const LOST: usize = 6;
+
+impl Counts {
+    fn note(&self, what: usize) {
+        self.0[what].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> [usize; 7] {
+        std::array::from_fn(|what| self.0[what].load(Ordering::Relaxed))
+    }
+}
+
+/// Something that has to be given back.
+struct Token(Counts);
+
+impl Token {
+    fn new(counts: &Counts) -> Self {
+        counts.note(MADE);
+        Self(counts.clone())
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.0.note(DROPPED);
+    }
+}
+
+/// Streams with everything that one can have, which are different in what becomes of them.
+struct App(Counts);
+
+impl Handler for App {
+    fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
+        let counts = &self.0;
+        let stream = cx.stream().unwrap();
+        let (timer, source, end) = (Token::new(counts), Token::new(counts), Token::new(counts));
+        cx.every(stream, secs(1), move |_, _| _ = &timer).unwrap();
+        cx.on_close(stream, move |_, _| drop(end)).unwrap();
+        let closes = counts.clone();
+        let reply = Reply::stream()
+            .with(Token::new(counts))
+            .source(move || {
+                let _ = &source;
+                Pull::Idle
+            })
+            .on_open(move |stream, cx| {
+                if cx.of::<Token>(stream).is_none() || cx.of::<u32>(stream).is_some() {
+                    closes.note(LOST);
+                }
+                closes.note(ON_OPEN);
+                cx.on_close(stream, move |_, cx| {
+                    closes.note(ON_CLOSE);
+                    if cx.of::<Token>(stream).is_none() {
+                        closes.note(LOST);
+                    }
+                })
+            });
+        match request.path() {
+            "/none" => {
+                drop(reply);
+                Reply::text("none")
+            }
+            "/closed" => {
+                cx.close(stream).unwrap();
+                reply.into()
+            }
+            "/panics" => panic!("in the handler"),
+            "/panics-open" => reply.on_open(|_, _| -> () { panic!("in on_open") }).into(),
+            "/closes-open" => reply.on_open(|stream, cx| cx.close(stream)).into(),
+            "/many-topics" => (0..200).fold(reply, |reply, n| reply.topic(format!("t{n}"))).into(),
+            "/many-tags" => (0..40).fold(reply, |reply, n| reply.tag(format!("t{n}"))).into(),
+            "/revoked" => reply.tag("gone").into(),
+            "/finished" => reply.topic("finished").live().into(),
+            "/mixed" => reply.topic("a").topic("own").into(),
+            "/long-id" => reply.first(Event::data("").id("x".repeat(10_000))).unwrap().into(),
+            _ => reply.topic("a").into(),
+        }
+    }
+
+    fn opened(&mut self, stream: StreamId, request: &Request<'_>, cx: &mut Context<'_>) {
+        self.0.note(OPENED);
+        if cx.of::<Token>(stream).is_none() {
+            self.0.note(LOST);
+        }
+        if request.path() == "/panics-opened" {
+            panic!("in opened");
+        }
+    }
+
+    fn closed(&mut self, stream: StreamId, _reason: CloseReason, cx: &mut Context<'_>) {
+        self.0.note(CLOSED);
+        if cx.of::<Token>(stream).is_none() {
+            self.0.note(LOST);
+        }
+    }
+}
+
+fn world(config: Config) -> (Loop<App>, Counts) {
+    let counts = Counts::default();
+    let mut world = Loop::with_config(App(counts.clone()), config);
+    world.turn();
+    let kept = TopicConfig::default().history(History::new());
+    let mut cx = world.server.context();
+    cx.configure("a", kept).unwrap();
+    cx.configure("own", kept.ids(Ids::Own)).unwrap();
+    cx.configure("finished", kept).unwrap();
+    cx.finish_topic("finished").unwrap();
+    cx.revoke("gone", secs(1_000));
+    (world, counts)
+}
+
+fn ask<H: Handler>(world: &mut Loop<H>, method: &str, path: &str) -> Peer {
+    let peer = world.connect();
+    peer.write(subscribe(path).replace("GET ", &format!("{method} ")));
+    world.settle();
+    peer
+}
+
+/// Everything was given back, and whatever opened has closed.
+fn check(counts: &Counts, opened: usize, what: &str) {
+    let [made, dropped, on_open, on_close, opened_told, closed, lost] = counts.get();
+    assert_eq!(lost, 0, "{what}: the state is there until the end has been told");
+    assert_eq!(made, dropped, "{what}: {:?}", counts.get());
+    assert_eq!((on_open, on_close, opened_told, closed), (opened, opened, opened, opened), "{what}");
+}
+
+#[test]
+fn what_was_done_for_a_stream_that_does_not_open_leaves_nothing_behind() {
+    for (method, path, status) in [
+        ("HEAD", "/", "200"),
+        ("GET", "/none", "200"),
+        ("GET", "/panics", "500"),
+        ("GET", "/many-topics", "400"),
+        ("GET", "/many-tags", "400"),
+        ("GET", "/revoked", "204"),
+        ("GET", "/mixed", "400"),
+        ("GET", "/long-id", "500"),
+    ] {
+        let (mut world, counts) = world(Config::default());
+        let peer = ask(&mut world, method, path);
+        let text = peer.read();
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {text}");
+        check(&counts, 0, path);
+        check_accounts(&world.server.stats());
+    }
+}
+
+#[test]
+fn what_is_refused_leaves_nothing_behind() {
+    type Limit = fn(&mut Config);
+    let limits: [Limit; 3] = [
+        |config| config.streams_max = 1,
+        |config| config.connections_max = 1,
+        |config| config.topics_max = 3,
+    ];
+    for limit in limits {
+        let mut config = Config::default();
+        limit(&mut config);
+        let (mut world, counts) = world(config);
+        let first = ask(&mut world, "GET", "/");
+        let before = counts.get();
+        assert_eq!((before[MADE], before[DROPPED]), (4, 0));
+        let second = ask(&mut world, "GET", "/");
+        let _ = second.read();
+        first.close();
+        second.close();
+        world.settle();
+        let stats = world.server.stats();
+        check(&counts, usize::try_from(stats.streams_opened).unwrap(), "refused");
+    }
+    let (mut world, counts) = world(Config::default());
+    let peer = world.connect();
+    peer.write("GET /");
+    world.settle();
+    world.server.context().drain(Drain::within(secs(100))).unwrap();
+    peer.write(" HTTP/1.1\r\nHost: x\r\n\r\n");
+    world.settle();
+    assert!(peer.read().starts_with("HTTP/1.1 503 "));
+    check(&counts, 0, "draining");
+}
+
+#[test]
+fn what_opens_closes_whatever_becomes_of_it() {
+    for path in ["/", "/closed", "/panics-open", "/closes-open", "/panics-opened", "/finished"] {
+        let (mut world, counts) = world(Config::default());
+        let peer = ask(&mut world, "GET", path);
+        peer.close();
+        world.settle();
+        check(&counts, 1, path);
+        check_accounts(&world.server.stats());
+    }
+}
+
+#[test]
+fn what_opens_closes_when_the_server_stops_or_is_dropped() {
+    for stops in [true, false] {
+        let (mut world, counts) = world(Config::default());
+        let peers: Vec<_> = (0..10).map(|_| ask(&mut world, "GET", "/")).collect();
+        if stops {
+            world.server.context().stop();
+            world.turn();
+        }
+        drop(world);
+        check(&counts, 10, "stopped");
+        drop(peers);
+    }
+}
+
+/// The example of a room counts right, whoever asks.
+#[test]
+fn who_has_come_leaves() {
+    let mut app = Router::new();
+    app.get("/room", |_request, _cx| {
+        Reply::stream().topic("room").on_open(|stream, cx| {
+            cx.publish("room", Event::data("come"))?;
+            cx.on_close(stream, |_reason, cx| cx.publish("room", Event::data("left")))
+        })
+    });
+    let mut config = Config::default();
+    config.streams_max = 3;
+    let mut world = Loop::<_, true>::with_config(app, config);
+    let watching = ask(&mut world, "GET", "/room");
+    for _ in 0..3 {
+        let peers: Vec<_> = (0..4).map(|_| ask(&mut world, "GET", "/room")).collect();
+        ask(&mut world, "HEAD", "/room");
+        peers.iter().for_each(Peer::close);
+        world.settle();
+    }
+    let text = watching.read();
+    assert_eq!(text.matches("data: come").count(), 1 + 6);
+    assert_eq!(text.matches("data: left").count(), 6);
+}
+
+#[test]
+fn an_sse_closure_is_called_only_where_a_stream_may_open() {
+    let calls = Arc::new(Mutex::new(0));
+    let called = calls.clone();
+    let mut app = Router::new();
+    app.sse("/sse", move |stream, _request, cx| {
+        *called.lock().unwrap() += 1;
+        cx.send(stream, Event::data("hello"))
+    });
+    let mut config = Config::default();
+    config.streams_max = 1;
+    let mut world = Loop::<_, true>::with_config(app, config);
+    let head = ask(&mut world, "HEAD", "/sse").read();
+    assert!(head.starts_with("HTTP/1.1 200 OK") && head.contains("text/event-stream"), "{head}");
+    assert_eq!(*calls.lock().unwrap(), 0);
+    let first = ask(&mut world, "GET", "/sse");
+    assert!(first.read().contains("data: hello"));
+    let second = ask(&mut world, "GET", "/sse").read();
+    assert!(second.contains("retry: ") || second.starts_with("HTTP/1.1 503 "), "{second}");
+    world.server.context().drain(Duration::from_secs(60)).unwrap();
+    assert_eq!(*calls.lock().unwrap(), 1);
+}
+
+#[test]
+fn what_on_open_sends_comes_behind_what_the_handler_has_sent() {
+    let mut app = Router::new();
+    app.get("/", |_request, cx| {
+        cx.send(cx.stream().unwrap(), Event::data("first")).unwrap();
+        Reply::stream().topic("t").on_open(|stream, cx| cx.send(stream, Event::data("second"))).on_open(
+            |stream, cx| {
+                cx.send(stream, Event::data("third"))?;
+                cx.publish("t", Event::data("fourth"))
+            },
+        )
+    });
+    let mut world = Loop::<_, true>::new(app);
+    let text = ask(&mut world, "GET", "/").read();
+    let places = ["first", "second", "third", "fourth"].map(|data| text.find(data).unwrap());
+    assert!(places.is_sorted(), "{text}");
+}
