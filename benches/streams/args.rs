@@ -30,6 +30,9 @@ Options:
   --peer NAME=PATH   measure this program too, in turn with the others (memory, fanout, burst, latency,
                 accept);
                 may be given more than once; see benches/compare/
+  --pattern P   memory: what each stream has of its own: timer, close (`on_close`), both, topic, two (topics), tag, or
+                shared (nothing, as without the option); `all` measures one after the other. The server is then
+                `patterns`, as which --hub and --peer have to serve too
   --pin         server on CPU 0, client on CPU 1 (needs `taskset`)";
 
 /// What this process is to be. The harness starts itself again in the other roles, so that one build is all there is.
@@ -60,7 +63,12 @@ pub(crate) struct Args {
     pub(crate) csv: Option<PathBuf>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) pin: bool,
+    /// What the streams of `memory` have of their own, by the names that the server of patterns knows.
+    pub(crate) patterns: Vec<&'static str>,
 }
+
+/// All that `--pattern` can say.
+const PATTERNS: [&str; 7] = ["shared", "timer", "close", "both", "topic", "two", "tag"];
 
 /// A server of somebody else's, which does what the hub does.
 #[derive(Debug, PartialEq, Eq)]
@@ -139,6 +147,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Role> {
             "--json" => args.json = Some(operand()?.into()),
             "--csv" => args.csv = Some(operand()?.into()),
             "--pin" => args.pin = true,
+            "--pattern" => args.patterns.extend(patterns(&operand()?)?),
             name => match Scenario::ALL.into_iter().find(|scenario| scenario.name() == name) {
                 Some(scenario) => args.scenarios.push(scenario),
                 None => return Err(format!("there is no scenario or option {name:?}").into()),
@@ -161,6 +170,14 @@ fn peer(text: &str) -> Result<&'static Peer> {
     // Beside the current folder, not somewhere on the PATH.
     let program = Path::new(program).canonicalize().map_err(|error| format!("--peer {text}: {error}"))?;
     Ok(Box::leak(Box::new(Peer { name: name.to_owned(), program })))
+}
+
+fn patterns(name: &str) -> Result<Vec<&'static str>> {
+    let named: Vec<_> = PATTERNS.into_iter().filter(|&pattern| name == pattern || name == "all").collect();
+    if named.is_empty() {
+        return Err(format!("--pattern is one of {} or all, not {name:?}", PATTERNS.join(", ")).into());
+    }
+    Ok(named)
 }
 
 /// The client keeps every line that it expects ready, and its numbers in 32 bits: hence a bound that no use reaches.

@@ -26,6 +26,7 @@ pub(crate) struct Rig {
     pub(crate) streams: Option<usize>,
     pub(crate) events: Option<usize>,
     pub(crate) runs: usize,
+    pub(crate) patterns: Vec<&'static str>,
     pin: bool,
     program: PathBuf,
     hub: PathBuf,
@@ -54,6 +55,7 @@ impl Rig {
             streams: args.streams,
             events: args.events,
             runs: args.runs,
+            patterns: args.patterns.clone(),
             pin: args.pin,
             program: std::env::current_exe()?,
             hub: PathBuf::new(),
@@ -67,8 +69,9 @@ impl Rig {
             // Beside the current folder, not somewhere on the PATH.
             Some(hub) => hub.canonicalize().map_err(|error| format!("--hub {}: {error}", hub.display()))?,
             None => {
-                rig.progress("building the example `hub`");
-                build_hub()?
+                let example = if args.patterns.is_empty() { "hub" } else { "patterns" };
+                rig.progress(&format!("building the example `{example}`"));
+                build(example)?
             }
         };
         rig.progress("");
@@ -187,22 +190,23 @@ pub(crate) struct Metric {
 /// The figures of one run of one server.
 pub(crate) type Figures = Vec<(Metric, f64)>;
 
-/// Builds the hub as a user would, and learns from cargo where it lies, as that depends on more than one setting.
-fn build_hub() -> Result<PathBuf> {
+/// Builds a server as a user would, and learns from cargo where it lies, as that depends on more than one setting.
+fn build(example: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--release", "--example", "hub", "--message-format=json-render-diagnostics"]);
+    command.args(["build", "--release", "--example", example, "--message-format=json-render-diagnostics"]);
     if let Some(package) = std::env::var_os("CARGO_MANIFEST_DIR") {
         command.current_dir(package);
     }
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     let messages = String::from_utf8_lossy(&output.stdout);
-    let hub = messages.lines().filter(|line| line.contains("\"name\":\"hub\"")).find_map(|line| {
-        let (_, path) = line.split_once("\"executable\":\"")?;
-        Some(PathBuf::from(path.split_once('"')?.0))
-    });
+    let hub =
+        messages.lines().filter(|line| line.contains(&format!("\"name\":\"{example}\""))).find_map(|line| {
+            let (_, path) = line.split_once("\"executable\":\"")?;
+            Some(PathBuf::from(path.split_once('"')?.0))
+        });
     match hub {
         Some(hub) if output.status.success() => Ok(hub),
-        _ => Err("the example `hub` could not be built; --hub names another program".into()),
+        _ => Err(format!("the example `{example}` could not be built; --hub names another program").into()),
     }
 }

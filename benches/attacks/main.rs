@@ -1,0 +1,71 @@
+//! The longest turn, and the most memory, under everything that a client, a topic or a call can do, with 20,000 streams over a network
+//! in memory.
+//!
+//! ```text
+//! cargo bench --bench attacks                      all, three times each
+//! cargo bench --bench attacks -- skip keys         those with such a name
+//! cargo bench --bench attacks -- --streams 2000    fewer streams; --runs 1 fewer runs
+//! ```
+//!
+//! What is timed is time of day, so a busy machine makes turns longer than they are; `a turn` is the most that one
+//! turn has written, and memory what the heap holds above what it held
+//! when the attack began, exactly.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the rule keeps the clock out of the library; measuring needs it"
+)]
+#![allow(clippy::print_stdout, reason = "a table on stdout is what this program is for")]
+
+mod heap;
+mod memory;
+mod net;
+mod turns;
+mod world;
+
+use std::time::Duration;
+use world::Found;
+
+fn main() {
+    let (mut streams, mut runs, mut names) = (20_000, 3, Vec::new());
+    let mut bench = false;
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut number = || words.next().and_then(|word| word.parse().ok()).expect("a number");
+        match word.as_str() {
+            // `cargo bench` adds it; `cargo test` does not, and measures nothing.
+            "--bench" => bench = true,
+            "--streams" => streams = number(),
+            "--runs" => runs = number(),
+            _ => names.push(word),
+        }
+    }
+    if !bench {
+        return println!("Nothing measured: start it with `cargo bench --bench attacks`.");
+    }
+    println!("{streams} streams, median of {runs}");
+    println!(
+        "{:<44} {:>12} {:>10} {:>8} {:>13} {:>10}",
+        "attack", "longest, ms", "over 10 ms", "turns", "a turn, KiB", "held, KiB"
+    );
+    for (name, attack) in turns::ATTACKS.into_iter().chain(memory::ATTACKS) {
+        if names.is_empty() || names.iter().any(|part| name.contains(part.as_str())) {
+            let mut found: Vec<Found> = (0..runs).map(|_| attack(streams)).collect();
+            found.sort_by_key(|found| found.longest);
+            let median = found[found.len() / 2];
+            let held = found.iter().map(|found| found.held).max().unwrap_or_default();
+            println!(
+                "{name:<44} {:>12.2} {:>10} {:>8} {:>13} {:>10}",
+                millis(median.longest),
+                median.over,
+                median.turns,
+                median.written >> 10,
+                held >> 10
+            );
+        }
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

@@ -1,0 +1,57 @@
+//! A server whose streams are made as applications make them: with a timer, `on_close`, a topic or a tag of their own.
+//!
+//! `memory --pattern` measures what each of these costs. `GET /events/{topic}?pattern=close` says which; without a pattern a stream
+//! has the topic and nothing else, as those of the example `hub`. It uses little of the library, so that it builds against older
+//! versions too.
+
+#[path = "../../examples/common/mod.rs"]
+mod common;
+
+use mio_sse::{Context, Event, Reply, Request, Router, StreamReply};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// So that nothing is due while it is measured.
+const LONG: Duration = Duration::from_secs(3600);
+
+fn app() -> Router {
+    let mut app = Router::new();
+    let mut number = 0_u64;
+    app.get("/events/{topic}", move |request, cx| {
+        number += 1;
+        stream(request, number, cx)
+    });
+    app.post("/publish/{topic}", |request, cx| {
+        let data = String::from_utf8_lossy(request.body()).into_owned();
+        cx.publish(request.param("topic").unwrap_or_default(), Event::data(data))?;
+        Ok::<_, mio_sse::Error>(Reply::no_content())
+    });
+    app.get("/stats", |_request, cx| Reply::json(cx.stats().json() + "\n"));
+    app
+}
+
+/// The stream that the pattern says; it is the `number`th.
+fn stream(request: &Request<'_>, number: u64, cx: &mut Context<'_>) -> Result<StreamReply, mio_sse::Error> {
+    let topic = request.param("topic").unwrap_or_default();
+    let pattern = request.query("pattern").unwrap_or_default();
+    let Some(id) = cx.stream() else { return Ok(Reply::stream().topic(topic)) };
+    if matches!(&*pattern, "timer" | "both") {
+        cx.every(id, LONG, |_stream, _cx| {})?;
+    }
+    if matches!(&*pattern, "close" | "both") {
+        // It knows whose end it is, as one that counts or tidies up does.
+        cx.on_close(id, move |_reason, _cx| {
+            std::hint::black_box(number);
+        })?;
+    }
+    Ok(match &*pattern {
+        "topic" => Reply::stream().topic(format!("user-{number}")),
+        "two" => Reply::stream().topic(topic).topic("another"),
+        "tag" => Reply::stream().topic(topic).tag(format!("user-{number}")),
+        _ => Reply::stream().topic(topic),
+    })
+}
+
+fn main() -> ExitCode {
+    common::run("patterns", app())
+}
