@@ -1,5 +1,7 @@
 //! What the application answers to a request, and whether a stream can be opened by it.
 
+use crate::app::Shared;
+use crate::belongings::give_belongings;
 use crate::model::{Answer, Model, Softness, TOPICS};
 use crate::resume::{Begins, Plan};
 use crate::tagged::{draw_tags, name};
@@ -51,18 +53,20 @@ pub(crate) fn one_too_many(
 
 /// Draws the answer to a request: none if the callback is to panic.
 pub(crate) fn answer(
+    shared: &Shared,
     model: &mut Model,
     request: &Request<'_>,
-    connection: u32,
     index: u32,
     refused: Option<Refusal>,
     panics: bool,
     cx: &Context<'_>,
 ) -> Option<Reply> {
+    let connection = model.streams[index as usize].connection;
     if let Some(at) = model.lost.iter().position(|(lost, _)| *lost == index) {
         // It was given more than may wait for it. Nothing is answered and nobody is told.
         model.lost.remove(at);
         model.connections[connection as usize].dropped = true;
+        model.just_over.push(index);
         return (!panics).then(|| Reply::text("dropped"));
     }
     let requests = model.connections[connection as usize].requests as usize;
@@ -72,7 +76,7 @@ pub(crate) fn answer(
     let (reply, answer, close) = if panics {
         (None, Answer::Panicked, true)
     } else if is_stream {
-        let (reply, answer, close) = stream(model, request, index, refused, cx);
+        let (reply, answer, close) = stream(shared, model, request, index, refused, cx);
         (Some(reply), answer, close || last)
     } else {
         let bytes = match model.rng.u8(..8) {
@@ -91,12 +95,14 @@ pub(crate) fn answer(
     answers.closes.push(close);
     if !matches!(answer, Answer::Stream(_)) {
         model.end(index);
+        model.just_over.push(index);
     }
     reply
 }
 
 /// Draws a stream, and says whether it is refused.
 fn stream(
+    shared: &Shared,
     model: &mut Model,
     request: &Request<'_>,
     index: u32,
@@ -135,7 +141,7 @@ fn stream(
         reply = reply.tag(name(*tag));
     }
     let (reply, plan) = begin(model, request, reply);
-    let reply = Reply::from(reply);
+    let reply = Reply::from(give_belongings(shared, model, index, reply));
     if request.is_head() {
         return (reply, Answer::Head, false);
     }

@@ -353,6 +353,7 @@ fn stale(model: &mut Model, cx: &mut Context<'_>) {
 
 fn perform_with(shared: &Shared, model: &mut Model, operation: Operation, index: u32, cx: &mut Context<'_>) {
     let id = model.streams[index as usize].id;
+    model.check_state(index, cx);
     match operation {
         Operation::Send => {
             let size = model.size();
@@ -423,6 +424,7 @@ fn perform_with(shared: &Shared, model: &mut Model, operation: Operation, index:
                     let stream = &mut model.streams[index as usize];
                     assert!(stream.opened, "who was refused is not told of an end: {stream:?}");
                     stream.hooks_run += 1;
+                    model.check_state(index, cx);
                 });
                 play_for_nobody(&again, cx);
             });
@@ -443,12 +445,13 @@ fn fire(shared: &Shared, index: u32, is_over: &mut bool, cx: &mut Context<'_>) {
         assert!(stream.opened && stream.closed.is_none(), "a timer dies with its stream: {stream:?}");
         assert!(!*is_over, "a timer that has panicked is not called again: {stream:?}");
         model.counts.timers_fired += 1;
+        model.check_state(index, cx);
     });
     play_for_stream(shared, index, is_over, cx);
 }
 
 /// What a callback does that is for an open stream.
-fn play_for_stream(shared: &Shared, index: u32, is_over: &mut bool, cx: &mut Context<'_>) {
+pub(crate) fn play_for_stream(shared: &Shared, index: u32, is_over: &mut bool, cx: &mut Context<'_>) {
     if play(shared, Some(index), cx) {
         with(shared, |model| {
             let stream = &mut model.streams[index as usize];
@@ -560,7 +563,7 @@ impl Handler for App {
         let panics = play(&self.shared, Some(index), cx);
         let reply = with(&self.shared, |model| {
             sync(model, cx);
-            answer(model, request, connection, index, refused, panics, cx)
+            answer(&self.shared, model, request, index, refused, panics, cx)
         });
         reply.unwrap_or_else(|| panic_silently())
     }
@@ -582,6 +585,7 @@ impl Handler for App {
                 let connection = model.streams[index as usize].connection;
                 model.connections[connection as usize].dropped = true;
                 model.end(index);
+                model.just_over.push(index);
             }
             (answer, panics)
         });
@@ -594,11 +598,13 @@ impl Handler for App {
     fn opened(&mut self, id: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
         let index = with(&self.shared, |model| {
             let index = model.find(id);
-            let stream = &mut model.streams[index as usize];
-            assert!(!stream.opened && stream.closed.is_none(), "opened once: {stream:?}");
-            stream.opened = true;
-            model.opened += 1;
-            model.begin_reading(index);
+            if model.streams[index as usize].on_open_set == 0 {
+                model.open(index);
+            }
+            let stream = &model.streams[index as usize];
+            let all = stream.on_open_run == stream.on_open_set || stream.panicked;
+            assert!(all && stream.opened && stream.closed.is_none(), "told last: {stream:?}");
+            model.check_state(index, cx);
             index
         });
         self.note(Note::Opened(index));
@@ -614,8 +620,10 @@ impl Handler for App {
             let stream = &mut model.streams[index as usize];
             assert!(stream.opened && stream.closed.is_none(), "closed once: {stream:?}");
             assert_eq!(stream.hooks_run, stream.hooks_set, "all are told, before the handler: {stream:?}");
+            model.check_state(index, cx);
+            let stream = &mut model.streams[index as usize];
             (stream.closed, stream.closed_at) = (Some(reason), cx.now());
-            model.just_closed.push(index);
+            model.just_over.push(index);
             model.end(index);
             model.lost.retain(|(lost, _)| *lost != index);
             model.closed[reason as usize] += 1;

@@ -63,6 +63,7 @@ counts! {
     revoked_late "streams closed by a tag that is revoked",
     revoked_seen "clients told not to come back",
     unrevoked "revocations ended",
+    on_open "callbacks of streams that open",
     sources "sources given",
     pulled "events pulled",
     sources_over "streams that ended with their source",

@@ -8,6 +8,7 @@
 
 mod answers;
 mod app;
+mod belongings;
 mod client;
 mod counts;
 mod ends;

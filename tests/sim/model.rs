@@ -64,8 +64,8 @@ pub(crate) struct Model {
     pub(crate) refused: [u64; Refusal::ALL.len()],
     /// After so many callbacks one of them has the server drain.
     pub(crate) drain_after: Option<u32>,
-    /// Streams whose end was told in this turn.
-    pub(crate) just_closed: Vec<u32>,
+    /// Streams whose end was told in this turn, or which have turned out to be none.
+    pub(crate) just_over: Vec<u32>,
     pub(crate) drain: Option<Drained>,
     /// When clients are to come again, of every drain that was asked for: the first of them counts.
     pub(crate) drain_retries: Vec<Duration>,
@@ -218,6 +218,11 @@ pub(crate) struct Stream {
     /// The number of its source, and how many there are that it has or had.
     pub(crate) source: Option<u32>,
     pub(crate) sources: Arc<AtomicU32>,
+    /// Whether it is to have a state when it opens, and how many there are.
+    pub(crate) has_state: bool,
+    pub(crate) states: Arc<AtomicU32>,
+    pub(crate) on_open_set: u32,
+    pub(crate) on_open_run: u32,
     pub(crate) windows: Vec<Window>,
     sent: u32,
     sent_seen: u32,
@@ -345,7 +350,7 @@ impl Model {
             drain: None,
             drain_retries: Vec::new(),
             drain_asked: None,
-            just_closed: Vec::new(),
+            just_over: Vec::new(),
             stopped: false,
             obituaries: Arc::default(),
             opened: 0,
@@ -610,6 +615,10 @@ impl Model {
             hooks_run: 0,
             source: None,
             sources: Arc::default(),
+            has_state: false,
+            states: Arc::default(),
+            on_open_set: 0,
+            on_open_run: 0,
             windows: Vec::new(),
             sent: 0,
             sent_seen: 0,

@@ -14,7 +14,6 @@ use fastrand::Rng;
 use mio_sse::{CloseReason, Config, Publisher, Refusal, Server, Work};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -286,10 +285,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         assert!(!world.misses_reserve(), "the reserve is taken back");
         with(&self.shared, |model| {
             model.turn += 1;
-            for index in std::mem::take(&mut model.just_closed) {
-                let sources = model.streams[index as usize].sources.load(Ordering::Relaxed);
-                assert_eq!(sources, 0, "the source of {index} goes with its stream");
-            }
+            model.check_dropped();
             assert_eq!(stats.panics, model.panics, "nothing but what is to panic does");
             assert_eq!(stats.streams_opened, model.opened);
             for refusal in Refusal::ALL {
