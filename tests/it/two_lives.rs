@@ -3,8 +3,8 @@
 use crate::memory_net::{Loop, Peer, check_accounts, subscribe};
 use crate::support::secs;
 use mio_sse::{
-    CloseReason, Config, Context, Drain, Event, Handler, History, Ids, Pull, Reply, Request, Router,
-    StreamId, TopicConfig,
+    CloseReason, Config, Context, Drain, Event, Handler, History, Ids, Missed, Pull, Refusal, Reply, Request,
+    Router, StreamId, TopicConfig,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ const ON_OPEN: usize = 2;
 const ON_CLOSE: usize = 3;
 const OPENED: usize = 4;
 const CLOSED: usize = 5;
-/// The state of a stream was not found where it should be.
+/// The state of a stream was not found where it should be, or was where it should not.
 const LOST: usize = 6;
 
 impl Counts {
@@ -30,6 +30,13 @@ impl Counts {
 
     fn get(&self) -> [usize; 7] {
         std::array::from_fn(|what| self.0[what].load(Ordering::Relaxed))
+    }
+
+    /// Looks whether the state of a stream is there when it should be. Callbacks cannot fail the test themselves.
+    fn look(&self, stream: StreamId, is_there: bool, cx: &mut Context<'_>) {
+        if cx.of::<Token>(stream).is_some() != is_there || cx.of::<u32>(stream).is_some() {
+            self.note(LOST);
+        }
     }
 }
 
@@ -59,25 +66,23 @@ impl Handler for App {
         let (timer, source, end) = (Token::new(counts), Token::new(counts), Token::new(counts));
         cx.every(stream, secs(1), move |_, _| _ = &timer).unwrap();
         cx.on_close(stream, move |_, _| drop(end)).unwrap();
+        counts.look(stream, false, cx);
         let closes = counts.clone();
-        let reply = Reply::stream()
-            .with(Token::new(counts))
-            .source(move || {
-                let _ = &source;
-                Pull::Idle
+        let source = move || {
+            let _ = &source;
+            Pull::Idle
+        };
+        // With a source there is more to come, whatever has finished.
+        let is_over = ["/finished", "/seen"].contains(&request.path());
+        let reply = if is_over { Reply::stream() } else { Reply::stream().source(source) };
+        let reply = reply.with(Token::new(counts)).on_open(move |stream, cx| {
+            closes.look(stream, true, cx);
+            closes.note(ON_OPEN);
+            cx.on_close(stream, move |_, cx| {
+                closes.note(ON_CLOSE);
+                closes.look(stream, true, cx);
             })
-            .on_open(move |stream, cx| {
-                if cx.of::<Token>(stream).is_none() || cx.of::<u32>(stream).is_some() {
-                    closes.note(LOST);
-                }
-                closes.note(ON_OPEN);
-                cx.on_close(stream, move |_, cx| {
-                    closes.note(ON_CLOSE);
-                    if cx.of::<Token>(stream).is_none() {
-                        closes.note(LOST);
-                    }
-                })
-            });
+        });
         match request.path() {
             "/none" => {
                 drop(reply);
@@ -94,17 +99,23 @@ impl Handler for App {
             "/many-tags" => (0..40).fold(reply, |reply, n| reply.tag(format!("t{n}"))).into(),
             "/revoked" => reply.tag("gone").into(),
             "/finished" => reply.topic("finished").live().into(),
+            "/new" => (0..4).fold(reply, |reply, n| reply.topic(format!("t{n}"))).into(),
+            "/tags" => reply.tag("one").tag("two").into(),
+            "/seen" => reply.topic("own").into(),
             "/mixed" => reply.topic("a").topic("own").into(),
             "/long-id" => reply.first(Event::data("").id("x".repeat(10_000))).unwrap().into(),
             _ => reply.topic("a").into(),
         }
     }
 
+    fn missed(&mut self, stream: StreamId, _last_event_id: &str, cx: &mut Context<'_>) -> Missed {
+        self.0.look(stream, false, cx);
+        panic!("in missed");
+    }
+
     fn opened(&mut self, stream: StreamId, request: &Request<'_>, cx: &mut Context<'_>) {
         self.0.note(OPENED);
-        if cx.of::<Token>(stream).is_none() {
-            self.0.note(LOST);
-        }
+        self.0.look(stream, true, cx);
         if request.path() == "/panics-opened" {
             panic!("in opened");
         }
@@ -112,9 +123,7 @@ impl Handler for App {
 
     fn closed(&mut self, stream: StreamId, _reason: CloseReason, cx: &mut Context<'_>) {
         self.0.note(CLOSED);
-        if cx.of::<Token>(stream).is_none() {
-            self.0.note(LOST);
-        }
+        self.0.look(stream, true, cx);
     }
 }
 
@@ -171,26 +180,49 @@ fn what_was_done_for_a_stream_that_does_not_open_leaves_nothing_behind() {
 #[test]
 fn what_is_refused_leaves_nothing_behind() {
     type Limit = fn(&mut Config);
-    let limits: [Limit; 3] = [
-        |config| config.streams_max = 1,
-        |config| config.connections_max = 1,
-        |config| config.topics_max = 3,
+    let limits: [(Refusal, &str, Limit); 7] = [
+        (Refusal::Streams, "/", |config| config.streams_max = 1),
+        (Refusal::Connections, "/", |config| config.connections_max = 1),
+        (Refusal::ConnectionsPerAddress, "/", |config| config.connections_per_address_max = Some(1)),
+        (Refusal::Topics, "/new", |config| config.topics_max = 3),
+        (Refusal::Subscriptions, "/mixed", |config| config.subscriptions_max = 1),
+        (Refusal::Tags, "/tags", |config| config.tags_max = 1),
+        (Refusal::Revoked, "/revoked", |_| ()),
     ];
-    for limit in limits {
+    for (refusal, path, limit) in limits {
         let mut config = Config::default();
         limit(&mut config);
         let (mut world, counts) = world(config);
         let first = ask(&mut world, "GET", "/");
-        let before = counts.get();
-        assert_eq!((before[MADE], before[DROPPED]), (4, 0));
-        let second = ask(&mut world, "GET", "/");
-        let _ = second.read();
+        assert!(first.read().starts_with("HTTP/1.1 200 "));
+        let second = ask(&mut world, "GET", path);
+        let stats = world.server.stats();
+        assert_eq!((stats.refused(refusal), stats.streams_opened), (1, 1), "{refusal:?}");
+        let [made, dropped, ..] = counts.get();
+        assert_eq!(made - dropped, 4, "{refusal:?}: only the first has something");
         first.close();
         second.close();
         world.settle();
-        let stats = world.server.stats();
-        check(&counts, usize::try_from(stats.streams_opened).unwrap(), "refused");
+        check(&counts, 1, refusal.name());
     }
+}
+
+#[test]
+fn a_client_that_has_seen_everything_leaves_nothing_behind() {
+    let (mut world, counts) = world(Config::default());
+    let mut cx = world.server.context();
+    cx.publish("own", Event::data("last").id("7")).unwrap();
+    cx.finish_topic("own").unwrap();
+    let peer = world.connect();
+    peer.write("GET /seen HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 7\r\n\r\n");
+    world.settle();
+    assert!(peer.read().starts_with("HTTP/1.1 204 "));
+    assert_eq!(world.server.stats().refused(Refusal::Finished), 1);
+    check(&counts, 0, "finished");
+}
+
+#[test]
+fn a_drain_leaves_nothing_behind() {
     let (mut world, counts) = world(Config::default());
     let peer = world.connect();
     peer.write("GET /");
@@ -199,18 +231,40 @@ fn what_is_refused_leaves_nothing_behind() {
     peer.write(" HTTP/1.1\r\nHost: x\r\n\r\n");
     world.settle();
     assert!(peer.read().starts_with("HTTP/1.1 503 "));
+    assert_eq!(world.server.stats().refused(Refusal::Draining), 1);
     check(&counts, 0, "draining");
 }
 
 #[test]
+fn a_panic_while_a_gap_is_made_up_for_leaves_nothing_behind() {
+    let (mut world, counts) = world(Config::default());
+    let peer = world.connect();
+    peer.write("GET /panics-missed HTTP/1.1\r\nHost: x\r\nLast-Event-ID: unknown\r\n\r\n");
+    world.settle();
+    assert_eq!(peer.read(), "", "nothing is answered");
+    let stats = world.server.stats();
+    assert_eq!((stats.panics, stats.streams_opened), (1, 0));
+    check(&counts, 0, "a panic");
+}
+
+#[test]
 fn what_opens_closes_whatever_becomes_of_it() {
-    for path in ["/", "/closed", "/panics-open", "/closes-open", "/panics-opened", "/finished"] {
+    for (path, reason) in [
+        ("/", CloseReason::PeerClosed),
+        ("/closed", CloseReason::Application),
+        ("/panics-open", CloseReason::Panicked),
+        ("/closes-open", CloseReason::Application),
+        ("/panics-opened", CloseReason::Panicked),
+        ("/finished", CloseReason::Finished),
+    ] {
         let (mut world, counts) = world(Config::default());
         let peer = ask(&mut world, "GET", path);
         peer.close();
         world.settle();
         check(&counts, 1, path);
-        check_accounts(&world.server.stats());
+        let stats = world.server.stats();
+        assert_eq!(stats.closed(reason), 1, "{path}");
+        check_accounts(&stats);
     }
 }
 
@@ -293,4 +347,44 @@ fn what_on_open_sends_comes_behind_what_the_handler_has_sent() {
     let text = ask(&mut world, "GET", "/").read();
     let places = ["first", "second", "third", "fourth"].map(|data| text.find(data).unwrap());
     assert!(places.is_sorted(), "{text}");
+}
+
+#[test]
+fn what_is_subscribed_when_a_stream_opens_begins_there() {
+    let mut app = Router::new();
+    app.get("/", |_request, cx| {
+        cx.publish("t", Event::data("before")).unwrap();
+        Reply::stream().on_open(|stream, cx| {
+            cx.publish("t", Event::data("just before"))?;
+            cx.subscribe(stream, "t")?;
+            cx.publish("t", Event::data("behind"))
+        })
+    });
+    let mut world = Loop::<_, true>::new(app);
+    let text = ask(&mut world, "GET", "/").read();
+    assert!(text.contains("data: behind") && !text.contains("before"), "{text}");
+}
+
+#[test]
+fn a_stream_has_one_state_until_its_end_has_been_told() {
+    let counts = Counts::default();
+    let (mut first, mut second) = (Some(Token::new(&counts)), Some(Token::new(&counts)));
+    let opened = Arc::new(Mutex::new(None));
+    let known = opened.clone();
+    let mut app = Router::new();
+    app.get("/", move |_request, _cx| {
+        let known = known.clone();
+        let reply = Reply::stream().with(first.take().unwrap()).with(second.take().unwrap());
+        reply.on_open(move |stream, _cx| *known.lock().unwrap() = Some(stream))
+    });
+    let mut world = Loop::<_, true>::new(app);
+    let peer = ask(&mut world, "GET", "/");
+    assert_eq!(counts.get()[DROPPED], 1, "the last that was given counts");
+    let stream = opened.lock().unwrap().expect("it has opened");
+    assert!(world.server.context().of::<Token>(stream).is_some());
+    assert!(world.server.context().of::<Counts>(stream).is_none());
+    peer.close();
+    world.settle();
+    assert!(world.server.context().of::<Token>(stream).is_none());
+    check(&counts, 0, "dropped once");
 }
