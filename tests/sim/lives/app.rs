@@ -10,6 +10,8 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(crate) struct App {
@@ -19,6 +21,39 @@ pub(crate) struct App {
     /// The first event that is published here.
     begin: u32,
     streams: HashMap<StreamId, Asked>,
+    opened: u64,
+    states: States,
+}
+
+/// The states that streams have, counted at each stage.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct States(Arc<[AtomicU64; 4]>);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stage {
+    Made,
+    Opened,
+    Closed,
+    Dropped,
+}
+
+impl States {
+    pub(crate) fn get(&self, stage: Stage) -> u64 {
+        self.0[stage as usize].load(Ordering::Relaxed)
+    }
+
+    fn note(&self, stage: Stage) {
+        self.0[stage as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The state of one stream.
+struct State(States);
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.0.note(Stage::Dropped);
+    }
 }
 
 /// Who has asked for a stream, and what it gets.
@@ -29,9 +64,15 @@ struct Asked {
 }
 
 impl App {
-    pub(crate) fn new(story: &Rc<RefCell<Story>>, watcher: &Watcher, process: u32, begin: u32) -> Self {
+    pub(crate) fn new(
+        story: &Rc<RefCell<Story>>,
+        watcher: &Watcher,
+        process: u32,
+        begin: u32,
+        states: &States,
+    ) -> Self {
         let (story, watcher) = (story.clone(), watcher.clone());
-        Self { story, watcher, process, begin, streams: HashMap::new() }
+        Self { story, watcher, process, begin, streams: HashMap::new(), opened: 0, states: states.clone() }
     }
 
     /// The number behind the newest event that was published here.
@@ -82,7 +123,11 @@ impl Handler for App {
         let whom = (stream, request.last_event_id());
         let reply = reply(topics, whom, &mut opening, &mut story, cx);
         self.streams.insert(stream, Asked { who, topics, opening });
-        reply.into()
+        self.states.note(Stage::Made);
+        let on_open = |stream, cx: &mut Context<'_>| {
+            cx.of::<State>(stream).expect("it has a state by now").0.note(Stage::Opened);
+        };
+        reply.with(State(self.states.clone())).on_open(on_open).into()
     }
 
     fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> Missed {
@@ -132,12 +177,15 @@ impl Handler for App {
     }
 
     fn opened(&mut self, stream: StreamId, _request: &Request<'_>, _cx: &mut Context<'_>) {
+        self.opened += 1;
+        assert_eq!(self.states.get(Stage::Opened), self.opened, "told first, and once");
         let Asked { who, opening, .. } = self.streams.get(&stream).expect("asked for");
         assert_eq!(opening.next, self.next(), "nothing was published meanwhile");
         self.story.borrow_mut().openings.insert(*who, opening.clone());
     }
 
-    fn closed(&mut self, stream: StreamId, reason: CloseReason, _cx: &mut Context<'_>) {
+    fn closed(&mut self, stream: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
+        cx.of::<State>(stream).expect("it is there until its end has been told").0.note(Stage::Closed);
         let Asked { who, .. } = self.streams.remove(&stream).expect("asked for");
         let end = self.watcher.get().ends.remove(&stream).expect("observers are told first");
         let end = end.unwrap_or(self.begin);

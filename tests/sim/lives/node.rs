@@ -1,6 +1,6 @@
 //! A server, from one start to the next, and the application on it.
 
-use crate::lives::app::App;
+use crate::lives::app::{App, Stage, States};
 use crate::lives::story::{Entry, Story, TOPICS};
 use crate::net::{SimNet, World};
 use mio_sse::{
@@ -68,6 +68,7 @@ pub(crate) struct Node<const SHORT: bool> {
     server: Server<App, SimNet<SHORT>>,
     publisher: Publisher,
     watcher: Watcher,
+    states: States,
     story: Rc<RefCell<Story>>,
     /// The first event that has not been published here.
     feed: u32,
@@ -96,7 +97,8 @@ impl<const SHORT: bool> Node<SHORT> {
             story.note(|| format!("process {process} starts"));
         }
         let watcher = Watcher::default();
-        let app = App::new(story, &watcher, process, begin);
+        let states = States::default();
+        let app = App::new(story, &watcher, process, begin, &states);
         let mut server = Server::with_net(SimNet(world.clone()), app, config).unwrap();
         server.observe(watcher.clone());
         for (name, kind) in TOPICS.iter().zip(kinds) {
@@ -111,7 +113,7 @@ impl<const SHORT: bool> Node<SHORT> {
         }
         let publisher = server.publisher();
         let (story, feed, is_draining) = (story.clone(), begin, false);
-        let mut node = Self { world, process, server, publisher, watcher, story, feed, is_draining };
+        let mut node = Self { world, process, server, publisher, watcher, states, story, feed, is_draining };
         // From the first turn on a publisher on this thread does not wait.
         node.turn();
         node
@@ -132,6 +134,13 @@ impl<const SHORT: bool> Node<SHORT> {
             assert_eq!(watched.closed, stats.streams_closed(), "observers are told");
             assert_eq!(watched.published, stats.events_published, "observers are told");
         }
+        let count = |stage| self.states.get(stage);
+        assert_eq!(count(Stage::Opened), stats.streams_opened, "whoever opens is told");
+        assert_eq!(
+            count(Stage::Made) - count(Stage::Dropped),
+            count(Stage::Opened) - count(Stage::Closed),
+            "a state is there as long as its stream"
+        );
         self.note_next();
     }
 
@@ -215,8 +224,9 @@ impl<const SHORT: bool> Node<SHORT> {
     /// The process ends, with everything going on.
     pub(crate) fn crash(self) {
         self.note_next();
-        let Self { world, server, .. } = self;
+        let Self { world, server, states, .. } = self;
         drop(server);
+        assert_eq!(states.get(Stage::Made), states.get(Stage::Dropped), "nothing is left of any stream");
         world.borrow_mut().crash();
     }
 }
