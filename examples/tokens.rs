@@ -16,7 +16,7 @@
 
 mod common;
 
-use mio_sse::{Error, Event, EventSender, Reply, Router};
+use mio_sse::{Context, Error, Event, EventSender, Reply, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -70,7 +70,7 @@ fn app() -> Router {
     // Each writer holds one more.
     let writers = Arc::new(());
     let mut count = 0;
-    app.sse_post("/v1/chat/completions", move |stream, request, cx| {
+    app.post("/v1/chat/completions", move |request, _cx| {
         let question = match serde_json::from_slice::<Question>(request.body()) {
             Ok(question) => question,
             Err(error) => return Ok(problem(400, &format!("the body is no such request: {error}"))),
@@ -88,15 +88,19 @@ fn app() -> Router {
             return Ok(problem(429, "too many answers are being written: ask again later"));
         }
         let writer = writers.clone();
-        let events = cx.channel(stream, TOKENS_AHEAD)?;
-        thread::spawn(move || {
-            let _writer = writer;
-            let said = write(&name, answer, &events);
-            log::info!("{name}: {}", if said.is_ok() { "done" } else { "cancelled" });
-            // The channel ends here, and the stream with it.
-        });
+        // Only a stream that opens has somebody who writes it.
+        let begin = move |stream, cx: &mut Context<'_>| {
+            let events = cx.channel(stream, TOKENS_AHEAD)?;
+            thread::spawn(move || {
+                let _writer = writer;
+                let said = write(&name, answer, &events);
+                log::info!("{name}: {}", if said.is_ok() { "done" } else { "cancelled" });
+                // The channel ends here, and the stream with it.
+            });
+            Ok::<_, Error>(())
+        };
         // An answer that has begun may end when the server is asked to.
-        Ok::<_, Error>(Reply::stream().finish().into())
+        Ok::<_, Error>(Reply::stream().finish().on_open(begin).into())
     });
     app
 }

@@ -94,10 +94,14 @@ impl Router {
     /// Answers `GET` of a path with a stream. The closure is called once for each stream, before anything is sent; what it
     /// sends follows the head of the response.
     ///
-    /// It is not called for `HEAD`, and not where a stream would be refused whatever it is: while the server
-    /// drains, or has as many as it may. What it answers itself may still be refused, such as a tag that is
-    /// revoked; then what it gave to the stream is dropped, and callbacks that it has set for the end are not
-    /// called. What has to be undone belongs into [`StreamReply::on_open`].
+    /// It is not called for `HEAD`, nor where every stream would be refused: while the server drains, or has as
+    /// many streams or connections as it may. Such an answer has the headers of [`Config::cors`](crate::Config::cors),
+    /// but none of the closure's own. A route that also answers whole replies is better a [`get`](Self::get) or
+    /// [`post`](Self::post), which are always called.
+    ///
+    /// The stream that it answers may still be refused, for a tag that is revoked or one topic too many. Then
+    /// all that it gave to the stream is dropped, and its [`on_close`](Context::on_close) is not called. What
+    /// has to be undone at the end of a stream is done in [`StreamReply::on_open`].
     ///
     /// It answers nothing, or the last result of what it did, or a [`StreamReply`] with topics and headers, or another
     /// [`Reply`] to refuse. An error is logged and answered 500.

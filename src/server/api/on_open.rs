@@ -12,8 +12,16 @@ impl StreamReply {
     /// undone when the stream ends, by [`Context::on_close`] or [`Handler::closed`](crate::Handler::closed):
     /// both happen, or neither.
     ///
-    /// Several are called in order, and [`Handler::opened`](crate::Handler::opened) behind them. What they
-    /// send comes behind what the handler of the request has sent.
+    /// Several are called in order, and [`Handler::opened`](crate::Handler::opened) after them. What they
+    /// send comes after what the handler of the request has sent, and a topic that they subscribe the stream
+    /// to begins there.
+    ///
+    /// A stream that the handler has closed already, or which has nothing to come, opens as well, and its end is
+    /// told after this. Nothing but `on_close` can be given to it by then, all else fails with
+    /// [`Error::Closed`](crate::Error::Closed): so give `on_close` before what may fail.
+    ///
+    /// A panic ends the stream with [`CloseReason::Panicked`](crate::CloseReason::Panicked). The callbacks
+    /// after it are dropped uncalled; `opened` and `closed` are called, as the stream has opened.
     ///
     /// ```
     /// # use mio_sse::{Event, Reply, Router};
@@ -35,9 +43,9 @@ impl StreamReply {
         self
     }
 
-    /// Gives the stream a state of its own, which [`Context::of`] finds as long as it lives, and also while its
-    /// end is told: it is dropped behind [`Handler::closed`](crate::Handler::closed), or at once if the stream
-    /// does not open. A stream has one value at most; the last that is given counts.
+    /// Gives the stream a state of its own, which [`Context::of`] finds from when the stream opens until its end
+    /// has been told. It is dropped after [`Handler::closed`](crate::Handler::closed), or at the end of the
+    /// turn if the stream does not open. A stream has one value at most; the last that is given counts.
     ///
     /// ```
     /// # use mio_sse::{Event, Reply, Router};
