@@ -186,8 +186,13 @@ mod tests {
         use std::time::Duration;
 
         /// Shuttle's, whose drop is no step of its own: here other threads may have their turn before it.
-        #[derive(Clone)]
         pub(in super::super) struct SyncSender<T>(mpsc::SyncSender<T>);
+
+        impl<T> Clone for SyncSender<T> {
+            fn clone(&self) -> Self {
+                Self(self.0.clone())
+            }
+        }
 
         impl<T> Drop for SyncSender<T> {
             fn drop(&mut self) {
