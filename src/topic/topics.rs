@@ -427,7 +427,8 @@ impl Topics {
 
     /// Whether more has become too old than one look gives up.
     pub(crate) fn is_behind(&self) -> bool {
-        self.is_behind
+        // The topic may have gone meanwhile.
+        self.is_behind && self.aging > 0
     }
 
     /// The id of everything that was published so far, of those that are generated here.

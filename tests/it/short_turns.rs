@@ -212,7 +212,7 @@ fn what_is_too_old_all_at_once_goes_over_several_turns() {
     config.topic = TopicConfig::default().history(History::new().bytes(64 << 20).age(secs(60)));
     let mut world = Loop::<_, true>::with_config(App::default(), config);
     world.turn();
-    for _ in 0..20_000 {
+    for _ in 0..40_000 {
         world.server.context().publish("t", Event::data("0123456789")).unwrap();
     }
     world.settle();
