@@ -168,12 +168,7 @@ fn bad_sources(streams: usize) -> Found {
     let mut world = World::new(|_config| {});
     world.open(streams, "/bad");
     world.begin();
-    for _ in 0..2_000 {
-        world.turn();
-        if world.is_over() {
-            break;
-        }
-    }
+    world.turn_up_to(2_000);
     world.end()
 }
 
@@ -185,12 +180,7 @@ fn junk(streams: usize) -> Found {
         world.server.net().connect(&input, true);
     }
     world.begin();
-    for _ in 0..2_000 {
-        world.turn();
-        if world.is_over() {
-            break;
-        }
-    }
+    world.turn_up_to(2_000);
     world.end()
 }
 

@@ -84,6 +84,16 @@ impl World {
         self.begun.elapsed() > PATIENCE
     }
 
+    /// Turns so often, unless the attack has taken long enough before.
+    pub(crate) fn turn_up_to(&mut self, turns: usize) {
+        for _ in 0..turns {
+            self.turn();
+            if self.is_over() {
+                return;
+            }
+        }
+    }
+
     pub(crate) fn turn(&mut self) {
         let written = self.server.net().written;
         self.timed(|server| server.turn(Some(Duration::ZERO)).expect("a network without faults"));

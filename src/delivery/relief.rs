@@ -9,17 +9,16 @@ impl<S: Streams> Delivery<S> {
         self.may_lag = bytes;
     }
 
-    /// How many frames were moved or given up, and how many streams looked at to make room, since the last
-    /// call.
-    pub(crate) fn take_work(&mut self) -> (u64, u64) {
-        (std::mem::take(&mut self.topics.frames_moved), std::mem::take(&mut self.looked_at))
+    /// How many streams were looked at to make room since the last call.
+    pub(crate) fn take_looked_at(&mut self) -> u64 {
+        std::mem::take(&mut self.looked_at)
     }
 
     pub(crate) fn may_lag(&self) -> usize {
         self.may_lag
     }
 
-    /// Makes room in the logs of up to `count` topics, from place `from` on. Answers how many there were.
+    /// Makes room in the logs of up to `count` topics, from place `from` on. Returns how many there were.
     pub(crate) fn make_room_in(&mut self, from: usize, count: usize) -> usize {
         let end = self.topics.bound().min(from + count);
         for place in from..end {

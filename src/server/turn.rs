@@ -127,7 +127,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let mut work = std::mem::take(&mut self.core.work);
         let written = self.core.stats.bytes_written + self.core.delivery.delivered.bytes;
         work.bytes_written = written - std::mem::replace(&mut self.written, written);
-        (work.frames_moved, work.streams_for_room) = self.core.delivery.take_work();
+        work.streams_for_room = self.core.delivery.take_looked_at();
         self.core.stats.count_turn(took, &work);
         if took > self.core.config.slow_turn {
             self.core.stats.slow_turns += 1;

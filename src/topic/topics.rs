@@ -61,8 +61,6 @@ pub(crate) struct Topics {
     encoded: EncodedEvent,
     pub(crate) spares: Spares,
     account: Account,
-    /// Frames that were moved or given up to keep logs short.
-    pub(crate) frames_moved: u64,
 }
 
 /// What time it is.

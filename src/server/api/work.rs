@@ -62,8 +62,6 @@ work! {
     streams_reported,
     /// Connections freed.
     connections_freed,
-    /// Frames moved to keep logs short.
-    frames_moved,
     /// Streams looked at to make room in logs.
     streams_for_room,
 }

@@ -200,7 +200,7 @@ impl Core {
         self.memory().total() >= self.config.memory_max
     }
 
-    /// Halves the histories of the next topics. Answers how many it has looked at, and whether those were the
+    /// Halves the histories of the next topics. Returns how many it has looked at, and whether those were the
     /// last.
     pub(crate) fn shorten_histories(&mut self, count: usize) -> (usize, bool) {
         let (looks, bytes) = self.delivery.topics.halve_histories(self.pressure.next_topic, count);

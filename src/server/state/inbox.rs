@@ -203,7 +203,7 @@ impl<W> Inbox<W> {
         }
     }
 
-    /// From now on nothing is taken any more: whoever waits is told. Answers what is in the inbox.
+    /// From now on nothing is taken any more: publishers that wait are told. Returns what is in the inbox.
     pub(crate) fn stop(&self) -> impl Iterator<Item = Order<W>> + use<W> {
         let mut queue = self.lock();
         queue.stopped = true;

@@ -39,7 +39,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 
     /// Has the logs of the next topics forget what is more than may lag now, then ends those of the next
-    /// connections that hold too much for themselves. Answers how many it has looked at, and whether those
+    /// connections that hold too much for themselves. Returns how many it has looked at, and whether those
     /// were the last.
     fn cut(&mut self, count: usize) -> (usize, bool) {
         let core = &mut self.core;

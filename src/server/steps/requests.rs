@@ -385,7 +385,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             Some(reply) => (reply, self.reason_to_close(slot, keep_alive, refused)),
             None => (Reply::status(500), Some(CloseReason::Panicked)),
         };
-        let mut whole = match if request.is_head() { Err(reply) } else { reply.into_stream() } {
+        let whole = match if request.is_head() { Err(reply) } else { reply.into_stream() } {
             Err(mut whole) => {
                 self.core.discard(whole.take_belongings());
                 whole
@@ -415,16 +415,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 }
             },
         };
-        if let Some(cors) = &self.core.config.cors {
-            whole.share(cors, request);
-        }
-        let cx = HeadContext {
-            date: &self.requests.date.text,
-            keep_alive: close.is_none(),
-            http_10: request.is_http_10(),
-            head_request: request.is_head(),
-        };
-        whole.encode(&cx, replies);
+        self.append_whole(whole, request, close.is_none(), replies);
         self.core.abandon(id);
         close.map_or(Then::Read, Then::Close)
     }
@@ -432,18 +423,23 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Answers a request for which there is no memory, without asking the handler.
     fn turn_away(&mut self, request: &Request<'_>, replies: &mut Vec<u8>) -> Then {
         self.core.stats.count_refused(Refusal::Memory);
-        let mut whole = self.refuse(Refusal::Memory, StreamReply::default(), request);
+        let whole = self.refuse(Refusal::Memory, StreamReply::default(), request);
+        self.append_whole(whole, request, false, replies);
+        Then::Close(CloseReason::Refused)
+    }
+
+    /// Appends a whole reply to `replies`.
+    fn append_whole(&self, mut whole: Reply, request: &Request<'_>, keep_alive: bool, replies: &mut Vec<u8>) {
         if let Some(cors) = &self.core.config.cors {
             whole.share(cors, request);
         }
         let cx = HeadContext {
             date: &self.requests.date.text,
-            keep_alive: false,
+            keep_alive,
             http_10: request.is_http_10(),
             head_request: request.is_head(),
         };
         whole.encode(&cx, replies);
-        Then::Close(CloseReason::Refused)
     }
 
     /// Why the connection closes behind this request, if it does.
