@@ -21,6 +21,8 @@ pub(crate) struct Life {
     anew_until: u32,
     /// So many more may be missing, as it was told.
     told: u64,
+    /// Of these, what it was told since its last event or id. Behind the id it has, it is owed that again.
+    told_behind_id: u64,
     stream: Option<Stream>,
 }
 
@@ -75,6 +77,7 @@ impl Life {
             at: 0,
             anew_until: 0,
             told: 0,
+            told_behind_id: 0,
             stream: None,
         }
     }
@@ -113,6 +116,7 @@ impl Life {
             }
         }
         self.skips_to_second(id, opening.begin, opening.next, story);
+        self.told = self.told.saturating_sub(std::mem::take(&mut self.told_behind_id));
         if !self.is_entitled {
             (self.told, self.anew_until) = (0, opening.next);
         }
@@ -167,7 +171,10 @@ impl Life {
         assert!(is_own, "{id} is none of the application's");
         self.is_entitled = true;
         let Some((first, _)) = story.find(id) else { return };
-        let stream = self.stream();
+        let stream = self.stream.as_mut().expect("an open stream");
+        if stream.named.or(stream.place).is_none_or(|before| before < first) {
+            self.told_behind_id = 0;
+        }
         stream.named = Some(first);
         if stream.is_new && stream.last.is_none() && !is_event {
             // What was superseded here does not come, also where the newer one has not been published yet.
@@ -196,6 +203,7 @@ impl Life {
             assert!(count > 0, "nothing is no gap");
             story.count("gaps with a number");
             self.told += count;
+            self.told_behind_id += count;
             self.stream().counted_gap = true;
             return;
         }
@@ -208,7 +216,7 @@ impl Life {
         // A position is as good anywhere else.
         let is_keyed = self.reads().any(|topic| story.is_keyed(topic));
         let may_repeat = is_keyed || story.scenario.ids != Ids::Ordered;
-        (self.told, self.anew_until) = (0, next);
+        (self.told, self.told_behind_id, self.anew_until) = (0, 0, next);
         if may_repeat {
             self.at = 0;
         }
@@ -307,7 +315,7 @@ impl Life {
             self.owed[topic] = self.owed[topic].max(number);
         }
         self.seen.insert(number);
-        self.at = number + 1;
+        (self.at, self.told_behind_id) = (number + 1, 0);
         let stream = self.stream();
         (stream.last, stream.counted_gap) = (Some(number), false);
         stream.came |= if moves { bit } else { 0 };

@@ -63,7 +63,11 @@ impl Scenario {
         let mut kinds: Vec<_> = (0..topics).map(|_| kind(rng, ids, overflow, changes)).collect();
         // Large events and long ids go beyond what is kept without a limit of its own.
         let id_style = rng.u8(..8);
-        let config = config(rng);
+        let mut config = config(rng);
+        if heavy && rng.bool() {
+            // So that there is too little for what is large.
+            config.memory_max = 1 << 20;
+        }
         let is_roomy = config.memory_max == ROOMY;
         kinds.iter_mut().for_each(|kind| kind.keeps_all &= !heavy && id_style != 3 && is_roomy);
         Self {
