@@ -412,7 +412,11 @@ impl<'a> Context<'a> {
         mut callback: impl FnMut(StreamId, &mut Context<'_>) -> O + Send + 'static,
     ) -> Result<TimerId, Error> {
         self.core.delivery.slots.live(stream)?;
-        let callback = Box::new(move |core: &mut Core| callback(stream, &mut Context::new(core)).settle());
+        let callback = Box::new(move |owner: Option<StreamId>, core: &mut Core| {
+            if let Some(stream) = owner {
+                callback(stream, &mut Context::new(core)).settle();
+            }
+        });
         Ok(self.core.add_timer(period, Some(period), Some(stream), callback))
     }
 
@@ -428,8 +432,8 @@ impl<'a> Context<'a> {
     ) -> Result<TimerId, Error> {
         self.core.delivery.slots.live(stream)?;
         let mut callback = Some(callback);
-        let callback = Box::new(move |core: &mut Core| {
-            if let Some(callback) = callback.take() {
+        let callback = Box::new(move |owner: Option<StreamId>, core: &mut Core| {
+            if let (Some(callback), Some(stream)) = (callback.take(), owner) {
                 callback(stream, &mut Context::new(core)).settle();
             }
         });
@@ -442,7 +446,7 @@ impl<'a> Context<'a> {
         period: Duration,
         mut callback: impl FnMut(&mut Context<'_>) -> O + Send + 'static,
     ) -> TimerId {
-        let callback = Box::new(move |core: &mut Core| callback(&mut Context::new(core)).settle());
+        let callback = Box::new(move |_, core: &mut Core| callback(&mut Context::new(core)).settle());
         self.core.add_timer(period, Some(period), None, callback)
     }
 
@@ -453,7 +457,7 @@ impl<'a> Context<'a> {
         callback: impl FnOnce(&mut Context<'_>) -> O + Send + 'static,
     ) -> TimerId {
         let mut callback = Some(callback);
-        let callback = Box::new(move |core: &mut Core| {
+        let callback = Box::new(move |_, core: &mut Core| {
             if let Some(callback) = callback.take() {
                 callback(&mut Context::new(core)).settle();
             }
@@ -463,15 +467,7 @@ impl<'a> Context<'a> {
 
     /// Cancels a timer, also from within its own callback. Answers whether there was anything to cancel.
     pub fn cancel(&mut self, timer: TimerId) -> bool {
-        match self.core.remove_timer(timer) {
-            None => false,
-            Some(owner) => {
-                if let Some(owner) = owner {
-                    self.core.forget_timer(owner, timer);
-                }
-                true
-            }
-        }
+        self.core.remove_timer(timer)
     }
 
     /// Calls `callback` once when the stream ends, by whoever's doing, with the reason. Several are called in the order
@@ -495,7 +491,7 @@ impl<'a> Context<'a> {
         }
         let callback =
             Box::new(move |reason, core: &mut Core| callback(reason, &mut Context::new(core)).settle());
-        self.core.hooks.entry(stream).or_default().on_close.push(callback);
+        self.core.hooks.add_on_close(stream, callback);
         Ok(())
     }
 
@@ -503,7 +499,7 @@ impl<'a> Context<'a> {
     /// is there from when the stream opens until its end has been told, to [`on_close`](Self::on_close) and
     /// [`Handler::closed`](crate::Handler::closed) last.
     pub fn of<T: Any>(&mut self, stream: StreamId) -> Option<&mut T> {
-        self.core.hooks.get_mut(&stream)?.state.as_mut()?.downcast_mut()
+        self.core.hooks.state(stream)?.downcast_mut()
     }
 
     /// The server's clock: time since some moment in the past, the same during a whole turn.

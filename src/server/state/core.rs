@@ -35,7 +35,7 @@ use crate::topic::history::TopicConfig;
 use crate::topic::ids::Maker;
 use crate::topic::position::Position;
 use crate::topic::topics::{TopicKey, Topics};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -44,8 +44,8 @@ use std::time::Duration;
 /// makes a `Context` of the core.
 pub(crate) type Job = Box<dyn FnOnce(&mut Core) + Send>;
 
-/// What a timer calls.
-pub(crate) type Callback = Box<dyn FnMut(&mut Core) + Send>;
+/// What a timer calls, with the stream that it belongs to, if it does.
+pub(crate) type Callback = Box<dyn FnMut(Option<StreamId>, &mut Core) + Send>;
 
 /// What is called when a stream opens.
 pub(crate) type OnOpen = Box<dyn FnOnce(StreamId, &mut Core) + Send>;
@@ -67,7 +67,7 @@ pub(crate) struct Core {
     pub(crate) memory_log: LogLimit,
     /// Read once a turn.
     pub(crate) now: Duration,
-    pub(crate) hooks: HashMap<StreamId, Hooks<OnClose>>,
+    pub(crate) hooks: Hooks<OnClose>,
     /// Invariant: only live streams are here.
     pub(crate) tags: Tags,
     /// Whether the stream that is being opened has a tag that is revoked.
@@ -118,7 +118,7 @@ impl Core {
             pressure: Pressure::default(),
             memory_log: LogLimit::default(),
             now,
-            hooks: HashMap::new(),
+            hooks: Hooks::default(),
             tags: Tags::default(),
             opening_revoked: false,
             revoked_log: LogLimit::default(),
@@ -559,6 +559,7 @@ impl Core {
 
     // Timers.
 
+    /// Adds a timer, which belongs to a stream or to nobody.
     pub(crate) fn add_timer(
         &mut self,
         delay: Duration,
@@ -566,27 +567,15 @@ impl Core {
         owner: Option<StreamId>,
         callback: Callback,
     ) -> TimerId {
-        let id = self.timers.add(self.now.saturating_add(delay), period, owner, callback);
-        if let Some(owner) = owner {
-            self.hooks.entry(owner).or_default().timers.push(id);
-        }
-        id
+        debug_assert!(owner.is_none_or(|id| self.delivery.slots.live(id).is_ok()), "it ends with its stream");
+        self.timers.add(self.now.saturating_add(delay), period, owner.map(|id| id.slot), callback)
     }
 
-    /// Removes a timer; answers its owner, or `None` if there is no such timer any more.
-    pub(crate) fn remove_timer(&mut self, id: TimerId) -> Option<Option<StreamId>> {
-        let (owner, callback) = self.timers.remove(id)?;
+    /// Removes a timer. Returns whether there still was one.
+    pub(crate) fn remove_timer(&mut self, id: TimerId) -> bool {
+        let Some(callback) = self.timers.remove(id) else { return false };
         self.remains.add_all(callback);
-        Some(owner)
-    }
-
-    pub(crate) fn forget_timer(&mut self, owner: StreamId, id: TimerId) {
-        if let Some(hooks) = self.hooks.get_mut(&owner) {
-            hooks.timers.retain(|timer| *timer != id);
-            if hooks.is_empty() {
-                self.hooks.remove(&owner);
-            }
-        }
+        true
     }
 }
 

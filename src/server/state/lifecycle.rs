@@ -12,10 +12,9 @@ use crate::http::parse::request::Request;
 use crate::http::reply::stream_reply::{Belongings, StreamReply};
 use crate::server::api::observer::{Audience, Message};
 use crate::server::state::ages;
-use crate::server::state::core::{Core, OnClose};
+use crate::server::state::core::Core;
 use crate::server::state::feed::Feed;
 use crate::server::state::guard::catch;
-use crate::server::state::hooks::Hooks;
 use crate::server::state::resume::Resumption;
 use crate::topic::frame::{COMMENT, COMMENT_KIND, EncodedEvent, Framing};
 use std::borrow::Cow;
@@ -50,7 +49,7 @@ impl Core {
     /// The reply was none: drops whatever the handler gave to the stream.
     pub(crate) fn abandon(&mut self, id: StreamId) {
         self.delivery.dissolve(id.slot);
-        self.drop_hooks(id);
+        self.drop_belongings(id);
         let since = self.tick();
         if let Some(slot) = self.delivery.slots.get_mut(id.slot) {
             let requests = slot.requests();
@@ -146,7 +145,7 @@ impl Core {
         if let Some(reason) = ends {
             self.ending(id, reason);
         } else if let Some(age) = reply.own_age() {
-            let end = move |core: &mut Core| drop(core.close_for(id, CloseReason::MaxAge));
+            let end = move |_, core: &mut Core| drop(core.close_for(id, CloseReason::MaxAge));
             self.add_timer(age, None, Some(id), Box::new(end));
         }
     }
@@ -259,7 +258,7 @@ impl Core {
             match phase {
                 Some(Phase::Open) => self.report(id, reason),
                 // Nobody was told that it began.
-                Some(Phase::Opening | Phase::OpeningClosed) => self.drop_hooks(id),
+                Some(Phase::Opening | Phase::OpeningClosed) => self.drop_belongings(id),
                 Some(Phase::Ending) | None => {}
             }
         }
@@ -277,20 +276,22 @@ impl Core {
         log::debug!("stream {id}: {reason}");
         self.stats.count_closed(reason);
         self.ended.push((id, reason));
-        self.tags.forget(id);
-        self.drop_timers(id);
+        self.drop_tags_and_timers(id);
         self.tell(|observer| observer.close(id, reason));
     }
 
-    /// Drops all that belongs to a stream which is gone, or never was.
+    /// Drops all that belongs to a stream which never was.
+    fn drop_belongings(&mut self, id: StreamId) {
+        self.drop_tags_and_timers(id);
+        self.drop_hooks(id);
+    }
+
+    /// Drops what a stream keeps until its end is told.
     pub(crate) fn drop_hooks(&mut self, id: StreamId) {
-        self.tags.forget(id);
-        self.drop_timers(id);
-        if let Some(hooks) = self.take_hooks(id) {
-            self.remains.add_all(hooks.on_close);
-            self.remains.add_all(hooks.state);
-            self.discard_feed(hooks.feed);
-        }
+        let hooks = self.hooks.remove_all(id);
+        self.remains.add_all(hooks.on_close);
+        self.remains.add_all(hooks.state);
+        self.discard_feed(hooks.feed);
     }
 
     /// What a reply has brought for a stream that does not open.
@@ -300,17 +301,11 @@ impl Core {
         self.remains.add_all(on_open.into_iter().chain(state));
     }
 
-    /// What belonged to a stream that is gone.
-    pub(crate) fn take_hooks(&mut self, id: StreamId) -> Option<Hooks<OnClose>> {
-        // Mostly no stream has any, and removing hashes the id before it looks.
-        if self.hooks.is_empty() { None } else { self.hooks.remove(&id) }
-    }
-
-    fn drop_timers(&mut self, id: StreamId) {
-        if let Some(hooks) = self.hooks.get_mut(&id) {
-            for timer in std::mem::take(&mut hooks.timers) {
-                self.remove_timer(timer);
-            }
+    /// Drops what is known by the slot of the stream: before another one begins there.
+    fn drop_tags_and_timers(&mut self, id: StreamId) {
+        self.tags.forget(id);
+        while let Some(callback) = self.timers.remove_next_of(id.slot) {
+            self.remains.add_all(callback);
         }
     }
 

@@ -8,7 +8,6 @@ use crate::server::api::observer::Audience;
 use crate::server::state::core::Core;
 use crate::server::state::feed::{Feed, FeedState, MakingUp};
 use crate::server::state::log_limit::LogLimit;
-use crate::server::state::timers::TimerId;
 use crate::source::{Pull, Source};
 use crate::topic::frame::EncodedEvent;
 use std::time::Duration;
@@ -41,15 +40,14 @@ impl Core {
         if let Some(stream) = self.delivery.stream_mut(id.slot) {
             stream.flags.set(Flags::SOURCE, true);
         }
-        let hooks = self.hooks.entry(id).or_default();
-        let making_up = hooks.feed.as_mut().and_then(|feed| feed.making_up.take());
+        let mut earlier = self.hooks.remove_feed(id);
+        let making_up = earlier.as_mut().and_then(|feed| feed.making_up.take());
         let state = FeedState::Full;
-        let feed = Feed { source: Some(source), state, beat: None, fruitless: 0, making_up };
-        let earlier = hooks.feed.replace(feed);
+        self.hooks.add_feed(id, Feed { source: Some(source), state, beat: None, fruitless: 0, making_up });
         match earlier.as_ref().map(|feed| feed.state) {
             // It keeps the place of the earlier one.
             Some(FeedState::Ready) => self.set_state(id, FeedState::Ready),
-            Some(FeedState::Waiting(timer)) => self.forget_wait(id, timer),
+            Some(FeedState::Waiting(timer)) => _ = self.remove_timer(timer),
             _ => {}
         }
         self.wake_source(id);
@@ -61,15 +59,10 @@ impl Core {
     pub(crate) fn wake(&mut self, id: StreamId) -> Result<(), Error> {
         self.delivery.slots.live(id)?;
         if let Some(FeedState::Waiting(timer)) = self.state(id) {
-            self.forget_wait(id, timer);
+            self.remove_timer(timer);
         }
         self.wake_source(id);
         Ok(())
-    }
-
-    fn forget_wait(&mut self, id: StreamId, timer: TimerId) {
-        self.remove_timer(timer);
-        self.forget_timer(id, timer);
     }
 
     /// Has the source asked, now or when the stream has been given everything.
@@ -104,7 +97,7 @@ impl Core {
     }
 
     fn feed(&mut self, id: StreamId) -> Option<&mut Feed> {
-        self.hooks.get_mut(&id)?.feed.as_mut()
+        self.hooks.feed_mut(id)
     }
 
     /// Whether a stream has a source.
@@ -113,7 +106,7 @@ impl Core {
     }
 
     fn state(&self, id: StreamId) -> Option<FeedState> {
-        Some(self.hooks.get(&id)?.feed.as_ref()?.state)
+        Some(self.hooks.feed(id)?.state)
     }
 
     fn set_state(&mut self, id: StreamId, state: FeedState) {
@@ -253,7 +246,7 @@ impl Core {
             log::error!("what a client has missed is to come later, but its stream was given no source");
             return false;
         }
-        let give_up = Box::new(move |core: &mut Core| core.made_up(id, false));
+        let give_up = Box::new(move |_, core: &mut Core| core.made_up(id, false));
         let deadline = self.add_timer(self.config.missed_timeout, None, Some(id), give_up);
         if let Some(feed) = self.feed(id) {
             feed.making_up = Some(MakingUp { deadline, then: None });
@@ -291,7 +284,7 @@ impl Core {
         self.delivery.go_on(id.slot);
         let making_up = self.feed(id).and_then(|feed| feed.making_up.take());
         if let Some(MakingUp { deadline, then }) = making_up {
-            self.forget_wait(id, deadline);
+            self.remove_timer(deadline);
             match then {
                 // The stream is live.
                 Some(then) => drop(self.set_source(id, then)),
@@ -307,9 +300,9 @@ impl Core {
 
     fn drop_source(&mut self, id: StreamId) {
         if let Some(FeedState::Waiting(timer)) = self.state(id) {
-            self.forget_wait(id, timer);
+            self.remove_timer(timer);
         }
-        let feed = self.hooks.get_mut(&id).and_then(|hooks| hooks.feed.take());
+        let feed = self.hooks.remove_feed(id);
         self.discard_feed(feed);
     }
 
@@ -322,7 +315,7 @@ impl Core {
     }
 
     fn wait_until(&mut self, id: StreamId, due: Duration) {
-        let callback = Box::new(move |core: &mut Core| {
+        let callback = Box::new(move |_, core: &mut Core| {
             if let Some(feed) = core.feed(id) {
                 feed.state = FeedState::Idle;
                 feed.beat = Some(due);

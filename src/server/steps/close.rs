@@ -21,8 +21,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         for (id, reason) in ended.drain(..ended.len().min(ENDS_PER_TURN)) {
             self.core.work.streams_reported += 1;
             // What the application keeps for it stays until all have been told.
-            let callbacks = self.core.hooks.get_mut(&id).map(|hooks| std::mem::take(&mut hooks.on_close));
-            for callback in callbacks.into_iter().flatten() {
+            for callback in self.core.hooks.remove_on_close(id) {
                 self.core.guard("an on_close callback", |core| callback(reason, core));
             }
             let handler = &mut self.handler;
@@ -43,8 +42,11 @@ impl<H: Handler, N: Net> Server<H, N> {
             }
             self.replenish_reserve();
             if self.core.delivery.slots.shrink() {
-                self.addresses.shrink(self.core.delivery.slots.bound());
-                self.sockets.truncate(self.core.delivery.slots.bound() as usize);
+                let bound = self.core.delivery.slots.bound();
+                self.addresses.shrink(bound);
+                self.core.timers.shrink(bound);
+                self.core.hooks.shrink(bound);
+                self.sockets.truncate(bound as usize);
                 self.sockets.shrink_to_fit();
             }
         }

@@ -558,7 +558,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// this.
     fn tell_of_opening(&mut self, id: StreamId, request: &Request<'_>, mut belongings: Belongings) {
         if let Some(state) = belongings.state.take() {
-            self.core.hooks.entry(id).or_default().state = Some(state);
+            self.core.hooks.add_state(id, state);
         }
         self.core.opening = Some(id);
         let mut callbacks =

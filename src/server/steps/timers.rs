@@ -21,23 +21,20 @@ impl<H: Handler, N: Net> Server<H, N> {
             let Some(mut due) = self.core.timers.take_due(now) else { return };
             let id = due.id;
             self.core.work.timers += 1;
-            let called = self.core.guard("a timer", |core| (due.callback)(core));
+            let owner = due.owner.and_then(|slot| self.core.delivery.slots.id(slot));
+            let called = self.core.guard("a timer", |core| (due.callback)(owner, core));
             if called.is_none() {
                 // What it was about to do is half done: it is not called again. It may have cancelled itself
                 // already.
                 self.core.timers.remove(id);
                 self.core.remains.add(due.callback);
-                if let Some(owner) = due.owner {
-                    self.core.forget_timer(owner, id);
+                if let Some(owner) = owner {
                     self.core.end_for_panic(owner);
                 }
                 continue;
             }
-            let (owner, over) = self.core.timers.put_back(due, now);
+            let over = self.core.timers.put_back(due, now);
             self.core.remains.add_all(over);
-            if let Some(owner) = owner {
-                self.core.forget_timer(owner, id);
-            }
         }
     }
 }
