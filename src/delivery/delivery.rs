@@ -109,7 +109,7 @@ impl<S: Streams> Delivery<S> {
     /// Whether the stream has a subscription to a topic of that name; `None` without the stream.
     pub(crate) fn subscription(&self, slot: u32, topic: &str) -> Option<TopicKey> {
         let mut topics = self.stream(slot)?.topics().map(|(key, _)| key);
-        topics.find(|key| &*self.topics.get(*key).name == topic)
+        topics.find(|key| self.topics.get(*key).name.as_bytes() == topic.as_bytes())
     }
 
     /// Subscribes a stream, which is not subscribed yet, to a topic, from what is published next on.
@@ -235,7 +235,7 @@ impl<S: Streams> Delivery<S> {
         let stream = self.stream(slot)?;
         let end = stream.end()?;
         let mut topics = stream.topics().map(|(key, _)| key);
-        topics.find(|key| holds(&self.topics.get(*key).log, stream.position_in(*key), end))
+        topics.find(|key| holds(self.topics.get(*key).log(), stream.position_in(*key), end))
     }
 
     /// In a keyed topic what a closed stream is still to get may be superseded by what comes behind its end.
@@ -243,7 +243,7 @@ impl<S: Streams> Delivery<S> {
     fn take_along(&mut self, slot: u32) {
         let Some(stream) = self.slots.stream(slot) else { return };
         let Some(end) = stream.end() else { return };
-        let may_be_superseded = |key| self.topics.get(key).log.holds_current(stream.position_in(key), end);
+        let may_be_superseded = |key| self.topics.get(key).log().holds_current(stream.position_in(key), end);
         if !stream.topics().any(|(key, _)| may_be_superseded(key)) {
             return;
         }

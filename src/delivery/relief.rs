@@ -24,7 +24,7 @@ impl<S: Streams> Delivery<S> {
         for place in from..end {
             // In the middle of a wave some still need all that it brings: room is made before the next.
             let key = self.topics.key_at(place);
-            if let Some(key) = key.filter(|key| self.topics.get(*key).wave.is_none()) {
+            if let Some(key) = key.filter(|key| !self.topics.get(*key).has_wave()) {
                 self.make_room(key);
             }
         }

@@ -32,7 +32,7 @@ impl<S: Streams> Delivery<S> {
         stream.into_iter().flat_map(|stream| stream.topics().map(move |(key, _)| (key, stream))).filter_map(
             |(key, stream)| {
                 let topic = self.topics.get(key);
-                Some((topic.kept.as_deref()?, &topic.log, stream.position_in(key)))
+                Some((topic.kept()?, topic.log(), stream.position_in(key)))
             },
         )
     }
@@ -47,8 +47,7 @@ impl<S: Streams> Delivery<S> {
     pub(crate) fn would_mix(&self, topic: TopicKey, ids: Option<Ids>) -> bool {
         let readers = || self.topics.get(topic).subscribers.iter().filter_map(|slot| self.stream(*slot));
         let others = readers().flat_map(|stream| stream.topics().map(|(key, _)| key));
-        let mut kept =
-            others.filter(|key| *key != topic).filter_map(|key| self.topics.get(key).kept.as_ref());
+        let mut kept = others.filter(|key| *key != topic).filter_map(|key| self.topics.get(key).kept());
         ids.is_some_and(|ids| kept.any(|kept| kept.ids != ids))
     }
 
@@ -115,9 +114,9 @@ impl<S: Streams> Delivery<S> {
             .topics()
             .map(|(key, _)| {
                 let topic = self.topics.get(key);
-                let found = topic.kept.as_ref().and_then(|kept| {
+                let found = topic.kept().and_then(|kept| {
                     let anew = anew && kept.is_keyed();
-                    kept.first_after(&topic.log, if anew { 0 } else { position })
+                    kept.first_after(topic.log(), if anew { 0 } else { position })
                 });
                 // What was published since it subscribed is for it, whether it is kept or not.
                 let since = stream.position_in(key);
@@ -172,7 +171,7 @@ impl<S: Streams> Delivery<S> {
     /// The stream reads none of its topics that has ids before an event behind `position` is published.
     fn wait_for(&mut self, slot: u32, position: Position) {
         let Some(stream) = self.stream(slot) else { return };
-        let topics = stream.topics().map(|(key, _)| key).filter(|key| self.topics.get(*key).kept.is_some());
+        let topics = stream.topics().map(|(key, _)| key).filter(|key| self.topics.get(*key).kept().is_some());
         let topics: Vec<_> = topics.collect();
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         topics.iter().for_each(|key| stream.read_from(*key, NOT_YET));
@@ -184,7 +183,7 @@ impl<S: Streams> Delivery<S> {
     /// topic from now on. In their other topics they go on waiting.
     pub(crate) fn wait_no_longer(&mut self, topic: TopicKey) {
         let now = self.topics.sequence();
-        let slots = self.topics.get(topic).subscribers.clone();
+        let slots = self.topics.get(topic).subscribers.to_vec();
         for slot in slots {
             let extras = self.stream_mut(slot).and_then(|stream| stream.extras.as_mut());
             let Some(extras) = extras.filter(|extras| extras.ahead.is_some()) else { continue };
@@ -228,8 +227,7 @@ impl<S: Streams> Delivery<S> {
     pub(super) fn reads_from(&self, slot: u32, topic: TopicKey) -> u64 {
         let stream = self.stream(slot);
         let is_ahead = stream.is_some_and(|stream| stream.waits_for().is_some());
-        let waits =
-            is_ahead && self.topics.get(topic).kept.as_ref().is_some_and(|kept| kept.ids == Ids::Ordered);
+        let waits = is_ahead && self.topics.get(topic).kept().is_some_and(|kept| kept.ids == Ids::Ordered);
         if waits { NOT_YET } else { self.topics.sequence() }
     }
 }

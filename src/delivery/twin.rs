@@ -450,7 +450,7 @@ impl World {
             let topic = self.delivery.topics.get(key);
             let pins =
                 topic.subscribers.iter().filter(|slot| self.delivery.stream(**slot).unwrap().pins).count();
-            assert_eq!(topic.pins as usize, pins, "pins of {}", topic.name);
+            assert_eq!(topic.pins as usize, pins, "pins of {:?}", topic.name);
         }
         for (slot, (stream, room)) in streams() {
             // One that was there before may have left its place behind, which does no harm.

@@ -22,7 +22,7 @@ pub(crate) fn readings<'a>(
     stream: &'a Stream,
     topics: &'a Topics,
 ) -> impl Iterator<Item = Reading<'a>> + Clone {
-    let log = |topic| &topics.get(topic).log;
+    let log = |topic| topics.get(topic).log();
     let first = (stream.topic != TopicKey::NONE).then(|| Reading { log: log(stream.topic), from: 0 });
     let extras = stream.extras.as_deref();
     let own = extras.map(|extras| Reading { log: &extras.private, from: 0 });

@@ -2,10 +2,11 @@
 
 use crate::delivery::delivery::{Delivery, Streams, Written, tick_of};
 use crate::delivery::walk::{Advance, Batch, unwrap_run};
+use crate::topic::busy::TIME_TO_READ;
 use crate::topic::frame::Framing;
 use crate::topic::history::Overflow;
 use crate::topic::log::Place;
-use crate::topic::topic::{Excess, TIME_TO_READ};
+use crate::topic::topic::{Excess, Topic};
 use crate::topic::topics::TopicKey;
 use std::collections::HashMap;
 
@@ -37,7 +38,7 @@ impl<S: Streams> Delivery<S> {
     /// Begins a wave of a topic, if none is on its way. Before it offers more, the log forgets what lags too
     /// far.
     pub(crate) fn begin_wave(&mut self, key: TopicKey) {
-        if self.topics.get(key).wave.is_none() {
+        if !self.topics.get(key).has_wave() {
             self.make_room(key);
             self.topics.begin_wave(key);
         }
@@ -54,7 +55,7 @@ impl<S: Streams> Delivery<S> {
         let topic = self.topics.get(key);
         let (mut can, mut reads_on) = (u64::MAX, false);
         if topic.pins > 0 {
-            for &slot in &topic.subscribers {
+            for &slot in topic.subscribers.iter() {
                 let Some(stream) = self.slots.stream(slot).filter(|stream| stream.pins) else { continue };
                 let position = stream.position_in(key);
                 // One that is held waits for its application, and that counts as well.
@@ -86,7 +87,7 @@ impl<S: Streams> Delivery<S> {
         }
         // From where to where each of them is to get something: all of it is counted in one walk.
         let mut spans: Vec<(u64, u32, bool)> = Vec::new();
-        for &slot in &topic.subscribers {
+        for &slot in topic.subscribers.iter() {
             let Some(stream) = self.slots.stream(slot).filter(|stream| stream.pins) else { continue };
             // What stands behind the end of a stream is not for it.
             let until = until.min(stream.end().unwrap_or(u64::MAX));
@@ -97,7 +98,7 @@ impl<S: Streams> Delivery<S> {
         }
         self.looked_at += topic.subscribers.len() as u64;
         spans.sort_unstable();
-        let counts: Vec<_> = topic.log.count_plain_at(spans.iter().map(|(place, ..)| *place)).collect();
+        let counts: Vec<_> = topic.log().count_plain_at(spans.iter().map(|(place, ..)| *place)).collect();
         let before: HashMap<u32, usize> = spans
             .iter()
             .zip(&counts)
@@ -141,16 +142,19 @@ impl<S: Streams> Delivery<S> {
         now: u32,
         mut write: impl FnMut(u32, &[u8]) -> Result<Written, E>,
     ) -> Offered<E> {
-        let topic = self.topics.get_mut(key);
-        let start = topic.wave.unwrap_or(0);
-        let end = start.saturating_add(count).min(topic.subscribers.len());
-        topic.wave = Some(end);
-
         let mut aside = std::mem::take(&mut self.aside);
+        let Topic { subscribers, busy: Some(busy), .. } = self.topics.get_mut(key) else {
+            return Offered { visited: 0, failed: Vec::new(), aside };
+        };
+        let start = busy.wave.unwrap_or(0);
+        let end = start.saturating_add(count).min(subscribers.len());
+        busy.wave = Some(end);
+        let log = &busy.log;
+
         let mut failed = Vec::new();
         let mut shared: Option<Shared<'_>> = None;
         let mut pins = 0;
-        for &slot in topic.subscribers.get(start..end).unwrap_or_default() {
+        for &slot in subscribers.get(start..end).unwrap_or_default() {
             let Some((stream, room)) = self.slots.stream_and_room(slot) else { continue };
             if stream.pins || !stream.reads_one_log() {
                 aside.push(slot);
@@ -158,9 +162,9 @@ impl<S: Streams> Delivery<S> {
             }
             let sequence = stream.sequence();
             if shared.as_ref().is_none_or(|shared| !(shared.from..shared.to).contains(&sequence)) {
-                let Some(place) = topic.log.place(sequence) else { continue };
-                let run = topic.log.run(place);
-                let (from, to) = (topic.log.before(place), run.first().sequence);
+                let Some(place) = log.place(sequence) else { continue };
+                let run = log.run(place);
+                let (from, to) = (log.before(place), run.first().sequence);
                 let chunked = Batch::of_run(run);
                 let finished = chunked.advance(sequence, chunked.bytes.len());
                 shared = Some(Shared { from, to, chunked, finished, unwrapped: false, place });
@@ -170,7 +174,7 @@ impl<S: Streams> Delivery<S> {
                 Framing::Chunked => shared.chunked,
                 Framing::CloseDelimited => {
                     if !shared.unwrapped {
-                        unwrap_run(topic.log.run(shared.place), &mut self.unwrapped);
+                        unwrap_run(log.run(shared.place), &mut self.unwrapped);
                         shared.unwrapped = true;
                     }
                     Batch::of_copy(&self.unwrapped, 0)
@@ -196,7 +200,7 @@ impl<S: Streams> Delivery<S> {
                         }
                         stream.pins = true;
                         pins += 1;
-                    } else if advance.sequence < topic.log.newest() {
+                    } else if advance.sequence < log.newest() {
                         aside.push(slot);
                     }
                 }

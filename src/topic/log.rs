@@ -63,6 +63,19 @@ impl<'a> Run<'a> {
 }
 
 impl Log {
+    pub(crate) const fn new() -> Self {
+        Self {
+            blocks: VecDeque::new(),
+            bytes: 0,
+            newest: 0,
+            floor: 0,
+            gone: 0,
+            superseded: 0,
+            current: 0,
+            marked: 0,
+        }
+    }
+
     /// Adds a frame behind all others.
     pub(crate) fn append(&mut self, sequence: u64, bytes: &[u8], kind: Kind, spares: &mut Spares) {
         debug_assert!(sequence > self.newest);

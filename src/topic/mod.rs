@@ -15,10 +15,14 @@
 //! ```
 
 pub(crate) mod block;
+pub(crate) mod busy;
+pub(crate) mod few;
 pub(crate) mod frame;
 pub(crate) mod history;
 pub(crate) mod ids;
+pub(crate) mod index;
 pub(crate) mod log;
+pub(crate) mod name;
 pub(crate) mod position;
 pub(crate) mod sequence;
 #[expect(clippy::module_inception, reason = "a topic is what this layer is about")]

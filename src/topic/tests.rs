@@ -15,20 +15,20 @@ proptest! {
         count in 1_u32..20,
         steps in proptest::collection::vec((0_u8..3, any::<prop::sample::Index>()), 0..60),
     ) {
-        let mut topic = Topic::new("t".into());
+        let mut topic = Topic::new("t");
         let mut places = std::collections::HashMap::new();
         for slot in 0..count {
             places.insert(slot, topic.subscribe(slot));
         }
-        topic.wave = Some(0);
+        topic.busy.get_or_insert_default().wave = Some(0);
         let (mut next, mut visited, mut stayed) = (count, Vec::new(), (0..count).collect::<Vec<_>>());
         for (step, index) in steps {
             match step {
                 0 => {
-                    let at = topic.wave.unwrap();
+                    let at = topic.busy.as_ref().unwrap().wave.unwrap();
                     if at < topic.subscribers.len() {
                         visited.push(topic.subscribers[at]);
-                        topic.wave = Some(at + 1);
+                        topic.busy.as_mut().unwrap().wave = Some(at + 1);
                     }
                 }
                 1 => {
@@ -48,7 +48,7 @@ proptest! {
             }
             prop_assert_eq!(places.len(), topic.subscribers.len());
         }
-        visited.extend(&topic.subscribers[topic.wave.unwrap()..]);
+        visited.extend(&topic.subscribers[topic.busy.as_ref().unwrap().wave.unwrap()..]);
         for slot in stayed {
             prop_assert_eq!(visited.iter().filter(|seen| **seen == slot).count(), 1);
         }
@@ -80,7 +80,7 @@ fn an_idle_topic_is_gone_and_leaves_nothing_behind() {
     assert_eq!(topics.len(), 1, "a topic in the queue stays until it had its turn");
     while let Some(key) = topics.next_dirty() {
         topics.begin_wave(key);
-        topics.get_mut(key).wave = Some(0);
+        topics.get_mut(key).busy.as_mut().unwrap().wave = Some(0);
         topics.rotate_dirty();
     }
     topics.free_idle();

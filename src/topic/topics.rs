@@ -4,16 +4,17 @@ use crate::account::{Account, Purpose};
 use crate::error::Error;
 use crate::event::EventError;
 use crate::topic::block::Spares;
+use crate::topic::busy::{Busy, SpareBusy};
 use crate::topic::frame::EncodedEvent;
 use crate::topic::history::{FRAMES_PER_EVENT, Kept, Mark, TopicConfig};
 use crate::topic::ids::{GeneratedId, Ids, Maker};
+use crate::topic::index::Index;
 use crate::topic::log::Log;
 use crate::topic::position::Position;
 use crate::topic::sequence::{next_local, next_shared, shared};
 use crate::topic::topic::{Excess, Topic};
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
 /// A topic's key. Valid while the topic has a subscriber, a history, or is dirty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +29,7 @@ impl TopicKey {
 /// last of both.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
-    by_name: HashMap<Arc<str>, TopicKey>,
+    by_name: Index<TopicKey>,
     topics: Slab<Topic>,
     /// How topics are that are not in `configured`.
     default: TopicConfig,
@@ -61,7 +62,13 @@ pub(crate) struct Topics {
     encoded: EncodedEvent,
     pub(crate) spares: Spares,
     account: Account,
+    spare_busy: SpareBusy,
+    /// How many topics there were when giving back memory was tried last; `None` after there were many again.
+    shrunk_at: Option<usize>,
 }
+
+/// Below this many topics memory is not given back: there is not enough of it.
+const SHRINK_MIN: usize = 1024;
 
 /// What time it is.
 #[derive(Debug, Clone, Copy, Default)]
@@ -101,36 +108,32 @@ impl Topics {
         } else {
             self.configured.insert(name.into(), (config, since));
         }
-        let Some(&key) = self.by_name.get(name) else { return true };
+        let Some(key) = self.key(name) else { return true };
         let (tick, now) = (self.clock.tick, self.mark());
         let topic = &mut self.topics[key.0 as usize];
         topic.overflow = config.overflow;
         self.aging -= usize::from(topic.ages());
-        match (config.kept(), &mut topic.kept) {
+        let Busy { log, kept, .. } = topic.busy(&mut self.spare_busy);
+        match (config.kept(), &mut *kept) {
             (None, kept) => {
                 *kept = None;
-                topic.log.forget_keys();
+                log.forget_keys();
             }
             (Some(limits), Some(kept)) if kept.is_keyed() == config.keyed && kept.ids == config.ids => {
                 kept.limits = limits;
             }
             (Some(limits), kept) => {
-                topic.log.date_all(tick, &mut self.spares);
-                topic.log.forget_keys();
+                log.date_all(tick, &mut self.spares);
+                log.forget_keys();
                 let complete_from = if kept.is_some() { now } else { since };
-                *kept = Some(Box::new(Kept::new(
-                    &config,
-                    limits,
-                    topic.log.newest(),
-                    complete_from,
-                    &self.account,
-                )));
-                topic.log.gone = complete_from.sequence;
+                let new = Kept::new(&config, limits, log.newest(), complete_from, &self.account);
+                *kept = Some(Box::new(new));
+                log.gone = complete_from.sequence;
             }
         }
         self.aging += usize::from(topic.ages());
         topic.expire(tick);
-        topic.settle(tick, &mut self.spares);
+        topic.settle(tick, &mut self.spares, &mut self.spare_busy);
         self.idle.push(key);
         true
     }
@@ -177,7 +180,7 @@ impl Topics {
     ) -> Result<(), Error> {
         let ids = match self.find(name) {
             Some(topic) if topic.has_finished() => return Err(Error::Finished),
-            Some(topic) => topic.kept.as_ref().map(|kept| kept.ids),
+            Some(topic) => topic.kept().map(|kept| kept.ids),
             None => self.ids_of(name),
         };
         match (ids, position) {
@@ -199,8 +202,8 @@ impl Topics {
         // does not have it.
         let before = self.sequence;
         self.sequence = next_shared(before);
-        let key = match self.by_name.get(name) {
-            Some(&key) => key,
+        let key = match self.key(name) {
+            Some(key) => key,
             None if self.would_add(name) => self.add(name, before),
             None => return,
         };
@@ -209,10 +212,14 @@ impl Topics {
         }
         let topic = &mut self.topics[key.0 as usize];
         let read = !topic.subscribers.is_empty();
-        let size = match &mut topic.kept {
-            None if !read => return,
+        if !read && topic.kept().is_none() {
+            return;
+        }
+        let busy = topic.busy(&mut self.spare_busy);
+        let Busy { log, kept, .. } = busy;
+        let size = match kept {
             None => {
-                topic.log.append(self.sequence, event.bytes(), event.kind(), &mut self.spares);
+                log.append(self.sequence, event.bytes(), event.kind(), &mut self.spares);
                 event.bytes().len()
             }
             Some(kept) => {
@@ -226,20 +233,20 @@ impl Topics {
                 let has_own = kept.ids == Ids::Own;
                 let event = if has_own { event } else { &self.encoded };
                 let tick = self.clock.tick;
-                topic.log.append_dated(self.sequence, event.bytes(), event.kind(), tick, &mut self.spares);
-                kept.supersede(&mut topic.log, self.sequence, event);
+                log.append_dated(self.sequence, event.bytes(), event.kind(), tick, &mut self.spares);
+                kept.supersede(log, self.sequence, event);
                 kept.appended(self.sequence, event);
-                kept.shorten(&topic.log, tick, FRAMES_PER_EVENT);
+                kept.shorten(log, tick, FRAMES_PER_EVENT);
                 event.bytes().len()
             }
         };
         if !read {
-            topic.log.mark();
-            topic.settle(self.clock.tick, &mut self.spares);
+            log.mark();
+            topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
             self.idle.push(key);
             return;
         }
-        topic.fresh += size;
+        busy.fresh += size;
         self.unoffered += size;
         if !topic.dirty {
             topic.dirty = true;
@@ -250,28 +257,28 @@ impl Topics {
     /// Adds a topic in which everything behind the frame `horizon` is new.
     fn add(&mut self, name: &str, horizon: u64) -> TopicKey {
         let (config, since) = self.config_of(name);
-        let name: Arc<str> = name.into();
-        let mut topic = Topic::new(name.clone());
+        let mut topic = Topic::new(name);
         topic.overflow = config.overflow;
         if let Some(limits) = config.kept() {
             // The topic may have been there before and be gone because nothing was left of what it kept.
             let is_ordered = config.ids == Ids::Ordered;
             let forgotten = if is_ordered { self.forgotten_positions } else { self.forgotten };
             let complete_from = since.max(forgotten);
-            topic.kept = Some(Box::new(Kept::new(&config, limits, horizon, complete_from, &self.account)));
-            topic.log.gone = complete_from.sequence;
+            let busy = topic.busy(&mut self.spare_busy);
+            busy.kept = Some(Box::new(Kept::new(&config, limits, horizon, complete_from, &self.account)));
+            busy.log.gone = complete_from.sequence;
         }
         self.aging += usize::from(topic.ages());
         let key = TopicKey(u32::try_from(self.topics.insert(topic)).unwrap_or(u32::MAX));
-        self.by_name.insert(name, key);
+        self.by_name.insert(key, |key| self.topics[key.0 as usize].name.as_bytes());
         key
     }
 
     /// Subscribes the stream in `slot`, which `pins` what it reads or not, and answers the topic and the
     /// place in it.
     pub(crate) fn subscribe(&mut self, name: &str, slot: u32, pins: bool) -> (TopicKey, u32) {
-        let key = match self.by_name.get(name) {
-            Some(&key) => key,
+        let key = match self.key(name) {
+            Some(key) => key,
             None => self.add(name, self.sequence),
         };
         let topic = self.get_mut(key);
@@ -284,7 +291,7 @@ impl Topics {
         let topic = &mut self.topics[key.0 as usize];
         topic.unsubscribe(place, moved);
         topic.pins -= u32::from(pins);
-        topic.settle(self.clock.tick, &mut self.spares);
+        topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
         if topic.subscribers.is_empty() {
             self.idle.push(key);
         }
@@ -297,7 +304,7 @@ impl Topics {
             topic.pins += 1;
         } else {
             topic.pins -= 1;
-            topic.settle(self.clock.tick, &mut self.spares);
+            topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
         }
     }
 
@@ -318,11 +325,10 @@ impl Topics {
 
     /// Begins a wave, if none is on its way.
     pub(crate) fn begin_wave(&mut self, key: TopicKey) {
-        let topic = self.get_mut(key);
-        if topic.wave.is_none() {
-            topic.log.mark();
-            topic.wave = Some(0);
-            topic.offered = std::mem::take(&mut topic.fresh);
+        if let Some(busy) = self.get_mut(key).busy.as_mut().filter(|busy| busy.wave.is_none()) {
+            busy.log.mark();
+            busy.wave = Some(0);
+            busy.offered = std::mem::take(&mut busy.fresh);
         }
     }
 
@@ -330,18 +336,20 @@ impl Topics {
     pub(crate) fn rotate_dirty(&mut self) {
         let Some(key) = self.dirty.pop_front() else { return };
         let topic = &mut self.topics[key.0 as usize];
-        if topic.wave.is_none_or(|visited| visited >= topic.subscribers.len()) {
-            topic.wave = None;
-            self.unoffered -= std::mem::take(&mut topic.offered);
-        }
-        if topic.wave.is_none() && topic.fresh == 0 {
-            topic.dirty = false;
-            topic.settle(self.clock.tick, &mut self.spares);
-            if topic.subscribers.is_empty() {
-                self.idle.push(key);
+        if let Some(busy) = &mut topic.busy {
+            if busy.wave.is_none_or(|visited| visited >= topic.subscribers.len()) {
+                busy.wave = None;
+                self.unoffered -= std::mem::take(&mut busy.offered);
             }
-        } else {
-            self.dirty.push_back(key);
+            if busy.wave.is_some() || busy.fresh > 0 {
+                self.dirty.push_back(key);
+                return;
+            }
+        }
+        topic.dirty = false;
+        topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
+        if topic.subscribers.is_empty() {
+            self.idle.push(key);
         }
     }
 
@@ -352,7 +360,7 @@ impl Topics {
 
     /// The same of logs, counted anew, with `others` that are no topic's.
     pub(crate) fn recount<'a>(&'a self, others: impl Iterator<Item = &'a Log>) -> (usize, usize) {
-        let logs = self.topics.iter().map(|(_, topic)| &topic.log).chain(others);
+        let logs = self.topics.iter().map(|(_, topic)| topic.log()).chain(others);
         (self.spares.held, logs.map(Log::held).sum())
     }
 
@@ -374,27 +382,47 @@ impl Topics {
         let mut bytes = 0;
         for place in from..end {
             let Some(topic) = self.topics.get_mut(place) else { continue };
-            let Some(kept) = &mut topic.kept else { continue };
-            bytes += kept.halve(&topic.log, self.clock.tick);
-            topic.settle(self.clock.tick, &mut self.spares);
+            let Some(Busy { log, kept: Some(kept), .. }) = topic.busy.as_deref_mut() else { continue };
+            bytes += kept.halve(log, self.clock.tick);
+            topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
         }
         (end.saturating_sub(from), bytes)
     }
 
     /// Frees the topics that nobody and nothing needs. To be called when no key of theirs is in anyone's hands.
     pub(crate) fn free_idle(&mut self) {
+        if self.idle.is_empty() {
+            return;
+        }
         while let Some(key) = self.idle.pop() {
             if self.topics.get(key.0 as usize).is_some_and(|topic| topic.is_idle(self.clock.tick)) {
                 let topic = self.topics.remove(key.0 as usize);
-                self.by_name.remove(&topic.name);
+                self.by_name.remove(topic.name.as_bytes(), key);
                 self.aging -= usize::from(topic.ages());
-                if let Some(kept) = &topic.kept {
+                if let Some(kept) = topic.kept() {
                     let is_ordered = kept.ids == Ids::Ordered;
                     let forgotten =
                         if is_ordered { &mut self.forgotten_positions } else { &mut self.forgotten };
                     *forgotten = kept.complete_from.max(*forgotten);
                 }
             }
+        }
+        self.shrink();
+    }
+
+    /// Gives memory back when most of the topics are gone. A topic that stays keeps the slots before its own; so
+    /// after a try the next one waits until half of the rest are gone, and its cost, proportional to the slots,
+    /// is spread over those that were freed.
+    fn shrink(&mut self) {
+        let (used, capacity) = (self.topics.len(), self.topics.capacity());
+        if capacity < SHRINK_MIN || used > capacity / 4 {
+            self.shrunk_at = None;
+        } else if self.shrunk_at.is_none_or(|last| used <= last / 2) {
+            self.shrunk_at = Some(used);
+            self.topics.shrink_to_fit();
+            self.by_name.shrink(|key| self.topics[key.0 as usize].name.as_bytes());
+            self.dirty.shrink_to_fit();
+            self.idle.shrink_to_fit();
         }
     }
 
@@ -412,7 +440,7 @@ impl Topics {
             self.next_aging += 1;
             if let Some(topic) = self.topics.get_mut(index).filter(|topic| topic.ages()) {
                 self.is_behind = !topic.expire(self.clock.tick);
-                topic.settle(self.clock.tick, &mut self.spares);
+                topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
                 self.idle.push(TopicKey(u32::try_from(index).unwrap_or(u32::MAX)));
                 if self.is_behind {
                     // It is looked at again, in the next turn.
@@ -450,14 +478,14 @@ impl Topics {
 
     /// Nothing more will be published to the topic. Answers who reads it, if it is there.
     pub(crate) fn finish(&mut self, name: &str) -> Option<TopicKey> {
-        let key = match self.by_name.get(name) {
-            Some(&key) => key,
+        let key = match self.key(name) {
+            Some(key) => key,
             // Who comes later is to be told.
             None if self.would_add(name) => self.add(name, self.sequence),
             None => return None,
         };
         let topic = &mut self.topics[key.0 as usize];
-        topic.finished.get_or_insert(self.clock.tick);
+        topic.busy(&mut self.spare_busy).finished.get_or_insert(self.clock.tick);
         self.idle.push(key);
         Some(key)
     }
@@ -490,7 +518,7 @@ impl Topics {
     }
 
     pub(crate) fn key(&self, name: &str) -> Option<TopicKey> {
-        self.by_name.get(name).copied()
+        self.by_name.find(name, |key| self.topics[key.0 as usize].name.as_bytes())
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&Topic> {
@@ -507,17 +535,24 @@ impl Topics {
         if topics().any(|topic| topic.pins as usize > topic.subscribers.len()) {
             return Some("a log is pinned by more streams than there are");
         }
-        if topics()
-            .any(|topic| topic.kept.is_none() && topic.pins == 0 && !topic.dirty && !topic.log.is_empty())
-        {
-            return Some("a log is kept for nobody");
+        if topics().any(|topic| {
+            topic.busy.as_ref().is_some_and(|busy| busy.kept.is_none() && busy.finished.is_none())
+                && topic.pins == 0
+                && !topic.dirty
+        }) {
+            return Some("a log is kept for nobody, or room for one");
         }
         if topics()
             .any(|topic| topic.dirty && !self.dirty.iter().any(|key| std::ptr::eq(self.get(*key), topic)))
         {
             return Some("a topic waits for a wave that will not come");
         }
-        if topics().map(|topic| topic.fresh + topic.offered).sum::<usize>() != self.unoffered {
+        if topics()
+            .filter_map(|topic| topic.busy.as_ref())
+            .map(|busy| busy.fresh + busy.offered)
+            .sum::<usize>()
+            != self.unoffered
+        {
             return Some("what is not offered yet is miscounted");
         }
         None
@@ -530,7 +565,7 @@ impl Topics {
 
     /// Whether a subscription to `name` would make a new topic.
     pub(crate) fn is_new(&self, name: &str) -> bool {
-        !self.by_name.contains_key(name)
+        self.key(name).is_none()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -279,7 +279,7 @@ impl Core {
             self.make_room_for_topic()?;
         }
         let Some(key) = self.delivery.topics.finish(topic) else { return Ok(()) };
-        let readers = self.delivery.topics.get(key).subscribers.clone();
+        let readers = self.delivery.topics.get(key).subscribers.to_vec();
         readers.into_iter().for_each(|slot| self.end_if_finished(slot));
         Ok(())
     }
@@ -463,12 +463,12 @@ impl Core {
             self.close_for(id, CloseReason::Revoked)?;
             return Err(Error::Closed);
         }
-        self.tags.add(id, tag, self.config.tags_max)
+        self.tags.add(id.slot, tag, self.config.tags_max)
     }
 
     pub(crate) fn untag(&mut self, id: StreamId, tag: &str) -> Result<(), Error> {
         self.delivery.slots.live(id)?;
-        self.tags.remove(id, tag);
+        self.tags.remove(id.slot, tag);
         Ok(())
     }
 
@@ -482,14 +482,14 @@ impl Core {
     /// Closes the next streams of those that are to be closed for a tag.
     pub(crate) fn close_next_tagged(&mut self) {
         while self.work.tagged_closed < TAGGED_CLOSED_PER_TURN
-            && let Some((id, tag, reason)) = self.tags.next_to_close()
+            && let Some((slot, tag, reason)) = self.tags.next_to_close()
         {
             self.work.tagged_closed += 1;
-            let opening = self.delivery.slots.live(id).is_ok_and(|stream| stream.phase == Phase::Opening);
+            let opening = self.delivery.stream(slot).is_some_and(|stream| stream.phase == Phase::Opening);
             if opening && reason == CloseReason::Revoked {
                 self.opening_revoked = true;
-                self.tags.remove(id, &tag);
-            } else {
+                self.tags.remove(slot, tag.as_str());
+            } else if let Some(id) = self.delivery.slots.id(slot) {
                 // It is live, so there is something to close.
                 let _ = self.close_for(id, reason);
             }
@@ -511,10 +511,11 @@ impl Core {
 
     /// Calls `work`, which may end the stream it is given, for each stream with a tag.
     fn each_tagged(&mut self, tag: &str, mut work: impl FnMut(&mut Self, StreamId)) {
-        let mut next = self.tags.first(tag);
-        while let Some((id, after)) = next.and_then(|place| self.tags.at(place)) {
-            debug_assert!(self.delivery.slots.live(id).is_ok(), "only live streams have tags");
+        let Some(mut next) = self.tags.first(tag) else { return };
+        while let Some((slot, after)) = self.tags.at(next) {
             next = after;
+            let Some(id) = self.delivery.slots.id(slot) else { continue };
+            debug_assert!(self.delivery.slots.live(id).is_ok(), "only live streams have tags");
             work(self, id);
         }
     }

@@ -213,7 +213,7 @@ impl Core {
         let opening = self.delivery.slots.live(id)?.phase == Phase::Opening;
         self.delivery.close(id.slot);
         if opening {
-            self.tags.forget(id);
+            self.tags.forget(id.slot);
             if let Some(stream) = self.delivery.stream_mut(id.slot) {
                 stream.phase = Phase::OpeningClosed;
             }
@@ -303,7 +303,7 @@ impl Core {
 
     /// Drops what is known by the slot of the stream: before another one begins there.
     fn drop_tags_and_timers(&mut self, id: StreamId) {
-        self.tags.forget(id);
+        self.tags.forget(id.slot);
         while let Some(callback) = self.timers.remove_next_of(id.slot) {
             self.remains.add_all(callback);
         }

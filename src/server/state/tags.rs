@@ -1,88 +1,74 @@
-//! Which streams carry which tag, and which tags are revoked. Knows streams by their id and nothing else of them.
+//! Which streams carry which tag, and which tags are revoked. Knows streams by their slot and nothing else of
+//! them.
 
 use crate::conn::close_reason::CloseReason;
-use crate::conn::id::StreamId;
 use crate::error::Error;
-use slab::Slab;
+use crate::server::state::by_slot::BySlot;
+use crate::server::state::pages::{Pages, Place};
+use crate::topic::index::Index;
+use crate::topic::name::Name;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// In place of a link: there is none.
-const NONE: u32 = u32::MAX;
 
 /// Below this many entries a table's memory is not given back: there is not enough of it.
 const SHRINK_MIN: usize = 1024;
 
 /// The index of streams by tag.
 ///
-/// A tag on a stream is a link in two lists: of all streams with this tag, and of all tags of this stream. All links lie in
-/// one slab, so that a tag that only one stream carries, as that of a user does, needs no list of its own. Adding and
-/// removing look at the other tags of the same stream, which are few, and never at other streams.
+/// A tag on a stream is a link in two lists: of all streams with this tag, and of all tags of this stream. All
+/// links lie in one slab, so that a tag that only one stream carries, as that of a user does, needs no list of
+/// its own. Adding and removing look at the other tags of the same stream, which are few, and never at other
+/// streams.
 ///
-/// Cost (64-bit): 32 bytes for each tag on a stream, 17 for each stream that has one, 49 and its name with two counters of 8
-/// for each tag, and the slack of growing tables. `tests/allocations.rs` measures it.
+/// Cost (64-bit): 25 bytes for each tag on a stream; for each tag 25, its name where that is longer than 14
+/// bytes, and some 8 in a table; and what `BySlot` says. `tests/allocations.rs` measures it.
 #[derive(Debug, Default)]
 pub(crate) struct Tags {
-    by_name: HashMap<Arc<str>, TagKey>,
-    tags: Slab<Tag>,
-    links: Slab<Link>,
-    /// The first link of each stream. Invariant: no stream is here without one, no tag in `tags` without one.
-    first_of: HashMap<StreamId, u32>,
+    by_name: Index<Place>,
+    tags: Pages<Tag>,
+    links: Pages<Link>,
+    /// The first link of each stream. Invariant: no tag in `tags` is without one.
+    of_slot: BySlot,
     revoked: Revoked,
     /// Where those stand who go from stream to stream over several turns.
     walks: VecDeque<Walk>,
 }
 
-/// Streams that are to be closed one after the other: those that had a tag at some moment, of which this is the next.
+/// Streams that are to be closed one after the other: those that had a tag at some moment, of which this is the
+/// next.
 #[derive(Debug, Clone, Copy)]
 struct Walk {
-    next: u32,
+    next: Place,
     reason: CloseReason,
 }
 
-/// One more than the index among the tags: the number that it never is makes room to tell vacant entries of a slab apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct TagKey(NonZeroU32);
-
 #[derive(Debug)]
 struct Tag {
-    name: Arc<str>,
-    /// The stream that was given it last.
-    first: u32,
+    name: Name,
+    /// The link of the stream that was given it last.
+    first: Place,
     count: u32,
 }
 
 /// One tag on one stream.
 #[derive(Debug, Clone, Copy)]
 struct Link {
-    stream: StreamId,
-    tag: TagKey,
+    slot: u32,
+    tag: Place,
     /// Its neighbours among the streams with the same tag.
-    previous: u32,
-    next: u32,
+    previous: Place,
+    next: Place,
     /// The next tag of the same stream.
-    next_of_stream: u32,
-}
-
-impl TagKey {
-    fn new(index: usize) -> Self {
-        // Each is carried by a stream, and every stream holds a descriptor: they are far fewer than 2^32.
-        Self(u32::try_from(index + 1).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX))
-    }
-
-    fn index(self) -> usize {
-        self.0.get() as usize - 1
-    }
+    next_of_stream: Place,
 }
 
 impl Tags {
-    /// Gives `stream` a tag. Giving it twice is giving it once.
-    pub(crate) fn add(&mut self, stream: StreamId, name: &str, tags_max: usize) -> Result<(), Error> {
-        let key = self.by_name.get(name).copied();
+    /// Gives the stream in `slot` a tag. Giving it twice is giving it once.
+    pub(crate) fn add(&mut self, slot: u32, name: &str, tags_max: usize) -> Result<(), Error> {
+        let key = self.find(name);
         let mut count = 0;
-        for (_, link) in self.of(stream) {
+        for (_, link) in self.of(slot) {
             if Some(link.tag) == key {
                 return Ok(());
             }
@@ -92,106 +78,110 @@ impl Tags {
             return Err(Error::TooManyTags);
         }
         let key = key.unwrap_or_else(|| self.insert_tag(name));
-        let tag = &mut self.tags[key.index()];
-        let first_of = self.first_of.entry(stream).or_insert(NONE);
-        let link = Link { stream, tag: key, previous: NONE, next: tag.first, next_of_stream: *first_of };
-        let place = u32::try_from(self.links.insert(link)).unwrap_or(NONE);
-        let next = std::mem::replace(&mut tag.first, place);
-        *first_of = place;
+        let Some(tag) = self.tags.get_mut(key) else { return Ok(()) };
+        let next_of_stream = self.of_slot.get(slot);
+        let link = Link { slot, tag: key, previous: Place::NONE, next: tag.first, next_of_stream };
+        let place = self.links.insert(link);
         tag.count += 1;
-        if let Some(next) = self.links.get_mut(next as usize) {
+        let next = std::mem::replace(&mut tag.first, place);
+        if let Some(next) = self.links.get_mut(next) {
             next.previous = place;
         }
+        self.of_slot.set(slot, place);
         Ok(())
     }
 
-    fn insert_tag(&mut self, name: &str) -> TagKey {
-        let name: Arc<str> = name.into();
-        let key = TagKey::new(self.tags.insert(Tag { name: name.clone(), first: NONE, count: 0 }));
-        self.by_name.insert(name, key);
+    fn insert_tag(&mut self, name: &str) -> Place {
+        let key = self.tags.insert(Tag { name: Name::new(name), first: Place::NONE, count: 0 });
+        self.by_name.insert(key, |key| name_of(&self.tags, key));
         key
     }
 
-    /// Takes a tag from `stream`, if it has it.
-    pub(crate) fn remove(&mut self, stream: StreamId, name: &str) {
-        let Some(&key) = self.by_name.get(name) else { return };
-        let mut before = NONE;
-        let found = self.of(stream).find(|(place, link)| {
+    fn find(&self, name: &str) -> Option<Place> {
+        self.by_name.find(name, |key| name_of(&self.tags, key))
+    }
+
+    /// Takes a tag from the stream in `slot`, if it has it.
+    pub(crate) fn remove(&mut self, slot: u32, name: &str) {
+        let Some(key) = self.find(name) else { return };
+        let mut before = Place::NONE;
+        let found = self.of(slot).find(|(place, link)| {
             let found = link.tag == key;
             before = if found { before } else { *place };
             found
         });
         let Some((place, link)) = found else { return };
-        if let Some(before) = self.links.get_mut(before as usize) {
-            before.next_of_stream = link.next_of_stream;
-        } else if link.next_of_stream == NONE {
-            self.first_of.remove(&stream);
-        } else {
-            self.first_of.insert(stream, link.next_of_stream);
+        match self.links.get_mut(before) {
+            Some(before) => before.next_of_stream = link.next_of_stream,
+            None => self.of_slot.set(slot, link.next_of_stream),
         }
         self.unlink(place);
-        self.shrink();
+        self.shrink_names();
     }
 
-    /// Takes all its tags from `stream`.
-    pub(crate) fn forget(&mut self, stream: StreamId) {
-        if self.first_of.is_empty() {
+    /// Takes all its tags from the stream in `slot`.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        let mut place = self.of_slot.get(slot);
+        if place == Place::NONE {
             return;
         }
-        let Some(mut place) = self.first_of.remove(&stream) else { return };
-        while let Some(next) = self.unlink(place) {
-            place = next;
+        self.of_slot.set(slot, Place::NONE);
+        while let Some(link) = self.unlink(place) {
+            place = link.next_of_stream;
         }
-        self.shrink();
+        self.shrink_names();
     }
 
-    /// Takes a link out of the list of its tag, and answers the next link of its stream.
-    fn unlink(&mut self, place: u32) -> Option<u32> {
-        let link = self.links.try_remove(place as usize)?;
+    /// Takes a link out of the list of its tag.
+    fn unlink(&mut self, place: Place) -> Option<Link> {
+        let link = self.links.remove(place)?;
         for walk in self.walks.iter_mut().filter(|walk| walk.next == place) {
             walk.next = link.next;
         }
-        let tag = &mut self.tags[link.tag.index()];
-        tag.count -= 1;
-        if let Some(next) = self.links.get_mut(link.next as usize) {
+        if let Some(next) = self.links.get_mut(link.next) {
             next.previous = link.previous;
         }
-        match self.links.get_mut(link.previous as usize) {
+        let tag = self.tags.get_mut(link.tag)?;
+        tag.count -= 1;
+        match self.links.get_mut(link.previous) {
             Some(previous) => previous.next = link.next,
             None => tag.first = link.next,
         }
-        if tag.count == 0 {
-            let tag = self.tags.remove(link.tag.index());
-            self.by_name.remove(&tag.name);
+        if tag.count == 0
+            && let Some(tag) = self.tags.remove(link.tag)
+        {
+            self.by_name.remove(tag.name.as_bytes(), link.tag);
         }
-        Some(link.next_of_stream)
+        Some(link)
     }
 
-    /// The tags of a stream, each with its place.
-    fn of(&self, stream: StreamId) -> impl Iterator<Item = (u32, Link)> {
-        let link = |place: u32| self.links.get(place as usize).map(|link| (place, *link));
-        let first = self.first_of.get(&stream).and_then(|first| link(*first));
-        std::iter::successors(first, move |(_, found)| link(found.next_of_stream))
+    /// The tags of the stream in `slot`, each with its place.
+    fn of(&self, slot: u32) -> impl Iterator<Item = (Place, Link)> {
+        let link = |place: Place| self.links.get(place).map(|link| (place, *link));
+        std::iter::successors(link(self.of_slot.get(slot)), move |(_, found)| link(found.next_of_stream))
+    }
+
+    fn tag(&self, name: &str) -> Option<&Tag> {
+        self.tags.get(self.find(name)?)
     }
 
     /// How many streams carry a tag.
     pub(crate) fn count(&self, name: &str) -> usize {
-        self.by_name.get(name).map_or(0, |key| self.tags[key.index()].count as usize)
+        self.tag(name).map_or(0, |tag| tag.count as usize)
     }
 
     /// Where the streams that carry a tag begin. Go on with [`at`](Self::at).
-    pub(crate) fn first(&self, name: &str) -> Option<u32> {
-        self.by_name.get(name).map(|key| self.tags[key.index()].first)
+    pub(crate) fn first(&self, name: &str) -> Option<Place> {
+        self.tag(name).map(|tag| tag.first)
     }
 
-    /// The stream at a place, and the place of the next one with the same tag. That place stays good while only this stream
-    /// loses its tags, so whoever goes from stream to stream may end each.
-    pub(crate) fn at(&self, place: u32) -> Option<(StreamId, Option<u32>)> {
-        let link = self.links.get(place as usize)?;
-        Some((link.stream, Some(link.next).filter(|next| *next != NONE)))
+    /// The slot of the stream at a place, and the place of the next one with the same tag. That place stays good
+    /// while only this stream loses its tags, so each may be ended on the way.
+    pub(crate) fn at(&self, place: Place) -> Option<(u32, Place)> {
+        self.links.get(place).map(|link| (link.slot, link.next))
     }
 
-    /// From now on [`next_to_close`](Self::next_to_close) answers the streams that carry a tag, for a reason.
+    /// From now on [`next_to_close`](Self::next_to_close) returns the streams that carry a tag, with a reason.
     /// Those that are given it later stand before them.
     pub(crate) fn close_all(&mut self, name: &str, reason: CloseReason) {
         if let Some(next) = self.first(name) {
@@ -199,13 +189,15 @@ impl Tags {
         }
     }
 
-    /// The next stream that is to be closed, for which tag and why.
-    pub(crate) fn next_to_close(&mut self) -> Option<(StreamId, Arc<str>, CloseReason)> {
+    /// The slot of the next stream that is to be closed, for which tag and why.
+    pub(crate) fn next_to_close(&mut self) -> Option<(u32, Name, CloseReason)> {
         loop {
             let walk = self.walks.front_mut()?;
-            if let Some(link) = self.links.get(walk.next as usize) {
+            if let Some(link) = self.links.get(walk.next)
+                && let Some(tag) = self.tags.get(link.tag)
+            {
                 walk.next = link.next;
-                return Some((link.stream, self.tags[link.tag.index()].name.clone(), walk.reason));
+                return Some((link.slot, tag.name.clone(), walk.reason));
             }
             self.walks.pop_front();
         }
@@ -221,22 +213,24 @@ impl Tags {
         self.tags.len()
     }
 
-    /// Gives memory back when most of it is not used. A table shrinks to what it holds and grows by doubling, so
-    /// the cost is spread over those that have left.
-    fn shrink(&mut self) {
-        let sparse = |used: usize, capacity: usize| capacity >= SHRINK_MIN && used < capacity / 8;
-        if sparse(self.by_name.len(), self.by_name.capacity()) {
-            self.by_name.shrink_to(2 * self.by_name.len());
-        }
-        if sparse(self.first_of.len(), self.first_of.capacity()) {
-            self.first_of.shrink_to(2 * self.first_of.len());
-        }
-        // A slab only loses what is behind its last entry, which is all of it when it is empty.
-        if self.links.is_empty() && self.links.capacity() >= SHRINK_MIN {
-            self.links = Slab::new();
-            self.tags = Slab::new();
+    /// From this slot on there are no streams any more.
+    pub(crate) fn shrink(&mut self, bound: u32) {
+        self.of_slot.shrink(bound);
+    }
+
+    /// Gives memory of the table back when most of it is not used. It shrinks to what it holds and grows by
+    /// doubling, so the cost is spread over those that have left.
+    fn shrink_names(&mut self) {
+        let capacity = self.by_name.capacity();
+        if capacity >= SHRINK_MIN && self.tags.len() < capacity / 8 {
+            self.by_name.shrink(|key| name_of(&self.tags, key));
         }
     }
+}
+
+/// What a tag is called.
+fn name_of(tags: &Pages<Tag>, key: Place) -> &[u8] {
+    tags.get(key).map_or(&[], |tag| tag.name.as_bytes())
 }
 
 /// Tags that no stream may be opened with for a while.

@@ -46,6 +46,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 self.addresses.shrink(bound);
                 self.core.timers.shrink(bound);
                 self.core.hooks.shrink(bound);
+                self.core.tags.shrink(bound);
                 self.sockets.truncate(bound as usize);
                 self.sockets.shrink_to_fit();
             }

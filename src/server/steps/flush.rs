@@ -32,7 +32,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.core.begin_wave(key);
             let written = usize::try_from(self.core.delivery.delivered.bytes - begun).unwrap_or(usize::MAX);
             // Most streams get what was published since the last wave, so many that the turn stays short.
-            let each = self.core.delivery.topics.get(key).offered.max(1);
+            let each = self.core.delivery.topics.get(key).offered().max(1);
             let share = BYTES_PER_TURN.saturating_sub(written) / each;
             left = left.saturating_sub(self.fan_out(key, left.min(QUANTUM).min(share.max(1))).max(1));
             self.core.delivery.topics.rotate_dirty();

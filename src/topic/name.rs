@@ -1,0 +1,87 @@
+//! A name in 16 bytes.
+
+use std::fmt;
+
+/// The longest name that needs no memory of its own.
+const INLINE_BYTES: usize = 14;
+
+/// The name of a topic or a tag. There are as many as there are topics and tags, and most are short: up to 14
+/// bytes lie in the value itself.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Name(Bytes);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Bytes {
+    Inline {
+        len: u8,
+        bytes: [u8; INLINE_BYTES],
+    },
+    /// Boxed twice, so that the value is no larger for the few that are long.
+    Boxed(Box<Box<str>>),
+}
+
+impl Name {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut bytes = [0; INLINE_BYTES];
+        match bytes.get_mut(..name.len()) {
+            Some(start) => {
+                start.copy_from_slice(name.as_bytes());
+                Self(Bytes::Inline { len: u8::try_from(name.len()).unwrap_or_default(), bytes })
+            }
+            None => Self(Bytes::Boxed(Box::new(name.into()))),
+        }
+    }
+
+    /// Costs a check of the bytes: where only equality is asked, [`as_bytes`](Self::as_bytes) does without.
+    pub(crate) fn as_str(&self) -> &str {
+        match &self.0 {
+            // What was put in was UTF-8.
+            Bytes::Inline { .. } => std::str::from_utf8(self.as_bytes()).unwrap_or_default(),
+            Bytes::Boxed(name) => name,
+        }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Bytes::Boxed(name) => name.as_bytes(),
+        }
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_was_put_in_and_small() {
+        assert_eq!((size_of::<Name>(), size_of::<Option<Name>>()), (16, 16));
+        let mut before = Name::new("before");
+        for name in [
+            "",
+            "t",
+            "user-12345",
+            "fourteen bytes",
+            "fifteen bytes..",
+            "dreizehn Zölle",
+            "ünïcödé…",
+            "🦀🦀🦀🦀",
+        ]
+        .map(str::to_owned)
+        .into_iter()
+        .chain((0..600).step_by(7).map(|len| "n".repeat(len)))
+        {
+            let made = Name::new(&name);
+            assert_eq!((made.as_str(), made.as_bytes()), (name.as_str(), name.as_bytes()));
+            assert!(made == made.clone() && (name.is_empty() || made != before), "{name}");
+            assert_eq!(format!("{made:?}"), format!("{name:?}"));
+            before = made;
+        }
+    }
+}
