@@ -50,6 +50,8 @@ struct Sink {
     waiting: u32,
     request: &'static [u8],
     ready: Vec<u32>,
+    /// The peers have left.
+    left: bool,
     written: u64,
 }
 
@@ -89,6 +91,9 @@ impl Net for Sink {
     }
 
     fn read(&mut self, socket: &mut bool, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left {
+            return Ok(0);
+        }
         if std::mem::replace(socket, true) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -128,21 +133,37 @@ type Loop = Server<Router, Sink>;
 
 const STREAMS: u32 = 1000;
 
+/// So many that what a server has in any case does not count.
+const CROWD: u32 = 20_000;
+
 /// A server with streams on the topic `t`.
 fn streams(request: &'static [u8]) -> Loop {
+    crowd(request, STREAMS)
+}
+
+fn crowd(request: &'static [u8], count: u32) -> Loop {
     let mut app = Router::new();
     app.get("/chunked", |_request, _cx| Reply::stream().topic("t"));
     app.get("/close-delimited", |_request, _cx| Reply::stream().topic("t").close_delimited());
     app.get("/shared-tag", |_request, _cx| Reply::stream().topic("t").tag("all"));
-    let mut count = 0;
+    let mut number = 0;
     app.get("/own-tag", move |_request, _cx| {
-        count += 1;
-        Reply::stream().topic("t").tag(format!("user {count:011}"))
+        number += 1;
+        Reply::stream().topic("t").tag(format!("user {number:011}"))
     });
-    let net = Sink { now: Duration::ZERO, waiting: STREAMS, request, ready: Vec::new(), written: 0 };
+    app.get("/everything", |request, cx| {
+        let number = request.query("number").map_or(0, |number| number.len());
+        let id = cx.stream().unwrap();
+        cx.every(id, Duration::from_secs(3600), |_stream, _cx| {})?;
+        cx.on_close(id, move |_reason, _cx| _ = std::hint::black_box(number))?;
+        let (own, tag) = (format!("own {id}"), format!("user {id}"));
+        Ok::<_, mio_sse::Error>(Reply::stream().topic("t").topic(own).tag(tag).with(number))
+    });
+    let net =
+        Sink { now: Duration::ZERO, waiting: count, request, ready: Vec::new(), left: false, written: 0 };
     let mut server = Server::with_net(net, app, Config::default()).unwrap();
     rest(&mut server);
-    assert_eq!(server.stats().streams, u64::from(STREAMS));
+    assert_eq!(server.stats().streams, u64::from(count));
     server
 }
 
@@ -219,6 +240,21 @@ fn what_is_steady_allocates_nothing() {
     println!("{revoked} bytes for each revocation");
     assert!(revoked < 200, "{revoked} bytes for each revocation");
     assert!(shared < 80 && own < 200, "{shared} and {own} bytes for each stream");
+
+    // When all have left, nothing is left of them but what the next ones use again.
+    let everything = b"GET /everything HTTP/1.1\r\nHost: x\r\n\r\n";
+    let before = BYTES.load(Ordering::Relaxed);
+    let mut server = crowd(everything, CROWD);
+    let held = || (BYTES.load(Ordering::Relaxed) - before) / CROWD as usize;
+    let open = held();
+    server.net().left = true;
+    server.net().ready = (0..CROWD).collect();
+    rest(&mut server);
+    assert_eq!(server.stats().connections, 0);
+    let left = held();
+    println!("{open} bytes for each of {CROWD} streams with everything, {left} when they have left");
+    assert!(left < 30, "{left} bytes for each stream that has left");
+    drop(server);
 
     // A stream that is opened may allocate, but what it keeps is its record: nothing for each stream on its own. Once others have
     // opened, all that is left is the name of the topic in its reply, and the lists that grow now and then.

@@ -18,6 +18,7 @@
 
 pub(crate) mod close_reason;
 pub(crate) mod id;
+pub(crate) mod list;
 pub(crate) mod refusal;
 pub(crate) mod slot;
 pub(crate) mod slots;

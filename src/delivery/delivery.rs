@@ -1,6 +1,7 @@
 //! All streams and all topics, and what can be asked of them together: subscribe, send, close.
 
 use crate::account::Account;
+use crate::conn::list::List;
 use crate::delivery::extras::{LargeFrames, SpareExtras, Subscription};
 use crate::delivery::stream::{Flags, Phase, Stream};
 use crate::delivery::walk::{merge, readings};
@@ -123,8 +124,7 @@ impl<S: Streams> Delivery<S> {
             (stream.topic, stream.place) = (topic, place);
             stream.skip_to(from);
         } else {
-            let subscription = Subscription { topic, place, from };
-            stream.extras(&mut self.spare_extras).subscriptions.push(subscription);
+            stream.add_subscription(Subscription { topic, place, from }, &mut self.spare_extras);
         }
     }
 
@@ -161,7 +161,7 @@ impl<S: Streams> Delivery<S> {
         let burst_bytes_max = self.burst_bytes_max();
         let Some((stream, room)) = self.slots.stream_and_room(slot) else { return false };
         let given = stream.sequence();
-        let extras = stream.extras(&mut self.spare_extras);
+        let extras = stream.make_extras(&mut self.spare_extras);
         let sequence = self.topics.next_local(given.max(extras.private.newest()));
         let excused = given.max(extras.pulled);
         let lags = !*room && extras.private.offered_behind(excused) > self.may_lag;
@@ -184,7 +184,7 @@ impl<S: Streams> Delivery<S> {
     /// The same for what is its source's, which never is too much: the server has asked for it.
     pub(crate) fn send_pulled(&mut self, slot: u32, bytes: &[u8], kind: Kind) {
         self.send(slot, bytes, kind);
-        if let Some(extras) = self.stream_mut(slot).and_then(|stream| stream.extras.as_mut()) {
+        if let Some(extras) = self.stream_mut(slot).and_then(Stream::extras_mut) {
             extras.pulled = extras.private.newest();
         }
     }
@@ -192,7 +192,7 @@ impl<S: Streams> Delivery<S> {
     /// What a stream's peer has sent ahead.
     pub(crate) fn held(&mut self, slot: u32) -> Option<&mut Option<Box<Held>>> {
         let (stream, _) = self.slots.stream_and_room(slot)?;
-        Some(&mut stream.extras(&mut self.spare_extras).held)
+        Some(&mut stream.make_extras(&mut self.spare_extras).held)
     }
 
     /// Puts the end of the body behind everything else that one stream is to get. Nothing that comes later is
@@ -200,7 +200,7 @@ impl<S: Streams> Delivery<S> {
     pub(crate) fn close(&mut self, slot: u32) {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         let given = stream.sequence();
-        let extras = stream.extras(&mut self.spare_extras);
+        let extras = stream.make_extras(&mut self.spare_extras);
         extras.end = Some(self.topics.next_local(given.max(extras.private.newest())));
         if stream.has_opened() {
             self.close_opened(slot);
@@ -265,7 +265,7 @@ impl<S: Streams> Delivery<S> {
         self.topics.spares = spares;
         self.leave_all(slot);
         if let Some((stream, _)) = self.slots.stream_and_room(slot) {
-            let extras = stream.extras(&mut self.spare_extras);
+            let extras = stream.make_extras(&mut self.spare_extras);
             std::mem::replace(&mut extras.private, own).clear(&mut self.topics.spares);
         }
     }
@@ -282,7 +282,7 @@ impl<S: Streams> Delivery<S> {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         stream.phase = Phase::Open;
         self.pinning += u64::from(stream.pins);
-        let extras = stream.extras(&mut self.spare_extras);
+        let extras = stream.make_extras(&mut self.spare_extras);
         head.iter().for_each(|bytes| extras.hand.add(bytes, &self.account));
         first.for_each(|bytes| extras.hand.add_event(bytes, &self.account));
         if extras.end.is_some() {
@@ -295,7 +295,7 @@ impl<S: Streams> Delivery<S> {
     pub(crate) fn make_up(&mut self, slot: u32, bytes: &[u8], kind: Kind) {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         let bytes = stream.framing.bytes_of(kind, bytes);
-        let hand = &mut stream.extras(&mut self.spare_extras).hand;
+        let hand = &mut stream.make_extras(&mut self.spare_extras).hand;
         if kind.event {
             hand.add_event(bytes, &self.account);
         } else {
@@ -319,7 +319,10 @@ impl<S: Streams> Delivery<S> {
         let (stream, _) = self.slots.stream_and_room(slot)?;
         let pinned = std::mem::take(&mut stream.pins) && stream.has_opened();
         self.pinning -= u64::from(pinned);
-        let mut extras = stream.extras.take()?;
+        let mut more = stream.more.take()?;
+        let extras = more.extras.take();
+        self.spare_extras.give_more(more);
+        let mut extras = extras?;
         extras.private.clear(&mut self.topics.spares);
         let held = extras.held.take();
         self.spare_extras.give(extras);
@@ -360,11 +363,14 @@ impl<S: Streams> Delivery<S> {
         self.pin(slot, false);
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         stream.flags.set(Flags::CONFLATES, false);
-        let Some(extras) = &mut stream.extras else { return };
-        extras.private.clear(&mut self.topics.spares);
-        if stream.topic == TopicKey::NONE && extras.subscriptions.len() == 1 && extras.ahead.is_none() {
-            let Subscription { topic, place, from } = extras.subscriptions[0];
-            extras.subscriptions.clear();
+        if let Some(extras) = stream.extras_mut() {
+            extras.private.clear(&mut self.topics.spares);
+        }
+        if stream.topic == TopicKey::NONE
+            && stream.waits_for().is_none()
+            && let &[Subscription { topic, place, from }] = stream.subscriptions()
+        {
+            stream.forget(topic);
             (stream.topic, stream.place) = (topic, place);
             // A wave may still have something to offer behind this.
             stream.skip_to(from);
@@ -372,9 +378,13 @@ impl<S: Streams> Delivery<S> {
         stream.shrink(&mut self.spare_extras);
     }
 
-    /// Gives up memory of buffers that is more than so many bytes.
-    pub(crate) fn shrink_buffers(&mut self, bytes: usize) {
+    /// Gives up memory of buffers that is more than so many bytes, and of lists that is more than for twice so
+    /// many streams.
+    pub(crate) fn shrink_buffers(&mut self, bytes: usize, streams: usize) {
         self.scratch.shrink(bytes);
         self.unwrapped.shrink(bytes);
+        self.queue.give_back(streams);
+        self.lagged.give_back(streams);
+        self.aside.give_back(streams);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::account::{Account, Charge, Purpose};
 use crate::http::parse::held::Held;
+use crate::topic::few::Few;
 use crate::topic::frame::Frame;
 use crate::topic::log::Log;
 use crate::topic::position::Position;
@@ -10,7 +11,15 @@ use crate::topic::topics::TopicKey;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-/// All of a stream's state that most streams do without most of the time.
+/// What most streams do without.
+#[derive(Debug, Default)]
+pub(crate) struct More {
+    /// Topics besides the first.
+    pub(crate) subscriptions: Few<Subscription>,
+    pub(crate) extras: Option<Box<Extras>>,
+}
+
+/// What all streams do without most of the time.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
     /// What goes out before all else.
@@ -20,8 +29,6 @@ pub(crate) struct Extras {
     /// The newest frame of it that is its source's: the server has asked for that, so up to here nothing is
     /// lag.
     pub(crate) pulled: u64,
-    /// Topics besides the first.
-    pub(crate) subscriptions: Vec<Subscription>,
     /// What the peer has sent since the stream was opened: the beginning of its next request.
     pub(crate) held: Option<Box<Held>>,
     /// How many events it has missed and has not been told of.
@@ -156,7 +163,10 @@ impl LargeFrames {
 /// for it alone, so they come and go far more often than streams do.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "they are given back as they lie in memory, not copied")]
-pub(crate) struct SpareExtras(Vec<Box<Extras>>);
+pub(crate) struct SpareExtras {
+    more: Vec<Box<More>>,
+    extras: Vec<Box<Extras>>,
+}
 
 /// As many as streams that may open in one turn, unless it is configured otherwise.
 const SPARES_MAX: usize = 256;
@@ -165,29 +175,49 @@ const SPARES_MAX: usize = 256;
 const HAND_BYTES_KEPT: usize = 1 << 10;
 
 impl SpareExtras {
+    pub(crate) fn take_more(&mut self) -> Box<More> {
+        self.more.pop().unwrap_or_default()
+    }
+
     pub(crate) fn take(&mut self) -> Box<Extras> {
-        self.0.pop().unwrap_or_default()
+        self.extras.pop().unwrap_or_default()
+    }
+
+    /// Keeps what is [empty](More::is_empty) for later.
+    pub(crate) fn give_more(&mut self, more: Box<More>) {
+        debug_assert!(more.is_empty());
+        if self.more.len() < SPARES_MAX {
+            self.more.push(more);
+        }
     }
 
     /// Keeps extras for later, of which nobody needs anything; the blocks of the log have been given back.
     pub(crate) fn give(&mut self, mut extras: Box<Extras>) {
-        if self.0.len() < SPARES_MAX {
-            let Extras { hand, private, pulled, subscriptions, held, missed, end, ahead } = &mut *extras;
+        if self.extras.len() < SPARES_MAX {
+            let Extras { hand, private, pulled, held, missed, end, ahead } = &mut *extras;
             private.reset();
             hand.clear();
-            (*pulled, *subscriptions, *held, *missed) = (0, Vec::new(), None, 0);
-            (*end, *ahead) = (None, None);
-            self.0.push(extras);
+            (*pulled, *held, *missed, *end, *ahead) = (0, None, 0, None, None);
+            self.extras.push(extras);
         }
     }
 }
 
-impl Extras {
+impl More {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.subscriptions.is_empty() && self.extras.is_none()
+    }
+
     /// Whether nothing of it is to be given to the stream, which then gets all there is for it from its one
     /// topic.
-    pub(crate) fn give_nothing(&self) -> bool {
-        self.subscriptions.is_empty()
-            && self.private.is_empty()
+    pub(crate) fn gives_nothing(&self) -> bool {
+        self.subscriptions.is_empty() && self.extras.as_ref().is_none_or(|extras| extras.gives_nothing())
+    }
+}
+
+impl Extras {
+    fn gives_nothing(&self) -> bool {
+        self.private.is_empty()
             && self.hand.is_empty()
             && self.missed == 0
             && self.end.is_none()
@@ -195,7 +225,7 @@ impl Extras {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.give_nothing() && self.held.is_none()
+        self.gives_nothing() && self.held.is_none()
     }
 }
 
@@ -222,6 +252,9 @@ mod tests {
         again.private.append(1, b"x", Kind::RAW, &mut blocks);
 
         (0..2 * SPARES_MAX).for_each(|_| spares.give(Box::default()));
-        assert_eq!(spares.0.len(), SPARES_MAX);
+        assert_eq!(spares.extras.len(), SPARES_MAX);
+        (0..2 * SPARES_MAX).for_each(|_| spares.give_more(Box::default()));
+        assert_eq!(spares.more.len(), SPARES_MAX);
+        assert_eq!((size_of::<Subscription>(), size_of::<More>()), (16, 32));
     }
 }

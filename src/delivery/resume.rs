@@ -2,7 +2,7 @@
 //! kept. All of it is placing its cursor.
 
 use crate::delivery::delivery::{Delivery, Streams};
-use crate::delivery::stream::Flags;
+use crate::delivery::stream::{Flags, Stream};
 use crate::topic::history::Kept;
 use crate::topic::ids::Ids;
 use crate::topic::log::Log;
@@ -175,7 +175,7 @@ impl<S: Streams> Delivery<S> {
         let topics: Vec<_> = topics.collect();
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         topics.iter().for_each(|key| stream.read_from(*key, NOT_YET));
-        stream.extras(&mut self.spare_extras).ahead = Some(position);
+        stream.make_extras(&mut self.spare_extras).ahead = Some(position);
         self.ahead.insert((position, slot));
     }
 
@@ -185,10 +185,10 @@ impl<S: Streams> Delivery<S> {
         let now = self.topics.sequence();
         let slots = self.topics.get(topic).subscribers.to_vec();
         for slot in slots {
-            let extras = self.stream_mut(slot).and_then(|stream| stream.extras.as_mut());
-            let Some(extras) = extras.filter(|extras| extras.ahead.is_some()) else { continue };
+            let stream = self.stream_mut(slot).filter(|stream| stream.waits_for().is_some());
+            let Some(stream) = stream else { continue };
             let mut waits_elsewhere = false;
-            for found in extras.subscriptions.iter_mut().filter(|found| found.from == NOT_YET) {
+            for found in stream.subscriptions_mut().iter_mut().filter(|found| found.from == NOT_YET) {
                 if found.topic == topic {
                     found.from = now;
                 } else {
@@ -207,17 +207,16 @@ impl<S: Streams> Delivery<S> {
         let now = self.topics.sequence();
         while let Some(&(seen, slot)) = self.ahead.first().filter(|(seen, _)| *seen < position) {
             self.ahead.remove(&(seen, slot));
-            if let Some(extras) = self.stream_mut(slot).and_then(|stream| stream.extras.as_mut()) {
-                extras.ahead = None;
-                let waiting = extras.subscriptions.iter_mut().filter(|found| found.from == NOT_YET);
-                waiting.for_each(|found| found.from = now);
-            }
+            let Some(stream) = self.stream_mut(slot) else { continue };
+            stream.extras_mut().and_then(|extras| extras.ahead.take());
+            let waiting = stream.subscriptions_mut().iter_mut().filter(|found| found.from == NOT_YET);
+            waiting.for_each(|found| found.from = now);
         }
     }
 
     /// The stream waits for no position any more.
     pub(super) fn forget_wait(&mut self, slot: u32) {
-        let Some(extras) = self.stream_mut(slot).and_then(|stream| stream.extras.as_mut()) else { return };
+        let Some(extras) = self.stream_mut(slot).and_then(Stream::extras_mut) else { return };
         if let Some(position) = extras.ahead.take() {
             self.ahead.remove(&(position, slot));
         }

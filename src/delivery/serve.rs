@@ -31,7 +31,7 @@ impl<S: Streams> Delivery<S> {
         }
         let Some((stream, room)) = self.slots.stream_and_room(slot) else { return Ok(Given::Everything) };
         if !*room {
-            if let Some(extras) = &mut stream.extras {
+            if let Some(extras) = stream.extras_mut() {
                 extras.private.mark();
             }
             self.pin(slot, true);
@@ -57,14 +57,14 @@ impl<S: Streams> Delivery<S> {
         stream.took(written.bytes, written.all, now);
         stream.skip_to(sequence);
         if let Some(cut) = cut {
-            let extras = stream.extras(&mut self.spare_extras);
+            let extras = stream.make_extras(&mut self.spare_extras);
             self.delivered.events += extras.hand.advance(in_hand);
             extras.hand = cut;
-        } else if let Some(extras) = &mut stream.extras {
+        } else if let Some(extras) = stream.extras_mut() {
             self.delivered.events += extras.hand.advance(in_hand);
         }
         let end = stream.end();
-        if let Some(extras) = &mut stream.extras {
+        if let Some(extras) = stream.extras_mut() {
             extras.private.release(sequence, &mut self.topics.spares);
             // What comes next begins a block of its own where this one is full, so that this one can be
             // released.
@@ -111,8 +111,7 @@ impl<S: Streams> Delivery<S> {
             return;
         };
         let framing = stream.framing;
-        let Some(extras) =
-            stream.extras.as_mut().filter(|extras| extras.missed > 0 && extras.hand.is_empty())
+        let Some(extras) = stream.extras_mut().filter(|extras| extras.missed > 0 && extras.hand.is_empty())
         else {
             return;
         };
@@ -148,7 +147,7 @@ impl<S: Streams> Delivery<S> {
         stream.took(written.bytes, written.all, now);
         self.delivered.bytes += written.bytes as u64;
         if !written.all {
-            stream.extras(&mut self.spare_extras).hand.add(&bytes[written.bytes..], &self.account);
+            stream.make_extras(&mut self.spare_extras).hand.add(&bytes[written.bytes..], &self.account);
         }
         Ok(true)
     }

@@ -1,6 +1,6 @@
 //! The part of a connection's record that makes it a stream.
 
-use crate::delivery::extras::{Extras, SpareExtras, Subscription};
+use crate::delivery::extras::{Extras, More, SpareExtras, Subscription};
 use crate::topic::frame::Framing;
 use crate::topic::position::Position;
 use crate::topic::topics::TopicKey;
@@ -12,7 +12,7 @@ pub(crate) struct Stream {
     /// counts as given.
     sequence: u64,
     /// All that most streams do not have, so that they do not pay for it.
-    pub(crate) extras: Option<Box<Extras>>,
+    pub(super) more: Option<Box<More>>,
     /// The topic it reads, the only one for most; [`TopicKey::NONE`] without.
     pub(crate) topic: TopicKey,
     /// Its place among the subscribers of `topic`.
@@ -83,7 +83,7 @@ impl Stream {
     pub(crate) fn opening(sequence: u64, now: u32, requests: u16) -> Self {
         Self {
             sequence,
-            extras: None,
+            more: None,
             topic: TopicKey::NONE,
             place: 0,
             since: now,
@@ -138,35 +138,35 @@ impl Stream {
 
     /// The position that its client has seen, and this server has not yet.
     pub(crate) fn waits_for(&self) -> Option<Position> {
-        self.extras.as_ref()?.ahead
+        self.extras()?.ahead
     }
 
     /// What it has in its hand, and where the end of its body stands, if anywhere.
     pub(crate) fn hand_and_end(&self) -> (&[u8], Option<u64>) {
-        self.extras.as_deref().map_or((&[], None), |extras| (extras.hand.bytes(), extras.end))
+        self.extras().map_or((&[], None), |extras| (extras.hand.bytes(), extras.end))
     }
 
     /// The memory of what waits for it alone, and of what its peer has sent.
     pub(crate) fn own_memory(&self) -> (usize, usize) {
-        let Some(extras) = self.extras.as_deref() else { return (0, 0) };
+        let Some(extras) = self.extras() else { return (0, 0) };
         let own = extras.private.bytes() + extras.hand.bytes().len();
         (own, extras.held.as_ref().map_or(0, |held| held.size()))
     }
 
     /// Where the end of its body stands, if anywhere.
     pub(crate) fn end(&self) -> Option<u64> {
-        self.extras.as_ref()?.end
+        self.extras()?.end
     }
 
     /// Whether it has missed events and has not been told so.
     pub(crate) fn has_missed(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| extras.missed > 0)
+        self.extras().is_some_and(|extras| extras.missed > 0)
     }
 
     /// Everything of `topic` up to this frame has been given to it, or is not for it.
     pub(crate) fn position_in(&self, topic: TopicKey) -> u64 {
-        let mut subscriptions = self.extras.iter().flat_map(|extras| &extras.subscriptions);
-        let from = subscriptions.find(|found| found.topic == topic).map_or(0, |found| found.from);
+        let found = self.subscriptions().iter().find(|found| found.topic == topic);
+        let from = found.map_or(0, |found| found.from);
         self.sequence.max(from)
     }
 
@@ -176,50 +176,79 @@ impl Stream {
         let place = self.place;
         if self.topic == topic {
             self.topic = TopicKey::NONE;
-            self.extras.get_or_insert_default().subscriptions.push(Subscription { topic, place, from });
+            self.more.get_or_insert_default().subscriptions.push(Subscription { topic, place, from });
         } else if let Some(found) = self.subscription(topic) {
             found.from = from;
         }
     }
 
-    pub(crate) fn extras(&mut self, spares: &mut SpareExtras) -> &mut Extras {
-        self.extras.get_or_insert_with(|| spares.take())
+    /// Its topics besides the first.
+    pub(crate) fn subscriptions(&self) -> &[Subscription] {
+        self.more.as_ref().map_or(&[], |more| &more.subscriptions)
     }
 
-    /// Gives up the extras if there is nothing in them.
-    pub(crate) fn shrink(&mut self, spares: &mut SpareExtras) {
-        if let Some(extras) = self.extras.take_if(|extras| extras.is_empty()) {
+    pub(super) fn subscriptions_mut(&mut self) -> &mut [Subscription] {
+        self.more.as_mut().map_or(&mut [], |more| &mut more.subscriptions)
+    }
+
+    pub(super) fn add_subscription(&mut self, subscription: Subscription, spares: &mut SpareExtras) {
+        self.more.get_or_insert_with(|| spares.take_more()).subscriptions.push(subscription);
+    }
+
+    pub(crate) fn extras(&self) -> Option<&Extras> {
+        self.more.as_ref()?.extras.as_deref()
+    }
+
+    pub(super) fn extras_mut(&mut self) -> Option<&mut Extras> {
+        self.more.as_mut()?.extras.as_deref_mut()
+    }
+
+    pub(super) fn make_extras(&mut self, spares: &mut SpareExtras) -> &mut Extras {
+        let more = self.more.get_or_insert_with(|| spares.take_more());
+        more.extras.get_or_insert_with(|| spares.take())
+    }
+
+    /// Gives up what there is nothing in.
+    pub(super) fn shrink(&mut self, spares: &mut SpareExtras) {
+        let Some(more) = &mut self.more else { return };
+        if let Some(extras) = more.extras.take_if(|extras| extras.is_empty()) {
             spares.give(extras);
+        }
+        if let Some(more) = self.more.take_if(|more| more.is_empty()) {
+            spares.give_more(more);
         }
     }
 
     /// Whether what is in the log of `topic` is all there can be for it.
     pub(crate) fn reads_one_log(&self) -> bool {
-        self.extras.as_ref().is_none_or(|extras| extras.give_nothing())
+        self.more.as_ref().is_none_or(|more| more.gives_nothing())
     }
 
     /// Whether nothing was sent to it alone.
     pub(crate) fn reads_topics_only(&self) -> bool {
-        self.extras.as_ref().is_none_or(|extras| extras.private.is_empty())
+        self.extras().is_none_or(|extras| extras.private.is_empty())
     }
 
     /// The topics it is subscribed to and its place in each.
     pub(crate) fn topics(&self) -> impl Iterator<Item = (TopicKey, u32)> {
         let first = (self.topic != TopicKey::NONE).then_some((self.topic, self.place));
-        let more = self.extras.iter().flat_map(|extras| &extras.subscriptions);
-        first.into_iter().chain(more.map(|subscription| (subscription.topic, subscription.place)))
+        first
+            .into_iter()
+            .chain(self.subscriptions().iter().map(|subscription| (subscription.topic, subscription.place)))
     }
 
     fn subscription(&mut self, topic: TopicKey) -> Option<&mut Subscription> {
-        self.extras.as_mut()?.subscriptions.iter_mut().find(|found| found.topic == topic)
+        self.subscriptions_mut().iter_mut().find(|found| found.topic == topic)
     }
 
     /// Drops the subscription to `topic` from the record.
     pub(crate) fn forget(&mut self, topic: TopicKey) {
         if self.topic == topic {
             self.topic = TopicKey::NONE;
-        } else if let Some(extras) = &mut self.extras {
-            extras.subscriptions.retain(|found| found.topic != topic);
+        } else if let Some(more) = &mut self.more
+            && let Some(place) = more.subscriptions.iter().position(|found| found.topic == topic)
+        {
+            more.subscriptions.swap_remove(place);
         }
     }
 

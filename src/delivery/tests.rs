@@ -113,7 +113,7 @@ fn a_stream_with_one_topic_left_is_on_the_fast_path_whichever_it_has_left() {
         let topic = delivery.subscription(0, leaves).unwrap();
         assert!(delivery.unsubscribe(0, topic), "it was given everything");
         let stream = &delivery.slots.0;
-        assert!(stream.extras.is_none() && stream.topic != TopicKey::NONE, "without {leaves}");
+        assert!(stream.more.is_none() && stream.topic != TopicKey::NONE, "without {leaves}");
         assert!(stream.reads_one_log());
     }
 }

@@ -24,10 +24,9 @@ pub(crate) fn readings<'a>(
 ) -> impl Iterator<Item = Reading<'a>> + Clone {
     let log = |topic| topics.get(topic).log();
     let first = (stream.topic != TopicKey::NONE).then(|| Reading { log: log(stream.topic), from: 0 });
-    let extras = stream.extras.as_deref();
-    let own = extras.map(|extras| Reading { log: &extras.private, from: 0 });
-    let more = extras.map_or(&[][..], |extras| &extras.subscriptions[..]);
-    let more = more.iter().map(move |found| Reading { log: log(found.topic), from: found.from });
+    let own = stream.extras().map(|extras| Reading { log: &extras.private, from: 0 });
+    let more =
+        stream.subscriptions().iter().map(move |found| Reading { log: log(found.topic), from: found.from });
     first.into_iter().chain(own).chain(more)
 }
 

@@ -112,7 +112,7 @@ impl<S: Streams> Delivery<S> {
             };
             match topic.overflow {
                 Overflow::Disconnect => self.lagged.push(*slot),
-                Overflow::Skip => stream.extras(&mut self.spare_extras).missed += missed,
+                Overflow::Skip => stream.make_extras(&mut self.spare_extras).missed += missed,
             }
         }
     }
@@ -196,7 +196,7 @@ impl<S: Streams> Delivery<S> {
                                 stream.framing == Framing::Chunked,
                                 &self.account,
                             );
-                            stream.extras(&mut self.spare_extras).hand = cut;
+                            stream.make_extras(&mut self.spare_extras).hand = cut;
                         }
                         stream.pins = true;
                         pins += 1;

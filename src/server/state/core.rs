@@ -7,6 +7,7 @@ use crate::account::{Account, Purpose};
 use crate::config::Config;
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
+use crate::conn::list::List;
 use crate::conn::refusal::Refusal;
 use crate::conn::slots::Slots;
 use crate::delivery::delivery::Delivery;
@@ -190,7 +191,7 @@ impl Core {
             return true;
         }
         let streams = self.delivery.slots.occupied().filter_map(|slot| self.delivery.stream(slot));
-        let own = streams.filter_map(|stream| stream.extras.as_ref()).map(|extras| &extras.private);
+        let own = streams.filter_map(|stream| stream.extras()).map(|extras| &extras.private);
         let (counted, found) = self.delivery.topics.recount(own);
         counted == found
     }
@@ -553,9 +554,15 @@ impl Core {
     }
 
     /// See `Server::shrink_buffers`.
-    pub(crate) fn shrink_buffers(&mut self, bytes: usize) {
-        self.delivery.shrink_buffers(bytes);
+    pub(crate) fn shrink_buffers(&mut self, bytes: usize, streams: usize) {
+        self.delivery.shrink_buffers(bytes, streams);
         self.encoded.shrink(bytes);
+        self.ready_sources.give_back(streams);
+        self.ended.give_back(streams);
+        self.closed.give_back(streams);
+        self.unread.give_back(streams);
+        // A stream may leave several things behind.
+        self.remains.give_back(4 * streams);
     }
 
     // Timers.

@@ -110,7 +110,7 @@ impl Core {
         stream.expires = expires;
         let closed = stream.phase == Phase::OpeningClosed;
         let first = reply.first_events();
-        let sent = stream.extras.as_ref().map(|extras| &extras.private);
+        let sent = stream.extras().map(|extras| &extras.private);
         self.stats.events_sent += (first.len() + sent.map_or(0, |sent| sent.events().count())) as u64;
         // What was sent to a tag of it has been told already.
         let sent_before = sent.into_iter().flat_map(|sent| sent.events());

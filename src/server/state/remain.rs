@@ -1,5 +1,6 @@
 //! What is left of the application's when nobody needs it any more.
 
+use crate::conn::list::List;
 use std::collections::VecDeque;
 
 /// Anything: all that is left to be done with it is to drop it.
@@ -22,6 +23,11 @@ impl Remains {
 
     pub(crate) fn take(&mut self) -> Option<Box<dyn Remain>> {
         self.0.pop_front()
+    }
+
+    /// Gives memory back where there is more than twice that of `most`.
+    pub(crate) fn give_back(&mut self, most: usize) {
+        self.0.give_back(most);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

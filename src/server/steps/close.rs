@@ -1,6 +1,7 @@
 //! Step 9: what has ended is reported and freed; and how all of it ends.
 
 use crate::conn::close_reason::CloseReason;
+use crate::conn::list::List;
 use crate::server::api::context::Context;
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
@@ -8,6 +9,9 @@ use crate::server::io::net::Net;
 
 /// What a buffer that is used again keeps of its memory.
 const BUFFER_BYTES_KEPT: usize = 256 << 10;
+
+/// Streams that lists have room for in any case.
+const STREAMS_KEPT: usize = 512;
 
 /// Streams that are reported, and connections that are closed, in one turn at most.
 const ENDS_PER_TURN: usize = 1024;
@@ -61,9 +65,12 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.shrink_buffers();
     }
 
-    /// Buffers are kept from turn to turn, but not at the size that one huge event or reply has given them.
+    /// Buffers and lists are kept from turn to turn, but not at the size that one huge event or reply has given
+    /// them, or a crowd that has left.
     fn shrink_buffers(&mut self) {
-        self.core.shrink_buffers(BUFFER_BYTES_KEPT);
+        let streams = 2 * self.core.delivery.slots.len() + STREAMS_KEPT;
+        self.core.shrink_buffers(BUFFER_BYTES_KEPT, streams);
+        self.ready.give_back(streams);
         self.requests.shrink(BUFFER_BYTES_KEPT);
     }
 

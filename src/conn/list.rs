@@ -1,0 +1,25 @@
+//! Lists that are as long as there are streams, at times.
+
+use std::collections::VecDeque;
+
+/// A list that is emptied in most turns and keeps its memory for the next one.
+pub(crate) trait List {
+    /// Gives memory back where there is more than twice that of `most` entries.
+    fn give_back(&mut self, most: usize);
+}
+
+impl<T> List for Vec<T> {
+    fn give_back(&mut self, most: usize) {
+        if self.capacity() / 2 > most {
+            self.shrink_to(most);
+        }
+    }
+}
+
+impl<T> List for VecDeque<T> {
+    fn give_back(&mut self, most: usize) {
+        if self.capacity() / 2 > most {
+            self.shrink_to(most);
+        }
+    }
+}
