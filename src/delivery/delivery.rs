@@ -77,6 +77,8 @@ pub(crate) struct Delivery<S> {
     pub(super) account: Account,
     /// Streams that were looked at to make room.
     pub(super) looked_at: u64,
+    /// Bytes that closed streams took along from the logs of their topics.
+    pub(super) taken_along: u64,
     pub(super) spare_extras: SpareExtras,
     pub(super) large_frames: LargeFrames,
     /// Where frames are copied together that do not lie in one piece.
@@ -263,6 +265,7 @@ impl<S: Streams> Delivery<S> {
             }
         }
         self.topics.spares = spares;
+        self.taken_along += own.bytes() as u64;
         self.leave_all(slot);
         if let Some((stream, _)) = self.slots.stream_and_room(slot) {
             let extras = stream.make_extras(&mut self.spare_extras);

@@ -2,6 +2,9 @@
 
 use crate::delivery::delivery::{Delivery, Streams};
 
+/// When so many bytes were taken along by closed streams, others are closed in the next turn.
+const TAKEN_ALONG_PER_TURN: u64 = 4 << 20;
+
 impl<S: Streams> Delivery<S> {
     /// What a log may hold for streams that lag, until it is said anew: less than it is configured to, if
     /// they have to give way.
@@ -9,9 +12,14 @@ impl<S: Streams> Delivery<S> {
         self.may_lag = bytes;
     }
 
-    /// How many streams were looked at to make room since the last call.
-    pub(crate) fn take_looked_at(&mut self) -> u64 {
-        std::mem::take(&mut self.looked_at)
+    /// How many streams were looked at to make room since the last call, and how many bytes were taken along.
+    pub(crate) fn take_work(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.looked_at), std::mem::take(&mut self.taken_along))
+    }
+
+    /// Whether so much was taken along that no more streams should be closed in this turn.
+    pub(crate) fn has_taken_much(&self) -> bool {
+        self.taken_along >= TAKEN_ALONG_PER_TURN
     }
 
     pub(crate) fn may_lag(&self) -> usize {

@@ -64,7 +64,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             || !core.unread.is_empty()
             || !core.delivery.queue.is_empty()
             || !core.ready_sources.is_empty()
-            || core.tags.is_closing()
+            || core.is_closing_together()
             || !core.remains.is_empty()
             || !core.ended.is_empty()
             || !core.closed.is_empty()
@@ -127,7 +127,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let mut work = std::mem::take(&mut self.core.work);
         let written = self.core.stats.bytes_written + self.core.delivery.delivered.bytes;
         work.bytes_written = written - std::mem::replace(&mut self.written, written);
-        work.streams_for_room = self.core.delivery.take_looked_at();
+        (work.streams_for_room, work.bytes_taken_along) = self.core.delivery.take_work();
         self.core.stats.count_turn(took, &work);
         if took > self.core.config.slow_turn {
             self.core.stats.slow_turns += 1;

@@ -214,6 +214,9 @@ const GAIN_MIN: usize = 4 << 10;
 pub(crate) const FRAMES_PER_EVENT: usize = 1024;
 pub(crate) const FRAMES_PER_LOOK: usize = 4096;
 
+/// So many bytes of a log are copied at once to give up others.
+pub(crate) const COPY_MAX: usize = 4 << 20;
+
 /// What a key takes besides its text: its place in the tree, and what an allocator adds to the text.
 const KEY_BYTES: usize = 56;
 
@@ -345,23 +348,23 @@ impl Kept {
         }
         if log.superseded() == log.bytes() {
             log.clear(spares);
-            self.forget_gone_ids(log);
+            if let Some(ids) = &mut self.own_ids {
+                ids.forget_all();
+            }
         } else if Self::is_worth_compacting(log) {
             self.retain(log, 0, u64::MAX, spares);
         }
     }
 
-    /// Makes the log of a keyed topic forget what is superseded up to the frame `can`, and everything without
-    /// a key up to the frame `until`.
+    /// Makes the log of a keyed topic forget what is superseded up to the frame `can`, a part of it where it is
+    /// much, and everything without a key up to the frame `until`.
     pub(crate) fn retain(&mut self, log: &mut Log, until: u64, can: u64, spares: &mut Spares) {
-        log.retain_keys(until, can, spares);
-        self.forget_gone_ids(log);
-    }
-
-    fn forget_gone_ids(&mut self, log: &Log) {
-        if let Some(ids) = &mut self.own_ids {
-            ids.retain(|sequence| log.holds(sequence));
-        }
+        let mut ids = self.own_ids.as_deref_mut();
+        log.retain_keys(until, can, COPY_MAX, spares, |sequence, bytes| {
+            if let (Some(ids), Some(id)) = (&mut ids, id_of(bytes)) {
+                ids.forget(id, sequence);
+            }
+        });
     }
 
     /// Gives up the oldest events as far as the limits want it, but no more than so many frames. Answers

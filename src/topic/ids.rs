@@ -106,8 +106,9 @@ impl OwnIds {
         self.places.remove(&(hash(id), sequence));
     }
 
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
-        self.places.retain(|(_, sequence)| keep(*sequence));
+    /// No frame is to be found any more.
+    pub(crate) fn forget_all(&mut self) {
+        self.places.clear();
     }
 
     /// Where events with this id stand, the oldest first: of those for which `is` says that it really is
@@ -169,7 +170,7 @@ mod tests {
         ids.forget("5", 10);
         assert_eq!(ids.find("5", |_| true), Some(30));
         assert_eq!(ids.find("5", |_| false), None, "another id has the same hash");
-        ids.retain(|sequence| sequence > 40);
+        ids.forget_all();
         assert_eq!((ids.find("5", |_| true), ids.find("7", |_| true)), (None, Some(40)));
         assert_eq!(ids.newest(), Some(("7", 40)));
     }

@@ -9,6 +9,9 @@ use std::collections::VecDeque;
 /// A burst that nobody has been served yet stays contiguous up to this size, so that it leaves in one `send`.
 const BURST_BYTES_MAX: usize = 1 << 20;
 
+/// One in so many bytes of a block has to be superseded to make it worth a copy of the rest.
+const SPARSE: usize = 4;
+
 /// Blocks that an emptied log keeps the room for.
 const SPARE_ROOM: usize = 4;
 
@@ -216,11 +219,6 @@ impl Log {
         self.current = 0;
     }
 
-    /// Whether it holds the frame `sequence`.
-    pub(crate) fn holds(&self, sequence: u64) -> bool {
-        self.bytes_of(sequence).is_some()
-    }
-
     /// The bytes of the frame `sequence`, if it is there.
     pub(crate) fn bytes_of(&self, sequence: u64) -> Option<&[u8]> {
         let (frame, bytes) = self.frame(self.place(sequence.checked_sub(1)?)?);
@@ -246,24 +244,31 @@ impl Log {
         self.superseded
     }
 
-    /// Up to which frame those without a key would have to go, so that `bytes_max` are left of them, if that is worth a copy of
-    /// the rest: none behind `can` does.
-    pub(crate) fn plain_excess(&self, bytes_max: usize, can: u64) -> Option<u64> {
+    /// Up to which frame those without a key would have to go, so that `bytes_max` are left of them, if that is
+    /// worth a copy of the rest: none behind `can` does. Where it would be a copy of more than `copy_max` bytes,
+    /// some are left for the next time.
+    pub(crate) fn plain_excess(&self, bytes_max: usize, can: u64, copy_max: usize) -> Option<u64> {
         let plain = self.bytes - self.superseded - self.current;
-        let (mut gain, mut excess, mut whole) = (0, None, None);
+        let (mut gain, mut copied, mut excess, mut whole) = (0, 0, None, None);
         if plain <= bytes_max.saturating_add(BLOCK_BYTES) {
             return None;
         }
         'walk: for block in &self.blocks {
             let all = block.bytes_of(Role::Plain);
+            if copied >= copy_max {
+                break;
+            }
             if all == 0 || block.last() <= can && plain - gain > bytes_max.saturating_add(all) {
                 // All of it goes, and the next block is looked at: what a block holds is counted.
                 whole = if all > 0 { Some(block) } else { whole };
                 gain += all;
+                copied += if all > 0 { block.bytes.len() } else { 0 };
                 continue;
             }
+            let before = gain;
             for (index, frame) in block.frames.iter().enumerate() {
                 if plain - gain <= bytes_max || frame.sequence > can {
+                    copied += if gain > before { block.bytes.len() } else { 0 };
                     break 'walk;
                 }
                 if frame.role == Role::Plain {
@@ -271,12 +276,13 @@ impl Log {
                     excess = Some(frame.sequence);
                 }
             }
+            copied += block.bytes.len();
         }
         let last_plain = |block: &Block| {
             block.frames.iter().rfind(|frame| frame.role == Role::Plain).map(|frame| frame.sequence)
         };
         let excess = excess.or_else(|| whole.and_then(last_plain));
-        excess.filter(|_| gain >= BLOCK_BYTES.max(self.bytes / 4))
+        excess.filter(|_| gain >= BLOCK_BYTES.max(copied / 4))
     }
 
     /// For each of `places`, which ascend, how many frames without a key stand there or before.
@@ -292,20 +298,48 @@ impl Log {
     }
 
     /// Gives up what is superseded up to the frame `can`, and of all frames up to `limit` those that are not
-    /// the newest of their key. Costs a copy of what is left.
-    pub(crate) fn retain_keys(&mut self, limit: u64, can: u64, spares: &mut Spares) {
-        let mut old = std::mem::take(self);
-        (self.marked, self.floor, self.gone) = (old.marked, old.floor, old.gone);
-        spares.in_use -= old.bytes;
-        for block in std::mem::take(&mut old.blocks) {
+    /// the newest of their key; `gone` is told of each.
+    ///
+    /// Costs a copy of what is left of the blocks that are touched. A block that is touched only for what is
+    /// superseded has a quarter of that at least, and when `copy_max` bytes have been copied the others wait for
+    /// the next call.
+    pub(crate) fn retain_keys(
+        &mut self,
+        limit: u64,
+        can: u64,
+        copy_max: usize,
+        spares: &mut Spares,
+        mut gone: impl FnMut(u64, &[u8]),
+    ) {
+        let newest = self.newest;
+        let mut copied = 0;
+        for block in std::mem::take(&mut self.blocks) {
+            let is_limited = |frame: &Frame| frame.role == Role::Plain && frame.sequence <= limit;
+            // Only a block across the limit has to be looked through: what it holds is counted.
+            let has_limited = block.bytes_of(Role::Plain) > 0
+                && block.frames[0].sequence <= limit
+                && (block.last() <= limit || block.frames.iter().any(is_limited));
+            let superseded = block.bytes_of(Role::Superseded);
+            let is_sparse = superseded > block.bytes.len() / SPARSE && block.last() <= can;
+            if !has_limited && (!is_sparse || copied >= copy_max) {
+                self.blocks.push_back(block);
+                continue;
+            }
+            copied += block.bytes.len();
+            self.bytes -= block.bytes.len();
+            spares.in_use -= block.bytes.len();
+            self.superseded -= superseded;
+            self.current -= block.bytes_of(Role::Current);
+            self.newest = self.blocks.back().map_or(0, Block::last);
             for (index, frame) in block.frames.iter().enumerate() {
+                let bytes = block.frame_bytes(index);
                 if frame.sequence <= can && frame.goes(limit) {
                     if frame.role == Role::Plain && !block.ticks.is_empty() {
                         self.gone = self.gone.max(frame.sequence);
                     }
+                    gone(frame.sequence, bytes);
                     continue;
                 }
-                let bytes = block.frame_bytes(index);
                 self.append(frame.sequence, bytes, frame.kind, spares);
                 if let Some(tail) = self.blocks.back_mut() {
                     let before = tail.capacity();
@@ -317,7 +351,7 @@ impl Log {
             }
             spares.give(block);
         }
-        self.newest = old.newest;
+        self.newest = newest;
     }
 
     /// The first frame behind `after`, and those behind it in its block.
@@ -492,24 +526,28 @@ pub(crate) fn position_of(bytes: &[u8]) -> Option<Position> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// As `Log::plain_excess`, frame by frame.
     fn excess_by_frames(log: &Log, bytes_max: usize, can: u64) -> Option<u64> {
         let plain = log.bytes - log.superseded - log.current;
-        let (mut gain, mut excess) = (0, None);
+        let (mut gain, mut excess, mut touched) = (0, None, Vec::new());
         let frames = log.blocks.iter().flat_map(|block| {
-            block.frames.iter().enumerate().map(|(index, frame)| (frame, block.frame_bytes(index).len()))
+            block.frames.iter().enumerate().map(move |(index, frame)| (block, index, frame))
         });
-        for (frame, bytes) in frames {
+        for (block, index, frame) in frames {
             if plain - gain <= bytes_max || frame.sequence > can {
                 break;
             }
             if frame.role == Role::Plain {
-                gain += bytes;
+                gain += block.frame_bytes(index).len();
                 excess = Some(frame.sequence);
+                touched.push((block.last(), block.bytes.len()));
             }
         }
-        let worth_it = plain > bytes_max + BLOCK_BYTES && gain >= BLOCK_BYTES.max(log.bytes / 4);
+        touched.dedup();
+        let copied: usize = touched.iter().map(|(_, bytes)| bytes).sum();
+        let worth_it = plain > bytes_max + BLOCK_BYTES && gain >= BLOCK_BYTES.max(copied / 4);
         excess.filter(|_| worth_it)
     }
 
@@ -528,13 +566,66 @@ mod tests {
         let mut found = 0;
         for bytes_max in (0..log.bytes).step_by(997) {
             for can in [0, 1, 40, 74, 75, 200, 301, 450, 599, 600, u64::MAX] {
-                let excess = log.plain_excess(bytes_max, can);
+                let excess = log.plain_excess(bytes_max, can, usize::MAX);
                 assert_eq!(excess, excess_by_frames(&log, bytes_max, can), "{bytes_max} {can}");
                 found += usize::from(excess.is_some());
+                assert!(log.plain_excess(bytes_max, can, 1) <= excess, "{bytes_max} {can}");
             }
         }
         assert!(log.blocks.len() > 10 && found > 100, "{found}");
         let next = log.next_current(75).map(|run| run.first().sequence);
         assert_eq!(next, Some(150), "blocks that are superseded are passed by");
+    }
+
+    proptest! {
+        /// What a keyed log gives up in pieces is what it would give up at once, but for what is superseded in
+        /// blocks that have little of it.
+        #[test]
+        fn a_log_that_is_copied_in_pieces_loses_nothing_else(
+            roles in proptest::collection::vec((0..3_usize, 0..6_000_usize), 1..400),
+            limit in 0..400_u64,
+            can in 0..500_u64,
+            copy_max in 1..200_000_usize,
+        ) {
+            let (mut log, mut spares) = (Log::default(), Spares::default());
+            let all = [Role::Plain, Role::Current, Role::Superseded];
+            let frames: Vec<_> = (1..).zip(&roles).map(|(sequence, (role, size))| (sequence, all[*role], *size)).collect();
+            for &(sequence, role, size) in &frames {
+                log.append_dated(sequence, &vec![b'x'; 1 + size], Kind::RAW, sequence, &mut spares);
+                log.mark();
+                log.set_role(sequence, role);
+            }
+            let mut gone = Vec::new();
+            let limit = limit.min(can);
+            for _ in 0..100 {
+                log.retain_keys(limit, can, copy_max, &mut spares, |sequence, _| gone.push(sequence));
+            }
+            gone.sort_unstable();
+            let held: Vec<_> = log.blocks.iter().flat_map(|block| block.frames.iter().zip(&block.ticks)).collect();
+            let mut left = held.iter().map(|(frame, _)| frame.sequence).chain(gone.iter().copied()).collect::<Vec<_>>();
+            left.sort_unstable();
+            prop_assert_eq!(left, frames.iter().map(|(sequence, ..)| *sequence).collect::<Vec<_>>(), "once each");
+            prop_assert!(held.is_sorted_by_key(|(frame, _)| frame.sequence));
+            for (frame, tick) in held {
+                let (sequence, role, size) = frames[frame.sequence as usize - 1];
+                prop_assert_eq!((frame.role, *tick), (role, sequence));
+                prop_assert_eq!(log.bytes_of(sequence).map(<[u8]>::len), Some(1 + size));
+                prop_assert!(role != Role::Plain || sequence > limit, "{} is to go", sequence);
+            }
+            for sequence in gone {
+                let role = frames[sequence as usize - 1].1;
+                prop_assert!(role == Role::Superseded && sequence <= can || role == Role::Plain && sequence <= limit);
+            }
+            for block in log.blocks.iter().filter(|block| block.last() <= can) {
+                prop_assert!(block.bytes_of(Role::Superseded) <= block.bytes.len() / SPARSE);
+            }
+            let sum = |role| log.blocks.iter().map(|block| block.bytes_of(role)).sum::<usize>();
+            prop_assert_eq!((sum(Role::Superseded), sum(Role::Current)), (log.superseded, log.current));
+            let bytes: usize = log.blocks.iter().map(|block| block.bytes.len()).sum();
+            let capacity: usize = log.blocks.iter().map(Block::capacity).sum();
+            prop_assert_eq!((bytes, bytes, capacity), (log.bytes, spares.in_use, spares.held));
+            prop_assert_eq!(log.newest(), frames.len() as u64);
+            log.append(frames.len() as u64 + 1, b"x", Kind::RAW, &mut spares);
+        }
     }
 }

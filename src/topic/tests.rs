@@ -1,7 +1,7 @@
 //! Logs and topics, without streams.
 
 use super::block::{BLOCK_BYTES, Spares};
-use super::frame::{EncodedEvent, Kind};
+use super::frame::{EncodedEvent, Kind, Role};
 use super::log::Log;
 use super::topic::Topic;
 use super::topics::Topics;
@@ -97,8 +97,28 @@ fn a_log_is_not_copied_to_give_up_a_little() {
         log.append(sequence, &bytes, Kind::RAW, spares);
     }
     log.mark();
-    assert_eq!(log.plain_excess(100_000, 100), Some(100), "half of it, and no more than is asked for");
-    assert_eq!(log.plain_excess(100_000, 66), Some(66));
-    assert_eq!(log.plain_excess(100_000, 40), None, "less than a block, and than a quarter of it");
-    assert_eq!(log.plain_excess(199_000, 200), None);
+    let excess = |can| log.plain_excess(100_000, can, usize::MAX);
+    assert_eq!(excess(100), Some(100), "half of it, and no more than is asked for");
+    assert_eq!(excess(66), Some(66));
+    assert_eq!(excess(40), None, "less than a block, and than a quarter of it");
+    assert_eq!(log.plain_excess(199_000, 200, usize::MAX), None);
+}
+
+#[test]
+fn much_that_is_superseded_goes_in_pieces() {
+    let mut log = Log::default();
+    let spares = &mut Spares::default();
+    for sequence in 1..=1_000 {
+        log.append(sequence, &[0; 1000], Kind::RAW, spares);
+        log.mark();
+        log.set_role(sequence, if sequence % 2 == 0 { Role::Current } else { Role::Superseded });
+    }
+    let mut copies = 0;
+    while log.superseded() > 0 {
+        let mut gone = 0;
+        log.retain_keys(0, u64::MAX, 100_000, spares, |_, bytes| gone += bytes.len());
+        assert!((1..200_000).contains(&gone), "{gone} at once");
+        copies += 1;
+    }
+    assert!(copies > 5);
 }

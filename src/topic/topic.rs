@@ -3,7 +3,7 @@
 use crate::topic::block::Spares;
 use crate::topic::busy::{Busy, SpareBusy};
 use crate::topic::few::Few;
-use crate::topic::history::{FRAMES_PER_EVENT, FRAMES_PER_LOOK, Kept, Overflow};
+use crate::topic::history::{COPY_MAX, FRAMES_PER_EVENT, FRAMES_PER_LOOK, Kept, Overflow};
 use crate::topic::log::Log;
 use crate::topic::name::Name;
 
@@ -141,7 +141,7 @@ impl Topic {
         if !kept.is_some_and(Kept::is_keyed) {
             return log.excess(bytes_max, kept_from).map(|until| Excess { until, can });
         }
-        let plain = log.plain_excess(bytes_max, kept_from);
+        let plain = log.plain_excess(bytes_max, kept_from, COPY_MAX);
         let until = plain.or_else(|| Kept::is_worth_compacting(log).then_some(0))?;
         Some(Excess { until, can })
     }

@@ -2,7 +2,7 @@
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{ms, secs};
-use mio_sse::{CloseReason, Config, Context, Event, Handler, Reply, Request, StreamId};
+use mio_sse::{CloseReason, Config, Context, Event, Handler, History, Reply, Request, StreamId, TopicConfig};
 
 #[derive(Default)]
 struct App {
@@ -15,6 +15,7 @@ impl Handler for App {
         match request.path() {
             "/large" => Reply::text("x".repeat(100_000)),
             "/page" => Reply::text("page"),
+            "/state" => Reply::stream().topic("t").snapshot().then_end().into(),
             _ => Reply::stream().topic("t").into(),
         }
     }
@@ -239,4 +240,41 @@ fn a_large_wave_takes_several_turns() {
     let most = world.server.stats().work_max.bytes_written;
     assert!((2 << 20..8 << 20).contains(&most), "{most} bytes in one turn");
     assert!(peers.iter().all(|peer| peer.read().matches("data: x").count() == 10));
+}
+
+#[test]
+fn thousands_whose_topic_finishes_are_closed_over_several_turns() {
+    let mut config = Config::default();
+    config.topic = TopicConfig::default().history(History::new().events(10));
+    let mut world = Loop::<_, true>::with_config(App::default(), config);
+    streams(&mut world, 3_000);
+    let before = world.server.stats().work;
+    world.server.context().finish_topic("t").unwrap();
+    assert_eq!(world.server.stats().streams, 3_000 - 1_024);
+    (0..3).for_each(|_| world.turn());
+    let stats = world.server.stats();
+    assert_eq!((stats.streams, stats.closed(CloseReason::Finished)), (0, 3_000));
+    world.settle();
+    assert_eq!(world.server.stats().work.closed_together - before.closed_together, 3_000);
+}
+
+#[test]
+fn what_closed_streams_take_along_has_a_bound() {
+    let mut config = Config::default();
+    config.topic = TopicConfig::default().keyed();
+    let mut world = Loop::<_, true>::with_config(App::default(), config);
+    for key in 0..15 {
+        let event = Event::data("x".repeat(100_000)).key(key.to_string());
+        world.server.context().publish("t", event).unwrap();
+    }
+    let peers: Vec<_> = (0..20).map(|_| world.connect()).collect();
+    world.settle();
+    peers.iter().for_each(|peer| peer.write(subscribe("/state")));
+    world.settle();
+    // Each has all of it, as of the moment of its request, whatever comes after.
+    for peer in &peers {
+        assert_eq!(peer.read().matches("\ndata: xx").count(), 15);
+    }
+    let most = world.server.stats().work_max.bytes_taken_along;
+    assert!((4 << 20..6 << 20).contains(&most), "{most} bytes in one turn");
 }

@@ -736,7 +736,8 @@ fn check_work(most: &Work, config: &Config) {
         ("streams served", most.streams_served, config.sends_per_turn as u64 + 1),
         ("connections swept", most.connections_swept, 4096),
         ("connections drained", most.connections_drained, 2 * (16 << 10)),
-        ("streams closed for their tag", most.tagged_closed, 1024),
+        ("streams closed together", most.closed_together, 1024),
+        ("bytes taken along", most.bytes_taken_along, 5 << 20),
         ("streams reported", most.streams_reported, 1024),
         ("connections freed", most.connections_freed, 1024),
     ];

@@ -56,12 +56,14 @@ work! {
     connections_swept,
     /// Connections looked at because of a [drain](crate::Context::drain).
     connections_drained,
-    /// Streams closed for their tag.
-    tagged_closed,
+    /// Streams closed by a call that closes many, for their tag or with their topic.
+    closed_together,
     /// Streams whose end the handler was told.
     streams_reported,
     /// Connections freed.
     connections_freed,
     /// Streams looked at to make room in logs.
     streams_for_room,
+    /// Bytes that closed streams took along from logs of keyed topics, where what they are still to get may be superseded.
+    bytes_taken_along,
 }

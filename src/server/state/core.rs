@@ -34,6 +34,7 @@ use crate::server::state::timers::{TimerId, Timers};
 use crate::topic::frame::EncodedEvent;
 use crate::topic::history::TopicConfig;
 use crate::topic::ids::Maker;
+use crate::topic::name::Name;
 use crate::topic::position::Position;
 use crate::topic::topics::{TopicKey, Topics};
 use std::collections::VecDeque;
@@ -86,6 +87,8 @@ pub(crate) struct Core {
     pub(crate) closed: Vec<u32>,
     /// Connections with something to read that have not had their turn.
     pub(crate) unread: Vec<u32>,
+    /// Streams that may be over as one of their topics has finished.
+    finishing: VecDeque<u32>,
     /// What of the application's is to be dropped at the end of this turn.
     pub(crate) remains: Remains,
     pub(crate) stopping: bool,
@@ -129,6 +132,7 @@ impl Core {
             ended: Vec::new(),
             closed: Vec::new(),
             unread: Vec::new(),
+            finishing: VecDeque::new(),
             remains: Remains::default(),
             stopping: false,
             drain: None,
@@ -280,8 +284,8 @@ impl Core {
             self.make_room_for_topic()?;
         }
         let Some(key) = self.delivery.topics.finish(topic) else { return Ok(()) };
-        let readers = self.delivery.topics.get(key).subscribers.to_vec();
-        readers.into_iter().for_each(|slot| self.end_if_finished(slot));
+        self.finishing.extend(self.delivery.topics.get(key).subscribers.iter());
+        self.close_next_together();
         Ok(())
     }
 
@@ -476,25 +480,38 @@ impl Core {
     pub(crate) fn close_tagged(&mut self, tag: &str) -> usize {
         let count = self.tags.count(tag);
         self.tags.close_all(tag, CloseReason::Application);
-        self.close_next_tagged();
+        self.close_next_together();
         count
     }
 
-    /// Closes the next streams of those that are to be closed for a tag.
-    pub(crate) fn close_next_tagged(&mut self) {
-        while self.work.tagged_closed < TAGGED_CLOSED_PER_TURN
-            && let Some((slot, tag, reason)) = self.tags.next_to_close()
-        {
-            self.work.tagged_closed += 1;
-            let opening = self.delivery.stream(slot).is_some_and(|stream| stream.phase == Phase::Opening);
-            if opening && reason == CloseReason::Revoked {
-                self.opening_revoked = true;
-                self.tags.remove(slot, tag.as_str());
-            } else if let Some(id) = self.delivery.slots.id(slot) {
-                // It is live, so there is something to close.
-                let _ = self.close_for(id, reason);
+    /// Closes the next streams of those that are to be closed for a tag, or may be over with their topic.
+    pub(crate) fn close_next_together(&mut self) {
+        while self.work.closed_together < CLOSED_TOGETHER_PER_TURN && !self.delivery.has_taken_much() {
+            if let Some((slot, tag, reason)) = self.tags.next_to_close() {
+                self.close_tagged_stream(slot, &tag, reason);
+            } else if let Some(slot) = self.finishing.pop_front() {
+                self.end_if_finished(slot);
+            } else {
+                return;
             }
+            self.work.closed_together += 1;
         }
+    }
+
+    fn close_tagged_stream(&mut self, slot: u32, tag: &Name, reason: CloseReason) {
+        let opening = self.delivery.stream(slot).is_some_and(|stream| stream.phase == Phase::Opening);
+        if opening && reason == CloseReason::Revoked {
+            self.opening_revoked = true;
+            self.tags.remove(slot, tag.as_str());
+        } else if let Some(id) = self.delivery.slots.id(slot) {
+            // It is live, so there is something to close.
+            let _ = self.close_for(id, reason);
+        }
+    }
+
+    /// Whether there are streams to be closed for a tag, or to be looked at as their topic has finished.
+    pub(crate) fn is_closing_together(&self) -> bool {
+        self.tags.is_closing() || !self.finishing.is_empty()
     }
 
     pub(crate) fn revoke(&mut self, tag: &str, time: Duration) -> usize {
@@ -506,7 +523,7 @@ impl Core {
         }
         let count = self.tags.count(tag);
         self.tags.close_all(tag, CloseReason::Revoked);
-        self.close_next_tagged();
+        self.close_next_together();
         count
     }
 
@@ -561,6 +578,7 @@ impl Core {
         self.ended.give_back(streams);
         self.closed.give_back(streams);
         self.unread.give_back(streams);
+        self.finishing.give_back(streams);
         // A stream may leave several things behind.
         self.remains.give_back(4 * streams);
     }
@@ -588,7 +606,7 @@ impl Core {
 }
 
 /// Streams that are closed for a tag in one turn at most.
-const TAGGED_CLOSED_PER_TURN: u64 = 1024;
+const CLOSED_TOGETHER_PER_TURN: u64 = 1024;
 
 /// The longest time that clients are asked to stay away, before it is scattered.
 const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);

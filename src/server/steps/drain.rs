@@ -39,6 +39,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             && was_told
             && drain.next < drain.bound
             && drain.next_due() <= now
+            && !self.core.delivery.has_taken_much()
             && left > 0
         {
             let slot = drain.next;

@@ -88,6 +88,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.read_requests(slot, 0);
         }
         for _ in 0..READS_PER_VISIT {
+            let has_taken_much = self.core.delivery.has_taken_much();
             let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
             if matches!(entry.state, Connection::Replying(_) | Connection::Closed) {
                 return;
@@ -98,7 +99,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             if entry.input == Input::Drained {
                 return;
             }
-            if self.requests.bytes_left == 0 {
+            if self.requests.bytes_left == 0 || has_taken_much {
                 break;
             }
             let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };

@@ -7,7 +7,7 @@ use crate::server::io::net::Net;
 impl<H: Handler, N: Net> Server<H, N> {
     /// Timers, sources, and the next streams of a drain.
     pub(crate) fn do_what_is_due(&mut self) {
-        self.core.close_next_tagged();
+        self.core.close_next_together();
         self.fire_timers();
         self.core.pull_sources(&mut self.bad_events);
         self.drain();
