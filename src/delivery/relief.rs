@@ -3,7 +3,7 @@
 use crate::delivery::delivery::{Delivery, Streams};
 
 /// When so many bytes were taken along by closed streams, others are closed in the next turn.
-const TAKEN_ALONG_PER_TURN: u64 = 4 << 20;
+const TAKEN_ALONG_PER_TURN: u64 = 16 << 20;
 
 impl<S: Streams> Delivery<S> {
     /// What a log may hold for streams that lag, until it is said anew: less than it is configured to, if

@@ -605,15 +605,16 @@ mod tests {
             let mut left = held.iter().map(|(frame, _)| frame.sequence).chain(gone.iter().copied()).collect::<Vec<_>>();
             left.sort_unstable();
             prop_assert_eq!(left, frames.iter().map(|(sequence, ..)| *sequence).collect::<Vec<_>>(), "once each");
+            let at = |sequence: u64| *frames.iter().find(|(found, ..)| *found == sequence).unwrap();
             prop_assert!(held.is_sorted_by_key(|(frame, _)| frame.sequence));
             for (frame, tick) in held {
-                let (sequence, role, size) = frames[frame.sequence as usize - 1];
+                let (sequence, role, size) = at(frame.sequence);
                 prop_assert_eq!((frame.role, *tick), (role, sequence));
                 prop_assert_eq!(log.bytes_of(sequence).map(<[u8]>::len), Some(1 + size));
                 prop_assert!(role != Role::Plain || sequence > limit, "{} is to go", sequence);
             }
             for sequence in gone {
-                let role = frames[sequence as usize - 1].1;
+                let role = at(sequence).1;
                 prop_assert!(role == Role::Superseded && sequence <= can || role == Role::Plain && sequence <= limit);
             }
             for block in log.blocks.iter().filter(|block| block.last() <= can) {
