@@ -51,3 +51,8 @@ pub(crate) fn begin() -> usize {
 pub(crate) fn most() -> usize {
     MOST.load(Relaxed)
 }
+
+/// Bytes that are held now.
+pub(crate) fn held() -> usize {
+    HELD.load(Relaxed)
+}

@@ -5,6 +5,7 @@
 //! cargo bench --bench attacks                      all, three times each
 //! cargo bench --bench attacks -- skip keys         those with such a name
 //! cargo bench --bench attacks -- --streams 2000    fewer streams; --runs 1 fewer runs
+//! cargo bench --bench attacks -- --hours 24        instead, so many simulated hours of everything at once
 //! ```
 //!
 //! What is timed is time of day, so a busy machine makes turns longer than they are; `a turn` is the most that one
@@ -20,6 +21,7 @@
 mod heap;
 mod memory;
 mod net;
+mod soak;
 mod turns;
 mod world;
 
@@ -28,7 +30,7 @@ use world::Found;
 
 fn main() {
     let (mut streams, mut runs, mut names) = (20_000, 3, Vec::new());
-    let mut bench = false;
+    let (mut bench, mut hours) = (false, None);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = || words.next().and_then(|word| word.parse().ok()).expect("a number");
@@ -37,11 +39,15 @@ fn main() {
             "--bench" => bench = true,
             "--streams" => streams = number(),
             "--runs" => runs = number(),
+            "--hours" => hours = Some(number()),
             _ => names.push(word),
         }
     }
     if !bench {
         return println!("Nothing measured: start it with `cargo bench --bench attacks`.");
+    }
+    if let Some(hours) = hours {
+        return soak::run(hours);
     }
     println!("{streams} streams, median of {runs}");
     println!(

@@ -32,6 +32,9 @@ pub(crate) struct AttackNet {
     /// Where they go, as a kernel copies them too.
     sink: Vec<u8>,
     peers: Vec<Peer>,
+    /// Peers whose connections are closed give their numbers to others.
+    pub(crate) reuses: bool,
+    free: Vec<usize>,
     backlog: VecDeque<u32>,
     ready: Vec<Ready>,
 }
@@ -39,15 +42,13 @@ pub(crate) struct AttackNet {
 impl AttackNet {
     /// A peer that has connected and sends `input`.
     pub(crate) fn connect(&mut self, input: &Rc<[u8]>, junk: bool) -> usize {
-        let number = self.peers.len();
-        self.peers.push(Peer {
-            slot: None,
-            input: input.clone(),
-            read: 0,
-            junk,
-            room: usize::MAX,
-            left: false,
-        });
+        let peer = Peer { slot: None, input: input.clone(), read: 0, junk, room: usize::MAX, left: false };
+        let number = self.free.pop().unwrap_or(self.peers.len());
+        if number == self.peers.len() {
+            self.peers.push(peer);
+        } else {
+            self.peers[number] = peer;
+        }
         self.backlog.push_back(u32::try_from(number).expect("few peers"));
         if self.backlog.len() == 1 {
             self.ready.push(Ready::Listener);
@@ -72,6 +73,11 @@ impl AttackNet {
         self.tell(peer, true, false);
     }
 
+    /// Whether its connection is open.
+    pub(crate) fn is_open(&self, peer: usize) -> bool {
+        self.peers[peer].slot.is_some()
+    }
+
     pub(crate) fn is_told(&self) -> bool {
         !self.ready.is_empty()
     }
@@ -84,13 +90,20 @@ impl AttackNet {
     }
 }
 
+/// As many as real polls return at once.
+const EVENTS_PER_POLL: usize = 1024;
+
 impl Net for AttackNet {
     type Socket = u32;
     const SHORT_MEANS_DRAINED: bool = true;
 
     fn poll(&mut self, _timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        ready.append(&mut self.ready);
+        ready.extend(self.ready.drain(..self.ready.len().min(EVENTS_PER_POLL)));
         Ok(())
+    }
+
+    fn has_more(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     fn accept(&mut self) -> io::Result<(u32, Option<IpAddr>)> {
@@ -144,6 +157,9 @@ impl Net for AttackNet {
 
     fn close(&mut self, socket: u32) {
         self.peers[socket as usize].slot = None;
+        if self.reuses {
+            self.free.push(socket as usize);
+        }
     }
 
     fn waker(&self) -> Waker {

@@ -18,19 +18,20 @@ Scenarios (all of them when none is named):
   accept    CPU per accepted stream, and per stream that leaves          5,000 streams
   stalled   what streams that never read cost the others: time to the    5,000 streams, 200 stalled,
             last with and without them, and how they are closed          20,000 events a run
-  churn     streams that come and leave, by FIN and by RST: what stays   20,000 streams in all
+  churn     streams that come and leave, by FIN and by RST: what stays   20,000 streams in all, or --seconds
   drain     SIGTERM: when each stream ends, and the server               5,000 streams
 
 Options:
   --streams N   open streams                        --events N   events of one run
   --runs N      runs of each server, in turn (5)
+  --seconds N   churn: for so long
   --csv FILE    every single figure, one per line   --json FILE  the same, a JSON object per line
   --hub PATH    measure this program instead of building the example `hub`;
                 a script in its place has to `exec` it
   --peer NAME=PATH   measure this program too, in turn with the others (memory, fanout, burst, latency,
                 accept);
                 may be given more than once; see benches/compare/
-  --pattern P   memory: what each stream has of its own: timer, close (`on_close`), both, topic, two (topics), tag, or
+  --pattern P   memory, churn: what each stream has of its own: timer, close (`on_close`), both, topic, two (topics), tag, or
                 shared (nothing, as without the option); `all` measures one after the other. The server is then
                 `patterns`, as which --hub and --peer have to serve too
   --pin         server on CPU 0, client on CPU 1 (needs `taskset`)";
@@ -63,7 +64,8 @@ pub(crate) struct Args {
     pub(crate) csv: Option<PathBuf>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) pin: bool,
-    /// What the streams of `memory` have of their own, by the names that the server of patterns knows.
+    pub(crate) seconds: Option<usize>,
+    /// What the streams of `memory` and `churn` have of their own, by the names that the server of patterns knows.
     pub(crate) patterns: Vec<&'static str>,
 }
 
@@ -142,6 +144,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Role> {
             "--streams" => args.streams = Some(positive(&word, &operand()?)?),
             "--events" => args.events = Some(positive(&word, &operand()?)?),
             "--runs" => args.runs = positive(&word, &operand()?)?,
+            "--seconds" => args.seconds = Some(positive(&word, &operand()?)?),
             "--hub" => args.hub = Some(operand()?.into()),
             "--peer" => args.peers.push(peer(&operand()?)?),
             "--json" => args.json = Some(operand()?.into()),

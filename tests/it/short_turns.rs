@@ -105,6 +105,46 @@ fn what_peers_send_is_read_in_shares() {
 }
 
 #[test]
+fn what_is_replied_is_written_in_shares() {
+    let mut world = Loop::<_, true>::new(App::default());
+    let peers: Vec<_> = (0..100).map(|_| world.connect()).collect();
+    world.settle();
+    peers.iter().for_each(|peer| peer.write(get("/large")));
+    world.settle();
+    assert!(peers.iter().all(|peer| peer.read().ends_with("xxx")));
+    // Nor does it matter when their sockets have room.
+    for peer in &peers {
+        peer.set_room(0);
+        peer.write(get("/large"));
+    }
+    world.settle();
+    peers.iter().for_each(|peer| peer.set_room(usize::MAX));
+    world.settle();
+    assert!(peers.iter().all(|peer| peer.read().ends_with("xxx")));
+    let most = world.server.stats().work_max.bytes_written;
+    assert!((4 << 20..5 << 20).contains(&most), "{most} bytes in one turn");
+}
+
+#[test]
+fn a_wave_that_comes_by_many_who_are_behind_writes_no_more_than_its_share() {
+    let mut world = Loop::<_, true>::new(App::default());
+    let peers = streams(&mut world, 200);
+    peers.iter().for_each(|peer| peer.set_room(0));
+    for _ in 0..10 {
+        world.server.context().publish("t", Event::data("x".repeat(10_000))).unwrap();
+        world.settle();
+    }
+    // They have room again, which is not yet told when something small is published.
+    peers.iter().for_each(|peer| drop(peer.read()));
+    peers.iter().for_each(|peer| peer.set_room(usize::MAX));
+    world.server.context().publish("t", Event::data("small")).unwrap();
+    world.settle();
+    assert!(peers.iter().all(|peer| peer.read().ends_with("data: small\n\n\r\n")));
+    let most = world.server.stats().work_max.bytes_written;
+    assert!((2 << 20..5 << 20).contains(&most), "{most} bytes in one turn");
+}
+
+#[test]
 fn heartbeats_that_are_due_at_once_go_out_over_several_turns() {
     let mut config = Config::default();
     config.heartbeat = Some(secs(60));

@@ -6,6 +6,7 @@ use crate::rig::Rig;
 use crate::server::Subject;
 use crate::subscribers::Leave;
 use crate::table::count;
+use std::time::{Duration, Instant};
 
 /// Streams that are there at the same time.
 const WAVE: usize = 1_000;
@@ -16,23 +17,35 @@ const MEMORY_MAX: u64 = 512 << 10;
 pub(super) fn run(rig: &mut Rig) -> Result<bool> {
     let streams = rig.streams.unwrap_or(20_000);
     let wave = rig.streams(WAVE).min(WAVE);
-    let waves = streams.div_ceil(wave);
+    let mut waves = streams.div_ceil(wave);
+    let patterns = if rig.patterns.is_empty() { vec!["shared"] } else { rig.patterns.clone() };
     let server = warm_server(rig, Subject::Hub, wave)?;
     let cycle = |rig: &mut Rig, number: usize| -> Result<()> {
         let mut subscribers = rig.subscribers(wave)?;
-        subscribers.open(server.address(), "streams", wave)?;
-        subscribers.publish(1, 1)?;
+        let pattern = patterns[number / 2 % patterns.len()];
+        subscribers.open(server.address(), &format!("streams?pattern={pattern}"), wave)?;
+        // Where each has a topic of its own, there is none to publish to.
+        if pattern != "topic" {
+            subscribers.publish(1, 1)?;
+        }
         subscribers.leave(if number.is_multiple_of(2) { Leave::Fin } else { Leave::Reset })
     };
-    // The first of both kinds find the size of everything.
-    cycle(rig, 0)?;
-    cycle(rig, 1)?;
-    let before = server.until_streams(0)?;
-    let (descriptors, memory) = (server.descriptors()?, server.memory()?.counted);
-    for number in 0..waves {
-        rig.progress(&format!("churn: {} of {}", count((number * wave) as u64), count(streams as u64)));
+    // The first of each kind find the size of everything.
+    for number in 0..2 * patterns.len() {
         cycle(rig, number)?;
     }
+    let before = server.until_streams(0)?;
+    let (descriptors, memory) = (server.descriptors()?, server.memory()?.counted);
+    let begun = Instant::now();
+    let seconds = rig.seconds.map(|seconds| Duration::from_secs(seconds as u64));
+    let mut number = 0;
+    while seconds.map_or(number < waves, |seconds| begun.elapsed() < seconds) {
+        let took = begun.elapsed().as_secs();
+        rig.progress(&format!("churn: {} streams in {took} s", count((number * wave) as u64)));
+        cycle(rig, number)?;
+        number += 1;
+    }
+    waves = number;
     let after = server.until_streams(0)?;
     let returned = server.until_descriptors(descriptors);
     let grown = server.memory()?.counted.saturating_sub(memory);

@@ -18,7 +18,7 @@ pub(crate) struct RequestBuffers {
     pub(crate) incoming: Incoming,
     pub(crate) replies: Vec<u8>,
     pub(crate) date: Date,
-    /// Bytes that may still be read in this turn.
+    /// Bytes that may still be read or replied in this turn.
     pub(crate) bytes_left: usize,
     /// Requests that may still be answered in this turn.
     pub(crate) left: usize,
@@ -38,6 +38,11 @@ impl RequestBuffers {
         unread.rotate_left(served);
         (self.left, self.bytes_left) = (budget, BYTES_PER_TURN);
         self.share = (budget / (unread.len() + ready).max(1)).max(REQUESTS_PER_VISIT_MIN);
+    }
+
+    /// So many bytes were read or replied.
+    pub(crate) fn spend(&mut self, bytes: usize) {
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
     }
 
     /// See `Server::shrink_buffers`.

@@ -34,7 +34,8 @@ impl<H: Handler, N: Net> Server<H, N> {
             // Most streams get what was published since the last wave, so many that the turn stays short.
             let each = self.core.delivery.topics.get(key).offered().max(1);
             let share = BYTES_PER_TURN.saturating_sub(written) / each;
-            left = left.saturating_sub(self.fan_out(key, left.min(QUANTUM).min(share.max(1))).max(1));
+            let count = left.min(QUANTUM).min(share.max(1));
+            left = left.saturating_sub(self.fan_out(key, count, begun + BYTES_PER_TURN as u64).max(1));
             self.core.delivery.topics.rotate_dirty();
             if share == 0 {
                 return;
@@ -61,8 +62,10 @@ impl<H: Handler, N: Net> Server<H, N> {
         served
     }
 
-    /// Goes on with the topic's wave, by `count` subscribers. Returns how many were visited.
-    fn fan_out(&mut self, key: TopicKey, count: usize) -> usize {
+    /// Goes on with the topic's wave, by `count` subscribers. Those that have more to get than what is new are
+    /// given it as long as fewer than `end` bytes were written in all, and queue up after that. Returns how many
+    /// were visited.
+    fn fan_out(&mut self, key: TopicKey, count: usize, end: u64) -> usize {
         let now = self.core.tick();
         let (net, sockets) = (&mut self.net, &mut self.sockets);
         let mut offered = self.core.delivery.offer(key, count, now, |slot, bytes| {
@@ -75,7 +78,11 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
         for &slot in &offered.aside {
             // The log forgets nothing that is still to come for a stream that has room and waits for its turn.
-            self.serve(slot, BYTES_PER_VISIT);
+            if self.core.delivery.delivered.bytes < end {
+                self.serve(slot, BYTES_PER_VISIT);
+            } else {
+                self.core.delivery.give_more_later(slot);
+            }
         }
         self.core.delivery.reuse(std::mem::take(&mut offered.aside));
         self.core.work.streams_served += offered.visited as u64;

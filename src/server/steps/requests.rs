@@ -83,6 +83,11 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.core.unread.push(slot);
             return;
         }
+        // The rest of a reply that others had to be written before.
+        let rests = |slot: &Slot| matches!(slot.state, Connection::Replying(_)) && slot.writable;
+        if self.core.delivery.slots.get(slot).is_some_and(rests) {
+            return self.write_reply(slot);
+        }
         // What was held back behind an earlier request comes first.
         if self.core.delivery.slots.get(slot).is_some_and(Slot::holds_more) {
             self.read_requests(slot, 0);
@@ -117,7 +122,7 @@ impl<H: Handler, N: Net> Server<H, N> {
                 Ok(count) => {
                     self.requests.last = slot;
                     self.core.work.bytes_read += count as u64;
-                    self.requests.bytes_left = self.requests.bytes_left.saturating_sub(count);
+                    self.requests.spend(count);
                     if N::SHORT_MEANS_DRAINED && count < READ_BYTES && entry.input == Input::Waiting {
                         entry.input = Input::Drained;
                     }
@@ -246,7 +251,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.requests.last = slot;
         let mut at = 0;
         let then = loop {
-            if share == 0 {
+            if share == 0 || self.requests.bytes_left == 0 {
                 // The rest has its turn when the others have had theirs.
                 break Then::Read;
             }
@@ -255,7 +260,9 @@ impl<H: Handler, N: Net> Server<H, N> {
                 Ok(Progress::Continue) => replies.extend_from_slice(CONTINUE),
                 Ok(Progress::Complete { consumed }) => {
                     let request = incoming.request(&data[at..]);
+                    let before = replies.len();
                     let then = self.answer(slot, &request, incoming.keep_alive(), &mut replies);
+                    self.requests.spend(replies.len().saturating_sub(before));
                     at += consumed;
                     incoming.reset();
                     share -= 1;
@@ -607,14 +614,19 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
-    /// Goes on with a reply that did not fit into the socket.
+    /// Goes on with a reply that did not fit into the socket, in the next turn if this one has done its share.
     fn write_reply(&mut self, slot: u32) {
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         let Connection::Replying(reply) = &mut entry.state else { return };
+        if self.requests.bytes_left == 0 {
+            self.core.unread.push(slot);
+            return;
+        }
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         match write(&mut self.net, socket, &reply.bytes[reply.sent..]) {
             Ok(written) => {
                 self.core.stats.bytes_written += written.bytes as u64;
+                self.requests.spend(written.bytes);
                 reply.took(written.bytes, ticks(self.core.now));
                 entry.writable = written.all;
                 if written.all {
