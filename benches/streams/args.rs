@@ -19,6 +19,7 @@ Scenarios (all of them when none is named):
   stalled   what streams that never read cost the others: time to the    5,000 streams, 200 stalled,
             last with and without them, and how they are closed          20,000 events a run
   churn     streams that come and leave, by FIN and by RST: what stays   20,000 streams in all, or --seconds
+  hoard     clients that make the server hold all that it will: RSS      5,000 clients
   drain     SIGTERM: when each stream ends, and the server               5,000 streams
 
 Options:
@@ -91,11 +92,12 @@ pub(crate) enum Scenario {
     Accept,
     Stalled,
     Churn,
+    Hoard,
     Drain,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Scenario; 11] = [
+    pub(crate) const ALL: [Scenario; 12] = [
         Scenario::Ramp,
         Scenario::Memory,
         Scenario::Deliver,
@@ -106,6 +108,7 @@ impl Scenario {
         Scenario::Accept,
         Scenario::Stalled,
         Scenario::Churn,
+        Scenario::Hoard,
         Scenario::Drain,
     ];
 
@@ -121,6 +124,7 @@ impl Scenario {
             Scenario::Accept => "accept",
             Scenario::Stalled => "stalled",
             Scenario::Churn => "churn",
+            Scenario::Hoard => "hoard",
             Scenario::Drain => "drain",
         }
     }

@@ -7,9 +7,12 @@
 #[path = "../../examples/common/mod.rs"]
 mod common;
 
-use mio_sse::{Context, Event, Reply, Request, Router, StreamReply};
+use mio_sse::{Config, Context, Event, Reply, Request, Router, StreamReply};
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// As much as clients of `hoard` can fill in a moment.
+const MEMORY_MAX: usize = 64 << 20;
 
 /// So that nothing is due while it is measured.
 const LONG: Duration = Duration::from_secs(3600);
@@ -26,6 +29,7 @@ fn app() -> Router {
         cx.publish(request.param("topic").unwrap_or_default(), Event::data(data))?;
         Ok::<_, mio_sse::Error>(Reply::no_content())
     });
+    app.get("/page", |_request, _cx| Reply::text("x".repeat(8 << 20)));
     app.get("/stats", |_request, cx| Reply::json(cx.stats().json() + "\n"));
     app
 }
@@ -46,6 +50,7 @@ fn stream(request: &Request<'_>, number: u64, cx: &mut Context<'_>) -> Result<St
     }
     Ok(match &*pattern {
         "topic" => Reply::stream().topic(format!("user-{number}")),
+        "many" => (0..120).fold(Reply::stream(), |stream, number| stream.topic(format!("t{number}"))),
         "two" => Reply::stream().topic(topic).topic("another"),
         "tag" => Reply::stream().topic(topic).tag(format!("user-{number}")),
         _ => Reply::stream().topic(topic),
@@ -53,5 +58,7 @@ fn stream(request: &Request<'_>, number: u64, cx: &mut Context<'_>) -> Result<St
 }
 
 fn main() -> ExitCode {
-    common::run("patterns", app())
+    let mut config = Config::default();
+    config.memory_max = MEMORY_MAX;
+    common::run_with("patterns", app(), config)
 }

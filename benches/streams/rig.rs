@@ -156,6 +156,13 @@ impl Rig {
         Server::start(subject, keeper)
     }
 
+    /// An example, whatever the hub is.
+    pub(crate) fn example(&self, name: &str) -> Result<Server> {
+        let mut keeper = Command::new(&self.program);
+        keeper.arg("keeper").arg(build(name)?);
+        Server::start(Subject::Hub, keeper)
+    }
+
     /// A client that connects from addresses of its own, enough for `streams`.
     pub(crate) fn subscribers(&mut self, streams: usize) -> Result<Subscribers> {
         self.clients = self.clients.wrapping_add(1);

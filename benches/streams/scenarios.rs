@@ -7,6 +7,7 @@ mod deliver;
 mod drain;
 mod fanout;
 mod heartbeats;
+mod hoard;
 mod latency;
 mod memory;
 mod ramp;
@@ -48,6 +49,7 @@ pub(crate) fn run(scenario: Scenario, rig: &mut Rig) -> Result<bool> {
         Scenario::Accept => accept::run(rig).map(|()| true),
         Scenario::Stalled => stalled::run(rig),
         Scenario::Churn => churn::run(rig),
+        Scenario::Hoard => hoard::run(rig),
         Scenario::Drain => drain::run(rig),
     }
 }
