@@ -40,7 +40,8 @@ use std::time::Duration;
 /// });
 /// ```
 ///
-/// Cost: some 200 bytes while the stream lives, besides the source itself.
+/// # Cost
+/// Some 130 bytes while the stream lives, besides the source itself.
 pub trait Source: Send + 'static {
     /// The next event, or why there is none.
     fn pull(&mut self) -> Pull;
