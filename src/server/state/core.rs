@@ -14,8 +14,6 @@ use crate::delivery::delivery::Delivery;
 use crate::delivery::stream::Phase;
 use crate::error::Error;
 use crate::event::Event;
-use crate::http::reply::reply::Reply;
-use crate::http::reply::stream_reply::StreamReply;
 use crate::server::api::memory::Memory;
 use crate::server::api::observer::{Audience, Message, Observer};
 use crate::server::api::stats::Stats;
@@ -34,7 +32,6 @@ use crate::server::state::timers::{TimerId, Timers};
 use crate::topic::frame::EncodedEvent;
 use crate::topic::history::TopicConfig;
 use crate::topic::ids::Maker;
-use crate::topic::name::Name;
 use crate::topic::position::Position;
 use crate::topic::topics::{TopicKey, Topics};
 use std::collections::VecDeque;
@@ -74,7 +71,7 @@ pub(crate) struct Core {
     pub(crate) tags: Tags,
     /// Whether the stream that is being opened has a tag that is revoked.
     pub(crate) opening_revoked: bool,
-    revoked_log: LogLimit,
+    pub(super) revoked_log: LogLimit,
     /// Why the request that is being answered cannot open a stream, as far as that does not depend on the answer.
     pub(crate) opening_refused: Option<Refusal>,
     /// The stream whose opening is being told.
@@ -88,7 +85,7 @@ pub(crate) struct Core {
     /// Connections with something to read that have not had their turn.
     pub(crate) unread: Vec<u32>,
     /// Streams that may be over as one of their topics has finished.
-    finishing: VecDeque<u32>,
+    pub(super) finishing: VecDeque<u32>,
     /// What of the application's is to be dropped at the end of this turn.
     pub(crate) remains: Remains,
     pub(crate) stopping: bool,
@@ -174,66 +171,6 @@ impl Core {
         stats.tags_revoked = self.tags.revoked() as u64;
         (stats.inbox, stats.inbox_full) = self.inbox.counts();
         stats
-    }
-
-    /// What is held for others.
-    pub(crate) fn memory(&self) -> Memory {
-        let sum = |purpose| self.account.sum(purpose);
-        Memory {
-            logs: self.delivery.topics.held(),
-            hands: sum(Purpose::Hands),
-            input: sum(Purpose::Input),
-            replies: sum(Purpose::Replies),
-            inbox: sum(Purpose::Channels) + self.inbox_bytes,
-        }
-    }
-
-    /// Whether the memory of logs is what was counted of it. Looks only where there are few.
-    pub(crate) fn is_well_counted(&self) -> bool {
-        const FEW: usize = 32;
-        if self.delivery.slots.len() > FEW || self.delivery.topics.len() > FEW {
-            return true;
-        }
-        let streams = self.delivery.slots.occupied().filter_map(|slot| self.delivery.stream(slot));
-        let own = streams.filter_map(|stream| stream.extras()).map(|extras| &extras.private);
-        let (counted, found) = self.delivery.topics.recount(own);
-        counted == found
-    }
-
-    /// Whether as much is held as may be.
-    pub(crate) fn memory_is_full(&self) -> bool {
-        self.memory().total() >= self.config.memory_max
-    }
-
-    /// Halves the histories of the next topics. Returns how many it has looked at, and whether those were the
-    /// last.
-    pub(crate) fn shorten_histories(&mut self, count: usize) -> (usize, bool) {
-        let (looks, bytes) = self.delivery.topics.halve_histories(self.pressure.next_topic, count);
-        self.pressure.next_topic += looks;
-        self.stats.memory_shortened += bytes as u64;
-        (looks, self.pressure.next_topic >= self.delivery.topics.bound())
-    }
-
-    /// Says that too much is held, now and then.
-    pub(crate) fn warn_of_memory(&mut self) {
-        if self.memory_log.is_due(self.now, Duration::from_secs(10)) {
-            let (memory, max) = (self.memory(), self.config.memory_max);
-            log::warn!(
-                "{} of {max} bytes are held, and nothing more can give way: {memory:?}",
-                memory.total()
-            );
-        }
-    }
-
-    /// The answer to a request for which there is no memory.
-    pub(crate) fn unavailable(&mut self) -> Reply {
-        let retry = self.scatter(self.config.refuse_retry);
-        StreamReply::default().unavailable(retry)
-    }
-
-    /// What takes memory is refused where there is none left.
-    fn has_memory(&self) -> Result<(), Error> {
-        if self.memory_is_full() { Err(Error::TooMuchMemory) } else { Ok(()) }
     }
 
     // Events.
@@ -336,29 +273,6 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn send_tagged(&mut self, tag: &str, event: &Event) -> Result<usize, Error> {
-        self.has_memory()?;
-        self.encode(event, |core, encoded| core.send_tagged_encoded(tag, encoded))
-    }
-
-    /// Answers how many streams were sent the event, and go on.
-    pub(crate) fn send_tagged_encoded(&mut self, tag: &str, event: &EncodedEvent) -> usize {
-        // Before the streams that lag by this are closed.
-        self.observe(Audience::Tag(tag), event);
-        let mut count = 0;
-        self.each_tagged(tag, |core, id| {
-            let opening = core.delivery.stream(id.slot).is_some_and(|stream| stream.phase == Phase::Opening);
-            let too_much = core.delivery.send(id.slot, event.bytes(), event.kind().told_to_observers());
-            core.stats.events_sent += u64::from(!opening);
-            if too_much {
-                core.end(id.slot, CloseReason::Lagged);
-            } else {
-                count += 1;
-            }
-        });
-        count
-    }
-
     pub(crate) fn observe(&mut self, to: Audience<'_>, event: &EncodedEvent) {
         if !self.observers.is_empty() {
             let message = Message { to, text: event.text() };
@@ -454,106 +368,6 @@ impl Core {
         Ok(())
     }
 
-    // Tags.
-
-    /// Gives a stream a tag. With one that is revoked it cannot stay: it is closed, or not opened in the first place.
-    pub(crate) fn tag(&mut self, id: StreamId, tag: &str) -> Result<(), Error> {
-        let opening = self.delivery.slots.live(id)?.phase == Phase::Opening;
-        if self.tags.is_revoked(tag, self.now) {
-            if opening {
-                // What the handler goes on to give to it must not fail: that it is not opened is said in the answer.
-                self.opening_revoked = true;
-                return Ok(());
-            }
-            self.close_for(id, CloseReason::Revoked)?;
-            return Err(Error::Closed);
-        }
-        self.tags.add(id.slot, tag, self.config.tags_max)
-    }
-
-    pub(crate) fn untag(&mut self, id: StreamId, tag: &str) -> Result<(), Error> {
-        self.delivery.slots.live(id)?;
-        self.tags.remove(id.slot, tag);
-        Ok(())
-    }
-
-    pub(crate) fn close_tagged(&mut self, tag: &str) -> usize {
-        let count = self.tags.count(tag);
-        self.tags.close_all(tag, CloseReason::Application);
-        self.close_next_together();
-        count
-    }
-
-    /// Closes the next streams of those that are to be closed for a tag, or may be over with their topic.
-    pub(crate) fn close_next_together(&mut self) {
-        while self.work.closed_together < CLOSED_TOGETHER_PER_TURN && !self.delivery.has_taken_much() {
-            if let Some((slot, tag, reason)) = self.tags.next_to_close() {
-                self.close_tagged_stream(slot, &tag, reason);
-            } else if let Some(slot) = self.finishing.pop_front() {
-                self.end_if_finished(slot);
-            } else {
-                return;
-            }
-            self.work.closed_together += 1;
-        }
-    }
-
-    fn close_tagged_stream(&mut self, slot: u32, tag: &Name, reason: CloseReason) {
-        let opening = self.delivery.stream(slot).is_some_and(|stream| stream.phase == Phase::Opening);
-        if opening && reason == CloseReason::Revoked {
-            self.opening_revoked = true;
-            self.tags.remove(slot, tag.as_str());
-        } else if let Some(id) = self.delivery.slots.id(slot) {
-            // It is live, so there is something to close.
-            let _ = self.close_for(id, reason);
-        }
-    }
-
-    /// Whether there are streams to be closed for a tag, or to be looked at as their topic has finished.
-    pub(crate) fn is_closing_together(&self) -> bool {
-        self.tags.is_closing() || !self.finishing.is_empty()
-    }
-
-    pub(crate) fn revoke(&mut self, tag: &str, time: Duration) -> usize {
-        let until = self.now.saturating_add(time);
-        let forgot = self.tags.revoke(tag, until, self.config.revoked_max);
-        if forgot && self.revoked_log.is_due(self.now, Duration::from_secs(10)) {
-            let limit = self.config.revoked_max;
-            log::warn!("more than {limit} tags are revoked: those that are over soonest are forgotten early");
-        }
-        let count = self.tags.count(tag);
-        self.tags.close_all(tag, CloseReason::Revoked);
-        self.close_next_together();
-        count
-    }
-
-    /// Calls `work`, which may end the stream it is given, for each stream with a tag.
-    fn each_tagged(&mut self, tag: &str, mut work: impl FnMut(&mut Self, StreamId)) {
-        let Some(mut next) = self.tags.first(tag) else { return };
-        while let Some((slot, after)) = self.tags.at(next) {
-            next = after;
-            let Some(id) = self.delivery.slots.id(slot) else { continue };
-            debug_assert!(self.delivery.slots.live(id).is_ok(), "only live streams have tags");
-            work(self, id);
-        }
-    }
-
-    /// Whether the stream that is about to be opened has a revoked tag, from its handler or its reply.
-    pub(crate) fn refuses_tags(&self, reply: &StreamReply) -> bool {
-        self.opening_revoked || reply.tags().iter().any(|tag| self.tags.is_revoked(tag, self.now))
-    }
-
-    /// Gives a stream that is about to be opened the tags of its reply, none of which is revoked.
-    pub(crate) fn tag_all(&mut self, id: StreamId, reply: &StreamReply) -> Result<(), Refusal> {
-        for tag in reply.tags() {
-            if self.tag(id, tag) == Err(Error::TooManyTags) {
-                return Err(Refusal::Tags);
-            }
-            // A stream that was closed already is not given anything more.
-        }
-        Ok(())
-    }
-
     /// Begins a wave of a topic, and ends the streams that lag too far for it.
     pub(crate) fn begin_wave(&mut self, key: TopicKey) {
         self.delivery.begin_wave(key);
@@ -604,9 +418,6 @@ impl Core {
         true
     }
 }
-
-/// Streams that are closed for a tag in one turn at most.
-const CLOSED_TOGETHER_PER_TURN: u64 = 1024;
 
 /// The longest time that clients are asked to stay away, before it is scattered.
 const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -1,0 +1,217 @@
+//! The handler is asked about a request: what it says is a whole reply, a stream, or the reason why there is none.
+
+use crate::config::Refuse;
+use crate::conn::close_reason::CloseReason;
+use crate::conn::id::StreamId;
+use crate::conn::refusal::Refusal;
+use crate::conn::slot::Slot;
+use crate::http::parse::request::Request;
+use crate::http::reply::headers::HeadContext;
+use crate::http::reply::reply::Reply;
+use crate::http::reply::stream_reply::StreamReply;
+use crate::server::api::context::Context;
+use crate::server::api::handler::Handler;
+use crate::server::api::server::Server;
+use crate::server::io::net::Net;
+use crate::server::steps::open::last_event_id;
+use std::fmt;
+
+/// What follows when the requests that have arrived are answered.
+pub(super) enum Then {
+    Read,
+    Close(CloseReason),
+    /// The peer does not read its replies, so its next requests wait.
+    Block,
+    /// The connection carries a stream now, or is gone.
+    Leave,
+}
+
+impl<H: Handler, N: Net> Server<H, N> {
+    /// Asks the handler, and appends a whole reply to `replies` or opens a stream.
+    pub(super) fn answer(
+        &mut self,
+        slot: u32,
+        request: &Request<'_>,
+        keep_alive: bool,
+        replies: &mut Vec<u8>,
+    ) -> Then {
+        if self.core.memory_is_full() {
+            return self.turn_away(request, replies);
+        }
+        self.core.stats.requests += 1;
+        self.core.work.requests += 1;
+        let refused = self.core.delivery.slots.get(slot).and_then(Slot::refused);
+        let id = self.core.begin(slot);
+        self.core.opening_refused = refused.or_else(|| self.core.refuses_streams());
+        let preflight = self.core.config.cors.as_ref().and_then(|cors| cors.preflight(request));
+        let handler = &mut self.handler;
+        let reply = preflight.or_else(|| {
+            self.core.guard(HandlerOf(request), |core| {
+                handler.request(request, &mut Context::for_request(core, id))
+            })
+        });
+        if self.core.delivery.stream(slot).is_none() {
+            // More was sent to the stream than may wait for it. Earlier replies are no part of that.
+            self.core.discard(reply.map(|mut reply| reply.take_belongings()).unwrap_or_default());
+            self.write_now(slot, replies);
+            return Then::Leave;
+        }
+        if let Some(failure) = reply.as_ref().and_then(Reply::failure) {
+            let level = if failure.is_of_peer { log::Level::Debug } else { log::Level::Error };
+            log::log!(level, "{} failed: {}", HandlerOf(request), failure.text);
+        }
+        let (reply, mut close) = match reply {
+            Some(reply) => (reply, self.reason_to_close(slot, keep_alive, refused)),
+            None => (Reply::status(500), Some(CloseReason::Panicked)),
+        };
+        let whole = match if request.is_head() { Err(reply) } else { reply.into_stream() } {
+            Err(mut whole) => {
+                self.core.discard(whole.take_belongings());
+                whole
+            }
+            Ok(mut stream) if self.core.has_too_long_ids(&stream) => {
+                self.core.discard(stream.take_belongings());
+                Reply::status(500)
+            }
+            Ok(mut stream) => match self.refusal(id, request, &stream, refused) {
+                None => {
+                    if let Some(cors) = &self.core.config.cors {
+                        stream.share(cors, request);
+                    }
+                    self.open(id, request, &mut stream, close.is_none(), replies);
+                    return Then::Leave;
+                }
+                Some(refusal) => {
+                    log::debug!("refused a stream: {refusal}");
+                    if refused.is_none() {
+                        self.core.stats.count_refused(refusal);
+                    }
+                    if !is_final(refusal) {
+                        close = Some(CloseReason::Refused);
+                    }
+                    self.core.discard(stream.take_belongings());
+                    self.refuse(refusal, stream, request)
+                }
+            },
+        };
+        self.append_whole(whole, request, close.is_none(), replies);
+        self.core.abandon(id);
+        close.map_or(Then::Read, Then::Close)
+    }
+
+    /// Answers a request for which there is no memory, without asking the handler.
+    fn turn_away(&mut self, request: &Request<'_>, replies: &mut Vec<u8>) -> Then {
+        self.core.stats.count_refused(Refusal::Memory);
+        let whole = self.refuse(Refusal::Memory, StreamReply::default(), request);
+        self.append_whole(whole, request, false, replies);
+        Then::Close(CloseReason::Refused)
+    }
+
+    /// Appends a whole reply to `replies`.
+    fn append_whole(&self, mut whole: Reply, request: &Request<'_>, keep_alive: bool, replies: &mut Vec<u8>) {
+        if let Some(cors) = &self.core.config.cors {
+            whole.share(cors, request);
+        }
+        let cx = HeadContext {
+            date: &self.requests.date.text,
+            keep_alive,
+            http_10: request.is_http_10(),
+            head_request: request.is_head(),
+        };
+        whole.encode(&cx, replies);
+    }
+
+    /// Why the connection closes behind this request, if it does.
+    pub(crate) fn reason_to_close(
+        &self,
+        slot: u32,
+        keep_alive: bool,
+        refused: Option<Refusal>,
+    ) -> Option<CloseReason> {
+        let requests = self.core.delivery.slots.get(slot).map_or(0, Slot::requests);
+        if !keep_alive {
+            Some(CloseReason::Completed)
+        } else if refused.is_some() {
+            Some(CloseReason::Refused)
+        } else if self.core.drain.is_some() {
+            Some(CloseReason::Drained)
+        } else {
+            let limit = self.core.config.requests_per_connection_max;
+            (usize::from(requests) >= limit).then_some(CloseReason::RequestLimit)
+        }
+    }
+
+    /// Why the stream cannot be opened, if it cannot. Subscribes it to its topics and gives it its tags.
+    fn refusal(
+        &mut self,
+        id: StreamId,
+        request: &Request<'_>,
+        stream: &StreamReply,
+        refused: Option<Refusal>,
+    ) -> Option<Refusal> {
+        // Before all others: they say when to come again, and this one is not to.
+        if self.core.refuses_tags(stream) {
+            return Some(Refusal::Revoked);
+        }
+        let refused = refused.or_else(|| self.core.refuses_streams());
+        let refused = refused.or_else(|| self.core.subscribe_all(id, stream).err());
+        let refused = refused.or_else(|| self.core.tag_all(id, stream).err());
+        if refused.is_some() || !self.core.delivery.has_finished(id.slot) {
+            return refused;
+        }
+        let resumption = self.core.resumption(id, stream, || last_event_id(stream, request));
+        self.core.has_seen_all(id, stream, &resumption).then_some(Refusal::Finished)
+    }
+
+    /// What is answered in place of a stream.
+    fn refuse(&mut self, refusal: Refusal, stream: StreamReply, request: &Request<'_>) -> Reply {
+        match refusal {
+            Refusal::Subscriptions => {
+                return Reply::text("The stream asks for more topics than one may read.").with_status(400);
+            }
+            Refusal::Tags => {
+                return Reply::text("The stream asks for more tags than one may have.").with_status(400);
+            }
+            Refusal::MixedIds => {
+                return Reply::text("The stream asks for topics that differ in who makes their ids.")
+                    .with_status(400);
+            }
+            Refusal::Revoked | Refusal::Finished => return stream.over(),
+            _ => {}
+        }
+        let drain = self.core.drain.as_ref().and_then(|drain| drain.retry);
+        let retry = self.core.scatter(drain.unwrap_or(self.core.config.refuse_retry));
+        let accepts = || {
+            let accept = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Accept"));
+            let mut accept = accept.map(|(_, value)| String::from_utf8_lossy(value).to_ascii_lowercase());
+            accept.any(|value| value.contains("text/event-stream"))
+        };
+        let softly = match self.core.config.refuse {
+            Refuse::Auto => request.method() == "GET" && accepts(),
+            Refuse::Soft => true,
+            Refuse::Unavailable => false,
+        };
+        if softly { stream.refused_softly(retry) } else { stream.unavailable(retry) }
+    }
+}
+
+/// Names the handler of a request in the log, where a peer says what stands there.
+struct HandlerOf<'a>(&'a Request<'a>);
+
+impl fmt::Display for HandlerOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.0.raw_path();
+        let shown = path.char_indices().nth(LOGGED_CHARS).map_or(path, |(end, _)| &path[..end]);
+        let more = if shown.len() < path.len() { "..." } else { "" };
+        write!(f, "the handler of {} {}{more}", self.0.method().escape_debug(), shown.escape_debug())
+    }
+}
+
+/// What is shown of a path at most.
+const LOGGED_CHARS: usize = 200;
+
+/// Whether coming again is of no use, so that it does no good to close the connection either.
+fn is_final(refusal: Refusal) -> bool {
+    use Refusal::{Finished, MixedIds, Revoked, Subscriptions, Tags};
+    matches!(refusal, Subscriptions | Tags | Revoked | MixedIds | Finished)
+}

@@ -1,0 +1,97 @@
+//! Whole replies are written, as sockets take them, and what comes behind them.
+
+use crate::conn::close_reason::CloseReason;
+use crate::conn::slot::{Connection, PendingReply};
+use crate::http::parse::held::Held;
+use crate::server::api::handler::Handler;
+use crate::server::api::server::Server;
+use crate::server::io::net::Net;
+use crate::server::io::write::write;
+use crate::server::state::ticks::ticks;
+
+/// What is swallowed of a peer that goes on sending after the server has closed its side.
+const LINGER_BYTES_MAX: u32 = 1 << 20;
+
+impl<H: Handler, N: Net> Server<H, N> {
+    /// Keeps what the socket did not take of a reply until it does.
+    pub(super) fn reply_later(&mut self, slot: u32, bytes: Vec<u8>, close: Option<CloseReason>) {
+        let written = self.core.tick();
+        if let Some(entry) = self.core.delivery.slots.get_mut(slot)
+            && !matches!(entry.state, Connection::Closed)
+        {
+            let (requests, refused) = (entry.requests(), entry.refused());
+            let rest = PendingReply::new(bytes, written, requests, close, refused, &self.core.account);
+            entry.state = Connection::Replying(rest);
+        }
+    }
+
+    /// Writes `replies`; what the socket does not take stays in it. Answers whether it took all.
+    pub(crate) fn write_now(&mut self, slot: u32, replies: &mut Vec<u8>) -> bool {
+        let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
+        match write(&mut self.net, socket, replies) {
+            Ok(written) => {
+                self.core.stats.bytes_written += written.bytes as u64;
+                replies.drain(..written.bytes);
+                if let Some(entry) = self.core.delivery.slots.get_mut(slot) {
+                    entry.writable = written.all;
+                }
+                written.all
+            }
+            Err(reason) => {
+                self.core.end(slot, reason);
+                false
+            }
+        }
+    }
+
+    /// Goes on with a reply that did not fit into the socket, in the next turn if this one has done its share.
+    pub(super) fn write_reply(&mut self, slot: u32) {
+        let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
+        let Connection::Replying(reply) = &mut entry.state else { return };
+        if self.requests.bytes_left == 0 {
+            self.core.unread.push(slot);
+            return;
+        }
+        let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        match write(&mut self.net, socket, &reply.bytes[reply.sent..]) {
+            Ok(written) => {
+                self.core.stats.bytes_written += written.bytes as u64;
+                self.requests.spend(written.bytes);
+                reply.took(written.bytes, ticks(self.core.now));
+                entry.writable = written.all;
+                if written.all {
+                    let (close, held) = (reply.close, reply.held.take());
+                    self.replied(slot, close, held);
+                }
+            }
+            Err(reason) => self.core.end(slot, reason),
+        }
+    }
+
+    /// A response that took more than one turn is complete: the next request, or the end.
+    pub(crate) fn replied(&mut self, slot: u32, close: Option<CloseReason>, held: Option<Box<Held>>) {
+        let since = self.core.tick();
+        // In a drain the time for further requests may be over, but for one that has begun.
+        let late = held.is_none() && self.core.is_drained_by_now(slot);
+        let close = close.or(late.then_some(CloseReason::Drained));
+        if let Some(entry) = self.core.delivery.slots.get_mut(slot) {
+            let (requests, refused) = (entry.requests(), entry.refused());
+            entry.state = Connection::Reading { since, requests, refused, held };
+        }
+        if let Some(reason) = close {
+            self.linger(slot, reason);
+        }
+        self.visit_again(slot);
+    }
+
+    /// Closes our side and waits for the peer to close its own.
+    pub(crate) fn linger(&mut self, slot: u32, reason: CloseReason) {
+        let since = self.core.tick();
+        let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
+        let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        match self.net.shutdown(socket) {
+            Ok(()) => entry.state = Connection::Lingering { since, reason, left: LINGER_BYTES_MAX },
+            Err(error) => self.core.end(slot, CloseReason::of_error(&error)),
+        }
+    }
+}
