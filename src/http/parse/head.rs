@@ -61,6 +61,8 @@ impl Head {
     /// Parses a head of which `HeadScan` has found the end: `bytes` are the head and nothing else.
     pub(crate) fn parse(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Rejection> {
         self.clear();
+        let understood = understood(bytes);
+        let bytes = understood.as_deref().unwrap_or(bytes);
         let mut headers = [const { MaybeUninit::uninit() }; HEADERS_CEILING];
         let mut request = httparse::Request::new(&mut []);
         let end =
@@ -113,6 +115,10 @@ struct Seen<'a> {
     /// How many transfer codings are named, on all lines together, and how many of them are `chunked`.
     transfer_codings: usize,
     chunked: usize,
+    /// Whether the last of them is that, without which nobody knows where the body ends.
+    ends_chunked: bool,
+    /// Whether there is a line for them, even if it names none.
+    transfer_encoding: bool,
     close: bool,
     keep_alive: bool,
     expectation: bool,
@@ -142,9 +148,11 @@ impl<'a> Seen<'a> {
                 }
             }
             17 if is("Transfer-Encoding") => {
+                self.transfer_encoding = true;
                 for coding in list(header.value) {
                     self.transfer_codings += 1;
-                    self.chunked += usize::from(coding.eq_ignore_ascii_case(b"chunked"));
+                    self.ends_chunked = coding.eq_ignore_ascii_case(b"chunked");
+                    self.chunked += usize::from(self.ends_chunked);
                 }
             }
             _ => {}
@@ -153,11 +161,14 @@ impl<'a> Seen<'a> {
     }
 
     fn framing(&self, http_10: bool, limits: &Limits) -> Result<Framing, Rejection> {
-        if self.transfer_codings > 0 {
+        if self.transfer_encoding {
             if self.content_length.is_some() {
                 Err(Rejection::ContentLengthWithTransferEncoding)
             } else if http_10 {
                 Err(Rejection::TransferEncodingInHttp10)
+            } else if !self.ends_chunked {
+                // RFC 9112 6.3
+                Err(Rejection::TransferEncodingNotChunked)
             } else if self.chunked > 1 {
                 Err(Rejection::RepeatedChunked)
             } else if self.chunked < self.transfer_codings {
@@ -183,9 +194,18 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// The elements of a comma-separated list; one that is empty is kept, so that nobody overlooks it.
+/// The elements of a comma-separated list, of which those that are empty are none (RFC 9110 5.6.1.2).
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// The same head as one of HTTP/1.1, where its version is a later HTTP/1 (RFC 9110 2.5).
+fn understood(bytes: &[u8]) -> Option<Vec<u8>> {
+    let line = bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let last = line.len().checked_sub(1).filter(|&last| (b'2'..=b'9').contains(&line[last]))?;
+    let mut bytes = bytes.to_vec();
+    bytes[last] = b'1';
+    Some(bytes)
 }
 
 /// Digits and nothing but digits.

@@ -35,6 +35,7 @@ pub(crate) enum Rejection {
     DifferingContentLengths,
     ContentLengthWithTransferEncoding,
     UnsupportedTransferEncoding,
+    TransferEncodingNotChunked,
     RepeatedChunked,
     TransferEncodingInHttp10,
     UnsupportedExpectation,
@@ -111,6 +112,9 @@ impl Rejection {
             }
             Self::UnsupportedTransferEncoding => {
                 (501, "The only transfer coding understood here is chunked.")
+            }
+            Self::TransferEncodingNotChunked => {
+                (400, "The last transfer coding has to be chunked, or nobody knows where the body ends.")
             }
             Self::RepeatedChunked => (400, "The chunked transfer coding must not be applied more than once."),
             Self::TransferEncodingInHttp10 => (400, "HTTP/1.0 has no Transfer-Encoding."),

@@ -14,7 +14,7 @@ use crate::http::parse::rejection::Rejection;
 
 /// Longer than any registered method, the longest being `UPDATEREDIRECTREF` with 17 bytes.
 const METHOD_BYTES_MAX: usize = 32;
-const HTTP_1_1: u64 = u64::from_be_bytes(*b"HTTP/1.1");
+const HTTP_1_9: u64 = u64::from_be_bytes(*b"HTTP/1.9");
 const HTTP_1_0: u64 = u64::from_be_bytes(*b"HTTP/1.0");
 /// The first byte of a TLS record that carries a handshake (RFC 8446 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -127,7 +127,8 @@ impl HeadScan {
         let line_is_empty = self.scanned - 2 == self.part_start;
         match self.phase {
             Phase::Version => match self.version {
-                HTTP_1_1 | HTTP_1_0 => self.begin(Phase::Headers),
+                // One with a higher minor version means to be understood as 1.1 (RFC 9110 2.5).
+                HTTP_1_0..=HTTP_1_9 => self.begin(Phase::Headers),
                 version => return Err(refuse_version(version)),
             },
             Phase::Headers if line_is_empty => self.phase = Phase::Complete,

@@ -112,22 +112,26 @@ fn transfer_encoding() {
     let framing = |lines: &str| with(lines).map(|head| head.framing);
     assert_eq!(framing("Transfer-Encoding: chunked"), Ok(Framing::Chunked));
     assert_eq!(framing("transfer-encoding:CHUNKED\t"), Ok(Framing::Chunked));
+    for value in [",chunked", "chunked,", "chunked, ,\t"] {
+        assert_eq!(framing(&format!("Transfer-Encoding: {value}")), Ok(Framing::Chunked), "{value:?}");
+    }
+    assert_eq!(framing("Transfer-Encoding:\r\nTransfer-Encoding: chunked"), Ok(Framing::Chunked));
     for value in [
         "",
+        ",",
         "gzip",
         "identity",
-        "gzip, chunked",
         "chunked, gzip",
-        ",chunked",
-        "chunked,",
+        "chunked\r\nTransfer-Encoding: gzip",
         "chunked;q=1",
         "\"chunked\"",
         "xchunked",
         "chunked x",
     ] {
         let lines = format!("Transfer-Encoding: {value}");
-        assert_eq!(framing(&lines), Err(Rejection::UnsupportedTransferEncoding), "{value:?}");
+        assert_eq!(framing(&lines), Err(Rejection::TransferEncodingNotChunked), "{value:?}");
     }
+    assert_eq!(framing("Transfer-Encoding: gzip, chunked"), Err(Rejection::UnsupportedTransferEncoding));
     assert_eq!(
         framing("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked"),
         Err(Rejection::UnsupportedTransferEncoding)
@@ -162,6 +166,9 @@ fn keep_alive() {
     assert!(!keep_alive("1.1", "Connection: a,\tCLOSE ,b\r\n"));
     assert!(!keep_alive("1.1", "Connection: keep-alive\r\nConnection: close\r\n"));
     assert!(keep_alive("1.1", "Connection: closed\r\n"));
+    // As those that come after 1.1 are compatible with it.
+    assert!(keep_alive("1.2", "") && keep_alive("1.9", "Connection: ,keep-alive\r\n"));
+    assert!(!keep_alive("1.2", "Connection: close\r\n"));
     assert!(!keep_alive("1.0", ""));
     assert!(keep_alive("1.0", "connection: Keep-Alive\r\n"));
     assert!(!keep_alive("1.0", "Connection: keep-alive, close\r\n"));
