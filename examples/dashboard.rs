@@ -51,7 +51,7 @@ fn app() -> Router {
 
 fn asset(app: &mut Router, path: &str, content_type: &'static str, bytes: &'static [u8]) {
     app.get(path, move |_request, _cx| {
-        Reply::bytes(content_type, bytes)?.header("Cache-Control", "public, max-age=31536000, immutable")
+        Reply::bytes(content_type, bytes).header("Cache-Control", "public, max-age=31536000, immutable")
     });
 }
 

@@ -31,7 +31,7 @@ fn app() -> Router {
         Ok::<_, mio_sse::Error>(Reply::no_content())
     });
 
-    app.get("/stats", |_request, cx| Reply::json(cx.stats().json() + "\n"));
+    app.get("/stats", |_request, cx| Reply::json_text(cx.stats().json() + "\n"));
 
     app.get("/metrics", |_request, cx| Reply::bytes(Stats::PROMETHEUS, cx.stats().prometheus().into_bytes()));
 

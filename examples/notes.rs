@@ -61,7 +61,7 @@ impl Handler for Notes {
     fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
         let (method, path) = (request.method(), request.path());
         match (method, path) {
-            ("POST", "/login") => return self.log_in(request).into_reply(),
+            ("POST", "/login") => return self.log_in(request),
             (_, "/logout" | "/notes") => {}
             (_, path) if path.starts_with("/notes/") => {}
             _ => return self.pages.request(request, cx),
@@ -103,10 +103,10 @@ fn stream(session: &str, user: &str, cx: &mut Context<'_>) -> Result<Reply, Erro
 }
 
 impl Notes {
-    fn log_in(&mut self, request: &Request<'_>) -> Result<Reply, Error> {
+    fn log_in(&mut self, request: &Request<'_>) -> Reply {
         let name = request.form("name").unwrap_or_default().trim().to_owned();
         if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.contains(char::is_control) {
-            return Ok(Reply::text(format!("a name has up to {NAME_CHARS_MAX} letters\n")).with_status(400));
+            return Reply::text(format!("a name has up to {NAME_CHARS_MAX} letters\n")).with_status(400);
         }
         // Whoever guesses the id of a session has it: 128 bits, and from the operating system, not from any other dice.
         let mut id = [0; 16];
@@ -115,7 +115,7 @@ impl Notes {
         self.sessions.insert(session.clone(), name);
         // The cookie is `HttpOnly; SameSite=Lax`: no script sees it, and no post from another site brings it along. Where
         // there is TLS in front, add `.secure()`.
-        Reply::redirect("/")?.cookie(Cookie::new("session", session))
+        Reply::redirect("/").cookie(Cookie::new("session", session))
     }
 
     fn log_out(&mut self, session: &str, cx: &mut Context<'_>) -> Result<Reply, Error> {
@@ -123,7 +123,7 @@ impl Notes {
         // The tabs of this browser are told, and their streams end. The user's other devices notice nothing.
         cx.send_tagged(&tag(session), Event::data("").event("logged-out"))?;
         cx.revoke(&tag(session), REVOKED);
-        Reply::no_content().cookie(Cookie::removal("session"))
+        Ok(Reply::no_content().cookie(Cookie::removal("session")))
     }
 
     fn add(&mut self, user: &str, request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Error> {
@@ -132,7 +132,7 @@ impl Notes {
         if !request.header("Content-Type").is_some_and(|kind| kind.starts_with("application/json")) {
             return Ok(problem(415, "a note is posted as application/json"));
         }
-        // With the feature `json` this is `request.json()`, and below there are `Event::json` and `Reply::json_of`.
+        // With the feature `json` this is `request.json()`, and below there are `Event::json` and `Reply::json`.
         let text = match serde_json::from_slice::<Draft>(request.body()) {
             Ok(draft) => draft.text.trim().to_owned(),
             Err(error) => return Ok(problem(400, &error.to_string())),
@@ -150,7 +150,7 @@ impl Notes {
         cx.publish(&topic(user), Event::data(json.clone()).event("note").key(id.to_string()))?;
         notes.insert(id);
         self.last_id = id;
-        Ok(Reply::json(json).with_status(201))
+        Ok(Reply::json_text(json).with_status(201))
     }
 
     fn delete(&mut self, user: &str, path: &str, cx: &mut Context<'_>) -> Result<Reply, Error> {
@@ -167,11 +167,11 @@ impl Notes {
 
 fn unauthorized() -> Reply {
     // There is no registered scheme for cookies; browsers leave one alone that they do not know.
-    Reply::unauthorized("Cookie realm=\"notes\"").into_reply()
+    Reply::unauthorized("Cookie realm=\"notes\"")
 }
 
 fn problem(status: u16, error: &str) -> Reply {
-    Reply::json(serde_json::json!({ "error": error }).to_string()).with_status(status)
+    Reply::json_text(serde_json::json!({ "error": error }).to_string()).with_status(status)
 }
 
 fn main() -> ExitCode {

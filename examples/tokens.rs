@@ -125,7 +125,7 @@ fn whole(name: &str, mut answer: Answer) -> Reply {
     let content: String = answer.by_ref().collect();
     let message = json!({ "role": "assistant", "content": content });
     let choice = json!({ "index": 0, "message": message, "finish_reason": answer.finish_reason() });
-    Reply::json(completion(name, "chat.completion", &choice).to_string())
+    Reply::json_text(completion(name, "chat.completion", &choice).to_string())
 }
 
 fn completion(name: &str, object: &str, choice: &Value) -> Value {
@@ -136,7 +136,7 @@ fn completion(name: &str, object: &str, choice: &Value) -> Value {
 fn problem(status: u16, message: &str) -> Reply {
     let kind = if status == 429 { "rate_limit_error" } else { "invalid_request_error" };
     let error = json!({ "message": message, "type": kind, "param": null, "code": null });
-    Reply::json(json!({ "error": error }).to_string()).with_status(status)
+    Reply::json_text(json!({ "error": error }).to_string()).with_status(status)
 }
 
 /// What the model answers, token by token: a walk through [`TEXT`]. The question only chooses the dice, so that the same one

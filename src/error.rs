@@ -32,6 +32,8 @@ pub enum Error {
     MixedIds,
     /// The topic has [finished](crate::Context::finish_topic).
     Finished,
+    /// A value cannot be written as JSON, for this reason: a map whose keys are no strings, for example.
+    InvalidJson(String),
     /// A header's name or value cannot be written in an HTTP head.
     InvalidHeader {
         /// The name as it was given.
@@ -70,6 +72,7 @@ impl fmt::Display for Error {
             Self::MixedIds => f.write_str("topics of one stream differ in who makes their ids"),
             Self::Finished => f.write_str("the topic has finished"),
             Self::InvalidHeader { name, problem } => write!(f, "invalid header {name:?}: {problem}"),
+            Self::InvalidJson(problem) => write!(f, "no JSON: {problem}"),
             Self::InvalidConfig(error) => error.fmt(f),
             Self::Full => f.write_str("the server's inbox is full"),
             Self::Stopped => f.write_str("the server has stopped"),
@@ -94,6 +97,13 @@ impl std::error::Error for Error {
 impl From<EventError> for Error {
     fn from(error: EventError) -> Self {
         Self::InvalidEvent(error)
+    }
+}
+
+#[cfg(feature = "json")]
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::InvalidJson(error.to_string())
     }
 }
 

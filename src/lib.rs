@@ -62,7 +62,7 @@
 //!
 //! # Features
 //!
-//! - `json`: [`Event::json`](Event), [`Request::json`](Request) and [`Reply::json_of`](Reply) for any `serde` value.
+//! - `json`: [`Event::json`](Event), [`Request::json`](Request) and [`Reply::json`](Reply) for any `serde` value.
 
 #![forbid(unsafe_code)]
 // A peer or an application value must never bring the loop down, and a library has no terminal.

@@ -321,7 +321,7 @@ fn allow(reply: Reply, actions: &[(String, Action)]) -> Reply {
     if !methods.contains(&"OPTIONS") {
         methods.push("OPTIONS");
     }
-    IntoReply::into_reply(reply.header("Allow", &methods.join(", ")))
+    reply.header("Allow", &methods.join(", "))
 }
 
 /// What the closure of an [`sse`](Router::sse) route may answer.

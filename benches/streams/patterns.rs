@@ -30,7 +30,7 @@ fn app() -> Router {
         Ok::<_, mio_sse::Error>(Reply::no_content())
     });
     app.get("/page", |_request, _cx| Reply::text("x".repeat(8 << 20)));
-    app.get("/stats", |_request, cx| Reply::json(cx.stats().json() + "\n"));
+    app.get("/stats", |_request, cx| Reply::json_text(cx.stats().json() + "\n"));
     app
 }
 

@@ -174,7 +174,7 @@ impl Handler for Recorder {
                 Reply::no_content()
             }
             Some('b') => Reply::text("large ".repeat(500)),
-            Some('r') => Reply::redirect("/").expect("a valid location"),
+            Some('r') => Reply::redirect("/"),
             // Ended before it has begun.
             Some('c') => {
                 cx.close(me).expect("the stream has just been made");

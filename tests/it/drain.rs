@@ -31,7 +31,7 @@ impl Handler for App {
         self.at(request.path(), cx);
         match request.path() {
             "/page" => Reply::text("page"),
-            "/echo" => Reply::bytes("text/plain", request.body().to_vec()).unwrap(),
+            "/echo" => Reply::bytes("text/plain", request.body().to_vec()),
             "/large" => Reply::text("0".repeat(100_000)),
             "/finish" => Reply::stream().topic("t").finish().into(),
             "/10" => Reply::stream().topic("t").close_delimited().into(),

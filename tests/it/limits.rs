@@ -20,7 +20,7 @@ impl Handler for App {
     fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
         match request.path() {
             "/page" => Reply::text("page"),
-            "/echo" => Reply::bytes("text/plain", request.body().to_vec()).unwrap(),
+            "/echo" => Reply::bytes("text/plain", request.body().to_vec()),
             "/large" => Reply::text("0".repeat(1 << 20)),
             "/slow" => {
                 if let Some(clock) = &self.clock {

@@ -25,7 +25,7 @@ fn app() -> Router {
         }
         if let Some(first) = request.query("first") {
             for text in first.split(',') {
-                stream = stream.first(Event::data(text.to_owned()))?;
+                stream = stream.first(Event::data(text.to_owned()));
             }
         }
         if let Some(texts) = request.query("source") {

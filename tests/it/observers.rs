@@ -52,7 +52,7 @@ impl Handler for App {
         if request.path() == "/page" {
             return Reply::text("page");
         }
-        Reply::stream().topic("t").header("X-Stream", &stream.to_string()).unwrap().into()
+        Reply::stream().topic("t").header("X-Stream", &stream.to_string()).into()
     }
 
     fn opened(&mut self, stream: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {

@@ -14,7 +14,7 @@ fn app() -> Router {
     app.get("/page", |_request, _cx| Reply::text("page"));
     app.get("/cors", |_request, _cx| {
         Reply::stream()
-            .header("Access-Control-Allow-Origin", "https://example.org")?
+            .header("Access-Control-Allow-Origin", "https://example.org")
             .header("Access-Control-Allow-Credentials", "true")
     });
     app.get("/topics/{first}/{second}", |request, _cx| {

@@ -2,7 +2,7 @@
 
 use crate::memory_net::get;
 use crate::support::{Client, Running, serve};
-use mio_sse::{CloseReason, Context, Error, Event, Handler, Reply, Request, Router, StreamId};
+use mio_sse::{CloseReason, Context, Cookie, Error, Event, Handler, Reply, Request, Router, StreamId};
 use std::io;
 
 fn ask(client: &mut Client, method: &str, target: &str) -> (crate::support::Head, String) {
@@ -165,17 +165,28 @@ fn an_error_of_a_handler_is_a_500_that_does_not_tell() {
     });
     app.sse("/event", |stream, _, cx| cx.send(stream, Event::data("x").event("two\nlines")));
     app.get("/header", |_, _| Reply::text("x").header("X", "two\r\nlines"));
-    app.get("/fine", |_, _| Ok::<_, Error>(Reply::text("fine")));
+    app.get("/later", |_, _| Reply::text("x").header("X", "\0").header("Y", "z").with_status(201));
+    app.get("/stream", |_, _| Reply::stream().topic("t").tag("a").header("X", "two\r\nlines"));
+    app.get("/first", |_, _| Reply::stream().topic("t").first(Event::data("x").event("two\nlines")));
+    app.get("/fine", |_, _| Ok::<_, Error>("fine"));
+    app.get("/found/{what}", |request, _| {
+        (request.param("what") == Some("it")).then(|| Reply::redirect("/").cookie(Cookie::new("a", "b")))
+    });
     let server = serve(app);
     let mut client = server.connect();
-    for path in ["/get", "/sse", "/event", "/header"] {
+    for path in ["/get", "/sse", "/event", "/header", "/later", "/stream", "/first"] {
         let head = client.get(path);
         let body = client.body(&head);
         assert_eq!((head.status, body.as_str()), (500, "Internal Server Error"), "{path}");
         assert_eq!(head.get("Connection"), None, "{path}");
     }
     assert_eq!(client.get_text("/fine"), "fine");
-    assert_eq!(server.stats().streams_opened, 0);
+    let found = client.get("/found/it");
+    assert_eq!((found.status, found.get("Location")), (303, Some("/")));
+    client.body(&found);
+    assert_eq!(client.get("/found/nothing").status, 404);
+    let stats = server.stats();
+    assert_eq!((stats.streams_opened, stats.topics, stats.tags), (0, 0, 0));
 }
 
 #[test]
@@ -272,15 +283,15 @@ fn replies_have_the_shape_on_the_wire_that_their_names_promise() {
     let mut app = Router::new();
     app.get("/html", |_, _| Reply::html("<p>ü</p>"));
     app.get("/text", |_, _| Reply::text("ü"));
-    app.get("/json", |_, _| Reply::json("{}"));
+    app.get("/json", |_, _| Reply::json_text("{}"));
     app.get("/bytes", |_, _| Reply::bytes("image/x-none", &[1, 2][..]));
     app.get("/empty", |_, _| Reply::text(""));
     app.get("/no-content", |_, _| Reply::no_content());
     app.get("/not-modified", |_, _| Reply::text("left out").with_status(304));
     app.get("/redirect", |_, _| Reply::redirect("/html"));
-    app.get("/moved", |_, _| Reply::redirect("/html").map(|reply| reply.with_status(308)));
+    app.get("/moved", |_, _| Reply::redirect("/html").with_status(308));
     app.get("/unauthorized", |_, _| Reply::unauthorized("Bearer realm=\"events\""));
-    app.get("/cookies", |_, _| Reply::text("").header("Set-Cookie", "a=b")?.header("Content-Type", "text/x"));
+    app.get("/cookies", |_, _| Reply::text("").header("Set-Cookie", "a=b").header("Content-Type", "text/x"));
     let server = serve(app);
     let mut client = server.connect();
     const TEXT: Option<&str> = Some("text/plain; charset=utf-8");

@@ -51,7 +51,7 @@ impl Handler for App {
         if let Some(reply) = (self.script)(cx.stream().unwrap(), cx) {
             return reply;
         }
-        let mut reply = Reply::stream().topic("t").header("Access-Control-Allow-Origin", "*").unwrap();
+        let mut reply = Reply::stream().topic("t").header("Access-Control-Allow-Origin", "*");
         for tag in request.path()[1..].split(',').filter(|tag| !tag.is_empty()) {
             reply = reply.tag(tag);
         }

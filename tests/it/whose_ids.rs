@@ -171,7 +171,7 @@ fn an_id_that_cannot_come_back_is_refused_by_everything_that_sends() {
         let stream = notes.last();
         for (id, error) in NEVER_COMES_BACK {
             assert_refused(&mut world, stream, id, &Error::InvalidEvent(error));
-            assert_eq!(Reply::stream().first(Event::data("").id(id)).err(), Some(error.into()));
+            assert_eq!(Reply::stream().first(Event::data("").id(id)).check(), Err(error.into()));
         }
         assert_refused(&mut world, stream, &"x".repeat(4097), &Error::IdTooLong);
         assert_eq!(heard(&peer), [""; 0]);

@@ -85,7 +85,7 @@ pub(crate) fn answer(
             _ => model.rng.usize(..200),
         };
         let status = [200, 200, 200, 204, 404, 503][model.rng.usize(..6)];
-        let reply = Reply::bytes("text/plain", vec![b'w'; bytes]).unwrap().with_status(status);
+        let reply = Reply::bytes("text/plain", vec![b'w'; bytes]).with_status(status);
         let answer = Answer::Whole { status: reply.status_code(), bytes: reply.body().len() };
         (Some(reply), answer, last)
     };

@@ -31,9 +31,9 @@ const SECURE_PREFIX: &str = "__Secure-";
 /// let mut app = Router::new();
 /// app.post("/login", |_request, _cx| {
 ///     let session = Cookie::new("session", "31d4d96e407aad42").max_age(Duration::from_secs(3600)).secure();
-///     Reply::redirect("/")?.cookie(session)
+///     Reply::redirect("/").cookie(session)
 /// });
-/// app.post("/logout", |_request, _cx| Reply::redirect("/")?.cookie(Cookie::removal("session")));
+/// app.post("/logout", |_request, _cx| Reply::redirect("/").cookie(Cookie::removal("session")));
 /// ```
 ///
 /// What cannot be written as a cookie (RFC 6265 4.1.1), or what browsers would drop without a word, is an error when it is
@@ -240,8 +240,8 @@ mod tests {
     /// What is wrong with a cookie that cannot be added to a reply.
     #[track_caller]
     fn problem(cookie: Cookie) -> &'static str {
-        let whole = Reply::text("").cookie(cookie.clone());
-        let stream = Reply::stream().cookie(cookie);
+        let whole = Reply::text("").cookie(cookie.clone()).check();
+        let stream = Reply::stream().cookie(cookie).check();
         match (whole, stream) {
             (Err(Error::InvalidHeader { name, problem }), Err(stream)) => {
                 assert_eq!(name, "Set-Cookie");

@@ -226,7 +226,7 @@ impl<'a> Request<'a> {
     /// let mut app = Router::new();
     /// app.post("/add", |request, _cx| {
     ///     let [a, b] = request.json::<[i64; 2]>()?;
-    ///     Ok::<_, BadRequest>(Reply::json((a + b).to_string()))
+    ///     Ok::<_, BadRequest>(Reply::json(&(a + b)))
     /// });
     /// ```
     ///

@@ -22,9 +22,12 @@ const JSON: &str = "application/json";
 /// let page = Reply::html("<h1>Hello</h1>");
 /// assert_eq!(page.status_code(), 200);
 ///
-/// let missing = Reply::json(r#"{"error":"no such sensor"}"#).with_status(404);
+/// let missing = Reply::json_text(r#"{"error":"no such sensor"}"#).with_status(404);
 /// assert_eq!(missing.status_code(), 404);
 /// ```
+///
+/// Building a reply never fails. What cannot be sent, such as a header with a line break, makes it a 500 (Internal Server
+/// Error) when the handler returns it, and the log says why; [`check`](Self::check) tells in advance.
 #[derive(Debug)]
 pub struct Reply {
     kind: Kind,
@@ -43,6 +46,8 @@ struct Whole {
     headers: Headers,
     body: Cow<'static, [u8]>,
     failure: Option<Box<Failure>>,
+    /// What was wrong first while it was built.
+    error: Option<Box<Error>>,
 }
 
 impl Reply {
@@ -60,41 +65,41 @@ impl Reply {
 
     /// Text that is JSON already.
     #[must_use]
-    pub fn json(json: impl Into<Cow<'static, str>>) -> Reply {
+    pub fn json_text(json: impl Into<Cow<'static, str>>) -> Reply {
         Self::whole(Cow::Borrowed(JSON), into_bytes(json.into()))
     }
 
-    /// A value as JSON.
+    /// A value as JSON. Needs the feature `json`. One that cannot be written, such as a map whose keys are not strings, is
+    /// [`Error::InvalidJson`].
     ///
-    /// # Errors
-    ///
-    /// When the value cannot be written as JSON, such as a map whose keys are not strings.
+    /// ```
+    /// # use mio_sse::Reply;
+    /// assert_eq!(Reply::json(&[1, 2]).body(), b"[1,2]");
+    /// ```
     #[cfg(feature = "json")]
-    pub fn json_of(value: &impl serde::Serialize) -> Result<Reply, serde_json::Error> {
-        serde_json::to_vec(value).map(|json| Self::whole(Cow::Borrowed(JSON), Cow::Owned(json)))
+    #[must_use]
+    pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Reply {
+        match serde_json::to_vec(value) {
+            Ok(json) => Self::whole(Cow::Borrowed(JSON), Cow::Owned(json)),
+            Err(error) => Self::status(500).fail(error.into()),
+        }
     }
 
-    /// Bytes of any content type.
+    /// Bytes of any content type. One that cannot be the value of a header is [`Error::InvalidHeader`].
     ///
     /// ```
-    /// use mio_sse::{Error, Reply};
+    /// use mio_sse::Reply;
     ///
-    /// fn style() -> Result<Reply, Error> {
-    ///     Reply::bytes("text/css; charset=utf-8", b"body { margin: 0 }")
-    /// }
-    /// # style().unwrap();
+    /// let style = Reply::bytes("text/css; charset=utf-8", b"body { margin: 0 }");
+    /// assert!(style.check().is_ok());
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidHeader`] when the content type cannot be the value of a header.
-    pub fn bytes(
-        content_type: impl Into<Cow<'static, str>>,
-        body: impl Into<Cow<'static, [u8]>>,
-    ) -> Result<Reply, Error> {
+    #[must_use]
+    pub fn bytes(content_type: impl Into<Cow<'static, str>>, body: impl Into<Cow<'static, [u8]>>) -> Reply {
         let content_type = content_type.into();
-        check_value("Content-Type", content_type.as_bytes())?;
-        Ok(Self::whole(content_type, body.into()))
+        match check_value("Content-Type", content_type.as_bytes()) {
+            Ok(()) => Self::whole(content_type, body.into()),
+            Err(error) => Self::status(500).fail(error),
+        }
     }
 
     /// A status, with its reason phrase as text.
@@ -112,11 +117,22 @@ impl Reply {
         Self::text(status::reason_phrase(status)).with_status(status)
     }
 
+    /// A status without a body.
+    ///
+    /// ```
+    /// # use mio_sse::Reply;
+    /// assert_eq!((Reply::empty(202).status_code(), Reply::empty(202).body()), (202, &b""[..]));
+    /// ```
+    #[must_use]
+    pub fn empty(status: u16) -> Reply {
+        Self::text("").with_status(status)
+    }
+
     /// 204 (No Content): an `EventSource` that gets this stops reconnecting for good, which is the polite way
     /// to tell it that there is nothing more to come.
     #[must_use]
     pub fn no_content() -> Reply {
-        Self::text("").with_status(204)
+        Self::empty(204)
     }
 
     /// 404 (Not Found).
@@ -127,22 +143,18 @@ impl Reply {
 
     /// 401 (Unauthorized) with a `WWW-Authenticate` header, such as `Bearer` or `Basic realm="events"`.
     ///
-    /// An `EventSource` gives up when it gets this.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidHeader`] when the challenge cannot be the value of a header.
-    pub fn unauthorized(challenge: &str) -> Result<Reply, Error> {
+    /// An `EventSource` gives up when it gets this. A challenge that cannot be the value of a header is
+    /// [`Error::InvalidHeader`].
+    #[must_use]
+    pub fn unauthorized(challenge: &str) -> Reply {
         Self::status(401).header("WWW-Authenticate", challenge)
     }
 
     /// 303 (See Other): the client asks `location` next, with GET. With [`with_status`](Self::with_status) it
-    /// becomes a 307 or 308, which keep the method.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidHeader`] when the location cannot be the value of a header.
-    pub fn redirect(location: &str) -> Result<Reply, Error> {
+    /// becomes a 307 or 308, which keep the method. A location that cannot be the value of a header is
+    /// [`Error::InvalidHeader`].
+    #[must_use]
+    pub fn redirect(location: &str) -> Reply {
         Self::status(303).header("Location", location)
     }
 
@@ -165,60 +177,85 @@ impl Reply {
 
     /// The same reply with one header line more. `Content-Type` is replaced instead, there being only one.
     ///
-    /// ```
-    /// use mio_sse::{Error, Reply};
-    ///
-    /// fn reply() -> Result<Reply, Error> {
-    ///     Reply::text("ok").header("Link", "</a>; rel=next")?.header("Link", "</b>; rel=prev")
-    /// }
-    /// # reply().unwrap();
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or another
+    /// It is [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or another
     /// control character, or when the header is one that the server itself writes, such as `Content-Length`
     /// or `Connection`; of a stream, also `Content-Type`, `Cache-Control` and `X-Accel-Buffering`.
-    pub fn header(self, name: &str, value: &str) -> Result<Reply, Error> {
-        let kind = match self.kind {
-            Kind::Stream(stream) => Kind::Stream(stream.header(name, value)?),
+    ///
+    /// ```
+    /// use mio_sse::Reply;
+    ///
+    /// let reply = Reply::text("ok").header("Link", "</a>; rel=next").header("Link", "</b>; rel=prev");
+    /// assert!(reply.check().is_ok());
+    /// assert!(reply.header("X", "two\nlines").check().is_err());
+    /// ```
+    #[must_use]
+    pub fn header(self, name: &str, value: &str) -> Reply {
+        match self.kind {
+            Kind::Stream(stream) => stream.header(name, value).into(),
             Kind::Whole(mut whole) => {
-                if name.eq_ignore_ascii_case("Content-Type") {
-                    check_value(name, value.as_bytes())?;
+                let is_type = name.eq_ignore_ascii_case("Content-Type");
+                let added = match is_type {
+                    true => check_value(name, value.as_bytes()),
+                    false => whole.headers.push(name, value),
+                };
+                if is_type && added.is_ok() {
                     whole.content_type = Cow::Owned(value.to_owned());
-                } else {
-                    whole.headers.push(name, value)?;
                 }
-                Kind::Whole(whole)
+                let reply = Reply { kind: Kind::Whole(whole) };
+                match added {
+                    Ok(()) => reply,
+                    Err(error) => reply.fail(error),
+                }
             }
-        };
-        Ok(Reply { kind })
+        }
     }
 
     /// The same reply, which sets a cookie; one with the same name, path and domain as an earlier one replaces it in the
-    /// browser.
+    /// browser. It is [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see
+    /// [`Cookie`].
     ///
     /// ```
-    /// use mio_sse::{Cookie, Error, Reply};
+    /// use mio_sse::{Cookie, Reply};
     ///
-    /// fn welcome(session: &str) -> Result<Reply, Error> {
-    ///     Reply::redirect("/")?.cookie(Cookie::new("session", session))
-    /// }
-    /// assert!(welcome("31d4d96e407aad42").is_ok());
-    /// assert!(welcome("no; such=value").is_err());
+    /// let welcome = |session: &'static str| Reply::redirect("/").cookie(Cookie::new("session", session));
+    /// assert!(welcome("31d4d96e407aad42").check().is_ok());
+    /// assert!(welcome("no; such=value").check().is_err());
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see [`Cookie`].
-    pub fn cookie(self, cookie: Cookie) -> Result<Reply, Error> {
-        self.header(SET_COOKIE, &cookie.into_header_value()?)
+    #[must_use]
+    pub fn cookie(self, cookie: Cookie) -> Reply {
+        match cookie.into_header_value() {
+            Ok(value) => self.header(SET_COOKIE, &value),
+            Err(error) => self.fail(error),
+        }
     }
 
-    /// The status; 200 for a stream.
+    /// Whether it can be sent as it was built.
+    ///
+    /// # Errors
+    /// What was wrong with it first: [`Error::InvalidHeader`], [`InvalidJson`](Error::InvalidJson) or
+    /// [`InvalidEvent`](Error::InvalidEvent).
+    pub fn check(&self) -> Result<(), Error> {
+        let error = match &self.kind {
+            Kind::Whole(whole) => whole.error.as_deref(),
+            Kind::Stream(stream) => return stream.check(),
+        };
+        error.map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// The same reply, with which something is wrong.
+    fn fail(mut self, error: Error) -> Reply {
+        match &mut self.kind {
+            Kind::Whole(whole) => _ = whole.error.get_or_insert_with(|| Box::new(error)),
+            Kind::Stream(stream) => stream.fail(error),
+        }
+        self
+    }
+
+    /// The status; 200 for a stream, and 500 for what cannot be sent.
     #[must_use]
     pub fn status_code(&self) -> u16 {
         match &self.kind {
+            _ if self.check().is_err() => 500,
             Kind::Whole(whole) => whole.status,
             Kind::Stream(_) => 200,
         }
@@ -279,8 +316,9 @@ impl Reply {
     }
 
     pub(crate) fn whole(content_type: Cow<'static, str>, body: Cow<'static, [u8]>) -> Reply {
-        let (status, headers, failure) = (200, Headers::default(), None);
-        Reply { kind: Kind::Whole(Whole { status, content_type, headers, body, failure }) }
+        let (status, headers) = (200, Headers::default());
+        let whole = Whole { status, content_type, headers, body, failure: None, error: None };
+        Reply { kind: Kind::Whole(whole) }
     }
 
     /// The same whole reply, with why there is no other.
@@ -327,7 +365,7 @@ impl From<StreamReply> for Reply {
 /// What a handler may return.
 ///
 /// Of a `Result`, the error is logged with the method and the path, and the client gets a 500 (Internal Server
-/// Error) that does not reveal it. [`BadRequest`](crate::BadRequest), also in a `Box<dyn Error>`, is a 400 with
+/// Error) that does not reveal it. Text is [plain text](Reply::text), and `None` a 404. [`BadRequest`](crate::BadRequest), also in a `Box<dyn Error>`, is a 400 with
 /// its text, and [`Error::TooMuchMemory`] a 503.
 ///
 /// ```
@@ -352,6 +390,24 @@ impl IntoReply for Reply {
 impl IntoReply for StreamReply {
     fn into_reply(self) -> Reply {
         self.into()
+    }
+}
+
+impl IntoReply for &'static str {
+    fn into_reply(self) -> Reply {
+        Reply::text(self)
+    }
+}
+
+impl IntoReply for String {
+    fn into_reply(self) -> Reply {
+        Reply::text(self)
+    }
+}
+
+impl<R: IntoReply> IntoReply for Option<R> {
+    fn into_reply(self) -> Reply {
+        self.map_or_else(Reply::not_found, IntoReply::into_reply)
     }
 }
 

@@ -17,13 +17,11 @@ const WRITTEN_FOR_STREAMS: [&str; 3] = ["Cache-Control", "Content-Type", "X-Acce
 /// A reply that is a stream of events: what [`Reply::stream`](crate::Reply::stream) begins.
 ///
 /// ```
-/// use mio_sse::{Error, Reply, StreamReply};
+/// use mio_sse::Reply;
 /// use std::time::Duration;
 ///
-/// fn news() -> Result<StreamReply, Error> {
-///     Reply::stream().topic("news").retry(Duration::from_secs(5)).header("Access-Control-Allow-Origin", "*")
-/// }
-/// # news().unwrap();
+/// let news = Reply::stream().topic("news").retry(Duration::from_secs(5)).header("X-Served-By", "news-1");
+/// assert!(news.check().is_ok());
 /// ```
 #[derive(Debug, Default)]
 pub struct StreamReply {
@@ -42,6 +40,8 @@ pub struct StreamReply {
     first: Vec<EncodedEvent>,
     then_end: bool,
     pub(crate) belongings: Belongings,
+    /// What was wrong first while it was built.
+    error: Option<Box<Error>>,
 }
 
 /// What of the application's comes with a reply, for the stream to have when it opens.
@@ -147,26 +147,41 @@ impl StreamReply {
 
     /// Adds a header line to the head of the stream.
     ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or another
+    /// It is [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or another
     /// control character, or when the header is one that the server itself writes, such as `Content-Type`,
     /// `Cache-Control` or `Connection`.
-    pub fn header(mut self, name: &str, value: &str) -> Result<StreamReply, Error> {
-        if is_one_of(&WRITTEN_FOR_STREAMS, name) {
-            return Err(invalid(name, "every event stream has this header already"));
-        }
-        self.headers.push(name, value)?;
-        Ok(self)
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> StreamReply {
+        let added = match is_one_of(&WRITTEN_FOR_STREAMS, name) {
+            true => Err(invalid(name, "every event stream has this header already")),
+            false => self.headers.push(name, value),
+        };
+        added.unwrap_or_else(|error| self.fail(error));
+        self
     }
 
-    /// Sets a cookie with the head of the stream, and with the answer in its place if it is refused.
+    /// Sets a cookie with the head of the stream, and with what is sent instead if it is refused. It is
+    /// [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see [`Cookie`].
+    #[must_use]
+    pub fn cookie(mut self, cookie: Cookie) -> StreamReply {
+        match cookie.into_header_value() {
+            Ok(value) => return self.header(SET_COOKIE, &value),
+            Err(error) => self.fail(error),
+        }
+        self
+    }
+
+    /// Whether it can be sent as it was built. One that cannot is a 500 (Internal Server Error) instead, and the log
+    /// says why.
     ///
     /// # Errors
-    ///
-    /// [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see [`Cookie`].
-    pub fn cookie(self, cookie: Cookie) -> Result<StreamReply, Error> {
-        self.header(SET_COOKIE, &cookie.into_header_value()?)
+    /// What was wrong with it first: [`Error::InvalidHeader`] or [`InvalidEvent`](Error::InvalidEvent).
+    pub fn check(&self) -> Result<(), Error> {
+        self.error.as_deref().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.error.get_or_insert_with(|| Box::new(error));
     }
 
     /// Sends the stream without the chunked transfer coding, so that only the end of the connection ends it.
@@ -232,20 +247,23 @@ impl StreamReply {
     /// events, in order.
     ///
     /// ```
-    /// use mio_sse::{Error, Event, Reply, Router};
+    /// use mio_sse::{Event, Reply, Router};
     ///
     /// let mut app = Router::new();
     /// app.get("/session", |_request, _cx| {
-    ///     let stream = Reply::stream().topic("session").first(Event::data("/messages").event("endpoint"))?;
-    ///     Ok::<_, Error>(stream)
+    ///     Reply::stream().topic("session").first(Event::data("/messages").event("endpoint"))
     /// });
     /// ```
     ///
-    /// # Errors
-    /// [`Error::InvalidEvent`]. One whose id is [too long](crate::Config::event_id_bytes_max) makes the reply a 500.
-    pub fn first(mut self, event: impl Borrow<Event>) -> Result<StreamReply, Error> {
-        self.first.push(EncodedEvent::new(event.borrow())?);
-        Ok(self)
+    /// One that cannot be written is [`Error::InvalidEvent`], and one whose id is
+    /// [too long](crate::Config::event_id_bytes_max) makes the reply a 500, too.
+    #[must_use]
+    pub fn first(mut self, event: impl Borrow<Event>) -> StreamReply {
+        match EncodedEvent::new(event.borrow()) {
+            Ok(event) => self.first.push(event),
+            Err(error) => self.fail(error.into()),
+        }
+        self
     }
 
     /// Ends the stream behind what its topics have kept for it, and what was sent to it: an answer that can

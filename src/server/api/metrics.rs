@@ -79,7 +79,7 @@ impl Stats {
     /// ```
     /// # use mio_sse::{Reply, Router};
     /// let mut app = Router::new();
-    /// app.get("/stats", |_request, cx| Reply::json(cx.stats().json()));
+    /// app.get("/stats", |_request, cx| Reply::json_text(cx.stats().json()));
     /// ```
     #[must_use]
     pub fn json(&self) -> String {

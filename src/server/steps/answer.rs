@@ -7,7 +7,7 @@ use crate::conn::refusal::Refusal;
 use crate::conn::slot::Slot;
 use crate::http::parse::request::Request;
 use crate::http::reply::headers::HeadContext;
-use crate::http::reply::reply::Reply;
+use crate::http::reply::reply::{IntoReply, Reply};
 use crate::http::reply::stream_reply::StreamReply;
 use crate::server::api::context::Context;
 use crate::server::api::handler::Handler;
@@ -56,6 +56,13 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.write_now(slot, replies);
             return Then::Leave;
         }
+        let reply = reply.map(|mut reply| match reply.check() {
+            Ok(()) => reply,
+            Err(error) => {
+                self.core.discard(reply.take_belongings());
+                Err::<Reply, _>(error).into_reply()
+            }
+        });
         if let Some(failure) = reply.as_ref().and_then(Reply::failure) {
             let level = if failure.is_of_peer { log::Level::Debug } else { log::Level::Error };
             log::log!(level, "{} failed: {}", HandlerOf(request), failure.text);

@@ -234,7 +234,7 @@ fn reply(
     if rng.u8(..4) == 0 {
         opening.greetings = rng.u8(1..3);
         for _ in 0..opening.greetings {
-            reply = reply.first(Event::data("").event("hello")).expect("it can be written");
+            reply = reply.first(Event::data("").event("hello"));
         }
     }
     if scenario.ends && !story.settles && rng.bool() {

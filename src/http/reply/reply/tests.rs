@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::{Event, EventError};
 use crate::http::reply::headers::WRITTEN_BY_THE_SERVER;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ fn encode_head(stream: &StreamReply, cx: HeadContext<'_>, chunked: bool) -> Stri
 
 #[test]
 fn a_whole_response() {
-    let reply = Reply::html("<p>ü</p>").header("X-A", "1").unwrap().header("x-a", "2\t3").unwrap();
+    let reply = Reply::html("<p>ü</p>").header("X-A", "1").header("x-a", "2\t3");
     assert_eq!(
         encode(&reply, CX),
         "HTTP/1.1 200 OK\r\nDate: <now>\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 9\r\n\
@@ -79,30 +80,53 @@ fn content_types() {
         let head = encode(&reply, CX);
         head.lines().filter_map(|line| line.strip_prefix("Content-Type: ")).collect::<Vec<_>>().join("|")
     };
-    assert_eq!(content_type(Reply::json("{}")), "application/json");
+    assert_eq!(content_type(Reply::json_text("{}")), "application/json");
     assert_eq!(content_type(Reply::text("a")), "text/plain; charset=utf-8");
-    assert_eq!(content_type(Reply::bytes("image/png", b"PNG").unwrap()), "image/png");
-    assert_eq!(content_type(Reply::bytes(String::from("a/b"), vec![0]).unwrap()), "a/b");
-    assert_eq!(content_type(Reply::text("a").header("content-TYPE", "text/css").unwrap()), "text/css");
-    assert!(Reply::bytes("a/b\r\nX: y", b"").is_err());
-    assert!(Reply::text("a").header("Content-Type", "a\nb").is_err());
+    assert_eq!(content_type(Reply::bytes("image/png", b"PNG")), "image/png");
+    assert_eq!(content_type(Reply::bytes(String::from("a/b"), vec![0])), "a/b");
+    assert_eq!(content_type(Reply::text("a").header("content-TYPE", "text/css")), "text/css");
+    assert!(Reply::bytes("a/b\r\nX: y", b"").check().is_err());
+    assert!(Reply::text("a").header("Content-Type", "a\nb").check().is_err());
 }
 
 #[test]
 fn shorthands_with_a_header() {
-    assert!(encode(&Reply::unauthorized("Bearer").unwrap(), CX).contains("\r\nWWW-Authenticate: Bearer\r\n"));
-    assert_eq!(Reply::unauthorized("Bearer").unwrap().status_code(), 401);
-    let redirect = Reply::redirect("/there").unwrap();
+    assert!(encode(&Reply::unauthorized("Bearer"), CX).contains("\r\nWWW-Authenticate: Bearer\r\n"));
+    assert_eq!(Reply::unauthorized("Bearer").status_code(), 401);
+    let redirect = Reply::redirect("/there");
     assert_eq!(redirect.status_code(), 303);
     assert!(encode(&redirect.with_status(308), CX).starts_with("HTTP/1.1 308 Permanent Redirect\r\n"));
-    assert!(Reply::redirect("/\r\nSet-Cookie: a=b").is_err() && Reply::unauthorized("\0").is_err());
+    assert!(
+        Reply::redirect("/\r\nSet-Cookie: a=b").check().is_err()
+            && Reply::unauthorized("\0").check().is_err()
+    );
+}
+
+#[test]
+fn what_cannot_be_sent_is_a_500_and_tells_what_was_wrong_first() {
+    let reply =
+        Reply::text("a").with_status(201).header("A", "\n").header("B C", "").cookie(Cookie::new("", ""));
+    assert_eq!(reply.status_code(), 500);
+    assert!(matches!(reply.check(), Err(Error::InvalidHeader { name, .. }) if name == "A"));
+    let stream = Reply::stream().first(Event::new()).header("A", "\n");
+    assert_eq!(stream.check(), Err(Error::InvalidEvent(EventError::Empty)));
+    assert_eq!(Reply::from(stream).status_code(), 500);
+}
+
+#[test]
+fn text_is_a_reply_and_nothing_is_not_found() {
+    let found = |reply: Option<&'static str>| reply.into_reply();
+    assert_eq!(encode(&found(Some("ü")), CX), encode(&Reply::text("ü"), CX));
+    assert_eq!(encode(&String::from("ü").into_reply(), CX), encode(&Reply::text("ü"), CX));
+    assert_eq!(found(None).status_code(), 404);
+    assert_eq!((Reply::empty(202).status_code(), Reply::empty(202).body()), (202, &b""[..]));
 }
 
 #[test]
 fn headers_that_cannot_be_written() {
     let name_is_refused = |name: &str| {
-        let whole = Reply::text("").header(name, "a");
-        let stream = Reply::stream().header(name, "a");
+        let whole = Reply::text("").header(name, "a").check();
+        let stream = Reply::stream().header(name, "a").check();
         assert_eq!(whole.is_err(), stream.is_err(), "{name:?}");
         matches!(whole, Err(Error::InvalidHeader { name: named, .. }) if named == name)
     };
@@ -114,22 +138,22 @@ fn headers_that_cannot_be_written() {
     }
     assert!(!name_is_refused("X!#$%&'*+-.^_`|~1"));
     for value in ["a\rb", "a\nb", "\0", "\x7f", "\x1b[1m"] {
-        assert!(Reply::text("").header("A", value).is_err(), "{value:?}");
-        assert!(Reply::stream().header("A", value).is_err(), "{value:?}");
+        assert!(Reply::text("").header("A", value).check().is_err(), "{value:?}");
+        assert!(Reply::stream().header("A", value).check().is_err(), "{value:?}");
     }
     for value in ["", "ü", "a\tb"] {
-        assert!(Reply::text("").header("A", value).is_ok(), "{value:?}");
+        assert!(Reply::text("").header("A", value).check().is_ok(), "{value:?}");
     }
     for name in ["content-type", "Cache-Control", "X-Accel-Buffering"] {
-        assert!(Reply::stream().header(name, "a").is_err(), "{name}");
-        assert!(Reply::from(Reply::stream()).header(name, "a").is_err(), "{name}");
-        assert!(Reply::text("").header(name, "a").is_ok(), "{name}");
+        assert!(Reply::stream().header(name, "a").check().is_err(), "{name}");
+        assert!(Reply::from(Reply::stream()).header(name, "a").check().is_err(), "{name}");
+        assert!(Reply::text("").header(name, "a").check().is_ok(), "{name}");
     }
 }
 
 #[test]
 fn the_head_of_a_stream() {
-    let stream = Reply::stream().header("Vary", "Origin").unwrap();
+    let stream = Reply::stream().header("Vary", "Origin");
     let start = "HTTP/1.1 200 OK\r\nDate: <now>\r\nContent-Type: text/event-stream\r\n\
                  Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\n";
     let head = |cx, chunked| encode_head(&stream, cx, chunked);
@@ -165,9 +189,9 @@ fn errors_become_a_500_that_does_not_tell() {
 #[cfg(feature = "json")]
 #[test]
 fn values_as_json() {
-    assert_eq!(Reply::json_of(&[1, 2]).unwrap().body(), b"[1,2]");
-    let reply = encode(&Reply::json_of(&"a\nb").unwrap(), CX);
+    assert_eq!(Reply::json(&[1, 2]).body(), b"[1,2]");
+    let reply = encode(&Reply::json(&"a\nb"), CX);
     assert!(reply.contains("Content-Type: application/json\r\n") && reply.ends_with(r#""a\nb""#), "{reply}");
     let keys_are_no_strings = std::collections::BTreeMap::from([(vec![1], 2)]);
-    assert!(Reply::json_of(&keys_are_no_strings).is_err());
+    assert!(Reply::json(&keys_are_no_strings).check().is_err());
 }
