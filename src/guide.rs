@@ -88,7 +88,7 @@
 //! app.get("/notes", move |request, _cx| {
 //!     let stream = Reply::stream().topic("notes");
 //!     match request.last_event_id() {
-//!         Some(_) => Ok(stream),
+//!         Some(_) => stream,
 //!         None => stream.first(Event::new().id(newest.0.lock().unwrap().len().to_string())),
 //!     }
 //! });

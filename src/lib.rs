@@ -77,6 +77,7 @@ mod event;
 pub mod guide;
 mod http;
 mod router;
+mod sealed;
 mod server;
 mod source;
 mod topic;

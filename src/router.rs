@@ -5,6 +5,7 @@ use crate::http::parse::request::Request;
 use crate::http::parse::target::decode_segment;
 use crate::http::reply::reply::{IntoReply, Reply};
 use crate::http::reply::stream_reply::StreamReply;
+use crate::sealed::Sealed;
 use crate::server::api::context::{Context, Outcome};
 use crate::server::api::handler::Handler;
 use crate::server::api::missed::Missed;
@@ -143,7 +144,7 @@ impl Router {
         self.route(method, path, move |request, cx| match cx.stream() {
             // The head of a stream, and the server's own refusal.
             Some(_) if request.is_head() || cx.refuses_streams() => Reply::stream().into(),
-            Some(stream) => handler(stream, request, cx).into_reply(),
+            Some(stream) => handler(stream, request, cx).into_sse_reply(),
             // A context without a stream does not come with a request.
             None => Reply::status(500),
         })
@@ -325,44 +326,48 @@ fn allow(reply: Reply, actions: &[(String, Action)]) -> Reply {
 }
 
 /// What the closure of an [`sse`](Router::sse) route may answer.
-pub trait SseOutcome {
+pub trait SseOutcome: Sealed {
     #[doc(hidden)]
-    fn into_reply(self) -> Reply;
+    fn into_sse_reply(self) -> Reply;
 }
 
+impl Sealed for Reply {}
+impl Sealed for StreamReply {}
+impl Sealed for Missed {}
+
 impl SseOutcome for () {
-    fn into_reply(self) -> Reply {
+    fn into_sse_reply(self) -> Reply {
         Reply::stream().into()
     }
 }
 
 /// The last thing that was done was setting a timer.
 impl SseOutcome for TimerId {
-    fn into_reply(self) -> Reply {
+    fn into_sse_reply(self) -> Reply {
         Reply::stream().into()
     }
 }
 
 impl SseOutcome for StreamReply {
-    fn into_reply(self) -> Reply {
+    fn into_sse_reply(self) -> Reply {
         self.into()
     }
 }
 
 impl SseOutcome for Reply {
-    fn into_reply(self) -> Reply {
+    fn into_sse_reply(self) -> Reply {
         self
     }
 }
 
 impl<R: SseOutcome, E: fmt::Display + 'static> SseOutcome for Result<R, E> {
-    fn into_reply(self) -> Reply {
-        IntoReply::into_reply(self.map(SseOutcome::into_reply))
+    fn into_sse_reply(self) -> Reply {
+        self.map(SseOutcome::into_sse_reply).into_reply()
     }
 }
 
 /// What the closure of [`Router::missed`] may answer.
-pub trait IntoMissed {
+pub trait IntoMissed: Sealed {
     #[doc(hidden)]
     fn into_missed(self) -> Missed;
 }

@@ -440,3 +440,47 @@ fn a_topic_without_a_subscriber_is_not_counted() {
     world.settle();
     assert_eq!(world.server.handler().0, Some(0));
 }
+
+#[test]
+fn who_is_there_can_be_asked() {
+    let mut app = Router::new();
+    app.get("/{topic}", |request, cx| {
+        let (stream, topic) = (cx.stream().unwrap(), request.param("topic").unwrap_or_default().to_owned());
+        assert!(cx.is_open(stream), "it may be sent to already");
+        Reply::stream().topic(topic).tag("all")
+    });
+    let mut world = Loop::<_, true>::new(app);
+    let peers: Vec<_> = ["a", "b", "a"].into_iter().map(|topic| (world.connect(), topic)).collect();
+    for (peer, topic) in &peers {
+        peer.write(get(&format!("/{topic}")));
+        world.settle();
+    }
+    let mut cx = world.server.context();
+    let all: Vec<_> = cx.streams_tagged("all").collect();
+    let [last, middle, first] = all[..] else { panic!("{all:?}") };
+    assert_eq!(cx.streams("a").collect::<std::collections::BTreeSet<_>>(), [first, last].into());
+    assert_eq!(cx.streams("b").collect::<Vec<_>>(), [middle]);
+    assert_eq!((cx.streams("c").count(), cx.streams_tagged("nobody").count()), (0, 0));
+    // One that is closed is open no more, though it is not given the end of its body yet, as that has no room.
+    peers[2].0.set_room(0);
+    cx.publish("a", Event::data("on its way")).unwrap();
+    cx.close(last).unwrap();
+    assert!(!cx.is_open(last) && cx.is_open(first));
+    assert_eq!(cx.streams("a").collect::<Vec<_>>(), [first]);
+    peers[0].0.close();
+    world.settle();
+    let cx = world.server.context();
+    assert!(!cx.is_open(first) && cx.is_open(middle));
+    assert_eq!((cx.streams("a").count(), cx.streams_tagged("all").collect::<Vec<_>>()), (0, vec![middle]));
+}
+
+/// Nothing in the library has two meanings where all of it is imported.
+mod with_everything_imported {
+    use mio_sse::*;
+
+    #[test]
+    fn replies_are_what_they_are() {
+        assert_eq!(Reply::text("a").into_reply().status_code(), 200);
+        assert_eq!(Ok::<_, Error>(Reply::stream()).into_reply().status_code(), 200);
+    }
+}

@@ -5,6 +5,7 @@ use crate::conn::id::StreamId;
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::reply::failure::found;
+use crate::sealed::Sealed;
 use crate::server::api::channel::{EventSender, channel};
 use crate::server::api::drain::Drain;
 use crate::server::api::stats::Stats;
@@ -202,6 +203,57 @@ impl<'a> Context<'a> {
     /// somebody reads the topic together with others whose ids somebody else makes.
     pub fn configure(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
         self.core.configure(topic, config)
+    }
+
+    /// Whether a stream is open: what is sent to it now is on its way. This holds also for the
+    /// [stream](Self::stream) that the request being answered may become.
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Router, StreamId};
+    /// # let mut app = Router::new();
+    /// # let mut editor: Option<StreamId> = None;
+    /// app.get("/edit", move |_request, cx| {
+    ///     if editor.is_some_and(|editor| cx.is_open(editor)) {
+    ///         return mio_sse::Reply::text("Somebody is at it.").with_status(409);
+    ///     }
+    ///     editor = cx.stream();
+    ///     mio_sse::Reply::stream().into()
+    /// });
+    /// ```
+    #[must_use]
+    pub fn is_open(&self, stream: StreamId) -> bool {
+        self.core.delivery.slots.live(stream).is_ok()
+    }
+
+    /// The open streams that read `topic`, in no particular order.
+    ///
+    /// # Cost
+    /// Nothing besides the walk: nobody keeps a list for this.
+    pub fn streams(&self, topic: &str) -> impl Iterator<Item = StreamId> {
+        let topic = self.core.delivery.topics.find(topic);
+        let slots = topic.map_or(&[][..], |topic| &topic.subscribers);
+        self.open_streams(slots.iter().copied())
+    }
+
+    /// The open streams with this tag, those first that were given it last.
+    ///
+    /// # Cost
+    /// As of [`streams`](Self::streams).
+    ///
+    /// ```
+    /// # use mio_sse::{Context, Event, StreamId};
+    /// /// Has a user no more than one stream: the newest.
+    /// fn replaces_others(stream: StreamId, user: &str, cx: &mut Context<'_>) {
+    ///     let others: Vec<_> = cx.streams_tagged(user).filter(|other| *other != stream).collect();
+    ///     others.into_iter().for_each(|other| _ = cx.close(other));
+    /// }
+    /// ```
+    pub fn streams_tagged(&self, tag: &str) -> impl Iterator<Item = StreamId> {
+        self.open_streams(self.core.tags.slots(tag))
+    }
+
+    fn open_streams(&self, slots: impl Iterator<Item = u32>) -> impl Iterator<Item = StreamId> {
+        slots.filter_map(|slot| self.core.delivery.slots.id(slot)).filter(|id| self.is_open(*id))
     }
 
     /// The number of streams subscribed to `topic`.
@@ -588,10 +640,12 @@ impl<'a> Context<'a> {
 /// [`Error::Closed`].
 ///
 /// So that a callback can end in `cx.send(…)` and use `?`.
-pub trait Outcome {
+pub trait Outcome: Sealed {
     #[doc(hidden)]
     fn settle(self);
 }
+
+impl Sealed for TimerId {}
 
 impl Outcome for () {
     fn settle(self) {}

@@ -175,6 +175,16 @@ impl Tags {
         self.tag(name).map(|tag| tag.first)
     }
 
+    /// The slots of the streams that carry a tag.
+    pub(crate) fn slots(&self, name: &str) -> impl Iterator<Item = u32> {
+        let mut next = self.first(name);
+        std::iter::from_fn(move || {
+            let (slot, after) = self.at(next?)?;
+            next = Some(after);
+            Some(slot)
+        })
+    }
+
     /// The slot of the stream at a place, and the place of the next one with the same tag. That place stays good
     /// while only this stream loses its tags, so each may be ended on the way.
     pub(crate) fn at(&self, place: Place) -> Option<(u32, Place)> {
