@@ -3,7 +3,7 @@
 use crate::delivery::delivery::{Delivery, Streams};
 
 /// When so many bytes were taken along by closed streams, others are closed in the next turn.
-const TAKEN_ALONG_PER_TURN: u64 = 16 << 20;
+pub(crate) const TAKEN_ALONG_PER_TURN: u64 = 16 << 20;
 
 impl<S: Streams> Delivery<S> {
     /// What a log may hold for streams that lag, until it is said anew: less than it is configured to, if
@@ -17,7 +17,12 @@ impl<S: Streams> Delivery<S> {
         (std::mem::take(&mut self.looked_at), std::mem::take(&mut self.taken_along))
     }
 
-    /// Whether so much was taken along that no more streams should be closed in this turn.
+    /// How many bytes were taken along in this turn.
+    pub(crate) fn taken_along(&self) -> u64 {
+        self.taken_along
+    }
+
+    /// Whether so much was taken along that no more should be asked for in this turn.
     pub(crate) fn has_taken_much(&self) -> bool {
         self.taken_along >= TAKEN_ALONG_PER_TURN
     }

@@ -1,6 +1,7 @@
 //! What was published is offered to every subscriber of a topic, in a wave that may take several turns.
 
 use crate::delivery::delivery::{Delivery, Streams, Written, tick_of};
+use crate::delivery::stream::Flags;
 use crate::delivery::walk::{Advance, Batch, unwrap_run};
 use crate::topic::busy::TIME_TO_READ;
 use crate::topic::frame::Framing;
@@ -112,7 +113,11 @@ impl<S: Streams> Delivery<S> {
             };
             match topic.overflow {
                 Overflow::Disconnect => self.lagged.push(*slot),
-                Overflow::Skip => stream.make_extras(&mut self.spare_extras).missed += missed,
+                Overflow::Skip => {
+                    // It may lie there still, as superseded.
+                    stream.flags.set(Flags::CONFLATES, true);
+                    stream.make_extras(&mut self.spare_extras).missed += missed;
+                }
             }
         }
     }

@@ -127,6 +127,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let mut work = std::mem::take(&mut self.core.work);
         let written = self.core.stats.bytes_written + self.core.delivery.delivered.bytes;
         work.bytes_written = written - std::mem::replace(&mut self.written, written);
+        self.core.taken_together = 0;
         (work.streams_for_room, work.bytes_taken_along) = self.core.delivery.take_work();
         self.core.stats.count_turn(took, &work);
         if took > self.core.config.slow_turn {

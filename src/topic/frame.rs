@@ -40,11 +40,6 @@ impl Frame {
     pub(crate) fn is_conflated(&self) -> bool {
         self.role == Role::Superseded
     }
-
-    /// Whether a keyed topic can do without it, of which nothing without a key is needed up to `limit`.
-    pub(crate) fn goes(&self, limit: u64) -> bool {
-        self.role == Role::Superseded || self.role == Role::Plain && self.sequence <= limit
-    }
 }
 
 /// What a frame is in a keyed topic.

@@ -215,7 +215,7 @@ pub(crate) const FRAMES_PER_EVENT: usize = 1024;
 pub(crate) const FRAMES_PER_LOOK: usize = 4096;
 
 /// So many bytes of a log are copied at once to give up others.
-pub(crate) const COPY_MAX: usize = 4 << 20;
+const COPY_MAX: usize = 4 << 20;
 
 /// What a key takes besides its text: its place in the tree, and what an allocator adds to the text.
 const KEY_BYTES: usize = 56;
@@ -334,8 +334,9 @@ impl Kept {
         log.superseded() >= GAIN_MIN && log.superseded() > log.bytes() / 2
     }
 
-    /// Nobody lags: gives up what a keyed topic keeps no longer, and its memory, when that is most of it.
-    pub(crate) fn compact_keys(&mut self, log: &mut Log, spares: &mut Spares) {
+    /// Nobody lags: gives up what a keyed topic keeps no longer, and its memory, when that is most of it. Returns whether
+    /// there is more of that than is given up at once.
+    pub(crate) fn compact_keys(&mut self, log: &mut Log, spares: &mut Spares) -> bool {
         while let Some(place) = log.place(self.retired.max(log.floor()))
             && let (&frame, _) = log.frame(place)
             && frame.sequence <= self.horizon
@@ -351,20 +352,24 @@ impl Kept {
             if let Some(ids) = &mut self.own_ids {
                 ids.forget_all();
             }
-        } else if Self::is_worth_compacting(log) {
-            self.retain(log, 0, u64::MAX, spares);
+            false
+        } else {
+            Self::is_worth_compacting(log)
+                && self.retain(log, 0, u64::MAX, spares)
+                && Self::is_worth_compacting(log)
         }
     }
 
-    /// Makes the log of a keyed topic forget what is superseded up to the frame `can`, a part of it where it is
-    /// much, and everything without a key up to the frame `until`.
-    pub(crate) fn retain(&mut self, log: &mut Log, until: u64, can: u64, spares: &mut Spares) {
+    /// Makes the log of a keyed topic forget what is superseded up to the frame `can`, and what has no key up to
+    /// the frame `until`. Returns whether that was only a part, as it is much.
+    pub(crate) fn retain(&mut self, log: &mut Log, until: u64, can: u64, spares: &mut Spares) -> bool {
+        log.supersede_plain(until);
         let mut ids = self.own_ids.as_deref_mut();
-        log.retain_keys(until, can, COPY_MAX, spares, |sequence, bytes| {
+        log.drop_superseded(can, COPY_MAX, spares, |sequence, bytes| {
             if let (Some(ids), Some(id)) = (&mut ids, id_of(bytes)) {
                 ids.forget(id, sequence);
             }
-        });
+        })
     }
 
     /// Gives up the oldest events as far as the limits want it, but no more than so many frames. Answers

@@ -3,7 +3,7 @@
 use crate::topic::block::Spares;
 use crate::topic::busy::{Busy, SpareBusy};
 use crate::topic::few::Few;
-use crate::topic::history::{COPY_MAX, FRAMES_PER_EVENT, FRAMES_PER_LOOK, Kept, Overflow};
+use crate::topic::history::{FRAMES_PER_EVENT, FRAMES_PER_LOOK, Kept, Overflow};
 use crate::topic::log::Log;
 use crate::topic::name::Name;
 
@@ -97,18 +97,19 @@ impl Topic {
     }
 
     /// Frees what nobody needs of the log; at `tick`, by the server's clock. A topic that is at rest then gives up
-    /// what it was busy with.
-    pub(crate) fn settle(&mut self, tick: u64, spares: &mut Spares, spare_busy: &mut SpareBusy) {
+    /// what it was busy with. Returns whether there is more to free than is freed at once.
+    pub(crate) fn settle(&mut self, tick: u64, spares: &mut Spares, spare_busy: &mut SpareBusy) -> bool {
         if self.pins > 0 || self.dirty {
-            return;
+            return false;
         }
-        let Some(Busy { log, kept, .. }) = self.busy.as_deref_mut() else { return };
+        let Some(Busy { log, kept, .. }) = self.busy.as_deref_mut() else { return false };
+        let mut more = false;
         match kept {
             None => log.clear(spares),
             Some(kept) => {
                 kept.shorten(log, tick, FRAMES_PER_EVENT);
                 if kept.is_keyed() {
-                    kept.compact_keys(log, spares);
+                    more = kept.compact_keys(log, spares);
                 } else {
                     log.release(kept.horizon(), spares);
                     log.compact(kept.horizon(), spares);
@@ -118,6 +119,7 @@ impl Topic {
         if let Some(busy) = self.busy.take_if(|busy| busy.is_at_rest()) {
             spare_busy.give(busy);
         }
+        more
     }
 
     /// Whether it keeps events that become too old.
@@ -141,7 +143,7 @@ impl Topic {
         if !kept.is_some_and(Kept::is_keyed) {
             return log.excess(bytes_max, kept_from).map(|until| Excess { until, can });
         }
-        let plain = log.plain_excess(bytes_max, kept_from, COPY_MAX);
+        let plain = log.plain_excess(bytes_max, kept_from);
         let until = plain.or_else(|| Kept::is_worth_compacting(log).then_some(0))?;
         Some(Excess { until, can })
     }
@@ -150,7 +152,8 @@ impl Topic {
     pub(crate) fn forget(&mut self, excess: Excess, spares: &mut Spares) {
         let Some(Busy { log, kept, .. }) = self.busy.as_deref_mut() else { return };
         match kept {
-            Some(kept) if kept.is_keyed() => kept.retain(log, excess.until, excess.can, spares),
+            // What is left has its turn before the next wave.
+            Some(kept) if kept.is_keyed() => _ = kept.retain(log, excess.until, excess.can, spares),
             _ => log.release(excess.until, spares),
         }
     }

@@ -63,6 +63,8 @@ pub(crate) struct Topics {
     pub(crate) spares: Spares,
     account: Account,
     spare_busy: SpareBusy,
+    /// Topics that have more to free than they did at once, which are few: it is more than 4 MiB each.
+    unsettled: Vec<TopicKey>,
     /// How many topics there were when giving back memory was tried last; `None` after there were many again.
     shrunk_at: Option<usize>,
 }
@@ -133,7 +135,7 @@ impl Topics {
         }
         self.aging += usize::from(topic.ages());
         topic.expire(tick);
-        topic.settle(tick, &mut self.spares, &mut self.spare_busy);
+        self.settle(key);
         self.idle.push(key);
         true
     }
@@ -242,7 +244,7 @@ impl Topics {
         };
         if !read {
             log.mark();
-            topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
+            self.settle(key);
             self.idle.push(key);
             return;
         }
@@ -291,8 +293,9 @@ impl Topics {
         let topic = &mut self.topics[key.0 as usize];
         topic.unsubscribe(place, moved);
         topic.pins -= u32::from(pins);
-        topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
-        if topic.subscribers.is_empty() {
+        let is_left = topic.subscribers.is_empty();
+        self.settle(key);
+        if is_left {
             self.idle.push(key);
         }
     }
@@ -304,7 +307,7 @@ impl Topics {
             topic.pins += 1;
         } else {
             topic.pins -= 1;
-            topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
+            self.settle(key);
         }
     }
 
@@ -347,8 +350,9 @@ impl Topics {
             }
         }
         topic.dirty = false;
-        topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
-        if topic.subscribers.is_empty() {
+        let is_left = topic.subscribers.is_empty();
+        self.settle(key);
+        if is_left {
             self.idle.push(key);
         }
     }
@@ -384,7 +388,7 @@ impl Topics {
             let Some(topic) = self.topics.get_mut(place) else { continue };
             let Some(Busy { log, kept: Some(kept), .. }) = topic.busy.as_deref_mut() else { continue };
             bytes += kept.halve(log, self.clock.tick);
-            topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
+            self.settle(TopicKey(u32::try_from(place).unwrap_or(u32::MAX)));
         }
         (end.saturating_sub(from), bytes)
     }
@@ -426,8 +430,21 @@ impl Topics {
         }
     }
 
-    /// Looks at the next `count` topics for events that have become too old.
+    /// Frees what nobody needs of a topic's log.
+    fn settle(&mut self, key: TopicKey) {
+        let Some(topic) = self.topics.get_mut(key.0 as usize) else { return };
+        let more = topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
+        if more && !self.unsettled.contains(&key) {
+            self.unsettled.push(key);
+        }
+    }
+
+    /// Looks at the next `count` topics for events that have become too old, and at one of those that have more to
+    /// free than they did at once.
     pub(crate) fn expire(&mut self, count: usize) {
+        if let Some(key) = self.unsettled.pop() {
+            self.settle(key);
+        }
         self.is_behind = false;
         if self.aging == 0 {
             return;
@@ -440,8 +457,9 @@ impl Topics {
             self.next_aging += 1;
             if let Some(topic) = self.topics.get_mut(index).filter(|topic| topic.ages()) {
                 self.is_behind = !topic.expire(self.clock.tick);
-                topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
-                self.idle.push(TopicKey(u32::try_from(index).unwrap_or(u32::MAX)));
+                let key = TopicKey(u32::try_from(index).unwrap_or(u32::MAX));
+                self.settle(key);
+                self.idle.push(key);
                 if self.is_behind {
                     // It is looked at again, in the next turn.
                     self.next_aging = index;
@@ -451,10 +469,10 @@ impl Topics {
         }
     }
 
-    /// Whether more has become too old than one look gives up.
+    /// Whether there is more to give up than one look does.
     pub(crate) fn is_behind(&self) -> bool {
         // The topic may have gone meanwhile.
-        self.is_behind && self.aging > 0
+        self.is_behind && self.aging > 0 || !self.unsettled.is_empty()
     }
 
     /// The id of everything that was published so far, of those that are generated here.

@@ -15,6 +15,7 @@ impl Handler for App {
         match request.path() {
             "/large" => Reply::text("x".repeat(100_000)),
             "/page" => Reply::text("page"),
+            "/other" => Reply::stream().topic("other").tag("others").into(),
             "/state" => Reply::stream().topic("t").snapshot().then_end().into(),
             _ => Reply::stream().topic("t").into(),
         }
@@ -317,4 +318,111 @@ fn what_closed_streams_take_along_has_a_bound() {
     }
     let most = world.server.stats().work_max.bytes_taken_along;
     assert!((16 << 20..18 << 20).contains(&most), "{most} bytes in one turn");
+}
+
+#[test]
+fn a_request_whose_end_comes_with_the_last_bytes_of_a_turn_is_answered() {
+    fn check<const SHORT: bool>() {
+        let mut world = Loop::<_, SHORT>::with_config(App::default(), Config::default());
+        let others: Vec<_> = (0..64).map(|_| world.connect()).collect();
+        let cut = world.connect();
+        world.settle();
+        let post =
+            |length: usize| format!("POST /page HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+        cut.write(post(60_000));
+        world.settle();
+        others.iter().for_each(|peer| peer.write(post(64_900) + &"x".repeat(64_900)));
+        cut.write("x".repeat(60_000));
+        world.settle();
+        assert!(others.iter().all(|peer| peer.read().ends_with("page")));
+        assert!(cut.read().ends_with("page"), "it has come, and nobody looks");
+    }
+    check::<true>();
+    check::<false>();
+}
+
+#[test]
+fn streams_are_closed_however_much_others_take_along() {
+    let mut config = Config::default();
+    config.topic = TopicConfig::default().keyed();
+    let mut world = Loop::<_, true>::with_config(App::default(), config);
+    for key in 0..15 {
+        let event = Event::data("x".repeat(100_000)).key(key.to_string());
+        world.server.context().publish("t", event).unwrap();
+    }
+    let peers: Vec<_> = (0..2_000).map(|_| world.connect()).collect();
+    peers.iter().for_each(|peer| peer.write(subscribe("/other")));
+    world.settle();
+    // In each turn so many ask for the state, and leave before they have it, as are answered in one.
+    let mut asking = std::collections::VecDeque::new();
+    let mut ask = |world: &mut Loop<App>| {
+        for _ in 0..12 {
+            let peer = world.connect();
+            peer.write(subscribe("/state"));
+            asking.push_back(peer);
+        }
+        let leave = asking.len().saturating_sub(36);
+        asking.drain(..leave).for_each(|peer: Peer| peer.reset());
+        world.turn();
+    };
+    (0..6).for_each(|_| ask(&mut world));
+    assert_eq!(world.server.context().close_tagged("others"), 2_000);
+    (0..3).for_each(|_| ask(&mut world));
+    assert_eq!(world.server.context().tagged("others"), 0);
+}
+
+/// A server with a keyed topic that may hold a mebibyte for those who lag, and a peer that reads it.
+fn keyed_world() -> (Loop<App>, Peer) {
+    let mut config = Config::default();
+    config.topic = TopicConfig::default().keyed();
+    config.lag_bytes_max = 1 << 20;
+    config.stall_timeout = secs(3_000);
+    let mut world = Loop::<_, true>::with_config(App::default(), config);
+    let peer = streams(&mut world, 1).remove(0);
+    (world, peer)
+}
+
+#[test]
+fn what_has_no_key_gives_way_also_behind_megabytes_that_stay() {
+    let (mut world, reads) = keyed_world();
+    let lags = world.connect();
+    lags.write(subscribe("/stream"));
+    world.settle();
+    lags.set_room(0);
+    let publish = |world: &mut Loop<App>, event: Event| {
+        world.server.context().publish("t", event).unwrap();
+        world.settle();
+        reads.read();
+        world.pass(ms(50));
+    };
+    // Of each block there is a little that could go, and much that stays.
+    for key in 0..1_000 {
+        publish(&mut world, Event::data("without a key"));
+        publish(&mut world, Event::data("x".repeat(6 << 10)).key(key.to_string()));
+    }
+    for _ in 0..300 {
+        publish(&mut world, Event::data("x".repeat(50_000)));
+    }
+    let stats = world.server.stats();
+    assert_eq!((stats.closed(CloseReason::Lagged), stats.streams), (1, 1));
+    assert!(stats.log_bytes < 16 << 20, "{} bytes", stats.log_bytes);
+}
+
+#[test]
+fn what_is_superseded_goes_also_when_nothing_more_is_published() {
+    for size in [100_000, 300] {
+        let (mut world, reads) = keyed_world();
+        // Of the smaller ones a third stays, which is copied.
+        for number in 0..60_000_000 / size {
+            let key = if size < 1_000 && number % 3 == 0 { number } else { 1 };
+            let event = Event::data("x".repeat(size)).key(key.to_string());
+            world.server.context().publish("t", event).unwrap();
+        }
+        world.settle();
+        reads.read();
+        world.settle();
+        let stats = world.server.stats();
+        let kept = if size < 1_000 { 44 << 20 } else { 1 << 20 };
+        assert!(stats.log_bytes < kept, "{} bytes with events of {size}", stats.log_bytes);
+    }
 }

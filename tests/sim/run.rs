@@ -737,7 +737,7 @@ fn check_work(most: &Work, config: &Config) {
         ("connections swept", most.connections_swept, 4096),
         ("connections drained", most.connections_drained, 2 * (16 << 10)),
         ("streams closed together", most.closed_together, 1024),
-        ("bytes taken along", most.bytes_taken_along, 17 << 20),
+        ("bytes taken along", most.bytes_taken_along, 2 * (17 << 20)),
         ("streams reported", most.streams_reported, 1024),
         ("connections freed", most.connections_freed, 1024),
     ];

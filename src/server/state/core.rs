@@ -86,6 +86,8 @@ pub(crate) struct Core {
     pub(crate) unread: Vec<u32>,
     /// Streams that may be over as one of their topics has finished.
     pub(super) finishing: VecDeque<u32>,
+    /// Bytes that streams which were closed together took along in this turn.
+    pub(crate) taken_together: u64,
     /// What of the application's is to be dropped at the end of this turn.
     pub(crate) remains: Remains,
     pub(crate) stopping: bool,
@@ -130,6 +132,7 @@ impl Core {
             closed: Vec::new(),
             unread: Vec::new(),
             finishing: VecDeque::new(),
+            taken_together: 0,
             remains: Remains::default(),
             stopping: false,
             drain: None,

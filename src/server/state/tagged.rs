@@ -3,6 +3,7 @@
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
 use crate::conn::refusal::Refusal;
+use crate::delivery::relief::TAKEN_ALONG_PER_TURN;
 use crate::delivery::stream::Phase;
 use crate::error::Error;
 use crate::event::Event;
@@ -47,7 +48,11 @@ impl Core {
 
     /// Closes the next streams of those that are to be closed for a tag, or may be over with their topic.
     pub(crate) fn close_next_together(&mut self) {
-        while self.work.closed_together < CLOSED_TOGETHER_PER_TURN && !self.delivery.has_taken_much() {
+        // What others have taken along is no reason to wait, or they could put this off for ever.
+        while self.work.closed_together < CLOSED_TOGETHER_PER_TURN
+            && self.taken_together < TAKEN_ALONG_PER_TURN
+        {
+            let before = self.delivery.taken_along();
             if let Some((slot, tag, reason)) = self.tags.next_to_close() {
                 self.close_tagged_stream(slot, &tag, reason);
             } else if let Some(slot) = self.finishing.pop_front() {
@@ -56,6 +61,7 @@ impl Core {
                 return;
             }
             self.work.closed_together += 1;
+            self.taken_together += self.delivery.taken_along() - before;
         }
     }
 

@@ -49,8 +49,7 @@ impl<H: Handler, N: Net> Server<H, N> {
 
     /// Reads and answers what has arrived, up to a limit; the rest waits for the next turn.
     pub(crate) fn on_readable(&mut self, slot: u32) {
-        let reading = |slot: &Slot| matches!(slot.state, Connection::Reading { .. });
-        if self.requests.left == 0 && self.core.delivery.slots.get(slot).is_some_and(reading) {
+        if !self.may_go_on(slot) {
             self.core.unread.push(slot);
             return;
         }
@@ -64,7 +63,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.read_requests(slot, 0);
         }
         for _ in 0..READS_PER_VISIT {
-            let has_taken_much = self.core.delivery.has_taken_much();
+            let may_go_on = self.may_go_on(slot);
             let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
             if matches!(entry.state, Connection::Replying(_) | Connection::Closed) {
                 return;
@@ -75,7 +74,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             if entry.input == Input::Drained {
                 return;
             }
-            if self.requests.bytes_left == 0 || has_taken_much {
+            if !may_go_on {
                 break;
             }
             let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
@@ -108,6 +107,15 @@ impl<H: Handler, N: Net> Server<H, N> {
             }
         }
         self.visit_again(slot);
+    }
+
+    /// Whether this turn still has time for what has come from a connection. Asked before anything is read: what is
+    /// read is looked at, or nobody would know that it is there.
+    fn may_go_on(&self, slot: u32) -> bool {
+        let reading = |slot: &Slot| matches!(slot.state, Connection::Reading { .. });
+        let asks = self.core.delivery.slots.get(slot).is_some_and(reading);
+        let has_time = self.requests.left > 0 && !self.core.delivery.has_taken_much();
+        self.requests.bytes_left > 0 && (has_time || !asks)
     }
 
     /// Has a connection looked at in the next turn if there may be something to read.
@@ -222,7 +230,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.requests.last = slot;
         let mut at = 0;
         let then = loop {
-            if share == 0 || self.requests.bytes_left == 0 {
+            if share == 0 || at > 0 && self.requests.bytes_left == 0 {
                 // The rest has its turn when the others have had theirs.
                 break Then::Read;
             }

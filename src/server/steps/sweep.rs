@@ -76,13 +76,13 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// Step 8: what gives way for want of memory, and one slice of the sweep, if it is due.
     pub(crate) fn sweep(&mut self) {
         self.relieve();
+        if self.core.delivery.topics.is_behind() {
+            self.core.delivery.topics.expire(TOPICS_PER_SLICE);
+        }
         let now = self.core.now;
         if self.core.delivery.slots.len() == 0 && !self.core.delivery.topics.is_aging() {
             self.sweep.due = None;
             return;
-        }
-        if self.core.delivery.topics.is_behind() {
-            self.core.delivery.topics.expire(TOPICS_PER_SLICE);
         }
         if *self.sweep.due.get_or_insert(now) > now {
             return;
