@@ -509,6 +509,30 @@ fn what_waits_for_a_source_that_makes_up_for_what_was_missed_counts_as_lag() {
 }
 
 #[test]
+fn what_has_given_way_meanwhile_does_not_come_also_where_it_lies_between_what_has_a_key() {
+    let (mut world, script) = brings_later(Ids::Generated, |config| {
+        let topic = TopicConfig::default().history(History::new().events(2)).keyed();
+        config.topic = topic.overflow(Overflow::Skip);
+        config.lag_bytes_max = 1000;
+    });
+    let notes = Notes::of(&mut world);
+    let peer = open(&mut world, "/a", Some("old"));
+    for number in 0..60 {
+        let keyed = Event::data("x".repeat(30_000)).event("keyed").key(number.to_string());
+        world.server.context().publish("a", keyed).unwrap();
+        publish(&mut world, "a", &[&format!("{number} {}", "x".repeat(6_000))]);
+        world.pass(Duration::from_millis(200));
+    }
+    script.say(&mut world, notes.last(), [pull("old"), Pull::End]);
+    let received = crate::history::events(&peer);
+    let count = |name: &str| received.iter().filter(|event| event.event == name).count();
+    let missed: usize = received.iter().find(|event| event.event == "gap").unwrap().data.parse().unwrap();
+    assert!(missed > 30, "{missed}");
+    // What its source has brought is a message as well.
+    assert_eq!((count("keyed"), count("message") + missed), (60, 61));
+}
+
+#[test]
 fn a_stream_that_ends_by_itself_ends_behind_what_is_made_up_for() {
     let (mut world, script) = brings_later(Ids::Own, |_| {});
     let notes = Notes::of(&mut world);

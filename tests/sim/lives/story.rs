@@ -190,7 +190,7 @@ impl Story {
         }
         let removes_key = key.is_some() && self.rng.u8(..5) == 0;
         let rarely_large = if self.scenario.heavy { 3 } else { 64 };
-        let large = if self.scenario.is_roomy() { 4_000 } else { 30_000 };
+        let large = if self.scenario.is_roomy() { 4_000 } else { 15_000 };
         let size =
             if self.rng.u8(..rarely_large) == 0 { self.rng.usize(..large) } else { self.rng.usize(..60) };
         let (id, position) = (self.own_id(), self.position());
