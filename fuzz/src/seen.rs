@@ -109,7 +109,12 @@ fn check_headers(seen: &Seen, config: &Config) {
 /// There is one opinion only on how long a body is: two are what smuggles requests past a proxy.
 fn check_body(seen: &Seen, config: &Config) {
     assert!(seen.body.len() <= config.body_bytes_max);
-    let codings: Vec<_> = seen.values("Transfer-Encoding").map(<[u8]>::to_ascii_lowercase).collect();
+    // Elements of a list that are empty are none, but where there are no others, nobody knows what is meant.
+    let is_coded = seen.values("Transfer-Encoding").next().is_some();
+    let elements = seen.values("Transfer-Encoding").flat_map(|line| line.split(|byte| *byte == b','));
+    let codings: Vec<_> = elements.map(|element| element.trim_ascii().to_ascii_lowercase()).collect();
+    let codings: Vec<_> = codings.into_iter().filter(|coding| !coding.is_empty()).collect();
+    assert_eq!(is_coded, !codings.is_empty(), "a coding, or no word of it");
     let lengths: Vec<_> = seen.values("Content-Length").collect();
     match (codings.as_slice(), lengths.as_slice()) {
         ([], []) => assert_eq!(seen.body, b""),

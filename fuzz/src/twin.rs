@@ -22,10 +22,12 @@ fn read<'a>(bytes: &'a [u8], seen: &Seen, config: &Config) -> Option<&'a [u8]> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let (head, rest) = (&bytes[..end], &bytes[end + 4..]);
     let mut lines = lines(head).into_iter();
-    let version = if seen.http_10 { "1.0" } else { "1.1" };
-    let line = format!("{} {} HTTP/{version}", seen.method, seen.target);
+    // What comes after 1.1 means to be understood as that.
+    let versions = if seen.http_10 { 0..=0 } else { 1..=9 };
+    let mut said = versions.map(|minor| format!("{} {} HTTP/1.{minor}", seen.method, seen.target));
+    let line = lines.next()?;
     let mut headers = seen.headers.iter();
-    if lines.next()? != line.as_bytes()
+    if !said.any(|said| line == said.as_bytes())
         || !lines.all(|line| headers.next().is_some_and(|header| is_header(line, header)))
     {
         return None;
