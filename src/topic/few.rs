@@ -27,19 +27,19 @@ impl<T> Few<T> {
     /// used.
     pub(crate) fn swap_remove(&mut self, index: usize) -> Option<T> {
         debug_assert!(index < self.len());
-        match self {
+        match std::mem::take(self) {
             Self::None => None,
-            Self::One(_) => match std::mem::take(self) {
-                Self::One(entry) => Some(entry),
-                _ => None,
-            },
-            Self::Many(entries) => {
+            Self::One(entry) => Some(entry),
+            Self::Many(mut entries) => {
                 let removed = entries.swap_remove(index);
                 if entries.len() == 1 {
                     *self = entries.pop().map_or(Self::None, Self::One);
-                } else if entries.len() < entries.capacity() / 4 {
+                    return Some(removed);
+                }
+                if entries.len() < entries.capacity() / 4 {
                     entries.shrink_to(entries.len() * 2);
                 }
+                *self = Self::Many(entries);
                 Some(removed)
             }
         }

@@ -337,16 +337,7 @@ impl Kept {
     /// Nobody lags: gives up what a keyed topic keeps no longer, and its memory, when that is most of it. Returns whether
     /// there is more of that than is given up at once.
     pub(crate) fn compact_keys(&mut self, log: &mut Log, spares: &mut Spares) -> bool {
-        while let Some(place) = log.place(self.retired.max(log.floor()))
-            && let (&frame, _) = log.frame(place)
-            && frame.sequence <= self.horizon
-        {
-            self.retired = frame.sequence;
-            if frame.role == Role::Plain {
-                log.gone = log.gone.max(self.retired);
-                log.set_role(self.retired, Role::Superseded);
-            }
-        }
+        self.retire(log, self.horizon);
         if log.superseded() == log.bytes() {
             log.clear(spares);
             if let Some(ids) = &mut self.own_ids {
@@ -360,10 +351,16 @@ impl Kept {
         }
     }
 
+    /// What has no key and is not kept, up to the frame `until`, is nobody's any more.
+    fn retire(&mut self, log: &mut Log, until: u64) {
+        log.supersede_plain(self.retired, until);
+        self.retired = self.retired.max(until);
+    }
+
     /// Makes the log of a keyed topic forget what is superseded up to the frame `can`, and what has no key up to
     /// the frame `until`. Returns whether that was only a part, as it is much.
     pub(crate) fn retain(&mut self, log: &mut Log, until: u64, can: u64, spares: &mut Spares) -> bool {
-        log.supersede_plain(until);
+        self.retire(log, until);
         let mut ids = self.own_ids.as_deref_mut();
         log.drop_superseded(can, COPY_MAX, spares, |sequence, bytes| {
             if let (Some(ids), Some(id)) = (&mut ids, id_of(bytes)) {
@@ -403,7 +400,7 @@ impl Kept {
         false
     }
 
-    /// Gives up the older half of what is kept, before its time. Answers how many bytes of events that was.
+    /// Gives up the older half of what is kept, before its time. Returns how many bytes of events that was.
     pub(crate) fn halve(&mut self, log: &Log, tick: u64) -> usize {
         let (limits, before) = (self.limits, self.bytes);
         self.limits.bytes = limits.bytes.min(before / 2);

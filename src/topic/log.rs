@@ -289,10 +289,11 @@ impl Log {
         })
     }
 
-    /// What has no key, up to the frame `until`, counts as superseded from now on: nobody needs it who is
-    /// behind.
-    pub(crate) fn supersede_plain(&mut self, until: u64) {
-        for block in &mut self.blocks {
+    /// What has no key, behind the frame `after` and up to `until`, counts as superseded from now on: nobody needs
+    /// it who is behind.
+    pub(crate) fn supersede_plain(&mut self, after: u64, until: u64) {
+        let first = self.blocks.partition_point(|block| block.last() <= after);
+        for block in self.blocks.range_mut(first..) {
             if block.bytes_of(Role::Plain) == 0 {
                 continue;
             }
@@ -519,10 +520,6 @@ impl Log {
     pub(crate) fn marked(&self) -> u64 {
         self.marked
     }
-
-    pub(crate) fn floor(&self) -> u64 {
-        self.floor
-    }
 }
 
 /// The position that is the id of a frame.
@@ -598,7 +595,8 @@ mod tests {
             }
             let mut gone = Vec::new();
             let limit = limit.min(can);
-            log.supersede_plain(limit);
+            log.supersede_plain(0, limit / 2);
+            log.supersede_plain(limit / 2, limit);
             let mut calls = 0;
             while log.drop_superseded(can, copy_max, &mut spares, |sequence, _| gone.push(sequence)) {
                 calls += 1;

@@ -380,7 +380,7 @@ impl Topics {
     }
 
     /// Gives up the older half of what each of `count` topics keeps, from place `from` on, but for the newest
-    /// of each key. Answers how many topics it has looked at, and how many bytes of events that was.
+    /// of each key. Returns how many topics it has looked at, and how many bytes of events that was.
     pub(crate) fn halve_histories(&mut self, from: usize, count: usize) -> (usize, usize) {
         let end = self.bound().min(from + count);
         let mut bytes = 0;

@@ -299,8 +299,8 @@ fn thousands_whose_topic_finishes_are_closed_over_several_turns() {
     assert_eq!(world.server.stats().work.closed_together - before.closed_together, 3_000);
 }
 
-#[test]
-fn what_closed_streams_take_along_has_a_bound() {
+/// A server with a state of a megabyte and a half, in 15 keys.
+fn world_with_state() -> Loop<App> {
     let mut config = Config::default();
     config.topic = TopicConfig::default().keyed();
     let mut world = Loop::<_, true>::with_config(App::default(), config);
@@ -308,6 +308,12 @@ fn what_closed_streams_take_along_has_a_bound() {
         let event = Event::data("x".repeat(100_000)).key(key.to_string());
         world.server.context().publish("t", event).unwrap();
     }
+    world
+}
+
+#[test]
+fn what_closed_streams_take_along_has_a_bound() {
+    let mut world = world_with_state();
     let peers: Vec<_> = (0..20).map(|_| world.connect()).collect();
     world.settle();
     peers.iter().for_each(|peer| peer.write(subscribe("/state")));
@@ -343,13 +349,7 @@ fn a_request_whose_end_comes_with_the_last_bytes_of_a_turn_is_answered() {
 
 #[test]
 fn streams_are_closed_however_much_others_take_along() {
-    let mut config = Config::default();
-    config.topic = TopicConfig::default().keyed();
-    let mut world = Loop::<_, true>::with_config(App::default(), config);
-    for key in 0..15 {
-        let event = Event::data("x".repeat(100_000)).key(key.to_string());
-        world.server.context().publish("t", event).unwrap();
-    }
+    let mut world = world_with_state();
     let peers: Vec<_> = (0..2_000).map(|_| world.connect()).collect();
     peers.iter().for_each(|peer| peer.write(subscribe("/other")));
     world.settle();

@@ -577,8 +577,8 @@ impl<'a> Context<'a> {
     /// Shuts the server down gracefully. It takes no more connections, and closes those at once that are idle.
     /// Each stream is closed at a moment of its own within the window, with [`CloseReason::Drained`], after
     /// everything that was published to it before, the farewell if there is one, and a `retry:`. When all have
-    /// gone, or the time is over, [`Server::run`](crate::Server::run) returns. So clients come back to whoever
-    /// takes over spread over the window, and no event is cut in two.
+    /// gone, or the time is over, [`Server::run`](crate::Server::run) returns. So clients come back to the
+    /// next server spread over the window, and no event is cut in two.
     ///
     /// Streams that were opened with [`StreamReply::finish`](crate::StreamReply::finish) are left to end by
     /// themselves until the [deadline](Drain::deadline). [`Handler::draining`](crate::Handler::draining) is

@@ -126,7 +126,7 @@ impl Core {
         self.encode(event, |core, encoded| core.send_tagged_encoded(tag, encoded))
     }
 
-    /// Answers how many streams were sent the event, and go on.
+    /// Returns how many streams were sent the event, and go on.
     pub(crate) fn send_tagged_encoded(&mut self, tag: &str, event: &EncodedEvent) -> usize {
         // Before the streams that lag by this are closed.
         self.observe(Audience::Tag(tag), event);

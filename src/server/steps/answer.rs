@@ -170,7 +170,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.core.has_seen_all(id, stream, &resumption).then_some(Refusal::Finished)
     }
 
-    /// What is answered in place of a stream.
+    /// What is sent instead of a stream.
     fn refuse(&mut self, refusal: Refusal, stream: StreamReply, request: &Request<'_>) -> Reply {
         match refusal {
             Refusal::Subscriptions => {

@@ -43,7 +43,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         }
     }
 
-    /// Serves up to `count` streams from the queue, as long as less than `bytes` were written; answers how many
+    /// Serves up to `count` streams from the queue, as long as less than `bytes` were written. Returns how many
     /// it was.
     pub(crate) fn serve_queue(&mut self, count: usize, bytes: usize) -> usize {
         // Streams that have more than one visit's worth to get queue up again, for the next turn.
