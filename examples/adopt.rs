@@ -47,7 +47,7 @@ fn serve(mut socket: TcpStream, publisher: &Publisher) -> Result<(), Box<dyn Err
         }
     }
     let visits = VISITS.fetch_add(1, Ordering::Relaxed) + 1;
-    publisher.publish("visits", Event::data(visits.to_string()))?;
+    publisher.publish("visits", Event::new().data(visits.to_string()))?;
     if input.starts_with(b"GET /events ") {
         // From here on it is the other server's, with all that has been read.
         return Ok(publisher.adopt(socket, input)?);

@@ -71,9 +71,9 @@ fn sample(cx: &mut Context<'_>) -> Result<(), Error> {
         stats.turn_time.as_secs_f64(),
         memory().map_or("null".to_owned(), |bytes| bytes.to_string()),
     );
-    cx.publish("samples", Event::data(sample).event("sample"))?;
+    cx.publish("samples", Event::new().data(sample).event("sample"))?;
     // Of these only the newest counts: under one key, they supersede each other.
-    cx.publish("now", Event::data(stats.json()).event("now").key("now"))
+    cx.publish("now", Event::new().data(stats.json()).event("now").key("now"))
 }
 
 /// The bytes of memory that the process has in use, where the system tells.
@@ -98,7 +98,7 @@ fn demo(app: &mut Router) {
     });
 
     app.on_start(move |cx| {
-        let event = Event::data("x".repeat(1000));
+        let event = Event::new().data("x".repeat(1000));
         let mut due = 0.0;
         cx.every_global(DEMO_PERIOD, move |cx| {
             due += f64::from(rate.load(Ordering::Relaxed)) * DEMO_PERIOD.as_secs_f64();

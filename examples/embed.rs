@@ -72,7 +72,7 @@ fn read_datagrams(socket: &UdpSocket, server: &mut Server<Router>) -> Result<boo
         match socket.recv(&mut buffer) {
             Ok(length) => {
                 let text = String::from_utf8_lossy(buffer[..length].trim_ascii_end()).into_owned();
-                server.context().publish("datagrams", Event::data(text))?;
+                server.context().publish("datagrams", Event::new().data(text))?;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -27,7 +27,7 @@ fn app() -> Router {
         let Ok(data) = String::from_utf8(request.body().to_vec()) else {
             return Ok(Reply::text("the body is not UTF-8\n").with_status(400));
         };
-        cx.publish(request.param("topic").unwrap_or_default(), Event::data(data))?;
+        cx.publish(request.param("topic").unwrap_or_default(), Event::new().data(data))?;
         Ok::<_, mio_sse::Error>(Reply::no_content())
     });
 

@@ -97,7 +97,7 @@ fn tag(session: &str) -> String {
 /// they are stands behind them: it is newer.
 fn stream(session: &str, user: &str, cx: &mut Context<'_>) -> Result<Reply, Error> {
     if let Some(stream) = cx.stream() {
-        cx.send(stream, Event::data(user.to_owned()).event("user"))?;
+        cx.send(stream, Event::new().data(user.to_owned()).event("user"))?;
     }
     Ok(Reply::stream().topic(topic(user)).snapshot().tag(tag(session)).into())
 }
@@ -121,7 +121,7 @@ impl Notes {
     fn log_out(&mut self, session: &str, cx: &mut Context<'_>) -> Result<Reply, Error> {
         self.sessions.remove(session);
         // The tabs of this browser are told, and their streams end. The user's other devices notice nothing.
-        cx.send_tagged(&tag(session), Event::data("").event("logged-out"))?;
+        cx.send_tagged(&tag(session), Event::new().data("").event("logged-out"))?;
         cx.revoke(&tag(session), REVOKED);
         Ok(Reply::no_content().cookie(Cookie::removal("session")))
     }
@@ -147,7 +147,7 @@ impl Notes {
         let id = self.last_id + 1;
         let note = Note { id, text, created: jiff::Timestamp::now().as_millisecond() };
         let json = serde_json::to_string(&note).expect("a note can be written as JSON");
-        cx.publish(&topic(user), Event::data(json.clone()).event("note").key(id.to_string()))?;
+        cx.publish(&topic(user), Event::new().data(json.clone()).event("note").key(id.to_string()))?;
         notes.insert(id);
         self.last_id = id;
         Ok(Reply::json_text(json).with_status(201))
@@ -158,7 +158,7 @@ impl Notes {
         // Another user's note is as good as none.
         let notes = self.notes.entry(user.to_owned()).or_default();
         let Some(id) = id.filter(|id| notes.contains(id)) else { return Ok(Reply::not_found()) };
-        let gone = Event::data(id.to_string()).event("deleted").key(id.to_string()).removes_key();
+        let gone = Event::new().data(id.to_string()).event("deleted").key(id.to_string()).removes_key();
         cx.publish(&topic(user), gone)?;
         notes.remove(&id);
         Ok(Reply::no_content())

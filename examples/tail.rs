@@ -51,14 +51,14 @@ fn read_lines(mut input: impl BufRead, publisher: &Publisher) {
             Err(error) => break error.to_string(),
             Ok(_) => {
                 let text = line.trim_ascii_end();
-                if !publish(Event::data(String::from_utf8_lossy(text).into_owned())) {
+                if !publish(Event::new().data(String::from_utf8_lossy(text).into_owned())) {
                     return;
                 }
             }
         }
     };
     log::info!("{ended}");
-    publish(Event::data(ended).event("end"));
+    publish(Event::new().data(ended).event("end"));
 }
 
 fn main() -> ExitCode {

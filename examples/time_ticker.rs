@@ -32,12 +32,12 @@ fn app() -> Router {
     app
 }
 
-fn time() -> Event {
-    Event::data(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).event("time")
+fn time() -> Event<'static> {
+    Event::new().data(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).event("time")
 }
 
-fn clock() -> Event {
-    Event::data(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()).event("clock")
+fn clock() -> Event<'static> {
+    Event::new().data(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()).event("clock")
 }
 
 fn serve(port: &str) -> Result<(), Box<dyn Error>> {

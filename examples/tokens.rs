@@ -109,7 +109,7 @@ fn app() -> Router {
 fn write(name: &str, mut answer: Answer, events: &EventSender) -> Result<(), Error> {
     let chunk = |delta: Value, finish_reason: Option<&str>| {
         let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish_reason });
-        Event::data(completion(name, "chat.completion.chunk", &choice).to_string())
+        Event::new().data(completion(name, "chat.completion.chunk", &choice).to_string())
     };
     events.send(chunk(json!({ "role": "assistant", "content": "" }), None))?;
     for token in &mut answer {
@@ -117,7 +117,7 @@ fn write(name: &str, mut answer: Answer, events: &EventSender) -> Result<(), Err
         events.send(chunk(json!({ "content": token }), None))?;
     }
     events.send(chunk(json!({}), Some(answer.finish_reason())))?;
-    events.send(Event::data("[DONE]"))
+    events.send(Event::new().data("[DONE]"))
 }
 
 /// The answer in one piece.

@@ -24,25 +24,44 @@ const FIELDS_BYTES: usize = 64;
 /// use mio_sse::Event;
 /// use std::time::Duration;
 ///
-/// let event = Event::data("21.5 °C\n48 %").event("climate").id("1714").retry(Duration::from_secs(3));
+/// let event = Event::new().data("21.5 °C\n48 %").event("climate").id("1714").retry(Duration::from_secs(3));
 /// assert_eq!(event.encode()?, "event: climate\nid: 1714\nretry: 3000\ndata: 21.5 °C\ndata: 48 %\n\n".as_bytes());
 /// # Ok::<(), mio_sse::EventError>(())
 /// ```
 ///
-/// Cost: text that is `&'static str` is not copied until the event is encoded; an owned `String` is moved.
+/// Text alone is an event with that data: whatever takes an event takes `"hello"`, a `String` or `&event` as well.
+///
+/// ```
+/// # use mio_sse::Event;
+/// assert_eq!(Event::from("hello"), Event::new().data("hello"));
+/// ```
+///
+/// The fields can be read: `event.data`, `event.id` and so on.
+///
+/// # Cost
+/// An event borrows the text it is made of, which is copied once, when the event is encoded: at once by what publishes
+/// or sends it, in the thread that calls. An owned `String` is moved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Event {
-    data: Option<Cow<'static, str>>,
-    name: Option<Cow<'static, str>>,
-    id: Option<Cow<'static, str>>,
-    retry: Option<Duration>,
-    comment: Option<Cow<'static, str>>,
-    key: Option<Cow<'static, str>>,
-    removes_key: bool,
+#[non_exhaustive]
+pub struct Event<'a> {
+    /// The data; clients dispatch nothing without it.
+    pub data: Option<Cow<'a, str>>,
+    /// The event name; without one clients take it for `message`.
+    pub event: Option<Cow<'a, str>>,
+    /// The id that a client repeats as `Last-Event-ID`.
+    pub id: Option<Cow<'a, str>>,
+    /// How long the client waits before it reconnects.
+    pub retry: Option<Duration>,
+    /// A comment, which clients ignore.
+    pub comment: Option<Cow<'a, str>>,
+    /// What the event is about, in a [keyed](crate::TopicConfig::keyed) topic.
+    pub key: Option<Cow<'a, str>>,
+    /// Whether it says that what its key names is gone.
+    pub removes_key: bool,
 }
 
-impl Event {
-    /// An event with nothing in it yet: the beginning of one without data, such as a comment or a lone id.
+impl<'a> Event<'a> {
+    /// An event with nothing in it yet.
     ///
     /// ```
     /// use mio_sse::Event;
@@ -54,9 +73,38 @@ impl Event {
         Self::default()
     }
 
+    /// Says that what `key` names is gone, in a [keyed](crate::TopicConfig::keyed) topic: an event with empty data that
+    /// [removes its key](Self::removes_key). Give it a name, so that clients can tell it from others.
+    ///
+    /// ```
+    /// # use mio_sse::Event;
+    /// let gone = Event::removal("42").event("deleted").data("42");
+    /// assert_eq!(gone.encode()?, b"event: deleted\ndata: 42\n\n");
+    /// # Ok::<(), mio_sse::EventError>(())
+    /// ```
+    #[must_use]
+    pub fn removal(key: impl Into<Cow<'a, str>>) -> Self {
+        Self::new().data("").key(key).removes_key()
+    }
+
+    /// The same event with text of its own, to be kept for longer than what it borrows.
+    #[must_use]
+    pub fn into_owned(self) -> Event<'static> {
+        let owned = |text: Option<Cow<'a, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        Event {
+            data: owned(self.data),
+            event: owned(self.event),
+            id: owned(self.id),
+            retry: self.retry,
+            comment: owned(self.comment),
+            key: owned(self.key),
+            removes_key: self.removes_key,
+        }
+    }
+
     /// The memory that it holds besides its own record.
     pub(crate) fn held(&self) -> usize {
-        let texts = [&self.data, &self.name, &self.id, &self.comment, &self.key];
+        let texts = [&self.data, &self.event, &self.id, &self.comment, &self.key];
         let owned = texts.into_iter().flatten().map(|text| match text {
             Cow::Borrowed(_) => 0,
             Cow::Owned(text) => text.capacity(),
@@ -64,15 +112,16 @@ impl Event {
         owned.sum()
     }
 
-    /// An event with this data. Empty data is data: the client's handler is called with `""`.
+    /// Sets the data. Empty data is data: the client's handler is called with `""`.
     #[must_use]
-    pub fn data(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { data: Some(text.into()), ..Self::default() }
+    pub fn data(mut self, text: impl Into<Cow<'a, str>>) -> Self {
+        self.data = Some(text.into());
+        self
     }
 
     /// What the server itself has to say: an event of that name without content, or nothing yet.
-    pub(crate) fn notice(name: Option<&Cow<'static, str>>) -> Self {
-        name.map_or_else(Self::new, |name| Self::data("").event(name.clone()))
+    pub(crate) fn notice(name: Option<&'a Cow<'static, str>>) -> Self {
+        name.map_or_else(Self::new, |name| Self::from("").event(&**name))
     }
 
     /// An event whose data is `value` as JSON, on one line. Needs the feature `json`.
@@ -82,18 +131,18 @@ impl Event {
     ///
     /// ```
     /// # use mio_sse::Event;
-    /// assert_eq!(Event::json(&[1, 2, 3])?, Event::data("[1,2,3]"));
+    /// assert_eq!(Event::json(&[1, 2, 3])?, Event::new().data("[1,2,3]"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        serde_json::to_string(value).map(Self::data)
+        serde_json::to_string(value).map(Self::from)
     }
 
     /// Names the event: `addEventListener(name, …)` receives it instead of `onmessage`.
     #[must_use]
-    pub fn event(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.name = Some(name.into());
+    pub fn event(mut self, name: impl Into<Cow<'a, str>>) -> Self {
+        self.event = Some(name.into());
         self
     }
 
@@ -104,7 +153,7 @@ impl Event {
     /// refused when the event is encoded. What is published to a topic that makes the
     /// [ids](crate::TopicConfig::ids) of its events has none of its own.
     #[must_use]
-    pub fn id(mut self, id: impl Into<Cow<'static, str>>) -> Self {
+    pub fn id(mut self, id: impl Into<Cow<'a, str>>) -> Self {
         self.id = Some(id.into());
         self
     }
@@ -118,7 +167,7 @@ impl Event {
 
     /// Adds a comment, which clients ignore.
     #[must_use]
-    pub fn comment(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+    pub fn comment(mut self, text: impl Into<Cow<'a, str>>) -> Self {
         self.comment = Some(text.into());
         self
     }
@@ -148,7 +197,7 @@ impl Event {
                 write_field(out, b":", line);
             }
         }
-        if let Some(name) = &self.name {
+        if let Some(name) = &self.event {
             write_field(out, b"event:", name.as_bytes());
         }
         if let Some(id) = &self.id {
@@ -176,7 +225,7 @@ impl Event {
     /// What the event is about, in a [keyed](crate::TopicConfig::keyed) topic: it supersedes the event before it with the same
     /// key. The key itself is not sent. In other topics, and for what is sent to one stream, it means nothing.
     #[must_use]
-    pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
+    pub fn key(mut self, key: impl Into<Cow<'a, str>>) -> Self {
         self.key = Some(key.into());
         self
     }
@@ -200,8 +249,9 @@ impl Event {
         self.id.as_deref().map(|id| u32::try_from(id.len()).unwrap_or(u32::MAX))
     }
 
-    fn check(&self) -> Result<(), EventError> {
-        if self.name.as_deref().is_some_and(|name| line_break(name.as_bytes()).is_some()) {
+    /// Whether it can be written, as far as that can be told without doing it.
+    pub(crate) fn check(&self) -> Result<(), EventError> {
+        if self.event.as_deref().is_some_and(|name| line_break(name.as_bytes()).is_some()) {
             return Err(EventError::LineBreakInName);
         }
         if let Some(id) = self.id.as_deref() {
@@ -212,7 +262,7 @@ impl Event {
                 return Err(EventError::SpaceAroundId);
             }
         }
-        if self.name.is_some() && self.data.is_none() {
+        if self.event.is_some() && self.data.is_none() {
             return Err(EventError::NameWithoutData);
         }
         if *self == Self::default() {
@@ -226,15 +276,43 @@ impl Event {
     }
 }
 
-impl From<&'static str> for Event {
-    fn from(text: &'static str) -> Self {
-        Self::data(text)
+impl<'a> From<&'a str> for Event<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::new().data(text)
     }
 }
 
-impl From<String> for Event {
+impl From<String> for Event<'_> {
     fn from(text: String) -> Self {
-        Self::data(text)
+        Self::new().data(text)
+    }
+}
+
+impl<'a> From<&'a String> for Event<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::new().data(text)
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Event<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Self::new().data(text)
+    }
+}
+
+/// Borrows what the other one has.
+impl<'a> From<&'a Event<'_>> for Event<'a> {
+    fn from(event: &'a Event<'_>) -> Self {
+        let text = |text: &'a Option<Cow<'_, str>>| text.as_deref().map(Cow::Borrowed);
+        Self {
+            data: text(&event.data),
+            event: text(&event.event),
+            id: text(&event.id),
+            retry: event.retry,
+            comment: text(&event.comment),
+            key: text(&event.key),
+            removes_key: event.removes_key,
+        }
     }
 }
 

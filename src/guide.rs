@@ -33,7 +33,7 @@
 //! let mut app = Router::new();
 //! app.get("/events", |_request, _cx| Reply::stream().topic("news"));
 //! let mut server = Server::bind_with("127.0.0.1:0", app, config)?;
-//! server.context().publish("news", Event::data("it begins"))?;
+//! server.context().publish("news", Event::new().data("it begins"))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -63,18 +63,18 @@
 //!
 //! impl Store {
 //!     /// INSERT. The event has the row's key as its id.
-//!     fn insert(&self, text: &str) -> Event {
+//!     fn insert(&self, text: &str) -> Event<'static> {
 //!         let mut rows = self.0.lock().unwrap();
 //!         rows.push(text.to_owned());
-//!         Event::data(text.to_owned()).id(rows.len().to_string())
+//!         Event::new().data(text.to_owned()).id(rows.len().to_string())
 //!     }
 //!
 //!     /// SELECT … WHERE id > ? ORDER BY id. `None` for an id that was never given.
-//!     fn since(&self, id: &str) -> Option<Vec<Event>> {
+//!     fn since(&self, id: &str) -> Option<Vec<Event<'static>>> {
 //!         let seen: usize = id.parse().ok()?;
 //!         let rows = self.0.lock().unwrap();
 //!         let since = rows.get(seen..)?.iter().zip(seen + 1..);
-//!         Some(since.map(|(text, id)| Event::data(text.clone()).id(id.to_string())).collect())
+//!         Some(since.map(|(text, id)| Event::new().data(text.clone()).id(id.to_string())).collect())
 //!     }
 //! }
 //!
@@ -143,7 +143,7 @@
 //! // The newest of the log first, so that there is a history from the first client on.
 //! app.on_start(|cx| {
 //!     for (position, text) in entries() {
-//!         cx.publish_at("news", position, Event::data(text))?;
+//!         cx.publish_at("news", position, Event::new().data(text))?;
 //!     }
 //!     Ok::<_, mio_sse::Error>(())
 //! });

@@ -10,13 +10,13 @@
 //! let mut app = Router::new();
 //! // A stream of its own for everyone. Its timers end with it.
 //! app.sse("/ticks", |stream, _request, cx| {
-//!     cx.send(stream, Event::data("welcome"))?;
-//!     cx.every(stream, Duration::from_secs(1), |stream, cx| cx.send(stream, Event::data("tick")))
+//!     cx.send(stream, Event::new().data("welcome"))?;
+//!     cx.every(stream, Duration::from_secs(1), |stream, cx| cx.send(stream, Event::new().data("tick")))
 //! });
 //! // A topic for everybody: published once, encoded once, however many listen.
 //! app.get("/news", |_request, _cx| Reply::stream().topic("news"));
 //! app.post("/news", |request, cx| {
-//!     cx.publish("news", Event::data(String::from_utf8_lossy(request.body()).into_owned()))?;
+//!     cx.publish("news", Event::new().data(String::from_utf8_lossy(request.body()).into_owned()))?;
 //!     Ok::<_, mio_sse::Error>(Reply::no_content())
 //! });
 //! Server::bind("127.0.0.1:8080", app)?.run()

@@ -30,7 +30,7 @@ use std::fmt;
 /// app.get("/events/{topic}", |request, _cx| Reply::stream().topic(request.param("topic").unwrap_or_default()));
 /// app.post("/publish/{topic}", |request, cx| {
 ///     let data = String::from_utf8_lossy(request.body()).into_owned();
-///     cx.publish(request.param("topic").unwrap_or_default(), Event::data(data))?;
+///     cx.publish(request.param("topic").unwrap_or_default(), Event::new().data(data))?;
 ///     Ok::<_, mio_sse::Error>(Reply::no_content())
 /// });
 /// ```
@@ -112,7 +112,7 @@ impl Router {
     /// # use std::time::Duration;
     /// let mut app = Router::new();
     /// app.sse("/ten-seconds", |stream, _request, cx| {
-    ///     cx.send(stream, Event::data("begin"))?;
+    ///     cx.send(stream, Event::new().data("begin"))?;
     ///     cx.on_close(stream, |reason, _cx| log::info!("gone: {reason}"))?;
     ///     cx.after(stream, Duration::from_secs(10), |stream, cx| cx.close(stream))
     /// });
@@ -181,7 +181,7 @@ impl Router {
     /// ```
     /// # use mio_sse::{Event, Router};
     /// let mut app = Router::new();
-    /// app.on_drain(|cx| cx.publish("news", Event::data("back in a minute")));
+    /// app.on_drain(|cx| cx.publish("news", Event::new().data("back in a minute")));
     /// ```
     pub fn on_drain<O: Outcome>(
         &mut self,
@@ -201,7 +201,7 @@ impl Router {
     /// app.missed(|stream, last_event_id, cx| {
     ///     let Some(notes) = newer_than(last_event_id) else { return Ok(Missed::Gap) };
     ///     for (id, text) in notes {
-    ///         cx.send(stream, Event::data(text).id(id))?;
+    ///         cx.send(stream, Event::new().data(text).id(id))?;
     ///     }
     ///     Ok::<_, mio_sse::Error>(Missed::Sent)
     /// });

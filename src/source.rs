@@ -33,7 +33,7 @@ use std::time::Duration;
 ///         pause = !pause;
 ///         match std::fs::read_to_string("/proc/loadavg") {
 ///             _ if !pause => Pull::Wait(Duration::from_secs(1)),
-///             Ok(load) => Pull::Event(Event::data(load)),
+///             Ok(load) => Pull::Event(Event::new().data(load)),
 ///             Err(_) => Pull::End,
 ///         }
 ///     })
@@ -69,7 +69,7 @@ impl<F: FnMut() -> Pull + Send + 'static> Source for F {
 pub enum Pull {
     /// The next event. The source is asked again as soon as there is room. An event that cannot be written is
     /// left out, see [`Source`].
-    Event(Event),
+    Event(Event<'static>),
     /// Nothing for so long, at least a millisecond; then the source is asked again. One wait after the other is a steady beat: the
     /// time that passes between them is part of the next, unless the client reads too slowly for that.
     Wait(Duration),
@@ -85,12 +85,12 @@ pub enum Pull {
 /// A [`Source`] of all that an iterator has, at once or in a steady beat.
 ///
 /// ```
-/// use mio_sse::{Event, Events, Reply, Router};
+/// use mio_sse::{Events, Reply, Router};
 /// use std::time::Duration;
 ///
 /// let mut app = Router::new();
 /// app.get("/countdown", |_request, _cx| {
-///     let numbers = (0..=10).rev().map(|number| Event::data(number.to_string()));
+///     let numbers = (0..=10).rev().map(|number| number.to_string());
 ///     Reply::stream().source(Events::new(numbers).every(Duration::from_secs(1)))
 /// });
 /// ```
@@ -102,8 +102,8 @@ pub struct Events<I> {
     pause: bool,
 }
 
-impl<I: Iterator<Item = Event>> Events<I> {
-    /// All events of `events`, as fast as the client takes them.
+impl<I: Iterator<Item: Into<Event<'static>>>> Events<I> {
+    /// All of `events`, as fast as the client takes them: [`Event`]s, or text that is the data of one each.
     pub fn new(events: impl IntoIterator<IntoIter = I>) -> Self {
         Self { iterator: events.into_iter(), period: None, pause: false }
     }
@@ -115,13 +115,13 @@ impl<I: Iterator<Item = Event>> Events<I> {
     }
 }
 
-impl<I: Iterator<Item = Event> + Send + 'static> Source for Events<I> {
+impl<I: Iterator<Item: Into<Event<'static>>> + Send + 'static> Source for Events<I> {
     fn pull(&mut self) -> Pull {
         if let Some(period) = self.period.filter(|_| self.pause) {
             self.pause = false;
             return Pull::Wait(period);
         }
         self.pause = true;
-        self.iterator.next().map_or(Pull::End, Pull::Event)
+        self.iterator.next().map_or(Pull::End, |event| Pull::Event(event.into()))
     }
 }

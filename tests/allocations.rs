@@ -192,7 +192,7 @@ fn what_is_steady_allocates_nothing() {
         [b"GET /chunked HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /close-delimited HTTP/1.1\r\nHost: x\r\n\r\n"];
     for request in requests {
         let mut server = streams(request);
-        let event = Event::data("x".repeat(64)).event("tick").id("1");
+        let event = Event::new().data("x".repeat(64)).event("tick").id("1");
         let publish = |server: &mut Loop, count: u32| {
             for _ in 0..count {
                 server.context().publish("t", &event).unwrap();

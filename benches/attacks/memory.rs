@@ -23,7 +23,7 @@ fn many_topics() -> Found {
     world.begin();
     for _ in 0..16 {
         for topic in &topics {
-            let event = Event::data("x".repeat(60_000));
+            let event = Event::new().data("x".repeat(60_000));
             world.call(|cx| cx.publish(topic, event)).expect("an event that can be written");
         }
         world.settle();
@@ -46,7 +46,7 @@ fn publishing() -> Found {
 fn inbox() -> Found {
     let mut world = World::with_streams(1, "/live/a", |_config| {});
     let publisher = world.server.publisher();
-    let event = Event::data("x".repeat((16 << 20) - 100));
+    let event = Event::new().data("x".repeat((16 << 20) - 100));
     world.begin();
     for _ in 0..MESSAGES {
         if publisher.try_publish("a", &event).is_err() {

@@ -139,7 +139,7 @@ impl Soak {
 
     fn publish(&mut self) {
         let (number, size) = (self.number, self.rng.usize(..2_000));
-        let event = || Event::data(format!("{number} {}", "x".repeat(size)));
+        let event = || Event::new().data(format!("{number} {}", "x".repeat(size)));
         let (key, one) = (self.rng.u8(..200).to_string(), self.rng.u8(..5));
         let mut cx = self.server.context();
         // Where memory is short for a moment, there is nothing to publish.
@@ -187,7 +187,7 @@ fn app() -> Router {
     app.get("/stream/{kind}/{number}", stream);
     app.get("/page", |_request, _cx| Reply::text("x".repeat(64 << 10)));
     app.post("/publish", |request, cx| {
-        cx.publish("news", Event::data(String::from_utf8_lossy(request.body()).into_owned()))?;
+        cx.publish("news", Event::new().data(String::from_utf8_lossy(request.body()).into_owned()))?;
         Ok::<_, Error>(Reply::no_content())
     });
     app
@@ -200,7 +200,9 @@ fn stream(request: &Request<'_>, cx: &mut Context<'_>) -> Result<StreamReply, Er
     Ok(match request.param("kind").unwrap_or_default() {
         "4" => {
             if let Some(id) = cx.stream() {
-                cx.every(id, Duration::from_secs(7), |stream, cx| cx.send(stream, Event::data("tick")))?;
+                cx.every(id, Duration::from_secs(7), |stream, cx| {
+                    cx.send(stream, Event::new().data("tick"))
+                })?;
             }
             stream.with(number).on_open(|id, cx| {
                 let closed = cx.on_close(id, |reason, _cx| _ = std::hint::black_box(reason));
@@ -213,7 +215,7 @@ fn stream(request: &Request<'_>, cx: &mut Context<'_>) -> Result<StreamReply, Er
         "8" => stream.topic("news").tag(format!("user {}", number % 500)),
         "9" => stream.topic("prices").snapshot().then_end(),
         "10" => {
-            let ticks = (0..40).map(|tick: u32| Event::data(tick.to_string()));
+            let ticks = (0..40).map(|tick: u32| Event::new().data(tick.to_string()));
             stream.source(Events::new(ticks).every(Duration::from_secs(3)))
         }
         _ => stream.topic("notes").snapshot().close_delimited(),

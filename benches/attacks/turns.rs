@@ -9,7 +9,9 @@ pub(crate) type Attack = (&'static str, fn(usize) -> Found);
 pub(crate) const ATTACKS: [Attack; 18] = [
     ("skip, all behind", skip),
     ("expiry of 1,000,000 events", expiry),
-    ("send_tagged to all", |streams| called(streams, |cx| drop(cx.send_tagged("all", Event::data("x"))))),
+    ("send_tagged to all", |streams| {
+        called(streams, |cx| drop(cx.send_tagged("all", Event::new().data("x"))))
+    }),
     ("close_tagged of all", |streams| {
         called(streams, |cx| {
             cx.close_tagged("all");
@@ -32,7 +34,9 @@ pub(crate) const ATTACKS: [Attack; 18] = [
     ("publishing during a wave", publishing),
     ("a crowd opens", crowd),
     ("whole replies, byte by byte", slow_replies),
-    ("a large wave", |streams| called(streams, |cx| drop(cx.publish("a", Event::data("x".repeat(1 << 20)))))),
+    ("a large wave", |streams| {
+        called(streams, |cx| drop(cx.publish("a", Event::new().data("x".repeat(1 << 20)))))
+    }),
 ];
 
 /// A handler calls something that concerns all streams.
@@ -57,7 +61,7 @@ fn skip(streams: usize) -> Found {
     world.begin();
     for _ in 0..3_000 {
         for _ in 0..BATCH {
-            let event = Event::data("0123456789012345678901234567890123456");
+            let event = Event::new().data("0123456789012345678901234567890123456");
             world.call(|cx| cx.publish("a", event)).expect("an event that can be written");
         }
         world.settle();
@@ -76,7 +80,7 @@ fn expiry(streams: usize) -> Found {
         config.topic = TopicConfig::default().history(history).ids(Ids::Own);
     });
     for number in 0..1_000_000_u32 {
-        let event = Event::data("0123456789").id(number.to_string());
+        let event = Event::new().data("0123456789").id(number.to_string());
         world.server.context().publish("a", event).expect("an event that can be written");
     }
     world.settle();
@@ -93,7 +97,7 @@ fn keyed(streams: usize) -> Found {
     world.begin();
     for _ in 0..3 {
         for key in 0..300_000 {
-            let event = Event::data("0123456789012345678901234567890123456").key(format!("k{key}"));
+            let event = Event::new().data("0123456789012345678901234567890123456").key(format!("k{key}"));
             world.call(|cx| cx.publish("a", event)).expect("an event that can be written");
             if key % 1_000 == 0 {
                 world.settle();
@@ -106,7 +110,7 @@ fn keyed(streams: usize) -> Found {
 fn far_behind(streams: usize) -> Found {
     let mut world = World::new(|config| config.topic = keeps_all());
     for _ in 0..2_000 {
-        let event = Event::data("x".repeat(100_000));
+        let event = Event::new().data("x".repeat(100_000));
         world.server.context().publish("a", event).expect("an event that can be written");
     }
     world.settle();
@@ -115,7 +119,7 @@ fn far_behind(streams: usize) -> Found {
     world.begin();
     world.open(1, "/all/a");
     world.turn();
-    world.call(|cx| cx.publish("a", Event::data("new"))).expect("an event that can be written");
+    world.call(|cx| cx.publish("a", Event::new().data("new"))).expect("an event that can be written");
     world.settle();
     world.end()
 }
@@ -143,7 +147,7 @@ fn stalled(streams: usize) -> Found {
         world.server.net().set_room(peer, 0);
     }
     world.begin();
-    world.call(|cx| cx.publish("a", Event::data("x"))).expect("an event that can be written");
+    world.call(|cx| cx.publish("a", Event::new().data("x"))).expect("an event that can be written");
     world.settle();
     for _ in 0..40 {
         world.pass(Duration::from_secs(1));

@@ -145,7 +145,7 @@ fn app() -> Router {
     app.get("/bad", |_request, _cx| Reply::stream().source(|| Pull::Event(Event::new())));
     app.get("/page", |_request, _cx| Reply::text("x".repeat(64 << 10)));
     app.post("/publish", |request, cx| {
-        cx.publish("a", Event::data(String::from_utf8_lossy(request.body()).into_owned()))?;
+        cx.publish("a", Event::new().data(String::from_utf8_lossy(request.body()).into_owned()))?;
         Ok::<_, mio_sse::Error>(Reply::no_content())
     });
     app

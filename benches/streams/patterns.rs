@@ -26,7 +26,7 @@ fn app() -> Router {
     });
     app.post("/publish/{topic}", |request, cx| {
         let data = String::from_utf8_lossy(request.body()).into_owned();
-        cx.publish(request.param("topic").unwrap_or_default(), Event::data(data))?;
+        cx.publish(request.param("topic").unwrap_or_default(), Event::new().data(data))?;
         Ok::<_, mio_sse::Error>(Reply::no_content())
     });
     app.get("/page", |_request, _cx| Reply::text("x".repeat(8 << 20)));

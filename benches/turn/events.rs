@@ -11,14 +11,14 @@ const BURST: usize = 64;
 pub(crate) fn measure(criterion: &mut Criterion) {
     let lines = vec!["x".repeat(63); 64].join("\n");
     let events = [
-        ("64 bytes", Event::data("x".repeat(64)), 64 + 8),
+        ("64 bytes", Event::new().data("x".repeat(64)), 64 + 8),
         (
             "64 bytes, named, with id",
-            Event::data("x".repeat(64)).event("name").id("1800000000000-1"),
+            Event::new().data("x".repeat(64)).event("name").id("1800000000000-1"),
             64 + 40,
         ),
-        ("4 KiB in one line", Event::data("x".repeat(4096)), 4096 + 8),
-        ("4 KiB in 64 lines", Event::data(lines), 4095 + 63 * 6 + 8),
+        ("4 KiB in one line", Event::new().data("x".repeat(4096)), 4096 + 8),
+        ("4 KiB in 64 lines", Event::new().data(lines), 4095 + 63 * 6 + 8),
     ];
     let mut group = criterion.benchmark_group("encode");
     for (name, event, bytes) in events {
@@ -32,7 +32,7 @@ pub(crate) fn measure(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("publish");
     group.throughput(Throughput::Elements(BURST as u64));
-    let event = Event::data("x".repeat(64)).key("key");
+    let event = Event::new().data("x".repeat(64)).key("key");
     for (name, path, topic) in [
         ("to nobody", "/live", "nobody's"),
         ("to one stream", "/live", LIVE),

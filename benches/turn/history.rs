@@ -52,7 +52,7 @@ impl Kept {
         rig.net().check = Check::Keep(Vec::new());
         // One more than it keeps is the one that who comes back for all of them has seen last.
         for number in 0..=HISTORY_EVENTS {
-            let event = Event::data(format!("{number:08}{}", "x".repeat(56)));
+            let event = Event::new().data(format!("{number:08}{}", "x".repeat(56)));
             rig.server.context().publish(HISTORY, event).expect("an event that can be written");
             rig.turn();
         }
@@ -112,7 +112,7 @@ fn conflated() -> (Duration, Duration) {
     let mut rig = Rig::new();
     rig.open("/keyed", 1);
     let events: Vec<_> =
-        (0..KEYS).map(|key| Event::data(format!("{key:064}")).key(key.to_string())).collect();
+        (0..KEYS).map(|key| Event::new().data(format!("{key:064}")).key(key.to_string())).collect();
     rig.net().blocked = true;
     let publish = time(|| {
         for _ in 0..SUPERSEDED / KEYS {

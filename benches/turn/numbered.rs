@@ -49,8 +49,8 @@ impl Numbered {
     }
 
     /// All events, in order.
-    pub(crate) fn events() -> Vec<Event> {
-        (0..COUNT).map(|place| Event::data(data(place))).collect()
+    pub(crate) fn events() -> Vec<Event<'static>> {
+        (0..COUNT).map(|place| Event::new().data(data(place))).collect()
     }
 
     /// What these bytes are, which have to be whole frames.

@@ -94,7 +94,7 @@ pub(crate) fn measure(criterion: &mut Criterion) {
         let second = Duration::from_secs(1);
         for stream in rig.server.handler().opened.clone() {
             let mut cx = rig.server.context();
-            cx.every(stream, second, |stream, cx| cx.send(stream, Event::data("tick")))
+            cx.every(stream, second, |stream, cx| cx.send(stream, Event::new().data("tick")))
                 .expect("an open stream");
         }
         bencher.iter_custom(|iterations| {

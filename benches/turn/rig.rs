@@ -47,7 +47,7 @@ impl Handler for App {
             "/keyed" => Reply::stream().topic(KEYED).into(),
             "/alone" => Reply::stream().into(),
             "/source" => {
-                let numbers = (0..SOURCE_EVENTS).map(|number| Event::data(number.to_string()));
+                let numbers = (0..SOURCE_EVENTS).map(|number| Event::new().data(number.to_string()));
                 Reply::stream().source(Events::new(numbers)).into()
             }
             path if path.starts_with("/events/") => self.router.request(request, cx),
@@ -67,7 +67,7 @@ impl Handler for App {
 /// The server and what it needs.
 pub(crate) struct Rig {
     pub(crate) server: Server<App, MemoryNet>,
-    events: Vec<Event>,
+    events: Vec<Event<'static>>,
     /// The next of `events` to be published.
     next: usize,
 }

@@ -11,7 +11,7 @@ const STREAMS: usize = 10_000;
 const TAGGED: usize = 10;
 
 pub(crate) fn measure(criterion: &mut Criterion) {
-    let event = Event::data("x".repeat(64));
+    let event = Event::new().data("x".repeat(64));
     let mut group = criterion.benchmark_group("send");
     group.throughput(Throughput::Elements(STREAMS as u64));
     let mut rig = None;

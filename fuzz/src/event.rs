@@ -25,7 +25,7 @@ pub fn check(data: &[u8]) {
     let encoded = encoded.unwrap_or_default();
     let encoded = String::from_utf8(encoded).expect("an event is text");
 
-    let sent: Vec<_> = [Event::data("before"), event, Event::data("after")].into();
+    let sent: Vec<_> = [Event::new().data("before"), event, Event::new().data("after")].into();
     // A stream begins with an empty comment, so that its peer hears from it before the first event.
     let encodings = [":\ndata: before\n\n", &encoded, "data: after\n\n"].concat();
     for (public, version) in [(true, "1.1"), (false, "1.1"), (true, "1.0")] {
@@ -48,10 +48,10 @@ struct Parts {
 type Told = (String, String, String, Option<Duration>);
 
 impl Parts {
-    fn event(&self) -> Event {
+    fn event(&self) -> Event<'static> {
         let mut event = Event::new();
         if let Some(data) = &self.data {
-            event = Event::data(data.clone());
+            event = Event::new().data(data.clone());
         }
         if let Some(name) = &self.name {
             event = event.event(name.clone());
@@ -115,7 +115,7 @@ impl Parts {
 
 /// The body of a stream that was given these events, by a topic or to itself alone, until it is closed. One event is
 /// refused, for the reason given.
-fn deliver(events: &[Event], public: bool, version: &str, refused: Option<EventError>) -> String {
+fn deliver(events: &[Event<'static>], public: bool, version: &str, refused: Option<EventError>) -> String {
     let app = Sender { events: events.to_vec(), public, errors: Vec::new() };
     let mut world = Loop::<_, true>::with_config(app, Default::default());
     let peer = world.connect();
@@ -129,7 +129,7 @@ fn deliver(events: &[Event], public: bool, version: &str, refused: Option<EventE
 }
 
 struct Sender {
-    events: Vec<Event>,
+    events: Vec<Event<'static>>,
     public: bool,
     errors: Vec<Error>,
 }

@@ -161,16 +161,16 @@ impl Handler for Recorder {
             Some('l') => Reply::stream().topic("all").into(),
             // Says something and ends, within its body and with it.
             Some('e') => {
-                cx.send(me, Event::data(text)).expect("valid data");
+                cx.send(me, Event::new().data(text)).expect("valid data");
                 Reply::stream().topic("all").into()
             }
             // The same for clients that do not know chunks.
             Some('d') => {
-                cx.send(me, Event::data(text)).expect("valid data");
+                cx.send(me, Event::new().data(text)).expect("valid data");
                 Reply::stream().close_delimited().into()
             }
             Some('p') => {
-                cx.publish("all", Event::data(text)).expect("valid data");
+                cx.publish("all", Event::new().data(text)).expect("valid data");
                 Reply::no_content()
             }
             Some('b') => Reply::text("large ".repeat(500)),
@@ -188,7 +188,7 @@ impl Handler for Recorder {
         self.opened += 1;
         let kind = self.seen.last().and_then(Seen::kind);
         if matches!(kind, Some('e' | 'd')) {
-            cx.publish("all", Event::data("opened")).expect("valid data");
+            cx.publish("all", Event::new().data("opened")).expect("valid data");
             cx.close(stream).expect("the stream has just been opened");
         }
     }

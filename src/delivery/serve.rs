@@ -117,7 +117,8 @@ impl<S: Streams> Delivery<S> {
         };
         let missed = std::mem::take(&mut extras.missed);
         self.delivered.gaps += 1;
-        let event = self.gap_event.as_ref().map(|name| Event::data(missed.to_string()).event(name.clone()));
+        let event =
+            self.gap_event.as_ref().map(|name| Event::new().data(missed.to_string()).event(name.clone()));
         // A name that is configured has been checked to be one line, so it can be written.
         if let Some(gap) = event.and_then(|event| EncodedEvent::new(&event).ok()) {
             extras.hand.add(framing.bytes_of(gap.kind(), gap.bytes()), &self.account);

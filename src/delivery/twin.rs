@@ -12,6 +12,7 @@ use crate::topic::ids::{Ids, Maker};
 use crate::topic::topics::{TopicKey, Topics};
 use proptest::prelude::*;
 use std::convert::Infallible;
+use std::iter;
 
 const TOPICS: [&str; 4] = ["closes", "skips", "keyed", "kept"];
 const SLOTS: usize = 5;
@@ -56,6 +57,9 @@ enum Step {
         back: Option<usize>,
         close: bool,
     },
+    PublishToTwo {
+        size: usize,
+    },
     Close {
         slot: usize,
     },
@@ -96,6 +100,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..TOPICS.len(), proptest::option::of(0_u8..3), prop::bool::weighted(0.2), size())
             .prop_map(|(topic, key, removes, size)| Step::Publish { topic, key, removes, size }),
+        2 => size().prop_map(|size| Step::PublishToTwo { size }),
         2 => (slot(), size()).prop_map(|(slot, size)| Step::Send { slot, size }),
         3 => (slot(), 0_u8..16, any::<bool>(), any::<bool>(), proptest::option::of(0_usize..100), prop::bool::weighted(0.1))
             .prop_map(|(slot, topics, sent, chunked, back, close)| Step::Open { slot, topics, sent, chunked, back, close }),
@@ -114,8 +119,16 @@ fn step() -> impl Strategy<Value = Step> {
 /// What was published or sent, in order.
 struct Entry {
     topic: Option<usize>,
+    /// Whether it was published to the topic that keeps everything as well, at once.
+    also_kept: bool,
     key: Option<u8>,
     removes: bool,
+}
+
+impl Entry {
+    fn is_in(&self, topic: usize) -> bool {
+        self.topic == Some(topic) || self.also_kept && topic == 3
+    }
 }
 
 /// What one stream is to get, and what its socket has taken.
@@ -147,8 +160,8 @@ struct World {
     arrived: u64,
 }
 
-fn event(number: usize, size: usize) -> Event {
-    Event::data(format!("{number} {}", "x".repeat(size)))
+fn event(number: usize, size: usize) -> Event<'static> {
+    Event::new().data(format!("{number} {}", "x".repeat(size)))
 }
 
 impl World {
@@ -173,7 +186,7 @@ impl World {
     }
 
     fn note(&mut self, topic: Option<usize>, key: Option<u8>, removes: bool) -> usize {
-        self.entries.push(Entry { topic, key, removes });
+        self.entries.push(Entry { topic, also_kept: false, key, removes });
         self.entries.len() - 1
     }
 
@@ -186,10 +199,20 @@ impl World {
             Some(key) => event.key(key),
             None => event,
         };
-        self.delivery.topics.publish(TOPICS[topic], &EncodedEvent::new(&event).unwrap(), None);
+        self.delivery.topics.publish(iter::once(TOPICS[topic]), &EncodedEvent::new(&event).unwrap(), None);
         for twin in self.twins.iter_mut().flatten().filter(|twin| twin.subscribed[topic] && !twin.closed) {
             twin.due.push((number, false));
         }
+    }
+
+    fn publish_to_two(&mut self, size: usize) {
+        let number = self.note(Some(0), None, false);
+        self.entries[number].also_kept = true;
+        let event = EncodedEvent::new(&event(number, size).id(number.to_string())).unwrap();
+        // Naming a topic twice is as naming it once.
+        self.delivery.topics.publish([0, 3, 0].map(|topic| TOPICS[topic]).into_iter(), &event, None);
+        let reads = |twin: &&mut Twin| (twin.subscribed[0] || twin.subscribed[3]) && !twin.closed;
+        self.twins.iter_mut().flatten().filter(reads).for_each(|twin| twin.due.push((number, false)));
     }
 
     fn send(&mut self, slot: usize, size: usize) {
@@ -222,10 +245,7 @@ impl World {
         twin.subscribed[topic] = false;
         // What has not come yet may still be in its hand, or be counted as missed.
         let entries = &self.entries;
-        twin.due
-            .iter_mut()
-            .filter(|(number, _)| entries[*number].topic == Some(topic))
-            .for_each(|due| due.1 = true);
+        twin.due.iter_mut().filter(|(number, _)| entries[*number].is_in(topic)).for_each(|due| due.1 = true);
         let key = self.delivery.subscription(slot as u32, TOPICS[topic]).unwrap();
         self.delivery.unsubscribe(slot as u32, key);
     }
@@ -256,8 +276,7 @@ impl World {
             self.delivery.place(at, found, false);
             let twin = self.twins[slot].as_mut().unwrap();
             twin.may_conflate = true;
-            let missed =
-                (seen + 1..self.entries.len()).filter(|number| self.entries[*number].topic == Some(3));
+            let missed = (seen + 1..self.entries.len()).filter(|number| self.entries[*number].is_in(3));
             let missed: Vec<_> = missed.filter(|number| !twin.due.contains(&(*number, false))).collect();
             twin.due.extend(missed.into_iter().map(|number| (number, false)));
             // In a keyed topic it may be given the newest of each key as well.
@@ -270,7 +289,7 @@ impl World {
         if close {
             self.close(slot);
         }
-        self.delivery.open(at, &[b"HEAD\n"], std::iter::empty());
+        self.delivery.open(at, &[b"HEAD\n"], iter::empty());
         if close {
             self.delivery.stream_mut(at).unwrap().phase = Phase::Ending;
         }
@@ -358,6 +377,7 @@ impl World {
             Step::Publish { topic, key, removes, size } => {
                 self.publish(topic, key, removes && key.is_some(), size);
             }
+            Step::PublishToTwo { size } => self.publish_to_two(size),
             Step::Send { slot, size } => self.send(slot, size),
             Step::Open { slot, topics, sent, chunked, back, close } => {
                 self.open(slot, topics, sent, chunked, back, close);
@@ -399,7 +419,7 @@ impl World {
         let mut due = twin.due.iter().copied();
         let (mut told, mut owed, mut doubtful) = (0, 0, 0);
         let mut miss = |(number, optional): (usize, bool), whole: bool| {
-            let Entry { topic, key, removes } = &self.entries[number];
+            let Entry { topic, key, removes, .. } = &self.entries[number];
             let later =
                 &self.entries[number + 1..twin.closed_at.unwrap_or(self.entries.len()).max(number + 1)];
             let newer = later.iter().any(|entry| entry.topic == *topic && entry.key == *key && key.is_some());

@@ -4,15 +4,15 @@ use futures_executor::block_on;
 use futures_util::{StreamExt, stream};
 use proptest::prelude::*;
 
-fn encoded(event: &Event) -> String {
+fn encoded(event: &Event<'_>) -> String {
     String::from_utf8(event.encode().unwrap()).unwrap()
 }
 
 #[test]
 fn every_kind_of_line_break_makes_one_new_data_line() {
-    assert_eq!(encoded(&Event::data("a\nb\rc\r\nd")), "data: a\ndata: b\ndata: c\ndata: d\n\n");
-    assert_eq!(encoded(&Event::data("\r\n\r\n")), "data: \ndata: \ndata: \n\n");
-    assert_eq!(encoded(&Event::data("\n\r")), "data: \ndata: \ndata: \n\n");
+    assert_eq!(encoded(&Event::new().data("a\nb\rc\r\nd")), "data: a\ndata: b\ndata: c\ndata: d\n\n");
+    assert_eq!(encoded(&Event::new().data("\r\n\r\n")), "data: \ndata: \ndata: \n\n");
+    assert_eq!(encoded(&Event::new().data("\n\r")), "data: \ndata: \ndata: \n\n");
 }
 
 /// Whatever lies between two of the blocks that are searched at once, or behind the last of them.
@@ -33,8 +33,25 @@ fn a_line_break_is_found_wherever_it_stands() {
 }
 
 #[test]
+fn events_are_made_of_what_there_is_and_can_be_read() {
+    let text = String::from("x");
+    let borrowed = Event::new().data(&text).event("a").id("1").comment("c").key("k").retry(Duration::ZERO);
+    assert!(matches!(borrowed.data, Some(Cow::Borrowed("x"))));
+    let again = Event::from(&borrowed);
+    assert!(matches!((&again, &again.id), (event, Some(Cow::Borrowed("1"))) if *event == borrowed));
+    let owned: Event<'static> = borrowed.clone().into_owned();
+    assert_eq!(owned, borrowed);
+    assert!(matches!(owned.key, Some(Cow::Owned(_))));
+    let all = [Event::from("x"), (&text).into(), text.clone().into(), Cow::Borrowed("x").into()];
+    assert!(all.iter().all(|event| *event == Event::new().data("x")));
+    let gone = Event::removal("k").event("gone");
+    assert_eq!((gone.key_and_end(), encoded(&gone)), (Some(("k", true)), "event: gone\ndata: \n\n".into()));
+    assert!(Event::from(&gone).removes_key && gone.into_owned().removes_key);
+}
+
+#[test]
 fn empty_data_is_still_data() {
-    assert_eq!(encoded(&Event::data("")), "data: \n\n");
+    assert_eq!(encoded(&Event::new().data("")), "data: \n\n");
 }
 
 #[test]
@@ -51,21 +68,21 @@ fn a_lone_id_moves_the_client_without_an_event() {
 #[test]
 fn what_cannot_be_written_is_refused_and_writes_nothing() {
     let refused = [
-        (Event::data("x").event("a\nb"), EventError::LineBreakInName),
-        (Event::data("x").event("a\r"), EventError::LineBreakInName),
-        (Event::data("x").id("1\n"), EventError::ControlInId),
-        (Event::data("x").id("\r1"), EventError::ControlInId),
-        (Event::data("x").id("1\0"), EventError::ControlInId),
-        (Event::data("x").id("a\tb"), EventError::ControlInId),
-        (Event::data("x").id("\u{7f}"), EventError::ControlInId),
-        (Event::data("x").id("\u{1b}"), EventError::ControlInId),
-        (Event::data("x").id(" 1"), EventError::SpaceAroundId),
-        (Event::data("x").id("1 "), EventError::SpaceAroundId),
+        (Event::new().data("x").event("a\nb"), EventError::LineBreakInName),
+        (Event::new().data("x").event("a\r"), EventError::LineBreakInName),
+        (Event::new().data("x").id("1\n"), EventError::ControlInId),
+        (Event::new().data("x").id("\r1"), EventError::ControlInId),
+        (Event::new().data("x").id("1\0"), EventError::ControlInId),
+        (Event::new().data("x").id("a\tb"), EventError::ControlInId),
+        (Event::new().data("x").id("\u{7f}"), EventError::ControlInId),
+        (Event::new().data("x").id("\u{1b}"), EventError::ControlInId),
+        (Event::new().data("x").id(" 1"), EventError::SpaceAroundId),
+        (Event::new().data("x").id("1 "), EventError::SpaceAroundId),
         (Event::new().id(" "), EventError::SpaceAroundId),
         (Event::new().event("ping"), EventError::NameWithoutData),
         (Event::new(), EventError::Empty),
-        (Event::data("x".repeat(EVENT_BYTES_MAX)), EventError::TooLarge),
-        (Event::data("\n".repeat(EVENT_BYTES_MAX / 4)), EventError::TooLarge),
+        (Event::new().data("x".repeat(EVENT_BYTES_MAX)), EventError::TooLarge),
+        (Event::new().data("\n".repeat(EVENT_BYTES_MAX / 4)), EventError::TooLarge),
     ];
     for (event, error) in refused {
         let mut out = b"before".to_vec();
@@ -103,7 +120,7 @@ proptest! {
         data in text(), name in proptest::option::of(text()), id in proptest::option::of(text()),
         comment in proptest::option::of(text()), retry in proptest::option::of(0_u64..1 << 40),
     ) {
-        let mut event = Event::data(data.clone());
+        let mut event = Event::new().data(data.clone());
         if let Some(name) = &name { event = event.event(name.clone()); }
         if let Some(id) = &id { event = event.id(id.clone()); }
         if let Some(comment) = comment { event = event.comment(comment); }

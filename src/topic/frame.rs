@@ -116,14 +116,14 @@ pub(crate) struct EncodedEvent {
 }
 
 impl EncodedEvent {
-    pub(crate) fn new(event: &Event) -> Result<Self, EventError> {
+    pub(crate) fn new(event: &Event<'_>) -> Result<Self, EventError> {
         let mut encoded = Self::default();
         encoded.encode(event)?;
         Ok(encoded)
     }
 
     /// Replaces the content by `event`.
-    pub(crate) fn encode(&mut self, event: &Event) -> Result<(), EventError> {
+    pub(crate) fn encode(&mut self, event: &Event<'_>) -> Result<(), EventError> {
         self.bytes.resize(PREFIX_MAX, 0);
         event.encode_into(&mut self.bytes)?;
         self.id_bytes = event.id_bytes();
@@ -135,7 +135,7 @@ impl EncodedEvent {
     }
 
     /// The same for an event whose id may have so many bytes.
-    pub(crate) fn encode_checked(&mut self, event: &Event, id_bytes_max: usize) -> Result<(), Error> {
+    pub(crate) fn encode_checked(&mut self, event: &Event<'_>, id_bytes_max: usize) -> Result<(), Error> {
         self.encode(event)?;
         if self.has_longer_id(id_bytes_max) { Err(Error::IdTooLong) } else { Ok(()) }
     }
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn an_event_is_one_chunk() {
-        let encoded = EncodedEvent::new(&Event::data("0123456789")).unwrap();
+        let encoded = EncodedEvent::new(&Event::new().data("0123456789")).unwrap();
         assert_eq!(encoded.bytes(), b"12\r\ndata: 0123456789\n\n\r\n");
         assert_eq!(encoded.kind(), Kind { prefix: 4, event: true, told: false });
         let kind = encoded.kind();
@@ -246,7 +246,7 @@ mod tests {
     fn the_buffer_is_reused_for_events_of_any_size() {
         let mut encoded = EncodedEvent::default();
         for size in [0, 1, 8, 9, 300, 5000, 70_000, EVENT_BYTES_MAX - 8, 0] {
-            encoded.encode(&Event::data("x".repeat(size))).unwrap();
+            encoded.encode(&Event::new().data("x".repeat(size))).unwrap();
             let text = std::str::from_utf8(encoded.bytes()).unwrap();
             let (line, rest) = text.split_once("\r\n").unwrap();
             assert_eq!(usize::from_str_radix(line, 16).unwrap(), rest.len() - 2, "{size}");

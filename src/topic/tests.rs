@@ -7,6 +7,7 @@ use super::topic::Topic;
 use super::topics::Topics;
 use crate::event::Event;
 use proptest::prelude::*;
+use std::iter;
 
 proptest! {
     /// However subscribers come and go during a wave, it visits everyone who was there all along, once.
@@ -69,11 +70,11 @@ fn a_burst_is_one_piece_however_full_the_block_was() {
 #[test]
 fn an_idle_topic_is_gone_and_leaves_nothing_behind() {
     let mut topics = Topics::default();
-    let event = EncodedEvent::new(&Event::data("x")).unwrap();
-    topics.publish("nobody", &event, None);
+    let event = EncodedEvent::new(&Event::new().data("x")).unwrap();
+    topics.publish(iter::once("nobody"), &event, None);
     assert_eq!(topics.len(), 0, "publishing to nobody makes no topic");
     let (key, place) = topics.subscribe("t", 7, false);
-    topics.publish("t", &event, None);
+    topics.publish(iter::once("t"), &event, None);
     assert!(topics.has_dirty());
     topics.unsubscribe(key, place, false, |_, _| {});
     topics.free_idle();

@@ -197,21 +197,35 @@ impl Topics {
         }
     }
 
-    /// Appends `event`, which the topic [accepts](Self::accepts), to its log. Where nobody reads the topic
-    /// and nothing is kept of it, nothing is.
-    pub(crate) fn publish(&mut self, name: &str, event: &EncodedEvent, position: Option<Position>) {
+    /// Appends `event`, which all of these topics [accept](Self::accepts), to their logs, in one place of the
+    /// one order: a stream that reads several of them gets it once. Where nobody reads a topic and nothing is
+    /// kept of it, nothing is appended.
+    pub(crate) fn publish<'n>(
+        &mut self,
+        names: impl Iterator<Item = &'n str>,
+        event: &EncodedEvent,
+        position: Option<Position>,
+    ) {
         // Also what nobody gets and nothing keeps has its place: a topic that keeps something from now on
         // does not have it.
         let before = self.sequence;
         self.sequence = next_shared(before);
-        let key = match self.key(name) {
-            Some(key) => key,
-            None if self.would_add(name) => self.add(name, before),
-            None => return,
-        };
-        if let Some(at) = position {
-            self.positions = Some((self.positions.map_or(at, |(first, _)| first), at));
+        for name in names {
+            let key = match self.key(name) {
+                // It was named before.
+                Some(key) if self.get(key).log().newest() == self.sequence => continue,
+                Some(key) => key,
+                None if self.would_add(name) => self.add(name, before),
+                None => continue,
+            };
+            if let Some(at) = position {
+                self.positions = Some((self.positions.map_or(at, |(first, _)| first), at));
+            }
+            self.append(key, event, position);
         }
+    }
+
+    fn append(&mut self, key: TopicKey, event: &EncodedEvent, position: Option<Position>) {
         let topic = &mut self.topics[key.0 as usize];
         let read = !topic.subscribers.is_empty();
         if !read && topic.kept().is_none() {

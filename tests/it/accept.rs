@@ -50,7 +50,7 @@ fn ask<H: Handler>(world: &mut Loop<H>, peer: &Peer, request: &str) -> String {
 
 /// Publishes, and checks that it reaches every one of `peers`.
 fn reaches<H: Handler>(world: &mut Loop<H>, peers: &[Peer]) {
-    world.server.context().publish("t", Event::data("to all")).unwrap();
+    world.server.context().publish("t", Event::new().data("to all")).unwrap();
     world.settle();
     for peer in peers {
         assert!(peer.read().contains("data: to all"), "nobody who is there has to leave");

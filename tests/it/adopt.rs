@@ -18,7 +18,7 @@ fn app() -> Router {
     app.get("/stays", |_request, _cx| Reply::stream().finish());
     app.sse("/events", |stream, request, cx| {
         let last = request.last_event_id().map_or("nothing".into(), |id| id.into_owned());
-        cx.send(stream, Event::data(format!("after {last}")))?;
+        cx.send(stream, Event::new().data(format!("after {last}")))?;
         Ok::<_, Error>(Reply::stream().topic("t"))
     });
     app
@@ -103,7 +103,7 @@ fn a_host_in_another_thread_answers_its_pages_and_hands_its_streams_over() {
     watcher.write("GET /events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 7\r\n\r\n");
     assert_eq!(watcher.head().status, 200);
     assert_eq!(watcher.data(1), ["after 7"]);
-    server.publisher.publish("t", Event::data("to all")).unwrap();
+    server.publisher.publish("t", Event::new().data("to all")).unwrap();
     assert_eq!(watcher.data(2), ["after 7", "to all"]);
     host.join().unwrap();
     let stats = server.stats();
@@ -156,7 +156,7 @@ fn a_socket_that_blocks_does_not_block_the_loop() {
     assert_eq!(client.data_of_stream(), ["after nothing"]);
     // More than any socket takes whose peer does not read.
     for _ in 0..16 {
-        server.publisher.publish("t", Event::data("x".repeat(1 << 20))).unwrap();
+        server.publisher.publish("t", Event::new().data("x".repeat(1 << 20))).unwrap();
     }
     server.wait_for("there is no room", |stats| stats.streams_behind == 1);
     assert_eq!(server.connect().get_text("/page"), "page", "others are served");
@@ -205,7 +205,7 @@ fn a_full_inbox_gives_the_connection_back_to_who_does_not_want_to_wait() {
     config.inbox_max = 1;
     let mut server = Server::bind_with("127.0.0.1:0", app(), config).unwrap();
     let publisher = server.publisher();
-    publisher.publish("t", Event::data("takes the room")).unwrap();
+    publisher.publish("t", Event::new().data("takes the room")).unwrap();
     let (mut client, socket) = accepted();
     let NotAdopted { error, socket, input } = publisher.try_adopt(socket, get("/page")).unwrap_err();
     assert_eq!((error, &*input), (Error::Full, get("/page").as_bytes()));

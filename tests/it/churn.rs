@@ -62,11 +62,11 @@ fn whoever_comes_and_goes_at_whatever_stage_leaves_nothing_behind() {
     app.get("/large", |_request, _cx| Reply::text("0".repeat(8 << 20)));
     app.post("/echo", |request, _cx| Reply::text(String::from_utf8_lossy(request.body()).into_owned()));
     app.sse("/stream", |stream, _request, cx| {
-        cx.every(stream, Duration::from_millis(5), |stream, cx| cx.send(stream, Event::data("tick")))?;
+        cx.every(stream, Duration::from_millis(5), |stream, cx| cx.send(stream, Event::new().data("tick")))?;
         Ok::<_, mio_sse::Error>(Reply::stream().topic("t").max_age(Duration::from_millis(50)))
     });
     app.sse("/ended", |stream, _request, cx| {
-        cx.send(stream, Event::data("only"))?;
+        cx.send(stream, Event::new().data("only"))?;
         cx.close(stream)
     });
     let mut config = Config::default();
@@ -84,7 +84,7 @@ fn whoever_comes_and_goes_at_whatever_stage_leaves_nothing_behind() {
             if cycle % 5 < 2 { client.reset() } else { drop(client) }
         }
         if cycle % 20 == 0 {
-            server.publisher.publish("t", Event::data("to all who are there")).unwrap();
+            server.publisher.publish("t", Event::new().data("to all who are there")).unwrap();
         }
     }
     drop(clients);

@@ -32,7 +32,7 @@ fn app_with_ids(ids: &Ids) -> Router {
         Reply::stream().topic("all")
     });
     app.sse("/ended", |stream, _request, cx| {
-        cx.send(stream, Event::data("only"))?;
+        cx.send(stream, Event::new().data("only"))?;
         cx.close(stream)
     });
     app
@@ -140,7 +140,7 @@ fn a_request_behind_a_stream_is_answered_when_the_server_ends_the_stream() {
     let peer = world.connect();
     peer.write(get("/echo/before") + &get("/stream") + &get("/echo/behind"));
     world.settle();
-    world.server.context().publish("all", Event::data("1")).unwrap();
+    world.server.context().publish("all", Event::new().data("1")).unwrap();
     world.settle();
     let before = peer.read();
     assert_eq!(replies(&before), [text("before"), text(":\ndata: 1\n\n")]);
@@ -179,7 +179,7 @@ fn two_streams_on_one_connection_have_ids_of_their_own() {
     client.head();
     client.wait_for_body(":\n");
     let old = ids.lock().unwrap()[0];
-    server.publisher.send(old, Event::data("for the first")).unwrap();
+    server.publisher.send(old, Event::new().data("for the first")).unwrap();
     server.publisher.close(old).unwrap();
     assert_eq!(client.events_to_end().len(), 1);
 
@@ -191,13 +191,13 @@ fn two_streams_on_one_connection_have_ids_of_their_own() {
     let sink = results.clone();
     let ask = move |cx: &mut Context<'_>| {
         let result = [
-            cx.send(old, Event::data("for nobody")),
+            cx.send(old, Event::new().data("for nobody")),
             cx.subscribe(old, "other"),
             cx.unsubscribe(old, "all"),
             cx.close(old),
             cx.on_close::<()>(old, |_, _| unreachable!()),
             cx.after(old, Duration::ZERO, |_, _| ()).map(drop),
-            cx.send(new, Event::data("for the second")),
+            cx.send(new, Event::new().data("for the second")),
         ];
         sink.lock().unwrap().extend(result);
     };
@@ -239,7 +239,7 @@ fn head_of_a_stream_opens_none_and_the_connection_goes_on() {
         cx.every(stream, Duration::from_millis(1), move |_, _| _ = timer.fetch_add(1, Ordering::SeqCst))?;
         cx.on_close(stream, move |_, _| _ = closed.fetch_add(1, Ordering::SeqCst))?;
         cx.subscribe(stream, "first")?;
-        cx.send(stream, Event::data("dropped"))?;
+        cx.send(stream, Event::new().data("dropped"))?;
         Ok::<_, Error>(Reply::stream().topic("second"))
     });
     let mut world = Loop::new(app);
@@ -262,7 +262,7 @@ fn head_of_a_stream_opens_none_and_the_connection_goes_on() {
     assert_eq!(calls.load(Ordering::SeqCst), 0, "its timers and callbacks are not called");
     assert_eq!(Arc::strong_count(&calls), 2, "and gone: only the route and this test hold what they held");
     let stream = id.lock().unwrap().unwrap();
-    assert_eq!(world.server.context().send(stream, Event::data("x")), Err(Error::Closed));
+    assert_eq!(world.server.context().send(stream, Event::new().data("x")), Err(Error::Closed));
 }
 
 /// One of everything that a request can be made of, and what answers it; a stream at the end.
@@ -886,7 +886,7 @@ mod pieces {
         peer.write(&requests[from..]);
         peer.set_room(usize::MAX);
         world.settle();
-        world.server.context().publish("all", Event::data("published")).unwrap();
+        world.server.context().publish("all", Event::new().data("published")).unwrap();
         close(&mut world, ids.lock().unwrap()[0]);
         peer.close();
         world.settle();
@@ -978,7 +978,7 @@ fn earlier_replies_of_a_pipeline_survive_a_stream_that_is_ended_before_it_is_ope
     config.lag_bytes_max = 10_000;
     let mut app = zeros();
     app.sse("/much", |stream, _request, cx| {
-        let event = Event::data("x".repeat(1000));
+        let event = Event::new().data("x".repeat(1000));
         while cx.send(stream, &event).is_ok() {}
     });
     let mut world = Loop::<_>::with_config(app, config);
@@ -1025,7 +1025,7 @@ fn a_peer_that_never_reads_its_reply_does_not_hold_its_connection_for_ever() {
 fn a_peer_that_never_reads_the_end_of_its_stream_does_not_hold_its_connection_for_ever() {
     let mut app = Router::new();
     app.sse("/", |stream, _request, cx| {
-        cx.send(stream, Event::data("x"))?;
+        cx.send(stream, Event::new().data("x"))?;
         cx.close(stream)
     });
     let mut world = Loop::new(app);

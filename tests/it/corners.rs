@@ -40,8 +40,8 @@ fn open(world: &mut Loop<App>, topics: &str) -> (Peer, StreamId) {
     (peer, *world.server.handler().opened.last().unwrap())
 }
 
-fn data(text: impl Into<String>) -> Event {
-    Event::data(text.into())
+fn data(text: impl Into<String>) -> Event<'static> {
+    Event::new().data(text.into())
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn head_requests_do_not_fill_the_queue() {
     let mut config = Config::default();
     config.sends_per_turn = 8;
     let mut app = Router::new();
-    app.sse("/", |stream, _request, cx| cx.send(stream, Event::data("hello")));
+    app.sse("/", |stream, _request, cx| cx.send(stream, Event::new().data("hello")));
     let mut world = Loop::<_>::with_config(app, config);
     let (attacker, victim) = (world.connect(), world.connect());
     attacker.write("HEAD / HTTP/1.1\r\nHost:\r\n\r\n".repeat(2000));

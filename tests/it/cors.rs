@@ -194,7 +194,9 @@ fn a_stream_that_is_refused_can_be_read_as_well() {
 #[test]
 fn events_follow_the_head_of_a_stream_as_ever() {
     let (mut app, _) = app();
-    app.post("/publish", |_request, cx| cx.publish("t", Event::data("hello")).map(|()| Reply::no_content()));
+    app.post("/publish", |_request, cx| {
+        cx.publish("t", Event::new().data("hello")).map(|()| Reply::no_content())
+    });
     let mut world = Loop::with_config(app, config(Some(Cors::any())));
     let peer = world.connect();
     peer.write(from(A, subscribe("/stream")));

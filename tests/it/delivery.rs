@@ -2,7 +2,7 @@
 
 use crate::memory_net::{Loop, Peer, get};
 use crate::support::parse;
-use mio_sse::{CloseReason, Config, Error, Event, Reply, Router, StreamId};
+use mio_sse::{CloseReason, Config, Error, Event, History, Reply, Router, StreamId, TopicConfig};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn unwrap_chunks(mut text: &str) -> String {
 }
 
 fn publish<const SHORT: bool>(world: &mut Loop<Router, SHORT>, topic: &str, data: &str) {
-    world.server.context().publish(topic, Event::data(data.to_owned())).unwrap();
+    world.server.context().publish(topic, Event::new().data(data.to_owned())).unwrap();
 }
 
 #[test]
@@ -63,10 +63,10 @@ fn head_and_first_byte_of_the_body_leave_in_one_write() {
 fn what_a_handler_sends_before_it_answers_follows_the_head_in_the_same_write() {
     let mut app = Router::new();
     app.sse("/", |stream, _request, cx| {
-        cx.send(stream, Event::data("first"))?;
+        cx.send(stream, Event::new().data("first"))?;
         cx.subscribe(stream, "room")?;
-        cx.publish("room", Event::data("joined"))?;
-        cx.send(stream, Event::data("last"))?;
+        cx.publish("room", Event::new().data("joined"))?;
+        cx.send(stream, Event::new().data("last"))?;
         Ok::<_, Error>(Reply::stream().retry(Duration::from_millis(1500)))
     });
     let mut world = Loop::new(app);
@@ -83,7 +83,7 @@ fn what_a_handler_sends_before_it_answers_follows_the_head_in_the_same_write() {
 fn an_event_published_while_answering_is_not_for_the_stream_that_begins_with_the_answer() {
     let mut app = Router::new();
     app.get("/", |_request, cx| {
-        cx.publish("room", Event::data("before"))?;
+        cx.publish("room", Event::new().data("before"))?;
         Ok::<_, Error>(Reply::stream().topic("room"))
     });
     let mut world = Loop::new(app);
@@ -132,7 +132,7 @@ fn a_burst_over_several_topics_and_to_the_stream_alone_is_one_write_in_order() {
     let stream = stream.lock().unwrap().unwrap();
     let mut cx = world.server.context();
     for (n, to) in ["a", "b", "", "a", "", "b", "b"].into_iter().enumerate() {
-        let event = Event::data(n.to_string());
+        let event = Event::new().data(n.to_string());
         if to.is_empty() { cx.send(stream, event).unwrap() } else { cx.publish(to, event).unwrap() }
     }
     world.settle();
@@ -199,7 +199,7 @@ fn more_than_the_limit_sent_to_one_stream_closes_it() {
     let peer = open(&mut world, "/");
     peer.set_room(0);
     let stream = stream.lock().unwrap().unwrap();
-    let event = Event::data("x".repeat(10_000));
+    let event = Event::new().data("x".repeat(10_000));
     let send = |world: &mut Loop<Router>| {
         world.settle();
         world.server.context().send(stream, &event)
@@ -222,7 +222,7 @@ fn what_is_sent_to_one_stream_at_once_is_no_lag_up_to_a_measure() {
     app.sse("/", move |id, _request, _cx| *opened.lock().unwrap() = Some(id));
     let mut world = Loop::<_>::with_config(app, config);
     let open = |world: &mut Loop<Router>| (open(world, "/"), stream.lock().unwrap().unwrap());
-    let event = Event::data("x".repeat(10_000));
+    let event = Event::new().data("x".repeat(10_000));
     // Without the measure nothing would ever end a callback's loop.
     for (count, expected) in [(16, Ok(())), (17, Err(Error::Closed))] {
         let (peer, stream) = open(&mut world);
@@ -305,14 +305,14 @@ fn a_stream_that_leaves_a_topic_within_a_frame_still_gets_the_rest_of_it() {
         let stream: StreamId = stream.lock().unwrap().unwrap();
         peer.set_room(5);
         let mut cx = world.server.context();
-        cx.publish("a", Event::data("begun")).unwrap();
-        cx.publish("a", Event::data("not begun")).unwrap();
-        cx.publish("b", Event::data("other")).unwrap();
+        cx.publish("a", Event::new().data("begun")).unwrap();
+        cx.publish("a", Event::new().data("not begun")).unwrap();
+        cx.publish("b", Event::new().data("other")).unwrap();
         world.settle();
         let mut cx = world.server.context();
         cx.unsubscribe(stream, "a").unwrap();
-        cx.send(stream, Event::data("sent")).unwrap();
-        cx.publish("a", Event::data("after")).unwrap();
+        cx.send(stream, Event::new().data("sent")).unwrap();
+        cx.publish("a", Event::new().data("after")).unwrap();
         peer.set_room(usize::MAX);
         world.settle();
         let expected = ["data: begun\n\ndata: sent\n\n", "data: begun\n\ndata: other\n\ndata: sent\n\n"];
@@ -422,7 +422,7 @@ fn replies_in_front_of_a_stream_do_not_count_as_waiting_for_it() {
     app.get("/page", |_request, _cx| Reply::text("x".repeat(2000)));
     app.sse("/events", |stream, _request, cx| {
         // In the same turn, when the stream is open and nothing is written yet.
-        cx.after(stream, Duration::ZERO, |stream, cx| cx.send(stream, Event::data("first")))
+        cx.after(stream, Duration::ZERO, |stream, cx| cx.send(stream, Event::new().data("first")))
     });
     let mut config = Config::default();
     config.lag_bytes_max = 1000;
@@ -452,4 +452,50 @@ fn a_burst_reaches_whoever_can_read_it_whatever_follows() {
         assert_eq!(text.matches("data: x").count(), 60, "{path}");
         assert_eq!(text.matches("data: more").count(), 1, "{path}");
     }
+}
+
+#[test]
+fn what_is_published_to_several_topics_reaches_each_of_their_readers_once() {
+    let mut app = Router::new();
+    app.get("/both", |_request, _cx| Reply::stream().topic("kept").topic("plain"));
+    app.get("/{topic}", |request, _cx| Reply::stream().topic(request.param("topic").unwrap()));
+    let mut config = Config::default();
+    config.topics_max = 2;
+    let mut world = Loop::<_>::with_config(app, config);
+    let history = TopicConfig::default().history(History::new().events(10));
+    world.server.context().configure("kept", history).unwrap();
+    let mut readers = ["/both", "/plain", "/kept"].map(|path| {
+        let peer = world.connect();
+        peer.write(get(path));
+        world.settle();
+        peer.read();
+        peer
+    });
+    let one = String::from("one");
+    world.server.context().publish_all(["plain", "kept", "plain"], &one).unwrap();
+    world.server.publisher().publish_all(["kept", "plain"], Event::new().data("two").event("x")).unwrap();
+    world.settle();
+    let told: Vec<_> = readers.iter_mut().map(|peer| peer.read()).collect();
+    for text in &told {
+        assert_eq!((text.matches("data: one").count(), text.matches("data: two").count()), (1, 1), "{text}");
+    }
+    // Each in its history: the id that the second reader never saw is that of both.
+    let id = told[0].split("id: ").nth(1).unwrap().split('\n').next().unwrap().to_owned();
+    assert!(!told[1].contains("id: ") && told[2].contains(&format!("id: {id}\n")), "{told:?}");
+    let back = world.connect();
+    back.write(format!("GET /both HTTP/1.1\r\nHost: a\r\nLast-Event-ID: {id}\r\n\r\n"));
+    world.settle();
+    let text = back.read();
+    assert_eq!((text.matches("data: one").count(), text.matches("data: two").count()), (0, 1), "{text}");
+
+    // All or nothing.
+    let before = world.server.stats().events_published;
+    let mut cx = world.server.context();
+    let own = Event::new().data("x").id("own");
+    assert_eq!(cx.publish_all(["plain", "kept"], &own), Err(Error::OwnId));
+    cx.configure("one more", history).unwrap();
+    assert_eq!(cx.publish_all(["plain", "one more", "one more"], "x"), Err(Error::TooManyTopics));
+    assert_eq!(world.server.stats().events_published, before);
+    world.settle();
+    readers.iter_mut().for_each(|peer| assert_eq!(peer.read(), ""));
 }

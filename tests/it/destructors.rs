@@ -173,5 +173,5 @@ fn what_waits_in_the_inbox_of_a_server_that_stops_is_dropped_one_by_one() {
         publisher.run(move |_| _ = &bomb).unwrap();
     }
     drop(world);
-    assert!(publisher.publish("t", Event::data("")).is_err());
+    assert!(publisher.publish("t", Event::new().data("")).is_err());
 }

@@ -20,7 +20,7 @@ struct App {
 impl App {
     fn at(&self, place: &str, cx: &mut Context<'_>) {
         if self.drains == place && !cx.is_draining() {
-            cx.drain(Drain::within(secs(10)).farewell(Event::data("bye"))).unwrap();
+            cx.drain(Drain::within(secs(10)).farewell(Event::new().data("bye"))).unwrap();
             assert!(cx.is_draining());
         }
     }
@@ -120,7 +120,7 @@ fn streams_are_closed_one_by_one_over_the_window_each_with_a_farewell() {
     world
         .server
         .context()
-        .drain(Drain::within(secs(10)).farewell(Event::data("bye")).retry(secs(30)))
+        .drain(Drain::within(secs(10)).farewell(Event::new().data("bye")).retry(secs(30)))
         .unwrap();
     let mut moments = vec![None; 100];
     let mut retries = Vec::new();
@@ -199,10 +199,10 @@ fn what_waits_comes_before_the_farewell_in_whatever_framing() {
         let peers = streams(&mut world, 3, path);
         peers[1].set_room(5);
         peers[2].set_room(5);
-        world.server.context().publish("t", Event::data("first")).unwrap();
+        world.server.context().publish("t", Event::new().data("first")).unwrap();
         world.settle();
-        world.server.context().publish("t", Event::data("second")).unwrap();
-        drain(&mut world, Drain::within(secs(10)).farewell(Event::data("bye")));
+        world.server.context().publish("t", Event::new().data("second")).unwrap();
+        drain(&mut world, Drain::within(secs(10)).farewell(Event::new().data("bye")));
         world.pass(secs(9));
         peers[1].set_room(usize::MAX);
         world.settle();
@@ -228,10 +228,10 @@ fn a_drain_within_a_long_fan_out_still_gives_everybody_everything() {
     let mut world = world_with(config);
     let peers = streams(&mut world, 40, "/stream");
     for round in 0..3 {
-        world.server.context().publish("t", Event::data(format!("event {round}"))).unwrap();
+        world.server.context().publish("t", Event::new().data(format!("event {round}"))).unwrap();
         world.turn();
     }
-    world.server.context().drain(Drain::within(ms(100)).farewell(Event::data("bye"))).unwrap();
+    world.server.context().drain(Drain::within(ms(100)).farewell(Event::new().data("bye"))).unwrap();
     // All moments but the first come in the middle of it.
     world.jump(ms(95));
     for _ in 0..200 {
@@ -251,10 +251,10 @@ fn a_stream_that_is_to_finish_is_left_to_end_by_itself() {
     let mut world = world();
     let mut peers = streams(&mut world, 2, "/stream");
     peers.extend(streams(&mut world, 1, "/finish"));
-    drain(&mut world, Drain::within(secs(20)).farewell(Event::data("bye")));
+    drain(&mut world, Drain::within(secs(20)).farewell(Event::new().data("bye")));
     world.pass(secs(15));
     answer_ends(&mut world, &peers);
-    world.server.context().publish("t", Event::data("more")).unwrap();
+    world.server.context().publish("t", Event::new().data("more")).unwrap();
     world.settle();
     let body = peers[2].read();
     assert!(body.contains("data: more") && !body.contains("bye"), "{body}");
@@ -274,7 +274,7 @@ fn a_stream_that_is_to_finish_is_left_to_end_by_itself() {
 fn a_stream_that_does_not_finish_is_ended_with_the_window() {
     let mut world = world();
     let peers = streams(&mut world, 1, "/finish");
-    drain(&mut world, Drain::within(secs(20)).farewell(Event::data("bye")).retry(secs(1)));
+    drain(&mut world, Drain::within(secs(20)).farewell(Event::new().data("bye")).retry(secs(1)));
     let took = until_stopped(&mut world, &peers, secs(21));
     assert_eq!(took, secs(20));
     let body = peers[0].read();
@@ -397,7 +397,7 @@ fn the_second_time_means_now() {
     for again in [false, true] {
         let mut world = world();
         let peers = streams(&mut world, 10, "/stream");
-        drain(&mut world, Drain::within(secs(60)).farewell(Event::data("bye")));
+        drain(&mut world, Drain::within(secs(60)).farewell(Event::new().data("bye")));
         world.pass(secs(1));
         if again {
             // What the second one asks for does not count, not even where it cannot be done.
@@ -420,7 +420,7 @@ fn the_second_time_means_now() {
 fn a_window_of_nothing_is_a_stop_with_a_farewell() {
     let mut world = world();
     let peers = streams(&mut world, 10, "/stream");
-    world.server.context().drain(Drain::within(Duration::ZERO).farewell(Event::data("bye"))).unwrap();
+    world.server.context().drain(Drain::within(Duration::ZERO).farewell(Event::new().data("bye"))).unwrap();
     world.turn();
     assert!(world.server.is_stopped());
     for peer in &peers {
@@ -435,12 +435,12 @@ fn who_can_read_gets_everything_before_a_stop_however_much_it_is() {
     let peers = streams(&mut world, 1, "/stream");
     peers[0].set_room(0);
     for _ in 0..10 {
-        world.server.context().publish("t", Event::data("x".repeat(90_000))).unwrap();
+        world.server.context().publish("t", Event::new().data("x".repeat(90_000))).unwrap();
         // Each has a block of its own, so that a visit does not give all of it.
         world.settle();
     }
     peers[0].set_room(usize::MAX);
-    world.server.context().drain(Drain::within(Duration::ZERO).farewell(Event::data("bye"))).unwrap();
+    world.server.context().drain(Drain::within(Duration::ZERO).farewell(Event::new().data("bye"))).unwrap();
     world.turn();
     assert!(world.server.is_stopped());
     let body = peers[0].read();
@@ -509,7 +509,7 @@ fn the_loop_is_never_asleep_when_the_next_moment_comes() {
 
 #[test]
 fn a_farewell_that_cannot_be_written_is_an_error_and_nothing_happens() {
-    let invalid = || Drain::within(secs(1)).farewell(Event::data("x").event("two\nlines"));
+    let invalid = || Drain::within(secs(1)).farewell(Event::new().data("x").event("two\nlines"));
     let mut world = world();
     let peers = streams(&mut world, 1, "/stream");
     assert!(matches!(world.server.context().drain(invalid()), Err(Error::InvalidEvent(_))));
@@ -547,7 +547,7 @@ fn every_callback_may_begin_a_drain() {
         }
         world.settle();
         let first = world.server.handler().opened.first().copied();
-        let bye = || Drain::within(secs(10)).farewell(Event::data("bye"));
+        let bye = || Drain::within(secs(10)).farewell(Event::new().data("bye"));
         match place {
             "timer" => {
                 world.server.context().after(first.unwrap(), ms(5), move |_, cx| cx.drain(bye())).unwrap();
@@ -593,7 +593,7 @@ fn every_callback_may_begin_a_drain() {
 fn a_server_that_is_dropped_in_a_drain_still_says_farewell() {
     let mut world = world();
     let peers = streams(&mut world, 5, "/stream");
-    drain(&mut world, Drain::within(secs(60)).farewell(Event::data("bye")));
+    drain(&mut world, Drain::within(secs(60)).farewell(Event::new().data("bye")));
     drop(world);
     for peer in &peers {
         assert!(peer.read().ends_with("data: bye\n\n\r\n0\r\n\r\n"));
@@ -610,7 +610,7 @@ fn a_half_closed_peer_takes_its_leave_like_the_others() {
     peers.iter().for_each(Peer::close);
     world.settle();
     assert_eq!(world.server.stats().streams, 2);
-    world.server.context().drain(Drain::within(secs(10)).farewell(Event::data("bye"))).unwrap();
+    world.server.context().drain(Drain::within(secs(10)).farewell(Event::new().data("bye"))).unwrap();
     until_stopped(&mut world, &[], secs(6));
     for peer in &peers {
         assert!(peer.read().ends_with("data: bye\n\n\r\n0\r\n\r\n"));
@@ -633,8 +633,8 @@ fn a_real_server_drains_and_run_returns() {
         client.get("/");
         client.wait_for_body(":\n");
     }
-    server.publisher.publish("t", Event::data("last")).unwrap();
-    server.publisher.drain(Drain::within(ms(300)).farewell(Event::data("bye"))).unwrap();
+    server.publisher.publish("t", Event::new().data("last")).unwrap();
+    server.publisher.drain(Drain::within(ms(300)).farewell(Event::new().data("bye"))).unwrap();
     for mut client in clients {
         let events: Vec<_> = client.events_to_end().into_iter().map(|event| event.data).collect();
         assert_eq!(events, ["last", "bye"]);
@@ -668,7 +668,7 @@ fn the_deadline_is_apart_from_the_window() {
     peers[3].set_room(3);
     let finishing = streams(&mut world, 1, "/finish");
     let begun = world.now();
-    drain(&mut world, Drain::within(Duration::ZERO).deadline(secs(10)).farewell(Event::data("bye")));
+    drain(&mut world, Drain::within(Duration::ZERO).deadline(secs(10)).farewell(Event::new().data("bye")));
     world.settle();
     for peer in &peers[..3] {
         assert!(peer.read().ends_with("b\r\ndata: bye\n\n\r\n0\r\n\r\n"), "all at once");
@@ -701,7 +701,11 @@ fn who_brings_events_is_told_of_a_drain() {
     struct Clock(bool);
     impl Source for Clock {
         fn pull(&mut self) -> Pull {
-            if std::mem::take(&mut self.0) { Pull::Event(Event::data("last words")) } else { Pull::Idle }
+            if std::mem::take(&mut self.0) {
+                Pull::Event(Event::new().data("last words"))
+            } else {
+                Pull::Idle
+            }
         }
         fn draining(&mut self) {
             self.0 = true;
@@ -730,7 +734,7 @@ fn who_brings_events_is_told_of_a_drain() {
     assert!(senders.lock().unwrap()[0].is_draining());
     assert_eq!(*told.lock().unwrap(), 1);
     assert!(clock.read().contains("data: last words"));
-    senders.lock().unwrap()[0].try_send(Event::data("in time")).unwrap();
+    senders.lock().unwrap()[0].try_send(Event::new().data("in time")).unwrap();
     world.turn();
     world.turn();
     assert!(channel.read().contains("data: in time"));

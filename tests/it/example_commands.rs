@@ -205,11 +205,11 @@ mod listen {
         let mut app = Router::new();
         app.get("/", |_request, _cx| {
             let events = [
-                Event::data("plain"),
-                Event::data(" two\r\nlines\rthree\n").event("named"),
+                Event::new().data("plain"),
+                Event::new().data(" two\r\nlines\rthree\n").event("named"),
                 Event::new().comment("nothing"),
-                Event::data(""),
-                Event::data("data: \u{feff}ü 🦀"),
+                Event::new().data(""),
+                Event::new().data("data: \u{feff}ü 🦀"),
             ];
             Reply::stream().source(Events::new(events))
         });
@@ -238,10 +238,10 @@ mod listen {
         assert_eq!(listener.error(), "listen: open");
         server.wait_for("a stream", |stats| stats.streams == 1);
         for round in 0..5 {
-            publisher.publish("t", Event::data(format!("{round} live"))).unwrap();
+            publisher.publish("t", Event::new().data(format!("{round} live"))).unwrap();
             assert_eq!(listener.out(), format!("{round} live"));
             publisher.close_tagged("all").unwrap();
-            publisher.publish("t", Event::data(format!("{round} missed"))).unwrap();
+            publisher.publish("t", Event::new().data(format!("{round} missed"))).unwrap();
             assert_eq!(listener.out(), format!("{round} missed"));
             let cut = listener.error();
             assert!(cut.starts_with("listen: the stream has ended; again in 100ms, behind "), "{cut}");

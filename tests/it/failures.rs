@@ -20,8 +20,8 @@ fn app() -> Router {
     app.get("/panics", |_request, _cx| -> Reply { panic!("on purpose") });
     app.sse("/clock", |stream, _request, cx| {
         cx.every(stream, secs(1), |stream, cx| {
-            cx.send(stream, Event::data("x".repeat(1 << 20)))?;
-            cx.send(stream, Event::data("y"))
+            cx.send(stream, Event::new().data("x".repeat(1 << 20)))?;
+            cx.send(stream, Event::new().data("y"))
         })
     });
     app

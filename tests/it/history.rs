@@ -69,7 +69,7 @@ pub(crate) fn data(peer: &Peer) -> Vec<String> {
 
 pub(crate) fn publish(world: &mut Loop<Router>, topic: &str, texts: &[&str]) {
     for text in texts {
-        world.server.context().publish(topic, Event::data((*text).to_owned())).unwrap();
+        world.server.context().publish(topic, Event::new().data((*text).to_owned())).unwrap();
     }
     world.settle();
 }
@@ -96,7 +96,7 @@ fn a_heartbeat_is_not_ahead_of_what_a_wave_is_to_bring() {
     let peers = [(); 3].map(|()| open(&mut world, "/a", None));
     peers.iter().for_each(|peer| drop(peer.read()));
     world.jump(Duration::from_secs(16));
-    world.server.context().publish("a", Event::data("1")).unwrap();
+    world.server.context().publish("a", Event::new().data("1")).unwrap();
     // The wave comes to one of them, and then the sweep finds the others silent for long.
     world.turn();
     for peer in &peers {
@@ -149,8 +149,8 @@ fn ids_of_the_application_are_found_again() {
     let other = open(&mut world, "/b", None);
     let mut cx = world.server.context();
     for id in ["x", "y", "x", "z"] {
-        cx.publish("a", Event::data(id).id(id)).unwrap();
-        cx.publish("b", Event::data(format!("behind {id}"))).unwrap();
+        cx.publish("a", Event::new().data(id).id(id)).unwrap();
+        cx.publish("b", Event::new().data(format!("behind {id}"))).unwrap();
     }
     world.settle();
     let back = open(&mut world, "/a+b", Some("x"));
@@ -347,7 +347,7 @@ impl Handler for Store {
     }
 
     fn missed(&mut self, stream: StreamId, last: &str, cx: &mut Context<'_>) -> Missed {
-        cx.send(stream, Event::data(format!("behind {last}"))).unwrap();
+        cx.send(stream, Event::new().data(format!("behind {last}"))).unwrap();
         (last != "lost").into()
     }
 }
@@ -357,12 +357,12 @@ fn a_store_of_the_application_makes_up_for_a_gap() {
     let mut config = Config::default();
     config.topic = history();
     let mut world: Loop<_> = Loop::with_config(Store, config);
-    world.server.context().publish("a", Event::data("1")).unwrap();
+    world.server.context().publish("a", Event::new().data("1")).unwrap();
     for (id, expected) in [("old", vec!["behind old", "2"]), ("lost", vec!["", "1", "behind lost", "2"])] {
         let peer = world.connect();
         peer.write(ask("/", Some(id)));
         world.settle();
-        world.server.context().publish("a", Event::data("2")).unwrap();
+        world.server.context().publish("a", Event::new().data("2")).unwrap();
         world.settle();
         assert_eq!(data(&peer), expected);
         peer.close();
@@ -372,7 +372,7 @@ fn a_store_of_the_application_makes_up_for_a_gap() {
             config.topic = history();
             Loop::with_config(Store, config)
         };
-        world.server.context().publish("a", Event::data("1")).unwrap();
+        world.server.context().publish("a", Event::new().data("1")).unwrap();
     }
 }
 
@@ -454,11 +454,11 @@ fn the_readme_promises_that_a_real_server_resumes() {
     let mut client = crate::support::Client::connect(address);
     client.get("/a");
     client.wait_for_body(":");
-    publisher.publish("a", Event::data("1")).unwrap();
-    publisher.publish("a", Event::data("2")).unwrap();
+    publisher.publish("a", Event::new().data("1")).unwrap();
+    publisher.publish("a", Event::new().data("2")).unwrap();
     let seen = client.events(2);
     drop(client);
-    publisher.publish("a", Event::data("3")).unwrap();
+    publisher.publish("a", Event::new().data("3")).unwrap();
     let mut client = crate::support::Client::connect(address);
     client.write(ask("/a", Some(&seen[0].id)));
     client.head();
@@ -520,11 +520,11 @@ fn a_topic_that_is_kept_counts_without_subscribers() {
     publish(&mut world, "a", &["1"]);
     publish(&mut world, "b", &["1"]);
     let mut cx = world.server.context();
-    assert_eq!(cx.publish("c", Event::data("1")), Err(Error::TooManyTopics));
-    assert_eq!(cx.publish("a", Event::data("2")), Ok(()));
+    assert_eq!(cx.publish("c", Event::new().data("1")), Err(Error::TooManyTopics));
+    assert_eq!(cx.publish("a", Event::new().data("2")), Ok(()));
     // Of one that keeps nothing nothing would be left.
     cx.configure("d", TopicConfig::default()).unwrap();
-    assert_eq!(cx.publish("d", Event::data("1")), Ok(()));
+    assert_eq!(cx.publish("d", Event::new().data("1")), Ok(()));
     world.settle();
     let stats = world.server.stats();
     assert_eq!((stats.topics, stats.events_published), (2, 4));
@@ -624,7 +624,7 @@ proptest! {
         let mut published: Vec<usize> = Vec::new();
         // Each begins behind an event, so that it has something to come back with.
         for topic in TOPICS {
-            let first = Event::data("first");
+            let first = Event::new().data("first");
             world.server.context().publish(topic, if own_ids { first.id("first") } else { first }).unwrap();
         }
         let mut clients: Vec<Client> = [vec![0], vec![1, 2], vec![0, 1, 2], vec![2, 0]]
@@ -643,7 +643,7 @@ proptest! {
                 Step::Publish { topic, size } => {
                     let number = published.len();
                     published.push(topic);
-                    let mut event = Event::data(format!("{number} {}", "x".repeat(size)));
+                    let mut event = Event::new().data(format!("{number} {}", "x".repeat(size)));
                     if own_ids {
                         event = event.id(format!("own {number}"));
                     }
@@ -712,7 +712,7 @@ fn heartbeats_leave_ids_of_the_application_alone() {
     for (topic, id) in [(history().ids(Ids::Own), Some("own")), (TopicConfig::default(), None)] {
         let mut world = world(topic);
         let peer = open(&mut world, "/a", None);
-        let event = id.map_or(Event::data("1"), |id| Event::data("1").id(id));
+        let event = id.map_or(Event::new().data("1"), |id| Event::new().data("1").id(id));
         world.server.context().publish("a", event).unwrap();
         world.settle();
         peer.read();
@@ -749,7 +749,7 @@ fn what_a_handler_publishes_before_its_stream_begins_with_what_is_kept_is_for_it
         app.sse("/", |stream, request, cx| {
             cx.subscribe(stream, "a")?;
             for number in 3..8 {
-                cx.publish("a", Event::data(number.to_string()))?;
+                cx.publish("a", Event::new().data(number.to_string()))?;
             }
             let reply = Reply::stream();
             Ok::<_, Error>(if request.last_event_id().is_some() { reply } else { reply.snapshot() })

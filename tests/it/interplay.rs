@@ -345,7 +345,7 @@ fn perform(shared: &Shared, operation: Operation, cx: &mut Context<'_>) {
     match operation {
         Operation::Publish { topic, key, size } => {
             let data = model.next_data(size);
-            let event = Event::data(data.clone());
+            let event = Event::new().data(data.clone());
             cx.publish(topic, if let Some(key) = key { event.key(key) } else { event }).unwrap();
             if model.keyed && key.is_some() {
                 // Also for a stream that was closed and lags: what supersedes it is not for it any more.
@@ -373,7 +373,7 @@ fn perform(shared: &Shared, operation: Operation, cx: &mut Context<'_>) {
             let data = model.next_data(size);
             let (tagged, sure) = model.tagged(tag);
             assert!((sure..=tagged.len()).contains(&cx.tagged(tag)));
-            let sent = cx.send_tagged(tag, Event::data(data.clone())).unwrap();
+            let sent = cx.send_tagged(tag, Event::new().data(data.clone())).unwrap();
             assert!((sure..=tagged.len()).contains(&sent));
             for index in tagged {
                 // Which ones are too far behind by this is not said.
@@ -421,7 +421,7 @@ fn perform_with(
         StreamOperation::Send { size } => {
             let data = model.next_data(size);
             let stream = &mut model.streams[index];
-            let result = cx.send(stream.id, Event::data(data.clone()));
+            let result = cx.send(stream.id, Event::new().data(data.clone()));
             let accepted = stream.accepts(&result, may_be_cut);
             // The event with which a stream is too far behind may still arrive.
             if accepted || model.lagging {
@@ -475,7 +475,7 @@ fn perform_with(
         StreamOperation::Every(period) => {
             let stream = &mut model.streams[index];
             let result = cx.every(stream.id, period, move |id, cx| {
-                let _ = cx.send(id, Event::data(TICK));
+                let _ = cx.send(id, Event::new().data(TICK));
                 perform_script(&shared, cx);
             });
             stream.accepts(&result, may_be_cut);
@@ -540,7 +540,7 @@ impl Source for Scripted {
                 Between::Nothing => {}
                 Between::Idle => return Pull::Idle,
                 Between::Wait(time) => return Pull::Wait(time),
-                Between::Bad => return Pull::Event(Event::data("x").event("two\nlines")),
+                Between::Bad => return Pull::Event(Event::new().data("x").event("two\nlines")),
             }
         }
         if let Some(left) = self.answers.events.checked_sub(1) {
@@ -549,7 +549,7 @@ impl Source for Scripted {
             let data = model.next_data(self.answers.size);
             let item = Item { topic: None, key: None, data: data.clone(), optional: false };
             model.streams[self.stream].items.push(item);
-            return Pull::Event(Event::data(data));
+            return Pull::Event(Event::new().data(data));
         }
         let stream = &mut model.streams[self.stream];
         match self.answers.last {
@@ -645,7 +645,7 @@ impl Handler for App {
     }
 
     fn closed(&mut self, id: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
-        assert_eq!(cx.send(id, Event::data("too late")), Err(Error::Closed));
+        assert_eq!(cx.send(id, Event::new().data("too late")), Err(Error::Closed));
         let mut model = self.0.lock().unwrap();
         let stream = model.find(id);
         assert!(stream.opened && stream.closed.is_empty(), "{stream:?}");

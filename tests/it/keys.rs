@@ -12,12 +12,12 @@ fn keyed() -> TopicConfig {
 }
 
 fn set(world: &mut Loop<Router>, key: &str, value: &str) {
-    let event = Event::data(format!("{key} {value}")).key(key.to_owned());
+    let event = Event::new().data(format!("{key} {value}")).key(key.to_owned());
     world.server.context().publish("a", event).unwrap();
 }
 
 fn remove(world: &mut Loop<Router>, key: &str) {
-    let event = Event::data(format!("{key} -")).key(key.to_owned()).removes_key();
+    let event = Event::new().data(format!("{key} -")).key(key.to_owned()).removes_key();
     world.server.context().publish("a", event).unwrap();
 }
 
@@ -78,7 +78,7 @@ fn what_is_sent_to_a_stream_alone_does_not_make_it_one_that_lags() {
     let mut world = world(keyed());
     let peer = open(&mut world, "/a", None);
     peer.read();
-    world.server.context().send_tagged("all", Event::data("for you")).unwrap();
+    world.server.context().send_tagged("all", Event::new().data("for you")).unwrap();
     set(&mut world, "x", "1");
     set(&mut world, "x", "2");
     world.settle();
@@ -276,13 +276,13 @@ proptest! {
                 Step::Set { key, size } => {
                     number += 1;
                     table.insert(key, number);
-                    let event = Event::data(format!("{number} {key} {}", "x".repeat(size))).key(key.to_string());
+                    let event = Event::new().data(format!("{number} {key} {}", "x".repeat(size))).key(key.to_string());
                     world.server.context().publish("a", event).unwrap();
                 }
                 Step::Remove { key } => {
                     number += 1;
                     table.remove(&key);
-                    let event = Event::data(format!("{number} {key} -")).key(key.to_string()).removes_key();
+                    let event = Event::new().data(format!("{number} {key} -")).key(key.to_string()).removes_key();
                     world.server.context().publish("a", event).unwrap();
                 }
                 Step::Room { client, room } => clients[client].peer.set_room(room),
@@ -375,7 +375,7 @@ fn a_frame_that_is_begun_and_superseded_before_it_was_offered_is_sent_once() {
     let _other = open(&mut world, "/b", None);
     peer.read();
     peer.set_room(1);
-    world.server.context().publish("b", Event::data("first")).unwrap();
+    world.server.context().publish("b", Event::new().data("first")).unwrap();
     world.turn();
     set(&mut world, "x", &"y".repeat(10_000));
     peer.set_room(50);
@@ -436,7 +436,7 @@ fn a_topic_that_was_keyed_and_is_again_counts_only_what_is_there() {
     let peer = open(&mut world, "/a", None);
     peer.read();
     for number in 0..3 {
-        let event = Event::data(format!("{number} {}", "x".repeat(1000))).key("x");
+        let event = Event::new().data(format!("{number} {}", "x".repeat(1000))).key("x");
         world.server.context().publish("a", event).unwrap();
     }
     let history = TopicConfig::default().history(History::new());

@@ -47,7 +47,7 @@ impl Handler for Noting {
     }
 
     fn closed(&mut self, stream: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
-        assert_eq!(cx.send(stream, Event::data("x")), Err(Error::Closed));
+        assert_eq!(cx.send(stream, Event::new().data("x")), Err(Error::Closed));
         assert_eq!(cx.close(stream), Err(Error::Closed));
         self.0.note(format!("closed {reason:?}"));
     }
@@ -125,7 +125,7 @@ fn a_write_that_fails_ends_the_stream_once() {
     world.settle();
     // The reset is told by the write: no readiness comes before it.
     peer.reset_silently();
-    world.server.context().publish("t", Event::data("x")).unwrap();
+    world.server.context().publish("t", Event::new().data("x")).unwrap();
     world.settle();
     assert!(peer.is_closed());
     assert_eq!(journal.take(), ["opened", "on_close Reset", "closed Reset"]);
@@ -148,10 +148,10 @@ fn a_server_close_sends_what_was_published_and_the_last_chunk_and_the_connection
     server
         .publisher
         .run(move |cx| {
-            cx.publish("t", Event::data("farewell"))?;
+            cx.publish("t", Event::new().data("farewell"))?;
             cx.close(stream)?;
             assert_eq!(cx.close(stream), Err(Error::Closed), "closed is closed");
-            cx.publish("t", Event::data("too late"))
+            cx.publish("t", Event::new().data("too late"))
         })
         .unwrap();
     let events = client.events_to_end();
@@ -167,7 +167,7 @@ fn a_close_delimited_stream_ends_with_the_connection() {
     let mut app = Router::new();
     app.sse("/", |stream, _request, cx| {
         cx.after(stream, Duration::from_millis(1), |stream, cx| {
-            cx.send(stream, Event::data("last"))?;
+            cx.send(stream, Event::new().data("last"))?;
             cx.close(stream)
         })?;
         Ok::<_, Error>(Reply::stream().close_delimited())
@@ -192,7 +192,7 @@ fn closing_waits_for_a_slow_reader_but_is_reported_at_once() {
     world.settle();
     peer.read();
     peer.set_room(3);
-    world.server.context().publish("t", Event::data("begun")).unwrap();
+    world.server.context().publish("t", Event::new().data("begun")).unwrap();
     world.settle();
     world.server.context().close(journal.stream()).unwrap();
     world.settle();
@@ -231,7 +231,7 @@ fn an_id_never_comes_to_mean_another_stream() {
     for stale in [old, second] {
         assert_ne!(stale, third);
         let mut cx = world.server.context();
-        assert_eq!(cx.send(stale, Event::data("x")), Err(Error::Closed));
+        assert_eq!(cx.send(stale, Event::new().data("x")), Err(Error::Closed));
         assert_eq!(cx.close(stale), Err(Error::Closed));
         assert_eq!(cx.subscribe(stale, "t"), Err(Error::Closed));
         assert_eq!(cx.unsubscribe(stale, "t"), Err(Error::Closed));
@@ -241,7 +241,7 @@ fn an_id_never_comes_to_mean_another_stream() {
     }
     world.settle();
     assert_eq!(other.read(), "");
-    world.server.context().send(third, Event::data("x")).unwrap();
+    world.server.context().send(third, Event::new().data("x")).unwrap();
     world.settle();
     assert_eq!(other.read(), "9\r\ndata: x\n\n\r\n");
 }
@@ -254,9 +254,9 @@ fn a_stream_closed_before_its_handler_has_answered_still_is_a_whole_stream() {
     app.sse("/", move |stream, _request, cx| {
         let noting = noting.clone();
         cx.on_close(stream, move |reason, _cx| noting.note(format!("{reason:?}")))?;
-        cx.send(stream, Event::data("only"))?;
+        cx.send(stream, Event::new().data("only"))?;
         cx.close(stream)?;
-        assert_eq!(cx.send(stream, Event::data("more")), Err(Error::Closed));
+        assert_eq!(cx.send(stream, Event::new().data("more")), Err(Error::Closed));
         Ok::<_, Error>(())
     });
     let server = serve(app);
@@ -342,7 +342,7 @@ fn a_loop_of_ones_own_turns_the_server() {
 
     let mut app = Router::new();
     app.sse("/", |stream, _request, cx| {
-        cx.every(stream, Duration::from_millis(5), |stream, cx| cx.send(stream, Event::data("tick")))
+        cx.every(stream, Duration::from_millis(5), |stream, cx| cx.send(stream, Event::new().data("tick")))
     });
     let mut server = Server::bind("127.0.0.1:0", app).unwrap();
     let address = server.local_addr().unwrap();
@@ -408,7 +408,7 @@ fn coming_and_going_leaves_nothing_behind() {
     let server = serve_with(Noting(Journal::default()), config);
     for round in 0..20 {
         let clients: Vec<_> = (0..20).map(|_| open(&server, "/")).collect();
-        server.publisher.publish("t", Event::data("x")).unwrap();
+        server.publisher.publish("t", Event::new().data("x")).unwrap();
         for (n, client) in clients.into_iter().enumerate() {
             if (n + round) % 2 == 0 { client.reset() } else { drop(client) }
         }
@@ -463,7 +463,7 @@ fn who_is_there_can_be_asked() {
     assert_eq!((cx.streams("c").count(), cx.streams_tagged("nobody").count()), (0, 0));
     // One that is closed is open no more, though it is not given the end of its body yet, as that has no room.
     peers[2].0.set_room(0);
-    cx.publish("a", Event::data("on its way")).unwrap();
+    cx.publish("a", Event::new().data("on its way")).unwrap();
     cx.close(last).unwrap();
     assert!(!cx.is_open(last) && cx.is_open(first));
     assert_eq!(cx.streams("a").collect::<Vec<_>>(), [first]);

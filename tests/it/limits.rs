@@ -30,7 +30,7 @@ impl Handler for App {
             }
             "/ended" => {
                 let stream = cx.stream().unwrap();
-                cx.send(stream, Event::data("only")).unwrap();
+                cx.send(stream, Event::new().data("only")).unwrap();
                 cx.close(stream).unwrap();
                 Reply::stream().into()
             }
@@ -364,7 +364,7 @@ fn a_peer_that_has_done_sending_gets_its_stream_only_where_that_is_wanted() {
             assert!(world.server.stats().turns - turns < 1000, "it does not spin");
             assert_eq!(peer.reads(), reads, "nothing is to be read");
             assert!(peer.read().ends_with(":\n\r\n"), "with heartbeats");
-            world.server.context().publish("t", Event::data("later")).unwrap();
+            world.server.context().publish("t", Event::new().data("later")).unwrap();
             world.settle();
             assert!(peer.read().contains("data: later"));
 
@@ -429,7 +429,7 @@ fn a_real_peer_that_has_done_sending_gets_its_stream_to_the_end() {
     let after = server.wait_for("some more heartbeats", |stats| stats.heartbeats > before.heartbeats + 5);
     // Each of the questions for the stats takes a turn or two as well, so this says only that time passes in between.
     assert_eq!(after.connections, 1);
-    server.publisher.publish("t", Event::data("later")).unwrap();
+    server.publisher.publish("t", Event::new().data("later")).unwrap();
     assert_eq!(client.data(1), ["later"]);
     let stream = ids.lock().unwrap()[0];
     server.publisher.close(stream).unwrap();
@@ -450,9 +450,9 @@ fn what_waits_is_counted_and_the_count_goes_back_to_nothing() {
     }
     let ids = world.server.handler().opened.clone();
     for _ in 0..10 {
-        world.server.context().publish("t", Event::data("x".repeat(100))).unwrap();
+        world.server.context().publish("t", Event::new().data("x".repeat(100))).unwrap();
     }
-    world.server.context().send(ids[0], Event::data("private")).unwrap();
+    world.server.context().send(ids[0], Event::new().data("private")).unwrap();
     world.settle();
     let stats = world.server.stats();
     assert_eq!(stats.streams_behind, 6);

@@ -435,7 +435,7 @@ impl<const SHORT: bool> Model<SHORT> {
 
     fn publish(&mut self, topic: usize, key: Key, id: Id, size: usize) {
         let number = self.shared.borrow().published.len();
-        let mut event = Event::data(format!("{number} {} {size}", "x".repeat(size)));
+        let mut event = Event::new().data(format!("{number} {} {size}", "x".repeat(size)));
         event = match key {
             Key::None => event,
             Key::Set(key) => event.key(key.to_string()),
@@ -478,7 +478,8 @@ impl<const SHORT: bool> Model<SHORT> {
             Step::Send { client } => {
                 let Some(stream) = self.stream(client) else { return };
                 let number = self.shared.borrow().published.len();
-                let sent = self.world.server.context().send(stream, Event::data(format!("{number} xx 2")));
+                let sent =
+                    self.world.server.context().send(stream, Event::new().data(format!("{number} xx 2")));
                 self.shared.borrow_mut().published.extend(sent.is_ok().then_some(None));
             }
             Step::Connect { client, topics, last, from, http_10, reset, rush } => {

@@ -35,7 +35,7 @@ fn app() -> Router {
     app.get("/large", |_request, _cx| Reply::text("x".repeat(1 << 20)));
     app.post("/publish", |request, cx| {
         let text = String::from_utf8_lossy(request.body()).into_owned();
-        match cx.publish("a", Event::data(text)) {
+        match cx.publish("a", Event::new().data(text)) {
             Err(Error::TooMuchMemory) => Ok(Reply::status(503)),
             result => result.map(|()| Reply::no_content()),
         }
@@ -51,7 +51,7 @@ fn open<H: Handler>(world: &mut Loop<H>, path: &str) -> Peer {
 }
 
 /// Publishes, and looks that not more is held than may be.
-fn publish<H: Handler>(world: &mut Loop<H>, topic: &str, event: Event) -> Result<(), Error> {
+fn publish<H: Handler>(world: &mut Loop<H>, topic: &str, event: Event<'static>) -> Result<(), Error> {
     let published = world.server.context().publish(topic, event);
     world.turn();
     check(world);
@@ -77,7 +77,7 @@ fn one_slow_stream_of_many_topics_is_cut_before_all_is_full() {
     let other = open(&mut world, "/read/t7");
     for _ in 0..4 {
         for topic in &topics {
-            publish(&mut world, topic, Event::data("x".repeat(60_000))).unwrap();
+            publish(&mut world, topic, Event::new().data("x".repeat(60_000))).unwrap();
             other.read();
             world.pass(ms(10));
         }
@@ -100,7 +100,7 @@ fn streams_that_may_skip_do_so_and_are_told() {
     slow.read();
     slow.set_room(0);
     for _ in 0..400 {
-        publish(&mut world, "a", Event::data("x".repeat(30_000))).unwrap();
+        publish(&mut world, "a", Event::new().data("x".repeat(30_000))).unwrap();
         world.pass(ms(10));
     }
     slow.set_room(usize::MAX);
@@ -142,14 +142,14 @@ fn histories_are_halved_when_nobody_lags_and_who_comes_back_is_told() {
     config.topic = TopicConfig::default().history(History::new());
     let mut world = Loop::<_, true>::with_config(app(), config);
     let first = open(&mut world, "/read/t0");
-    publish(&mut world, "t0", Event::data("first")).unwrap();
+    publish(&mut world, "t0", Event::new().data("first")).unwrap();
     let text = first.read();
     let id = text.lines().rev().find_map(|line| line.strip_prefix("id: ")).unwrap();
     first.close();
     // Twelve histories of up to 1 MiB do not fit into 4.
     for round in 0..40 {
         for topic in 0..12 {
-            publish(&mut world, &format!("t{topic}"), Event::data(format!("{round}").repeat(15_000)))
+            publish(&mut world, &format!("t{topic}"), Event::new().data(format!("{round}").repeat(15_000)))
                 .unwrap();
             world.pass(ms(50));
         }
@@ -240,7 +240,7 @@ fn where_all_is_full_requests_are_refused_and_events_too() {
     // The newest of a key never gives way.
     let refused = loop {
         number += 1;
-        let event = Event::data("x".repeat(1_000)).key(number.to_string());
+        let event = Event::new().data("x".repeat(1_000)).key(number.to_string());
         if let Err(error) = publish(&mut world, "k", event) {
             break error;
         }
@@ -261,7 +261,7 @@ fn where_all_is_full_requests_are_refused_and_events_too() {
     assert_eq!((stats.refused(Refusal::Memory), stats.memory_pressure), (2, 5));
     // What has no newest key any more is given back.
     for number in 0..number / 2 {
-        let event = Event::data("x").key(number.to_string()).removes_key();
+        let event = Event::new().data("x").key(number.to_string()).removes_key();
         world.server.context().publish("k", event).unwrap();
         world.turn();
     }
@@ -279,7 +279,7 @@ fn pressure_ends_by_itself() {
     });
     for round in 0..10 {
         for number in 0..8 {
-            publish(&mut world, &format!("t{number}"), Event::data(format!("{round}").repeat(60_000)))
+            publish(&mut world, &format!("t{number}"), Event::new().data(format!("{round}").repeat(60_000)))
                 .unwrap();
         }
     }
@@ -302,12 +302,12 @@ fn what_other_threads_publish_while_all_is_full_waits_and_is_not_lost() {
     let mut number = 0;
     while world.server.stats().memory_pressure < 5 {
         number += 1;
-        let event = Event::data("x".repeat(10_000)).key(number.to_string());
+        let event = Event::new().data("x".repeat(10_000)).key(number.to_string());
         let _ = world.server.context().publish("k", event);
         world.turn();
     }
     for text in ["one", "two"] {
-        publisher.try_publish("late", Event::data(text).key(text)).unwrap();
+        publisher.try_publish("late", Event::new().data(text).key(text)).unwrap();
     }
     for _ in 0..20 {
         world.pass(ms(100));
@@ -315,7 +315,7 @@ fn what_other_threads_publish_while_all_is_full_waits_and_is_not_lost() {
     assert_eq!(world.server.stats().inbox, 2, "they wait");
     // There is room again.
     for key in 0..number {
-        let event = Event::data("").key(key.to_string()).removes_key();
+        let event = Event::new().data("").key(key.to_string()).removes_key();
         world.server.context().publish("k", event).unwrap();
         world.turn();
     }

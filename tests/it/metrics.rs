@@ -12,7 +12,7 @@ fn busy() -> Stats {
     app.get("/page", |_request, _cx| Reply::text("page"));
     app.get("/panic", |_request, _cx| -> Reply { panic!("on purpose") });
     app.sse("/stream", |stream, _request, cx| {
-        cx.every(stream, Duration::from_secs(3), |stream, cx| cx.send(stream, Event::data("tick")))?;
+        cx.every(stream, Duration::from_secs(3), |stream, cx| cx.send(stream, Event::new().data("tick")))?;
         Ok::<_, mio_sse::Error>(Reply::stream().topic("t").topic("kept").resume_after("nonsense").tag("user"))
     });
     let mut config = Config::default();
@@ -36,11 +36,11 @@ fn busy() -> Stats {
     peers[0].reset();
     world.settle();
     peers[1].set_room(10);
-    world.server.context().publish("t", Event::data("x".repeat(1000))).unwrap();
+    world.server.context().publish("t", Event::new().data("x".repeat(1000))).unwrap();
     world.settle();
     let publisher = world.server.publisher();
-    publisher.try_publish("t", Event::data("first")).unwrap();
-    publisher.try_publish("t", Event::data("no room")).unwrap_err();
+    publisher.try_publish("t", Event::new().data("first")).unwrap();
+    publisher.try_publish("t", Event::new().data("no room")).unwrap_err();
     world.jump(Duration::from_secs(20));
     world.server.stats()
 }

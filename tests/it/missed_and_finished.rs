@@ -25,11 +25,11 @@ fn app() -> Router {
         }
         if let Some(first) = request.query("first") {
             for text in first.split(',') {
-                stream = stream.first(Event::data(text.to_owned()));
+                stream = stream.first(Event::new().data(text.to_owned()));
             }
         }
         if let Some(texts) = request.query("source") {
-            let texts: Vec<_> = texts.split(',').map(|text| Event::data(text.to_owned())).collect();
+            let texts: Vec<_> = texts.split(',').map(|text| Event::new().data(text.to_owned())).collect();
             stream = stream.source(Events::new(texts));
         }
         if request.query("end").is_some() {
@@ -192,7 +192,7 @@ fn nothing_is_published_to_a_topic_that_has_finished() {
         publish_next(&mut world, ids, "a", "10-0");
         finish(&mut world, "a");
         finish(&mut world, "a");
-        let (mut cx, event) = (world.server.context(), Event::data("late"));
+        let (mut cx, event) = (world.server.context(), Event::new().data("late"));
         let refused = match ids {
             Ids::Generated => cx.publish("a", event),
             Ids::Own => cx.publish("a", event.id("late")),
@@ -201,9 +201,9 @@ fn nothing_is_published_to_a_topic_that_has_finished() {
         assert_eq!(refused, Err(Error::Finished));
         if ids == Ids::Ordered {
             // The position is not taken by what was refused.
-            cx.publish_at("b", at("20-0"), Event::data("b")).unwrap();
+            cx.publish_at("b", at("20-0"), Event::new().data("b")).unwrap();
         }
-        world.server.publisher().publish("a", Event::data("late")).unwrap();
+        world.server.publisher().publish("a", Event::new().data("late")).unwrap();
         world.settle();
         assert_eq!(ended(&open(&mut world, "/a", None)), ["10-0"]);
         assert_eq!(world.server.stats().events_published, 1 + u64::from(ids == Ids::Ordered));
@@ -249,10 +249,13 @@ fn that_a_topic_has_finished_is_known_as_long_as_its_history_is_old() {
         world.pass(Duration::from_secs(30));
         finish(&mut world, "a");
         world.pass(Duration::from_secs(55));
-        assert_eq!(world.server.context().publish("a", Event::data("late").id("2")), Err(Error::Finished));
+        assert_eq!(
+            world.server.context().publish("a", Event::new().data("late").id("2")),
+            Err(Error::Finished)
+        );
         assert_eq!(ended(&open(&mut world, "/a", None)), [""; 0]);
         world.pass(Duration::from_secs(10));
-        let published = world.server.context().publish("a", Event::data("new").id("3"));
+        let published = world.server.context().publish("a", Event::new().data("new").id("3"));
         assert_eq!(published, if is_forgotten { Ok(()) } else { Err(Error::Finished) }, "{history:?}");
         world.settle();
         assert_eq!(world.server.stats().topics, u64::from(!is_forgotten || history != aged(0)));
@@ -278,9 +281,9 @@ fn a_publisher_finishes_a_topic_behind_what_it_has_published() {
     let mut world = world(Ids::Own);
     let peer = open(&mut world, "/a", None);
     let publisher = world.server.publisher();
-    publisher.publish("a", Event::data("1").id("1")).unwrap();
+    publisher.publish("a", Event::new().data("1").id("1")).unwrap();
     publisher.finish_topic("a").unwrap();
-    publisher.publish("a", Event::data("2").id("2")).unwrap();
+    publisher.publish("a", Event::new().data("2").id("2")).unwrap();
     world.settle();
     assert_eq!(ended(&peer), ["1"]);
     assert_eq!(closed(&world, CloseReason::Finished), 1);
@@ -297,7 +300,7 @@ fn a_stream_with_a_source_of_its_own_outlives_its_topics() {
     publish_own(&mut world, "a", &["1"]);
     finish(&mut world, "a");
     assert_eq!(heard(&peer), ["1"]);
-    later.say(&mut world, stream, [Pull::Event(Event::data("of the source"))]);
+    later.say(&mut world, stream, [Pull::Event(Event::new().data("of the source"))]);
     assert_eq!(heard(&peer), ["of the source"]);
     later.say(&mut world, stream, [Pull::End]);
     assert_eq!(ended(&peer), [""; 0]);
@@ -324,7 +327,7 @@ impl Script {
 }
 
 fn pull(text: &'static str) -> Pull {
-    Pull::Event(Event::data(text).id(text))
+    Pull::Event(Event::new().data(text).id(text))
 }
 
 /// A server whose store brings later what was missed, as the script says.
@@ -363,7 +366,7 @@ fn assert_made_up(mut world: Loop<Router>, expected: &[&str]) {
 fn what_was_missed_is_answered_by_a_word_or_a_result() {
     let gap = ["gap", "1", "live"];
     let send = |stream: StreamId, last: &str, cx: &mut Context<'_>| {
-        cx.send(stream, Event::data(format!("behind {last}")).id("new")).unwrap();
+        cx.send(stream, Event::new().data(format!("behind {last}")).id("new")).unwrap();
     };
     assert_made_up(missed(|_, _, _| false), &gap);
     assert_made_up(missed(|_, _, _| Missed::Gap), &gap);
@@ -386,7 +389,7 @@ fn what_comes_while_a_source_makes_up_for_what_was_missed_comes_behind_it_in_ord
         let stream = notes.last();
         assert_eq!(first_id(&peer), None, "where it begins is not where its client is");
         publish_next(&mut world, ids, "a", "20-0");
-        world.server.context().send(stream, Event::data("sent")).unwrap();
+        world.server.context().send(stream, Event::new().data("sent")).unwrap();
         publish_next(&mut world, ids, "b", "30-0");
         assert_eq!(peer.read(), "");
         script.say(&mut world, stream, [pull("old 1")]);
@@ -439,15 +442,15 @@ fn by_channel(completes: bool) -> Loop<Router> {
     missed(move |stream, _last, cx| {
         let sender: EventSender = cx.channel(stream, 4)?;
         let thread = std::thread::spawn(move || {
-            sender.send(Event::data("old 1").id("old 1")).unwrap();
-            sender.clone().send(Event::data("old 2").id("old 2")).unwrap();
+            sender.send(Event::new().data("old 1").id("old 1")).unwrap();
+            sender.clone().send(Event::new().data("old 2").id("old 2")).unwrap();
             if completes {
                 sender.complete();
             }
         });
         // There is room for all of it, so this does not wait for the stream.
         thread.join().unwrap();
-        cx.publish("a", Event::data("meanwhile").id("2"))?;
+        cx.publish("a", Event::new().data("meanwhile").id("2"))?;
         Ok::<_, Error>(Missed::Later)
     })
 }
@@ -467,9 +470,9 @@ fn a_stream_that_is_closed_before_all_was_made_up_for_ends_without_what_its_topi
         script.say(&mut world, notes.last(), [pull("old 1")]);
         publish_own(&mut world, "a", &["meanwhile"]);
         // A word of farewell is sent and not published: it still goes out.
-        world.server.context().send(notes.last(), Event::data("sent")).unwrap();
+        world.server.context().send(notes.last(), Event::new().data("sent")).unwrap();
         if drains {
-            let drain = Drain::within(Duration::from_millis(1)).farewell(Event::data("farewell"));
+            let drain = Drain::within(Duration::from_millis(1)).farewell(Event::new().data("farewell"));
             world.server.context().drain(drain).unwrap();
         } else {
             world.server.context().close(notes.last()).unwrap();
@@ -518,7 +521,7 @@ fn what_has_given_way_meanwhile_does_not_come_also_where_it_lies_between_what_ha
     let notes = Notes::of(&mut world);
     let peer = open(&mut world, "/a", Some("old"));
     for number in 0..60 {
-        let keyed = Event::data("x".repeat(30_000)).event("keyed").key(number.to_string());
+        let keyed = Event::new().data("x".repeat(30_000)).event("keyed").key(number.to_string());
         world.server.context().publish("a", keyed).unwrap();
         publish(&mut world, "a", &[&format!("{number} {}", "x".repeat(6_000))]);
         world.pass(Duration::from_millis(200));
@@ -644,8 +647,8 @@ fn whoever_is_ahead_of_a_topic_that_has_finished_has_seen_all_of_it() {
 fn a_stream_that_is_closed_as_it_makes_up_for_what_was_missed_ends_once() {
     for answer in [Missed::Gap, Missed::Sent, Missed::Later] {
         let world = &mut missed(move |stream, _last, cx| {
-            cx.set_source(stream, || Pull::Event(Event::data("of the source")))?;
-            cx.send(stream, Event::data("sent"))?;
+            cx.set_source(stream, || Pull::Event(Event::new().data("of the source")))?;
+            cx.send(stream, Event::new().data("sent"))?;
             cx.close(stream)?;
             Ok::<_, Error>(answer)
         });
@@ -670,7 +673,7 @@ fn what_was_missed_is_pulled_only_as_fast_as_the_client_reads_and_arrives_in_any
             cx.set_source(stream, move || {
                 *pulls.lock().unwrap() += 1;
                 left -= 1;
-                if left < 0 { Pull::End } else { Pull::Event(Event::data("x".repeat(1000))) }
+                if left < 0 { Pull::End } else { Pull::Event(Event::new().data("x".repeat(1000))) }
             })?;
             Ok::<_, Error>(Missed::Later)
         });
@@ -717,7 +720,7 @@ fn another_source_takes_over_what_one_has_begun_to_make_up_for() {
     let peer = open(&mut world, "/a", Some("old"));
     script.say(&mut world, notes.last(), [pull("old 1")]);
     publish_own(&mut world, "a", &["meanwhile"]);
-    let rest = Events::new([Event::data("old 2").id("old 2")]);
+    let rest = Events::new([Event::new().data("old 2").id("old 2")]);
     world.server.context().set_source(notes.last(), rest).unwrap();
     world.settle();
     assert_eq!(heard(&peer), ["old 1", "old 2", "meanwhile"]);
@@ -762,7 +765,7 @@ fn a_handler_that_closes_its_stream_and_publishes_more_has_that_replayed_and_not
         let stream = cx.stream().unwrap();
         cx.subscribe(stream, "a")?;
         cx.close(stream)?;
-        cx.publish("a", Event::data("within"))?;
+        cx.publish("a", Event::new().data("within"))?;
         let reply = Reply::stream();
         Ok::<_, Error>(if request.query("oldest").is_some() { reply.snapshot() } else { reply })
     });

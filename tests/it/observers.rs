@@ -57,7 +57,7 @@ impl Handler for App {
 
     fn opened(&mut self, stream: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
         self.0.push(stream);
-        cx.send(stream, Event::data("hello")).unwrap();
+        cx.send(stream, Event::new().data("hello")).unwrap();
     }
 }
 
@@ -95,14 +95,14 @@ fn an_observer_is_told_of_each_stream_and_event_once_and_in_order() {
     );
     // Once for any number of deliveries, and where there are none.
     let mut cx = world.server.context();
-    cx.publish("t", Event::data("1").event("number")).unwrap();
-    cx.publish("nobody", Event::data("2")).unwrap();
-    cx.send(b, Event::data("3\n4")).unwrap();
+    cx.publish("t", Event::new().data("1").event("number")).unwrap();
+    cx.publish("nobody", Event::new().data("2")).unwrap();
+    cx.send(b, Event::new().data("3\n4")).unwrap();
     let publisher = world.server.publisher();
-    publisher.publish("t", Event::data("5")).unwrap();
-    publisher.try_publish("t", Event::data("6")).unwrap();
-    publisher.send(a, Event::data("7")).unwrap();
-    publisher.run(|cx| cx.publish("t", Event::data("8"))).unwrap();
+    publisher.publish("t", Event::new().data("5")).unwrap();
+    publisher.try_publish("t", Event::new().data("6")).unwrap();
+    publisher.send(a, Event::new().data("7")).unwrap();
+    publisher.run(|cx| cx.publish("t", Event::new().data("8"))).unwrap();
     world.settle();
     let told = take(&notes);
     let expected = [
@@ -119,16 +119,16 @@ fn an_observer_is_told_of_each_stream_and_event_once_and_in_order() {
         assert_eq!(*told, expected);
     }
     // What a source says, too.
-    let says = Events::new([Event::data("9")]).every(Duration::from_secs(1));
+    let says = Events::new([Event::new().data("9")]).every(Duration::from_secs(1));
     world.server.context().set_source(b, says).unwrap();
     world.settle();
     assert_eq!(take(&notes), [format!("stream {b} \"data: 9\\n\\n\"")]);
     first.close();
     world.settle();
     publisher.close(b).unwrap();
-    publisher.send(b, Event::data("too late")).unwrap();
+    publisher.send(b, Event::new().data("too late")).unwrap();
     world.settle();
-    assert_eq!(world.server.context().send(b, Event::data("too late")), Err(Error::Closed));
+    assert_eq!(world.server.context().send(b, Event::new().data("too late")), Err(Error::Closed));
     assert_eq!(take(&notes), [format!("close {a} PeerClosed"), format!("close {b} Application")]);
 }
 
@@ -148,7 +148,7 @@ fn what_never_is_is_not_told_of() {
     }
     world.pass(Duration::from_secs(20));
     assert_eq!(world.server.stats().heartbeats, 1);
-    assert!(world.server.context().publish("t", Event::data("x").event("a\nb")).is_err());
+    assert!(world.server.context().publish("t", Event::new().data("x").event("a\nb")).is_err());
     let told = take(&notes);
     assert!(told.is_empty(), "neither of refusals nor of heartbeats nor of what is invalid: {told:?}");
 }
@@ -158,8 +158,9 @@ fn the_farewell_of_a_drain_is_an_event_like_any_other() {
     let (mut world, notes) = world(Config::default());
     let (_peer, a) = open(&mut world, "/stream");
     take(&notes);
-    let drain =
-        Drain::within(Duration::from_secs(1)).farewell(Event::data("bye")).retry(Duration::from_secs(1));
+    let drain = Drain::within(Duration::from_secs(1))
+        .farewell(Event::new().data("bye"))
+        .retry(Duration::from_secs(1));
     world.server.context().drain(drain).unwrap();
     world.settle();
     assert_eq!(take(&notes), [format!("stream {a} \"data: bye\\n\\n\""), format!("close {a} Drained")]);
@@ -205,7 +206,7 @@ impl Handler for Early {
     fn request(&mut self, _request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
         let stream = cx.stream().unwrap();
         self.0 = Some(stream);
-        cx.send(stream, Event::data("first")).unwrap();
+        cx.send(stream, Event::new().data("first")).unwrap();
         Reply::stream().into()
     }
 }
@@ -282,7 +283,11 @@ fn the_log_observer_writes_one_line_for_each_under_targets_of_its_own() {
     let mut world = Loop::new(App::default());
     world.server.observe(LogObserver);
     let (peer, a) = open(&mut world, "/stream?q=1");
-    world.server.context().publish("a \"topic\"\n", Event::data("one\ntwo \u{1b}[31m").event("e")).unwrap();
+    world
+        .server
+        .context()
+        .publish("a \"topic\"\n", Event::new().data("one\ntwo \u{1b}[31m").event("e"))
+        .unwrap();
     world.settle();
     peer.close();
     world.settle();

@@ -22,8 +22,8 @@ impl Handler for App {
             "/page" => return Reply::text("page"),
             "/panic" => {
                 // Whatever it has done for the stream is undone; what it has done for others is not.
-                cx.publish("t", Event::data("published")).unwrap();
-                cx.send(stream, Event::data("never")).unwrap();
+                cx.publish("t", Event::new().data("published")).unwrap();
+                cx.send(stream, Event::new().data("never")).unwrap();
                 cx.subscribe(stream, "new").unwrap();
                 cx.every(stream, ms(1), |_, _| ()).unwrap();
                 cx.on_close(stream, |_, _| ()).unwrap();
@@ -88,11 +88,11 @@ fn goes_on(world: &mut Loop<App>, bystander: &Peer, panics: u64) {
     assert_eq!(stats.panics, panics);
     check_accounts(&stats);
     bystander.read();
-    world.server.context().publish("t", Event::data("on it goes")).unwrap();
+    world.server.context().publish("t", Event::new().data("on it goes")).unwrap();
     world.settle();
     assert!(bystander.read().contains("data: on it goes"));
     let (peer, stream) = open(world);
-    world.server.context().send(stream, Event::data("for one")).unwrap();
+    world.server.context().send(stream, Event::new().data("for one")).unwrap();
     world.settle();
     assert!(peer.read().contains("data: for one"));
     world.server.context().close(stream).unwrap();
@@ -173,8 +173,16 @@ fn a_closed_or_on_close_that_panics_keeps_no_other_from_being_called() {
     let (first, stream) = open(&mut world);
     let (_second, other) = open(&mut world);
     world.server.context().on_close::<()>(stream, |_, _| panic!("on_close")).unwrap();
-    world.server.context().on_close(stream, |_, cx| cx.publish("t", Event::data("second")).unwrap()).unwrap();
-    world.server.context().on_close(other, |_, cx| cx.publish("t", Event::data("third")).unwrap()).unwrap();
+    world
+        .server
+        .context()
+        .on_close(stream, |_, cx| cx.publish("t", Event::new().data("second")).unwrap())
+        .unwrap();
+    world
+        .server
+        .context()
+        .on_close(other, |_, cx| cx.publish("t", Event::new().data("third")).unwrap())
+        .unwrap();
     world.server.handler().panics_on_close = true;
     first.close();
     world.server.context().close(other).unwrap();
@@ -212,7 +220,7 @@ fn a_timer_that_panics_after_it_has_done_something_about_itself_is_gone_too() {
     let works: [Work; 3] = [
         |stream, cx| cx.close(stream).unwrap(),
         |stream, cx| _ = cx.after(stream, ms(1), |_, _| ()).unwrap(),
-        |stream, cx| cx.send(stream, Event::data("half")).unwrap(),
+        |stream, cx| cx.send(stream, Event::new().data("half")).unwrap(),
     ];
     for (work, reason) in
         works.into_iter().zip([CloseReason::Application, CloseReason::Panicked, CloseReason::Panicked])
@@ -255,7 +263,7 @@ fn a_timer_of_no_stream_that_panics_is_gone_and_ends_nothing() {
     let (mut world, bystander) = world();
     world.server.context().every_global::<()>(ms(1), |_| panic!("timer"));
     world.server.context().after_global::<()>(ms(1), |_| panic!("timer"));
-    world.server.context().every_global(ms(5), |cx| cx.publish("t", Event::data("tick")));
+    world.server.context().every_global(ms(5), |cx| cx.publish("t", Event::new().data("tick")));
     world.pass(ms(10));
     assert_eq!(world.server.stats().timers, 1);
     assert_eq!(bystander.read().matches("data: tick").count(), 2);
@@ -267,7 +275,7 @@ fn a_closure_of_a_publisher_that_panics_keeps_the_next_message_from_nothing() {
     let (mut world, bystander) = world();
     let publisher = world.server.publisher();
     publisher.run::<()>(|_| panic!("closure")).unwrap();
-    publisher.publish("t", Event::data("next")).unwrap();
+    publisher.publish("t", Event::new().data("next")).unwrap();
     world.settle();
     assert!(bystander.read().contains("data: next"));
     goes_on(&mut world, &bystander, 1);
@@ -323,9 +331,9 @@ fn an_observer_that_panics_changes_nothing() {
     }
     let streams = world.server.handler().opened.clone();
     assert_eq!(world.server.stats().panics, 3);
-    world.server.context().publish("t", Event::data("published")).unwrap();
-    world.server.publisher().publish("t", Event::data("from elsewhere")).unwrap();
-    world.server.context().send(streams[0], Event::data("sent")).unwrap();
+    world.server.context().publish("t", Event::new().data("published")).unwrap();
+    world.server.publisher().publish("t", Event::new().data("from elsewhere")).unwrap();
+    world.server.context().send(streams[0], Event::new().data("sent")).unwrap();
     world.settle();
     let body = peers[0].read();
     assert!(["published", "from elsewhere", "sent"].into_iter().all(|data| body.contains(data)), "{body}");
@@ -370,6 +378,6 @@ fn where_panics_are_to_go_on_they_do_and_the_server_can_still_be_dropped() {
         let publisher = world.server.publisher();
         drop(world);
         assert!(bystander.is_closed(), "{place}");
-        assert!(publisher.publish("t", Event::data("x")).is_err());
+        assert!(publisher.publish("t", Event::new().data("x")).is_err());
     }
 }

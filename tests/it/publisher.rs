@@ -60,7 +60,7 @@ fn every_stream_gets_the_events_of_each_thread_in_order_and_none_is_lost() {
             let publisher = server.publisher.clone();
             thread::spawn(move || {
                 for n in 0..EVENTS {
-                    publisher.publish("all", Event::data(format!("{thread} {n}"))).unwrap();
+                    publisher.publish("all", Event::new().data(format!("{thread} {n}"))).unwrap();
                 }
             })
         })
@@ -68,7 +68,7 @@ fn every_stream_gets_the_events_of_each_thread_in_order_and_none_is_lost() {
     for thread in threads {
         thread.join().unwrap();
     }
-    server.publisher.publish("all", Event::data("end")).unwrap();
+    server.publisher.publish("all", Event::new().data("end")).unwrap();
     for client in &mut clients {
         client.wait_for_body("data: end\n\n");
         let data = client.data(THREADS * EVENTS + 1);
@@ -91,14 +91,14 @@ fn what_one_thread_asks_for_happens_in_the_order_it_asked() {
     client.get("/");
     let stream = ids.recv_timeout(DEADLINE).unwrap();
     let publisher = &server.publisher;
-    publisher.publish("all", Event::data("1")).unwrap();
-    publisher.send(stream, Event::data("2")).unwrap();
-    publisher.clone().run(move |cx| cx.send(stream, Event::data("3"))).unwrap();
-    publisher.try_publish("all", Event::data("4")).unwrap();
+    publisher.publish("all", Event::new().data("1")).unwrap();
+    publisher.send(stream, Event::new().data("2")).unwrap();
+    publisher.clone().run(move |cx| cx.send(stream, Event::new().data("3"))).unwrap();
+    publisher.try_publish("all", Event::new().data("4")).unwrap();
     publisher.close(stream).unwrap();
-    publisher.publish("all", Event::data("5, too late")).unwrap();
+    publisher.publish("all", Event::new().data("5, too late")).unwrap();
     // The stream has ended by the time that the loop gets to it, which the publisher cannot know.
-    publisher.send(stream, Event::data("6, too late")).unwrap();
+    publisher.send(stream, Event::new().data("6, too late")).unwrap();
     publisher.close(stream).unwrap();
     let data: Vec<_> = client.events_to_end().into_iter().map(|event| event.data).collect();
     assert_eq!(data, ["1", "2", "3", "4"]);
@@ -109,14 +109,14 @@ fn a_full_inbox_refuses_who_does_not_want_to_wait() {
     let mut server = Server::bind_with("127.0.0.1:0", app(), with_inbox(3)).unwrap();
     let publisher = server.publisher();
     for _ in 0..3 {
-        assert_eq!(publisher.try_publish("a", Event::data("x")), Ok(()));
+        assert_eq!(publisher.try_publish("a", Event::new().data("x")), Ok(()));
     }
     for _ in 0..3 {
-        assert_eq!(publisher.try_publish("a", Event::data("x")), Err(Error::Full));
+        assert_eq!(publisher.try_publish("a", Event::new().data("x")), Err(Error::Full));
     }
     server.turn(Some(Duration::ZERO)).unwrap();
     assert_eq!(server.stats().events_published, 3, "what was refused is not published later");
-    assert_eq!(publisher.try_publish("a", Event::data("x")), Ok(()));
+    assert_eq!(publisher.try_publish("a", Event::new().data("x")), Ok(()));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn who_waits_for_room_goes_on_when_there_is_some() {
             let (publisher, sender) = (publisher.clone(), sender.clone());
             thread::spawn(move || {
                 for _ in 0..50 {
-                    publisher.publish("a", Event::data("x")).unwrap();
+                    publisher.publish("a", Event::new().data("x")).unwrap();
                     sender.send(()).unwrap();
                 }
             })
@@ -154,9 +154,9 @@ fn who_waits_for_room_goes_on_when_there_is_some() {
 /// All that a publisher can be asked for.
 fn all_refusals(publisher: &Publisher, stream: StreamId) -> [Result<(), Error>; 5] {
     [
-        publisher.publish("a", Event::data("x")),
-        publisher.try_publish("a", Event::data("x")),
-        publisher.send(stream, Event::data("x")),
+        publisher.publish("a", Event::new().data("x")),
+        publisher.try_publish("a", Event::new().data("x")),
+        publisher.send(stream, Event::new().data("x")),
         publisher.close(stream),
         publisher.run(|_cx| ()),
     ]
@@ -177,8 +177,8 @@ fn after_the_stop_every_request_is_refused() {
 #[test]
 fn a_server_that_was_dropped_refuses_too() {
     let publisher = Server::bind("127.0.0.1:0", app()).unwrap().publisher();
-    assert_eq!(publisher.publish("a", Event::data("x")), Err(Error::Stopped));
-    assert_eq!(publisher.try_publish("a", Event::data("x")), Err(Error::Stopped));
+    assert_eq!(publisher.publish("a", Event::new().data("x")), Err(Error::Stopped));
+    assert_eq!(publisher.try_publish("a", Event::new().data("x")), Err(Error::Stopped));
 }
 
 #[test]
@@ -186,13 +186,13 @@ fn who_waits_for_room_is_told_when_the_server_stops() {
     let mut server = Server::bind_with("127.0.0.1:0", app(), with_inbox(1)).unwrap();
     // From the first turn on those who wait for room do so as long as it takes.
     server.turn(Some(Duration::ZERO)).unwrap();
-    server.publisher().publish("a", Event::data("x")).unwrap();
+    server.publisher().publish("a", Event::new().data("x")).unwrap();
     let (sender, receiver) = mpsc::channel();
     for n in 0..6 {
         let (publisher, sender) = (server.publisher(), sender.clone());
         thread::spawn(move || {
             let result = match n % 2 {
-                0 => publisher.publish("a", Event::data("x")),
+                0 => publisher.publish("a", Event::new().data("x")),
                 _ => publisher.run(|_cx| ()),
             };
             sender.send(result).unwrap();
@@ -235,13 +235,13 @@ fn on_the_thread_of_the_loop_a_full_inbox_is_an_error_and_not_a_deadlock() {
     let (sender, receiver) = mpsc::channel();
     let publisher = server.publisher.clone();
     let work = move |_cx: &mut Context<'_>| {
-        while publisher.try_publish("all", Event::data("x")).is_ok() {}
+        while publisher.try_publish("all", Event::new().data("x")).is_ok() {}
         sender.send(all_refusals(&publisher, stream)).unwrap();
     };
     server.publisher.run(work).unwrap();
     let full = || Err(Error::Full);
     assert_eq!(receiver.recv_timeout(DEADLINE).unwrap(), [full(), full(), full(), full(), full()]);
-    server.publisher.publish("all", Event::data("and on")).unwrap();
+    server.publisher.publish("all", Event::new().data("and on")).unwrap();
     client.wait_for_body("data: and on\n\n");
 }
 
@@ -251,7 +251,7 @@ fn a_handler_may_publish_through_a_publisher_of_its_own() {
     let own = Arc::new(Mutex::new(None::<Publisher>));
     let publisher = own.clone();
     app.sse("/", move |_stream, _request, _cx| {
-        publisher.lock().unwrap().as_ref().unwrap().publish("all", Event::data("joined"))?;
+        publisher.lock().unwrap().as_ref().unwrap().publish("all", Event::new().data("joined"))?;
         Ok::<_, Error>(Reply::stream().topic("all"))
     });
     let server = serve_with(app, with_inbox(1));
@@ -269,14 +269,14 @@ fn the_loop_is_woken_once_for_each_time_that_the_inbox_was_empty() {
     let publisher = world.server.publisher();
     for round in 1..=5 {
         for _ in 0..30 {
-            publisher.publish("a", Event::data("x")).unwrap();
+            publisher.publish("a", Event::new().data("x")).unwrap();
         }
         publisher.run(|_cx| ()).unwrap();
         assert_eq!(world.wakes(), round, "one wake for 31 messages");
         world.settle();
         assert_eq!(world.server.stats().events_published, 30 * round as u64);
     }
-    while publisher.try_publish("a", Event::data("x")).is_ok() {}
+    while publisher.try_publish("a", Event::new().data("x")).is_ok() {}
     assert_eq!(world.wakes(), 6, "being refused wakes nobody");
 }
 
@@ -287,7 +287,7 @@ fn what_is_more_than_a_turn_takes_from_the_inbox_is_not_left_there() {
     let publisher = world.server.publisher();
     for count in [65, 3000] {
         let before = world.server.stats().events_published;
-        (0..count).for_each(|_| publisher.publish("a", Event::data("x")).unwrap());
+        (0..count).for_each(|_| publisher.publish("a", Event::new().data("x")).unwrap());
         world.settle();
         assert_eq!(world.server.stats().events_published, before + count);
     }
@@ -303,7 +303,7 @@ fn an_event_that_cannot_be_written_is_refused_at_once_and_takes_no_room() {
     let stream = ids.recv_timeout(DEADLINE).unwrap();
     let publisher = world.server.publisher();
     let wakes = world.wakes();
-    let invalid = || Event::data("x").id("two\nlines");
+    let invalid = || Event::new().data("x").id("two\nlines");
     let refused = || Err(Error::InvalidEvent(EventError::ControlInId));
     for _ in 0..3 {
         assert_eq!(publisher.publish("all", invalid()), refused());
@@ -311,7 +311,7 @@ fn an_event_that_cannot_be_written_is_refused_at_once_and_takes_no_room() {
         assert_eq!(publisher.send(stream, invalid()), refused());
     }
     assert_eq!(world.wakes(), wakes);
-    publisher.try_publish("all", Event::data("fits")).unwrap();
+    publisher.try_publish("all", Event::new().data("fits")).unwrap();
     assert_eq!(publisher.publish("all", invalid()), refused(), "also where there is no room to wait for");
     world.settle();
     assert_eq!(parse(replies(&peer.read())[0].1.as_bytes()).len(), 1);
@@ -335,7 +335,7 @@ fn while_a_fan_out_cannot_keep_up_messages_stay_in_the_inbox_and_publishers_wait
     // One of them takes nothing: it must not hold up the others.
     peers[0].set_room(0);
     let publisher = world.server.publisher();
-    let event = Event::data("x".repeat(200));
+    let event = Event::new().data("x".repeat(200));
     let publish = |count| (0..count).take_while(|_| publisher.try_publish("all", &event).is_ok()).count();
     // By then it has had the time to read, and nobody waits for it any more.
     assert_eq!(publish(1), 1);
@@ -389,7 +389,7 @@ fn publishers_do_not_wait_for_a_server_whose_handler_has_panicked() {
     assert!(thread.join().is_err());
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        sender.send([0, 1].map(|_| publisher.publish("a", Event::data("x")))).unwrap();
+        sender.send([0, 1].map(|_| publisher.publish("a", Event::new().data("x")))).unwrap();
     });
     assert_eq!(receiver.recv_timeout(DEADLINE), Ok([Err(Error::Stopped), Err(Error::Stopped)]));
 }
@@ -402,7 +402,7 @@ fn a_full_inbox_is_no_deadlock_for_a_server_that_has_moved_to_another_thread() {
     let mut app = Router::new();
     app.get("/", move |_request, _cx| {
         let publisher = own.lock().unwrap().clone().unwrap();
-        while publisher.publish("a", Event::data("x")).is_ok() {}
+        while publisher.publish("a", Event::new().data("x")).is_ok() {}
         Reply::text("went on")
     });
     let mut config = Config::default();
@@ -419,10 +419,10 @@ fn a_full_inbox_is_no_deadlock_for_a_server_that_has_moved_to_another_thread() {
 fn who_publishes_before_the_server_runs_does_not_wait_for_ever() {
     let mut server = Server::bind_with("127.0.0.1:0", app(), with_inbox(4)).unwrap();
     let publisher = server.publisher();
-    (0..4).for_each(|_| publisher.publish("all", Event::data("")).unwrap());
-    assert_eq!(publisher.publish("all", Event::data("")), Err(Error::Full));
+    (0..4).for_each(|_| publisher.publish("all", Event::new().data("")).unwrap());
+    assert_eq!(publisher.publish("all", Event::new().data("")), Err(Error::Full));
     // Where it begins in time, nothing is refused.
-    let waiting = thread::spawn(move || publisher.publish("all", Event::data("")));
+    let waiting = thread::spawn(move || publisher.publish("all", Event::new().data("")));
     while !waiting.is_finished() {
         server.turn(Some(Duration::from_millis(1))).unwrap();
     }
@@ -435,8 +435,8 @@ fn the_inbox_is_bounded_by_bytes_and_one_message_always_fits() {
     config.memory_max = 8 << 20;
     let mut server = Server::bind_with("127.0.0.1:0", app(), config).unwrap();
     let publisher = server.publisher();
-    let large = Event::data("x".repeat(700_000));
-    assert_eq!(publisher.try_publish("all", Event::data("x".repeat(5 << 20))), Ok(()));
+    let large = Event::new().data("x".repeat(700_000));
+    assert_eq!(publisher.try_publish("all", Event::new().data("x".repeat(5 << 20))), Ok(()));
     assert_eq!(publisher.try_publish("all", &large), Err(Error::Full));
     server.turn(Some(Duration::ZERO)).unwrap();
     assert_eq!(publisher.try_publish("all", &large), Ok(()));

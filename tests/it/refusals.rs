@@ -202,7 +202,7 @@ impl Handler for Generous {
         cx.on_close(stream, move |_, _| _ = on_close.fetch_add(1, Ordering::SeqCst)).unwrap();
         cx.every(stream, Duration::from_millis(10), move |_, _| _ = timer.fetch_add(1, Ordering::SeqCst))
             .unwrap();
-        cx.send(stream, Event::data("private ".repeat(100))).unwrap();
+        cx.send(stream, Event::new().data("private ".repeat(100))).unwrap();
         if request.path() == "/closed" {
             cx.close(stream).unwrap();
         }
@@ -233,7 +233,7 @@ fn nothing_remains(world: &mut Loop<Generous>, answer: &str) {
     assert_eq!(called.load(Ordering::SeqCst), 0, "no callback of it is called");
     assert_eq!(Arc::strong_count(&called), 2, "none is kept");
     let stream = world.server.handler().stream.unwrap();
-    assert_eq!(world.server.context().send(stream, Event::data("x")), Err(Error::Closed));
+    assert_eq!(world.server.context().send(stream, Event::new().data("x")), Err(Error::Closed));
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn a_subscription_too_many_is_an_error_that_changes_nothing() {
     world.settle();
     assert_eq!(world.server.stats().topics, 3);
     for topic in ["a", "b", "c", "d"] {
-        world.server.context().publish(topic, Event::data(topic)).unwrap();
+        world.server.context().publish(topic, Event::new().data(topic)).unwrap();
     }
     world.settle();
     let [first, second] = peers.map(|peer| peer.read());
@@ -356,7 +356,7 @@ fn a_stream_moves_from_one_topic_to_another_also_where_there_are_as_many_as_may_
     let mut cx = world.server.context();
     cx.unsubscribe(stream, "a").unwrap();
     assert_eq!(cx.subscribe(stream, "b"), Ok(()), "nobody is subscribed to any topic");
-    world.server.context().publish("b", Event::data("moved")).unwrap();
+    world.server.context().publish("b", Event::new().data("moved")).unwrap();
     world.settle();
     assert!(peer.read().contains("data: moved"));
     assert_eq!(world.server.stats().topics, 1);

@@ -160,14 +160,14 @@ fn an_error_of_a_handler_is_a_500_that_does_not_tell() {
     let secret = || io::Error::other("the secret is 1234");
     app.get("/get", move |_, _| Err::<Reply, _>(secret()));
     app.sse("/sse", move |stream, _, cx| {
-        cx.send(stream, Event::data("1234")).unwrap();
+        cx.send(stream, Event::new().data("1234")).unwrap();
         Err::<(), _>(secret())
     });
-    app.sse("/event", |stream, _, cx| cx.send(stream, Event::data("x").event("two\nlines")));
+    app.sse("/event", |stream, _, cx| cx.send(stream, Event::new().data("x").event("two\nlines")));
     app.get("/header", |_, _| Reply::text("x").header("X", "two\r\nlines"));
     app.get("/later", |_, _| Reply::text("x").header("X", "\0").header("Y", "z").with_status(201));
     app.get("/stream", |_, _| Reply::stream().topic("t").tag("a").header("X", "two\r\nlines"));
-    app.get("/first", |_, _| Reply::stream().topic("t").first(Event::data("x").event("two\nlines")));
+    app.get("/first", |_, _| Reply::stream().topic("t").first(Event::new().data("x").event("two\nlines")));
     app.get("/fine", |_, _| Ok::<_, Error>("fine"));
     app.get("/found/{what}", |request, _| {
         (request.param("what") == Some("it")).then(|| Reply::redirect("/").cookie(Cookie::new("a", "b")))
@@ -193,7 +193,7 @@ fn an_error_of_a_handler_is_a_500_that_does_not_tell() {
 fn an_sse_route_may_refuse_with_any_reply() {
     let mut app = Router::new();
     app.sse("/{status}", |stream, request, cx| {
-        cx.send(stream, Event::data("for nobody"))?;
+        cx.send(stream, Event::new().data("for nobody"))?;
         let status = request.param("status").unwrap().parse().unwrap();
         Ok::<_, Error>(if status == 200 { Reply::stream().into() } else { Reply::status(status) })
     });
@@ -234,12 +234,12 @@ impl Handler for Journal {
 
     fn opened(&mut self, stream: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
         assert_eq!(Some(stream), self.last, "the id that the request was asked with");
-        cx.send(stream, Event::data("opened")).unwrap();
+        cx.send(stream, Event::new().data("opened")).unwrap();
         self.lines.push("opened".to_owned());
     }
 
     fn closed(&mut self, stream: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
-        assert_eq!(cx.send(stream, Event::data("x")), Err(Error::Closed));
+        assert_eq!(cx.send(stream, Event::new().data("x")), Err(Error::Closed));
         self.lines.push(format!("closed: {reason}"));
     }
 

@@ -26,7 +26,7 @@ fn server(address: SocketAddr) -> Server<Router> {
     Server::from_listener(socket.into(), app, config).unwrap()
 }
 
-fn publish(servers: &[Running], event: &Event) {
+fn publish(servers: &[Running], event: &Event<'_>) {
     for server in servers {
         server.publisher.publish("news", event.clone()).unwrap();
     }
@@ -49,7 +49,7 @@ fn what_is_published_to_each_reaches_everybody_once() {
     let servers = two_servers();
     let mut clients = subscribe(&servers, "/events");
     for number in 1..=3 {
-        publish(&servers, &Event::data(number.to_string()));
+        publish(&servers, &Event::new().data(number.to_string()));
     }
     for client in &mut clients {
         assert_eq!(client.data(3), ["1", "2", "3"]);
@@ -61,7 +61,7 @@ fn what_is_published_to_each_reaches_everybody_once() {
 fn with_ids_of_the_application_whoever_comes_back_may_meet_any() {
     let servers = two_servers();
     for id in ["a", "b", "c"] {
-        publish(&servers, &Event::data(id).id(id));
+        publish(&servers, &Event::new().data(id).id(id));
     }
     for mut client in subscribe(&servers, "/events?last_event_id=a") {
         let ids: Vec<String> = client.events(2).into_iter().map(|event| event.id).collect();

@@ -132,13 +132,13 @@ fn a_wave_that_comes_by_many_who_are_behind_writes_no_more_than_its_share() {
     let peers = streams(&mut world, 200);
     peers.iter().for_each(|peer| peer.set_room(0));
     for _ in 0..10 {
-        world.server.context().publish("t", Event::data("x".repeat(10_000))).unwrap();
+        world.server.context().publish("t", Event::new().data("x".repeat(10_000))).unwrap();
         world.settle();
     }
     // They have room again, which is not yet told when something small is published.
     peers.iter().for_each(|peer| drop(peer.read()));
     peers.iter().for_each(|peer| peer.set_room(usize::MAX));
-    world.server.context().publish("t", Event::data("small")).unwrap();
+    world.server.context().publish("t", Event::new().data("small")).unwrap();
     world.settle();
     assert!(peers.iter().all(|peer| peer.read().ends_with("data: small\n\n\r\n")));
     let most = world.server.stats().work_max.bytes_written;
@@ -210,7 +210,7 @@ fn a_stream_that_has_ended_is_not_read_a_byte_at_a_time_for_ever() {
     let peer = streams(&mut world, 1).remove(0);
     peer.set_room(0);
     let stream = world.server.handler().opened.unwrap();
-    world.server.context().send(stream, Event::data("x".repeat(100_000))).unwrap();
+    world.server.context().send(stream, Event::new().data("x".repeat(100_000))).unwrap();
     world.server.context().close(stream).unwrap();
     for second in 0..260 {
         assert!(second > 240 || !peer.is_closed(), "{second}");
@@ -231,14 +231,14 @@ fn a_wave_writes_no_more_to_one_stream_than_the_queue_does() {
     let id = first.read().lines().find_map(|line| line.strip_prefix("id: ").map(str::to_owned)).unwrap();
     first.close();
     for _ in 0..300 {
-        world.server.context().publish("t", Event::data("x".repeat(100_000))).unwrap();
+        world.server.context().publish("t", Event::new().data("x".repeat(100_000))).unwrap();
         world.turn();
     }
     let behind = world.connect();
     behind.write(format!("GET /stream HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {id}\r\n\r\n"));
     for number in 0..200 {
         // Each is a wave that comes by the stream, which has room for all there is.
-        world.server.context().publish("t", Event::data(format!("new {number}"))).unwrap();
+        world.server.context().publish("t", Event::new().data(format!("new {number}"))).unwrap();
         world.turn();
         assert!(world.server.stats().work_max.bytes_written < 1 << 20);
     }
@@ -255,7 +255,7 @@ fn what_is_too_old_all_at_once_goes_over_several_turns() {
     let mut world = Loop::<_, true>::with_config(App::default(), config);
     world.turn();
     for _ in 0..40_000 {
-        world.server.context().publish("t", Event::data("0123456789")).unwrap();
+        world.server.context().publish("t", Event::new().data("0123456789")).unwrap();
     }
     world.settle();
     let all = world.server.stats().log_bytes;
@@ -275,7 +275,7 @@ fn a_large_wave_takes_several_turns() {
     let peers = streams(&mut world, 200);
     peers.iter().for_each(|peer| drop(peer.read()));
     for _ in 0..10 {
-        world.server.context().publish("t", Event::data("x".repeat(90_000))).unwrap();
+        world.server.context().publish("t", Event::new().data("x".repeat(90_000))).unwrap();
     }
     world.settle();
     let most = world.server.stats().work_max.bytes_written;
@@ -305,7 +305,7 @@ fn world_with_state() -> Loop<App> {
     config.topic = TopicConfig::default().keyed();
     let mut world = Loop::<_, true>::with_config(App::default(), config);
     for key in 0..15 {
-        let event = Event::data("x".repeat(100_000)).key(key.to_string());
+        let event = Event::new().data("x".repeat(100_000)).key(key.to_string());
         world.server.context().publish("t", event).unwrap();
     }
     world
@@ -389,7 +389,7 @@ fn what_has_no_key_gives_way_also_behind_megabytes_that_stay() {
     lags.write(subscribe("/stream"));
     world.settle();
     lags.set_room(0);
-    let publish = |world: &mut Loop<App>, event: Event| {
+    let publish = |world: &mut Loop<App>, event: Event<'static>| {
         world.server.context().publish("t", event).unwrap();
         world.settle();
         reads.read();
@@ -397,11 +397,11 @@ fn what_has_no_key_gives_way_also_behind_megabytes_that_stay() {
     };
     // Of each block there is a little that could go, and much that stays.
     for key in 0..1_000 {
-        publish(&mut world, Event::data("without a key"));
-        publish(&mut world, Event::data("x".repeat(6 << 10)).key(key.to_string()));
+        publish(&mut world, Event::new().data("without a key"));
+        publish(&mut world, Event::new().data("x".repeat(6 << 10)).key(key.to_string()));
     }
     for _ in 0..300 {
-        publish(&mut world, Event::data("x".repeat(50_000)));
+        publish(&mut world, Event::new().data("x".repeat(50_000)));
     }
     let stats = world.server.stats();
     assert_eq!((stats.closed(CloseReason::Lagged), stats.streams), (1, 1));
@@ -415,7 +415,7 @@ fn what_is_superseded_goes_also_when_nothing_more_is_published() {
         // Of the smaller ones a third stays, which is copied.
         for number in 0..60_000_000 / size {
             let key = if size < 1_000 && number % 3 == 0 { number } else { 1 };
-            let event = Event::data("x".repeat(size)).key(key.to_string());
+            let event = Event::new().data("x".repeat(size)).key(key.to_string());
             world.server.context().publish("t", event).unwrap();
         }
         world.settle();

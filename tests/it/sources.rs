@@ -43,8 +43,8 @@ impl<S> Drop for Counted<S> {
     }
 }
 
-fn number(number: usize) -> Event {
-    Event::data(number.to_string())
+fn number(number: usize) -> Event<'static> {
+    Event::new().data(number.to_string())
 }
 
 /// Each stream at `/` has a source of its own, in topic and tag `all`; at `/2` there is a page.
@@ -130,7 +130,7 @@ fn a_source_is_asked_only_when_there_is_room() {
 
 #[test]
 fn large_events_are_pulled_few_at_a_time() {
-    let (mut world, counts) = world_of(|| Events::new((0..).map(|_| Event::data("x".repeat(10_000)))));
+    let (mut world, counts) = world_of(|| Events::new((0..).map(|_| Event::new().data("x".repeat(10_000)))));
     let peer = world.connect();
     peer.set_room(10);
     peer.write(get("/"));
@@ -190,7 +190,7 @@ fn the_source_is_dropped_once_whoever_ends_the_stream() {
             4 => {
                 // It can take nothing, and falls behind.
                 peer.set_room(0);
-                let event = Event::data("x".repeat(2 << 20));
+                let event = Event::new().data("x".repeat(2 << 20));
                 assert_eq!(world.server.context().send_tagged("all", &event), Ok(1));
                 world.turn();
                 assert_eq!(counts.dropped(), expected);
@@ -336,7 +336,7 @@ fn a_source_that_is_woken_while_there_is_no_room_is_asked_when_there_is() {
     let stream = stream_of(&mut world);
     peer.read();
     peer.set_room(3);
-    world.server.context().send(stream, Event::data("sent")).unwrap();
+    world.server.context().send(stream, Event::new().data("sent")).unwrap();
     queue.put(Pull::Event(number(1)));
     world.settle();
     world.server.context().wake(stream).unwrap();
@@ -442,7 +442,7 @@ fn a_panic_while_a_source_is_dropped_is_survived() {
 
 #[test]
 fn an_event_that_cannot_be_written_is_left_out() {
-    let bad = || Event::data("x").event("two\nlines");
+    let bad = || Event::new().data("x").event("two\nlines");
     let (mut world, _) =
         world_of(move || Events::new((0..200).map(move |n| if n % 100 == 50 { number(n) } else { bad() })));
     let peer = open(&mut world, "/");
@@ -637,7 +637,7 @@ fn other_than_the_sources(room: usize) {
     config.lag_bytes_max = 1000;
     let (mut world, queue, peers, streams) = idle_streams(1, config);
     peers[0].set_room(room);
-    queue.put(Pull::Event(Event::data("x".repeat(5000))));
+    queue.put(Pull::Event(Event::new().data("x".repeat(5000))));
     world.server.context().wake(streams[0]).unwrap();
     world.settle();
     for number in 0..20 {
@@ -645,7 +645,7 @@ fn other_than_the_sources(room: usize) {
         world.server.context().send_tagged("all", self::number(number)).unwrap();
         world.settle();
     }
-    assert_eq!(world.server.context().send(streams[0], Event::data("x".repeat(1000))), Ok(()));
+    assert_eq!(world.server.context().send(streams[0], Event::new().data("x".repeat(1000))), Ok(()));
     world.settle();
     assert_eq!(world.server.context().send(streams[0], number(20)), Err(Error::Closed));
     assert_eq!(world.server.stats().closed(CloseReason::Lagged), 1);
@@ -664,7 +664,9 @@ fn channels(ahead: usize) -> (Router, Receiver<EventSender>) {
     app.sse_post("/", |stream, request, cx| {
         let events = cx.channel(stream, 1)?;
         let text = String::from_utf8_lossy(request.body()).into_owned();
-        thread::spawn(move || text.split(' ').try_for_each(|word| events.send(Event::data(word.to_owned()))));
+        thread::spawn(move || {
+            text.split(' ').try_for_each(|word| events.send(Event::new().data(word.to_owned())))
+        });
         Ok::<_, Error>(Reply::stream())
     });
     (app, senders)
@@ -704,7 +706,7 @@ fn a_thread_learns_that_its_client_has_left_and_waits_while_it_does_not_read() {
     let server = serve_with(app, config);
     let mut client = server.connect();
     let events = ask(&mut client, &senders);
-    let big = || Event::data("x".repeat(50_000));
+    let big = || Event::new().data("x".repeat(50_000));
     // As much as fits into the buffers of the two systems, and the channel.
     let deadline = now() + DEADLINE;
     let mut count = 0;
@@ -783,13 +785,13 @@ fn what_a_source_had_long_ago_excuses_no_lag() {
     let (mut world, queue, peers, streams) = idle_streams(1, config);
     // Of several topics, so that it keeps what only some streams have.
     world.server.context().subscribe(streams[0], "another").unwrap();
-    queue.put(Pull::Event(Event::data("x".repeat(5000))));
+    queue.put(Pull::Event(Event::new().data("x".repeat(5000))));
     world.server.context().wake(streams[0]).unwrap();
     world.settle();
     assert_eq!(data(&peers[0]).len(), 1);
     peers[0].set_room(0);
     for _ in 0..2 {
-        assert_eq!(world.server.context().send(streams[0], Event::data("x".repeat(600))), Ok(()));
+        assert_eq!(world.server.context().send(streams[0], Event::new().data("x".repeat(600))), Ok(()));
         world.settle();
     }
     assert_eq!(world.server.context().send(streams[0], number(1)), Err(Error::Closed));

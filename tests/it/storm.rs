@@ -127,14 +127,16 @@ fn whoever_leaves_and_comes_back_at_random_misses_nothing() {
     while begun.elapsed() < Duration::from_secs(time) {
         while published < begun.elapsed().as_millis() * 2 {
             let topic = random.usize(..TOPICS);
-            publisher.publish(&topic.to_string(), Event::data(format!("{topic} {}", counts[topic]))).unwrap();
+            publisher
+                .publish(&topic.to_string(), Event::new().data(format!("{topic} {}", counts[topic])))
+                .unwrap();
             counts[topic] += 1;
             published += 1;
         }
         std::thread::park_timeout(Duration::from_millis(5));
     }
     for topic in 0..TOPICS {
-        publisher.publish(&topic.to_string(), Event::data(format!("{topic} {END}"))).unwrap();
+        publisher.publish(&topic.to_string(), Event::new().data(format!("{topic} {END}"))).unwrap();
     }
     stop.store(true, Ordering::Relaxed);
 

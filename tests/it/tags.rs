@@ -128,12 +128,12 @@ fn an_event_to_a_tag_reaches_the_streams_with_it_in_order_with_everything_else()
     let (none, _) = open(&mut world, "/");
     let mut cx = cx(&mut world);
     assert_eq!((cx.tagged("a"), cx.tagged("b"), cx.tagged("c")), (1, 2, 0));
-    cx.publish("t", Event::data("1")).unwrap();
-    assert_eq!(cx.send_tagged("b", Event::data("2")), Ok(2));
-    cx.send(id, Event::data("3")).unwrap();
-    assert_eq!(cx.send_tagged("a", Event::data("4")), Ok(1));
-    cx.publish("t", Event::data("5")).unwrap();
-    assert_eq!(cx.send_tagged("c", Event::data("6")), Ok(0));
+    cx.publish("t", Event::new().data("1")).unwrap();
+    assert_eq!(cx.send_tagged("b", Event::new().data("2")), Ok(2));
+    cx.send(id, Event::new().data("3")).unwrap();
+    assert_eq!(cx.send_tagged("a", Event::new().data("4")), Ok(1));
+    cx.publish("t", Event::new().data("5")).unwrap();
+    assert_eq!(cx.send_tagged("c", Event::new().data("6")), Ok(0));
     world.settle();
     assert_eq!(events(&both), ["1", "2", "3", "4", "5"]);
     assert_eq!(events(&one), ["1", "2", "5"]);
@@ -148,10 +148,13 @@ fn an_event_that_cannot_be_written_is_sent_to_nobody() {
     let journal = Journal::default();
     world.server.observe(journal.clone());
     let (peer, _) = open(&mut world, "/a");
-    let invalid = cx(&mut world).send_tagged("a", Event::data("x").event("a\nb"));
+    let invalid = cx(&mut world).send_tagged("a", Event::new().data("x").event("a\nb"));
     assert!(matches!(invalid, Err(Error::InvalidEvent(_))));
     let publisher = world.server.publisher();
-    assert!(matches!(publisher.send_tagged("a", Event::data("x").id("\n")), Err(Error::InvalidEvent(_))));
+    assert!(matches!(
+        publisher.send_tagged("a", Event::new().data("x").id("\n")),
+        Err(Error::InvalidEvent(_))
+    ));
     world.settle();
     assert_eq!((events(&peer), journal.take()), (vec![], vec![]));
     assert_eq!(world.server.stats().events_sent, 0);
@@ -165,14 +168,14 @@ fn observers_see_an_event_to_a_tag_once_and_before_whom_it_closes() {
     let journal = Journal::default();
     world.server.observe(journal.clone());
     let peers: Vec<_> = (0..3).map(|_| open(&mut world, "/a").0).collect();
-    cx(&mut world).send_tagged("a", Event::data("x")).unwrap();
-    cx(&mut world).send_tagged("nobody", Event::data("y")).unwrap();
+    cx(&mut world).send_tagged("a", Event::new().data("x")).unwrap();
+    cx(&mut world).send_tagged("nobody", Event::new().data("y")).unwrap();
     world.settle();
     assert_eq!(journal.take(), ["data: x to tag a", "data: y to tag nobody"]);
     peers[0].set_room(0);
     world.settle();
     for expected in [3, 3, 2] {
-        assert_eq!(cx(&mut world).send_tagged("a", Event::data("z".repeat(600))), Ok(expected));
+        assert_eq!(cx(&mut world).send_tagged("a", Event::new().data("z".repeat(600))), Ok(expected));
         let entries = journal.take();
         assert!(entries[0].ends_with("to tag a"));
         assert_eq!(entries[1..], ["closed Lagged"][..3 - expected]);
@@ -189,14 +192,14 @@ fn streams_that_lag_by_an_event_to_their_tag_are_closed_and_the_others_get_it() 
     // Neighbours, the first, and the last.
     let slow = [0, 3, 4, 7];
     slow.iter().for_each(|peer| peers[*peer].set_room(0));
-    let big = Event::data("x".repeat(600));
+    let big = Event::new().data("x".repeat(600));
     for _ in 0..2 {
         assert_eq!(cx(&mut world).send_tagged("a", &big), Ok(8));
         world.settle();
     }
     assert_eq!(cx(&mut world).send_tagged("a", &big), Ok(4));
     assert_eq!((cx(&mut world).tagged("a"), cx(&mut world).tagged("b")), (4, 4), "at once");
-    assert_eq!(cx(&mut world).send_tagged("b", Event::data("end")), Ok(4));
+    assert_eq!(cx(&mut world).send_tagged("b", Event::new().data("end")), Ok(4));
     world.settle();
     for (number, peer) in peers.iter().enumerate() {
         assert_eq!(peer.is_closed(), slow.contains(&number));
@@ -211,11 +214,11 @@ fn all_streams_with_a_tag_are_closed_cleanly_and_no_others() {
     let (first, _) = open(&mut world, "/a,b");
     let (second, _) = open(&mut world, "/a");
     let (other, _) = open(&mut world, "/b");
-    cx(&mut world).publish("t", Event::data("farewell")).unwrap();
+    cx(&mut world).publish("t", Event::new().data("farewell")).unwrap();
     assert_eq!(cx(&mut world).close_tagged("a"), 2);
     assert_eq!(cx(&mut world).close_tagged("a"), 0, "closed is closed");
     assert_eq!((cx(&mut world).tagged("a"), cx(&mut world).tagged("b")), (0, 1), "at once");
-    assert_eq!(cx(&mut world).send_tagged("a", Event::data("too late")), Ok(0));
+    assert_eq!(cx(&mut world).send_tagged("a", Event::new().data("too late")), Ok(0));
     world.settle();
     for peer in [&first, &second] {
         let text = peer.read();
@@ -237,8 +240,8 @@ fn a_tag_that_was_taken_away_counts_no_more() {
     cx(&mut world).untag(id, "a").unwrap();
     cx(&mut world).untag(id, "a").unwrap();
     cx(&mut world).untag(id, "never").unwrap();
-    assert_eq!(cx(&mut world).send_tagged("a", Event::data("x")), Ok(0));
-    assert_eq!(cx(&mut world).send_tagged("b", Event::data("y")), Ok(1));
+    assert_eq!(cx(&mut world).send_tagged("a", Event::new().data("x")), Ok(0));
+    assert_eq!(cx(&mut world).send_tagged("b", Event::new().data("y")), Ok(1));
     assert_eq!(cx(&mut world).close_tagged("a"), 0);
     world.settle();
     assert_eq!((events(&peer), world.server.stats().tags), (vec!["y".into()], 1));
@@ -291,7 +294,7 @@ fn a_stream_that_its_handler_tags_with_a_revoked_tag_is_answered_204_whatever_el
         cx.subscribe(stream, "u").unwrap();
         cx.tag(stream, "b").unwrap();
         cx.tag(stream, "a").unwrap();
-        cx.send(stream, Event::data("x")).unwrap();
+        cx.send(stream, Event::new().data("x")).unwrap();
         cx.after(stream, Duration::from_secs(1), |_, _| -> () { panic!("a timer of no stream") }).unwrap();
         cx.untag(stream, "a").unwrap();
         if cx.now().as_secs() % 2 == 1 {
@@ -323,7 +326,7 @@ fn a_stream_whose_tag_is_revoked_while_it_is_opened_is_answered_204() {
             cx.tag(stream, "b").unwrap();
             assert_eq!(cx.revoke("a", Duration::ZERO), 1);
             assert_eq!((cx.tagged("a"), cx.tagged("b")), (0, 1));
-            assert_eq!(cx.send(stream, Event::data("x")), Ok(()));
+            assert_eq!(cx.send(stream, Event::new().data("x")), Ok(()));
         }
         None
     });
@@ -348,9 +351,9 @@ fn an_open_stream_that_is_given_a_revoked_tag_is_closed() {
     let (peer, id) = open(&mut world, "/b");
     let mut cx = cx(&mut world);
     cx.revoke("a", Duration::from_secs(1));
-    cx.send(id, Event::data("last")).unwrap();
+    cx.send(id, Event::new().data("last")).unwrap();
     assert_eq!(cx.tag(id, "a"), Err(Error::Closed));
-    assert_eq!(cx.send(id, Event::data("too late")), Err(Error::Closed));
+    assert_eq!(cx.send(id, Event::new().data("too late")), Err(Error::Closed));
     assert_eq!((cx.tagged("a"), cx.tagged("b")), (0, 0));
     world.settle();
     assert!(peer.read().ends_with("data: last\n\n\r\n0\r\n\r\n"));
@@ -475,7 +478,7 @@ fn what_a_handler_does_to_its_own_tag_is_done_to_the_stream_it_opens() {
     let mut world = world_with(Config::default(), |stream, cx| {
         cx.tag(stream, "a").unwrap();
         assert_eq!(cx.tagged("a"), 1);
-        assert_eq!(cx.send_tagged("a", Event::data("x")), Ok(1));
+        assert_eq!(cx.send_tagged("a", Event::new().data("x")), Ok(1));
         assert_eq!(cx.close_tagged("a"), 1);
         assert_eq!((cx.tagged("a"), cx.close_tagged("a")), (0, 0));
         None
@@ -493,7 +496,7 @@ fn a_stream_that_is_not_opened_leaves_no_tag_behind() {
         config.streams_max = 1;
         let mut world = world_with(config, move |stream, cx| {
             cx.tag(stream, "a").unwrap();
-            cx.send_tagged("a", Event::data("x")).unwrap();
+            cx.send_tagged("a", Event::new().data("x")).unwrap();
             page.then(|| Reply::text("none"))
         });
         let stream = reply_is_stream(&ask(&mut world, path));
@@ -525,9 +528,9 @@ fn a_handler_that_panics_or_sends_too_much_leaves_no_tag_behind() {
         cx.tag(stream, "b").unwrap();
         assert_ne!(asked, 1, "the first one panics");
         // As large as an event may be, and so much may wait. Nothing more is taken behind it.
-        let large = Event::data("x".repeat(EVENT_BYTES_MAX - "data: \n\n".len()));
+        let large = Event::new().data("x".repeat(EVENT_BYTES_MAX - "data: \n\n".len()));
         assert_eq!(cx.send_tagged("a", large), Ok(1));
-        assert_eq!(cx.send_tagged("a", Event::data("more than may wait")), Ok(0));
+        assert_eq!(cx.send_tagged("a", Event::new().data("more than may wait")), Ok(0));
         assert_eq!((cx.tagged("a"), cx.tagged("b")), (0, 0));
         None
     });
@@ -581,10 +584,10 @@ fn a_stream_leaves_its_tags_whoever_ends_it() {
     assert_eq!(
         ended_by(|world, peer, id| {
             peer.set_room(0);
-            cx(world).send(id, Event::data("x".repeat(2000))).unwrap();
+            cx(world).send(id, Event::new().data("x".repeat(2000))).unwrap();
             world.settle();
             assert!(!untagged(world));
-            assert_eq!(cx(world).send(id, Event::data("x")), Err(Error::Closed));
+            assert_eq!(cx(world).send(id, Event::new().data("x")), Err(Error::Closed));
             assert!(untagged(world));
         }),
         Some(CloseReason::Lagged)
@@ -592,7 +595,7 @@ fn a_stream_leaves_its_tags_whoever_ends_it() {
     assert_eq!(
         ended_by(|world, peer, _| {
             peer.set_room(0);
-            cx(world).publish("t", Event::data("x")).unwrap();
+            cx(world).publish("t", Event::new().data("x")).unwrap();
             world.pass(Duration::from_secs(40));
         }),
         Some(CloseReason::Stalled)
@@ -630,11 +633,11 @@ fn a_stream_that_comes_into_the_place_of_another_has_its_own_tags_only() {
     world.settle();
     peer.read();
     assert_eq!((cx(&mut world).tagged("a"), cx(&mut world).tagged("b")), (0, 1));
-    assert_eq!(cx(&mut world).send_tagged("a", Event::data("x")), Ok(0));
+    assert_eq!(cx(&mut world).send_tagged("a", Event::new().data("x")), Ok(0));
     peer.close();
     world.settle();
     let (peer, _) = open(&mut world, "/c");
-    assert_eq!(cx(&mut world).send_tagged("b", Event::data("x")), Ok(0));
+    assert_eq!(cx(&mut world).send_tagged("b", Event::new().data("x")), Ok(0));
     world.settle();
     assert_eq!(events(&peer).len(), 0);
 }
@@ -646,11 +649,11 @@ fn other_threads_reach_streams_by_tag() {
     let (other, _) = open(&mut world, "/b");
     let publisher = world.server.publisher();
     std::thread::spawn(move || {
-        publisher.send_tagged("a", Event::data("1"))?;
-        publisher.publish("t", Event::data("2"))?;
-        publisher.send_tagged("a", Event::data("3"))?;
+        publisher.send_tagged("a", Event::new().data("1"))?;
+        publisher.publish("t", Event::new().data("2"))?;
+        publisher.send_tagged("a", Event::new().data("3"))?;
         publisher.close_tagged("a")?;
-        publisher.send_tagged("a", Event::data("4"))?;
+        publisher.send_tagged("a", Event::new().data("4"))?;
         publisher.revoke("b", Duration::from_secs(60))?;
         publisher.revoke("c", Duration::from_secs(60))?;
         publisher.unrevoke("c")

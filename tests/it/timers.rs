@@ -29,7 +29,7 @@ fn a_streams_timers_fire_in_time_and_end_with_it() {
         let held = held.clone();
         cx.every(stream, SECOND, move |stream, cx| {
             let _ = &held;
-            cx.send(stream, Event::data("tick"))
+            cx.send(stream, Event::new().data("tick"))
         })?;
         cx.after(stream, 10 * SECOND, |stream, cx| cx.close(stream))
     });
@@ -142,9 +142,9 @@ fn timers_of_a_stream_that_ends_before_it_is_open_are_dropped() {
         let (timer, hook) = (given.clone(), given.clone());
         cx.every(stream, SECOND, move |_stream, _cx| _ = &timer)?;
         cx.on_close(stream, move |_reason, _cx| _ = hook)?;
-        let large = Event::data("x".repeat(EVENT_BYTES_MAX - "data: \n\n".len()));
+        let large = Event::new().data("x".repeat(EVENT_BYTES_MAX - "data: \n\n".len()));
         assert_eq!(cx.send(stream, large), Ok(()));
-        let more = cx.send(stream, Event::data("x"));
+        let more = cx.send(stream, Event::new().data("x"));
         assert_eq!(more, Err(Error::Closed), "more than may wait for a stream at once");
         Ok::<_, Error>(())
     });

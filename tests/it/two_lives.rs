@@ -103,7 +103,7 @@ impl Handler for App {
             "/tags" => reply.tag("one").tag("two").into(),
             "/seen" => reply.topic("own").into(),
             "/mixed" => reply.topic("a").topic("own").into(),
-            "/long-id" => reply.first(Event::data("").id("x".repeat(10_000))).into(),
+            "/long-id" => reply.first(Event::new().data("").id("x".repeat(10_000))).into(),
             _ => reply.topic("a").into(),
         }
     }
@@ -211,7 +211,7 @@ fn what_is_refused_leaves_nothing_behind() {
 fn a_client_that_has_seen_everything_leaves_nothing_behind() {
     let (mut world, counts) = world(Config::default());
     let mut cx = world.server.context();
-    cx.publish("own", Event::data("last").id("7")).unwrap();
+    cx.publish("own", Event::new().data("last").id("7")).unwrap();
     cx.finish_topic("own").unwrap();
     let peer = world.connect();
     peer.write("GET /seen HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 7\r\n\r\n");
@@ -289,8 +289,8 @@ fn who_has_come_leaves() {
     let mut app = Router::new();
     app.get("/room", |_request, _cx| {
         Reply::stream().topic("room").on_open(|stream, cx| {
-            cx.publish("room", Event::data("come"))?;
-            cx.on_close(stream, |_reason, cx| cx.publish("room", Event::data("left")))
+            cx.publish("room", Event::new().data("come"))?;
+            cx.on_close(stream, |_reason, cx| cx.publish("room", Event::new().data("left")))
         })
     });
     let mut config = Config::default();
@@ -315,7 +315,7 @@ fn an_sse_closure_is_called_only_where_a_stream_may_open() {
     let mut app = Router::new();
     app.sse("/sse", move |stream, _request, cx| {
         *called.lock().unwrap() += 1;
-        cx.send(stream, Event::data("hello"))
+        cx.send(stream, Event::new().data("hello"))
     });
     let mut config = Config::default();
     config.streams_max = 1;
@@ -335,11 +335,11 @@ fn an_sse_closure_is_called_only_where_a_stream_may_open() {
 fn what_on_open_sends_comes_behind_what_the_handler_has_sent() {
     let mut app = Router::new();
     app.get("/", |_request, cx| {
-        cx.send(cx.stream().unwrap(), Event::data("first")).unwrap();
-        Reply::stream().topic("t").on_open(|stream, cx| cx.send(stream, Event::data("second"))).on_open(
+        cx.send(cx.stream().unwrap(), Event::new().data("first")).unwrap();
+        Reply::stream().topic("t").on_open(|stream, cx| cx.send(stream, Event::new().data("second"))).on_open(
             |stream, cx| {
-                cx.send(stream, Event::data("third"))?;
-                cx.publish("t", Event::data("fourth"))
+                cx.send(stream, Event::new().data("third"))?;
+                cx.publish("t", Event::new().data("fourth"))
             },
         )
     });
@@ -353,11 +353,11 @@ fn what_on_open_sends_comes_behind_what_the_handler_has_sent() {
 fn what_is_subscribed_when_a_stream_opens_begins_there() {
     let mut app = Router::new();
     app.get("/", |_request, cx| {
-        cx.publish("t", Event::data("before")).unwrap();
+        cx.publish("t", Event::new().data("before")).unwrap();
         Reply::stream().on_open(|stream, cx| {
-            cx.publish("t", Event::data("just before"))?;
+            cx.publish("t", Event::new().data("just before"))?;
             cx.subscribe(stream, "t")?;
-            cx.publish("t", Event::data("behind"))
+            cx.publish("t", Event::new().data("behind"))
         })
     });
     let mut world = Loop::<_, true>::new(app);

@@ -107,12 +107,12 @@ fn pages_and_streams_come_over_a_unix_socket_and_its_file_goes_with_the_server()
     stream.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     read_until(&mut server, &mut stream, |text| text.contains("\r\n\r\n"));
     assert_eq!(page(&mut server, &path), "page");
-    server.context().publish("t", Event::data("to all")).unwrap();
+    server.context().publish("t", Event::new().data("to all")).unwrap();
     let text = read_until(&mut server, &mut stream, |text| text.contains("data: to all\n\n"));
     assert!(!text.contains("HTTP/1.1"), "{text}");
     // A stream that lags on a unix socket catches up when it is read again.
     let big = "x".repeat(100 << 10);
-    server.context().publish("t", Event::data(big.clone())).unwrap();
+    server.context().publish("t", Event::new().data(big.clone())).unwrap();
     turn_until(&mut server, |server| server.stats().streams_behind == 1);
     let text =
         read_until(&mut server, &mut stream, |text| text.contains("data: ") && text.ends_with("\n\n\r\n"));

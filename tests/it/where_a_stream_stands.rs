@@ -65,16 +65,16 @@ fn a_stream_whose_socket_takes_everything_gets_every_event_also_where_it_is_serv
         let mut cx = world.server.context();
         let mut expected = Vec::new();
         if private {
-            cx.send(id, Event::data("hello")).unwrap();
+            cx.send(id, Event::new().data("hello")).unwrap();
             expected.push("hello".to_owned());
         }
         for number in 0..10 {
             // Far more than is copied at once, so that it is queued again while some are superseded.
             expected.push(large(number, 60_000));
-            cx.publish("a", Event::data(large(number, 60_000)).key("k")).unwrap();
+            cx.publish("a", Event::new().data(large(number, 60_000)).key("k")).unwrap();
         }
         if two {
-            cx.publish("b", Event::data("other")).unwrap();
+            cx.publish("b", Event::new().data("other")).unwrap();
             expected.push("other".to_owned());
         }
         world.settle();
@@ -207,7 +207,7 @@ impl Handler for EndsInMissed {
 
     fn missed(&mut self, stream: StreamId, _last: &str, cx: &mut Context<'_>) -> Missed {
         assert!(!self.panics, "as a test");
-        let event = Event::data("x".repeat(EVENT_BYTES_MAX - 100));
+        let event = Event::new().data("x".repeat(EVENT_BYTES_MAX - 100));
         assert!(
             (0..3).any(|_| cx.send(stream, &event) == Err(Error::Closed)),
             "more than it may be sent at once"
@@ -264,7 +264,7 @@ fn tagged_while_opening(streams_max: usize) -> (Loop<Router>, Journal) {
     app.get("/{answer}", |request, cx| {
         let stream = cx.stream().unwrap();
         cx.tag(stream, "t")?;
-        cx.send_tagged("t", Event::data("to the tag"))?;
+        cx.send_tagged("t", Event::new().data("to the tag"))?;
         match request.param("answer").unwrap() {
             "page" => Ok(Reply::text("no stream")),
             "error" => Err(Error::Stopped),
@@ -274,7 +274,7 @@ fn tagged_while_opening(streams_max: usize) -> (Loop<Router>, Journal) {
             }
             "panic" => panic!("as a test"),
             _ => {
-                cx.send(stream, Event::data("to it alone"))?;
+                cx.send(stream, Event::new().data("to it alone"))?;
                 Ok(Reply::stream().into())
             }
         }
@@ -351,7 +351,7 @@ fn a_keyed_topic_may_hold_any_number_of_bytes_for_those_who_lag() {
     slow.read();
     slow.set_room(3);
     for number in 0..100 {
-        let event = Event::data(large(number, 10_000));
+        let event = Event::new().data(large(number, 10_000));
         let event = if number % 2 == 0 { event.key("k") } else { event };
         world.server.context().publish("a", event).unwrap();
         world.pass(ms(10));
@@ -400,18 +400,18 @@ fn what_is_published_since_a_stream_has_subscribed_in_its_handler_is_no_gap() {
                 cx.subscribe(stream, "a").unwrap();
                 // More than is kept.
                 for number in 1..=5 {
-                    cx.publish("a", Event::data(number.to_string())).unwrap();
+                    cx.publish("a", Event::new().data(number.to_string())).unwrap();
                 }
             }
         });
         let (first, _) = stream(&mut world, "/a");
-        world.server.context().publish("a", Event::data("0")).unwrap();
+        world.server.context().publish("a", Event::new().data("0")).unwrap();
         world.settle();
         let seen = events(&first)[0].id.clone();
         first.close();
         world.settle();
         for number in 0..lost {
-            world.server.context().publish("a", Event::data(format!("lost {number}"))).unwrap();
+            world.server.context().publish("a", Event::new().data(format!("lost {number}"))).unwrap();
         }
         world.settle();
         let peer = world.connect();
@@ -437,7 +437,11 @@ fn a_keyed_stream_that_lags_and_is_closed_gets_what_is_superseded_after_that() {
         peer.read();
         peer.set_room(3);
         let set = |world: &mut Loop<Router>, key: &'static str, value: &str| {
-            world.server.context().publish("a", Event::data(format!("{key} {value}")).key(key)).unwrap();
+            world
+                .server
+                .context()
+                .publish("a", Event::new().data(format!("{key} {value}")).key(key))
+                .unwrap();
             world.settle();
         };
         for value in ["1", "2", "3"] {
@@ -470,7 +474,8 @@ fn a_stream_that_replays_is_not_cut_before_it_was_served() {
     app.get("/more", |_request, cx| {
         // None of what was kept before is kept after.
         let from = usize::try_from(cx.stats().events_published).unwrap();
-        (from..from + 4).for_each(|number| cx.publish("a", Event::data(large(number, 70_000))).unwrap());
+        (from..from + 4)
+            .for_each(|number| cx.publish("a", Event::new().data(large(number, 70_000))).unwrap());
         Reply::no_content()
     });
     let mut world = Loop::<_>::with_config(
@@ -535,9 +540,9 @@ fn what_a_publisher_sends_at_once_reaches_those_who_read_however_much_it_is() {
             .collect();
         server.wait_for("all of them", |stats| stats.streams == READERS);
         for number in 0..count {
-            server.publisher.publish("a", Event::data(large(number, size))).unwrap();
+            server.publisher.publish("a", Event::new().data(large(number, size))).unwrap();
         }
-        server.publisher.publish("a", Event::data("end")).unwrap();
+        server.publisher.publish("a", Event::new().data("end")).unwrap();
         for reader in readers {
             assert!(reader.join().unwrap().into_iter().eq(0..count), "{count} of {size}");
         }
@@ -568,7 +573,8 @@ fn publishers_wait_for_a_stream_that_goes_on_reading_and_memory_does_not_grow() 
         let mut received = 0;
         for round in 0.. {
             // As many at once as there is room for in the inbox.
-            while published < count && publisher.try_publish("a", Event::data(large(published, SIZE))).is_ok()
+            while published < count
+                && publisher.try_publish("a", Event::new().data(large(published, SIZE))).is_ok()
             {
                 published += 1;
                 world.turn();
@@ -603,7 +609,8 @@ fn publishers_wait_for_nobody_who_is_stuck_and_not_longer_than_the_reader_needs(
     let mut world = world_with(config(|config| config.lag_bytes_max = 100_000));
     let peer = open(&mut world, "/a", None);
     let publisher = world.server.publisher();
-    let publish = |number: usize| publisher.try_publish("a", Event::data(large(number, 70_000))).unwrap();
+    let publish =
+        |number: usize| publisher.try_publish("a", Event::new().data(large(number, 70_000))).unwrap();
     let published = |world: &Loop<Router>| world.server.stats().events_published;
     let fill = |world: &mut Loop<Router>| {
         peer.read();
@@ -653,7 +660,7 @@ fn who_reads_on_but_too_slowly_is_cut_for_what_it_has_had_the_time_to_read() {
 fn what_a_handler_sends_first_may_be_larger_than_what_may_lag() {
     for room in [usize::MAX, 1 << 20] {
         let mut app = Router::new();
-        app.sse("/", |stream, _request, cx| cx.send(stream, Event::data("x".repeat(3 << 20))));
+        app.sse("/", |stream, _request, cx| cx.send(stream, Event::new().data("x".repeat(3 << 20))));
         let mut world = Loop::new(app);
         let peer = world.connect();
         peer.set_room(room);
@@ -672,11 +679,11 @@ fn a_burst_to_a_stream_that_takes_all_of_it_is_no_lag_when_it_takes_several_turn
     let mut world = app_with(Config::default(), |_, _| ());
     let (peer, id) = stream(&mut world, "/");
     for number in 0..4 {
-        world.server.context().send(id, Event::data(large(number, 1 << 20))).unwrap();
+        world.server.context().send(id, Event::new().data(large(number, 1 << 20))).unwrap();
     }
     world.turn();
     assert_eq!(peer.read().len() >> 20, 1, "the others have their turn");
-    assert_eq!(world.server.context().send(id, Event::data("4 ")), Ok(()));
+    assert_eq!(world.server.context().send(id, Event::new().data("4 ")), Ok(()));
     world.settle();
     assert_eq!(peer.read().matches("data: ").count(), 4);
 }
@@ -700,7 +707,7 @@ fn what_other_threads_ask_for_is_done_in_the_end_whatever_handlers_publish() {
     let mut world = app_with(Config::default(), |_, _| ());
     let (peer, _) = stream(&mut world, "/a");
     // 15 MB a second, which it reads as fast, somewhat less than 100 ms behind.
-    world.server.context().every_global(ms(20), |cx| cx.publish("a", Event::data("x".repeat(300_000))));
+    world.server.context().every_global(ms(20), |cx| cx.publish("a", Event::new().data("x".repeat(300_000))));
     peer.set_room(10);
     world.pass(ms(60));
     peer.set_room(10);
@@ -717,12 +724,12 @@ fn neither_the_queue_nor_a_wave_starves_the_other() {
     let mut world = app_with(config(|config| config.sends_per_turn = 8), |_, _| ());
     let many: Vec<_> = (0..40).map(|_| stream(&mut world, "/a").0).collect();
     let others: Vec<_> = (0..40).map(|_| stream(&mut world, "/b")).collect();
-    world.server.context().publish("a", Event::data("1")).unwrap();
+    world.server.context().publish("a", Event::new().data("1")).unwrap();
     let (mut reached, mut turns) = (0, 0);
     while reached < many.len() {
         // There are always more in the queue than a turn serves.
         for (_, id) in &others {
-            world.server.context().send(*id, Event::data("x")).unwrap();
+            world.server.context().send(*id, Event::new().data("x")).unwrap();
         }
         world.turn();
         turns += 1;
@@ -740,7 +747,7 @@ fn what_was_sent_to_a_slow_reader_is_given_back_while_it_reads() {
     let (peer, id) = stream(&mut world, "/a");
     peer.set_room(0);
     for number in 0..10 {
-        world.server.context().send(id, Event::data(large(number, SIZE))).unwrap();
+        world.server.context().send(id, Event::new().data(large(number, SIZE))).unwrap();
         world.settle();
     }
     assert!(world.server.stats().log_bytes > 10 * SIZE as u64);

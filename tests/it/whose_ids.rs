@@ -30,7 +30,7 @@ pub(crate) fn at(position: &str) -> Position {
 
 pub(crate) fn publish_at(world: &mut Loop<Router>, topic: &str, positions: &[&str]) {
     for position in positions {
-        let event = Event::data((*position).to_owned());
+        let event = Event::new().data((*position).to_owned());
         world.server.context().publish_at(topic, at(position), event).unwrap();
     }
     world.settle();
@@ -38,7 +38,7 @@ pub(crate) fn publish_at(world: &mut Loop<Router>, topic: &str, positions: &[&st
 
 pub(crate) fn publish_own(world: &mut Loop<Router>, topic: &str, ids: &[&str]) {
     for id in ids {
-        let event = Event::data((*id).to_owned()).id((*id).to_owned());
+        let event = Event::new().data((*id).to_owned()).id((*id).to_owned());
         world.server.context().publish(topic, event).unwrap();
     }
     world.settle();
@@ -141,7 +141,7 @@ const NEVER_COMES_BACK: [(&str, EventError); 10] = [
 
 /// An event of that id is refused by everything that sends.
 fn assert_refused(world: &mut Loop<Router>, stream: StreamId, id: &str, error: &Error) {
-    let event = Event::data("never").id(id.to_owned());
+    let event = Event::new().data("never").id(id.to_owned());
     let publisher = world.server.publisher();
     let mut cx = world.server.context();
     let refused = [
@@ -171,16 +171,16 @@ fn an_id_that_cannot_come_back_is_refused_by_everything_that_sends() {
         let stream = notes.last();
         for (id, error) in NEVER_COMES_BACK {
             assert_refused(&mut world, stream, id, &Error::InvalidEvent(error));
-            assert_eq!(Reply::stream().first(Event::data("").id(id)).check(), Err(error.into()));
+            assert_eq!(Reply::stream().first(Event::new().data("").id(id)).check(), Err(error.into()));
         }
         assert_refused(&mut world, stream, &"x".repeat(4097), &Error::IdTooLong);
         assert_eq!(heard(&peer), [""; 0]);
         assert_eq!((world.server.stats().events_published, world.server.stats().events_sent), (0, 0));
         assert_eq!(notes.messages(), [""; 0]);
         // An empty id makes clients forget where they were, which only topics that have ids must not do.
-        let empty = world.server.context().publish("a", Event::data("empty").id(""));
+        let empty = world.server.context().publish("a", Event::new().data("empty").id(""));
         assert_eq!(empty, ids.map_or(Ok(()), |_| Err(EventError::EmptyId.into())));
-        world.server.context().send(stream, Event::data("forget").id("")).unwrap();
+        world.server.context().send(stream, Event::new().data("forget").id("")).unwrap();
     }
 }
 
@@ -189,9 +189,11 @@ fn an_event_of_a_source_whose_id_cannot_come_back_is_left_out() {
     let mut app = Router::new();
     app.get("/", |_request, _cx| {
         let ids = NEVER_COMES_BACK.map(|(id, _)| id.to_owned()).into_iter().chain(["x".repeat(4097)]);
-        let never = ids.map(|id| Event::data("never").id(id));
-        let events =
-            [Event::data("1")].into_iter().chain(never).chain([Event::data("2").id("x".repeat(4096))]);
+        let never = ids.map(|id| Event::new().data("never").id(id));
+        let events = [Event::new().data("1")]
+            .into_iter()
+            .chain(never)
+            .chain([Event::new().data("2").id("x".repeat(4096))]);
         Reply::stream().source(Events::new(events.collect::<Vec<_>>()))
     });
     let mut world = Loop::with_config(app, config(Ids::Own, |_| {}));
@@ -204,7 +206,9 @@ fn an_event_of_a_source_whose_id_cannot_come_back_is_left_out() {
 fn a_first_event_with_too_long_an_id_makes_the_reply_an_error() {
     for (length, status) in [(64, 200), (65, 500)] {
         let mut app = Router::new();
-        app.get("/", move |_request, _cx| Reply::stream().first(Event::data("1").id("x".repeat(length))));
+        app.get("/", move |_request, _cx| {
+            Reply::stream().first(Event::new().data("1").id("x".repeat(length)))
+        });
         let mut world = Loop::with_config(app, config(Ids::Own, |config| config.event_id_bytes_max = 64));
         let peer = open(&mut world, "/", None);
         assert_eq!(replies(&peer.read())[0].0, status);
@@ -232,8 +236,8 @@ fn how_long_an_id_may_be_is_bounded_by_half_of_a_head() {
         (config.head_bytes_max, config.target_bytes_max) = (1000, 500);
     }));
     let mut cx = world.server.context();
-    assert_eq!(cx.publish("a", Event::data("1").id("x".repeat(501))), Err(Error::IdTooLong));
-    cx.publish("a", Event::data("1").id("x".repeat(500))).unwrap();
+    assert_eq!(cx.publish("a", Event::new().data("1").id("x".repeat(501))), Err(Error::IdTooLong));
+    cx.publish("a", Event::new().data("1").id("x".repeat(500))).unwrap();
     publish_own(&mut world, "a", &["2"]);
     assert_eq!(data(&open(&mut world, "/a", Some(&"x".repeat(500)))), ["2"]);
 }
@@ -423,7 +427,7 @@ fn what_is_done_to_a_stream_that_waits_for_a_position_neither_loses_nor_doubles(
     publish_at(&mut world, "b", &["30-0", "40-0"]);
     // What has no ids has nothing to wait for.
     publish(&mut world, "plain", &["plain"]);
-    world.server.context().send(stream, Event::data("sent")).unwrap();
+    world.server.context().send(stream, Event::new().data("sent")).unwrap();
     world.settle();
     assert_eq!(heard(&peer), ["plain", "sent"]);
     publish_at(&mut world, "b", &["45-0"]);
@@ -469,7 +473,7 @@ fn what_may_not_be_published_is_an_error_and_is_not_published() {
     let peers = ["/a+b+plain", "/own", "/generated"].map(|path| open(&mut world, path, None));
     publish_at(&mut world, "a", &["10-5"]);
     let mut cx = world.server.context();
-    let (event, with_id) = (Event::data("never"), Event::data("never").id("1"));
+    let (event, with_id) = (Event::new().data("never"), Event::new().data("never").id("1"));
     for position in ["10-5", "10-4", "9-9", "0-0"] {
         for topic in ["a", "b", "nobody reads it"] {
             assert_eq!(cx.publish_at(topic, at(position), &event), Err(Error::PositionNotIncreasing));
@@ -479,7 +483,7 @@ fn what_may_not_be_published_is_an_error_and_is_not_published() {
     assert_eq!(cx.publish("a", &with_id), Err(Error::NoPosition));
     assert_eq!(cx.publish_at("a", at("11-0"), &with_id), Err(Error::OwnId));
     assert_eq!(cx.publish("generated", &with_id), Err(Error::OwnId));
-    assert_eq!(cx.publish("generated", Event::data("never").id("")), Err(Error::OwnId));
+    assert_eq!(cx.publish("generated", Event::new().data("never").id("")), Err(Error::OwnId));
     for topic in ["own", "generated", "plain"] {
         assert_eq!(cx.publish_at(topic, at("12-0"), &event), Err(Error::NotOrdered));
     }
@@ -489,10 +493,10 @@ fn what_may_not_be_published_is_an_error_and_is_not_published() {
     publisher.publish_at("b", at("10-5"), &event).unwrap();
     publisher.publish_at("own", at("12-0"), &event).unwrap();
     publisher.publish("generated", &with_id).unwrap();
-    publisher.publish_at("b", at("10-6"), Event::data("10-6")).unwrap();
+    publisher.publish_at("b", at("10-6"), Event::new().data("10-6")).unwrap();
     world.settle();
     publish_own(&mut world, "own", &["1"]);
-    world.server.context().publish("plain", Event::data("with its id").id("1")).unwrap();
+    world.server.context().publish("plain", Event::new().data("with its id").id("1")).unwrap();
     publish(&mut world, "generated", &["1"]);
     let expected = [&["10-5", "10-6", "with its id"][..], &["1"], &["1"]];
     peers.iter().zip(expected).for_each(|(peer, expected)| assert_eq!(heard(peer), expected));
@@ -664,12 +668,12 @@ fn what_a_handler_publishes_to_its_stream_is_behind_the_first_id() {
         app.sse("/", move |stream, _request, cx| {
             cx.subscribe(stream, "a")?;
             match ids {
-                Ids::Generated => cx.publish("a", Event::data("within")),
+                Ids::Generated => cx.publish("a", Event::new().data("within")),
                 Ids::Own => {
-                    cx.publish("a", Event::data("without an id"))?;
-                    cx.publish("a", Event::data("within").id("within"))
+                    cx.publish("a", Event::new().data("without an id"))?;
+                    cx.publish("a", Event::new().data("within").id("within"))
                 }
-                Ids::Ordered => cx.publish_at("a", Position::new(20, 0), Event::data("within")),
+                Ids::Ordered => cx.publish_at("a", Position::new(20, 0), Event::new().data("within")),
             }
         });
         let mut world = Loop::with_config(app, config(ids, |_| {}));
@@ -717,7 +721,7 @@ fn notices_are_written_byte_by_byte_as_they_are_documented() {
     let cx = &mut world.server.context();
     cx.publish("a", Event::new().comment("two\nlines")).unwrap();
     cx.publish("a", Event::new().comment("and").retry(Duration::from_secs(1))).unwrap();
-    cx.publish("a", Event::data("3").comment("with data")).unwrap();
+    cx.publish("a", Event::new().data("3").comment("with data")).unwrap();
     world.settle();
     let expected = ["e\r\n: two\n: lines\n\r\n", ": and\nretry: 1000\n\r\n", ": with data\ndata: 3\n\n\r\n"];
     let received = peer.read();
@@ -789,7 +793,7 @@ fn a_first_position_where_a_handler_publishes_the_first_event_of_all_is_before_i
     app.get("/again", |_request, _cx| Reply::stream().topic("a"));
     app.sse("/", |stream, _request, cx| {
         cx.subscribe(stream, "a")?;
-        cx.publish_at("a", Position::new(20, 0), Event::data("within"))
+        cx.publish_at("a", Position::new(20, 0), Event::new().data("within"))
     });
     let mut world = Loop::with_config(app, config(Ids::Ordered, |_| {}));
     let id = first_id(&open(&mut world, "/", None)).unwrap();

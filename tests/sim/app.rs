@@ -337,7 +337,7 @@ fn stale(model: &mut Model, cx: &mut Context<'_>) {
     match model.rng.u8(..8) {
         6 => assert_eq!(cx.tag(id, "ann"), closed),
         7 => assert_eq!(cx.untag(id, "ann"), closed),
-        0 => assert_eq!(cx.send(id, Event::data("stale")), closed),
+        0 => assert_eq!(cx.send(id, Event::new().data("stale")), closed),
         1 => assert_eq!(cx.close(id), closed),
         2 => assert_eq!(cx.subscribe(id, TOPICS[0]), closed),
         3 => assert_eq!(cx.unsubscribe(id, TOPICS[0]), closed),
@@ -612,7 +612,7 @@ impl Handler for App {
     }
 
     fn closed(&mut self, id: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
-        assert_eq!(cx.send(id, Event::data("too late")), Err(Error::Closed));
+        assert_eq!(cx.send(id, Event::new().data("too late")), Err(Error::Closed));
         let index = with(&self.shared, |model| {
             let index = model.find(id);
             sync(model, cx);

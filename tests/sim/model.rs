@@ -374,7 +374,7 @@ impl Model {
     // Events on their way.
 
     /// An event that is about to be published to a topic.
-    pub(crate) fn for_topic(&mut self, topic: u8, size: u32) -> (u32, Event) {
+    pub(crate) fn for_topic(&mut self, topic: u8, size: u32) -> (u32, Event<'static>) {
         let number = self.number(To::Topic(topic), size);
         let key = match self.rng.u8(..16) {
             0..6 => Key::None,
@@ -401,11 +401,11 @@ impl Model {
     }
 
     /// An event of a topic once more, to be sent to a stream that has missed it.
-    pub(crate) fn send_again(&mut self, index: u32, topic: u8, place: u32) -> Event {
+    pub(crate) fn send_again(&mut self, index: u32, topic: u8, place: u32) -> Event<'static> {
         self.streams[index as usize].sent_bytes += self.frame_bytes(topic, place);
         let number = self.entry(topic, place).number;
         let size = self.events[number as usize].size;
-        Event::data(data(number, size)).event(TOPICS[topic as usize])
+        Event::new().data(data(number, size)).event(TOPICS[topic as usize])
     }
 
     /// How long it is, more or less.
@@ -418,12 +418,12 @@ impl Model {
     }
 
     /// An event that is about to be sent to a stream.
-    pub(crate) fn for_stream(&mut self, stream: u32, size: u32) -> (u32, Event) {
+    pub(crate) fn for_stream(&mut self, stream: u32, size: u32) -> (u32, Event<'static>) {
         (self.number(To::Stream(stream), size), self.event(usize::MAX, size))
     }
 
     /// An event that is sent to a stream whenever the inbox gets to it.
-    pub(crate) fn for_stream_by_inbox(&mut self, stream: u32, size: u32) -> Event {
+    pub(crate) fn for_stream_by_inbox(&mut self, stream: u32, size: u32) -> Event<'static> {
         self.number(To::Loose(stream), size);
         let stream = &mut self.streams[stream as usize];
         stream.sent_bytes += u64::from(size) + FRAME_BYTES;
@@ -431,7 +431,7 @@ impl Model {
     }
 
     /// An event that is about to be sent to all of these streams.
-    pub(crate) fn for_tagged(&mut self, streams: &[u32], size: u32) -> Event {
+    pub(crate) fn for_tagged(&mut self, streams: &[u32], size: u32) -> Event<'static> {
         let number = self.number(To::Tagged, size);
         self.place(number);
         for stream in streams {
@@ -443,7 +443,7 @@ impl Model {
     }
 
     /// The event that everybody gets at last.
-    pub(crate) fn for_everyone(&mut self) -> (u32, Event) {
+    pub(crate) fn for_everyone(&mut self) -> (u32, Event<'static>) {
         (self.number(To::Everyone, 5), self.event(usize::MAX, 5))
     }
 
@@ -454,10 +454,10 @@ impl Model {
     }
 
     /// The event numbered last.
-    fn event(&self, topic: usize, size: u32) -> Event {
+    fn event(&self, topic: usize, size: u32) -> Event<'static> {
         let number = u32::try_from(self.events.len() - 1).unwrap();
         let name = TOPICS.get(topic).copied().unwrap_or("own");
-        Event::data(data(number, size)).event(name)
+        Event::new().data(data(number, size)).event(name)
     }
 
     /// The inbox may have been taken from since: so many events were published in all.

@@ -84,7 +84,7 @@ impl Source for Dice {
                 model.counts.pulled += 1;
                 Pull::Event(event)
             }
-            Answer::Bad => Pull::Event(Event::data("").event("two\nlines")),
+            Answer::Bad => Pull::Event(Event::new().data("").event("two\nlines")),
             Answer::Wait => Pull::Wait(model.delay()),
             Answer::Event | Answer::Idle => Pull::Idle,
             Answer::End => {

@@ -62,7 +62,7 @@ const TEXTS: &[&str] = &[
 
 /// A block of the stream, and what there is to see of it.
 pub(crate) struct Sent {
-    event: Event,
+    event: Event<'static>,
     /// The id that it says.
     pub(crate) new_id: Option<String>,
     /// The id that holds behind it.
@@ -88,7 +88,7 @@ pub(crate) fn expected() -> Vec<Seen> {
 pub(crate) fn all() -> Vec<Sent> {
     let mut all = Sequence(Vec::new());
     for (index, text) in TEXTS.iter().enumerate() {
-        all.add(Event::data(*text), "message", None, text);
+        all.add(Event::new().data(*text), "message", None, text);
         // Between them what nobody sees: comments, also such as a heartbeat is, and a time to wait.
         match index % 3 {
             0 => all.add_unseen(Event::new().comment("")),
@@ -96,18 +96,18 @@ pub(crate) fn all() -> Vec<Sent> {
             _ => all.add_unseen(Event::new().retry(WAIT)),
         }
     }
-    all.add(Event::data("with an id").id("1"), "message", Some("1"), "with an id");
+    all.add(Event::new().data("with an id").id("1"), "message", Some("1"), "with an id");
     all.add_unseen(Event::new().comment(""));
     // The last id holds until there is another.
-    all.add(Event::data("still the id before"), "message", None, "still the id before");
-    all.add(Event::data("named").event("named").id("ü €"), "named", Some("ü €"), "named");
-    all.add(Event::data("").event("named"), "named", None, "");
-    all.add(Event::data("with a comment").comment("here\r\nand here"), "message", None, "with a comment");
-    all.add(Event::data("all").event("named").id("a: b"), "named", Some("a: b"), "all");
-    all.add(Event::data("no id again").id(""), "message", Some(""), "no id again");
+    all.add(Event::new().data("still the id before"), "message", None, "still the id before");
+    all.add(Event::new().data("named").event("named").id("ü €"), "named", Some("ü €"), "named");
+    all.add(Event::new().data("").event("named"), "named", None, "");
+    all.add(Event::new().data("with a comment").comment("here\r\nand here"), "message", None, "with a comment");
+    all.add(Event::new().data("all").event("named").id("a: b"), "named", Some("a: b"), "all");
+    all.add(Event::new().data("no id again").id(""), "message", Some(""), "no id again");
     let megabyte = megabyte();
-    all.add(Event::data(megabyte.clone()), "message", None, &megabyte);
-    all.add(Event::data("").event(END), END, None, "");
+    all.add(Event::new().data(megabyte.clone()), "message", None, &megabyte);
+    all.add(Event::new().data("").event(END), END, None, "");
     all.0
 }
 
@@ -122,13 +122,13 @@ impl Sequence {
         self.0.last().map_or_else(String::new, |last| last.id.clone())
     }
 
-    fn add(&mut self, event: Event, name: &str, new_id: Option<&str>, data: &str) {
+    fn add(&mut self, event: Event<'static>, name: &str, new_id: Option<&str>, data: &str) {
         let id = new_id.map_or_else(|| self.id(), str::to_owned);
         let seen = Seen { event: name.to_owned(), data: unified(data), id: id.clone() };
         self.0.push(Sent { event, new_id: new_id.map(str::to_owned), id, seen: Some(seen) });
     }
 
-    fn add_unseen(&mut self, event: Event) {
+    fn add_unseen(&mut self, event: Event<'static>) {
         self.0.push(Sent { event, new_id: None, id: self.id(), seen: None });
     }
 }

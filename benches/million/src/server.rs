@@ -21,7 +21,7 @@ pub(crate) fn run(streams: usize) -> Result<()> {
             return Ok(Reply::status(400));
         };
         for number in first..first + count {
-            cx.publish("everybody", Event::data(data(number)))?;
+            cx.publish("everybody", Event::new().data(data(number)))?;
         }
         Ok::<_, mio_sse::Error>(Reply::text(""))
     });

@@ -8,7 +8,6 @@ use crate::http::reply::headers::{HeadContext, Headers, append, is_one_of};
 use crate::source::Source;
 use crate::topic::frame::EncodedEvent;
 use std::any::Any;
-use std::borrow::Borrow;
 use std::time::Duration;
 
 /// Headers that every event stream has already.
@@ -124,7 +123,7 @@ impl StreamReply {
     /// ```
     /// use mio_sse::{Event, Events, Reply};
     ///
-    /// let lines = "one\ntwo\nthree".lines().map(Event::data);
+    /// let lines = "one\ntwo\nthree".lines().map(Event::from);
     /// let stream = Reply::stream().source(Events::new(lines));
     /// ```
     #[must_use]
@@ -251,15 +250,15 @@ impl StreamReply {
     ///
     /// let mut app = Router::new();
     /// app.get("/session", |_request, _cx| {
-    ///     Reply::stream().topic("session").first(Event::data("/messages").event("endpoint"))
+    ///     Reply::stream().topic("session").first(Event::new().data("/messages").event("endpoint"))
     /// });
     /// ```
     ///
     /// One that cannot be written is [`Error::InvalidEvent`], and one whose id is
     /// [too long](crate::Config::event_id_bytes_max) makes the reply a 500, too.
     #[must_use]
-    pub fn first(mut self, event: impl Borrow<Event>) -> StreamReply {
-        match EncodedEvent::new(event.borrow()) {
+    pub fn first<'e>(mut self, event: impl Into<Event<'e>>) -> StreamReply {
+        match EncodedEvent::new(&event.into()) {
             Ok(event) => self.first.push(event),
             Err(error) => self.fail(error.into()),
         }

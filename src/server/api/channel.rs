@@ -40,7 +40,7 @@ pub struct EventSender {
 }
 
 /// An event that the client has not taken, and what it takes of memory.
-type Waiting = (Event, Charge);
+type Waiting = (Event<'static>, Charge);
 
 impl fmt::Debug for EventSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,16 +50,16 @@ impl fmt::Debug for EventSender {
 
 impl EventSender {
     /// Sends an event. Waits while as many are ahead as the channel holds, and the client does not take them.
-    /// An event that cannot be written is left out later, as for every [`Source`].
     ///
     /// # Errors
+    /// [`Error::InvalidEvent`];
     /// [`Error::Closed`] when the stream has ended: nobody will read any more, and there is no need to go on. [`Error::Full`] on the
     /// loop's own thread, where waiting would be for ever.
-    pub fn send(&self, event: Event) -> Result<(), Error> {
+    pub fn send<'e>(&self, event: impl Into<Event<'e>>) -> Result<(), Error> {
         if self.inbox.is_of_this_thread() {
             return self.try_send(event);
         }
-        let event = self.charged(event);
+        let event = self.charged(event)?;
         self.events.as_ref().and_then(|events| events.send(event).ok()).ok_or(Error::Closed)?;
         self.wake();
         Ok(())
@@ -68,10 +68,10 @@ impl EventSender {
     /// Sends an event, if there is room for it.
     ///
     /// # Errors
-    /// [`Error::Full`]; [`Error::Closed`] as for [`send`](Self::send).
-    pub fn try_send(&self, event: Event) -> Result<(), Error> {
+    /// [`Error::InvalidEvent`]; [`Error::Full`]; [`Error::Closed`] as for [`send`](Self::send).
+    pub fn try_send<'e>(&self, event: impl Into<Event<'e>>) -> Result<(), Error> {
         let events = self.events.as_ref().ok_or(Error::Closed)?;
-        events.try_send(self.charged(event)).map_err(|error| match error {
+        events.try_send(self.charged(event)?).map_err(|error| match error {
             TrySendError::Full(_) => Error::Full,
             TrySendError::Disconnected(_) => Error::Closed,
         })?;
@@ -79,9 +79,12 @@ impl EventSender {
         Ok(())
     }
 
-    fn charged(&self, event: Event) -> Waiting {
+    fn charged<'e>(&self, event: impl Into<Event<'e>>) -> Result<Waiting, Error> {
+        let event = event.into();
+        event.check()?;
+        let event = event.into_owned();
         let charge = self.account.charge(Purpose::Channels, size_of::<Waiting>() + event.held());
-        (event, charge)
+        Ok((event, charge))
     }
 
     /// Says that all has been sent, and drops it. Where it makes up [later](crate::Missed::Later) for what a
@@ -246,7 +249,7 @@ mod tests {
     impl<S: Source> Reader<S> {
         /// The next event, or `None` at the end. An idle source is not asked before it is woken: if nobody
         /// does that, shuttle finds that no thread can go on.
-        fn next(&mut self) -> Option<Event> {
+        fn next(&mut self) -> Option<Event<'static>> {
             loop {
                 self.asked += 1;
                 match self.source.pull() {
@@ -270,8 +273,8 @@ mod tests {
         }
     }
 
-    fn event(number: usize) -> Event {
-        Event::data(number.to_string())
+    fn event(number: usize) -> Event<'static> {
+        Event::new().data(number.to_string())
     }
 
     #[test]

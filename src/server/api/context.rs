@@ -17,8 +17,8 @@ use crate::topic::frame::EncodedEvent;
 use crate::topic::history::TopicConfig;
 use crate::topic::position::Position;
 use std::any::Any;
-use std::borrow::Borrow;
 use std::fmt;
+use std::iter;
 use std::time::Duration;
 
 /// The server, as seen from a callback: publish, send, close, subscribe, set timers.
@@ -78,7 +78,7 @@ impl<'a> Context<'a> {
     /// app.get("/news", |_request, _cx| Reply::stream().topic("news"));
     /// app.post("/news", |request, cx| {
     ///     let text = String::from_utf8_lossy(request.body()).into_owned();
-    ///     cx.publish("news", Event::data(text).event("news"))?;
+    ///     cx.publish("news", Event::new().data(text).event("news"))?;
     ///     Ok::<_, Error>(Reply::no_content())
     /// });
     /// ```
@@ -88,8 +88,31 @@ impl<'a> Context<'a> {
     /// [ids](crate::TopicConfig::ids) are not the application's; [`Error::Finished`]; [`Error::TooMuchMemory`];
     /// [`Error::TooManyTopics`] where the topic would be kept
     /// and be one more than [`topics_max`](crate::Config::topics_max). Nothing is published then.
-    pub fn publish(&mut self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
-        self.core.publish(topic, event.borrow(), None)
+    pub fn publish<'e>(&mut self, topic: &str, event: impl Into<Event<'e>>) -> Result<(), Error> {
+        self.core.publish(iter::once(topic), &event.into(), None)
+    }
+
+    /// Publishes an event to several topics at once. A stream that reads more than one of them gets it once,
+    /// and it is in the history of each. Where one of the topics does not accept it, nothing is published.
+    ///
+    /// ```
+    /// # use mio_sse::{Context, Error};
+    /// fn score(game: &str, league: &str, points: &str, cx: &mut Context<'_>) -> Result<(), Error> {
+    ///     cx.publish_all([game, league, "all scores"], points)
+    /// }
+    /// ```
+    ///
+    /// [`Observer`](crate::Observer)s are told of it once for each topic, and where it is lost to a stream that
+    /// lags, it may count once for each topic in the gap that the stream is told of.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    pub fn publish_all<'t, 'e>(
+        &mut self,
+        topics: impl IntoIterator<Item = &'t str, IntoIter: Clone>,
+        event: impl Into<Event<'e>>,
+    ) -> Result<(), Error> {
+        self.core.publish(topics.into_iter(), &event.into(), None)
     }
 
     /// Publishes an event at its position in an external log, to a topic whose ids are
@@ -99,20 +122,20 @@ impl<'a> Context<'a> {
     /// # use mio_sse::{Context, Error, Event, Position};
     /// /// An entry of a Redis stream, as XREAD gives it.
     /// fn on_entry(id: Position, text: String, cx: &mut Context<'_>) -> Result<(), Error> {
-    ///     cx.publish_at("news", id, Event::data(text))
+    ///     cx.publish_at("news", id, Event::new().data(text))
     /// }
     /// ```
     ///
     /// # Errors
     /// [`Error::PositionNotIncreasing`] unless it is greater than that of the event before it, in whichever topic that was;
     /// [`Error::NotOrdered`]; [`Error::OwnId`]; else as [`publish`](Self::publish). Nothing is published then.
-    pub fn publish_at(
+    pub fn publish_at<'e>(
         &mut self,
         topic: &str,
         position: Position,
-        event: impl Borrow<Event>,
+        event: impl Into<Event<'e>>,
     ) -> Result<(), Error> {
-        self.core.publish(topic, event.borrow(), Some(position))
+        self.core.publish(iter::once(topic), &event.into(), Some(position))
     }
 
     /// Says that nothing more will be published to a topic. Streams all of whose topics have finished get
@@ -132,7 +155,7 @@ impl<'a> Context<'a> {
     /// app.get("/jobs/{job}", |request, _cx| Reply::stream().topic(request.param("job").unwrap_or_default()));
     /// app.post("/jobs/{job}/done", |request, cx| {
     ///     let job = request.param("job").unwrap_or_default();
-    ///     cx.publish(job, Event::data("done"))?;
+    ///     cx.publish(job, Event::new().data("done"))?;
     ///     cx.finish_topic(job)?;
     ///     Ok::<_, mio_sse::Error>(Reply::no_content())
     /// });
@@ -151,8 +174,8 @@ impl<'a> Context<'a> {
     /// [`Error::Closed`] if the stream has ended, or ends with this because more than
     /// [`lag_bytes_max`](crate::Config::lag_bytes_max) was offered to it before and has not been taken;
     /// [`Error::InvalidEvent`]; [`Error::TooMuchMemory`].
-    pub fn send(&mut self, stream: StreamId, event: impl Borrow<Event>) -> Result<(), Error> {
-        self.core.send(stream, event.borrow())
+    pub fn send<'e>(&mut self, stream: StreamId, event: impl Into<Event<'e>>) -> Result<(), Error> {
+        self.core.send(stream, &event.into())
     }
 
     /// Closes a stream, cleanly: what was published and sent to it before still goes out, then the end of the body.
@@ -309,15 +332,15 @@ impl<'a> Context<'a> {
     /// });
     /// // All tabs of one user hear of it, on the streams that they have anyway.
     /// app.post("/inbox/{user}", |request, cx| {
-    ///     let tabs = cx.send_tagged(request.param("user").unwrap_or_default(), Event::data("1").event("mail"))?;
+    ///     let tabs = cx.send_tagged(request.param("user").unwrap_or_default(), Event::new().data("1").event("mail"))?;
     ///     Ok::<_, Error>(Reply::text(format!("{tabs} tabs")))
     /// });
     /// ```
     ///
     /// # Errors
     /// [`Error::InvalidEvent`] and [`Error::TooMuchMemory`]; nothing is sent then.
-    pub fn send_tagged(&mut self, tag: &str, event: impl Borrow<Event>) -> Result<usize, Error> {
-        self.core.send_tagged(tag, event.borrow())
+    pub fn send_tagged<'e>(&mut self, tag: &str, event: impl Into<Event<'e>>) -> Result<usize, Error> {
+        self.core.send_tagged(tag, &event.into())
     }
 
     /// [Closes](Self::close) every stream with this tag, cleanly. Answers how many.
@@ -348,7 +371,7 @@ impl<'a> Context<'a> {
     /// # use mio_sse::{Context, Error, Event};
     /// # use std::time::Duration;
     /// fn log_out(session: &str, cx: &mut Context<'_>) -> Result<(), Error> {
-    ///     cx.send_tagged(session, Event::data("").event("logged-out"))?;
+    ///     cx.send_tagged(session, Event::new().data("").event("logged-out"))?;
     ///     cx.revoke(session, Duration::from_secs(60));
     ///     Ok(())
     /// }
@@ -384,7 +407,7 @@ impl<'a> Context<'a> {
     /// # use mio_sse::{Event, Events, Router};
     /// let mut app = Router::new();
     /// app.sse("/numbers", |stream, _request, cx| {
-    ///     cx.set_source(stream, Events::new((1..).map(|number| Event::data(number.to_string()))))
+    ///     cx.set_source(stream, Events::new((1..).map(|number| Event::new().data(number.to_string()))))
     /// });
     /// ```
     ///
@@ -406,7 +429,7 @@ impl<'a> Context<'a> {
     ///     thread::spawn(move || {
     ///         for percent in 0..=100 {
     ///             // An error says that the client has left: nobody waits for the result any more.
-    ///             progress.send(Event::data(format!("{percent} %")))?;
+    ///             progress.send(Event::new().data(format!("{percent} %")))?;
     ///         }
     ///         // It is dropped here, and the stream ends.
     ///         Ok::<_, mio_sse::Error>(())
@@ -451,7 +474,7 @@ impl<'a> Context<'a> {
     ///     let mut count = 0;
     ///     cx.every(stream, Duration::from_secs(1), move |stream, cx| {
     ///         count += 1;
-    ///         cx.send(stream, Event::data(count.to_string()))
+    ///         cx.send(stream, Event::new().data(count.to_string()))
     ///     })
     /// });
     /// ```
@@ -592,7 +615,7 @@ impl<'a> Context<'a> {
     /// # use mio_sse::{Context, Drain, Error, Event};
     /// # use std::time::Duration;
     /// fn shut_down(cx: &mut Context<'_>) -> Result<(), Error> {
-    ///     cx.drain(Drain::within(Duration::from_secs(5)).farewell(Event::data("").event("bye")))
+    ///     cx.drain(Drain::within(Duration::from_secs(5)).farewell(Event::new().data("").event("bye")))
     /// }
     /// ```
     ///

@@ -11,14 +11,14 @@ use std::time::Duration;
 /// use std::time::Duration;
 ///
 /// let drain = Drain::within(Duration::from_secs(10))
-///     .farewell(Event::data("back in a minute").event("bye"))
+///     .farewell(Event::new().data("back in a minute").event("bye"))
 ///     .retry(Duration::from_secs(60));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drain {
     window: Duration,
     deadline: Option<Duration>,
-    farewell: Option<Event>,
+    farewell: Option<Event<'static>>,
     retry: Option<Duration>,
 }
 
@@ -50,8 +50,8 @@ impl Drain {
 
     /// The last event that each stream gets.
     #[must_use]
-    pub fn farewell(mut self, event: Event) -> Self {
-        self.farewell = Some(event);
+    pub fn farewell<'e>(mut self, event: impl Into<Event<'e>>) -> Self {
+        self.farewell = Some(event.into().into_owned());
         self
     }
 
@@ -68,7 +68,7 @@ impl Drain {
         self.farewell.as_ref().map_or(Ok(()), |event| EncodedEvent::new(event).map(drop))
     }
 
-    pub(crate) fn into_parts(self) -> (Duration, Option<Duration>, Option<Event>, Option<Duration>) {
+    pub(crate) fn into_parts(self) -> (Duration, Option<Duration>, Option<Event<'static>>, Option<Duration>) {
         let window = self.deadline.map_or(self.window, |deadline| self.window.min(deadline));
         (window, self.deadline, self.farewell, self.retry)
     }

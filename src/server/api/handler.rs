@@ -27,12 +27,12 @@ use std::error::Error;
 ///
 ///     fn opened(&mut self, _stream: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
 ///         self.0 += 1;
-///         cx.publish("watchers", Event::data(self.0.to_string())).expect("a number is always valid data");
+///         cx.publish("watchers", Event::new().data(self.0.to_string())).expect("a number is always valid data");
 ///     }
 ///
 ///     fn closed(&mut self, _stream: StreamId, _reason: CloseReason, cx: &mut Context<'_>) {
 ///         self.0 -= 1;
-///         cx.publish("watchers", Event::data(self.0.to_string())).expect("a number is always valid data");
+///         cx.publish("watchers", Event::new().data(self.0.to_string())).expect("a number is always valid data");
 ///     }
 /// }
 ///

@@ -28,8 +28,8 @@ impl StreamReply {
     /// let mut app = Router::new();
     /// app.get("/room", |_request, _cx| {
     ///     Reply::stream().topic("room").on_open(|stream, cx| {
-    ///         cx.publish("room", Event::data("somebody has come"))?;
-    ///         cx.on_close(stream, |_reason, cx| cx.publish("room", Event::data("somebody has left")))
+    ///         cx.publish("room", Event::new().data("somebody has come"))?;
+    ///         cx.on_close(stream, |_reason, cx| cx.publish("room", Event::new().data("somebody has left")))
     ///     })
     /// });
     /// ```
@@ -56,7 +56,7 @@ impl StreamReply {
     ///         cx.every(stream, Duration::from_secs(1), |stream, cx| {
     ///             let Some(count) = cx.of::<u32>(stream) else { return Ok(()) };
     ///             *count += 1;
-    ///             let event = Event::data(count.to_string());
+    ///             let event = Event::new().data(count.to_string());
     ///             cx.send(stream, event)
     ///         })
     ///     })

@@ -10,7 +10,6 @@ use crate::server::state::core::{Core, Job};
 use crate::server::state::inbox::{Inbox, Order};
 use crate::topic::frame::EncodedEvent;
 use crate::topic::position::Position;
-use std::borrow::Borrow;
 use std::fmt;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -32,10 +31,10 @@ use std::time::Duration;
 /// let publisher = server.publisher();
 /// let thread = std::thread::spawn(move || server.run());
 ///
-/// publisher.publish("news", Event::data("from another thread"))?;
+/// publisher.publish("news", Event::new().data("from another thread"))?;
 /// publisher.run(|cx| cx.stop())?;
 /// thread.join().unwrap()?;
-/// assert!(publisher.publish("news", Event::data("too late")).is_err());
+/// assert!(publisher.publish("news", Event::new().data("too late")).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -62,9 +61,23 @@ impl Publisher {
     /// [`Error::InvalidEvent`]; [`Error::IdTooLong`]; [`Error::Stopped`]; [`Error::Full`] only on the loop's
     /// own thread, where waiting would be for ever: use [`Context::publish`] there; and where the server
     /// does not run.
-    pub fn publish(&self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
+    pub fn publish<'e>(&self, topic: &str, event: impl Into<Event<'e>>) -> Result<(), Error> {
         let event = self.encode(event)?;
         self.inbox.put(Order::Publish { topic: topic.into(), event, at: None }, true)
+    }
+
+    /// Publishes an event to several topics at once, see [`Context::publish_all`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    pub fn publish_all<'t, 'e>(
+        &self,
+        topics: impl IntoIterator<Item = &'t str>,
+        event: impl Into<Event<'e>>,
+    ) -> Result<(), Error> {
+        let event = self.encode(event)?;
+        let topics = topics.into_iter().map(Box::from).collect();
+        self.inbox.put(Order::PublishAll { topics, event }, true)
     }
 
     /// Publishes an event at its position in an external log, see [`Context::publish_at`]. Waits while the
@@ -72,19 +85,19 @@ impl Publisher {
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
-    pub fn publish_at(
+    pub fn publish_at<'e>(
         &self,
         topic: &str,
         position: Position,
-        event: impl Borrow<Event>,
+        event: impl Into<Event<'e>>,
     ) -> Result<(), Error> {
         let event = self.encode(event)?;
         self.inbox.put(Order::Publish { topic: topic.into(), event, at: Some(position) }, true)
     }
 
-    fn encode(&self, event: impl Borrow<Event>) -> Result<EncodedEvent, Error> {
+    fn encode<'e>(&self, event: impl Into<Event<'e>>) -> Result<EncodedEvent, Error> {
         let mut encoded = EncodedEvent::default();
-        encoded.encode_checked(event.borrow(), self.id_bytes_max)?;
+        encoded.encode_checked(&event.into(), self.id_bytes_max)?;
         Ok(encoded)
     }
 
@@ -92,7 +105,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`Error::InvalidEvent`]; [`Error::Stopped`]; [`Error::Full`].
-    pub fn try_publish(&self, topic: &str, event: impl Borrow<Event>) -> Result<(), Error> {
+    pub fn try_publish<'e>(&self, topic: &str, event: impl Into<Event<'e>>) -> Result<(), Error> {
         let event = self.encode(event)?;
         self.inbox.put(Order::Publish { topic: topic.into(), event, at: None }, false)
     }
@@ -112,7 +125,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
-    pub fn send(&self, stream: StreamId, event: impl Borrow<Event>) -> Result<(), Error> {
+    pub fn send<'e>(&self, stream: StreamId, event: impl Into<Event<'e>>) -> Result<(), Error> {
         let event = self.encode(event)?;
         self.inbox.put(Order::Send { stream, event }, true)
     }
@@ -121,7 +134,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
-    pub fn send_tagged(&self, tag: &str, event: impl Borrow<Event>) -> Result<(), Error> {
+    pub fn send_tagged<'e>(&self, tag: &str, event: impl Into<Event<'e>>) -> Result<(), Error> {
         let event = self.encode(event)?;
         self.inbox.put(Order::SendTagged { tag: tag.into(), event }, true)
     }
@@ -197,7 +210,7 @@ impl Publisher {
     /// use std::net::TcpListener;
     ///
     /// let mut app = Router::new();
-    /// app.sse("/events", |stream, _request, cx| cx.send(stream, Event::data("hello")));
+    /// app.sse("/events", |stream, _request, cx| cx.send(stream, Event::new().data("hello")));
     /// let mut server = Server::bind("127.0.0.1:0", app)?;
     /// let publisher = server.publisher();
     /// std::thread::spawn(move || server.run());

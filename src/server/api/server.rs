@@ -33,7 +33,7 @@ use std::time::{Duration, UNIX_EPOCH};
 /// use std::time::Duration;
 ///
 /// let mut app = Router::new();
-/// app.sse("/hello", |stream, _request, cx| cx.send(stream, Event::data("hello")));
+/// app.sse("/hello", |stream, _request, cx| cx.send(stream, Event::new().data("hello")));
 /// Server::bind("127.0.0.1:8080", app)?.run()
 /// # ; Ok::<(), std::io::Error>(())
 /// ```
@@ -146,7 +146,7 @@ impl<H: Handler> Server<H> {
     ///     std::thread::spawn(move || server.run());
     /// }
     /// for publisher in &publishers {
-    ///     publisher.publish("news", Event::data("to all of them").id("1"))?;
+    ///     publisher.publish("news", Event::new().data("to all of them").id("1"))?;
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -171,7 +171,7 @@ impl<H: Handler> Server<H> {
     /// use mio_sse::{Event, Router, Server};
     ///
     /// let mut app = Router::new();
-    /// app.sse("/hello", |stream, _request, cx| cx.send(stream, Event::data("hello")));
+    /// app.sse("/hello", |stream, _request, cx| cx.send(stream, Event::new().data("hello")));
     /// // curl --no-buffer --unix-socket /run/hello.sock http://localhost/hello
     /// Server::bind_unix("/run/hello.sock", app)?.run()
     /// # ; Ok::<(), std::io::Error>(())

@@ -34,7 +34,7 @@ use crate::topic::history::TopicConfig;
 use crate::topic::ids::Maker;
 use crate::topic::position::Position;
 use crate::topic::topics::{TopicKey, Topics};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -178,14 +178,19 @@ impl Core {
 
     // Events.
 
-    pub(crate) fn publish(&mut self, topic: &str, event: &Event, at: Option<Position>) -> Result<(), Error> {
-        self.encode(event, |core, encoded| core.publish_encoded(topic, encoded, at))?
+    pub(crate) fn publish<'t>(
+        &mut self,
+        topics: impl Iterator<Item = &'t str> + Clone,
+        event: &Event<'_>,
+        at: Option<Position>,
+    ) -> Result<(), Error> {
+        self.encode(event, |core, encoded| core.publish_encoded(topics, encoded, at))?
     }
 
     /// Has `work` done with the event as it is sent, which is written where the last one was.
     pub(crate) fn encode<T>(
         &mut self,
-        event: &Event,
+        event: &Event<'_>,
         work: impl FnOnce(&mut Self, &EncodedEvent) -> T,
     ) -> Result<T, Error> {
         let mut encoded = std::mem::take(&mut self.encoded);
@@ -195,34 +200,37 @@ impl Core {
         result
     }
 
-    pub(crate) fn publish_encoded(
+    pub(crate) fn publish_encoded<'t>(
         &mut self,
-        topic: &str,
+        topics: impl Iterator<Item = &'t str> + Clone,
         event: &EncodedEvent,
         at: Option<Position>,
     ) -> Result<(), Error> {
-        self.delivery.topics.accepts(topic, event, at)?;
+        for topic in topics.clone() {
+            self.delivery.topics.accepts(topic, event, at)?;
+        }
         // That a key is removed gives memory back.
         if !event.removes_key() {
             self.has_memory()?;
         }
-        if self.delivery.topics.len() >= self.config.topics_max && self.delivery.topics.would_add(topic) {
-            self.make_room_for_topic()?;
+        if self.delivery.topics.len() + topics.clone().count() > self.config.topics_max {
+            let new: HashSet<_> =
+                topics.clone().filter(|topic| self.delivery.topics.would_add(topic)).collect();
+            self.make_room_for_topics(new.len())?;
         }
         if let Some(position) = at {
             self.delivery.catch_up_with(position);
         }
-        self.delivery.topics.publish(topic, event, at);
+        self.delivery.topics.publish(topics.clone(), event, at);
         self.stats.events_published += 1;
-        self.observe(Audience::Topic(topic), event);
+        topics.for_each(|topic| self.observe(Audience::Topic(topic), event));
         Ok(())
     }
 
     /// Nothing more will be published to a topic.
     pub(crate) fn finish_topic(&mut self, topic: &str) -> Result<(), Error> {
-        if self.delivery.topics.len() >= self.config.topics_max && self.delivery.topics.would_add(topic) {
-            self.make_room_for_topic()?;
-        }
+        let adds = self.delivery.topics.would_add(topic);
+        self.make_room_for_topics(usize::from(adds))?;
         let Some(key) = self.delivery.topics.finish(topic) else { return Ok(()) };
         self.finishing.extend(self.delivery.topics.get(key).subscribers.iter());
         self.close_next_together();
@@ -248,13 +256,16 @@ impl Core {
         Ok(())
     }
 
-    /// Topics that were left in this turn do not count.
-    fn make_room_for_topic(&mut self) -> Result<(), Error> {
-        self.delivery.topics.free_idle();
-        if self.delivery.topics.len() < self.config.topics_max { Ok(()) } else { Err(Error::TooManyTopics) }
+    /// Sees to it that there may be so many topics more. Those that were left in this turn do not count.
+    fn make_room_for_topics(&mut self, count: usize) -> Result<(), Error> {
+        let has_room = |core: &Self| core.delivery.topics.len() + count <= core.config.topics_max;
+        if count > 0 && !has_room(self) {
+            self.delivery.topics.free_idle();
+        }
+        if count == 0 || has_room(self) { Ok(()) } else { Err(Error::TooManyTopics) }
     }
 
-    pub(crate) fn send(&mut self, id: StreamId, event: &Event) -> Result<(), Error> {
+    pub(crate) fn send(&mut self, id: StreamId, event: &Event<'_>) -> Result<(), Error> {
         self.delivery.slots.live(id)?;
         self.encode(event, |core, encoded| core.send_encoded(id, encoded))?
     }
@@ -353,9 +364,8 @@ impl Core {
         {
             return Err(Error::MixedIds);
         }
-        if self.delivery.topics.len() >= self.config.topics_max && self.delivery.topics.is_new(topic) {
-            self.make_room_for_topic()?;
-        }
+        let adds = self.delivery.topics.is_new(topic);
+        self.make_room_for_topics(usize::from(adds))?;
         self.delivery.subscribe(slot, topic);
         Ok(())
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 /// What another thread asks for.
 pub(crate) enum Order<W> {
     Publish { topic: Box<str>, event: EncodedEvent, at: Option<Position> },
+    PublishAll { topics: Vec<Box<str>>, event: EncodedEvent },
     Send { stream: StreamId, event: EncodedEvent },
     SendTagged { tag: Box<str>, event: EncodedEvent },
     Wake { stream: StreamId },
@@ -29,6 +30,9 @@ impl<W> Order<W> {
             Self::Publish { topic: name, event, .. } | Self::SendTagged { tag: name, event } => {
                 name.len() + event.held()
             }
+            Self::PublishAll { topics, event } => {
+                topics.iter().map(|topic| size_of::<Box<str>>() + topic.len()).sum::<usize>() + event.held()
+            }
             Self::Send { event, .. } => event.held(),
             Self::Adopt { input, .. } => input.capacity(),
             Self::Wake { .. } | Self::Close { .. } | Self::Run(_) => 0,
@@ -40,7 +44,7 @@ impl<W> Order<W> {
     pub(crate) fn takes_memory(&self) -> bool {
         match self {
             // That a key is removed gives memory back.
-            Self::Publish { event, .. } => !event.removes_key(),
+            Self::Publish { event, .. } | Self::PublishAll { event, .. } => !event.removes_key(),
             Self::Send { .. } | Self::SendTagged { .. } => true,
             Self::Wake { .. } | Self::Close { .. } | Self::Adopt { .. } | Self::Run(_) => false,
         }

@@ -157,7 +157,7 @@ impl Core {
         retry: Option<Duration>,
         gap: bool,
         begins_at: Option<Cow<'static, str>>,
-    ) -> Option<Event> {
+    ) -> Option<Event<'_>> {
         if retry.is_none() && !gap && begins_at.is_none() {
             return None;
         }

@@ -216,7 +216,7 @@ impl Core {
     }
 
     /// Returns how many bytes the event has. They do not count as lag: it was the server that asked for them.
-    fn send_pulled(&mut self, id: StreamId, event: &Event) -> Result<usize, Error> {
+    fn send_pulled(&mut self, id: StreamId, event: &Event<'_>) -> Result<usize, Error> {
         let is_held = self.is_held(id);
         self.encode(event, |core, encoded| {
             if is_held {

@@ -121,7 +121,7 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn send_tagged(&mut self, tag: &str, event: &Event) -> Result<usize, Error> {
+    pub(crate) fn send_tagged(&mut self, tag: &str, event: &Event<'_>) -> Result<usize, Error> {
         self.has_memory()?;
         self.encode(event, |core, encoded| core.send_tagged_encoded(tag, encoded))
     }

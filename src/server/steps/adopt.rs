@@ -35,7 +35,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     /// use std::time::Duration;
     ///
     /// let mut app = Router::new();
-    /// app.sse("/events", |stream, _request, cx| cx.send(stream, Event::data("hello")));
+    /// app.sse("/events", |stream, _request, cx| cx.send(stream, Event::new().data("hello")));
     /// let mut server = Server::bind("127.0.0.1:0", app)?;
     ///
     /// // Somebody else's listener, and somebody who reads the beginning.

@@ -6,6 +6,9 @@ use crate::server::io::net::Net;
 use crate::server::state::core::Job;
 use crate::server::state::inbox::Order;
 use crate::server::state::pressure::PATIENCE;
+use crate::topic::frame::EncodedEvent;
+use crate::topic::position::Position;
+use std::iter;
 use std::time::Duration;
 
 /// Messages taken from the inbox at once.
@@ -40,7 +43,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             while let Some(message) = waiting.next() {
                 if message.takes_memory() && self.core.memory_is_full() {
                     // Nothing of it is lost, and who brings more waits.
-                    self.core.inbox.put_back(std::iter::once(message).chain(waiting.by_ref()));
+                    self.core.inbox.put_back(iter::once(message).chain(waiting.by_ref()));
                     self.inbox_waiting = true;
                     self.inbox_rests_until = Some(self.core.now.saturating_add(PATIENCE));
                     break;
@@ -63,12 +66,25 @@ impl<H: Handler, N: Net> Server<H, N> {
         crowded.max(memory)
     }
 
+    fn publish_for_publisher<'t>(
+        &mut self,
+        topics: impl Iterator<Item = &'t str> + Clone,
+        event: &EncodedEvent,
+        at: Option<Position>,
+    ) {
+        if let Err(error) = self.core.publish_encoded(topics.clone(), event, at) {
+            let topics: Vec<_> = topics.collect();
+            log::debug!("nothing is published to {topics:?} for another thread: {error}");
+        }
+    }
+
     fn apply(&mut self, order: Order<Job>) {
         match order {
             Order::Publish { topic, event, at } => {
-                if let Err(error) = self.core.publish_encoded(&topic, &event, at) {
-                    log::debug!("nothing is published to {topic:?} for another thread: {error}");
-                }
+                self.publish_for_publisher(iter::once(&*topic), &event, at)
+            }
+            Order::PublishAll { topics, event } => {
+                self.publish_for_publisher(topics.iter().map(|topic| &**topic), &event, None);
             }
             // The stream may have ended since: the publisher could not know.
             Order::Send { stream, event } => drop(self.core.send_encoded(stream, &event)),

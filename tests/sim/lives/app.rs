@@ -234,7 +234,7 @@ fn reply(
     if rng.u8(..4) == 0 {
         opening.greetings = rng.u8(1..3);
         for _ in 0..opening.greetings {
-            reply = reply.first(Event::data("").event("hello"));
+            reply = reply.first(Event::new().data("").event("hello"));
         }
     }
     if scenario.ends && !story.settles && rng.bool() {
@@ -250,7 +250,7 @@ fn reply(
 /// A source of a stream's own, with which it ends.
 fn ticks(mut rng: Rng) -> impl FnMut() -> Pull + Send + 'static {
     move || match rng.u8(..8) {
-        0..3 => Pull::Event(Event::data("").event("tick")),
+        0..3 => Pull::Event(Event::new().data("").event("tick")),
         3..6 => Pull::Wait(Duration::from_millis(rng.u64(..200))),
         _ => Pull::End,
     }
@@ -258,7 +258,7 @@ fn ticks(mut rng: Rng) -> impl FnMut() -> Pull + Send + 'static {
 
 /// A source that brings events, now and then some time later, and fails when so many are left, or never ends.
 fn source(
-    mut events: VecDeque<Event>,
+    mut events: VecDeque<Event<'static>>,
     fails_at: Option<usize>,
     mut rng: Rng,
 ) -> impl FnMut() -> Pull + Send + 'static {

@@ -180,7 +180,7 @@ impl<const SHORT: bool> Node<SHORT> {
                 cx.finish_topic(topic)?;
                 story.ends_at(self.process, entry.topic);
                 if story.scenario.kinds[usize::from(entry.topic)].has_ids {
-                    assert_eq!(cx.publish(topic, Event::data("too late")), Err(Error::Finished));
+                    assert_eq!(cx.publish(topic, Event::new().data("too late")), Err(Error::Finished));
                 }
                 Ok(())
             }
@@ -212,7 +212,7 @@ impl<const SHORT: bool> Node<SHORT> {
     /// The process is to end, and tells its clients when to come again.
     pub(crate) fn drain(&mut self) {
         let time = Duration::from_millis(self.story.borrow_mut().rng.u64(..500));
-        let drain = Drain::within(time).retry(time).farewell(Event::data("").event("bye"));
+        let drain = Drain::within(time).retry(time).farewell(Event::new().data("").event("bye"));
         self.is_draining = true;
         self.server.context().drain(drain).unwrap();
     }

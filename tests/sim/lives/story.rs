@@ -79,7 +79,7 @@ pub(crate) struct Opening {
 /// Another thread that brings what a client has missed.
 pub(crate) struct Bringer {
     pub(crate) sender: EventSender,
-    pub(crate) events: VecDeque<Event>,
+    pub(crate) events: VecDeque<Event<'static>>,
     /// It gives up when so many are left.
     pub(crate) fails_at: Option<usize>,
 }
@@ -246,9 +246,9 @@ impl Story {
 
     /// The event as it is published; `sent` to one stream alone it has its id from the application in any
     /// case.
-    pub(crate) fn event(&self, number: u32, sent: bool) -> Event {
+    pub(crate) fn event(&self, number: u32, sent: bool) -> Event<'static> {
         let entry = &self.entries[number as usize];
-        let mut event = Event::data(format!("{number} {}", "x".repeat(entry.size)));
+        let mut event = Event::new().data(format!("{number} {}", "x".repeat(entry.size)));
         if let Some(key) = entry.key {
             event = event.key(key.to_string());
         }

@@ -40,9 +40,9 @@ impl Kind {
 
     fn publish(self, cx: &mut Context<'_>, number: u64, data: &'static str) -> Result<(), Error> {
         match self.ids {
-            Ids::Generated => cx.publish(TOPIC, Event::data(data)),
-            Ids::Own => cx.publish(TOPIC, Event::data(data).id(data)),
-            Ids::Ordered => cx.publish_at(TOPIC, Position::new(number, 0), Event::data(data)),
+            Ids::Generated => cx.publish(TOPIC, Event::new().data(data)),
+            Ids::Own => cx.publish(TOPIC, Event::new().data(data).id(data)),
+            Ids::Ordered => cx.publish_at(TOPIC, Position::new(number, 0), Event::new().data(data)),
         }
     }
 

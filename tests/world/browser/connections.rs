@@ -15,12 +15,12 @@ fn two_tabs_see_the_same() {
         tab.run("var events = listen('/events')");
         tab.wait_for("events.source.readyState == 1");
     }
-    server.publisher.publish("news", Event::data("for both")).unwrap();
+    server.publisher.publish("news", Event::new().data("for both")).unwrap();
     for tab in [&first, &second] {
         tab.wait_for("events.data().join() == 'for both'");
     }
     drop(first);
-    server.publisher.publish("news", Event::data("for one")).unwrap();
+    server.publisher.publish("news", Event::new().data("for one")).unwrap();
     second.wait_for("events.data().join() == 'for both,for one'");
 }
 
@@ -38,7 +38,7 @@ fn the_seventh_stream_waits_until_one_of_the_six_is_closed() {
     second.wait_for("all.every(({ source }) => source.readyState == 1)");
     second.run("var seventh = listen('/events')");
     for count in 1..=20 {
-        server.publisher.publish("news", Event::data("tick")).unwrap();
+        server.publisher.publish("news", Event::new().data("tick")).unwrap();
         for tab in [&first, &second] {
             tab.wait_for(&format!("all.every((events) => events.data().length == {count})"));
         }
@@ -46,6 +46,6 @@ fn the_seventh_stream_waits_until_one_of_the_six_is_closed() {
     assert_eq!((server.stats().streams, second.run("seventh.source.readyState")), (6, 0.into()));
     first.run("all[0].source.close()");
     second.wait_for("seventh.source.readyState == 1");
-    server.publisher.publish("news", Event::data("tick")).unwrap();
+    server.publisher.publish("news", Event::new().data("tick")).unwrap();
     second.wait_for("seventh.data().length == 1");
 }

@@ -11,10 +11,10 @@ use std::sync::mpsc;
 fn a_stream_opens_and_events_arrive_under_their_names_with_their_ids() {
     let mut app = app();
     app.sse("/events", |stream, _request, cx| {
-        cx.send(stream, Event::data("one"))?;
-        cx.send(stream, Event::data("two").event("named").id("7"))?;
-        cx.send(stream, Event::data("unheard").event("other").id("8"))?;
-        cx.send(stream, Event::data("three"))
+        cx.send(stream, Event::new().data("one"))?;
+        cx.send(stream, Event::new().data("two").event("named").id("7"))?;
+        cx.send(stream, Event::new().data("unheard").event("other").id("8"))?;
+        cx.send(stream, Event::new().data("three"))
     });
     let server = serve(app);
     let tab = Tab::open(&server.url("/"));
@@ -63,7 +63,7 @@ fn a_megabyte_that_is_published_arrives_in_every_page() {
         tab.run("var expected = await (await fetch('/expected')).text(), events = listen('/events')");
         tab.wait_for("events.source.readyState == 1");
     }
-    server.publisher.publish("news", Event::data(megabyte())).unwrap();
+    server.publisher.publish("news", Event::new().data(megabyte())).unwrap();
     for tab in &tabs {
         tab.wait_for("events.data().length == 1");
         assert_eq!(tab.run("events.data()[0] == expected"), true);
@@ -82,7 +82,7 @@ fn ten_thousand_events_at_once_arrive_in_order() {
     // In one callback, so that all of them are there before the first is sent.
     let burst = move |cx: &mut mio_sse::Context<'_>| {
         for count in 0..10_000 {
-            cx.publish("news", Event::data(format!("event {count}")).id(count.to_string()))?;
+            cx.publish("news", Event::new().data(format!("event {count}")).id(count.to_string()))?;
         }
         sender.send(()).unwrap();
         Ok::<_, mio_sse::Error>(())

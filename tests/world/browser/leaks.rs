@@ -62,7 +62,7 @@ fn a_hundred_reloads_of_a_page_with_a_stream() {
 fn a_hundred_streams_that_the_server_ends() {
     let mut app = app();
     app.sse("/events", |stream, _request, cx| {
-        cx.send(stream, Event::data("hello").retry(ms(1)))?;
+        cx.send(stream, Event::new().data("hello").retry(ms(1)))?;
         cx.subscribe(stream, "news")?;
         cx.tag(stream, "all")?;
         cx.on_close(stream, |_reason, _cx| {})?;

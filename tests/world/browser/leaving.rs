@@ -51,7 +51,7 @@ fn a_page_that_closes_its_streams_on_pagehide_is_noticed_within_a_second() {
 fn a_page_that_does_not_close_its_streams_takes_them_along() {
     let (server, tab) = open(2);
     tab.go(&server.url("/?another"));
-    server.publisher.publish("news", Event::data("nobody looks")).unwrap();
+    server.publisher.publish("news", Event::new().data("nobody looks")).unwrap();
     server.wait_for("it is sent", |stats| stats.events_delivered == 2);
     assert_eq!(server.stats().streams, 2);
     tab.run("setTimeout(() => history.back())");

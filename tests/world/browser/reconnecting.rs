@@ -31,7 +31,7 @@ fn a_page_that_comes_back_gets_all_it_has_missed_once_and_in_order() {
         let mut count = 0;
         let mut publish = |events: usize| {
             for _ in 0..events {
-                let event = Event::data(count.to_string());
+                let event = Event::new().data(count.to_string());
                 let event = if own_ids { event.id(format!("Nr. é {count}")) } else { event };
                 server.publisher.publish("news", event).unwrap();
                 count += 1;
@@ -70,7 +70,7 @@ fn the_time_to_come_back_is_heeded() {
         let mut times = log.lock().unwrap();
         times.push((now(), None));
         let retry = [ms(1100), ms(150), ms(700)].get(times.len() - 1).copied();
-        let event = Event::data(times.len().to_string());
+        let event = Event::new().data(times.len().to_string());
         cx.send(stream, if let Some(retry) = retry { event.retry(retry) } else { event })?;
         if retry.is_some() {
             times.last_mut().unwrap().1 = Some(now());
@@ -101,7 +101,7 @@ fn no_content_ends_it_for_good() {
         let stream = cx.stream();
         match (*asked, stream) {
             (1, Some(stream)) => {
-                cx.send(stream, Event::data("only").retry(ms(1)))?;
+                cx.send(stream, Event::new().data("only").retry(ms(1)))?;
                 cx.close(stream)?;
                 Ok::<_, mio_sse::Error>(Reply::stream().into())
             }
@@ -109,7 +109,7 @@ fn no_content_ends_it_for_good() {
         }
     });
     app.sse("/clock", |stream, _request, cx| {
-        cx.send(stream, Event::data("tick").retry(ms(50)))?;
+        cx.send(stream, Event::new().data("tick").retry(ms(50)))?;
         cx.close(stream)
     });
     let server = serve(app);
@@ -141,7 +141,7 @@ fn a_revoked_page_does_not_come_back() {
 #[test]
 fn a_page_that_is_refused_softly_gets_its_stream_later() {
     let mut app = app();
-    app.sse("/events", |stream, _request, cx| cx.send(stream, Event::data("welcome")));
+    app.sse("/events", |stream, _request, cx| cx.send(stream, Event::new().data("welcome")));
     let mut config = Config::default();
     config.streams_max = 1;
     config.refuse_retry = ms(50);
@@ -187,7 +187,7 @@ fn a_page_survives_a_drain_and_a_new_server() {
         flag.store(true, Ordering::Release);
     });
     tab.wait_for("events.source.readyState == 1");
-    publisher.publish("news", Event::data("back")).unwrap();
+    publisher.publish("news", Event::new().data("back")).unwrap();
     tab.wait_for("events.data().length == 1");
     publisher.run(|cx| cx.stop()).unwrap();
     thread.join().unwrap();

@@ -85,7 +85,7 @@ impl Numbers {
         let number = self.next;
         let publish = move |cx: &mut Context<'_>| {
             for topic in TOPICS {
-                cx.publish(topic, Event::data(number.to_string()).event(name))?;
+                cx.publish(topic, Event::new().data(number.to_string()).event(name))?;
             }
             Ok::<_, Error>(())
         };

@@ -27,7 +27,7 @@ fn npm_eventsource_that_is_cut_off_before_its_first_event_comes_back_exactly() {
     for round in 1..=3 {
         let end_and_publish = move |cx: &mut mio_sse::Context<'_>| {
             assert_eq!(cx.close_tagged("all"), 1);
-            cx.publish("news", Event::data(format!("meanwhile {round}")))?;
+            cx.publish("news", Event::new().data(format!("meanwhile {round}")))?;
             Ok::<_, Error>(())
         };
         server.publisher.run(end_and_publish).unwrap();
@@ -36,7 +36,7 @@ fn npm_eventsource_that_is_cut_off_before_its_first_event_comes_back_exactly() {
             lines.iter().filter(|line| is_beat(line)).count() as u64 > round
         });
     }
-    server.publisher.publish("news", Event::data("").event(END)).unwrap();
+    server.publisher.publish("news", Event::new().data("").event(END)).unwrap();
     let lines = script.finish();
     let seen: Vec<_> = lines.iter().filter(|line| line["event"] != BEAT).collect();
     let expected = ["meanwhile 1", "meanwhile 2", "meanwhile 3", ""];

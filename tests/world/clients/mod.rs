@@ -35,10 +35,10 @@ fn server() -> (Running, Asked) {
         log.lock().unwrap().push(id.map(|id| id.into_owned()));
         cx.send(stream, Event::new().retry(ms(20)))?;
         for count in seen + 1..=seen + EVENTS {
-            cx.send(stream, Event::data(count.to_string()).id(format!("n-{count}")))?;
+            cx.send(stream, Event::new().data(count.to_string()).id(format!("n-{count}")))?;
         }
         if seen / EVENTS == ENDS {
-            cx.send(stream, Event::data("").event(END))?;
+            cx.send(stream, Event::new().data("").event(END))?;
         }
         cx.close(stream)?;
         Ok::<_, Error>(())

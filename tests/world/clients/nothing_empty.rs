@@ -12,7 +12,7 @@ const TOPIC: &str = "words";
 const ID: &str = "the last of them";
 
 /// Sends one event after the other, each behind a heartbeat, and ends the stream.
-fn send_between_heartbeats(stream: StreamId, events: Vec<Event>, cx: &mut Context<'_>) -> Result<(), Error> {
+fn send_between_heartbeats(stream: StreamId, events: Vec<Event<'static>>, cx: &mut Context<'_>) -> Result<(), Error> {
     let mut events = events.into_iter();
     let mut heard = cx.stats().heartbeats;
     cx.every(stream, ms(5), move |stream, cx| {
@@ -34,25 +34,25 @@ fn words() -> Vec<&'static str> {
 }
 
 /// A chat completion as OpenAI's servers stream it.
-fn completion() -> Vec<Event> {
+fn completion() -> Vec<Event<'static>> {
     let chunk = |delta: serde_json::Value, finish_reason: Option<&str>| {
         let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish_reason });
         let object = "chat.completion.chunk";
         let chunk = json!({
             "id": NAME, "object": object, "created": 1, "model": "none", "choices": [choice],
         });
-        Event::data(chunk.to_string())
+        Event::new().data(chunk.to_string())
     };
     let mut events = vec![chunk(json!({ "role": "assistant", "content": "" }), None)];
     events.extend(words().into_iter().map(|word| chunk(json!({ "content": word }), None)));
     events.push(chunk(json!({ "content": "" }), Some("stop")));
-    events.push(Event::data("[DONE]"));
+    events.push(Event::new().data("[DONE]"));
     events
 }
 
 /// The words, and what ends them.
-fn talk() -> Vec<Event> {
-    words().into_iter().map(Event::data).chain([Event::data("").event(END)]).collect()
+fn talk() -> Vec<Event<'static>> {
+    words().into_iter().map(Event::from).chain([Event::new().data("").event(END)]).collect()
 }
 
 /// One stream at a time, as each waits for heartbeats of its own.
@@ -68,7 +68,7 @@ fn server() -> Running {
     });
     app.on_start(|cx| {
         cx.configure(TOPIC, TopicConfig::default().history(History::new()).ids(Ids::Own))?;
-        cx.publish(TOPIC, Event::data("known").id(ID))
+        cx.publish(TOPIC, Event::new().data("known").id(ID))
     });
     app.sse("/words-behind-an-id", |stream, _request, cx| {
         send_between_heartbeats(stream, talk(), cx)?;

@@ -38,14 +38,14 @@ fn forty_streams_are_open_at_once_and_each_is_closed_alone() {
     tab.run("var all = Array.from({ length: 40 }, () => listen('/events/live'))");
     tab.wait_for("all.every(({ source }) => source.readyState == 1)");
     wait_for_streams(&server, 40);
-    server.publisher.publish("live", Event::data("for all")).unwrap();
+    server.publisher.publish("live", Event::new().data("for all")).unwrap();
     tab.wait_for("all.every((events) => events.data().join() == 'for all')");
 
     let begin = crate::support::now();
     tab.run("all[0].source.close()");
     wait_for_streams(&server, 39);
     assert!(begin.elapsed().as_secs() < 2, "{:?}", begin.elapsed());
-    server.publisher.publish("live", Event::data("more")).unwrap();
+    server.publisher.publish("live", Event::new().data("more")).unwrap();
     tab.wait_for("all.slice(1).every((events) => events.data().length == 2)");
     assert_eq!(tab.errors(), [""; 0]);
     drop(tab);
@@ -60,7 +60,7 @@ fn a_page_that_comes_back_has_missed_nothing() {
     tab.run("var events = listen('/events/news', 'gap')");
     tab.wait_for("events.source.readyState == 1");
     for count in 0..30 {
-        server.publisher.publish("news", Event::data(count.to_string())).unwrap();
+        server.publisher.publish("news", Event::new().data(count.to_string())).unwrap();
         if count % 10 == 5 {
             tab.wait_for(&format!("events.data().length == {}", count + 1));
             server.publisher.close_tagged("all").unwrap();
@@ -96,7 +96,7 @@ fn a_page_survives_a_restart_of_the_server() {
     tab.wait_for("events.seen.filter(([name]) => name == 'open').length >= 4");
     let (publisher, thread) = serve_again(address);
     eventually("it has come back", || {
-        publisher.publish("live", Event::data("back")).unwrap();
+        publisher.publish("live", Event::new().data("back")).unwrap();
         if tab.run("events.data().length") == 0 { Err("nothing yet".to_owned()) } else { Ok(()) }
     });
     publisher.run(|cx| cx.stop()).unwrap();

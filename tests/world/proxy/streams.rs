@@ -16,7 +16,7 @@ fn app() -> Router {
         let header = |name: &str| request.header(name).unwrap_or("none").to_owned();
         if let Some(stream) = cx.stream() {
             let names = ["Last-Event-ID", "X-Forwarded-For", "Host", "Connection"];
-            cx.send(stream, Event::data(names.map(header).join("|")))?;
+            cx.send(stream, Event::new().data(names.map(header).join("|")))?;
         }
         Ok::<_, mio_sse::Error>(Reply::stream().topic(request.param("topic").unwrap_or_default()).tag("all"))
     });
@@ -25,7 +25,7 @@ fn app() -> Router {
 }
 
 fn publish(server: &Running, data: &str) {
-    server.publisher.publish("news", Event::data(data.to_owned())).unwrap();
+    server.publisher.publish("news", Event::new().data(data.to_owned())).unwrap();
 }
 
 /// Each event is published when the one before has arrived, so one that waits for the next would wait for ever.

@@ -57,9 +57,9 @@ impl Log {
     }
 }
 
-fn event(index: usize) -> Event {
+fn event(index: usize) -> Event<'static> {
     let number = u32::try_from(index).unwrap() + 1;
-    let event = Event::data(number.to_string());
+    let event = Event::new().data(number.to_string());
     if number > ENTRIES { event.event(END) } else { event }
 }
 

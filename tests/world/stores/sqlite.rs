@@ -87,8 +87,8 @@ impl Order {
         Self { id, name: name.to_owned(), number }
     }
 
-    fn event(self) -> Event {
-        Event::data(self.number.to_string()).event(self.name).id(self.id)
+    fn event(self) -> Event<'static> {
+        Event::new().data(self.number.to_string()).event(self.name).id(self.id)
     }
 }
 
