@@ -15,9 +15,7 @@
 
 mod common;
 
-use mio_sse::{
-    Config, Context, Cookie, Error, Event, Handler, History, IntoReply, Reply, Request, Router, TopicConfig,
-};
+use mio_sse::{Config, Context, Cookie, Event, History, Reply, Request, Router, TopicConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::process::ExitCode;
@@ -30,8 +28,8 @@ const NOTES_PER_USER_MAX: usize = 200;
 /// How long a client that missed the end of its session is told not to come back.
 const REVOKED: Duration = Duration::from_secs(3600);
 
-/// A struct rather than a `Router` of closures: the loop asks for one thing at a time, with `&mut self`, so that what the
-/// requests share needs no lock and no cell.
+/// What the requests share. The loop runs one callback at a time, so it needs no lock and no cell.
+#[derive(Default)]
 struct Notes {
     /// The user of each session. In memory and for ever: a real application lets them expire, and asks for a password.
     sessions: HashMap<String, String>,
@@ -39,8 +37,6 @@ struct Notes {
     /// database, and publishes what it has committed.
     notes: HashMap<String, BTreeSet<u64>>,
     last_id: u64,
-    /// What is the same for everyone.
-    pages: Router,
 }
 
 /// What a client posts.
@@ -57,33 +53,23 @@ struct Note {
     created: i64,
 }
 
-impl Handler for Notes {
-    fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
-        let (method, path) = (request.method(), request.path());
-        match (method, path) {
-            ("POST", "/login") => return self.log_in(request),
-            (_, "/logout" | "/notes") => {}
-            (_, path) if path.starts_with("/notes/") => {}
-            _ => return self.pages.request(request, cx),
-        }
-        // All that follows is for those who are logged in.
-        let session = request.cookie("session").unwrap_or_default();
-        let Some(user) = self.sessions.get(session).cloned() else {
-            // Either makes EventSource give up. 204 says to other clients, too, that this is no mistake but the end.
-            let ended = path == "/notes/stream" && cx.is_revoked(&tag(session));
-            return if ended { Reply::no_content() } else { unauthorized() };
-        };
-        match (method, path) {
-            ("GET", "/notes/stream") => stream(session, &user, cx).into_reply(),
-            ("POST", "/notes") => self.add(&user, request, cx).into_reply(),
-            ("DELETE", path) => self.delete(&user, path, cx).into_reply(),
-            ("POST", "/logout") => self.log_out(session, cx).into_reply(),
-            _ => Reply::not_found(),
-        }
-    }
+fn app() -> Router<Notes> {
+    let mut app = Router::with_state(Notes::default());
+    common::page(&mut app, include_str!("notes.html"));
+    app.post("/login", log_in).post("/logout", log_out);
+    app.get("/notes/stream", stream).post("/notes", add).route("DELETE", "/notes/{id}", delete);
+    app
 }
 
-/// The topic in which a user's notes are, and all of their devices read.
+/// Who asks, and by which session; or the reply to those who are not logged in.
+fn user<'r>(request: &Request<'r>, cx: &Context<'_, Notes>) -> Result<(&'r str, String), Reply> {
+    let session = request.cookie("session").unwrap_or_default();
+    let user = cx.state.sessions.get(session).cloned();
+    // There is no registered scheme for cookies; browsers leave one alone that they do not know.
+    user.map(|user| (session, user)).ok_or_else(|| Reply::unauthorized("Cookie realm=\"notes\""))
+}
+
+/// The topic of a user's notes, which all of their devices read.
 fn topic(user: &str) -> String {
     format!("notes of {user}")
 }
@@ -93,81 +79,80 @@ fn tag(session: &str) -> String {
     format!("session {session}")
 }
 
-/// The topic is keyed by note, so its snapshot is the notes that there are; who comes back gets what it has missed. Whose notes
-/// they are stands behind them: it is newer.
-fn stream(session: &str, user: &str, cx: &mut Context<'_>) -> Result<Reply, Error> {
+fn log_in(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Reply {
+    let name = request.form("name").unwrap_or_default().trim().to_owned();
+    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.contains(char::is_control) {
+        return Reply::text(format!("a name has up to {NAME_CHARS_MAX} letters\n")).with_status(400);
+    }
+    // The id of a session is all it takes to be that user: 128 bits from the operating system, not from any other dice.
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).expect("the operating system has random bytes");
+    let session = format!("{:032x}", u128::from_ne_bytes(id));
+    cx.state.sessions.insert(session.clone(), name);
+    // The cookie is `HttpOnly; SameSite=Lax`: no script sees it, and no post from another site brings it along. Where
+    // there is TLS in front, add `.secure()`.
+    Reply::redirect("/").cookie(Cookie::new("session", session))
+}
+
+/// The topic is keyed by note, so its snapshot is the notes that there are, and a client that comes back gets what it
+/// has missed. Then comes whose notes they are, as that is newer.
+fn stream(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Result<Reply, Reply> {
+    let session = request.cookie("session").unwrap_or_default();
+    if cx.is_revoked(&tag(session)) {
+        // 401 makes EventSource give up as well. 204 says to other clients, too, that this is no mistake but the end.
+        return Ok(Reply::no_content());
+    }
+    let (session, user) = user(request, cx)?;
     if let Some(stream) = cx.stream() {
-        cx.send(stream, Event::new().data(user.to_owned()).event("user"))?;
+        cx.send(stream, Event::new().event("user").data(&user))?;
     }
-    Ok(Reply::stream().topic(topic(user)).snapshot().tag(tag(session)).into())
+    Ok(Reply::stream().topic(topic(&user)).snapshot().tag(tag(session)).into())
 }
 
-impl Notes {
-    fn log_in(&mut self, request: &Request<'_>) -> Reply {
-        let name = request.form("name").unwrap_or_default().trim().to_owned();
-        if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.contains(char::is_control) {
-            return Reply::text(format!("a name has up to {NAME_CHARS_MAX} letters\n")).with_status(400);
-        }
-        // Whoever guesses the id of a session has it: 128 bits, and from the operating system, not from any other dice.
-        let mut id = [0; 16];
-        getrandom::fill(&mut id).expect("the operating system has random bytes");
-        let session = format!("{:032x}", u128::from_ne_bytes(id));
-        self.sessions.insert(session.clone(), name);
-        // The cookie is `HttpOnly; SameSite=Lax`: no script sees it, and no post from another site brings it along. Where
-        // there is TLS in front, add `.secure()`.
-        Reply::redirect("/").cookie(Cookie::new("session", session))
-    }
-
-    fn log_out(&mut self, session: &str, cx: &mut Context<'_>) -> Result<Reply, Error> {
-        self.sessions.remove(session);
-        // The tabs of this browser are told, and their streams end. The user's other devices notice nothing.
-        cx.send_tagged(&tag(session), Event::new().data("").event("logged-out"))?;
-        cx.revoke(&tag(session), REVOKED);
-        Ok(Reply::no_content().cookie(Cookie::removal("session")))
-    }
-
-    fn add(&mut self, user: &str, request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Error> {
-        // A form on another page can post text, but not this type without being asked for leave (CORS): the second lock
-        // besides SameSite.
-        if !request.header("Content-Type").is_some_and(|kind| kind.starts_with("application/json")) {
-            return Ok(problem(415, "a note is posted as application/json"));
-        }
-        // With the feature `json` this is `request.json()`, and below there are `Event::json` and `Reply::json`.
-        let text = match serde_json::from_slice::<Draft>(request.body()) {
-            Ok(draft) => draft.text.trim().to_owned(),
-            Err(error) => return Ok(problem(400, &error.to_string())),
-        };
-        if text.is_empty() || text.len() > TEXT_BYTES_MAX {
-            return Ok(problem(400, &format!("a note has from 1 to {TEXT_BYTES_MAX} bytes")));
-        }
-        let notes = self.notes.entry(user.to_owned()).or_default();
-        if notes.len() >= NOTES_PER_USER_MAX {
-            return Ok(problem(409, &format!("{NOTES_PER_USER_MAX} notes are enough: delete one first")));
-        }
-        let id = self.last_id + 1;
-        let note = Note { id, text, created: jiff::Timestamp::now().as_millisecond() };
-        let json = serde_json::to_string(&note).expect("a note can be written as JSON");
-        cx.publish(&topic(user), Event::new().data(json.clone()).event("note").key(id.to_string()))?;
-        notes.insert(id);
-        self.last_id = id;
-        Ok(Reply::json_text(json).with_status(201))
-    }
-
-    fn delete(&mut self, user: &str, path: &str, cx: &mut Context<'_>) -> Result<Reply, Error> {
-        let id = path.strip_prefix("/notes/").and_then(|id| id.parse().ok());
-        // Another user's note is as good as none.
-        let notes = self.notes.entry(user.to_owned()).or_default();
-        let Some(id) = id.filter(|id| notes.contains(id)) else { return Ok(Reply::not_found()) };
-        let gone = Event::new().data(id.to_string()).event("deleted").key(id.to_string()).removes_key();
-        cx.publish(&topic(user), gone)?;
-        notes.remove(&id);
-        Ok(Reply::no_content())
-    }
+fn log_out(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Result<Reply, Reply> {
+    let (session, _) = user(request, cx)?;
+    cx.state.sessions.remove(session);
+    // The tabs of this browser are told, and their streams end. The user's other devices notice nothing.
+    cx.send_tagged(&tag(session), Event::new().event("logged-out").data(""))?;
+    cx.revoke(&tag(session), REVOKED);
+    Ok(Reply::no_content().cookie(Cookie::removal("session")))
 }
 
-fn unauthorized() -> Reply {
-    // There is no registered scheme for cookies; browsers leave one alone that they do not know.
-    Reply::unauthorized("Cookie realm=\"notes\"")
+fn add(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Result<Reply, Reply> {
+    let (_, user) = user(request, cx)?;
+    // A form on another page can post text, but not this type without being asked for leave (CORS): the second lock
+    // besides SameSite.
+    if !request.header("Content-Type").is_some_and(|kind| kind.starts_with("application/json")) {
+        return Err(problem(415, "a note is posted as application/json"));
+    }
+    // With the feature `json` this is `request.json()`, and below there are `Event::json` and `Reply::json`.
+    let draft =
+        serde_json::from_slice::<Draft>(request.body()).map_err(|error| problem(400, &error.to_string()))?;
+    let text = draft.text.trim().to_owned();
+    if text.is_empty() || text.len() > TEXT_BYTES_MAX {
+        return Err(problem(400, &format!("a note has from 1 to {TEXT_BYTES_MAX} bytes")));
+    }
+    if cx.state.notes.get(&user).is_some_and(|notes| notes.len() >= NOTES_PER_USER_MAX) {
+        return Err(problem(409, &format!("{NOTES_PER_USER_MAX} notes are enough: delete one first")));
+    }
+    let id = cx.state.last_id + 1;
+    let json = serde_json::to_string(&Note { id, text, created: jiff::Timestamp::now().as_millisecond() })?;
+    cx.publish(&topic(&user), Event::new().event("note").data(&json).key(id.to_string()))?;
+    cx.state.notes.entry(user).or_default().insert(id);
+    cx.state.last_id = id;
+    Ok(Reply::json_text(json).with_status(201))
+}
+
+fn delete(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Result<Reply, Reply> {
+    let (_, user) = user(request, cx)?;
+    let id = request.param("id").unwrap_or_default();
+    let notes = cx.state.notes.entry(user.clone()).or_default();
+    // Another user's note is as good as none.
+    if !id.parse().is_ok_and(|id| notes.remove(&id)) {
+        return Err(Reply::not_found());
+    }
+    cx.publish(&topic(&user), Event::removal(id).event("deleted").data(id))?;
+    Ok(Reply::no_content())
 }
 
 fn problem(status: u16, error: &str) -> Reply {
@@ -175,11 +160,7 @@ fn problem(status: u16, error: &str) -> Reply {
 }
 
 fn main() -> ExitCode {
-    let mut pages = Router::new();
-    common::page(&mut pages, include_str!("notes.html"));
-    let app = Notes { sessions: HashMap::new(), notes: HashMap::new(), last_id: 0, pages };
-
     let mut config = Config::default();
     config.topic = TopicConfig::default().history(History::new()).keyed();
-    common::run_with("notes", app, config)
+    common::run_with("notes", app(), config)
 }

@@ -16,7 +16,7 @@
 
 mod common;
 
-use mio_sse::{Context, Error, Event, EventSender, Reply, Router};
+use mio_sse::{Error, Event, EventSender, Reply, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -70,7 +70,7 @@ fn app() -> Router {
     // Each writer holds one more.
     let writers = Arc::new(());
     let mut count = 0;
-    app.post("/v1/chat/completions", move |request, _cx| {
+    app.post("/v1/chat/completions", move |request, cx| {
         let question = match serde_json::from_slice::<Question>(request.body()) {
             Ok(question) => question,
             Err(error) => return Ok(problem(400, &format!("the body is no such request: {error}"))),
@@ -89,7 +89,7 @@ fn app() -> Router {
         }
         let writer = writers.clone();
         // Only a stream that opens has somebody who writes it.
-        let begin = move |stream, cx: &mut Context<'_>| {
+        cx.on_open(move |stream, cx| {
             let events = cx.channel(stream, TOKENS_AHEAD)?;
             thread::spawn(move || {
                 let _writer = writer;
@@ -98,9 +98,9 @@ fn app() -> Router {
                 // The channel ends here, and the stream with it.
             });
             Ok::<_, Error>(())
-        };
+        });
         // An answer that has begun may end when the server is asked to.
-        Ok::<_, Error>(Reply::stream().finish().on_open(begin).into())
+        Ok::<_, Error>(Reply::stream().finish().into())
     });
     app
 }

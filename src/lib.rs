@@ -43,7 +43,7 @@
 //! | decide about slow readers | [`Config::lag_bytes_max`], [`Config::stall_timeout`], [`Overflow`] |
 //! | let other origins in | [`Config::cors`], [`Cors`] |
 //! | set limits | [`Config`]; who is one too many gets a [`Refusal`] |
-//! | begin and undo what belongs to a stream, keep a state for it | [`StreamReply::on_open`], [`StreamReply::with`], [`Context::of`] |
+//! | begin and undo what belongs to a stream, keep a state for it | [`Context::on_open`], [`StreamReply::with`], [`Context::of`] |
 //! | bound the memory of everything | [`Config::memory_max`], [`Stats::memory`] |
 //! | shut down in good order | [`Publisher::drain`], [`Drain`] |
 //! | watch | [`Stats`] as numbers, JSON and Prometheus text; an [`Observer`], and [`LogObserver`] that logs |
@@ -94,7 +94,10 @@ pub use http::parse::raw_request::RawRequest;
 pub use http::parse::request::Request;
 pub use http::reply::reply::{IntoReply, Reply};
 pub use http::reply::stream_reply::{AfterGap, StreamReply};
-pub use router::{IntoMissed, Router, SseOutcome};
+pub use router::outcome::{IntoMissed, SseOutcome};
+pub use router::router::Router;
+pub use router::routes::{Found, RouteError, Routes};
+pub use server::api::app::App;
 pub use server::api::channel::EventSender;
 pub use server::api::context::{Context, Outcome};
 pub use server::api::drain::Drain;

@@ -204,10 +204,8 @@ fn stream(request: &Request<'_>, cx: &mut Context<'_>) -> Result<StreamReply, Er
                     cx.send(stream, Event::new().data("tick"))
                 })?;
             }
-            stream.with(number).on_open(|id, cx| {
-                let closed = cx.on_close(id, |reason, _cx| _ = std::hint::black_box(reason));
-                closed.expect("it has just opened");
-            })
+            cx.on_open(|id, cx| cx.on_close(id, |reason, _cx| _ = std::hint::black_box(reason)));
+            stream.with(number)
         }
         "5" => stream.topic(format!("own {}", number % 500)),
         "6" => stream.topic("prices").snapshot(),

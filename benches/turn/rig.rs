@@ -3,7 +3,7 @@
 use crate::net::{Check, MemoryNet};
 use crate::numbered::Numbered;
 use mio_sse::{
-    CloseReason, Config, Context, Event, Events, Handler, History, Reply, Request, Router, Server, StreamId,
+    CloseReason, Config, Context, Event, Events, Handler, History, Reply, Request, Routes, Server, StreamId,
     TopicConfig,
 };
 use std::time::{Duration, Instant};
@@ -31,8 +31,8 @@ const TURNS_MAX: usize = 1_000_000;
 /// What answers requests, by path.
 #[derive(Debug, Default)]
 pub(crate) struct App {
-    /// What answers for the paths below `/events`.
-    router: Router,
+    /// The paths below `/events`.
+    routes: Routes<()>,
     /// The streams that have opened.
     pub(crate) opened: Vec<StreamId>,
     /// How many have ended.
@@ -40,7 +40,7 @@ pub(crate) struct App {
 }
 
 impl Handler for App {
-    fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
+    fn request(&mut self, request: &Request<'_>, _cx: &mut Context<'_>) -> Reply {
         match request.path() {
             "/live" => Reply::stream().topic(LIVE).into(),
             "/history" => Reply::stream().topic(HISTORY).into(),
@@ -50,7 +50,10 @@ impl Handler for App {
                 let numbers = (0..SOURCE_EVENTS).map(|number| Event::new().data(number.to_string()));
                 Reply::stream().source(Events::new(numbers)).into()
             }
-            path if path.starts_with("/events/") => self.router.request(request, cx),
+            path if path.starts_with("/events/") => match self.routes.find(request) {
+                Ok(found) => Reply::stream().topic(found.param("topic").unwrap_or_default()).into(),
+                Err(reply) => reply,
+            },
             _ => Reply::text(PAGE),
         }
     }
@@ -84,9 +87,7 @@ impl Rig {
         config.streams_max = 2_000_000;
         change(&mut config);
         let mut app = App::default();
-        app.router.get("/events/{topic}", |request, _cx| {
-            Reply::stream().topic(request.param("topic").unwrap_or_default())
-        });
+        app.routes.add("GET", "/events/{topic}", ()).expect("a route that makes sense");
         let mut server = Server::with_net(MemoryNet::new(), app, config).expect("limits that make sense");
         let mut cx = server.context();
         let history = History::new().events(HISTORY_EVENTS).bytes(16 << 20);

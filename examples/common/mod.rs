@@ -1,6 +1,6 @@
 //! What the examples share: the port, the log, and an end in good order.
 
-use mio_sse::{Config, Drain, Handler, LogObserver, Reply, Router, Server};
+use mio_sse::{App, Config, Drain, LogObserver, Reply, Router, Server};
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Serves the page of an example at `/`, and the style that all of them share.
 #[allow(dead_code, reason = "not every example has a page")]
-pub(crate) fn page(app: &mut Router, html: &'static str) {
+pub(crate) fn page<S: 'static>(app: &mut Router<S>, html: &'static str) {
     app.get("/", move |_request, _cx| Reply::html(html));
     app.get("/style.css", |_request, _cx| {
         Reply::bytes("text/css; charset=utf-8", include_bytes!("style.css"))
@@ -25,12 +25,12 @@ pub(crate) fn page(app: &mut Router, html: &'static str) {
 ///
 /// `RUST_LOG` chooses what is logged: `RUST_LOG=warn,sse=info` for streams and events only.
 #[allow(dead_code, reason = "some examples have limits of their own")]
-pub(crate) fn run(name: &str, app: impl Handler) -> ExitCode {
+pub(crate) fn run(name: &str, app: impl App) -> ExitCode {
     run_with(name, app, Config::default())
 }
 
 /// As [`run`], with these limits.
-pub(crate) fn run_with(name: &str, app: impl Handler, config: Config) -> ExitCode {
+pub(crate) fn run_with(name: &str, app: impl App, config: Config) -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,sse:message=warn"))
         .init();
     let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
@@ -43,7 +43,7 @@ pub(crate) fn run_with(name: &str, app: impl Handler, config: Config) -> ExitCod
     }
 }
 
-fn serve(name: &str, port: &str, app: impl Handler, config: Config) -> io::Result<()> {
+fn serve(name: &str, port: &str, app: impl App, config: Config) -> io::Result<()> {
     let mut server = Server::bind_with(format!("127.0.0.1:{port}"), app, config)?;
     server.observe(LogObserver);
     let publisher = server.publisher();

@@ -1,14 +1,14 @@
 //! One turn of the loop: the nine steps.
 
+use crate::server::api::app::App;
 use crate::server::api::context::Context;
-use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::state::draining::Draining;
 use std::io;
 use std::time::Duration;
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// Runs until the server is [stopped](Context::stop).
     ///
     /// # Errors

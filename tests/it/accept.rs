@@ -2,7 +2,7 @@
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{parse, replies};
-use mio_sse::{CloseReason, Config, Event, Handler, Refusal, Reply, Router};
+use mio_sse::{App, CloseReason, Config, Event, Refusal, Reply, Router};
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn per_address(limit: usize) -> Config {
 }
 
 /// Peers that have opened a stream each.
-fn streams<H: Handler>(world: &mut Loop<H>, count: usize) -> Vec<Peer> {
+fn streams<H: App>(world: &mut Loop<H>, count: usize) -> Vec<Peer> {
     let peers: Vec<_> = (0..count).map(|_| world.connect()).collect();
     peers.iter().for_each(|peer| peer.write(subscribe("/stream")));
     world.settle();
@@ -42,14 +42,14 @@ fn streams<H: Handler>(world: &mut Loop<H>, count: usize) -> Vec<Peer> {
     peers
 }
 
-fn ask<H: Handler>(world: &mut Loop<H>, peer: &Peer, request: &str) -> String {
+fn ask<H: App>(world: &mut Loop<H>, peer: &Peer, request: &str) -> String {
     peer.write(request);
     world.settle();
     peer.read()
 }
 
 /// Publishes, and checks that it reaches every one of `peers`.
-fn reaches<H: Handler>(world: &mut Loop<H>, peers: &[Peer]) {
+fn reaches<H: App>(world: &mut Loop<H>, peers: &[Peer]) {
     world.server.context().publish("t", Event::new().data("to all")).unwrap();
     world.settle();
     for peer in peers {
@@ -57,7 +57,7 @@ fn reaches<H: Handler>(world: &mut Loop<H>, peers: &[Peer]) {
     }
 }
 
-fn leave<H: Handler>(world: &mut Loop<H>, peers: &[Peer]) {
+fn leave<H: App>(world: &mut Loop<H>, peers: &[Peer]) {
     peers.iter().for_each(Peer::close);
     world.settle();
     assert!(peers.iter().all(Peer::is_closed));
@@ -213,7 +213,7 @@ fn a_place_that_becomes_free_is_for_the_next_who_comes() {
 }
 
 /// Peers from `addresses`, and which of them are served as if there was no limit.
-fn served<H: Handler>(world: &mut Loop<H>, addresses: &[&str]) -> (Vec<Peer>, Vec<bool>) {
+fn served<H: App>(world: &mut Loop<H>, addresses: &[&str]) -> (Vec<Peer>, Vec<bool>) {
     let mut peers = Vec::new();
     let mut served = Vec::new();
     for address in addresses {

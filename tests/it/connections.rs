@@ -3,7 +3,7 @@
 
 use crate::memory_net::{Loop, Peer, get};
 use crate::support::{Client, Running, replies, serve};
-use mio_sse::{CloseReason, Config, Context, Error, Event, Handler, Reply, Request, Router, StreamId};
+use mio_sse::{App, CloseReason, Config, Context, Error, Event, Handler, Reply, Request, Router, StreamId};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -42,7 +42,7 @@ fn text(text: &str) -> (u16, String) {
     (200, text.to_owned())
 }
 
-fn close<H: Handler, const SHORT: bool>(world: &mut Loop<H, SHORT>, stream: StreamId) {
+fn close<H: App, const SHORT: bool>(world: &mut Loop<H, SHORT>, stream: StreamId) {
     world.server.context().close(stream).unwrap();
     world.settle();
 }
@@ -464,12 +464,12 @@ fn who_is_done_sending_gets_all_its_replies_also_where_they_do_not_fit() {
 }
 
 /// Lets time pass until the server closes a connection; answers after how many tenths of a second.
-fn tenths_until_closed<H: Handler>(world: &mut Loop<H>, peer: &Peer, each: impl FnMut(usize)) -> usize {
+fn tenths_until_closed<H: App>(world: &mut Loop<H>, peer: &Peer, each: impl FnMut(usize)) -> usize {
     tenths_until(world, peer, Peer::is_closed, each)
 }
 
 /// The same for whatever the server does to a connection.
-fn tenths_until<H: Handler>(
+fn tenths_until<H: App>(
     world: &mut Loop<H>,
     peer: &Peer,
     done: fn(&Peer) -> bool,

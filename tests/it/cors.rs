@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const A: &str = "https://a.example";
+const C: &str = "https://c.example";
 const ALLOW_ORIGIN: &str = "Access-Control-Allow-Origin";
 
 /// An application with one answer of each kind; the count is of the requests that its handlers have seen.
@@ -365,4 +366,41 @@ fn a_server_is_not_built_with_origins_that_can_match_none() {
     let error = mio_sse::Server::bind_with("127.0.0.1:0", app, config).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     assert!(error.to_string().starts_with("Config::cors.origins must have no path"), "{error}");
+}
+
+#[test]
+fn a_scope_has_a_policy_of_its_own() {
+    let mut app = Router::new();
+    app.get("/page", |_request, _cx| "page");
+    app.scope("/public", |public| {
+        public.cors(Cors::any().methods(["PUT"]));
+        public.get("/page", |_request, _cx| "page").route("PUT", "/page", |_request, _cx| "put");
+        public.get("/panics", |_request, _cx| -> &str { panic!("on purpose") });
+        public.get("/stream", |_request, _cx| Reply::stream().topic("t").topic("u").topic("v"));
+        public.scope("", |inner| _ = inner.cors(Cors::origins([C])).get("/inner", |_request, _cx| "inner"));
+    });
+    let mut world = Loop::with_config(app, config(Some(Cors::origins([A]))));
+    let mut origin = |path: &str, from_where: &str| {
+        let answer = ask(&mut world, from(from_where, get(path)));
+        let lines = added(&answer).into_iter();
+        lines.filter_map(|line| line.strip_prefix("Access-Control-Allow-Origin: ").map(str::to_owned)).next()
+    };
+    let some = |origin: &str| Some(origin.to_owned());
+    assert_eq!((origin("/page", A), origin("/page", C)), (some(A), None));
+    // A whole reply, one after a panic, and a stream that is refused.
+    for path in ["/public/page", "/public/panics", "/public/stream"] {
+        assert_eq!(origin(path, C), some("*"), "{path}");
+    }
+    assert_eq!((origin("/public/inner", A), origin("/public/inner", C)), (None, some(C)));
+    assert_eq!((origin("/public/none", A), origin("/public/none", C)), (some(A), None));
+    // A preflight is about the method that it asks for.
+    let answer = ask(&mut world, from(C, preflight("/public/page")));
+    assert!(added(&answer).contains(&"Access-Control-Allow-Methods: PUT"), "{answer}");
+    let other = preflight("/public/page").replace("Request-Method: PUT", "Request-Method: DELETE");
+    assert_eq!(added(&ask(&mut world, from(C, other))), ["Vary: Origin"]);
+
+    let mut app = Router::new();
+    app.scope("", |scope| _ = scope.cors(Cors::any().credentials()));
+    let error = mio_sse::Server::without_listener(app, Config::default()).unwrap_err();
+    assert!(error.to_string().contains("credentials"), "{error}");
 }

@@ -93,7 +93,9 @@ impl Handler for App {
             }
             "/on-open" => {
                 let bomb = Bomb;
-                plain.on_open(|_, _| -> () { panic!("first") }).on_open(move |_, _| _ = &bomb).into()
+                cx.on_open(|_, _| -> () { panic!("first") });
+                cx.on_open(move |_, _| _ = &bomb);
+                plain.into()
             }
             "/payload" => std::panic::panic_any(Bomb),
             "/missed" => Reply::stream().topic("own").source(source()).into(),

@@ -83,14 +83,9 @@ mod notes {
         let example = Example::start("notes");
         let unknown = format!("Cookie: session={}\r\n", "0".repeat(32));
         for session in ["", &unknown, "Cookie: session=\r\n", "Cookie: session\r\n"] {
-            for (method, path) in [
-                ("GET", "/notes/stream"),
-                ("POST", "/notes"),
-                ("DELETE", "/notes/1"),
-                ("POST", "/logout"),
-                ("GET", "/notes"),
-                ("GET", "/notes/other"),
-            ] {
+            for (method, path) in
+                [("GET", "/notes/stream"), ("POST", "/notes"), ("DELETE", "/notes/1"), ("POST", "/logout")]
+            {
                 let (head, _) = ask(&example, method, path, &format!("{session}{JSON}"), r#"{"text":"x"}"#);
                 assert_eq!(head.status, 401, "{method} {path} {session}");
                 assert!(head.get("WWW-Authenticate").is_some() && head.get("Set-Cookie").is_none());

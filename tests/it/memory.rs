@@ -3,7 +3,7 @@
 use crate::memory_net::{Loop, Peer, get, subscribe};
 use crate::support::{ms, replies, secs};
 use mio_sse::{
-    CloseReason, Config, Error, Event, Handler, History, Overflow, Refusal, Reply, Router, TopicConfig,
+    App, CloseReason, Config, Error, Event, History, Overflow, Refusal, Reply, Router, TopicConfig,
 };
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn app() -> Router {
     app
 }
 
-fn open<H: Handler>(world: &mut Loop<H>, path: &str) -> Peer {
+fn open<H: App>(world: &mut Loop<H>, path: &str) -> Peer {
     let peer = world.connect();
     peer.write(subscribe(path));
     world.settle();
@@ -51,14 +51,14 @@ fn open<H: Handler>(world: &mut Loop<H>, path: &str) -> Peer {
 }
 
 /// Publishes, and looks that not more is held than may be.
-fn publish<H: Handler>(world: &mut Loop<H>, topic: &str, event: Event<'static>) -> Result<(), Error> {
+fn publish<H: App>(world: &mut Loop<H>, topic: &str, event: Event<'static>) -> Result<(), Error> {
     let published = world.server.context().publish(topic, event);
     world.turn();
     check(world);
     published
 }
 
-fn check<H: Handler>(world: &Loop<H>) {
+fn check<H: App>(world: &Loop<H>) {
     let memory = world.server.stats().memory;
     assert!(memory.total() <= MAX + MORE, "{memory:?}");
 }

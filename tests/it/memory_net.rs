@@ -3,7 +3,7 @@
 //! It is stricter than real ones: readiness is told once and not again before the loop has met the end, so that a lost
 //! wake-up is a test that fails.
 
-use mio_sse::{CloseReason, Config, Handler, Net, Ready, Server, Stats};
+use mio_sse::{App, CloseReason, Config, Net, Ready, Server, Stats};
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
@@ -239,7 +239,7 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
 }
 
 /// A server on a network in memory, and the hands to move both.
-pub(crate) struct Loop<H: Handler, const SHORT: bool = true> {
+pub(crate) struct Loop<H: App, const SHORT: bool = true> {
     pub(crate) server: Server<H, MemoryNet<SHORT>>,
     world: Rc<RefCell<World>>,
     wakes: Arc<Wakes>,
@@ -251,13 +251,13 @@ pub(crate) struct Peer {
     number: usize,
 }
 
-impl<H: Handler> Loop<H> {
+impl<H: App> Loop<H> {
     pub(crate) fn new(handler: H) -> Self {
         Self::with_config(handler, Config::default())
     }
 }
 
-impl<H: Handler, const SHORT: bool> Loop<H, SHORT> {
+impl<H: App, const SHORT: bool> Loop<H, SHORT> {
     pub(crate) fn with_config(handler: H, config: Config) -> Self {
         let world = Rc::<RefCell<World>>::default();
         let wakes = Arc::<Wakes>::default();

@@ -3,7 +3,8 @@
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::replies;
 use mio_sse::{
-    CloseReason, Config, Context, Error, Event, Handler, Refusal, Refuse, Reply, Request, Router, StreamId,
+    App, CloseReason, Config, Context, Error, Event, Handler, Refusal, Refuse, Reply, Request, Router,
+    StreamId,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -31,13 +32,13 @@ fn streams(streams_max: usize) -> Config {
     config
 }
 
-fn ask<H: Handler>(world: &mut Loop<H>, peer: &Peer, request: impl AsRef<[u8]>) -> String {
+fn ask<H: App>(world: &mut Loop<H>, peer: &Peer, request: impl AsRef<[u8]>) -> String {
     peer.write(request);
     world.settle();
     peer.read()
 }
 
-fn new_ask<H: Handler>(world: &mut Loop<H>, request: impl AsRef<[u8]>) -> String {
+fn new_ask<H: App>(world: &mut Loop<H>, request: impl AsRef<[u8]>) -> String {
     let peer = world.connect();
     ask(world, &peer, request)
 }

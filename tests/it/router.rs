@@ -1,8 +1,11 @@
 //! Applications as they are written, from outside: routes and their parameters, handlers by hand, replies on the wire.
 
-use crate::memory_net::get;
-use crate::support::{Client, Running, serve};
-use mio_sse::{CloseReason, Context, Cookie, Error, Event, Handler, Reply, Request, Router, StreamId};
+use crate::memory_net::{Loop, get};
+use crate::support::{Client, Running, ms, secs, serve};
+use mio_sse::{
+    CloseReason, Context, Cookie, Error, Event, Handler, History, Reply, Request, Router, Routes, StreamId,
+    TopicConfig,
+};
 use std::io;
 
 fn ask(client: &mut Client, method: &str, target: &str) -> (crate::support::Head, String) {
@@ -365,4 +368,171 @@ fn a_route_for_head_is_called() {
     client.write("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
     let head = client.head();
     assert_eq!((head.status, head.get("Allow")), (204, None));
+}
+
+/// One state for everything that is called: routes, timers, what opens and closes, and other threads.
+#[test]
+fn all_callbacks_share_the_state_of_their_router() {
+    #[derive(Default)]
+    struct Shared(Vec<&'static str>);
+    let mut app = Router::with_state(Shared::default());
+    app.state().0.push("made");
+    app.on_start(|cx| {
+        cx.state.0.push("start");
+        cx.after_global(secs(1), |cx| cx.state.0.push("after_global"));
+        cx.every_global(secs(100), |cx| cx.state.0.push("every_global"));
+    });
+    app.on_drain(|cx| cx.state.0.push("drain"));
+    app.missed(|_stream, _id, cx| {
+        cx.state.0.push("missed");
+        false
+    });
+    app.before(|_request, cx| {
+        cx.state.0.push("before");
+        None
+    });
+    app.after(|_request, reply, cx| {
+        cx.state.0.push("after");
+        reply
+    });
+    app.sse("/stream", |stream, _request, cx| {
+        cx.state.0.push("sse");
+        cx.on_open(|stream, cx| {
+            cx.state.0.push("open");
+            cx.on_close(stream, |_reason, cx| cx.state.0.push("close"))
+        });
+        cx.every(stream, secs(100), |_stream, cx| cx.state.0.push("every"))?;
+        cx.after(stream, secs(2), |_stream, cx| {
+            let (state, mut cx) = cx.split();
+            state.0.push("timer");
+            cx.after_global(ms(10), |_cx| ());
+            cx.publisher().run(|_cx| ())
+        })?;
+        Ok::<_, Error>(Reply::stream().topic("kept"))
+    });
+    let mut world = Loop::<_, true>::new(app);
+    let kept = TopicConfig::default().history(History::new().events(1));
+    world.server.context().configure("kept", kept).unwrap();
+    let said = |world: &mut Loop<Router<Shared>, true>| {
+        world.settle();
+        std::mem::take(&mut world.server.handler().state().0)
+    };
+    let peer = world.connect();
+    peer.write("GET /stream HTTP/1.1\r\nHost: a\r\nLast-Event-ID: unknown\r\n\r\n");
+    assert_eq!(said(&mut world), ["made", "start", "before", "sse", "after", "missed", "open"]);
+    world.pass(secs(1));
+    assert_eq!(said(&mut world), ["after_global"]);
+    world.pass(secs(1));
+    assert_eq!(said(&mut world), ["timer"]);
+    world.pass(secs(98));
+    assert_eq!(said(&mut world), ["every_global", "every"]);
+    world.server.publisher().run(|cx| cx.state.0.push("run")).unwrap();
+    world.server.context().state.0.push("outside");
+    assert_eq!(said(&mut world), ["outside", "run"]);
+    peer.close();
+    assert_eq!(said(&mut world), ["close"]);
+    world.server.context().drain(secs(10)).unwrap();
+    assert_eq!(said(&mut world), ["drain"]);
+}
+
+#[test]
+fn scopes_have_their_own_before_and_after() {
+    let mut app = Router::with_state(Vec::new());
+    app.get("/open", |_request, _cx| "open");
+    app.scope("/api", |api| {
+        api.get("", |_request, _cx| "api");
+        api.get("/{name}", |request, _cx| request.param("name").map(str::to_owned));
+        api.scope("/inner", |inner| {
+            inner.post("/stop", |_request, _cx| "never");
+            inner.before(|request, cx| {
+                cx.state.push(format!("inner {}", request.path()));
+                (request.path() == "/api/inner/stop").then(|| Reply::status(403))
+            });
+            inner.after(|_request, reply, _cx| reply.header("X-Order", "inner"));
+        });
+        // Also for what was added before.
+        api.before(|request, cx| {
+            cx.state.push(format!("api {}", request.param("name").unwrap_or("-")));
+            request.header("Authorization").is_none().then(|| Reply::unauthorized("Bearer"))
+        });
+        api.after(|_request, reply, _cx| reply.header("X-Order", "api"));
+    });
+    app.get("/api/outside", |_request, _cx| "outside");
+    app.before(|_request, cx| {
+        cx.state.push("root".to_owned());
+        None
+    });
+    app.after(|_request, reply, _cx| reply.header("X-Order", "root"));
+    let mut world = Loop::<_, true>::new(app);
+    let mut ask = |method: &str, path: &str, headers: &str| {
+        let peer = world.connect();
+        peer.write(format!("{method} {path} HTTP/1.1\r\nHost: a\r\n{headers}\r\n"));
+        world.settle();
+        let reply = peer.read();
+        let status = reply[9..12].to_owned();
+        let order: Vec<_> = reply.lines().filter_map(|line| line.strip_prefix("X-Order: ")).collect();
+        (status, order.join(" "), std::mem::take(world.server.handler().state()).join(", "))
+    };
+    let expect = |status: &str, after: &str, before: &str| (status.into(), after.into(), before.into());
+    let key = "Authorization: x\r\n";
+    assert_eq!(ask("GET", "/open", ""), expect("200", "root", "root"));
+    assert_eq!(ask("GET", "/api", ""), expect("401", "api root", "root, api -"));
+    assert_eq!(ask("GET", "/api", key), expect("200", "api root", "root, api -"));
+    assert_eq!(ask("HEAD", "/api/one", key), expect("200", "api root", "root, api one"));
+    assert_eq!(ask("GET", "/api/outside", ""), expect("200", "root", "root"));
+    let inner = "root, api -, inner /api/inner/stop";
+    assert_eq!(ask("POST", "/api/inner/stop", key), expect("403", "inner api root", inner));
+    assert_eq!(ask("POST", "/api/inner/stop", ""), expect("401", "inner api root", "root, api -"));
+    // What takes no route is the router's own.
+    assert_eq!(ask("GET", "/api/inner/stop", ""), expect("405", "root", "root"));
+    assert_eq!(ask("GET", "/nowhere/at/all", ""), expect("404", "root", "root"));
+}
+
+#[test]
+fn a_function_can_end_early_with_a_reply() {
+    fn early(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
+        let topic = request.query("topic").ok_or_else(|| Reply::status(422))?;
+        let number: u32 = topic.parse()?;
+        cx.publish(&topic, Event::new())?;
+        Ok(Reply::text(number.to_string()))
+    }
+    let mut app = Router::new();
+    app.get("/", early);
+    let server = serve(app);
+    let mut client = server.connect();
+    for (target, status) in [("/", 422), ("/?topic=x", 500), ("/?topic=1", 500)] {
+        assert_eq!(ask(&mut client, "GET", target).0.status, status, "{target}");
+    }
+    assert_eq!(Reply::status(404).to_string(), "404 Not Found");
+}
+
+#[test]
+fn a_handler_finds_its_routes_with_their_parameters() {
+    struct App(Routes<&'static str>);
+    impl Handler for App {
+        fn request(&mut self, request: &Request<'_>, _cx: &mut Context<'_>) -> Reply {
+            match self.0.find(request) {
+                Ok(found) => {
+                    let params = ["a", "b", "c"].map(|name| found.param(name).unwrap_or("-"));
+                    Reply::text(format!("{} {}", found.target, params.join(" ")))
+                }
+                Err(reply) => reply,
+            }
+        }
+    }
+    let mut routes = Routes::new();
+    for path in ["/one", "/{a}/two", "/{a}/{b}/{c}", "/r%C3%A9st/{*a}"] {
+        routes.add("GET", path, path).unwrap();
+    }
+    let error = routes.add("GET", "/one", "again").unwrap_err();
+    assert_eq!(error.to_string(), "route GET /one: there is such a route already");
+    let server = serve(App(routes));
+    let mut client = server.connect();
+    assert_eq!(client.get_text("/one"), "/one - - -");
+    assert_eq!(client.get_text("/%C3%A9/two"), "/{a}/two \u{e9} - -");
+    assert_eq!(client.get_text("/1/a%2Fb/3"), "/{a}/{b}/{c} 1 a/b 3");
+    assert_eq!(client.get_text("/r\u{e9}st/x/y"), "/r%C3%A9st/{*a} x/y - -");
+    assert_eq!(ask(&mut client, "POST", "/one").0.get("Allow"), Some("GET, HEAD, OPTIONS"));
+    assert_eq!(ask(&mut client, "OPTIONS", "*").0.status, 204);
+    assert_eq!(ask(&mut client, "GET", "/none/at/all/of/it").0.status, 404);
 }

@@ -5,7 +5,7 @@ use crate::memory_net::{Loop, Peer, check_accounts, get};
 use crate::observers::{listen, logged};
 use crate::support::{Client, DEADLINE, ms, now, serve, serve_with};
 use mio_sse::{
-    CloseReason, Config, Drain, Error, Event, EventSender, Events, Handler, Pull, Reply, Router, Source,
+    App, CloseReason, Config, Drain, Error, Event, EventSender, Events, Handler, Pull, Reply, Router, Source,
     StreamId,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -63,7 +63,7 @@ fn world_with<S: Source>(config: Config, make: impl Fn() -> S + Send + 'static) 
     (Loop::with_config(app, config), counts)
 }
 
-fn open<H: Handler>(world: &mut Loop<H>, path: &str) -> Peer {
+fn open<H: App>(world: &mut Loop<H>, path: &str) -> Peer {
     let peer = world.connect();
     peer.write(get(path));
     world.settle();

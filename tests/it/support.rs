@@ -3,7 +3,7 @@
 use eventsource_stream::{Event, EventStream};
 use futures_executor::block_on;
 use futures_util::{StreamExt, stream};
-use mio_sse::{Config, Handler, Publisher, Server, Stats};
+use mio_sse::{App, Config, Publisher, Server, Stats};
 use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -21,16 +21,16 @@ pub(crate) struct Running {
     thread: Option<JoinHandle<()>>,
 }
 
-pub(crate) fn serve(app: impl Handler + Send + 'static) -> Running {
+pub(crate) fn serve(app: impl App + Send + 'static) -> Running {
     serve_with(app, Config::default())
 }
 
-pub(crate) fn serve_with(app: impl Handler + Send + 'static, config: Config) -> Running {
+pub(crate) fn serve_with(app: impl App + Send + 'static, config: Config) -> Running {
     run(Server::bind_with("127.0.0.1:0", app, config).unwrap())
 }
 
-pub(crate) fn run(mut server: Server<impl Handler + Send + 'static>) -> Running {
-    let (address, publisher) = (server.local_addr().unwrap(), server.publisher());
+pub(crate) fn run(mut server: Server<impl App + Send + 'static>) -> Running {
+    let (address, publisher) = (server.local_addr().unwrap(), server.publisher().without_state());
     let thread = std::thread::spawn(move || server.run().unwrap());
     Running { address, publisher, thread: Some(thread) }
 }

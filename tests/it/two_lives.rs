@@ -75,7 +75,8 @@ impl Handler for App {
         // With a source there is more to come, whatever has finished.
         let is_over = ["/finished", "/seen"].contains(&request.path());
         let reply = if is_over { Reply::stream() } else { Reply::stream().source(source) };
-        let reply = reply.with(Token::new(counts)).on_open(move |stream, cx| {
+        let reply = reply.with(Token::new(counts));
+        cx.on_open(move |stream, cx| {
             closes.look(stream, true, cx);
             closes.note(ON_OPEN);
             cx.on_close(stream, move |_, cx| {
@@ -93,8 +94,14 @@ impl Handler for App {
                 reply.into()
             }
             "/panics" => panic!("in the handler"),
-            "/panics-open" => reply.on_open(|_, _| -> () { panic!("in on_open") }).into(),
-            "/closes-open" => reply.on_open(|stream, cx| cx.close(stream)).into(),
+            "/panics-open" => {
+                cx.on_open(|_, _| -> () { panic!("in on_open") });
+                reply.into()
+            }
+            "/closes-open" => {
+                cx.on_open(|stream, cx| cx.close(stream));
+                reply.into()
+            }
             "/many-topics" => (0..200).fold(reply, |reply, n| reply.topic(format!("t{n}"))).into(),
             "/many-tags" => (0..40).fold(reply, |reply, n| reply.tag(format!("t{n}"))).into(),
             "/revoked" => reply.tag("gone").into(),
@@ -141,7 +148,7 @@ fn world(config: Config) -> (Loop<App>, Counts) {
     (world, counts)
 }
 
-fn ask<H: Handler>(world: &mut Loop<H>, method: &str, path: &str) -> Peer {
+fn ask<H: mio_sse::App>(world: &mut Loop<H>, method: &str, path: &str) -> Peer {
     let peer = world.connect();
     peer.write(subscribe(path).replace("GET ", &format!("{method} ")));
     world.settle();
@@ -287,11 +294,12 @@ fn what_opens_closes_when_the_server_stops_or_is_dropped() {
 #[test]
 fn who_has_come_leaves() {
     let mut app = Router::new();
-    app.get("/room", |_request, _cx| {
-        Reply::stream().topic("room").on_open(|stream, cx| {
-            cx.publish("room", Event::new().data("come"))?;
-            cx.on_close(stream, |_reason, cx| cx.publish("room", Event::new().data("left")))
-        })
+    app.get("/room", |_request, cx| {
+        cx.on_open(|stream, cx| {
+            cx.publish("room", "come")?;
+            cx.on_close(stream, |_reason, cx| cx.publish("room", "left"))
+        });
+        Reply::stream().topic("room")
     });
     let mut config = Config::default();
     config.streams_max = 3;
@@ -336,12 +344,12 @@ fn what_on_open_sends_comes_behind_what_the_handler_has_sent() {
     let mut app = Router::new();
     app.get("/", |_request, cx| {
         cx.send(cx.stream().unwrap(), Event::new().data("first")).unwrap();
-        Reply::stream().topic("t").on_open(|stream, cx| cx.send(stream, Event::new().data("second"))).on_open(
-            |stream, cx| {
-                cx.send(stream, Event::new().data("third"))?;
-                cx.publish("t", Event::new().data("fourth"))
-            },
-        )
+        cx.on_open(|stream, cx| cx.send(stream, "second"));
+        cx.on_open(|stream, cx| {
+            cx.send(stream, "third")?;
+            cx.publish("t", "fourth")
+        });
+        Reply::stream().topic("t")
     });
     let mut world = Loop::<_, true>::new(app);
     let text = ask(&mut world, "GET", "/").read();
@@ -354,11 +362,12 @@ fn what_is_subscribed_when_a_stream_opens_begins_there() {
     let mut app = Router::new();
     app.get("/", |_request, cx| {
         cx.publish("t", Event::new().data("before")).unwrap();
-        Reply::stream().on_open(|stream, cx| {
-            cx.publish("t", Event::new().data("just before"))?;
+        cx.on_open(|stream, cx| {
+            cx.publish("t", "just before")?;
             cx.subscribe(stream, "t")?;
-            cx.publish("t", Event::new().data("behind"))
-        })
+            cx.publish("t", "behind")
+        });
+        Reply::stream()
     });
     let mut world = Loop::<_, true>::new(app);
     let text = ask(&mut world, "GET", "/").read();
@@ -372,10 +381,10 @@ fn a_stream_has_one_state_until_its_end_has_been_told() {
     let opened = Arc::new(Mutex::new(None));
     let known = opened.clone();
     let mut app = Router::new();
-    app.get("/", move |_request, _cx| {
+    app.get("/", move |_request, cx| {
         let known = known.clone();
-        let reply = Reply::stream().with(first.take().unwrap()).with(second.take().unwrap());
-        reply.on_open(move |stream, _cx| *known.lock().unwrap() = Some(stream))
+        cx.on_open(move |stream, _cx| *known.lock().unwrap() = Some(stream));
+        Reply::stream().with(first.take().unwrap()).with(second.take().unwrap())
     });
     let mut world = Loop::<_, true>::new(app);
     let peer = ask(&mut world, "GET", "/");

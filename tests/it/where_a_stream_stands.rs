@@ -551,7 +551,7 @@ fn what_a_publisher_sends_at_once_reaches_those_who_read_however_much_it_is() {
 }
 
 /// Lets time pass in which the peer reads so many bytes in 10 ms.
-fn read_on<H: Handler>(world: &mut Loop<H>, peer: &Peer, bytes: usize, rounds: usize) {
+fn read_on<H: mio_sse::App>(world: &mut Loop<H>, peer: &Peer, bytes: usize, rounds: usize) {
     for _ in 0..rounds {
         world.pass(ms(10));
         peer.set_room(bytes);

@@ -59,7 +59,7 @@ pub(crate) fn answer(
     index: u32,
     refused: Option<Refusal>,
     panics: bool,
-    cx: &Context<'_>,
+    cx: &mut Context<'_>,
 ) -> Option<Reply> {
     let connection = model.streams[index as usize].connection;
     if let Some(at) = model.lost.iter().position(|(lost, _)| *lost == index) {
@@ -107,7 +107,7 @@ fn stream(
     request: &Request<'_>,
     index: u32,
     refused: Option<Refusal>,
-    cx: &Context<'_>,
+    cx: &mut Context<'_>,
 ) -> (Reply, Answer, bool) {
     let mut topics = Vec::new();
     for _ in 0..model.rng.u8(..5) {
@@ -141,7 +141,7 @@ fn stream(
         reply = reply.tag(name(*tag));
     }
     let (reply, plan) = begin(model, request, reply);
-    let reply = Reply::from(give_belongings(shared, model, index, reply));
+    let reply = Reply::from(give_belongings(shared, model, index, reply, cx));
     if request.is_head() {
         return (reply, Answer::Head, false);
     }

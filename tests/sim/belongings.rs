@@ -27,6 +27,7 @@ pub(crate) fn give_belongings(
     model: &mut Model,
     index: u32,
     mut reply: StreamReply,
+    cx: &mut Context<'_>,
 ) -> StreamReply {
     let stream = &mut model.streams[index as usize];
     for _ in 0..model.rng.u8(..3) {
@@ -38,7 +39,7 @@ pub(crate) fn give_belongings(
     for number in 0..u32::from(model.rng.u8(..3)) {
         stream.on_open_set += 1;
         let again = shared.clone();
-        reply = reply.on_open(move |_, cx| on_open(&again, index, number, cx));
+        cx.on_open(move |_, cx| on_open(&again, index, number, cx));
     }
     reply
 }

@@ -1,6 +1,6 @@
 //! Servers in a thread, examples as processes, and waiting with a deadline.
 
-use mio_sse::{Config, Handler, Publisher, Server, Stats};
+use mio_sse::{Config, App, Publisher, Server, Stats};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -71,11 +71,11 @@ pub(crate) struct Running {
     thread: Option<JoinHandle<()>>,
 }
 
-pub(crate) fn serve(app: impl Handler + Send + 'static) -> Running {
+pub(crate) fn serve(app: impl App + Send + 'static) -> Running {
     serve_with(app, Config::default())
 }
 
-pub(crate) fn serve_with(app: impl Handler + Send + 'static, config: Config) -> Running {
+pub(crate) fn serve_with(app: impl App + Send + 'static, config: Config) -> Running {
     let mut server = Server::bind_with("127.0.0.1:0", app, config).unwrap();
     let (address, publisher) = (server.local_addr().unwrap(), server.publisher());
     let thread = std::thread::spawn(move || server.run().unwrap());
@@ -83,7 +83,7 @@ pub(crate) fn serve_with(app: impl Handler + Send + 'static, config: Config) -> 
 }
 
 /// A server on a port that another had a moment ago.
-pub(crate) fn serve_at<H: Handler + Send + 'static>(
+pub(crate) fn serve_at<H: App + Send + 'static>(
     address: SocketAddr,
     app: impl Fn() -> H,
     config: &Config,

@@ -15,10 +15,7 @@ impl Cors {
     /// The reply to a preflight, but for what all replies get; `None` for any other request, which is the
     /// handler's.
     pub(crate) fn preflight(&self, request: &Request<'_>) -> Option<Reply> {
-        let asked = |name| request.header_bytes(name).is_some();
-        if request.method() != "OPTIONS" || !asked("Origin") || !asked("Access-Control-Request-Method") {
-            return None;
-        }
+        asked_method(request)?;
         let mut headers = Headers::default();
         if self.allowed_origin(request).is_some() {
             let names = match &self.headers {
@@ -81,6 +78,17 @@ impl StreamReply {
     pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
         cors.add_to(self.headers_mut(), request);
     }
+}
+
+/// The method that a preflight asks for; `None` if the request is none.
+pub(crate) fn asked_method<'a>(request: &Request<'a>) -> Option<&'a str> {
+    if request.method() != "OPTIONS" || request.header_bytes("Origin").is_none() {
+        return None;
+    }
+    // What is no text is no method that anybody has.
+    request
+        .header_bytes("Access-Control-Request-Method")
+        .map(|method| str::from_utf8(method).unwrap_or_default())
 }
 
 /// The headers that a preflight asks for; `None` if what it says is no list of names.

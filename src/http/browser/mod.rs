@@ -2,4 +2,4 @@
 
 pub(crate) mod cookie;
 pub(crate) mod cors;
-mod cors_protocol;
+pub(crate) mod cors_protocol;

@@ -7,6 +7,7 @@ use crate::http::reply::failure::{Failure, found};
 use crate::http::reply::headers::{HeadContext, Headers, append, append_fmt};
 use crate::http::reply::status;
 use crate::http::reply::stream_reply::{Belongings, StreamReply};
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -36,7 +37,7 @@ pub struct Reply {
 #[derive(Debug)]
 enum Kind {
     Whole(Whole),
-    Stream(StreamReply),
+    Stream(Box<StreamReply>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -278,10 +279,9 @@ impl Reply {
     }
 
     /// The stream, if this is one, or else the whole response.
-    #[expect(clippy::result_large_err, reason = "neither is an error, and both are moved once")]
     pub(crate) fn into_stream(self) -> Result<StreamReply, Reply> {
         match self.kind {
-            Kind::Stream(stream) => Ok(stream),
+            Kind::Stream(stream) => Ok(*stream),
             Kind::Whole(_) => Err(self),
         }
     }
@@ -358,14 +358,14 @@ impl Whole {
 
 impl From<StreamReply> for Reply {
     fn from(stream: StreamReply) -> Self {
-        Self { kind: Kind::Stream(stream) }
+        Self { kind: Kind::Stream(Box::new(stream)) }
     }
 }
 
 /// What a handler may return.
 ///
-/// Of a `Result`, the error is logged with the method and the path, and the client gets a 500 (Internal Server
-/// Error) that does not reveal it. Text is [plain text](Reply::text), and `None` a 404. [`BadRequest`](crate::BadRequest), also in a `Box<dyn Error>`, is a 400 with
+/// Of a `Result`, the error may be a [`Reply`] as well. Any other is logged with the method and the path, and the client
+/// gets a 500 (Internal Server Error) that does not reveal it. Text is [plain text](Reply::text), and `None` a 404. [`BadRequest`](crate::BadRequest), also in a `Box<dyn Error>`, is a 400 with
 /// its text, and [`Error::TooMuchMemory`] a 503.
 ///
 /// ```
@@ -413,12 +413,44 @@ impl<R: IntoReply> IntoReply for Option<R> {
 
 impl<R: IntoReply, E: fmt::Display + 'static> IntoReply for Result<R, E> {
     fn into_reply(self) -> Reply {
-        self.map_or_else(|error| reply_to(&error), IntoReply::into_reply)
+        self.map_or_else(reply_to, IntoReply::into_reply)
+    }
+}
+
+/// What `?` makes of an error in a function that returns `Result<Reply, Reply>`, so that it can end early with a reply
+/// as well as with an error.
+///
+/// ```
+/// use mio_sse::{Context, Reply, Request};
+///
+/// fn publish(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
+///     let topic = request.param("topic").ok_or_else(Reply::not_found)?;
+///     let data = std::str::from_utf8(request.body()).map_err(|_| Reply::status(415))?;
+///     cx.publish(topic, data)?;
+///     Ok(Reply::no_content())
+/// }
+/// ```
+impl<E: std::error::Error + 'static> From<E> for Reply {
+    fn from(error: E) -> Self {
+        reply_to(error)
+    }
+}
+
+/// Its status, for a log.
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.status_code();
+        write!(f, "{status} {}", status::reason_phrase(status))
     }
 }
 
 /// The reply in the place of one that a handler could not make.
-fn reply_to(error: &(impl fmt::Display + 'static)) -> Reply {
+fn reply_to(error: impl fmt::Display + 'static) -> Reply {
+    let mut error = Some(error);
+    if let Some(reply) = (&mut error as &mut dyn Any).downcast_mut::<Option<Reply>>() {
+        return reply.take().unwrap_or_else(|| Reply::status(500));
+    }
+    let Some(error) = &error else { return Reply::status(500) };
     let text = error.to_string();
     let (reply, is_of_peer) = if let Some(bad) = found::<BadRequest>(error) {
         (Reply::text(bad.to_string()).with_status(400), true)

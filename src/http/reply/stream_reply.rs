@@ -47,8 +47,6 @@ pub struct StreamReply {
 #[derive(Debug, Default)]
 pub(crate) struct Belongings {
     pub(crate) source: Option<Box<dyn Source>>,
-    /// What is called when it opens, as the server's API has packed it.
-    pub(crate) on_open: Vec<Box<dyn Any + Send>>,
     pub(crate) state: Option<Box<dyn Any + Send>>,
 }
 
@@ -129,6 +127,35 @@ impl StreamReply {
     #[must_use]
     pub fn source(mut self, source: impl Source) -> StreamReply {
         self.belongings.source = Some(Box::new(source));
+        self
+    }
+
+    /// Gives the stream a state of its own, which [`Context::of`](crate::Context::of) finds from when the stream opens until its end
+    /// has been told. It is dropped after [`Handler::closed`](crate::Handler::closed), or at the end of the
+    /// turn if the stream does not open. A stream has one value at most; the last that is given counts.
+    ///
+    /// ```
+    /// # use mio_sse::{Reply, Router};
+    /// # use std::time::Duration;
+    /// let mut app = Router::new();
+    /// app.get("/count", |_request, cx| {
+    ///     cx.on_open(|stream, cx| {
+    ///         cx.every(stream, Duration::from_secs(1), |stream, cx| {
+    ///             let Some(count) = cx.of::<u32>(stream) else { return Ok(()) };
+    ///             *count += 1;
+    ///             let event = count.to_string();
+    ///             cx.send(stream, event)
+    ///         })
+    ///     });
+    ///     Reply::stream().with(0_u32)
+    /// });
+    /// ```
+    ///
+    /// # Cost
+    /// Some 40 bytes while the stream lives, and the value.
+    #[must_use]
+    pub fn with<T: Any + Send>(mut self, value: T) -> StreamReply {
+        self.belongings.state = Some(Box::new(value));
         self
     }
 

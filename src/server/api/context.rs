@@ -27,12 +27,33 @@ use std::time::Duration;
 /// events leaves as one write per stream, and no callback ever runs inside another.
 ///
 /// A call that concerns a stream which has ended is [`Error::Closed`] and does nothing.
-pub struct Context<'a> {
+///
+/// In the callbacks of a [`Router` with a state](crate::Router::with_state) it has that [`state`](Self::state), in timers, in
+/// what is called when a stream opens or closes, and in [`Publisher::run`] as well:
+///
+/// ```
+/// # use mio_sse::{Reply, Router};
+/// # use std::time::Duration;
+/// #[derive(Default)]
+/// struct Visits {
+///     today: usize,
+/// }
+///
+/// let mut app = Router::with_state(Visits::default());
+/// app.on_start(|cx| cx.every_global(Duration::from_secs(86_400), |cx| cx.state.today = 0));
+/// app.get("/", |_request, cx| {
+///     cx.state.today += 1;
+///     format!("{} today", cx.state.today)
+/// });
+/// ```
+pub struct Context<'a, S = ()> {
     core: &'a mut Core,
     stream: Option<StreamId>,
+    /// The application's state, shared by all callbacks without a lock, as they run one after the other.
+    pub state: &'a mut S,
 }
 
-impl fmt::Debug for Context<'_> {
+impl<S> fmt::Debug for Context<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").field("stream", &self.stream).finish_non_exhaustive()
     }
@@ -40,21 +61,64 @@ impl fmt::Debug for Context<'_> {
 
 impl<'a> Context<'a> {
     pub(crate) fn new(core: &'a mut Core) -> Self {
-        Self { core, stream: None }
+        Self { core, stream: None, state: stateless() }
     }
 
     pub(crate) fn for_request(core: &'a mut Core, stream: StreamId) -> Self {
-        Self { core, stream: Some(stream) }
+        Self { stream: Some(stream), ..Self::new(core) }
+    }
+}
+
+impl<'a, S: 'static> Context<'a, S> {
+    pub(crate) fn outside(core: &'a mut Core, state: &'a mut S) -> Self {
+        Self { core, stream: None, state }
+    }
+
+    /// Has `work` done with the state, if it is an `S`, or with none, where an `S` is nothing.
+    pub(crate) fn enter<T>(
+        core: &mut Core,
+        state: &mut dyn Any,
+        work: impl FnOnce(&mut Context<'_, S>) -> T,
+    ) -> Option<T> {
+        let state = match state.is::<S>() {
+            true => state,
+            false => stateless(),
+        };
+        let state = state.downcast_mut();
+        debug_assert!(state.is_some(), "contexts have the state of their server");
+        state.map(|state| work(&mut Context { core, stream: None, state }))
     }
 
     pub(super) fn core(&self) -> &Core {
         self.core
     }
 
+    /// The same with another state.
+    pub(crate) fn with_state<'b, T>(&'b mut self, state: &'b mut T) -> Context<'b, T> {
+        Context { core: self.core, stream: self.stream, state }
+    }
+
+    /// The state, and a context without it, to be used side by side.
+    ///
+    /// ```
+    /// # use mio_sse::{Error, Router};
+    /// let mut app = Router::with_state(vec![String::from("one"), String::from("two")]);
+    /// app.sse("/all", |stream, _request, cx| {
+    ///     let (all, mut cx) = cx.split();
+    ///     for one in all {
+    ///         cx.send(stream, &*one)?;
+    ///     }
+    ///     Ok::<_, Error>(())
+    /// });
+    /// ```
+    pub fn split(&mut self) -> (&mut S, Context<'_>) {
+        (self.state, Context { core: self.core, stream: self.stream, state: stateless() })
+    }
+
     /// While a request is being answered: the id that the stream has if the answer is a stream. Events,
     /// timers and subscriptions can be given to it already, and are dropped with another reply, and where the
     /// stream does not open. What has to be undone at its end is for
-    /// [`StreamReply::on_open`](crate::StreamReply::on_open). Everything
+    /// [`on_open`](Self::on_open). Everything
     /// that a stream gets has one order, so what is sent to it now comes behind what its topics have kept for
     /// it; [`StreamReply::first`](crate::StreamReply::first) comes before.
     #[must_use]
@@ -489,12 +553,12 @@ impl<'a> Context<'a> {
         &mut self,
         stream: StreamId,
         period: Duration,
-        mut callback: impl FnMut(StreamId, &mut Context<'_>) -> O + Send + 'static,
+        mut callback: impl FnMut(StreamId, &mut Context<'_, S>) -> O + Send + 'static,
     ) -> Result<TimerId, Error> {
         self.core.delivery.slots.live(stream)?;
-        let callback = Box::new(move |owner: Option<StreamId>, core: &mut Core| {
+        let callback = Box::new(move |owner: Option<StreamId>, core: &mut Core, state: &mut dyn Any| {
             if let Some(stream) = owner {
-                callback(stream, &mut Context::new(core)).settle();
+                Context::enter(core, state, |cx| callback(stream, cx).settle());
             }
         });
         Ok(self.core.add_timer(period, Some(period), Some(stream), callback))
@@ -508,13 +572,13 @@ impl<'a> Context<'a> {
         &mut self,
         stream: StreamId,
         delay: Duration,
-        callback: impl FnOnce(StreamId, &mut Context<'_>) -> O + Send + 'static,
+        callback: impl FnOnce(StreamId, &mut Context<'_, S>) -> O + Send + 'static,
     ) -> Result<TimerId, Error> {
         self.core.delivery.slots.live(stream)?;
         let mut callback = Some(callback);
-        let callback = Box::new(move |owner: Option<StreamId>, core: &mut Core| {
+        let callback = Box::new(move |owner: Option<StreamId>, core: &mut Core, state: &mut dyn Any| {
             if let (Some(callback), Some(stream)) = (callback.take(), owner) {
-                callback(stream, &mut Context::new(core)).settle();
+                Context::enter(core, state, |cx| callback(stream, cx).settle());
             }
         });
         Ok(self.core.add_timer(delay, None, Some(stream), callback))
@@ -524,9 +588,11 @@ impl<'a> Context<'a> {
     pub fn every_global<O: Outcome>(
         &mut self,
         period: Duration,
-        mut callback: impl FnMut(&mut Context<'_>) -> O + Send + 'static,
+        mut callback: impl FnMut(&mut Context<'_, S>) -> O + Send + 'static,
     ) -> TimerId {
-        let callback = Box::new(move |_, core: &mut Core| callback(&mut Context::new(core)).settle());
+        let callback = Box::new(move |_, core: &mut Core, state: &mut dyn Any| {
+            Context::enter(core, state, |cx| callback(cx).settle());
+        });
         self.core.add_timer(period, Some(period), None, callback)
     }
 
@@ -534,12 +600,12 @@ impl<'a> Context<'a> {
     pub fn after_global<O: Outcome>(
         &mut self,
         delay: Duration,
-        callback: impl FnOnce(&mut Context<'_>) -> O + Send + 'static,
+        callback: impl FnOnce(&mut Context<'_, S>) -> O + Send + 'static,
     ) -> TimerId {
         let mut callback = Some(callback);
-        let callback = Box::new(move |_, core: &mut Core| {
+        let callback = Box::new(move |_, core: &mut Core, state: &mut dyn Any| {
             if let Some(callback) = callback.take() {
-                callback(&mut Context::new(core)).settle();
+                Context::enter(core, state, |cx| callback(cx).settle());
             }
         });
         self.core.add_timer(delay, None, None, callback)
@@ -550,12 +616,51 @@ impl<'a> Context<'a> {
         self.core.remove_timer(timer)
     }
 
+    /// While a request is being answered: calls `callback` when its stream has opened, before anything is sent, and
+    /// not at all if none opens: since the reply is no stream, the request is HEAD, or the stream is refused. So
+    /// this is the place for what has to be undone when the stream ends, by [`on_close`](Self::on_close) or
+    /// [`Handler::closed`](crate::Handler::closed): both happen, or neither. Elsewhere `callback` is dropped.
+    ///
+    /// Several are called in order, and [`Handler::opened`](crate::Handler::opened) after them. What they
+    /// send comes after what the handler of the request has sent, and a topic that they subscribe the stream
+    /// to begins there.
+    ///
+    /// A stream that the handler has closed already, or which has nothing to come, opens as well, and its end is
+    /// told after this. Nothing but `on_close` can be given to it by then, all else fails with
+    /// [`Error::Closed`]: so give `on_close` before what may fail.
+    ///
+    /// A panic ends the stream with [`CloseReason::Panicked`]. The callbacks after it are dropped uncalled;
+    /// `opened` and `closed` are called, as the stream has opened.
+    ///
+    /// ```
+    /// # use mio_sse::{Event, Reply, Router};
+    /// let mut app = Router::new();
+    /// app.get("/room", |_request, cx| {
+    ///     cx.on_open(|stream, cx| {
+    ///         cx.publish("room", "somebody has come")?;
+    ///         cx.on_close(stream, |_reason, cx| cx.publish("room", "somebody has left"))
+    ///     });
+    ///     Reply::stream().topic("room")
+    /// });
+    /// ```
+    pub fn on_open<O: Outcome>(
+        &mut self,
+        callback: impl FnOnce(StreamId, &mut Context<'_, S>) -> O + Send + 'static,
+    ) {
+        let callback = Box::new(move |stream, core: &mut Core, state: &mut dyn Any| {
+            Context::enter(core, state, |cx| callback(stream, cx).settle());
+        });
+        if self.stream.is_some() {
+            self.core.on_open.push(callback);
+        }
+    }
+
     /// Calls `callback` once when the stream ends, by whoever's doing, with the reason. Several are called in the order
     /// they were added.
     ///
     /// A stream that does not open does not end either: what was given to one while its request was answered
     /// is dropped without being called where the request is HEAD or the stream is refused. So what `callback`
-    /// is to undo is best done in [`StreamReply::on_open`](crate::StreamReply::on_open), which has an example,
+    /// is to undo is best done in [`on_open`](Self::on_open), which has an example,
     /// or in [`Handler::opened`](crate::Handler::opened).
     ///
     /// # Cost
@@ -566,14 +671,15 @@ impl<'a> Context<'a> {
     pub fn on_close<O: Outcome>(
         &mut self,
         stream: StreamId,
-        callback: impl FnOnce(CloseReason, &mut Context<'_>) -> O + Send + 'static,
+        callback: impl FnOnce(CloseReason, &mut Context<'_, S>) -> O + Send + 'static,
     ) -> Result<(), Error> {
         // One that was closed before it opened ends in this turn.
         if self.core.opening != Some(stream) {
             self.core.delivery.slots.live(stream)?;
         }
-        let callback =
-            Box::new(move |reason, core: &mut Core| callback(reason, &mut Context::new(core)).settle());
+        let callback = Box::new(move |reason, core: &mut Core, state: &mut dyn Any| {
+            Context::enter(core, state, |cx| callback(reason, cx).settle());
+        });
         self.core.hooks.add_on_close(stream, callback);
         Ok(())
     }
@@ -657,6 +763,12 @@ impl<'a> Context<'a> {
     pub fn stop(&mut self) {
         self.core.stopping = true;
     }
+}
+
+/// The state of those who have none.
+pub(crate) fn stateless() -> &'static mut () {
+    // Nothing is allocated for nothing.
+    Box::leak(Box::new(()))
 }
 
 /// What a callback may answer: nothing, or a result whose error is logged, as a warning unless it is

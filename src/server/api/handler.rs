@@ -45,7 +45,7 @@ pub trait Handler {
     /// The stream that would be opened by the reply has its id already, [`Context::stream`], so that events, timers and
     /// subscriptions can be given to it before it is open. They are dropped if the reply is none, for HEAD, and
     /// if the stream is refused. So what has to be undone when the stream ends is done in
-    /// [`opened`](Self::opened) or [`StreamReply::on_open`](crate::StreamReply::on_open).
+    /// [`opened`](Self::opened) or [`Context::on_open`].
     fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply;
 
     /// A client has come back with an id that is unknown here, or too old: what it has missed is not kept. A

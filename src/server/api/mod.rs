@@ -1,5 +1,6 @@
 //! What applications see.
 
+pub(crate) mod app;
 pub(crate) mod channel;
 pub(crate) mod context;
 pub(crate) mod drain;
@@ -9,7 +10,6 @@ pub(crate) mod metrics;
 pub(crate) mod missed;
 pub(crate) mod not_adopted;
 pub(crate) mod observer;
-pub(crate) mod on_open;
 pub(crate) mod publisher;
 pub(crate) mod server;
 pub(crate) mod stats;

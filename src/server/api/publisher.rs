@@ -10,7 +10,9 @@ use crate::server::state::core::{Core, Job};
 use crate::server::state::inbox::{Inbox, Order};
 use crate::topic::frame::EncodedEvent;
 use crate::topic::position::Position;
+use std::any::Any;
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -37,21 +39,36 @@ use std::time::Duration;
 /// assert!(publisher.publish("news", Event::new().data("too late")).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
-pub struct Publisher {
+///
+/// `S` is the [state of the router](crate::Router::with_state), which what it [runs](Self::run) in the loop gets.
+pub struct Publisher<S = ()> {
     inbox: Inbox<Job>,
     id_bytes_max: usize,
+    state: PhantomData<fn(&mut S)>,
 }
 
-impl fmt::Debug for Publisher {
+impl<S> Clone for Publisher<S> {
+    fn clone(&self) -> Self {
+        Self { inbox: self.inbox.clone(), ..*self }
+    }
+}
+
+impl<S> fmt::Debug for Publisher<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publisher").finish_non_exhaustive()
     }
 }
 
-impl Publisher {
+impl<S: 'static> Publisher<S> {
     pub(crate) fn new(core: &Core) -> Self {
-        Self { inbox: core.inbox.clone(), id_bytes_max: core.config.id_bytes_max() }
+        let id_bytes_max = core.config.id_bytes_max();
+        Self { inbox: core.inbox.clone(), id_bytes_max, state: PhantomData }
+    }
+
+    /// The same for code that knows nothing of the application's state.
+    #[must_use]
+    pub fn without_state(&self) -> Publisher {
+        Publisher { inbox: self.inbox.clone(), id_bytes_max: self.id_bytes_max, state: PhantomData }
     }
 
     /// Publishes an event to a topic. Waits while the inbox is full. What the topic does not accept when the
@@ -196,9 +213,11 @@ impl Publisher {
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish).
     pub fn run<O: Outcome>(
         &self,
-        work: impl FnOnce(&mut Context<'_>) -> O + Send + 'static,
+        work: impl FnOnce(&mut Context<'_, S>) -> O + Send + 'static,
     ) -> Result<(), Error> {
-        let work = Box::new(move |core: &mut Core| work(&mut Context::new(core)).settle());
+        let work = Box::new(move |core: &mut Core, state: &mut dyn Any| {
+            Context::enter(core, state, |cx| work(cx).settle());
+        });
         self.inbox.put(Order::Run(work), true)
     }
 
@@ -251,10 +270,10 @@ impl Publisher {
     }
 }
 
-impl Context<'_> {
+impl<S: 'static> Context<'_, S> {
     /// A handle for other threads.
     #[must_use]
-    pub fn publisher(&self) -> Publisher {
+    pub fn publisher(&self) -> Publisher<S> {
         Publisher::new(self.core())
     }
 }

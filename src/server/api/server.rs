@@ -1,8 +1,8 @@
 //! The server: how it is made, and what its owner asks of it between two turns.
 
 use crate::config::Config;
+use crate::server::api::app::App;
 use crate::server::api::context::Context;
-use crate::server::api::handler::Handler;
 use crate::server::api::observer::Observer;
 use crate::server::api::publisher::Publisher;
 use crate::server::api::stats::Stats;
@@ -41,7 +41,7 @@ use std::time::{Duration, UNIX_EPOCH};
 /// A server that has [stopped](Context::stop) listens no longer. One that is dropped closes its connections;
 /// every open stream is reported to the handler as [`CloseReason::Stopped`](crate::CloseReason::Stopped)
 /// first, or as [`CloseReason::Drained`](crate::CloseReason::Drained) if it was draining.
-pub struct Server<H: Handler, N: Net = MioNet> {
+pub struct Server<H: App, N: Net = MioNet> {
     pub(crate) handler: H,
     pub(crate) net: N,
     pub(crate) core: Core,
@@ -67,13 +67,13 @@ pub struct Server<H: Handler, N: Net = MioNet> {
     pub(crate) messages: Vec<Order<Job>>,
 }
 
-impl<H: Handler, N: Net> fmt::Debug for Server<H, N> {
+impl<H: App, N: Net> fmt::Debug for Server<H, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("stats", &self.core.stats()).finish_non_exhaustive()
     }
 }
 
-impl<H: Handler> Server<H> {
+impl<H: App> Server<H> {
     /// Listens on `address`, with the default limits. Port 0 takes any that is free, see [`local_addr`](Self::local_addr).
     ///
     /// # Errors
@@ -231,7 +231,7 @@ impl<H: Handler> Server<H> {
     }
 }
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// Runs on a network of your own.
     ///
     /// # Errors
@@ -272,7 +272,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 
     /// A handle to publish from other threads.
-    pub fn publisher(&self) -> Publisher {
+    pub fn publisher(&self) -> Publisher<H::State> {
         Publisher::new(&self.core)
     }
 
@@ -303,10 +303,10 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 
     /// Asks the server for something from outside of a callback, between two turns.
-    pub fn context(&mut self) -> Context<'_> {
+    pub fn context(&mut self) -> Context<'_, H::State> {
         // The last turn may have been long ago.
         self.tell_time();
-        Context::new(&mut self.core)
+        Context::outside(&mut self.core, self.handler.state())
     }
 
     pub(crate) fn tell_time(&mut self) {
@@ -316,7 +316,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     }
 }
 
-impl<H: Handler, N: Net> Drop for Server<H, N> {
+impl<H: App, N: Net> Drop for Server<H, N> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // The handler may be in any state: leave it alone. But nobody must wait for a loop that is gone.
@@ -328,14 +328,14 @@ impl<H: Handler, N: Net> Drop for Server<H, N> {
 }
 
 #[cfg(unix)]
-impl<H: Handler, N: Net + std::os::fd::AsFd> std::os::fd::AsFd for Server<H, N> {
+impl<H: App, N: Net + std::os::fd::AsFd> std::os::fd::AsFd for Server<H, N> {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.net.as_fd()
     }
 }
 
 #[cfg(unix)]
-impl<H: Handler, N: Net + std::os::fd::AsRawFd> std::os::fd::AsRawFd for Server<H, N> {
+impl<H: App, N: Net + std::os::fd::AsRawFd> std::os::fd::AsRawFd for Server<H, N> {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.net.as_raw_fd()
     }

@@ -34,23 +34,24 @@ use crate::topic::history::TopicConfig;
 use crate::topic::ids::Maker;
 use crate::topic::position::Position;
 use crate::topic::topics::{TopicKey, Topics};
+use std::any::Any;
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-/// What another thread has done in the loop. Here as below, whoever stores a callback of the application
-/// makes a `Context` of the core.
-pub(crate) type Job = Box<dyn FnOnce(&mut Core) + Send>;
+/// What another thread has done in the loop. Here as below, what stores a callback of the application makes a
+/// `Context` of the core and the application's state.
+pub(crate) type Job = Box<dyn FnOnce(&mut Core, &mut dyn Any) + Send>;
 
 /// What a timer calls, with the stream that it belongs to, if it does.
-pub(crate) type Callback = Box<dyn FnMut(Option<StreamId>, &mut Core) + Send>;
+pub(crate) type Callback = Box<dyn FnMut(Option<StreamId>, &mut Core, &mut dyn Any) + Send>;
 
 /// What is called when a stream opens.
-pub(crate) type OnOpen = Box<dyn FnOnce(StreamId, &mut Core) + Send>;
+pub(crate) type OnOpen = Box<dyn FnOnce(StreamId, &mut Core, &mut dyn Any) + Send>;
 
 /// What is called when a stream ends.
-pub(crate) type OnClose = Box<dyn FnOnce(CloseReason, &mut Core) + Send>;
+pub(crate) type OnClose = Box<dyn FnOnce(CloseReason, &mut Core, &mut dyn Any) + Send>;
 
 pub(crate) struct Core {
     pub(crate) config: Config,
@@ -74,6 +75,8 @@ pub(crate) struct Core {
     pub(super) revoked_log: LogLimit,
     /// Why the request that is being answered cannot open a stream, as far as that does not depend on the answer.
     pub(crate) opening_refused: Option<Refusal>,
+    /// What is called when the stream opens that the request being answered asks for.
+    pub(crate) on_open: Vec<OnOpen>,
     /// The stream whose opening is being told.
     pub(crate) opening: Option<StreamId>,
     /// Streams with room, whose sources are to be asked for more. Invariant: each is here once, and its source says so.
@@ -126,6 +129,7 @@ impl Core {
             opening_revoked: false,
             revoked_log: LogLimit::default(),
             opening_refused: None,
+            on_open: Vec::new(),
             opening: None,
             ready_sources: VecDeque::new(),
             ended: Vec::new(),

@@ -17,6 +17,7 @@ use crate::server::state::feed::Feed;
 use crate::server::state::guard::catch;
 use crate::server::state::resume::Resumption;
 use crate::topic::frame::{COMMENT, COMMENT_KIND, EncodedEvent, Framing};
+use std::any::Any;
 use std::borrow::Cow;
 use std::mem::forget;
 use std::panic::resume_unwind;
@@ -145,7 +146,8 @@ impl Core {
         if let Some(reason) = ends {
             self.ending(id, reason);
         } else if let Some(age) = reply.own_age() {
-            let end = move |_, core: &mut Core| drop(core.close_for(id, CloseReason::MaxAge));
+            let end =
+                move |_, core: &mut Core, _: &mut dyn Any| drop(core.close_for(id, CloseReason::MaxAge));
             self.add_timer(age, None, Some(id), Box::new(end));
         }
     }
@@ -282,6 +284,8 @@ impl Core {
 
     /// Drops all that belongs to a stream which never was.
     fn drop_belongings(&mut self, id: StreamId) {
+        let on_open = std::mem::take(&mut self.on_open);
+        self.remains.add_all(on_open);
         self.drop_tags_and_timers(id);
         self.drop_hooks(id);
     }
@@ -296,9 +300,9 @@ impl Core {
 
     /// What a reply has brought for a stream that does not open.
     pub(crate) fn discard(&mut self, belongings: Belongings) {
-        let Belongings { source, on_open, state } = belongings;
+        let Belongings { source, state } = belongings;
         self.remains.add_all(source);
-        self.remains.add_all(on_open.into_iter().chain(state));
+        self.remains.add_all(state);
     }
 
     /// Drops what is known by the slot of the stream: before another one begins there.

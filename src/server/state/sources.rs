@@ -10,6 +10,7 @@ use crate::server::state::feed::{Feed, FeedState, MakingUp};
 use crate::server::state::log_limit::LogLimit;
 use crate::source::{Pull, Source};
 use crate::topic::frame::EncodedEvent;
+use std::any::Any;
 use std::time::Duration;
 
 /// Sources that are asked in one turn.
@@ -246,7 +247,7 @@ impl Core {
             log::error!("what a client has missed is to come later, but its stream was given no source");
             return false;
         }
-        let give_up = Box::new(move |_, core: &mut Core| core.made_up(id, false));
+        let give_up = Box::new(move |_, core: &mut Core, _: &mut dyn Any| core.made_up(id, false));
         let deadline = self.add_timer(self.config.missed_timeout, None, Some(id), give_up);
         if let Some(feed) = self.feed(id) {
             feed.making_up = Some(MakingUp { deadline, then: None });
@@ -315,7 +316,7 @@ impl Core {
     }
 
     fn wait_until(&mut self, id: StreamId, due: Duration) {
-        let callback = Box::new(move |_, core: &mut Core| {
+        let callback = Box::new(move |_, core: &mut Core, _: &mut dyn Any| {
             if let Some(feed) = core.feed(id) {
                 feed.state = FeedState::Idle;
                 feed.beat = Some(due);

@@ -8,7 +8,7 @@
 use crate::conn::close_reason::CloseReason;
 use crate::conn::refusal::Refusal;
 use crate::conn::slot::Slot;
-use crate::server::api::handler::Handler;
+use crate::server::api::app::App;
 use crate::server::api::server::Server;
 use crate::server::io::net::{Net, Ready};
 use crate::server::state::ticks::ticks;
@@ -29,7 +29,7 @@ fn surplus(limit: usize) -> usize {
     (limit / 16).clamp(8, 1024)
 }
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// Step 5: takes new connections, reads, parses, asks the handler.
     pub(crate) fn accept_and_read(&mut self) {
         let mut unread = std::mem::take(&mut self.core.unread);

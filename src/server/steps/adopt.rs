@@ -7,13 +7,13 @@ use crate::conn::slot::Connection;
 use crate::error::Error;
 use crate::http::parse::held::Held;
 use crate::http::parse::incoming::Incoming;
-use crate::server::api::handler::Handler;
+use crate::server::api::app::App;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use std::io;
 use std::net::TcpStream;
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// Takes over a connection that another HTTP server has accepted. `input` is what that has read of it so far: the head of
     /// the request, a part of it, or more. It is treated as if this server had read it, and what comes next is read from the
     /// socket. Where only a parsed request is left, [`RawRequest`](crate::RawRequest) writes it as bytes again.

@@ -5,12 +5,13 @@ use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
 use crate::conn::refusal::Refusal;
 use crate::conn::slot::Slot;
+use crate::http::browser::cors::Cors;
 use crate::http::parse::request::Request;
 use crate::http::reply::headers::HeadContext;
 use crate::http::reply::reply::{IntoReply, Reply};
 use crate::http::reply::stream_reply::StreamReply;
+use crate::server::api::app::App;
 use crate::server::api::context::Context;
-use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::steps::open::last_event_id;
@@ -26,7 +27,7 @@ pub(super) enum Then {
     Leave,
 }
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// Asks the handler, and appends a whole reply to `replies` or opens a stream.
     pub(super) fn answer(
         &mut self,
@@ -43,7 +44,7 @@ impl<H: Handler, N: Net> Server<H, N> {
         let refused = self.core.delivery.slots.get(slot).and_then(Slot::refused);
         let id = self.core.begin(slot);
         self.core.opening_refused = refused.or_else(|| self.core.refuses_streams());
-        let preflight = self.core.config.cors.as_ref().and_then(|cors| cors.preflight(request));
+        let preflight = self.cors(request).and_then(|cors| cors.preflight(request));
         let handler = &mut self.handler;
         let reply = preflight.or_else(|| {
             self.core.guard(HandlerOf(request), |core| {
@@ -82,7 +83,7 @@ impl<H: Handler, N: Net> Server<H, N> {
             }
             Ok(mut stream) => match self.refusal(id, request, &stream, refused) {
                 None => {
-                    if let Some(cors) = &self.core.config.cors {
+                    if let Some(cors) = self.cors(request) {
                         stream.share(cors, request);
                     }
                     self.open(id, request, &mut stream, close.is_none(), replies);
@@ -114,9 +115,14 @@ impl<H: Handler, N: Net> Server<H, N> {
         Then::Close(CloseReason::Refused)
     }
 
+    /// Who may read the reply to a request.
+    fn cors(&self, request: &Request<'_>) -> Option<&Cors> {
+        self.handler.cors(request).or(self.core.config.cors.as_ref())
+    }
+
     /// Appends a whole reply to `replies`.
     fn append_whole(&self, mut whole: Reply, request: &Request<'_>, keep_alive: bool, replies: &mut Vec<u8>) {
-        if let Some(cors) = &self.core.config.cors {
+        if let Some(cors) = self.cors(request) {
             whole.share(cors, request);
         }
         let cx = HeadContext {

@@ -2,8 +2,8 @@
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::list::List;
+use crate::server::api::app::App;
 use crate::server::api::context::Context;
-use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 
@@ -16,7 +16,7 @@ const STREAMS_KEPT: usize = 512;
 /// Streams that are reported, and connections that are closed, in one turn at most.
 const ENDS_PER_TURN: usize = 1024;
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// Step 9: reports the streams that have ended in this turn, then frees the slots of connections that have.
     pub(crate) fn free_closed(&mut self) {
         self.core.delivery.topics.free_idle();
@@ -26,7 +26,8 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.core.work.streams_reported += 1;
             // What the application keeps for it stays until all have been told.
             for callback in self.core.hooks.remove_on_close(id) {
-                self.core.guard("an on_close callback", |core| callback(reason, core));
+                let state = self.handler.state();
+                self.core.guard("an on_close callback", |core| callback(reason, core, state));
             }
             let handler = &mut self.handler;
             self.core.guard("the handler of a closed stream", |core| {

@@ -4,14 +4,14 @@
 use crate::conn::close_reason::CloseReason;
 use crate::conn::slot::{Connection, Input, Slot};
 use crate::delivery::stream::Flags;
+use crate::server::api::app::App;
 use crate::server::api::context::Context;
-use crate::server::api::handler::Handler;
 use crate::server::api::observer::Audience;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::state::core::Core;
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// A part of step 6: goes on with a drain, if there is one.
     pub(crate) fn drain(&mut self) {
         let Some(drain) = &mut self.core.drain else { return };

@@ -4,7 +4,7 @@ use crate::conn::close_reason::CloseReason;
 use crate::delivery::delivery::Written;
 use crate::delivery::serve::Given;
 use crate::delivery::stream::{Flags, Phase};
-use crate::server::api::handler::Handler;
+use crate::server::api::app::App;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::io::write::write;
@@ -19,7 +19,7 @@ const BYTES_PER_TURN: usize = 4 << 20;
 /// Bytes given to a stream in the queue before the others have their turn.
 const BYTES_PER_VISIT: usize = 256 << 10;
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// Serves the streams in the queue, then fans out what was published.
     pub(crate) fn flush(&mut self) {
         let (budget, begun) = (self.core.config.sends_per_turn, self.core.delivery.delivered.bytes);

@@ -1,6 +1,6 @@
 //! Step 4: what other threads have asked for.
 
-use crate::server::api::handler::Handler;
+use crate::server::api::app::App;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::state::core::Job;
@@ -17,7 +17,7 @@ const INBOX_BATCH: usize = 64;
 /// Batches of messages taken in one turn at most.
 const INBOX_BATCHES_PER_TURN: usize = 16;
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// Step 4: does what other threads have asked for. Leaves it to wait while the streams cannot keep up with what is
     /// published, so that it is the publishers who wait and not memory that grows.
     pub(crate) fn take_inbox(&mut self) {
@@ -81,7 +81,7 @@ impl<H: Handler, N: Net> Server<H, N> {
     fn apply(&mut self, order: Order<Job>) {
         match order {
             Order::Publish { topic, event, at } => {
-                self.publish_for_publisher(iter::once(&*topic), &event, at)
+                self.publish_for_publisher(iter::once(&*topic), &event, at);
             }
             Order::PublishAll { topics, event } => {
                 self.publish_for_publisher(topics.iter().map(|topic| &**topic), &event, None);
@@ -93,7 +93,8 @@ impl<H: Handler, N: Net> Server<H, N> {
             Order::Adopt { socket, input } => self.adopt_for_publisher(socket, input),
             Order::Close { stream } => drop(self.core.close(stream)),
             Order::Run(work) => {
-                self.core.guard("a publisher's closure", work);
+                let state = self.handler.state();
+                self.core.guard("a publisher's closure", |core| work(core, state));
             }
         }
     }

@@ -5,19 +5,17 @@ use crate::delivery::resume::Beginning;
 use crate::http::parse::request::Request;
 use crate::http::reply::headers::HeadContext;
 use crate::http::reply::stream_reply::{Belongings, StreamReply};
+use crate::server::api::app::App;
 use crate::server::api::context::Context;
-use crate::server::api::handler::Handler;
 use crate::server::api::missed::Missed;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
-use crate::server::state::core::OnOpen;
 use crate::server::state::lifecycle::Opening;
 use crate::server::state::resume::Resumption;
 use crate::topic::frame::Framing;
-use std::any::Any;
 use std::borrow::Cow;
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// Opens a stream. Replies to earlier requests leave together with its head.
     pub(super) fn open(
         &mut self,
@@ -64,14 +62,13 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.core.hooks.add_state(id, state);
         }
         self.core.opening = Some(id);
-        let mut callbacks =
-            belongings.on_open.drain(..).filter_map(|callback| callback.downcast::<OnOpen>().ok());
+        let mut callbacks = std::mem::take(&mut self.core.on_open).into_iter();
         let mut is_sound = true;
         while is_sound && let Some(callback) = callbacks.next() {
-            is_sound = self.core.guard("an on_open callback", |core| callback(id, core)).is_some();
+            let state = self.handler.state();
+            is_sound = self.core.guard("an on_open callback", |core| callback(id, core, state)).is_some();
         }
-        let left = callbacks.map(|callback| callback as Box<dyn Any + Send>).collect();
-        self.core.discard(Belongings { on_open: left, ..Belongings::default() });
+        self.core.remains.add_all(callbacks);
         let handler = &mut self.handler;
         let opened = self.core.guard("the handler of an opened stream", |core| {
             handler.opened(id, request, &mut Context::new(core));

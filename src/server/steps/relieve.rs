@@ -3,7 +3,7 @@
 use crate::conn::close_reason::CloseReason;
 use crate::conn::refusal::Refusal;
 use crate::conn::slot::{Connection, Slot};
-use crate::server::api::handler::Handler;
+use crate::server::api::app::App;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::state::pressure::Relief;
@@ -15,7 +15,7 @@ const LOOKS_PER_TURN: usize = 4096;
 /// others have to give way.
 const HELD_MIN: usize = 1 << 10;
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// Looks at what is held, and has others give way if it is too much: in this order publishers wait, those
     /// who lag furthest are cut or skip, and histories shorten.
     pub(crate) fn relieve(&mut self) {

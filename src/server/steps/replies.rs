@@ -3,7 +3,7 @@
 use crate::conn::close_reason::CloseReason;
 use crate::conn::slot::{Connection, PendingReply};
 use crate::http::parse::held::Held;
-use crate::server::api::handler::Handler;
+use crate::server::api::app::App;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::io::write::write;
@@ -12,7 +12,7 @@ use crate::server::state::ticks::ticks;
 /// What is swallowed of a peer that goes on sending after the server has closed its side.
 const LINGER_BYTES_MAX: u32 = 1 << 20;
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// Keeps what the socket did not take of a reply until it does.
     pub(super) fn reply_later(&mut self, slot: u32, bytes: Vec<u8>, close: Option<CloseReason>) {
         let written = self.core.tick();

@@ -7,7 +7,7 @@ use crate::http::parse::incoming::{Incoming, Progress};
 use crate::http::parse::limits::Limits;
 use crate::http::reply::headers::HeadContext;
 use crate::http::reply::reply::Reply;
-use crate::server::api::handler::Handler;
+use crate::server::api::app::App;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::steps::answer::Then;
@@ -24,7 +24,7 @@ const REPLIES_BYTES: usize = 64 << 10;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// The poll has told something about a connection.
     pub(crate) fn on_ready(&mut self, slot: u32, readable: bool, writable: bool, until_blocked: bool) {
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::conn::close_reason::CloseReason;
 use crate::conn::slot::Connection;
 use crate::delivery::stream::{Flags, Phase};
-use crate::server::api::handler::Handler;
+use crate::server::api::app::App;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::io::write::write;
@@ -72,7 +72,7 @@ struct Slice {
     bounds_rests: bool,
 }
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// Step 8: what gives way for want of memory, and one slice of the sweep, if it is due.
     pub(crate) fn sweep(&mut self) {
         self.relieve();

@@ -1,10 +1,10 @@
 //! Step 6: what is due.
 
-use crate::server::api::handler::Handler;
+use crate::server::api::app::App;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 
-impl<H: Handler, N: Net> Server<H, N> {
+impl<H: App, N: Net> Server<H, N> {
     /// Timers, sources, and the next streams of a drain.
     pub(crate) fn do_what_is_due(&mut self) {
         self.core.close_next_together();
@@ -22,7 +22,8 @@ impl<H: Handler, N: Net> Server<H, N> {
             let id = due.id;
             self.core.work.timers += 1;
             let owner = due.owner.and_then(|slot| self.core.delivery.slots.id(slot));
-            let called = self.core.guard("a timer", |core| (due.callback)(owner, core));
+            let state = self.handler.state();
+            let called = self.core.guard("a timer", |core| (due.callback)(owner, core, state));
             if called.is_none() {
                 // What it was about to do is half done: it is not called again. It may have cancelled itself
                 // already.

@@ -124,10 +124,10 @@ impl Handler for App {
         let reply = reply(topics, whom, &mut opening, &mut story, cx);
         self.streams.insert(stream, Asked { who, topics, opening });
         self.states.note(Stage::Made);
-        let on_open = |stream, cx: &mut Context<'_>| {
+        cx.on_open(|stream, cx| {
             cx.of::<State>(stream).expect("it has a state by now").0.note(Stage::Opened);
-        };
-        reply.with(State(self.states.clone())).on_open(on_open).into()
+        });
+        reply.with(State(self.states.clone())).into()
     }
 
     fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> Missed {
