@@ -90,6 +90,11 @@ pub struct Config {
     /// so that it is they who close.
     pub keep_alive_timeout: Duration,
 
+    /// How many requests may wait for a reply that is said [later](crate::Context::later). Default 1024. More get 503.
+    pub late_replies_max: usize,
+    /// How long a request waits for such a reply. Default 30 s. Then it gets 504, and the log says so.
+    pub late_reply_timeout: Duration,
+
     /// The longest silence on a stream: after it a comment is sent, so that proxies do not close the connection and dead
     /// peers are found. Default 15 s. A stream that gets events often enough gets no heartbeats. `None`: never.
     ///
@@ -245,6 +250,8 @@ impl Default for Config {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(75),
+            late_replies_max: 1024,
+            late_reply_timeout: Duration::from_secs(30),
             heartbeat: Some(Duration::from_secs(15)),
             heartbeat_event: None,
             missed_timeout: Duration::from_secs(30),
@@ -296,6 +303,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let positive = [
             ("inbox_max", self.inbox_max),
+            ("late_replies_max", self.late_replies_max),
             ("accepts_per_turn", self.accepts_per_turn),
             ("requests_per_turn", self.requests_per_turn),
             ("sends_per_turn", self.sends_per_turn),
@@ -339,6 +347,7 @@ impl Config {
             ("head_timeout", self.head_timeout),
             ("body_timeout", self.body_timeout),
             ("keep_alive_timeout", self.keep_alive_timeout),
+            ("late_reply_timeout", self.late_reply_timeout),
             ("heartbeat", self.heartbeat.unwrap_or(TIME_MAX)),
             ("stall_timeout", self.stall_timeout),
             ("missed_timeout", self.missed_timeout),

@@ -107,6 +107,7 @@ pub use server::api::missed::Missed;
 pub use server::api::not_adopted::NotAdopted;
 pub use server::api::observer::{Audience, LogObserver, Message, Observer};
 pub use server::api::publisher::Publisher;
+pub use server::api::responder::Responder;
 pub use server::api::server::Server;
 pub use server::api::stats::Stats;
 pub use server::api::work::Work;

@@ -5,6 +5,8 @@
 //!                ▼                                               │
 //!   accept ─→ Reading ── request, whole reply ──→ Replying ──────┤
 //!                │                                               │
+//!                ├─ request ──→ Awaiting ── its late reply ──→ Replying or Streaming
+//!                │                                               │
 //!                ├─ request, stream ──→ Streaming ── last byte ──┤
 //!                │                 Opening → Open → Ending       │ else
 //!                │                                               ▼
@@ -22,3 +24,4 @@ pub(crate) mod list;
 pub(crate) mod refusal;
 pub(crate) mod slot;
 pub(crate) mod slots;
+pub(crate) mod ticket;

@@ -35,11 +35,14 @@ pub enum Refusal {
     Finished,
     /// [`memory_max`](crate::Config::memory_max) is held already. This is also of other requests.
     Memory,
+    /// [`late_replies_max`](crate::Config::late_replies_max) requests wait for their replies already. This is also of
+    /// other requests.
+    LateReplies,
 }
 
 impl Refusal {
     /// Every one, in the order of their numbers in [`Stats`](crate::Stats).
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Descriptors,
@@ -52,6 +55,7 @@ impl Refusal {
         Self::MixedIds,
         Self::Finished,
         Self::Memory,
+        Self::LateReplies,
     ];
 
     /// A short name for logs and metrics, such as `connections_per_address`.
@@ -70,6 +74,7 @@ impl Refusal {
             Self::MixedIds => "mixed_ids",
             Self::Finished => "finished",
             Self::Memory => "memory",
+            Self::LateReplies => "late_replies",
         }
     }
 }
@@ -89,6 +94,7 @@ impl fmt::Display for Refusal {
             Self::MixedIds => "its topics differ in who makes their ids",
             Self::Finished => "its topics have finished, and its client has seen everything",
             Self::Memory => "the server holds as much memory as it may",
+            Self::LateReplies => "too many requests wait for their replies",
         })
     }
 }

@@ -4,6 +4,7 @@ use crate::account::{Account, Charge, Purpose};
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::Generation;
 use crate::conn::refusal::Refusal;
+use crate::conn::ticket::Ticket;
 use crate::delivery::stream::Stream;
 use crate::http::parse::held::Held;
 
@@ -56,6 +57,8 @@ pub(crate) enum Connection {
     },
     /// Writing a whole response that did not fit into the socket at once.
     Replying(Box<PendingReply>),
+    /// The application replies to its request later.
+    Awaiting(Box<Awaiting>),
     /// An event stream, from just before the handler is asked until its last byte.
     Streaming(Stream),
     /// Everything is written and our side is closed. What the peer still sends is read and dropped until it closes too:
@@ -132,6 +135,80 @@ impl PendingReply {
     }
 }
 
+/// A request whose reply comes later.
+#[derive(Debug)]
+pub(crate) struct Awaiting {
+    request: Box<Held>,
+    /// Milliseconds of the server's clock at which the wait began.
+    pub(crate) since: u32,
+    /// Requests answered so far on this connection, this one included.
+    pub(crate) requests: u16,
+    /// Whether the connection is one too many.
+    pub(crate) refused: Option<Refusal>,
+    /// What the socket has not taken of earlier replies.
+    earlier: Vec<u8>,
+    charge: Charge,
+    /// What has arrived behind the request.
+    held: Option<Box<Held>>,
+    _ticket: Ticket,
+}
+
+impl Awaiting {
+    pub(crate) fn new(
+        request: Box<Held>,
+        now: u32,
+        requests: u16,
+        refused: Option<Refusal>,
+        ticket: Ticket,
+        earlier: Vec<u8>,
+        account: &Account,
+    ) -> Box<Self> {
+        let charge = account.charge(Purpose::Replies, size_of::<Self>() + earlier.capacity());
+        Box::new(Self {
+            request,
+            since: now,
+            requests,
+            refused,
+            earlier,
+            charge,
+            held: None,
+            _ticket: ticket,
+        })
+    }
+
+    /// What is to be written before the reply.
+    pub(crate) fn earlier(&self) -> &[u8] {
+        &self.earlier
+    }
+
+    /// So many bytes of it are written.
+    pub(crate) fn took(&mut self, bytes: usize) {
+        self.earlier.drain(..bytes);
+    }
+
+    /// Where what arrives behind the request is kept.
+    pub(crate) fn held(&mut self) -> &mut Option<Box<Held>> {
+        &mut self.held
+    }
+
+    /// Whether so much has arrived behind the request that the rest may wait in the socket.
+    pub(crate) fn has_enough(&self, bytes_max: usize) -> bool {
+        self.held.as_ref().is_some_and(|held| held.bytes.len() >= bytes_max)
+    }
+
+    /// The memory that it takes.
+    pub(crate) fn size(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |held| held.size());
+        self.charge.bytes() + self.request.size() + held
+    }
+
+    /// The request, what is left of earlier replies, and what has arrived behind it.
+    pub(crate) fn into_parts(self: Box<Self>) -> (Box<Held>, Vec<u8>, Option<Box<Held>>) {
+        let Self { request, earlier, held, .. } = *self;
+        (request, earlier, held)
+    }
+}
+
 impl Slot {
     pub(crate) fn new(now: u32, refused: Option<Refusal>) -> Self {
         Self {
@@ -152,6 +229,7 @@ impl Slot {
         match &self.state {
             Connection::Reading { requests, .. } => *requests,
             Connection::Replying(reply) => reply.requests,
+            Connection::Awaiting(awaiting) => awaiting.requests,
             Connection::Streaming(stream) => stream.requests,
             Connection::Lingering { .. } | Connection::Closed => 0,
         }
@@ -168,6 +246,7 @@ impl Slot {
         match &self.state {
             Connection::Reading { refused, .. } => *refused,
             Connection::Replying(reply) => reply.refused,
+            Connection::Awaiting(awaiting) => awaiting.refused,
             Connection::Streaming(_) | Connection::Lingering { .. } | Connection::Closed => None,
         }
     }

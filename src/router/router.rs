@@ -377,6 +377,23 @@ impl<S: 'static> Router<S> {
     }
 }
 
+/// Lets what is to see the replies of a scope see one.
+fn after<S: 'static>(
+    scopes: &mut [Scope<S>],
+    scope: usize,
+    request: &Request<'_>,
+    mut reply: Reply,
+    cx: &mut Context<'_, S>,
+) -> Reply {
+    for at in (0..scopes[scope].path.len()).rev() {
+        let scope = scopes[scope].path[at];
+        for after in &mut scopes[scope].after {
+            reply = after(request, reply, cx);
+        }
+    }
+    reply
+}
+
 impl<S: 'static> Serve for Router<S> {
     type State = S;
 
@@ -399,17 +416,21 @@ impl<S: 'static> Serve for Router<S> {
             let mut before = self.scopes[scope].before.iter_mut();
             early = early.or_else(|| before.find_map(|before| before(request, cx)));
         }
-        let mut reply = match (early, route) {
+        let reply = match (early, route) {
             (Some(reply), _) | (None, Err(reply)) => reply,
             (None, Ok(route)) => (route.action)(request, cx),
         };
-        for at in (0..depth).rev() {
-            let scope = self.scopes[scope].path[at];
-            for after in &mut self.scopes[scope].after {
-                reply = after(request, reply, cx);
-            }
-        }
-        reply
+        // What is said later is seen later.
+        if reply.is_later() { reply } else { after(&mut self.scopes, scope, request, reply, cx) }
+    }
+
+    fn after(&mut self, request: &Request<'_>, reply: Reply, cx: &mut Context<'_>) -> Reply {
+        let (scope, params) = match self.routes.find(request) {
+            Ok(Found { target, params }) => (target.scope, params),
+            Err(_) => (0, Params::default()),
+        };
+        let cx = &mut cx.with_state(&mut self.state);
+        after(&mut self.scopes, scope, &request.with_params(params.all()), reply, cx)
     }
 
     fn cors(&self, request: &Request<'_>) -> Option<&Cors> {

@@ -62,6 +62,7 @@ impl<H: App, N: Net> Server<H, N> {
             || self.inbox_waiting && self.inbox_rests_until.is_none()
             || self.accept.is_waiting(core.now)
             || !core.unread.is_empty()
+            || !core.late.is_empty()
             || !core.delivery.queue.is_empty()
             || !core.ready_sources.is_empty()
             || core.is_closing_together()

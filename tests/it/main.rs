@@ -17,6 +17,7 @@ mod failures;
 mod history;
 mod interplay;
 mod keys;
+mod late;
 mod layers;
 mod lifecycle;
 mod limits;

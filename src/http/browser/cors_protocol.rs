@@ -69,7 +69,9 @@ impl Cors {
 impl Reply {
     /// Adds what lets a page of another origin read the reply to `request`.
     pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
-        cors.add_to(self.headers_mut(), request);
+        if let Some(headers) = self.headers_mut() {
+            cors.add_to(headers, request);
+        }
     }
 }
 

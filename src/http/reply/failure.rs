@@ -11,6 +11,13 @@ pub(crate) struct Failure {
     pub(crate) is_of_peer: bool,
 }
 
+impl Failure {
+    /// Something that the application should know.
+    pub(crate) fn of_application(text: &str) -> Self {
+        Self { text: text.to_owned(), is_of_peer: false }
+    }
+}
+
 /// An error of that type, also in a box.
 pub(crate) fn found<T: AnyError + 'static>(error: &dyn Any) -> Option<&T> {
     error

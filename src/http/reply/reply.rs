@@ -1,8 +1,9 @@
 //! What a handler answers: a whole response, or a stream of events.
 
+use crate::conn::ticket::Ticket;
 use crate::error::{BadRequest, Error};
 use crate::http::browser::cookie::Cookie;
-use crate::http::header::{SET_COOKIE, check_value};
+use crate::http::header::{SET_COOKIE, check_value, invalid};
 use crate::http::reply::failure::{Failure, found};
 use crate::http::reply::headers::{HeadContext, Headers, append, append_fmt};
 use crate::http::reply::status;
@@ -38,6 +39,8 @@ pub struct Reply {
 enum Kind {
     Whole(Whole),
     Stream(Box<StreamReply>),
+    /// To be said later.
+    Later(Ticket),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +162,23 @@ impl Reply {
         Self::status(303).header("Location", location)
     }
 
+    /// One that is said later.
+    pub(crate) fn later(ticket: Ticket) -> Reply {
+        Reply { kind: Kind::Later(ticket) }
+    }
+
+    pub(crate) fn is_later(&self) -> bool {
+        matches!(self.kind, Kind::Later(_))
+    }
+
+    /// The ticket, if it is to be said later.
+    pub(crate) fn into_ticket(self) -> Option<Ticket> {
+        match self.kind {
+            Kind::Later(ticket) => Some(ticket),
+            Kind::Whole(_) | Kind::Stream(_) => None,
+        }
+    }
+
     /// A stream of events.
     #[must_use]
     pub fn stream() -> StreamReply {
@@ -193,6 +213,7 @@ impl Reply {
     pub fn header(self, name: &str, value: &str) -> Reply {
         match self.kind {
             Kind::Stream(stream) => stream.header(name, value).into(),
+            Kind::Later(_) => self.fail(invalid(name, "the reply is said later, and so are its headers")),
             Kind::Whole(mut whole) => {
                 let is_type = name.eq_ignore_ascii_case("Content-Type");
                 let added = match is_type {
@@ -239,6 +260,7 @@ impl Reply {
         let error = match &self.kind {
             Kind::Whole(whole) => whole.error.as_deref(),
             Kind::Stream(stream) => return stream.check(),
+            Kind::Later(_) => None,
         };
         error.map_or(Ok(()), |error| Err(error.clone()))
     }
@@ -248,17 +270,18 @@ impl Reply {
         match &mut self.kind {
             Kind::Whole(whole) => _ = whole.error.get_or_insert_with(|| Box::new(error)),
             Kind::Stream(stream) => stream.fail(error),
+            Kind::Later(_) => return Reply::status(500).fail(error),
         }
         self
     }
 
-    /// The status; 200 for a stream, and 500 for what cannot be sent.
+    /// The status; 200 for a stream and for one that comes [later](crate::Context::later), and 500 for what cannot be sent.
     #[must_use]
     pub fn status_code(&self) -> u16 {
         match &self.kind {
             _ if self.check().is_err() => 500,
             Kind::Whole(whole) => whole.status,
-            Kind::Stream(_) => 200,
+            Kind::Stream(_) | Kind::Later(_) => 200,
         }
     }
 
@@ -267,13 +290,13 @@ impl Reply {
     pub fn body(&self) -> &[u8] {
         match &self.kind {
             Kind::Whole(whole) => &whole.body,
-            Kind::Stream(_) => &[],
+            Kind::Stream(_) | Kind::Later(_) => &[],
         }
     }
 
     pub(crate) fn take_belongings(&mut self) -> Belongings {
         match &mut self.kind {
-            Kind::Whole(_) => Belongings::default(),
+            Kind::Whole(_) | Kind::Later(_) => Belongings::default(),
             Kind::Stream(stream) => stream.take_belongings(),
         }
     }
@@ -282,7 +305,7 @@ impl Reply {
     pub(crate) fn into_stream(self) -> Result<StreamReply, Reply> {
         match self.kind {
             Kind::Stream(stream) => Ok(*stream),
-            Kind::Whole(_) => Err(self),
+            Kind::Whole(_) | Kind::Later(_) => Err(self),
         }
     }
 
@@ -291,13 +314,16 @@ impl Reply {
         match &self.kind {
             Kind::Whole(whole) => whole.encode(cx, out),
             Kind::Stream(stream) => stream.encode_head(cx, false, out),
+            // It never comes to that.
+            Kind::Later(_) => Reply::status(500).encode(cx, out),
         }
     }
 
-    pub(crate) fn headers_mut(&mut self) -> &mut Headers {
+    pub(crate) fn headers_mut(&mut self) -> Option<&mut Headers> {
         match &mut self.kind {
-            Kind::Whole(whole) => &mut whole.headers,
-            Kind::Stream(stream) => stream.headers_mut(),
+            Kind::Whole(whole) => Some(&mut whole.headers),
+            Kind::Stream(stream) => Some(stream.headers_mut()),
+            Kind::Later(_) => None,
         }
     }
 
@@ -332,7 +358,7 @@ impl Reply {
     pub(crate) fn failure(&self) -> Option<&Failure> {
         match &self.kind {
             Kind::Whole(whole) => whole.failure.as_deref(),
-            Kind::Stream(_) => None,
+            Kind::Stream(_) | Kind::Later(_) => None,
         }
     }
 }

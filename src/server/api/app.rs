@@ -27,6 +27,9 @@ pub trait Serve {
 
     fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply;
 
+    /// What becomes of a late reply.
+    fn after(&mut self, request: &Request<'_>, reply: Reply, cx: &mut Context<'_>) -> Reply;
+
     /// Who may read the reply to a request, or to what a preflight asks for, if that is not for the server to say.
     fn cors(&self, request: &Request<'_>) -> Option<&Cors>;
 
@@ -52,6 +55,10 @@ impl<H: Handler> Serve for H {
 
     fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
         Handler::request(self, request, cx)
+    }
+
+    fn after(&mut self, _request: &Request<'_>, reply: Reply, _cx: &mut Context<'_>) -> Reply {
+        reply
     }
 
     fn cors(&self, _request: &Request<'_>) -> Option<&Cors> {

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::server::state::core::Job;
 use crate::server::state::draining::DrainFlag;
-use crate::server::state::inbox::Inbox;
+use crate::server::state::inbox::{Inbox, Order};
 use crate::source::{Pull, Source};
 use std::fmt;
 use std::sync::Arc;
@@ -110,7 +110,8 @@ impl EventSender {
     fn wake(&self) {
         // Once for each time that the source has found nothing. So wakes cannot fill the inbox, and need not wait for room in it.
         if self.idle.swap(false, Ordering::SeqCst) {
-            self.inbox.wake_at_once(self.stream);
+            // There is one for each stream at most. A server that has stopped has no streams to wake.
+            let _ = self.inbox.put_at_once(Order::Wake { stream: self.stream });
         }
     }
 }

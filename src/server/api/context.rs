@@ -78,6 +78,7 @@ impl<'a, S: 'static> Context<'a, S> {
     pub(crate) fn enter<T>(
         core: &mut Core,
         state: &mut dyn Any,
+        stream: Option<StreamId>,
         work: impl FnOnce(&mut Context<'_, S>) -> T,
     ) -> Option<T> {
         let state = match state.is::<S>() {
@@ -86,7 +87,7 @@ impl<'a, S: 'static> Context<'a, S> {
         };
         let state = state.downcast_mut();
         debug_assert!(state.is_some(), "contexts have the state of their server");
-        state.map(|state| work(&mut Context { core, stream: None, state }))
+        state.map(|state| work(&mut Context { core, stream, state }))
     }
 
     pub(super) fn core(&self) -> &Core {
@@ -558,7 +559,7 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.delivery.slots.live(stream)?;
         let callback = Box::new(move |owner: Option<StreamId>, core: &mut Core, state: &mut dyn Any| {
             if let Some(stream) = owner {
-                Context::enter(core, state, |cx| callback(stream, cx).settle());
+                Context::enter(core, state, None, |cx| callback(stream, cx).settle());
             }
         });
         Ok(self.core.add_timer(period, Some(period), Some(stream), callback))
@@ -578,7 +579,7 @@ impl<'a, S: 'static> Context<'a, S> {
         let mut callback = Some(callback);
         let callback = Box::new(move |owner: Option<StreamId>, core: &mut Core, state: &mut dyn Any| {
             if let (Some(callback), Some(stream)) = (callback.take(), owner) {
-                Context::enter(core, state, |cx| callback(stream, cx).settle());
+                Context::enter(core, state, None, |cx| callback(stream, cx).settle());
             }
         });
         Ok(self.core.add_timer(delay, None, Some(stream), callback))
@@ -591,7 +592,7 @@ impl<'a, S: 'static> Context<'a, S> {
         mut callback: impl FnMut(&mut Context<'_, S>) -> O + Send + 'static,
     ) -> TimerId {
         let callback = Box::new(move |_, core: &mut Core, state: &mut dyn Any| {
-            Context::enter(core, state, |cx| callback(cx).settle());
+            Context::enter(core, state, None, |cx| callback(cx).settle());
         });
         self.core.add_timer(period, Some(period), None, callback)
     }
@@ -605,7 +606,7 @@ impl<'a, S: 'static> Context<'a, S> {
         let mut callback = Some(callback);
         let callback = Box::new(move |_, core: &mut Core, state: &mut dyn Any| {
             if let Some(callback) = callback.take() {
-                Context::enter(core, state, |cx| callback(cx).settle());
+                Context::enter(core, state, None, |cx| callback(cx).settle());
             }
         });
         self.core.add_timer(delay, None, None, callback)
@@ -648,7 +649,7 @@ impl<'a, S: 'static> Context<'a, S> {
         callback: impl FnOnce(StreamId, &mut Context<'_, S>) -> O + Send + 'static,
     ) {
         let callback = Box::new(move |stream, core: &mut Core, state: &mut dyn Any| {
-            Context::enter(core, state, |cx| callback(stream, cx).settle());
+            Context::enter(core, state, None, |cx| callback(stream, cx).settle());
         });
         if self.stream.is_some() {
             self.core.on_open.push(callback);
@@ -678,7 +679,7 @@ impl<'a, S: 'static> Context<'a, S> {
             self.core.delivery.slots.live(stream)?;
         }
         let callback = Box::new(move |reason, core: &mut Core, state: &mut dyn Any| {
-            Context::enter(core, state, |cx| callback(reason, cx).settle());
+            Context::enter(core, state, None, |cx| callback(reason, cx).settle());
         });
         self.core.hooks.add_on_close(stream, callback);
         Ok(())

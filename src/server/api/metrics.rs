@@ -33,6 +33,7 @@ impl Stats {
         text.gauges("memory_bytes", "Memory held for others.", "kind", self.memory.by_name());
         text.gauge("memory_max_bytes", "Memory that may be held for others.", self.memory_max);
         text.gauge("memory_pressure", "What gives way, from 0, nothing, to 5.", self.memory_pressure);
+        text.gauge("late_replies", "Requests that wait for their replies.", self.late_replies);
         text.gauge("timers", "Timers that are set.", self.timers);
         text.gauge("inbox_messages", "Messages from publishers that wait for the loop.", self.inbox);
 
@@ -96,6 +97,7 @@ impl Stats {
             ("memory_pressure", self.memory_pressure),
             ("memory_cut", self.memory_cut),
             ("memory_shortened", self.memory_shortened),
+            ("late_replies", self.late_replies),
             ("timers", self.timers),
             ("inbox", self.inbox),
             ("accepted", self.accepted),

@@ -11,6 +11,7 @@ pub(crate) mod missed;
 pub(crate) mod not_adopted;
 pub(crate) mod observer;
 pub(crate) mod publisher;
+pub(crate) mod responder;
 pub(crate) mod server;
 pub(crate) mod stats;
 pub(crate) mod work;

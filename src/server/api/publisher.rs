@@ -215,9 +215,9 @@ impl<S: 'static> Publisher<S> {
         &self,
         work: impl FnOnce(&mut Context<'_, S>) -> O + Send + 'static,
     ) -> Result<(), Error> {
-        let work = Box::new(move |core: &mut Core, state: &mut dyn Any| {
-            Context::enter(core, state, |cx| work(cx).settle());
-        });
+        let work = Job::Run(Box::new(move |core: &mut Core, state: &mut dyn Any| {
+            Context::enter(core, state, None, |cx| work(cx).settle());
+        }));
         self.inbox.put(Order::Run(work), true)
     }
 

@@ -35,6 +35,8 @@ pub struct Stats {
     /// Gauge: what gives way since too much is held: 0 nothing, 1 publishers wait, 2 those who lag are cut,
     /// 3 histories shorten, 4 nothing more can, 5 requests are refused.
     pub memory_pressure: u64,
+    /// Gauge: requests that wait for a reply which is said [later](crate::Context::later).
+    pub late_replies: u64,
     /// Gauge: timers that are set.
     pub timers: u64,
     /// Gauge: messages from publishers that wait for the loop.

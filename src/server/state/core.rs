@@ -14,6 +14,8 @@ use crate::delivery::delivery::Delivery;
 use crate::delivery::stream::Phase;
 use crate::error::Error;
 use crate::event::Event;
+use crate::http::parse::request::Request;
+use crate::http::reply::reply::Reply;
 use crate::server::api::memory::Memory;
 use crate::server::api::observer::{Audience, Message, Observer};
 use crate::server::api::stats::Stats;
@@ -38,11 +40,19 @@ use std::any::Any;
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What another thread has done in the loop. Here as below, what stores a callback of the application makes a
 /// `Context` of the core and the application's state.
-pub(crate) type Job = Box<dyn FnOnce(&mut Core, &mut dyn Any) + Send>;
+pub(crate) enum Job {
+    Run(Box<dyn FnOnce(&mut Core, &mut dyn Any) + Send>),
+    /// The reply to a request that waits for it.
+    Reply(StreamId, LateReply),
+}
+
+/// What is replied to a request whose stream, if the reply is one, has this id.
+pub(crate) type LateReply = Box<dyn FnOnce(&Request<'_>, StreamId, &mut Core, &mut dyn Any) -> Reply + Send>;
 
 /// What a timer calls, with the stream that it belongs to, if it does.
 pub(crate) type Callback = Box<dyn FnMut(Option<StreamId>, &mut Core, &mut dyn Any) + Send>;
@@ -79,6 +89,10 @@ pub(crate) struct Core {
     pub(crate) on_open: Vec<OnOpen>,
     /// The stream whose opening is being told.
     pub(crate) opening: Option<StreamId>,
+    /// Held once more for each request that waits for its reply.
+    pub(crate) late_replies: Arc<()>,
+    /// Such replies that have come.
+    pub(crate) late: VecDeque<(StreamId, LateReply)>,
     /// Streams with room, whose sources are to be asked for more. Invariant: each is here once, and its source says so.
     pub(crate) ready_sources: VecDeque<StreamId>,
     /// Streams that have ended in this turn, to be reported at its end.
@@ -131,6 +145,8 @@ impl Core {
             opening_refused: None,
             on_open: Vec::new(),
             opening: None,
+            late_replies: Arc::default(),
+            late: VecDeque::new(),
             ready_sources: VecDeque::new(),
             ended: Vec::new(),
             closed: Vec::new(),
@@ -173,11 +189,17 @@ impl Core {
             Stage::Shortening { .. } => 3,
             Stage::Stuck { .. } => 4,
         };
+        stats.late_replies = self.count_late_replies() as u64;
         stats.timers = self.timers.len() as u64;
         stats.tags = self.tags.len() as u64;
         stats.tags_revoked = self.tags.revoked() as u64;
         (stats.inbox, stats.inbox_full) = self.inbox.counts();
         stats
+    }
+
+    /// How many requests wait for their replies.
+    pub(crate) fn count_late_replies(&self) -> usize {
+        Arc::strong_count(&self.late_replies) - 1
     }
 
     // Events.

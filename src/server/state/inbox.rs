@@ -106,13 +106,17 @@ impl<W> Inbox<W> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Wakes a source, also where the inbox is full: for those who see to it that there is one such message
-    /// for a stream at most.
-    pub(crate) fn wake_at_once(&self, stream: StreamId) {
+    /// Puts a message into the inbox, also where it is full: for those who see to it that there is a bound for
+    /// such.
+    pub(crate) fn put_at_once(&self, message: Order<W>) -> Result<(), Error> {
         let queue = self.lock();
-        if !queue.stopped {
-            self.push(queue, Order::Wake { stream });
+        if queue.stopped {
+            // It may do anything when it is dropped: the lock is free by then.
+            drop(queue);
+            return Err(Error::Stopped);
         }
+        self.push(queue, message);
+        Ok(())
     }
 
     /// Whether the loop runs on this thread.

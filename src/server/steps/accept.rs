@@ -35,6 +35,7 @@ impl<H: App, N: Net> Server<H, N> {
         let mut unread = std::mem::take(&mut self.core.unread);
         let mut ready = std::mem::take(&mut self.ready);
         self.requests.begin_turn(&mut unread, ready.len(), self.core.config.requests_per_turn);
+        self.give_late_replies();
         for slot in unread.drain(..) {
             self.on_readable(slot);
         }

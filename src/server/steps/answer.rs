@@ -5,6 +5,7 @@ use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
 use crate::conn::refusal::Refusal;
 use crate::conn::slot::Slot;
+use crate::conn::ticket::Ticket;
 use crate::http::browser::cors::Cors;
 use crate::http::parse::request::Request;
 use crate::http::reply::headers::HeadContext;
@@ -23,8 +24,20 @@ pub(super) enum Then {
     Close(CloseReason),
     /// The peer does not read its replies, so its next requests wait.
     Block,
+    /// The reply comes later.
+    Await(Ticket),
     /// The connection carries a stream now, or is gone.
     Leave,
+}
+
+impl Then {
+    /// Why the connection closes, if it does.
+    pub(super) fn into_close(self) -> Option<CloseReason> {
+        match self {
+            Self::Close(reason) => Some(reason),
+            Self::Read | Self::Block | Self::Await(_) | Self::Leave => None,
+        }
+    }
 }
 
 impl<H: App, N: Net> Server<H, N> {
@@ -37,25 +50,55 @@ impl<H: App, N: Net> Server<H, N> {
         replies: &mut Vec<u8>,
     ) -> Then {
         if self.core.memory_is_full() {
-            return self.turn_away(request, replies);
+            return self.turn_away(Refusal::Memory, request, replies);
         }
         self.core.stats.requests += 1;
         self.core.work.requests += 1;
+        self.answer_by(slot, request, keep_alive, replies, |server, id| {
+            let preflight = server.cors(request).and_then(|cors| cors.preflight(request));
+            let handler = &mut server.handler;
+            preflight.or_else(|| {
+                server.core.guard(HandlerOf(request), |core| {
+                    handler.request(request, &mut Context::for_request(core, id))
+                })
+            })
+        })
+    }
+
+    /// The same with the reply of `ask`, which is told the id that a stream would have.
+    pub(super) fn answer_by(
+        &mut self,
+        slot: u32,
+        request: &Request<'_>,
+        keep_alive: bool,
+        replies: &mut Vec<u8>,
+        ask: impl FnOnce(&mut Self, StreamId) -> Option<Reply>,
+    ) -> Then {
         let refused = self.core.delivery.slots.get(slot).and_then(Slot::refused);
         let id = self.core.begin(slot);
         self.core.opening_refused = refused.or_else(|| self.core.refuses_streams());
-        let preflight = self.cors(request).and_then(|cors| cors.preflight(request));
-        let handler = &mut self.handler;
-        let reply = preflight.or_else(|| {
-            self.core.guard(HandlerOf(request), |core| {
-                handler.request(request, &mut Context::for_request(core, id))
-            })
-        });
+        let reply = ask(self, id);
         if self.core.delivery.stream(slot).is_none() {
             // More was sent to the stream than may wait for it. Earlier replies are no part of that.
             self.core.discard(reply.map(|mut reply| reply.take_belongings()).unwrap_or_default());
             self.write_now(slot, replies);
             return Then::Leave;
+        }
+        if reply.as_ref().is_some_and(Reply::is_later) {
+            self.core.abandon(id);
+            let ticket = reply.and_then(Reply::into_ticket);
+            // Its own ticket is among them.
+            return match ticket.filter(|ticket| ticket.request == Some(id)) {
+                Some(_) if self.core.count_late_replies() > self.core.config.late_replies_max => {
+                    self.turn_away(Refusal::LateReplies, request, replies)
+                }
+                Some(ticket) => Then::Await(ticket),
+                None => {
+                    log::error!("{} failed: its reply is to say another one later", HandlerOf(request));
+                    self.append_whole(Reply::status(500), request, false, replies);
+                    Then::Close(CloseReason::Completed)
+                }
+            };
         }
         let reply = reply.map(|mut reply| match reply.check() {
             Ok(()) => reply,
@@ -107,10 +150,10 @@ impl<H: App, N: Net> Server<H, N> {
         close.map_or(Then::Read, Then::Close)
     }
 
-    /// Answers a request for which there is no memory, without asking the handler.
-    fn turn_away(&mut self, request: &Request<'_>, replies: &mut Vec<u8>) -> Then {
-        self.core.stats.count_refused(Refusal::Memory);
-        let whole = self.refuse(Refusal::Memory, StreamReply::default(), request);
+    /// Answers a request that cannot be taken, whatever it wants.
+    fn turn_away(&mut self, refusal: Refusal, request: &Request<'_>, replies: &mut Vec<u8>) -> Then {
+        self.core.stats.count_refused(refusal);
+        let whole = self.refuse(refusal, StreamReply::default(), request);
         self.append_whole(whole, request, false, replies);
         Then::Close(CloseReason::Refused)
     }
@@ -209,7 +252,7 @@ impl<H: App, N: Net> Server<H, N> {
 }
 
 /// Names the handler of a request in the log, where a peer says what stands there.
-struct HandlerOf<'a>(&'a Request<'a>);
+pub(super) struct HandlerOf<'a>(pub(super) &'a Request<'a>);
 
 impl fmt::Display for HandlerOf<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

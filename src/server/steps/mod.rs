@@ -7,6 +7,7 @@ pub(crate) mod close;
 pub(crate) mod drain;
 pub(crate) mod flush;
 pub(crate) mod inbox;
+mod late;
 pub(crate) mod open;
 pub(crate) mod relieve;
 pub(crate) mod replies;

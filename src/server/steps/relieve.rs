@@ -75,6 +75,11 @@ impl<H: App, N: Net> Server<H, N> {
             Connection::Replying(reply) if reply.size() > may_hold => {
                 self.core.end(slot, CloseReason::Stalled);
             }
+            Connection::Awaiting(awaiting) if awaiting.size() > may_hold => {
+                self.core.stats.count_refused(Refusal::Memory);
+                let reply = self.core.unavailable();
+                self.give_up_awaiting(slot, reply);
+            }
             Connection::Reading { held: Some(held), .. } if held.size() > may_hold => {
                 self.refuse_unread(slot);
             }

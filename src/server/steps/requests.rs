@@ -36,6 +36,7 @@ impl<H: App, N: Net> Server<H, N> {
             entry.writable = true;
             match &entry.state {
                 Connection::Replying(_) => self.write_reply(slot),
+                Connection::Awaiting(_) => self.write_earlier(slot),
                 Connection::Streaming(stream) if stream.pins || stream.conflates() => {
                     self.core.delivery.queue(slot);
                 }
@@ -65,8 +66,12 @@ impl<H: App, N: Net> Server<H, N> {
         for _ in 0..READS_PER_VISIT {
             let may_go_on = self.may_go_on(slot);
             let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
-            if matches!(entry.state, Connection::Replying(_) | Connection::Closed) {
-                return;
+            match &entry.state {
+                Connection::Replying(_) | Connection::Closed => return,
+                Connection::Awaiting(awaiting) if awaiting.has_enough(self.core.config.head_bytes_max) => {
+                    return;
+                }
+                _ => {}
             }
             if entry.holds_more() {
                 break;
@@ -82,8 +87,9 @@ impl<H: App, N: Net> Server<H, N> {
             buffer.resize(READ_BYTES, 0);
             match self.net.read(socket, buffer) {
                 Ok(0) => {
-                    if self.core.config.half_closed && matches!(entry.state, Connection::Streaming(_)) {
-                        // It is read on when the stream has ended.
+                    let replies = matches!(entry.state, Connection::Streaming(_) | Connection::Awaiting(_));
+                    if self.core.config.half_closed && replies {
+                        // It is read on when the reply has ended.
                         entry.input = Input::UntilBlocked;
                         return;
                     }
@@ -140,6 +146,12 @@ impl<H: App, N: Net> Server<H, N> {
                     self.core.end(slot, CloseReason::ExcessInput);
                 }
             }
+            Connection::Awaiting(awaiting) => {
+                let held = awaiting.held();
+                let held = held
+                    .get_or_insert_with(|| Held::new(Vec::new(), Incoming::default(), &self.core.account));
+                held.add(&self.requests.buffer[..count]);
+            }
             Connection::Lingering { reason, left, .. } => {
                 // Nothing that arrives can change how the connection ends, only when.
                 let reason = *reason;
@@ -181,7 +193,7 @@ impl<H: App, N: Net> Server<H, N> {
     }
 
     /// Keeps the beginning of the next request for its connection.
-    fn hold(&mut self, slot: u32, mut rest: Box<Held>, begins: bool, was_in_body: bool) {
+    pub(super) fn hold(&mut self, slot: u32, mut rest: Box<Held>, begins: bool, was_in_body: bool) {
         rest.fit();
         if rest.bytes.is_empty() && rest.incoming.is_fresh() {
             return;
@@ -202,6 +214,7 @@ impl<H: App, N: Net> Server<H, N> {
                 }
             }
             Connection::Replying(reply) => reply.held = Some(rest),
+            Connection::Awaiting(awaiting) => *awaiting.held() = Some(rest),
             Connection::Streaming(_) if rest.bytes.len() > self.core.config.head_bytes_max => {
                 self.core.end(slot, CloseReason::ExcessInput);
             }
@@ -228,7 +241,8 @@ impl<H: App, N: Net> Server<H, N> {
         let mut replies = std::mem::take(&mut self.requests.replies);
         let mut share = self.requests.share.min(self.requests.left);
         self.requests.last = slot;
-        let mut at = 0;
+        // Where the last request begins, and where it ends.
+        let (mut begun, mut at) = (0, 0);
         let then = loop {
             if share == 0 || at > 0 && self.requests.bytes_left == 0 {
                 // The rest has its turn when the others have had theirs.
@@ -242,10 +256,14 @@ impl<H: App, N: Net> Server<H, N> {
                     let before = replies.len();
                     let then = self.answer(slot, &request, incoming.keep_alive(), &mut replies);
                     self.requests.spend(replies.len().saturating_sub(before));
+                    begun = at;
                     at += consumed;
-                    incoming.reset();
                     share -= 1;
                     self.requests.left -= 1;
+                    if matches!(then, Then::Await(_)) {
+                        break then;
+                    }
+                    incoming.reset();
                     if !matches!(then, Then::Read) || at == data.len() {
                         break then;
                     }
@@ -264,27 +282,39 @@ impl<H: App, N: Net> Server<H, N> {
                 }
             }
         };
-        let written = match then {
-            Then::Leave => {
-                replies.clear();
-                true
+        match then {
+            // Its replies have left with the head of the stream.
+            Then::Leave => replies.clear(),
+            Then::Block => self.reply_later(slot, std::mem::take(&mut replies), None),
+            Then::Await(ticket) => {
+                if !replies.is_empty() {
+                    self.write_now(slot, &mut replies);
+                }
+                let request = data[begun..at].to_vec();
+                let held = Held::new(request, std::mem::take(incoming), &self.core.account);
+                self.await_reply(slot, held, ticket, std::mem::take(&mut replies));
             }
-            Then::Block => false,
-            Then::Read | Then::Close(_) => replies.is_empty() || self.write_now(slot, &mut replies),
-        };
-        let close = match then {
-            Then::Close(reason) => Some(reason),
-            Then::Read | Then::Block | Then::Leave => None,
-        };
-        if written {
-            self.requests.replies = replies;
-            if let Some(reason) = close {
-                self.linger(slot, reason);
+            then @ (Then::Read | Then::Close(_)) => {
+                replies = self.write_replies(slot, then.into_close(), replies);
             }
-        } else {
-            self.reply_later(slot, replies, close);
         }
+        self.requests.replies = replies;
         at
+    }
+
+    /// Writes replies, and what the socket does not take of them later. Returns the buffer, for its capacity.
+    pub(super) fn write_replies(
+        &mut self,
+        slot: u32,
+        close: Option<CloseReason>,
+        mut replies: Vec<u8>,
+    ) -> Vec<u8> {
+        if !replies.is_empty() && !self.write_now(slot, &mut replies) {
+            self.reply_later(slot, std::mem::take(&mut replies), close);
+        } else if let Some(reason) = close {
+            self.linger(slot, reason);
+        }
+        replies
     }
 
     /// The time for a request is over. Whoever has begun one is told (RFC 9110 15.5.9).
@@ -311,7 +341,7 @@ impl<H: App, N: Net> Server<H, N> {
     }
 
     /// Makes sure that `requests.date.text` is this turn's.
-    fn refresh_date(&mut self) {
+    pub(super) fn refresh_date(&mut self) {
         self.requests.date.refresh(self.core.delivery.topics.unix_ms() / 1000);
     }
 }

@@ -11,6 +11,7 @@ use crate::server::io::write::write;
 use crate::server::state::ages;
 use crate::server::state::scatter::scatter;
 use crate::server::state::ticks::ticks;
+use crate::server::steps::late::too_late;
 use std::time::Duration;
 
 /// Slots looked at in one slice where there are few, so that a small server wakes once a period.
@@ -37,6 +38,7 @@ fn period(config: &Config) -> Duration {
         config.head_timeout,
         config.body_timeout,
         config.keep_alive_timeout,
+        config.late_reply_timeout,
         config.stall_timeout,
         config.linger,
     ];
@@ -192,6 +194,12 @@ impl<H: App, N: Net> Server<H, N> {
                     return false;
                 }
                 self.core.end(slot, CloseReason::Stalled);
+            }
+            Connection::Awaiting(awaiting) => {
+                if tick.wrapping_sub(awaiting.since) < ticks(config.late_reply_timeout) {
+                    return false;
+                }
+                self.give_up_awaiting(slot, too_late());
             }
             Connection::Lingering { since, reason, .. } => {
                 if tick.wrapping_sub(*since) < ticks(config.linger) {

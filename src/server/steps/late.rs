@@ -1,0 +1,113 @@
+//! A part of step 5: replies that come later than their requests.
+
+use crate::conn::id::StreamId;
+use crate::conn::slot::{Awaiting, Connection};
+use crate::conn::ticket::Ticket;
+use crate::http::parse::held::Held;
+use crate::http::reply::failure::Failure;
+use crate::http::reply::reply::Reply;
+use crate::server::api::app::App;
+use crate::server::api::context::Context;
+use crate::server::api::server::Server;
+use crate::server::io::net::Net;
+use crate::server::io::write::write;
+use crate::server::state::core::LateReply;
+use crate::server::steps::answer::{HandlerOf, Then};
+
+impl<H: App, N: Net> Server<H, N> {
+    /// Has a request wait for its reply. What is left of the replies before it is written meanwhile.
+    pub(super) fn await_reply(&mut self, slot: u32, request: Box<Held>, ticket: Ticket, earlier: Vec<u8>) {
+        let since = self.core.tick();
+        let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
+        if matches!(entry.state, Connection::Closed) {
+            return;
+        }
+        let (requests, refused) = (entry.requests(), entry.refused());
+        let awaiting = Awaiting::new(request, since, requests, refused, ticket, earlier, &self.core.account);
+        entry.state = Connection::Awaiting(awaiting);
+    }
+
+    /// Goes on with the replies before the one that is awaited.
+    pub(super) fn write_earlier(&mut self, slot: u32) {
+        let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
+        let Connection::Awaiting(awaiting) = &mut entry.state else { return };
+        let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        match write(&mut self.net, socket, awaiting.earlier()) {
+            Ok(written) => {
+                self.core.stats.bytes_written += written.bytes as u64;
+                awaiting.took(written.bytes);
+                entry.writable = written.all;
+            }
+            Err(reason) => self.core.end(slot, reason),
+        }
+    }
+
+    /// Gives the requests that wait the replies that have come, as long as this turn has time.
+    pub(super) fn give_late_replies(&mut self) {
+        for _ in 0..self.core.late.len() {
+            if self.requests.bytes_left == 0 {
+                return;
+            }
+            let Some((request, reply)) = self.core.late.pop_front() else { return };
+            self.reply_late(request, reply);
+        }
+    }
+
+    fn reply_late(&mut self, request: StreamId, late: LateReply) {
+        let slot = request.slot;
+        let since = self.core.tick();
+        let is_awaited = self.core.delivery.slots.id(slot) == Some(request);
+        let entry = self.core.delivery.slots.get_mut(slot).filter(|_| is_awaited);
+        let state = entry.and_then(|entry| match &entry.state {
+            Connection::Awaiting(awaiting) => {
+                // It is counted again.
+                let requests = awaiting.requests.saturating_sub(1);
+                let reading = Connection::Reading { since, requests, refused: awaiting.refused, held: None };
+                Some(std::mem::replace(&mut entry.state, reading))
+            }
+            _ => None,
+        });
+        let Some(Connection::Awaiting(awaiting)) = state else { return self.core.remains.add(late) };
+        let (held, mut replies, behind) = awaiting.into_parts();
+        let keep_alive = held.incoming.keep_alive();
+        self.refresh_date();
+        let before = replies.len();
+        let then = {
+            let request = held.incoming.request(&held.bytes);
+            self.answer_by(slot, &request, keep_alive, &mut replies, |server, id| {
+                let state = server.handler.state();
+                let reply = server.core.guard(HandlerOf(&request), |core| late(&request, id, core, state))?;
+                if reply.is_later() {
+                    return Some(
+                        Reply::status(500)
+                            .because(Failure::of_application("it came later, and is late again")),
+                    );
+                }
+                let handler = &mut server.handler;
+                server.core.guard(HandlerOf(&request), |core| {
+                    handler.after(&request, reply, &mut Context::for_request(core, id))
+                })
+            })
+        };
+        self.requests.spend(replies.len().saturating_sub(before));
+        if !matches!(then, Then::Leave) {
+            self.write_replies(slot, then.into_close(), replies);
+        }
+        if let Some(behind) = behind {
+            self.hold(slot, behind, true, false);
+        }
+        self.visit_again(slot);
+    }
+
+    /// The application has taken too long for a reply, or there is no memory for the request any more.
+    pub(super) fn give_up_awaiting(&mut self, slot: u32, reply: Reply) {
+        if let Some(id) = self.core.delivery.slots.id(slot) {
+            self.core.late.push_back((id, Box::new(move |_, _, _, _| reply)));
+        }
+    }
+}
+
+/// The reply to a request that has waited too long.
+pub(super) fn too_late() -> Reply {
+    Reply::status(504).because(Failure::of_application("there was no reply in time"))
+}
