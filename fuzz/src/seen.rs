@@ -145,6 +145,14 @@ fn check_conveniences(request: &Request<'_>, seen: &Seen) {
     for (name, value) in request.cookies() {
         assert!(!name.is_empty() && !name.contains(['=', ';']) && !value.contains(';'), "{name:?} {value:?}");
         assert!(request.cookie(name).is_some(), "{name:?} is a cookie");
+        // Nothing is decoded, and no quotes are taken away.
+        let mut pairs = seen.values("Cookie").flat_map(|line| line.split(|byte| *byte == b';'));
+        let is_pair = |pair: &[u8]| {
+            let at = pair.iter().position(|byte| *byte == b'=');
+            at.map(|at| (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()))
+                == Some((name.as_bytes(), value.as_bytes()))
+        };
+        assert!(pairs.any(is_pair), "{name:?} {value:?} as it was sent");
     }
     for (name, _) in request.form_pairs() {
         assert!(request.form(&name).is_some(), "{name:?} is in the form");
