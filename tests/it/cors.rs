@@ -364,5 +364,49 @@ fn a_server_is_not_built_with_origins_that_can_match_none() {
     config.cors = Some(Cors::origins(["https://a.example/"]));
     let error = mio_sse::Server::bind_with("127.0.0.1:0", app, config).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
-    assert!(error.to_string().starts_with("Config::cors.origins must have no path"), "{error}");
+    let problem = "must be spelled as browsers send them: \"https://a.example\", not \"https://a.example/\"";
+    assert_eq!(error.to_string(), format!("Config::cors.origins {problem}"));
+}
+
+#[test]
+fn scripts_may_read_the_headers_that_are_exposed_to_them() {
+    for cors in [Cors::any(), Cors::origins([A]), Cors::origins([A]).credentials()] {
+        let (app, _) = app();
+        let cors = cors.expose(["Retry-After", "X-A"]);
+        let mut world = Loop::with_config(app, config(Some(cors)));
+        for (request, status_then) in all_kinds() {
+            let answer = ask(&mut world, from(A, &request));
+            assert_eq!(status(&answer), status_then, "{request}");
+            let exposed: Vec<_> = added(&answer).into_iter().filter(|line| line.contains("Expose")).collect();
+            let is_preflight = request.contains("Request-Method");
+            let expected = ["Access-Control-Expose-Headers: Retry-After, X-A"];
+            assert_eq!(exposed, if is_preflight { &[][..] } else { &expected }, "{request}");
+        }
+        // What the application has said of it stands alone.
+        assert!(!ask(&mut world, from(A, get("/own"))).contains("Expose"));
+    }
+    let (app, _) = app();
+    let mut world = Loop::with_config(app, config(Some(Cors::origins([A]).expose(["X-A"]))));
+    for origin in ["https://c.example", "null", ""] {
+        assert_eq!(added(&ask(&mut world, from(origin, get("/page")))), ["Vary: Origin"], "{origin}");
+    }
+}
+
+#[test]
+fn a_preflight_asks_for_a_private_network() {
+    let asks = || with(from(A, preflight("/page")), "Access-Control-Request-Private-Network: true");
+    for (cors, allows) in [
+        (Cors::any(), false),
+        (Cors::any().private_network(), true),
+        (Cors::origins([A]).private_network(), true),
+        (Cors::origins(["https://b.example"]).private_network(), false),
+    ] {
+        let (app, _) = app();
+        let mut world = Loop::with_config(app, config(Some(cors)));
+        let line = "Access-Control-Allow-Private-Network: true";
+        assert_eq!(added(&ask(&mut world, asks())).contains(&line), allows);
+        assert!(!added(&ask(&mut world, from(A, preflight("/page")))).contains(&line));
+        // Only a preflight is asked what may come.
+        assert!(!added(&ask(&mut world, asks().replace("OPTIONS", "GET"))).contains(&line));
+    }
 }

@@ -15,8 +15,7 @@ impl Cors {
     /// The reply to a preflight, but for what all replies get; `None` for any other request, which is the
     /// handler's.
     pub(crate) fn preflight(&self, request: &Request<'_>) -> Option<Reply> {
-        let asked = |name| request.header_bytes(name).is_some();
-        if request.method() != "OPTIONS" || !asked("Origin") || !asked("Access-Control-Request-Method") {
+        if !is_preflight(request) {
             return None;
         }
         let mut headers = Headers::default();
@@ -39,6 +38,11 @@ impl Cors {
             if let Some(age) = self.max_age {
                 headers.add("Access-Control-Max-Age", &age.as_secs().to_string());
             }
+            if self.private_network
+                && request.header_bytes("Access-Control-Request-Private-Network") == Some(b"true")
+            {
+                headers.add("Access-Control-Allow-Private-Network", "true");
+            }
         }
         Some(Reply::no_content().with_headers(headers))
     }
@@ -56,16 +60,10 @@ impl Cors {
             if self.credentials {
                 headers.add("Access-Control-Allow-Credentials", "true");
             }
+            if !self.exposed.is_empty() && !is_preflight(request) {
+                headers.add("Access-Control-Expose-Headers", &self.exposed.join(", "));
+            }
         }
-    }
-
-    /// What the reply names as the origin that may read it. A request has one `Origin` or none (Fetch,
-    /// `Origin` header); two of them are none that could be trusted to be the page's.
-    fn allowed_origin(&self, request: &Request<'_>) -> Option<&str> {
-        let Origins::Listed(origins) = &self.origins else { return Some("*") };
-        let mut named = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Origin"));
-        let (Some((_, origin)), None) = (named.next(), named.next()) else { return None };
-        origins.iter().find(|allowed| allowed.as_bytes() == origin).map(String::as_str)
     }
 }
 
@@ -81,6 +79,12 @@ impl StreamReply {
     pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
         cors.add_to(self.headers_mut(), request);
     }
+}
+
+/// Whether a browser asks whether it may ask (Fetch, CORS-preflight request).
+fn is_preflight(request: &Request<'_>) -> bool {
+    let has = |name| request.header_bytes(name).is_some();
+    request.method() == "OPTIONS" && has("Origin") && has("Access-Control-Request-Method")
 }
 
 /// The headers that a preflight asks for; `None` if what it says is no list of names.
@@ -168,6 +172,28 @@ mod tests {
         assert_eq!(preflight(&any, "Access-Control-Request-Method: PUT\r\n"), None);
         assert_eq!(preflight(&any, ""), None);
         assert!(preflight(&any, ASKS.to_ascii_lowercase()).is_some());
+    }
+
+    #[test]
+    fn a_private_network_is_opened_to_those_who_may_read() {
+        let asks = |value: &str| format!("{ASKS}access-control-request-private-network: {value}\r\n");
+        let allows = |cors: &Cors, lines: &str| {
+            let head = preflight(cors, lines).unwrap();
+            head.iter().any(|line| line == "Access-Control-Allow-Private-Network: true")
+        };
+        for cors in [Cors::any(), Cors::origins(["https://a.example"]).credentials()] {
+            assert!(!allows(&cors, &asks("true")));
+            let cors = cors.private_network();
+            assert!(allows(&cors, &asks("true")));
+            assert!(!allows(&cors, ASKS) && !allows(&cors, &asks("false")) && !allows(&cors, &asks("")));
+        }
+        assert!(!allows(&Cors::origins(["https://b.example"]).private_network(), &asks("true")));
+    }
+
+    #[test]
+    fn no_headers_are_exposed_on_preflights() {
+        let head = preflight(&Cors::any().expose(["X-A"]), ASKS).unwrap();
+        assert!(!head.iter().any(|line| line.contains("Expose")), "{head:?}");
     }
 
     /// The headers that a preflight is allowed which asks with these lines.

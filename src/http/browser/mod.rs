@@ -3,3 +3,5 @@
 pub(crate) mod cookie;
 pub(crate) mod cors;
 mod cors_protocol;
+mod host;
+mod origin;
