@@ -66,6 +66,18 @@ pub(crate) fn check_rules(request: &Request<'_>, config: &Config) {
     check_headers(&seen, config);
     check_body(&seen, config);
     check_conveniences(request, &seen);
+    check_host(request, config);
+}
+
+/// Who is served where a list says which hosts there are. It has all ports of the host `a`, and port 8 of `b`.
+fn check_host(request: &Request<'_>, config: &Config) {
+    if config.hosts.is_empty() {
+        return;
+    }
+    assert_eq!(config.hosts, ["a", "b:8"]);
+    let host = request.host().expect("a host").to_ascii_lowercase();
+    let port = host.strip_prefix("b:").map(|port| port.trim_start_matches('0'));
+    assert!(host == "a" || host.starts_with("a:") || port == Some("8"), "{host:?} is served");
 }
 
 fn check_request_line(request: &Request<'_>, config: &Config) {

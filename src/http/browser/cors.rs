@@ -18,7 +18,10 @@ const MAX_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// a handler fails. It answers preflights itself, with 204; handlers never see those. A reply that has an
 /// `Access-Control-Allow-Origin` of its own is left as it is.
 ///
-/// What cannot be read as a request is rejected without any of this.
+/// The same goes for requests that are rejected once their head was read, before any handler sees them: for a body that is
+/// too large (413) or late (408), for an unknown expectation (417), and for another [host](crate::Config::hosts) (421). Of a
+/// request whose head is malformed (400), incomplete (408) or too large (414, 431), the server knows no origin: pages can
+/// read its reply only with [`any`](Self::any). To all others it looks like a failure of the network.
 ///
 /// ```
 /// use mio_sse::{Config, Cors};
@@ -141,7 +144,8 @@ impl Cors {
     /// on, put on hold in October 2024 before it was enforced, and gave up for *Local Network Access* (WICG, draft). With that,
     /// since Chrome 142 and by steps in Firefox too, the browser asks its user, and no header of a server can stand in for
     /// the permission. So set this where the clients are older versions of Chromium, or have been configured to insist on
-    /// it. Which pages may *read* is for [`origins`](Self::origins) to say either way.
+    /// it. Which pages may *read* is for [`origins`](Self::origins) to say either way, and what keeps pages out that pretend to be
+    /// of the same origin is [`Config::hosts`](crate::Config::hosts).
     #[must_use]
     pub fn private_network(mut self) -> Cors {
         self.private_network = true;

@@ -65,12 +65,33 @@ impl Cors {
             }
         }
     }
+
+    /// Adds what can be said to a request whose head could not be read: nothing, if it matters which page asks.
+    fn add_unread(&self, headers: &mut Headers) {
+        if matches!(self.origins, Origins::Any) {
+            headers.add(ALLOW_ORIGIN, "*");
+        }
+    }
+
+    /// What the reply names as the origin that may read it. A request has one `Origin` or none (Fetch,
+    /// `Origin` header); two of them are none that could be trusted to be the page's.
+    fn allowed_origin(&self, request: &Request<'_>) -> Option<&str> {
+        let Origins::Listed(origins) = &self.origins else { return Some("*") };
+        let mut named = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Origin"));
+        let (Some((_, origin)), None) = (named.next(), named.next()) else { return None };
+        origins.iter().find(|allowed| allowed.as_bytes() == origin).map(String::as_str)
+    }
 }
 
 impl Reply {
     /// Adds what lets a page of another origin read the reply to `request`.
     pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
         cors.add_to(self.headers_mut(), request);
+    }
+
+    /// The same for the reply to what could not be read as a request.
+    pub(crate) fn share_unread(&mut self, cors: &Cors) {
+        cors.add_unread(self.headers_mut());
     }
 }
 
