@@ -66,18 +66,19 @@ pub struct Config {
     /// Which pages of other origins may read replies. Default `None`: none, unless handlers let them by headers of their own.
     /// With `Some`, the server adds the headers to all replies and answers preflights; see [`Cors`].
     pub cors: Option<Cors>,
-    /// The hosts that this server is: names or addresses, with a port or for all ports, in upper or lower case and without
-    /// wildcards. A request whose `Host` header, or whose target if that is a whole URL, names another host gets 421
-    /// (Misdirected Request, RFC 9110 15.5.20) as soon as its head has arrived, and counts in
-    /// [`Stats::rejected`](crate::Stats::rejected). So does one that names none, which only HTTP/1.0 may do. Default empty: all
+    /// The hosts that clients may reach this server by: names or addresses, each with a port or for all ports,
+    /// in upper or lower case, without wildcards. A request for any other host gets 421 (Misdirected Request,
+    /// RFC 9110 15.5.20) as soon as its head has arrived, and counts in
+    /// [`Stats::rejected`](crate::Stats::rejected). The host is that of the `Host` header, or of the target if
+    /// that is a whole URL. A request that names no host, as HTTP/1.0 allows, gets 421 too. Default empty: all
     /// hosts.
     ///
-    /// Set it for a server on a user's own machine or in a private network that lets in whoever reaches it. Without it, any
-    /// page in the world can read such a server through the browser of somebody near it, by *DNS rebinding*:
-    /// `http://evil.example:8080` first resolves to a machine of the attacker, which serves the page, and a moment later to
-    /// 127.0.0.1. For the browser both are one origin, so [`cors`](Self::cors) has no say, cookies that are `SameSite` are no
-    /// help, and listening on loopback alone is none either. But the browser goes on to send `Host: evil.example:8080`, which
-    /// no page can change.
+    /// Set it for a server on a user's own machine, or in a private network, that does not ask for a login.
+    /// Without it, every page in the world can read such a server through the browser of a user nearby, by
+    /// *DNS rebinding*: `http://evil.example:8080` first resolves to the attacker's machine, which serves the
+    /// page, and a moment later to 127.0.0.1. To the browser both are the same origin. So neither
+    /// [`cors`](Self::cors) nor listening on loopback alone protects the server. But the browser still sends
+    /// `Host: evil.example:8080`, which no page can change.
     ///
     /// ```
     /// use mio_sse::{Config, Router, Server};
@@ -88,9 +89,9 @@ pub struct Config {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// A name with a dot at its end is another name. An entry with port 80 or 443 is also meant by requests that name no
-    /// port. Behind a proxy it is the host that the proxy passes on which counts, and what looks after the server by its
-    /// address, such as a load balancer, has to name a host of the list. It also holds for connections that are
+    /// A name with a dot at its end is a different name. A request without a port matches an entry with port
+    /// 80 or 443. Behind a proxy, list the host that the proxy passes on; a load balancer whose health checks
+    /// name the server's address needs that in the list. The list also applies to connections that are
     /// [adopted](crate::Server::adopt).
     ///
     /// # Cost

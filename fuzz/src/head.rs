@@ -6,7 +6,8 @@ use mio_sse::Config;
 /// More than this says nothing new about heads of at most [`Config::head_bytes_max`] bytes.
 const BYTES_MAX: usize = 1024;
 
-/// The first three bytes tell how the others are cut into pieces, and the first of them whether all hosts are served.
+/// The first three bytes tell how the others are cut into pieces, and the first of them whether all hosts are
+/// served.
 ///
 /// However they are cut, the same requests are seen and the same is answered. And what was seen, written again by the
 /// plainest of clients, is seen the same: so nothing is in a request that its parts do not say.

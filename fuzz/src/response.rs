@@ -29,8 +29,9 @@ impl Response {
     }
 }
 
-/// Reads all responses in `text`, which must be nothing else. `heads` tells of each whether it answers HEAD, which has
-/// no body; those behind answer what was refused. Of a refusal with nothing after its head, that was HEAD too.
+/// Reads all responses in `text`, which must be nothing else. `heads` tells of each whether it answers HEAD,
+/// which has no body; those behind answer what was refused. Of a refusal with nothing after its head, that
+/// was HEAD too.
 pub(crate) fn read_all(text: &str, heads: impl IntoIterator<Item = bool>) -> Vec<Response> {
     let mut heads = heads.into_iter();
     let mut responses = Vec::new();

@@ -69,7 +69,8 @@ pub(crate) fn check_rules(request: &Request<'_>, config: &Config) {
     check_host(request, config);
 }
 
-/// Who is served where a list says which hosts there are. It has all ports of the host `a`, and port 8 of `b`.
+/// Who is served where a list says which hosts there are. It has all ports of the host `a`, and port 8 of
+/// `b`.
 fn check_host(request: &Request<'_>, config: &Config) {
     if config.hosts.is_empty() {
         return;

@@ -36,10 +36,11 @@ const SECURE_PREFIX: &str = "__Secure-";
 /// app.post("/logout", |_request, _cx| Reply::redirect("/").cookie(Cookie::removal("session")));
 /// ```
 ///
-/// What cannot be written as a cookie (RFC 6265bis 4.1.1), or what browsers would drop without a word, is an error when it is
-/// added to a reply. Text that is not in the alphabet of cookies has to be encoded, for example percent-encoded: letters,
-/// digits and ``!#$%&'()*+-./:<=>?@[]^_`{|}~`` are. Quotes may stand around the whole value. They are part of it: they shield
-/// nothing within, and [`Request::cookie`](crate::Request::cookie) returns them too.
+/// What cannot be written as a cookie (RFC 6265bis 4.1.1), or what browsers would drop without a word, is an
+/// error when it is added to a reply. Text that is not in the alphabet of cookies has to be encoded, for
+/// example percent-encoded: letters, digits and ``!#$%&'()*+-./:<=>?@[]^_`{|}~`` are. Quotes may stand around
+/// the whole value. They are part of it: they shield nothing within, and
+/// [`Request::cookie`](crate::Request::cookie) returns them too.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cookie {
     name: String,
@@ -87,8 +88,9 @@ impl Cookie {
         }
     }
 
-    /// Makes the browser forget a cookie: an empty one with `Max-Age=0`. It has to have the same [`path`](Self::path) and
-    /// [`domain`](Self::domain), and to be [`partitioned`](Self::partitioned) if the cookie is.
+    /// Makes the browser forget a cookie: an empty one with `Max-Age=0`. It has to have the same
+    /// [`path`](Self::path) and [`domain`](Self::domain), and to be [`partitioned`](Self::partitioned) if the
+    /// cookie is.
     #[must_use]
     pub fn removal(name: impl Into<String>) -> Cookie {
         Self::new(name, "").max_age(Duration::ZERO)
@@ -137,12 +139,12 @@ impl Cookie {
         self
     }
 
-    /// Keeps it apart for each site in whose pages this one is embedded: `Partitioned` (CHIPS, Cookies Having Independent
-    /// Partitioned State). So a page of ours in a frame, or a stream of ours in a page of another site, has a cookie also in
-    /// browsers that send no others there. The same user has another one on each site, and none of them where our own pages
-    /// are opened by themselves.
+    /// Gives the user a separate cookie on each site that embeds this one: `Partitioned` (CHIPS, Cookies Having
+    /// Independent Partitioned State). Browsers that block third-party cookies still send these: with a frame
+    /// or a stream of this site in a page of another one. A cookie set there is not sent when the user opens
+    /// this site itself, or on a third site.
     ///
-    /// Only for a cookie that is [`secure`](Self::secure), as browsers drop others, and of use only with
+    /// Browsers drop it unless it is [`secure`](Self::secure), and send it across sites only with
     /// [`SameSite::None`]. A name that begins with `__Host-` is recommended.
     ///
     /// ```
@@ -197,7 +199,7 @@ impl Cookie {
         let quoted = self.value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
         if !quoted.unwrap_or(&self.value).bytes().all(is_cookie_octet) {
             return Err(
-                "a cookie's value is ASCII without spaces, control characters, commas, semicolons and backslashes, and without quotes but around all of it",
+                "a cookie's value is ASCII without spaces, control characters, commas, semicolons, backslashes and inner quotes",
             );
         }
         if self.name.len() + self.value.len() > COOKIE_BYTES_MAX {

@@ -14,14 +14,15 @@ const MAX_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Which pages of other origins may read replies, for [`Config::cors`](crate::Config::cors) (Fetch, CORS protocol).
 ///
-/// The server adds what browsers want to see to each reply: to whole ones and to streams, also where a stream is refused or
-/// a handler fails. It answers preflights itself, with 204; handlers never see those. A reply that has an
-/// `Access-Control-Allow-Origin` of its own is left as it is.
+/// The server adds what browsers want to see to each reply: to whole ones and to streams, also where a stream
+/// is refused or a handler fails. It answers preflights itself, with 204; handlers never see those. A reply
+/// that has an `Access-Control-Allow-Origin` of its own is left as it is.
 ///
-/// The same goes for requests that are rejected once their head was read, before any handler sees them: for a body that is
-/// too large (413) or late (408), for an unknown expectation (417), and for another [host](crate::Config::hosts) (421). Of a
-/// request whose head is malformed (400), incomplete (408) or too large (414, 431), the server knows no origin: pages can
-/// read its reply only with [`any`](Self::any). To all others it looks like a failure of the network.
+/// This includes requests that are rejected after their head was read, without asking the handler: for a body
+/// that is too large (413) or late (408), an unknown expectation (417), or another
+/// [host](crate::Config::hosts) (421). If the head is malformed (400), incomplete (408) or too large (414,
+/// 431), the server does not know the origin. Then pages can read the reply only with [`any`](Self::any);
+/// otherwise they see a network error.
 ///
 /// ```
 /// use mio_sse::{Config, Cors};
@@ -68,8 +69,8 @@ impl Cors {
     /// browsers send it: `https://app.example`, `http://localhost:3000`. There are no wildcards. `null` is the origin of
     /// local files and sandboxed frames, so that any page can have it.
     ///
-    /// Origins are compared byte by byte, so [`Config::check`](crate::Config::check) refuses those that no browser sends, and
-    /// says what to write instead: `http://[0:0::1]:80/` is `http://[::1]`.
+    /// Origins are compared byte by byte, so [`Config::check`](crate::Config::check) refuses those that no
+    /// browser sends, and says what to write instead: `http://[0:0::1]:80/` is `http://[::1]`.
     ///
     /// The origin that asks is named in the reply, if it is one of these, and all replies say `Vary: Origin`, so that no cache
     /// gives one's reply to another. Each request is compared with all of them.
@@ -118,11 +119,13 @@ impl Cors {
         self
     }
 
-    /// The headers of replies that scripts may read, besides `Cache-Control`, `Content-Language`, `Content-Length`,
-    /// `Content-Type`, `Expires`, `Last-Modified` and `Pragma`, which they always may (Fetch, CORS-safelisted response-header
-    /// name): `Access-Control-Expose-Headers` on all replies but those to preflights. Default none.
+    /// Lets scripts read these headers of replies: `Access-Control-Expose-Headers`, on all replies except those
+    /// to preflights. Default none. Scripts can always read `Cache-Control`, `Content-Language`,
+    /// `Content-Length`, `Content-Type`, `Expires`, `Last-Modified` and `Pragma` (Fetch, CORS-safelisted
+    /// response-header name).
     ///
-    /// `*` stands for all headers, but not with [`credentials`](Self::credentials). No script ever sees `Set-Cookie`.
+    /// `*` means all headers, and is an error with [`credentials`](Self::credentials), where it would mean none.
+    /// No script can read `Set-Cookie`.
     ///
     /// ```
     /// use mio_sse::Cors;
@@ -136,16 +139,18 @@ impl Cors {
         self
     }
 
-    /// Says `Access-Control-Allow-Private-Network: true` to preflights of these origins that ask for it with
-    /// `Access-Control-Request-Private-Network`: a page from the internet may use this server, which is on a private network or
-    /// on the browser's own machine. Default no.
+    /// Lets pages of these origins that come from the internet use this server although it is in a private
+    /// network, or on the browser's own machine: a preflight with `Access-Control-Request-Private-Network: true`
+    /// gets `Access-Control-Allow-Private-Network: true`. Default no.
     ///
-    /// Only some older browsers ask: the header is of the draft *Private Network Access*, which Chrome tried from version 98
-    /// on, put on hold in October 2024 before it was enforced, and gave up for *Local Network Access* (WICG, draft). With that,
-    /// since Chrome 142 and by steps in Firefox too, the browser asks its user, and no header of a server can stand in for
-    /// the permission. So set this where the clients are older versions of Chromium, or have been configured to insist on
-    /// it. Which pages may *read* is for [`origins`](Self::origins) to say either way, and what keeps pages out that pretend to be
-    /// of the same origin is [`Config::hosts`](crate::Config::hosts).
+    /// Only older browsers ask. The headers are those of the draft *Private Network Access*. Chrome sent such
+    /// preflights from version 98 on, put the draft on hold in October 2024 before it enforced them, and
+    /// replaced it by *Local Network Access* (a WICG draft): since Chrome 142, and step by step in Firefox, the
+    /// browser asks its user for permission, and no header of a server can give it. So this is of use only for
+    /// older versions of Chromium, and where an administrator has switched the old checks on.
+    ///
+    /// Which pages may *read* is up to [`origins`](Self::origins) in any case. Against pages that make
+    /// themselves the same origin, see [`Config::hosts`](crate::Config::hosts).
     #[must_use]
     pub fn private_network(mut self) -> Cors {
         self.private_network = true;

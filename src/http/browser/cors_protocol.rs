@@ -66,7 +66,8 @@ impl Cors {
         }
     }
 
-    /// Adds what can be said to a request whose head could not be read: nothing, if it matters which page asks.
+    /// Adds what can be said to a request whose head could not be read: nothing, if it matters which page
+    /// asks.
     fn add_unread(&self, headers: &mut Headers) {
         if matches!(self.origins, Origins::Any) {
             headers.add(ALLOW_ORIGIN, "*");

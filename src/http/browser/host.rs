@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 const NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
-/// The host as a browser writes it that was given `host` in an http or https URL: names in lower case, addresses in
-/// their shortest form. `None` if it is neither an address nor a name that can resolve. Names in other alphabets have
-/// to be in punycode already.
+/// The host as a browser writes it that was given `host` in an http or https URL: names in lower case,
+/// addresses in their shortest form. `None` if it is neither an address nor a name that can resolve. Names in
+/// other alphabets have to be in punycode already.
 pub(super) fn serialized(host: &str) -> Option<String> {
     if let Some(literal) = host.strip_prefix('[') {
         return Some(serialize_ipv6(literal.strip_suffix(']')?.parse().ok()?));

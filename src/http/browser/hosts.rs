@@ -40,8 +40,8 @@ fn spelled(entry: &str, written: &str) -> Cow<'static, str> {
     format!("must be spelled as clients send them: {written:?}, not {entry:?}").into()
 }
 
-/// Whether an entry of the list is the host that a request names. One without a port is that host on all ports, and a
-/// request without one means that of its scheme, which may have been https in front of a proxy.
+/// Whether an entry of the list is the host that a request names. One without a port is that host on all
+/// ports, and a request without one means that of its scheme, which may have been https in front of a proxy.
 fn is_same(entry: &str, named: &str) -> bool {
     let ((host, port), (named_host, named_port)) = (split_port(entry), split_port(named));
     let is_host = host.eq_ignore_ascii_case(named_host)

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 const FORM: &str = "must each be scheme://host or scheme://host:port, without wildcards";
 
-/// Whether a page can have this origin. One that is spelled otherwise would match none, and nobody would be told.
+/// Whether a page can have this origin. One that is spelled otherwise would match none, and nobody would be
+/// told.
 pub(super) fn check(origin: &str) -> Result<(), Cow<'static, str>> {
     if origin == "null" {
         return Ok(());

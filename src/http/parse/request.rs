@@ -157,10 +157,11 @@ impl<'a> Request<'a> {
         Some(others.fold(first.clone(), |joined, line| joined + ", " + line))
     }
 
-    /// The value of the first cookie of this name, just as it was sent: nothing is decoded, and quotes around it are part of it,
-    /// as they are for browsers (RFC 6265bis 4.1.1). So what [`Cookie::new`](crate::Cookie::new) was given comes back
-    /// unchanged. Names are case-sensitive. A browser puts the cookie with the longest path first (RFC 6265 5.4), so the
-    /// first is the closest. It is untrusted: a client sends whatever cookies it likes.
+    /// The value of the first cookie of this name, just as it was sent: nothing is decoded, and quotes around
+    /// it are part of it, as they are for browsers (RFC 6265bis 4.1.1). So what
+    /// [`Cookie::new`](crate::Cookie::new) was given comes back unchanged. Names are case-sensitive. A
+    /// browser puts the cookie with the longest path first (RFC 6265 5.4), so the first is the closest. It is
+    /// untrusted: a client sends whatever cookies it likes.
     ///
     /// Looks through all cookies up to this one; copies nothing.
     ///

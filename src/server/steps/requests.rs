@@ -302,8 +302,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         Ok(progress)
     }
 
-    /// Appends the reply to a request that no handler is asked about, after which the connection closes. `request` is
-    /// what was read of it, if its head was.
+    /// Appends the reply to a request that no handler is asked about, after which the connection closes.
+    /// `request` is what was read of it, if its head was.
     fn append_early(&self, mut reply: Reply, request: Option<Request<'_>>, replies: &mut Vec<u8>) {
         if let Some(cors) = &self.core.config.cors {
             match &request {
