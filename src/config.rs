@@ -2,6 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::http::browser::cors::Cors;
+use crate::http::browser::hosts;
 use crate::topic::history::TopicConfig;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -65,6 +66,37 @@ pub struct Config {
     /// Which pages of other origins may read replies. Default `None`: none, unless handlers let them by headers of their own.
     /// With `Some`, the server adds the headers to all replies and answers preflights; see [`Cors`].
     pub cors: Option<Cors>,
+    /// The hosts that clients may reach this server by: names or addresses, each with a port or for all ports,
+    /// in upper or lower case, without wildcards. A request for any other host gets 421 (Misdirected Request,
+    /// RFC 9110 15.5.20) as soon as its head has arrived, and counts in
+    /// [`Stats::rejected`](crate::Stats::rejected). The host is that of the `Host` header, or of the target if
+    /// that is a whole URL. A request that names no host, as HTTP/1.0 allows, gets 421 too. Default empty: all
+    /// hosts.
+    ///
+    /// Set it for a server on a user's own machine, or in a private network, that does not ask for a login.
+    /// Without it, every page in the world can read such a server through the browser of a user nearby, by
+    /// *DNS rebinding*: `http://evil.example:8080` first resolves to the attacker's machine, which serves the
+    /// page, and a moment later to 127.0.0.1. To the browser both are the same origin. So neither
+    /// [`cors`](Self::cors) nor listening on loopback alone protects the server. But the browser still sends
+    /// `Host: evil.example:8080`, which no page can change.
+    ///
+    /// ```
+    /// use mio_sse::{Config, Router, Server};
+    ///
+    /// let mut config = Config::default();
+    /// config.hosts = ["localhost", "127.0.0.1", "[::1]"].map(String::from).to_vec();
+    /// let server = Server::bind_with("127.0.0.1:0", Router::new(), config)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// A name with a dot at its end is a different name. A request without a port matches an entry with port
+    /// 80 or 443. Behind a proxy, list the host that the proxy passes on; a load balancer whose health checks
+    /// name the server's address needs that in the list. The list also applies to connections that are
+    /// [adopted](crate::Server::adopt).
+    ///
+    /// # Cost
+    /// Currently each request is compared with all of them, one after the other.
+    pub hosts: Vec<String>,
 
     /// Bytes of a request head, and of what a peer may send while its stream is open. Default 16 KiB: generous for
     /// cookies, too little to hurt. More is answered 431.
@@ -242,6 +274,7 @@ impl Default for Config {
             refuse: Refuse::Auto,
             refuse_retry: Duration::from_secs(10),
             cors: None,
+            hosts: Vec::new(),
             head_bytes_max: 16 << 10,
             event_id_bytes_max: 4 << 10,
             target_bytes_max: 8 << 10,
@@ -371,6 +404,7 @@ impl Config {
             return Err(ConfigError::new("tcp_keepalive", "must be at least 1 s"));
         }
         self.cors.as_ref().map_or(Ok(()), Cors::check)?;
+        hosts::check(&self.hosts)?;
         self.topic.check()
     }
 }
@@ -387,7 +421,7 @@ mod tests {
     #[test]
     fn limits_that_make_no_sense_are_named() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 18] = [
+        let cases: [(&str, Spoil); 19] = [
             ("inbox_max", |config| config.inbox_max = 0),
             ("sends_per_turn", |config| config.sends_per_turn = 0),
             ("backlog", |config| config.backlog = 0),
@@ -406,6 +440,7 @@ mod tests {
             ("max_age", |config| config.max_age = Some(Duration::from_millis(99))),
             ("tcp_keepalive", |config| config.tcp_keepalive = Some(Duration::from_millis(999))),
             ("tcp_user_timeout", |config| config.tcp_user_timeout = Some(Duration::ZERO)),
+            ("hosts", |config| config.hosts = vec!["http://localhost".to_owned()]),
         ];
         for (limit, spoil) in cases {
             let mut config = Config::default();

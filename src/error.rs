@@ -1,6 +1,7 @@
 //! What can go wrong when an application asks for something, or sets its limits.
 
 use crate::event::EventError;
+use std::borrow::Cow;
 use std::fmt;
 
 /// Why an operation was refused. Nothing has happened when one of these is returned.
@@ -147,15 +148,15 @@ impl fmt::Display for BadRequest {
 impl std::error::Error for BadRequest {}
 
 /// A limit that makes no sense.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     limit: &'static str,
-    problem: &'static str,
+    problem: Cow<'static, str>,
 }
 
 impl ConfigError {
-    pub(crate) fn new(limit: &'static str, problem: &'static str) -> Self {
-        Self { limit, problem }
+    pub(crate) fn new(limit: &'static str, problem: impl Into<Cow<'static, str>>) -> Self {
+        Self { limit, problem: problem.into() }
     }
 
     /// The name of the field of [`Config`](crate::Config), or of one within: `topic.history.age`.

@@ -29,8 +29,9 @@ impl Response {
     }
 }
 
-/// Reads all responses in `text`, which must be nothing else. `heads` tells of each whether it answers HEAD, which has
-/// no body; those behind answer what was refused.
+/// Reads all responses in `text`, which must be nothing else. `heads` tells of each whether it answers HEAD,
+/// which has no body; those behind answer what was refused. Of a refusal with nothing after its head, that
+/// was HEAD too.
 pub(crate) fn read_all(text: &str, heads: impl IntoIterator<Item = bool>) -> Vec<Response> {
     let mut heads = heads.into_iter();
     let mut responses = Vec::new();
@@ -43,7 +44,7 @@ pub(crate) fn read_all(text: &str, heads: impl IntoIterator<Item = bool>) -> Vec
             continue;
         }
         let (mut response, behind) = read_head(rest);
-        rest = read_body(&mut response, behind, heads.next().unwrap_or(false));
+        rest = read_body(&mut response, behind, heads.next().unwrap_or(behind.is_empty()));
         response.interim = std::mem::take(&mut interim);
         responses.push(response);
     }

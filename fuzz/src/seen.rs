@@ -66,6 +66,19 @@ pub(crate) fn check_rules(request: &Request<'_>, config: &Config) {
     check_headers(&seen, config);
     check_body(&seen, config);
     check_conveniences(request, &seen);
+    check_host(request, config);
+}
+
+/// Who is served where a list says which hosts there are. It has all ports of the host `a`, and port 8 of
+/// `b`.
+fn check_host(request: &Request<'_>, config: &Config) {
+    if config.hosts.is_empty() {
+        return;
+    }
+    assert_eq!(config.hosts, ["a", "b:8"]);
+    let host = request.host().expect("a host").to_ascii_lowercase();
+    let port = host.strip_prefix("b:").map(|port| port.trim_start_matches('0'));
+    assert!(host == "a" || host.starts_with("a:") || port == Some("8"), "{host:?} is served");
 }
 
 fn check_request_line(request: &Request<'_>, config: &Config) {
@@ -145,6 +158,14 @@ fn check_conveniences(request: &Request<'_>, seen: &Seen) {
     for (name, value) in request.cookies() {
         assert!(!name.is_empty() && !name.contains(['=', ';']) && !value.contains(';'), "{name:?} {value:?}");
         assert!(request.cookie(name).is_some(), "{name:?} is a cookie");
+        // Nothing is decoded, and no quotes are taken away.
+        let mut pairs = seen.values("Cookie").flat_map(|line| line.split(|byte| *byte == b';'));
+        let is_pair = |pair: &[u8]| {
+            let at = pair.iter().position(|byte| *byte == b'=');
+            at.map(|at| (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()))
+                == Some((name.as_bytes(), value.as_bytes()))
+        };
+        assert!(pairs.any(is_pair), "{name:?} {value:?} as it was sent");
     }
     for (name, _) in request.form_pairs() {
         assert!(request.form(&name).is_some(), "{name:?} is in the form");

@@ -77,6 +77,9 @@ pub(crate) fn talk<const SHORT: bool>(bytes: &[u8], pieces: Pieces<'_>, app: &Ap
     }
     let mut responses = read_all(&peer.read(), seen.iter().map(|seen| seen.method == "HEAD"));
     check_responses(&seen, &mut responses, rejected, shut);
+    if rejected && responses.last().is_some_and(|refusal| refusal.body.is_empty()) {
+        assert!(bytes.windows(5).any(|method| method == b"HEAD "), "only HEAD is not told why");
+    }
 
     peer.close();
     world.settle();
@@ -124,7 +127,8 @@ fn check_responses(seen: &[Seen], responses: &mut [Response], rejected: bool, sh
     if rejected {
         let refusal = responses.last().expect("a refusal");
         assert!(shut && closes, "who was refused is shown the door");
-        assert!((400..600).contains(&refusal.status) && refusal.body.ends_with('.'), "{refusal:?}");
+        let is_sentence = refusal.body.is_empty() || refusal.body.ends_with('.');
+        assert!((400..600).contains(&refusal.status) && is_sentence, "{refusal:?}");
     }
     let open = responses.last().is_some_and(|response| !response.ended);
     assert!(!shut || closes, "a client is told that the connection ends");

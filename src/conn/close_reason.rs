@@ -47,7 +47,8 @@ pub enum CloseReason {
     /// Only of connections: no further request came within
     /// [`Config::keep_alive_timeout`](crate::Config::keep_alive_timeout).
     IdleTimeout,
-    /// Only of connections: a request was malformed or over a limit, which its answer says.
+    /// Only of connections: a request was malformed, over a limit, or for another
+    /// [host](crate::Config::hosts), which its answer says.
     Rejected,
     /// Only of connections: it, or the stream it asked for, was not let in. See [`Refusal`](crate::Refusal).
     Refused,

@@ -365,7 +365,222 @@ fn a_server_is_not_built_with_origins_that_can_match_none() {
     config.cors = Some(Cors::origins(["https://a.example/"]));
     let error = mio_sse::Server::bind_with("127.0.0.1:0", app, config).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
-    assert!(error.to_string().starts_with("Config::cors.origins must have no path"), "{error}");
+    let problem = "must be spelled as browsers send them: \"https://a.example\", not \"https://a.example/\"";
+    assert_eq!(error.to_string(), format!("Config::cors.origins {problem}"));
+}
+
+#[test]
+fn scripts_may_read_the_headers_that_are_exposed_to_them() {
+    for cors in [Cors::any(), Cors::origins([A]), Cors::origins([A]).credentials()] {
+        let (app, _) = app();
+        let cors = cors.expose(["Retry-After", "X-A"]);
+        let mut world = Loop::with_config(app, config(Some(cors)));
+        for (request, status_then) in all_kinds() {
+            let answer = ask(&mut world, from(A, &request));
+            assert_eq!(status(&answer), status_then, "{request}");
+            let exposed: Vec<_> = added(&answer).into_iter().filter(|line| line.contains("Expose")).collect();
+            let is_preflight = request.contains("Request-Method");
+            let expected = ["Access-Control-Expose-Headers: Retry-After, X-A"];
+            assert_eq!(exposed, if is_preflight { &[][..] } else { &expected }, "{request}");
+        }
+        // What the application has said of it stands alone.
+        assert!(!ask(&mut world, from(A, get("/own"))).contains("Expose"));
+    }
+    let (app, _) = app();
+    let mut world = Loop::with_config(app, config(Some(Cors::origins([A]).expose(["X-A"]))));
+    for origin in ["https://c.example", "null", ""] {
+        assert_eq!(added(&ask(&mut world, from(origin, get("/page")))), ["Vary: Origin"], "{origin}");
+    }
+}
+
+#[test]
+fn a_preflight_asks_for_a_private_network() {
+    let asks = || with(from(A, preflight("/page")), "Access-Control-Request-Private-Network: true");
+    for (cors, allows) in [
+        (Cors::any(), false),
+        (Cors::any().private_network(), true),
+        (Cors::origins([A]).private_network(), true),
+        (Cors::origins(["https://b.example"]).private_network(), false),
+    ] {
+        let (app, _) = app();
+        let mut world = Loop::with_config(app, config(Some(cors)));
+        let line = "Access-Control-Allow-Private-Network: true";
+        assert_eq!(added(&ask(&mut world, asks())).contains(&line), allows);
+        assert!(!added(&ask(&mut world, from(A, preflight("/page")))).contains(&line));
+        // Only a preflight is asked what may come.
+        assert!(!added(&ask(&mut world, asks().replace("OPTIONS", "GET"))).contains(&line));
+    }
+}
+
+/// A server that rejects early.
+fn narrow(cors: Cors) -> Loop<Router> {
+    let (app, _) = app();
+    let mut config = config(Some(cors));
+    config.head_bytes_max = 1024;
+    config.target_bytes_max = 256;
+    config.headers_max = 10;
+    config.body_bytes_max = 100;
+    config.hosts = vec!["x".to_owned()];
+    Loop::with_config(app, config)
+}
+
+/// A request with a body, which has these header lines.
+fn post(lines: &str, body: &str) -> String {
+    format!("POST /page HTTP/1.1\r\nHost: x\r\n{lines}\r\n\r\n{body}")
+}
+
+fn chunked(body: &str) -> String {
+    post("Transfer-Encoding: chunked", body)
+}
+
+/// Requests that are rejected once their head was read.
+fn rejected_after_the_head() -> Vec<(String, u16)> {
+    let trailers = format!("0\r\n{}", "X-A: a\r\n".repeat(200));
+    vec![
+        (post("Content-Length: 101", ""), 413),
+        (post("Content-Length: 18446744073709551615", ""), 413),
+        (chunked("65\r\n"), 413),
+        (chunked("1\r\na\r\n64\r\n"), 413),
+        (chunked(&trailers), 431),
+        (chunked("what is no chunk"), 400),
+        (post("Expect: the-unexpected", ""), 417),
+        (post("Content-Length: 101\r\nExpect: 100-continue", ""), 413),
+        (chunked("").replace("Host: x", "Host: evil.example"), 421),
+    ]
+}
+
+#[test]
+fn what_is_rejected_for_its_body_can_be_read_as_well() {
+    let credentials = "Access-Control-Allow-Credentials: true";
+    let exposes = "Access-Control-Expose-Headers: X-A";
+    let allows = "Access-Control-Allow-Origin: https://a.example";
+    for (request, status_then) in rejected_after_the_head() {
+        let mut world = narrow(Cors::origins([A, "https://b.example"]).credentials().expose(["X-A"]));
+        let answer = ask(&mut world, from(A, &request));
+        assert_eq!(
+            (status(&answer), added(&answer)),
+            (status_then, vec!["Vary: Origin", allows, credentials, exposes]),
+            "{request}"
+        );
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        for request in [from("https://c.example", &request), request.clone()] {
+            let answer = ask(&mut world, &request);
+            assert_eq!((status(&answer), added(&answer)), (status_then, vec!["Vary: Origin"]), "{request}");
+        }
+        assert_eq!((world.server.stats().rejected, world.server.stats().requests), (3, 0));
+        check_accounts(&world.server.stats());
+        let mut world = narrow(Cors::any());
+        for request in [from(A, &request), request] {
+            let answer = ask(&mut world, &request);
+            let allows = vec!["Access-Control-Allow-Origin: *"];
+            assert_eq!((status(&answer), added(&answer)), (status_then, allows), "{request}");
+        }
+    }
+}
+
+/// However the bytes are cut, and also after another request.
+#[test]
+fn the_origin_of_what_is_rejected_is_that_of_its_own_head() {
+    for (request, status_then) in rejected_after_the_head() {
+        let mut world = narrow(Cors::origins([A, "https://b.example"]));
+        let peer = world.connect();
+        let before = from("https://b.example", get("/page").replace("test", "x"));
+        for byte in (before + "\r\n" + &from(A, &request)).bytes() {
+            peer.write([byte]);
+            world.turn();
+        }
+        world.settle();
+        let answers = peer.read();
+        let (first, second) = answers.split_once("\r\n\r\npage").unwrap();
+        assert!(first.ends_with("\r\nAccess-Control-Allow-Origin: https://b.example"), "{first}");
+        assert_eq!(
+            (status(second), added(second)),
+            (status_then, vec!["Vary: Origin", "Access-Control-Allow-Origin: https://a.example"]),
+            "{request}"
+        );
+        assert!(peer.is_shut());
+    }
+}
+
+#[test]
+fn a_body_that_is_late_is_refused_to_its_page() {
+    for (lines, body) in [
+        ("Content-Length: 50", ""),
+        ("Content-Length: 50", "begun"),
+        ("Transfer-Encoding: chunked", "5\r\nbegun\r\n"),
+        ("Transfer-Encoding: chunked", "5\r\nbegun\r\n5\r\nbeg"),
+    ] {
+        let mut world = narrow(Cors::origins([A]));
+        let peer = world.connect();
+        peer.write(from(A, post(lines, body)));
+        world.pass(Duration::from_secs(40));
+        let answer = peer.read();
+        assert_eq!(
+            (status(&answer), added(&answer)),
+            (408, vec!["Vary: Origin", "Access-Control-Allow-Origin: https://a.example"]),
+            "{lines} {body:?}"
+        );
+    }
+}
+
+#[test]
+fn a_body_that_there_is_no_memory_for_is_refused_to_its_page() {
+    let (app, _) = app();
+    let mut config = config(Some(Cors::origins([A])));
+    config.memory_max = 1 << 20;
+    config.body_bytes_max = 4 << 20;
+    let mut world = Loop::<_, true>::with_config(app, config);
+    let peer = world.connect();
+    peer.write(from(A, post("Content-Length: 3000000", &"x".repeat(2 << 20))));
+    world.settle();
+    let answer = peer.read();
+    assert_eq!(
+        (status(&answer), added(&answer)),
+        (503, vec!["Vary: Origin", "Access-Control-Allow-Origin: https://a.example"])
+    );
+    assert_eq!(world.server.stats().refused(Refusal::Memory), 1);
+}
+
+#[test]
+fn what_has_no_readable_head_is_shared_with_all_or_with_none() {
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(300));
+    let cases = [
+        (from(A, long), 414),
+        (from(A, with(get("/page"), format_args!("X-A: {}", "a".repeat(1000)))), 431),
+        (from(A, with(get("/page"), ["X-A: a"; 20].join("\r\n"))), 431),
+        (from(A, get("/page").replace("Host", "Hast")), 400),
+        (from(A, "\0\0\0\0"), 400),
+        (from(A, post("Content-Length: five", "")), 400),
+        (from(A, post("Transfer-Encoding: gzip, chunked", "")), 501),
+        (from(A, get("/page").replace("GET", "CONNECT")), 501),
+    ];
+    for (request, status_then) in cases {
+        let answer = ask(&mut narrow(Cors::origins([A]).credentials()), &request);
+        assert_eq!((status(&answer), added(&answer)), (status_then, vec![]), "{request}");
+        let answer = ask(&mut narrow(Cors::any()), &request);
+        let allows = vec!["Access-Control-Allow-Origin: *"];
+        assert_eq!((status(&answer), added(&answer)), (status_then, allows), "{request}");
+    }
+    let shared = vec!["Access-Control-Allow-Origin: *"];
+    for (cors, expected) in [(Cors::origins([A]), vec![]), (Cors::any(), shared)] {
+        let mut world = narrow(cors);
+        let peer = world.connect();
+        peer.write("GET /page HTTP/1.1\r\nOrigin: https://a.example\r\n");
+        world.pass(Duration::from_secs(20));
+        let answer = peer.read();
+        assert_eq!((status(&answer), added(&answer)), (408, expected));
+    }
+}
+
+#[test]
+fn of_a_request_before_nothing_is_left() {
+    let mut world = narrow(Cors::origins([A]));
+    let peer = world.connect();
+    peer.write(from(A, get("/page").replace("test", "x")) + "no request\r\n\r\n");
+    world.settle();
+    let answers = peer.read();
+    let (_, second) = answers.split_once("\r\n\r\npage").unwrap();
+    assert_eq!((status(second), added(second)), (400, vec![]));
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod example_pages;
 mod examples;
 mod failures;
 mod history;
+mod hosts;
 mod interplay;
 mod keys;
 mod late;

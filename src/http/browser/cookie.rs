@@ -36,9 +36,11 @@ const SECURE_PREFIX: &str = "__Secure-";
 /// app.post("/logout", |_request, _cx| Reply::redirect("/").cookie(Cookie::removal("session")));
 /// ```
 ///
-/// What cannot be written as a cookie (RFC 6265 4.1.1), or what browsers would drop without a word, is an error when it is
-/// added to a reply. Text that is not in the alphabet of cookies has to be encoded, for example percent-encoded: letters,
-/// digits and ``!#$%&'()*+-./:<=>?@[]^_`{|}~`` are.
+/// What cannot be written as a cookie (RFC 6265bis 4.1.1), or what browsers would drop without a word, is an
+/// error when it is added to a reply. Text that is not in the alphabet of cookies has to be encoded, for
+/// example percent-encoded: letters, digits and ``!#$%&'()*+-./:<=>?@[]^_`{|}~`` are. Quotes may stand around
+/// the whole value. They are part of it: they shield nothing within, and
+/// [`Request::cookie`](crate::Request::cookie) returns them too.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cookie {
     name: String,
@@ -49,6 +51,7 @@ pub struct Cookie {
     secure: bool,
     http_only: bool,
     same_site: SameSite,
+    partitioned: bool,
 }
 
 /// Which of the requests that other sites cause a cookie comes with (RFC 6265bis 5.6.7).
@@ -81,11 +84,13 @@ impl Cookie {
             domain: None,
             http_only: true,
             same_site: SameSite::Lax,
+            partitioned: false,
         }
     }
 
-    /// Makes the browser forget a cookie: an empty one with `Max-Age=0`. It has to have the same [`path`](Self::path) and
-    /// [`domain`](Self::domain).
+    /// Makes the browser forget a cookie: an empty one with `Max-Age=0`. It has to have the same
+    /// [`path`](Self::path) and [`domain`](Self::domain), and to be [`partitioned`](Self::partitioned) if the
+    /// cookie is.
     #[must_use]
     pub fn removal(name: impl Into<String>) -> Cookie {
         Self::new(name, "").max_age(Duration::ZERO)
@@ -134,7 +139,27 @@ impl Cookie {
         self
     }
 
-    /// The value of the `Set-Cookie` header (RFC 6265 4.1.1).
+    /// Gives the user a separate cookie on each site that embeds this one: `Partitioned` (CHIPS, Cookies Having
+    /// Independent Partitioned State). Browsers that block third-party cookies still send these: with a frame
+    /// or a stream of this site in a page of another one. A cookie set there is not sent when the user opens
+    /// this site itself, or on a third site.
+    ///
+    /// Browsers drop it unless it is [`secure`](Self::secure), and send it across sites only with
+    /// [`SameSite::None`]. A name that begins with `__Host-` is recommended.
+    ///
+    /// ```
+    /// use mio_sse::{Cookie, Reply, SameSite};
+    ///
+    /// let seen = Cookie::new("__Host-seen", "41").same_site(SameSite::None).partitioned();
+    /// let reply = Reply::stream().topic("comments").cookie(seen);
+    /// ```
+    #[must_use]
+    pub fn partitioned(mut self) -> Cookie {
+        self.partitioned = true;
+        self
+    }
+
+    /// The value of the `Set-Cookie` header (RFC 6265bis 4.1.1).
     pub(crate) fn into_header_value(self) -> Result<String, Error> {
         self.check().map_err(|problem| invalid(SET_COOKIE, problem))?;
         let mut line = self.name;
@@ -159,6 +184,9 @@ impl Cookie {
             SameSite::Lax => "; SameSite=Lax",
             SameSite::None => "; SameSite=None",
         });
+        if self.partitioned {
+            line.push_str("; Partitioned");
+        }
         Ok(line)
     }
 
@@ -168,9 +196,10 @@ impl Cookie {
         if self.name.is_empty() || !self.name.bytes().all(is_token_byte) {
             return Err("a cookie's name consists of letters, digits and !#$%&'*+-.^_`|~");
         }
-        if !self.value.bytes().all(is_cookie_octet) {
+        let quoted = self.value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+        if !quoted.unwrap_or(&self.value).bytes().all(is_cookie_octet) {
             return Err(
-                "a cookie's value is ASCII without spaces, control characters, quotes, commas, semicolons and backslashes",
+                "a cookie's value is ASCII without spaces, control characters, commas, semicolons, backslashes and inner quotes",
             );
         }
         if self.name.len() + self.value.len() > COOKIE_BYTES_MAX {
@@ -194,6 +223,9 @@ impl Cookie {
         if self.same_site == SameSite::None && !self.secure {
             return Err("browsers drop a cookie that is SameSite=None and not secure");
         }
+        if self.partitioned && !self.secure {
+            return Err("browsers drop a cookie that is Partitioned and not secure");
+        }
         Ok(())
     }
 }
@@ -209,6 +241,7 @@ impl fmt::Debug for Cookie {
             .field("secure", &self.secure)
             .field("http_only", &self.http_only)
             .field("same_site", &self.same_site)
+            .field("partitioned", &self.partitioned)
             .finish_non_exhaustive()
     }
 }
@@ -217,7 +250,7 @@ fn has_prefix(name: &str, prefix: &str) -> bool {
     name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
-/// `cookie-octet` (RFC 6265 4.1.1).
+/// `cookie-octet` (RFC 6265bis 4.1.1).
 fn is_cookie_octet(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"\",;\\".contains(&byte)
 }
@@ -231,6 +264,12 @@ fn push(line: &mut String, arguments: fmt::Arguments<'_>) {
 mod tests {
     use super::*;
     use crate::Reply;
+    use crate::http::parse::incoming::{Incoming, Progress};
+    use crate::http::parse::limits::Limits;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits =
+        Limits { head_bytes_max: 4096, target_bytes_max: 1024, headers_max: 64, body_bytes_max: 1000 };
 
     #[track_caller]
     fn assert_line(cookie: Cookie, line: &str) {
@@ -287,9 +326,10 @@ mod tests {
         for name in ["", "a b", "a=b", "a;b", "ü", "a\r\nb", "\0", "\"a\"", "a,b"] {
             assert!(problem(Cookie::new(name, "b")).contains("name"), "{name:?}");
         }
-        for value in ["a b", "a;b", "a,b", "\"a\"", "a\\b", "ü", "a\r\nSet-Cookie: c=d", "\0", "\x7f", "\t"]
-        {
-            assert!(problem(Cookie::new("a", value)).contains("value"), "{value:?}");
+        let values = ["a b", "a;b", "a,b", "a\\b", "ü", "a\r\nSet-Cookie: c=d", "\0", "\x7f", "\t"];
+        let quotes = ["\"", "\"a", "a\"", "a\"b\"", "\"a\"b\"", "\"a b\"", "\"a;b\"", " \"a\"", "\"\\\"\""];
+        for value in values.iter().chain(&quotes) {
+            assert!(problem(Cookie::new("a", *value)).contains("value"), "{value:?}");
         }
         for path in ["", "a", "/;a", "/\r\n", "/ü"] {
             assert!(problem(Cookie::new("a", "b").path(path)).contains("path"), "{path:?}");
@@ -311,6 +351,48 @@ mod tests {
         assert!(problem(path_of_len(1025)).contains("1024"));
         assert!(problem(Cookie::new("a", "b").domain("d".repeat(1025))).contains("1024"));
         assert!(problem(Cookie::new("a", "b").same_site(SameSite::None)).contains("SameSite"));
+        assert!(problem(Cookie::new("a", "b").partitioned()).contains("Partitioned"));
+    }
+
+    #[test]
+    fn a_partitioned_cookie() {
+        assert_line(
+            Cookie::new("__Host-a", "b").same_site(SameSite::None).partitioned(),
+            "__Host-a=b; Path=/; Secure; HttpOnly; SameSite=None; Partitioned",
+        );
+        assert_line(
+            Cookie::removal("a").secure().partitioned(),
+            "a=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax; Partitioned",
+        );
+    }
+
+    /// What a browser stores of a `Set-Cookie` line, to send it again (RFC 6265bis 5.6).
+    fn stored(line: &str) -> Option<(&str, &str)> {
+        let is_control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
+        let pair = line.split(';').next().filter(|_| !line.bytes().any(is_control))?;
+        let (name, value) = pair.split_once('=').unwrap_or(("", pair));
+        let (name, value) = (name.trim_matches([' ', '\t']), value.trim_matches([' ', '\t']));
+        (name.len() + value.len() <= 4096).then_some((name, value))
+    }
+
+    proptest! {
+        /// What a cookie is made of is what a handler reads again, if it can be set at all.
+        #[test]
+        fn a_cookie_comes_back_unchanged(
+            name in "[!-~]{1,3}|[a-z_-]{1,9}",
+            value in "[ -~]{0,9}|[!#-+.-:<-\\[\\]-~]{0,9}|\"[!#-+.-:<-\\[\\]-~]{0,9}\"|.{0,4}",
+        ) {
+            let Ok(line) = Cookie::new(&name, &value).into_header_value() else { return Ok(()) };
+            let (stored_name, stored_value) = stored(&line).expect("a cookie that a browser takes");
+            prop_assert_eq!((stored_name, stored_value), (&*name, &*value));
+            let head = format!("GET / HTTP/1.0\r\nCookie: x=y; {stored_name}={stored_value}; z=\r\n\r\n");
+            let mut incoming = Incoming::default();
+            let progress = incoming.advance(head.as_bytes(), &LIMITS);
+            prop_assert_eq!(progress, Ok(Progress::Complete { consumed: head.len() }));
+            let request = incoming.request(head.as_bytes());
+            let expected = if name == "x" { "y" } else { &*value };
+            prop_assert_eq!(request.cookie(&name), Some(expected));
+        }
     }
 
     #[test]

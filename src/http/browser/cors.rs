@@ -2,8 +2,8 @@
 //! replies is in `cors_protocol`.
 
 use crate::error::ConfigError;
+use crate::http::browser::origin;
 use crate::http::token::is_token_byte;
-use std::net::Ipv6Addr;
 use std::time::Duration;
 
 /// What a page may do with a `fetch` of its own origin, save for methods that nobody uses.
@@ -14,10 +14,15 @@ const MAX_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Which pages of other origins may read replies, for [`Config::cors`](crate::Config::cors) (Fetch, CORS protocol).
 ///
-/// The server adds what browsers want to see to each reply: to whole ones and to streams, also where a stream is refused or
-/// a handler fails. It answers preflights itself, with 204; handlers never see those. A reply that has an
-/// `Access-Control-Allow-Origin` of its own is left as it is. What cannot be read as a request is rejected without any of
-/// this.
+/// The server adds what browsers want to see to each reply: to whole ones and to streams, also where a stream
+/// is refused or a handler fails. It answers preflights itself, with 204; handlers never see those. A reply
+/// that has an `Access-Control-Allow-Origin` of its own is left as it is.
+///
+/// This includes requests that are rejected after their head was read, without asking the handler: for a body
+/// that is too large (413) or late (408), an unknown expectation (417), or another
+/// [host](crate::Config::hosts) (421). If the head is malformed (400), incomplete (408) or too large (414,
+/// 431), the server does not know the origin. Then pages can read the reply only with [`any`](Self::any);
+/// otherwise they see a network error.
 ///
 /// ```
 /// use mio_sse::{Config, Cors};
@@ -41,7 +46,9 @@ pub struct Cors {
     pub(super) methods: Vec<String>,
     /// `None`: all that are asked for.
     pub(super) headers: Option<Vec<String>>,
+    pub(super) exposed: Vec<String>,
     pub(super) max_age: Option<Duration>,
+    pub(super) private_network: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +69,9 @@ impl Cors {
     /// browsers send it: `https://app.example`, `http://localhost:3000`. There are no wildcards. `null` is the origin of
     /// local files and sandboxed frames, so that any page can have it.
     ///
+    /// Origins are compared byte by byte, so [`Config::check`](crate::Config::check) refuses those that no
+    /// browser sends, and says what to write instead: `http://[0:0::1]:80/` is `http://[::1]`.
+    ///
     /// The origin that asks is named in the reply, if it is one of these, and all replies say `Vary: Origin`, so that no cache
     /// gives one's reply to another. Each request is compared with all of them.
     #[must_use]
@@ -71,7 +81,15 @@ impl Cors {
 
     fn new(origins: Origins) -> Cors {
         let methods = strings(METHODS);
-        Cors { origins, credentials: false, methods, headers: None, max_age: None }
+        Cors {
+            origins,
+            credentials: false,
+            methods,
+            headers: None,
+            exposed: Vec::new(),
+            max_age: None,
+            private_network: false,
+        }
     }
 
     /// Lets these pages send cookies along, and read what is answered: `new EventSource(url, { withCredentials: true })`,
@@ -101,6 +119,44 @@ impl Cors {
         self
     }
 
+    /// Lets scripts read these headers of replies: `Access-Control-Expose-Headers`, on all replies except those
+    /// to preflights. Default none. Scripts can always read `Cache-Control`, `Content-Language`,
+    /// `Content-Length`, `Content-Type`, `Expires`, `Last-Modified` and `Pragma` (Fetch, CORS-safelisted
+    /// response-header name).
+    ///
+    /// `*` means all headers, and is an error with [`credentials`](Self::credentials), where it would mean none.
+    /// No script can read `Set-Cookie`.
+    ///
+    /// ```
+    /// use mio_sse::Cors;
+    ///
+    /// // `response.headers.get("Retry-After")`, where a stream was refused with 503.
+    /// let cors = Cors::origins(["https://app.example"]).expose(["Retry-After", "X-Request-Id"]);
+    /// ```
+    #[must_use]
+    pub fn expose(mut self, headers: impl IntoIterator<Item = impl Into<String>>) -> Cors {
+        self.exposed = strings(headers);
+        self
+    }
+
+    /// Lets pages of these origins that come from the internet use this server although it is in a private
+    /// network, or on the browser's own machine: a preflight with `Access-Control-Request-Private-Network: true`
+    /// gets `Access-Control-Allow-Private-Network: true`. Default no.
+    ///
+    /// Only older browsers ask. The headers are those of the draft *Private Network Access*. Chrome sent such
+    /// preflights from version 98 on, put the draft on hold in October 2024 before it enforced them, and
+    /// replaced it by *Local Network Access* (a WICG draft): since Chrome 142, and step by step in Firefox, the
+    /// browser asks its user for permission, and no header of a server can give it. So this is of use only for
+    /// older versions of Chromium, and where an administrator has switched the old checks on.
+    ///
+    /// Which pages may *read* is up to [`origins`](Self::origins) in any case. Against pages that make
+    /// themselves the same origin, see [`Config::hosts`](crate::Config::hosts).
+    #[must_use]
+    pub fn private_network(mut self) -> Cors {
+        self.private_network = true;
+        self
+    }
+
     /// How long a browser may remember the answer to a preflight, in whole seconds, in place of its own default of 5 s. At
     /// most 7 days; browsers keep none for longer than one.
     #[must_use]
@@ -112,7 +168,11 @@ impl Cors {
     /// What [`Config::check`](crate::Config::check) says of it.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if let Origins::Listed(origins) = &self.origins {
-            origins.iter().try_for_each(|origin| check_origin(origin))?;
+            let check = |origin: &String| origin::check(origin);
+            origins
+                .iter()
+                .try_for_each(check)
+                .map_err(|problem| ConfigError::new("cors.origins", problem))?;
         }
         let problem = match &self.origins {
             Origins::Any => Some("must not go with Cors::any: name the origins that may have them"),
@@ -130,68 +190,20 @@ impl Cors {
         if !self.headers.iter().flatten().all(|name| is_token(name)) {
             return Err(ConfigError::new("cors.headers", "must be names of headers, such as X-Token"));
         }
+        if !self.exposed.iter().all(|name| is_token(name)) {
+            return Err(ConfigError::new("cors.expose", "must be names of headers, such as X-Request-Id"));
+        }
+        if self.credentials && self.exposed.iter().any(|name| name == "*") {
+            return Err(ConfigError::new(
+                "cors.expose",
+                "must name the headers: with credentials, * means none",
+            ));
+        }
         if self.max_age.is_some_and(|age| age > MAX_AGE_MAX) {
             return Err(ConfigError::new("cors.max_age", "must be at most 7 days"));
         }
         Ok(())
     }
-}
-
-/// Whether a page can have this origin (WHATWG HTML 7.1.1): one that is spelled otherwise would match none, in silence.
-fn check_origin(origin: &str) -> Result<(), ConfigError> {
-    let problem = if origin == "null" {
-        return Ok(());
-    } else if origin == "*" {
-        "must not be *: that is Cors::any"
-    } else if !origin.is_ascii() || origin.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        "must be ASCII and lower case, as browsers send them"
-    } else {
-        let Some((scheme, authority)) = origin.split_once("://").filter(|(scheme, _)| is_scheme(scheme))
-        else {
-            return Err(ConfigError::new("cors.origins", FORM));
-        };
-        let (host, port) = split_port(authority);
-        if authority.contains(['/', '?', '#']) {
-            "must have no path, not even a slash at the end"
-        } else if !is_host(host) || !port.is_none_or(is_port) {
-            FORM
-        } else if matches!((scheme, port), ("http" | "ws", Some("80")) | ("https" | "wss", Some("443"))) {
-            "must leave out the port that is the scheme's own"
-        } else {
-            return Ok(());
-        }
-    };
-    Err(ConfigError::new("cors.origins", problem))
-}
-
-const FORM: &str = "must each be scheme://host or scheme://host:port, without wildcards";
-
-/// The host, and what follows the colon behind it.
-fn split_port(authority: &str) -> (&str, Option<&str>) {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, Some(port)),
-        _ => (authority, None),
-    }
-}
-
-fn is_scheme(scheme: &str) -> bool {
-    let is_in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    scheme.starts_with(|letter: char| letter.is_ascii_alphabetic()) && scheme.bytes().all(is_in_scheme)
-}
-
-fn is_host(host: &str) -> bool {
-    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => {
-            let is_in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            !host.is_empty() && host.bytes().all(is_in_name)
-        }
-    }
-}
-
-/// A port as browsers write it: a number without a zero in front.
-fn is_port(port: &str) -> bool {
-    port.parse::<u16>().is_ok_and(|number| number.to_string() == port)
 }
 
 pub(super) fn is_token(text: &str) -> bool {
@@ -208,43 +220,10 @@ mod tests {
 
     #[test]
     fn origins_are_spelled_as_browsers_send_them() {
-        for origin in [
-            "https://a.example",
-            "http://localhost:3000",
-            "http://127.0.0.1:8080",
-            "http://[::1]:8080",
-            "http://[::1]",
-            "https://a_b-c.example:80",
-            "http://a.example:443",
-            "capacitor://localhost",
-            "chrome-extension://abcdefghijklmnop",
-            "null",
-        ] {
-            assert_eq!(Cors::origins([origin]).check(), Ok(()), "{origin}");
-        }
-        let form =
-            ["", "a.example", "a.example:80", "//a.example", "https:a.example", "https://", "https://:80"];
-        let more =
-            ["https://a.example:", "https://a:b", "https://a:65536", "https://a:080", "https://*.example"];
-        let others =
-            ["https://u@a.example", "https://a b", "https://[::1", "https://[a]", "https://a\r\nb", "1://a"];
-        for origin in form.iter().chain(&more).chain(&others) {
-            assert_eq!(problem(Cors::origins([*origin])), ("cors.origins", FORM.to_owned()), "{origin:?}");
-        }
-        let says = |origin: &str, word: &str| {
-            let (limit, problem) = problem(Cors::origins(["https://a.example", origin]));
-            assert!(limit == "cors.origins" && problem.contains(word), "{origin}: {problem}");
-        };
-        says("*", "Cors::any");
-        says("https://a.example/", "slash");
-        says("https://a.example/path", "path");
-        says("https://a.example?", "path");
-        says("https://A.example", "lower case");
-        says("HTTPS://a.example", "lower case");
-        says("https://\u{fc}.example", "ASCII");
-        says("https://a.example:443", "port");
-        says("http://a.example:80", "port");
-        says("http://[::1]:80", "port");
+        assert_eq!(Cors::origins(["https://a.example", "http://[::1]:8080", "null"]).check(), Ok(()));
+        let (limit, text) = problem(Cors::origins(["https://a.example", "http://[0:0::1]:80/"]));
+        assert_eq!(limit, "cors.origins");
+        assert!(text.ends_with(": \"http://[::1]\", not \"http://[0:0::1]:80/\""), "{text}");
     }
 
     #[test]
@@ -260,10 +239,15 @@ mod tests {
         for junk in ["", "a b", "a,b", "a\r\nb", "\u{fc}"] {
             assert_eq!(problem(Cors::any().methods(["PUT", junk])).0, "cors.methods", "{junk:?}");
             assert_eq!(problem(Cors::any().headers(["X-A", junk])).0, "cors.headers", "{junk:?}");
+            assert_eq!(problem(Cors::any().expose(["X-A", junk])).0, "cors.expose", "{junk:?}");
         }
         assert_eq!(problem(Cors::any().max_age(MAX_AGE_MAX + Duration::from_nanos(1))).0, "cors.max_age");
         assert_eq!(Cors::any().max_age(MAX_AGE_MAX).methods(["PUT"]).headers(["X-A"]).check(), Ok(()));
         assert_eq!(Cors::any().max_age(Duration::ZERO).check(), Ok(()));
+        assert_eq!(Cors::any().expose(["*", "X-A"]).private_network().check(), Ok(()));
+        let named = Cors::origins(["https://a.example"]).credentials();
+        assert_eq!(named.clone().expose(["X-A"]).check(), Ok(()));
+        assert_eq!(problem(named.expose(["X-A", "*"])).0, "cors.expose");
     }
 
     /// What is wrong with it: the limit, and the sentence about it.

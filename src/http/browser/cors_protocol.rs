@@ -36,6 +36,11 @@ impl Cors {
             if let Some(age) = self.max_age {
                 headers.add("Access-Control-Max-Age", &age.as_secs().to_string());
             }
+            if self.private_network
+                && request.header_bytes("Access-Control-Request-Private-Network") == Some(b"true")
+            {
+                headers.add("Access-Control-Allow-Private-Network", "true");
+            }
         }
         Some(Reply::no_content().with_headers(headers))
     }
@@ -53,6 +58,17 @@ impl Cors {
             if self.credentials {
                 headers.add("Access-Control-Allow-Credentials", "true");
             }
+            if !self.exposed.is_empty() && asked_method(request).is_none() {
+                headers.add("Access-Control-Expose-Headers", &self.exposed.join(", "));
+            }
+        }
+    }
+
+    /// Adds what can be said to a request whose head could not be read: nothing, if it matters which page
+    /// asks.
+    fn add_unread(&self, headers: &mut Headers) {
+        if matches!(self.origins, Origins::Any) {
+            headers.add(ALLOW_ORIGIN, "*");
         }
     }
 
@@ -71,6 +87,13 @@ impl Reply {
     pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
         if let Some(headers) = self.headers_mut() {
             cors.add_to(headers, request);
+        }
+    }
+
+    /// The same for the reply to what could not be read as a request.
+    pub(crate) fn share_unread(&mut self, cors: &Cors) {
+        if let Some(headers) = self.headers_mut() {
+            cors.add_unread(headers);
         }
     }
 }
@@ -178,6 +201,28 @@ mod tests {
         assert_eq!(preflight(&any, "Access-Control-Request-Method: PUT\r\n"), None);
         assert_eq!(preflight(&any, ""), None);
         assert!(preflight(&any, ASKS.to_ascii_lowercase()).is_some());
+    }
+
+    #[test]
+    fn a_private_network_is_opened_to_those_who_may_read() {
+        let asks = |value: &str| format!("{ASKS}access-control-request-private-network: {value}\r\n");
+        let allows = |cors: &Cors, lines: &str| {
+            let head = preflight(cors, lines).unwrap();
+            head.iter().any(|line| line == "Access-Control-Allow-Private-Network: true")
+        };
+        for cors in [Cors::any(), Cors::origins(["https://a.example"]).credentials()] {
+            assert!(!allows(&cors, &asks("true")));
+            let cors = cors.private_network();
+            assert!(allows(&cors, &asks("true")));
+            assert!(!allows(&cors, ASKS) && !allows(&cors, &asks("false")) && !allows(&cors, &asks("")));
+        }
+        assert!(!allows(&Cors::origins(["https://b.example"]).private_network(), &asks("true")));
+    }
+
+    #[test]
+    fn no_headers_are_exposed_on_preflights() {
+        let head = preflight(&Cors::any().expose(["X-A"]), ASKS).unwrap();
+        assert!(!head.iter().any(|line| line.contains("Expose")), "{head:?}");
     }
 
     /// The headers that a preflight is allowed which asks with these lines.

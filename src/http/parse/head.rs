@@ -27,6 +27,8 @@ pub(crate) struct Head {
     /// The client waits for a `100 Continue` before it sends the body.
     pub(crate) expects_continue: bool,
     pub(crate) framing: Framing,
+    /// All of it was understood, also where what it asks for is refused.
+    pub(crate) is_valid: bool,
 }
 
 /// How the end of the body is found (RFC 9112 6.3).
@@ -90,11 +92,19 @@ impl Head {
             });
         }
 
-        self.framing = seen.framing(self.http_10, limits)?;
+        let length = seen.check_framing(self.http_10)?;
         seen.check_host(self.http_10)?;
         self.parts = target::split(method, target)?;
         target::decode_path(self.parts.path.part_of(target), &mut self.decoded_path)?;
         self.keep_alive = !seen.close && (seen.keep_alive || !self.http_10);
+        self.is_valid = true;
+        self.framing = match length {
+            None => Framing::Chunked,
+            Some(length) => {
+                let length = usize::try_from(length).ok().filter(|&length| length <= limits.body_bytes_max);
+                Framing::Length(length.ok_or(Rejection::BodyTooLarge)?)
+            }
+        };
         // HTTP/1.0 has no 100 (Continue), and a client of its kind cannot wait for one (RFC 9110 10.1.1).
         if seen.expectation && !self.http_10 {
             if seen.other_expectation {
@@ -160,7 +170,8 @@ impl<'a> Seen<'a> {
         Ok(())
     }
 
-    fn framing(&self, http_10: bool, limits: &Limits) -> Result<Framing, Rejection> {
+    /// The length of the body, whatever the limit is; `None` if it is chunked.
+    fn check_framing(&self, http_10: bool) -> Result<Option<u64>, Rejection> {
         if self.transfer_encoding {
             if self.content_length.is_some() {
                 Err(Rejection::ContentLengthWithTransferEncoding)
@@ -174,12 +185,10 @@ impl<'a> Seen<'a> {
             } else if self.chunked < self.transfer_codings {
                 Err(Rejection::UnsupportedTransferEncoding)
             } else {
-                Ok(Framing::Chunked)
+                Ok(None)
             }
         } else {
-            let length = usize::try_from(self.content_length.unwrap_or(0));
-            let length = length.ok().filter(|&length| length <= limits.body_bytes_max);
-            length.map(Framing::Length).ok_or(Rejection::BodyTooLarge)
+            Ok(Some(self.content_length.unwrap_or(0)))
         }
     }
 

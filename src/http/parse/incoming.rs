@@ -115,6 +115,15 @@ impl Incoming {
         Request::new(&self.head, bytes, body)
     }
 
+    /// The request without its body, once its head is complete and valid: also while the body arrives, and
+    /// when it was rejected for what the head asks for, or for its body. It reads from `data`, which must be
+    /// what the last call of [`advance`](Self::advance) was given, or what [`retain`](Self::retain) has left
+    /// of that.
+    pub(crate) fn without_body<'a>(&'a self, data: &'a [u8]) -> Option<Request<'a>> {
+        let bytes = data.get(self.skipped..).unwrap_or_default();
+        self.head.is_valid.then(|| Request::new(&self.head, bytes, &[]))
+    }
+
     /// Whether the connection may carry another request: HTTP/1.1 unless it says `Connection: close`,
     /// HTTP/1.0 only with `Connection: keep-alive`. False before the request is complete, and after a
     /// rejection.

@@ -39,6 +39,7 @@ pub(crate) enum Rejection {
     RepeatedChunked,
     TransferEncodingInHttp10,
     UnsupportedExpectation,
+    Misdirected,
     // The target.
     ConnectUnsupported,
     InvalidTarget,
@@ -119,6 +120,7 @@ impl Rejection {
             Self::RepeatedChunked => (400, "The chunked transfer coding must not be applied more than once."),
             Self::TransferEncodingInHttp10 => (400, "HTTP/1.0 has no Transfer-Encoding."),
             Self::UnsupportedExpectation => (417, "The only expectation understood here is 100-continue."),
+            Self::Misdirected => (421, "This server is not the host that the request names."),
             Self::ConnectUnsupported => (501, "This server is not a proxy and does not implement CONNECT."),
             Self::InvalidTarget => {
                 (400, "The request target is neither a path that begins with a slash nor an http URL.")
@@ -161,6 +163,7 @@ mod tests {
             (Rejection::BodyTooLarge, 413),
             (Rejection::TargetTooLong, 414),
             (Rejection::UnsupportedExpectation, 417),
+            (Rejection::Misdirected, 421),
             (Rejection::HeadTooLarge, 431),
             (Rejection::TooManyHeaders, 431),
             (Rejection::TrailersTooLarge, 431),

@@ -157,9 +157,11 @@ impl<'a> Request<'a> {
         Some(others.fold(first.clone(), |joined, line| joined + ", " + line))
     }
 
-    /// The value of the first cookie of this name, as it was sent, but without the quotes that may stand around it. Names
-    /// are case-sensitive. A browser puts the cookie with the longest path first (RFC 6265 5.4), so the first is the
-    /// closest. It is untrusted: whoever sends requests chooses its cookies.
+    /// The value of the first cookie of this name, just as it was sent: nothing is decoded, and quotes around
+    /// it are part of it, as they are for browsers (RFC 6265bis 4.1.1). So what
+    /// [`Cookie::new`](crate::Cookie::new) was given comes back unchanged. Names are case-sensitive. A
+    /// browser puts the cookie with the longest path first (RFC 6265 5.4), so the first is the closest. It is
+    /// untrusted: a client sends whatever cookies it likes.
     ///
     /// Looks through all cookies up to this one; copies nothing.
     ///
@@ -263,13 +265,11 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The name and the value of one cookie of a `Cookie` line. Quotes around the whole value are no part of it (RFC 6265
-/// 4.1.1).
+/// The name and the value of one cookie of a `Cookie` line.
 fn cookie_pair(pair: &str) -> Option<(&str, &str)> {
     let (name, value) = pair.split_once('=')?;
     let (name, value) = (name.trim_ascii(), value.trim_ascii());
-    let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-    (!name.is_empty()).then_some((name, quoted.unwrap_or(value)))
+    (!name.is_empty()).then_some((name, value))
 }
 
 /// Leaves out what should not end up in a log: the values of headers that carry credentials, and the body.

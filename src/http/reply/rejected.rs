@@ -1,25 +1,26 @@
 //! The answer to what cannot be read as a request.
 
 use crate::http::parse::rejection::Rejection;
-use crate::http::reply::headers::HeadContext;
 use crate::http::reply::reply::Reply;
 
 impl Rejection {
-    /// Writes the whole answer; the connection is to be closed behind it.
-    pub(crate) fn encode(self, date: &str, out: &mut Vec<u8>) {
-        let cx = HeadContext { date, keep_alive: false, http_10: false, head_request: false };
-        Reply::text(self.reason()).with_status(self.status()).encode(&cx, out);
+    /// The whole answer; the connection is to be closed after it.
+    pub(crate) fn reply(self) -> Reply {
+        Reply::text(self.reason()).with_status(self.status())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::reply::headers::HeadContext;
 
     #[test]
     fn the_answer_names_the_reason_and_closes() {
         let mut out = Vec::new();
-        Rejection::MissingHost.encode("Sun, 06 Nov 1994 08:49:37 GMT", &mut out);
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let cx = HeadContext { date, keep_alive: false, http_10: false, head_request: false };
+        Rejection::MissingHost.reply().encode(&cx, &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "HTTP/1.1 400 Bad Request\r\n\

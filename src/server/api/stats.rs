@@ -51,7 +51,8 @@ pub struct Stats {
     connections_closed: [u64; CloseReason::ALL.len()],
     /// Requests that the handler was asked about.
     pub requests: u64,
-    /// Requests that were refused before the handler was asked: malformed ones and those over a limit.
+    /// Requests that were refused before the handler was asked: malformed ones, those over a limit, and those
+    /// for another [host](crate::Config::hosts).
     pub rejected: u64,
     /// Streams opened.
     pub streams_opened: u64,

@@ -159,7 +159,7 @@ impl<H: App, N: Net> Server<H, N> {
     }
 
     /// Who may read the reply to a request.
-    fn cors(&self, request: &Request<'_>) -> Option<&Cors> {
+    pub(super) fn cors(&self, request: &Request<'_>) -> Option<&Cors> {
         self.handler.cors(request).or(self.core.config.cors.as_ref())
     }
 

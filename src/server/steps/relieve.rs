@@ -98,7 +98,7 @@ impl<H: App, N: Net> Server<H, N> {
         };
         if self.core.delivery.slots.get(slot).is_some_and(in_body) {
             let reply = self.core.unavailable();
-            self.give_up(slot, &reply, CloseReason::Refused);
+            self.give_up(slot, reply, CloseReason::Refused);
         } else {
             self.core.end(slot, CloseReason::Refused);
         }

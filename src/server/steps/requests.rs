@@ -2,9 +2,12 @@
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::slot::{Connection, Input, Slot};
+use crate::http::browser::hosts;
 use crate::http::parse::held::Held;
 use crate::http::parse::incoming::{Incoming, Progress};
 use crate::http::parse::limits::Limits;
+use crate::http::parse::rejection::Rejection;
+use crate::http::parse::request::Request;
 use crate::http::reply::headers::HeadContext;
 use crate::http::reply::reply::Reply;
 use crate::server::api::app::App;
@@ -248,7 +251,7 @@ impl<H: App, N: Net> Server<H, N> {
                 // The rest has its turn when the others have had theirs.
                 break Then::Read;
             }
-            match incoming.advance(&data[at..], &limits) {
+            match self.advance(incoming, &data[at..], &limits) {
                 Ok(Progress::Partial) => break Then::Read,
                 Ok(Progress::Continue) => replies.extend_from_slice(CONTINUE),
                 Ok(Progress::Complete { consumed }) => {
@@ -274,7 +277,7 @@ impl<H: App, N: Net> Server<H, N> {
                 Err(rejection) => {
                     log::debug!("rejected a request: {rejection}");
                     self.core.stats.rejected += 1;
-                    rejection.encode(&self.requests.date.text, &mut replies);
+                    self.append_early(rejection.reply(), incoming.without_body(&data[at..]), &mut replies);
                     // Whatever follows cannot be trusted to be a request.
                     incoming.reset();
                     at = data.len();
@@ -317,22 +320,54 @@ impl<H: App, N: Net> Server<H, N> {
         replies
     }
 
+    /// Reads on in a request. One for another host is rejected as soon as its head is complete.
+    fn advance(&self, incoming: &mut Incoming, data: &[u8], limits: &Limits) -> Result<Progress, Rejection> {
+        let progress = incoming.advance(data, limits)?;
+        let served = &self.core.config.hosts;
+        if !served.is_empty()
+            && incoming.without_body(data).is_some_and(|request| !hosts::is_served(served, request.host()))
+        {
+            return Err(Rejection::Misdirected);
+        }
+        Ok(progress)
+    }
+
+    /// Appends the reply to a request that no handler is asked about, after which the connection closes.
+    /// `request` is what was read of it, if its head was.
+    fn append_early(&self, mut reply: Reply, request: Option<Request<'_>>, replies: &mut Vec<u8>) {
+        match (&request, &self.core.config.cors) {
+            (Some(request), _) => {
+                if let Some(cors) = self.cors(request) {
+                    reply.share(cors, request);
+                }
+            }
+            (None, Some(cors)) => reply.share_unread(cors),
+            (None, None) => {}
+        }
+        let date = &self.requests.date.text;
+        let head_request = request.is_some_and(|request| request.is_head());
+        let cx = HeadContext { date, keep_alive: false, http_10: false, head_request };
+        reply.encode(&cx, replies);
+    }
+
     /// The time for a request is over. Whoever has begun one is told (RFC 9110 15.5.9).
     pub(crate) fn give_up_waiting(&mut self, slot: u32, reason: CloseReason) {
         let begun = |slot: &Slot| matches!(slot.state, Connection::Reading { held: Some(_), .. });
         if !self.core.delivery.slots.get(slot).is_some_and(begun) {
             return self.core.end(slot, reason);
         }
-        self.give_up(slot, &Reply::status(408), reason);
+        self.give_up(slot, Reply::status(408), reason);
     }
 
     /// Answers a request that is not complete, and closes its connection behind that.
-    pub(crate) fn give_up(&mut self, slot: u32, reply: &Reply, reason: CloseReason) {
+    pub(crate) fn give_up(&mut self, slot: u32, reply: Reply, reason: CloseReason) {
         self.refresh_date();
-        let date = &self.requests.date.text;
-        let cx = HeadContext { date, keep_alive: false, http_10: false, head_request: false };
         let mut bytes = Vec::new();
-        reply.encode(&cx, &mut bytes);
+        let request = match self.core.delivery.slots.get(slot).map(|slot| &slot.state) {
+            Some(Connection::Reading { held: Some(held), .. }) => held.incoming.without_body(&held.bytes),
+            _ => None,
+        };
+        self.append_early(reply, request, &mut bytes);
         if self.write_now(slot, &mut bytes) {
             self.linger(slot, reason);
         } else {
