@@ -27,7 +27,7 @@
 //!
 //! | to | there is |
 //! |---|---|
-//! | listen and run the loop | [`Server::bind`], [`bind_unix`](Server::bind_unix), [`from_listener`](Server::from_listener), [`run`](Server::run) |
+//! | listen and run the loop | [`Server::bind`], [`bind_unix`](Server::bind_unix), [`from_listener`](Server::from_listener), [`listen`](Server::listen) on several [`Listeners`], [`run`](Server::run) |
 //! | answer requests | [`Router`] of closures, or a [`Handler`] with state of its own; [`Request`] with query, cookies, form, JSON |
 //! | reply | [`Reply`]: `html`, `text`, `json`, `bytes`, `status` …, [`Cookie`]; a stream is [`Reply::stream`] |
 //! | say what an event is | [`Event`]: data, name, id, retry, comment, key |
@@ -107,6 +107,7 @@ pub use server::api::publisher::Publisher;
 pub use server::api::server::Server;
 pub use server::api::stats::Stats;
 pub use server::api::work::Work;
+pub use server::io::listeners::Listeners;
 pub use server::io::mio_net::MioNet;
 pub use server::io::net::{Net, Ready};
 pub use server::state::timers::TimerId;

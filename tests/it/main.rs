@@ -20,6 +20,7 @@ mod keys;
 mod layers;
 mod lifecycle;
 mod limits;
+mod listeners;
 mod load_harness;
 mod log_model;
 mod memory;

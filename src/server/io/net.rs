@@ -36,7 +36,8 @@ pub trait Net {
         false
     }
 
-    /// Takes the next waiting connection, and says where it comes from, where addresses mean something.
+    /// Takes the next waiting connection, and says where it comes from, where addresses mean something. A network with
+    /// several listeners takes from each in turn.
     ///
     /// # Errors
     /// `WouldBlock` where there is none. What concerns this one connection only, which is gone again, is
@@ -52,7 +53,7 @@ pub trait Net {
         0
     }
 
-    /// Closes the listener: who is waiting, and who comes, is refused by the operating system.
+    /// Closes all listeners: who is waiting, and who comes, is refused by the operating system.
     fn stop_listening(&mut self);
 
     /// Takes a connection that somebody else has accepted, and makes of it what [`accept`](Self::accept) would give. The
@@ -108,17 +109,23 @@ pub trait Net {
         RandomState::new().hash_one(std::process::id())
     }
 
-    /// The address that connections are accepted on.
+    /// The address that connections are accepted on; the first, if there are several.
     ///
     /// # Errors
     /// Whatever the operating system says.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// All addresses that connections are accepted on, in the order of their listeners. The default is
+    /// [`local_addr`](Self::local_addr), or none if that is an error.
+    fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.local_addr().into_iter().collect()
+    }
 }
 
 /// One thing that has become ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ready {
-    /// There may be a connection to accept.
+    /// There may be a connection to accept, at any of the listeners.
     Listener,
     /// A connection may have become readable or writable.
     Connection {

@@ -1,0 +1,125 @@
+//! Several listeners that take turns, so that none of them keeps the others waiting.
+
+use std::io;
+
+/// Listeners, and which of them is next.
+#[derive(Debug, Default)]
+pub(crate) struct Rotation<L> {
+    members: Vec<Member<L>>,
+    /// Where the next call begins to look.
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Member<L> {
+    listener: L,
+    /// Whether there may be connections waiting: the poll has told so, and no call has met the end of them since.
+    waiting: bool,
+}
+
+impl<L> Rotation<L> {
+    pub(crate) fn new(listeners: Vec<L>) -> Self {
+        let member = |listener| Member { listener, waiting: false };
+        Self { members: listeners.into_iter().map(member).collect(), next: 0 }
+    }
+
+    /// The poll has told that connections wait at the listener of this number. Returns whether there is one.
+    pub(crate) fn ready(&mut self, number: usize) -> bool {
+        self.members.get_mut(number).map(|member| member.waiting = true).is_some()
+    }
+
+    /// Calls `accept` with the listener whose turn it is, and goes on to the next that has somebody waiting for as long as it
+    /// returns `WouldBlock`.
+    pub(crate) fn accept<T>(&mut self, mut accept: impl FnMut(&L) -> io::Result<T>) -> io::Result<T> {
+        for _ in 0..self.members.len() {
+            let number = self.next;
+            self.next = (number + 1) % self.members.len();
+            let member = &mut self.members[number];
+            if !member.waiting {
+                continue;
+            }
+            match accept(&member.listener) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => member.waiting = false,
+                result => return result,
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &L> {
+        self.members.iter().map(|member| &member.listener)
+    }
+
+    /// Takes all of them out.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = L> {
+        std::mem::take(&mut self.members).into_iter().map(|member| member.listener)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::io::ErrorKind;
+
+    /// Listeners with so many connections waiting each, all told by the poll.
+    fn rotation(waiting: &[usize]) -> Rotation<(usize, RefCell<usize>)> {
+        let listeners = waiting.iter().map(|count| RefCell::new(*count)).enumerate().collect();
+        let mut rotation = Rotation::new(listeners);
+        assert!((0..waiting.len()).all(|number| rotation.ready(number)));
+        assert!(!rotation.ready(waiting.len()));
+        rotation
+    }
+
+    /// The number of the listener that the next connection comes from, and how many were asked for one.
+    fn accept(rotation: &mut Rotation<(usize, RefCell<usize>)>) -> (Option<usize>, usize) {
+        let mut asked = 0;
+        let result = rotation.accept(|(number, waiting)| {
+            asked += 1;
+            let mut waiting = waiting.borrow_mut();
+            *waiting = waiting.checked_sub(1).ok_or(ErrorKind::WouldBlock)?;
+            Ok(*number)
+        });
+        (result.ok(), asked)
+    }
+
+    #[test]
+    fn a_crowd_at_one_listener_keeps_nobody_waiting_at_another() {
+        let mut rotation = rotation(&[1000, 2, 1]);
+        let order: Vec<_> = (0..7).map(|_| accept(&mut rotation).0.unwrap()).collect();
+        assert_eq!(order, [0, 1, 2, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_listener_is_asked_until_it_has_none_and_then_not_before_it_is_told_to() {
+        let mut rotation = rotation(&[1, 1]);
+        assert_eq!(accept(&mut rotation), (Some(0), 1));
+        assert_eq!(accept(&mut rotation), (Some(1), 1));
+        assert_eq!(accept(&mut rotation), (None, 2));
+        assert_eq!(accept(&mut rotation), (None, 0));
+        *rotation.iter().nth(1).unwrap().1.borrow_mut() = 1;
+        assert_eq!(accept(&mut rotation), (None, 0), "the poll has not told");
+        rotation.ready(1);
+        assert_eq!(accept(&mut rotation), (Some(1), 1));
+    }
+
+    #[test]
+    fn an_error_is_no_reason_to_forget_who_waits() {
+        let mut rotation = rotation(&[1, 1]);
+        for _ in 0..3 {
+            let error = rotation.accept(|_| Err::<(), _>(io::Error::other("too many open files")));
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Other);
+        }
+        let mut found = [accept(&mut rotation).0, accept(&mut rotation).0];
+        found.sort_unstable();
+        assert_eq!(found, [Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn nothing_waits_where_nobody_listens() {
+        let mut rotation = rotation(&[1]);
+        assert_eq!(rotation.take().count(), 1);
+        assert_eq!(accept(&mut rotation), (None, 0));
+        assert!(!rotation.ready(0));
+    }
+}
