@@ -29,6 +29,7 @@ mod metrics;
 mod missed_and_finished;
 mod observers;
 mod panics;
+mod peer;
 mod publisher;
 mod refusals;
 mod rejections;

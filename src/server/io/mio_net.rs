@@ -4,10 +4,12 @@
 //! the listeners differ, and options that are TCP's.
 
 use crate::config::Config;
+use crate::peer::Peer;
 use crate::server::io::listener::Listener;
 use crate::server::io::listeners::Listeners;
 use crate::server::io::net::{Net, Ready};
 use crate::server::io::options::Options;
+use crate::server::io::peer::peer;
 use crate::server::io::rotation::Rotation;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -234,6 +236,10 @@ impl Net for MioNet {
 
     fn shutdown(&mut self, socket: &mut TcpStream) -> io::Result<()> {
         socket.shutdown(Shutdown::Write)
+    }
+
+    fn peer(&self, socket: &TcpStream) -> Option<Peer> {
+        peer(socket)
     }
 
     fn close(&mut self, socket: TcpStream) {

@@ -5,6 +5,7 @@ pub(crate) mod listeners;
 pub(crate) mod mio_net;
 pub(crate) mod net;
 pub(crate) mod options;
+pub(crate) mod peer;
 pub(crate) mod rotation;
 pub(crate) mod tcp;
 #[cfg(unix)]

@@ -1,5 +1,6 @@
 //! The seam between the loop and the world: sockets, the poll, the clock.
 
+use crate::peer::Peer;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -89,6 +90,14 @@ pub trait Net {
     /// # Errors
     /// The connection is closed then.
     fn shutdown(&mut self, socket: &mut Self::Socket) -> io::Result<()>;
+
+    /// The other end of a connection: what [`Request::peer`](crate::Request::peer) returns. Called once for the requests that were
+    /// read together, before the first of them is answered; nothing is kept of it. `None`, the default, if nobody can tell, also
+    /// because the peer has left.
+    fn peer(&self, socket: &Self::Socket) -> Option<Peer> {
+        let _ = socket;
+        None
+    }
 
     /// Closes the connection. Readiness that `poll` has told already may still come for its slot.
     fn close(&mut self, socket: Self::Socket);

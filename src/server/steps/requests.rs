@@ -7,6 +7,7 @@ use crate::http::parse::incoming::{Incoming, Progress};
 use crate::http::parse::limits::Limits;
 use crate::http::reply::headers::HeadContext;
 use crate::http::reply::reply::Reply;
+use crate::peer::Peer;
 use crate::server::api::handler::Handler;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
@@ -228,6 +229,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         let mut replies = std::mem::take(&mut self.requests.replies);
         let mut share = self.requests.share.min(self.requests.left);
         self.requests.last = slot;
+        // Asked when the first of them is complete.
+        let mut peer = None;
         let mut at = 0;
         let then = loop {
             if share == 0 || at > 0 && self.requests.bytes_left == 0 {
@@ -238,7 +241,8 @@ impl<H: Handler, N: Net> Server<H, N> {
                 Ok(Progress::Partial) => break Then::Read,
                 Ok(Progress::Continue) => replies.extend_from_slice(CONTINUE),
                 Ok(Progress::Complete { consumed }) => {
-                    let request = incoming.request(&data[at..]);
+                    let peer: &Option<Peer> = peer.get_or_insert_with(|| self.peer(slot));
+                    let request = incoming.request(&data[at..]).with_peer(peer.as_ref());
                     let before = replies.len();
                     let then = self.answer(slot, &request, incoming.keep_alive(), &mut replies);
                     self.requests.spend(replies.len().saturating_sub(before));
@@ -285,6 +289,11 @@ impl<H: Handler, N: Net> Server<H, N> {
             self.reply_later(slot, replies, close);
         }
         at
+    }
+
+    /// Who is at the other end of a connection.
+    fn peer(&self, slot: u32) -> Option<Peer> {
+        self.sockets.get(slot as usize)?.as_ref().and_then(|socket| self.net.peer(socket))
     }
 
     /// The time for a request is over. Whoever has begun one is told (RFC 9110 15.5.9).
