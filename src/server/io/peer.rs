@@ -53,3 +53,46 @@ fn credentials(socket: &TcpStream) -> Option<Credentials> {
 fn credentials(_socket: &TcpStream) -> Option<Credentials> {
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{self, Shutdown, TcpListener};
+    use std::time::Duration;
+
+    fn pair() -> (net::TcpStream, net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_client_that_has_sent_all_is_still_there() {
+        let (client, mut socket) = pair();
+        let address = client.local_addr().unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(socket.read(&mut [0]).unwrap(), 0);
+        assert_eq!(peer(&TcpStream::from_std(socket)), Some(Peer::Address(address)));
+    }
+
+    #[test]
+    fn a_client_that_has_reset_is_gone() {
+        let (client, mut socket) = pair();
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        assert_eq!(socket.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!(peer(&TcpStream::from_std(socket)), None);
+    }
+
+    #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn a_process_that_has_left_is_known() {
+        let (client, mut socket) = std::os::unix::net::UnixStream::pair().unwrap();
+        drop(client);
+        assert_eq!(socket.read(&mut [0]).unwrap(), 0);
+        let socket = net::TcpStream::from(std::os::fd::OwnedFd::from(socket));
+        let Some(Peer::Unix(Some(process))) = peer(&TcpStream::from_std(socket)) else { panic!() };
+        assert_eq!(process.pid, Some(std::process::id()));
+    }
+}
