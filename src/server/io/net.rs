@@ -131,6 +131,25 @@ pub trait Net {
     }
 }
 
+/// Whether an error of [`Net::accept`] concerns one connection only, which is gone. Linux also reports what is wrong with the
+/// way to the peer, and what a firewall has against it.
+pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,
+        PermissionDenied,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | PermissionDenied
+    )
+}
+
 /// One thing that has become ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ready {

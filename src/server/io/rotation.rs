@@ -1,5 +1,6 @@
 //! Several listeners that take turns, so that none of them keeps the others waiting.
 
+use crate::server::io::net::is_of_one_connection;
 use std::io;
 
 /// Listeners, and which of them is next.
@@ -29,7 +30,8 @@ impl<L> Rotation<L> {
     }
 
     /// Calls `accept` with the listener whose turn it is, and goes on to the next that has somebody waiting for as long as it
-    /// returns `WouldBlock`.
+    /// returns `WouldBlock`. Where resources are short nobody was accepted, so the turn is not over: or each second listener
+    /// would only get the calls that fail, and those to which a reserve is given up would all go to the others.
     pub(crate) fn accept<T>(&mut self, mut accept: impl FnMut(&L) -> io::Result<T>) -> io::Result<T> {
         for _ in 0..self.members.len() {
             let number = self.next;
@@ -40,6 +42,10 @@ impl<L> Rotation<L> {
             }
             match accept(&member.listener) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => member.waiting = false,
+                Err(error) if !is_of_one_connection(&error) => {
+                    self.next = number;
+                    return Err(error);
+                }
                 result => return result,
             }
         }
@@ -106,13 +112,39 @@ mod tests {
     #[test]
     fn an_error_is_no_reason_to_forget_who_waits() {
         let mut rotation = rotation(&[1, 1]);
-        for _ in 0..3 {
-            let error = rotation.accept(|_| Err::<(), _>(io::Error::other("too many open files")));
-            assert_eq!(error.unwrap_err().kind(), ErrorKind::Other);
+        for error in [ErrorKind::Other, ErrorKind::ConnectionAborted, ErrorKind::OutOfMemory] {
+            let result = rotation.accept(|_| Err::<(), _>(error.into()));
+            assert_eq!(result.unwrap_err().kind(), error);
         }
         let mut found = [accept(&mut rotation).0, accept(&mut rotation).0];
         found.sort_unstable();
         assert_eq!(found, [Some(0), Some(1)]);
+    }
+
+    /// As where a reserve is given up after each failure.
+    #[test]
+    fn where_descriptors_are_short_all_have_their_turn_as_well() {
+        let mut rotation = rotation(&[100, 100, 100]);
+        let mut order = Vec::new();
+        for _ in 0..6 {
+            rotation.accept(|_| Err::<(), _>(io::Error::other("too many open files"))).unwrap_err();
+            order.extend(accept(&mut rotation).0);
+        }
+        assert_eq!(order, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn connections_that_are_gone_are_no_reason_to_stay_with_one_listener() {
+        let mut rotation = rotation(&[100, 100]);
+        let mut asked = Vec::new();
+        for _ in 0..4 {
+            let result = rotation.accept(|(number, _)| {
+                asked.push(*number);
+                Err::<(), _>(ErrorKind::ConnectionAborted.into())
+            });
+            result.unwrap_err();
+        }
+        assert_eq!(asked, [0, 1, 0, 1]);
     }
 
     #[test]
