@@ -190,15 +190,17 @@ impl<'a> Request<'a> {
             .filter_map(|pair| cookie_pair(str::from_utf8(pair).ok()?))
     }
 
-    /// The other end of the connection that the request came on: its address, or over a unix socket the process. It is what the
-    /// operating system says, which no client can make up.
+    /// The other end of the connection that the request came on: its address, or over a unix socket the
+    /// process. It is what the operating system says, which no client can make up.
     ///
-    /// `None` if the client has reset its connection by now, and for a [`Net`](crate::Net) that does not tell; where access
-    /// depends on the peer, refuse those. A connection that was [adopted](crate::Server::adopt) has its own peer like any other.
+    /// `None` if the client has reset its connection by now, and for a [`Net`](crate::Net) that does not
+    /// tell; where access depends on the peer, refuse those. A connection that was
+    /// [adopted](crate::Server::adopt) has its own peer like any other.
     ///
-    /// Behind a reverse proxy the peer is the proxy. What most proxies say about the client, in a header such as
-    /// `X-Forwarded-For`, the client can say as well, so this library trusts no such header. Trust it only from your own proxy,
-    /// and of it only the last entry, which is the one that the proxy has appended; what stands in front came from the client:
+    /// Behind a reverse proxy the peer is the proxy. What most proxies say about the client, in a header such
+    /// as `X-Forwarded-For`, the client can say as well, so this library trusts no such header. Trust it only
+    /// from your own proxy, and of it only the last entry, which is the one that the proxy has appended; what
+    /// stands in front came from the client:
     ///
     /// ```
     /// use mio_sse::{Peer, Request};
@@ -217,12 +219,12 @@ impl<'a> Request<'a> {
     /// }
     /// ```
     ///
-    /// For a proxy that comes over a unix socket, that the peer is [`Peer::Unix`] is what to look for: who may connect is
-    /// who may write to the socket's file.
+    /// For a proxy that comes over a unix socket, that the peer is [`Peer::Unix`] is what to look for: who
+    /// may connect is who may write to the socket's file.
     ///
     /// # Cost
-    /// Nothing is kept for it. Currently the system is asked once for the requests that were read together (`getpeername`, and
-    /// `getsockopt` for a unix socket), whether or not this is called.
+    /// Nothing is kept for it. Currently the system is asked once for the requests that were read together
+    /// (`getpeername`, and `getsockopt` for a unix socket), whether or not this is called.
     #[must_use]
     pub fn peer(&self) -> Option<Peer> {
         self.peer.copied()

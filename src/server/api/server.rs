@@ -75,14 +75,16 @@ impl<H: Handler, N: Net> fmt::Debug for Server<H, N> {
 }
 
 impl<H: Handler> Server<H> {
-    /// Listens on every address that `address` has, with the default limits: on `127.0.0.1` and `::1` for `localhost`. Port 0
-    /// takes one that is free on all of them, see [`local_addr`](Self::local_addr). What becomes of addresses that the machine
-    /// does not have, and of `0.0.0.0` and `[::]`, is said at [`Listeners::tcp`].
+    /// Listens on every address that `address` has, with the default limits: on `127.0.0.1` and `::1` for
+    /// `localhost`. Port 0 takes one that is free on all of them, see [`local_addr`](Self::local_addr). What
+    /// becomes of addresses that the machine does not have, and of `0.0.0.0` and `[::]`, is said at
+    /// [`Listeners::tcp`].
     ///
     /// # Errors
-    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens on one of the addresses, and whatever else the operating
-    /// system says; the message names the address. [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no address, or the
-    /// handler is not sound (see [`Handler::check`]).
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens on one of the addresses, and whatever else
+    /// the operating system says; the message names the address.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no address, or the handler is not sound (see
+    /// [`Handler::check`]).
     pub fn bind(address: impl ToSocketAddrs, handler: H) -> io::Result<Self> {
         Self::bind_with(address, handler, Config::default())
     }
@@ -110,8 +112,8 @@ impl<H: Handler> Server<H> {
     /// ```
     ///
     /// # Errors
-    /// As for [`bind_with`](Self::bind_with) and [`bind_unix`](Self::bind_unix). If one of the places cannot be had, there is no
-    /// server, and nothing is listened on.
+    /// As for [`bind_with`](Self::bind_with) and [`bind_unix`](Self::bind_unix). If one of the places cannot
+    /// be had, there is no server, and nothing is listened on.
     pub fn listen(listeners: Listeners, handler: H, config: Config) -> io::Result<Self> {
         config.check()?;
         Self::with_net(MioNet::listen(listeners, &config)?, handler, config)
@@ -283,8 +285,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         Ok(server)
     }
 
-    /// The address that the server listens on; the first, if there are several. It stays the same when the server listens no
-    /// longer.
+    /// The address that the server listens on; the first, if there are several. It stays the same when the
+    /// server listens no longer.
     ///
     /// # Errors
     /// [`Unsupported`](io::ErrorKind::Unsupported) where it does not listen on TCP; whatever the operating system says.
@@ -292,8 +294,8 @@ impl<H: Handler, N: Net> Server<H, N> {
         self.net.local_addr()
     }
 
-    /// All TCP addresses that the server listens on, in the order of its [`Listeners`]. A name with several addresses has a
-    /// listener for each; unix sockets have none.
+    /// All TCP addresses that the server listens on, in the order of its [`Listeners`]. A name with several
+    /// addresses has a listener for each; unix sockets have none.
     ///
     /// ```
     /// use mio_sse::{Router, Server};

@@ -77,7 +77,8 @@ impl Listener {
         }
     }
 
-    /// Takes the next connection, with where it comes from. A unix socket is held as a `TcpStream` from here on.
+    /// Takes the next connection, with where it comes from. A unix socket is held as a `TcpStream` from here
+    /// on.
     pub(crate) fn accept(&self, options: &Options) -> io::Result<(TcpStream, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener) => {

@@ -13,14 +13,15 @@ use std::os::unix::net::UnixListener;
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
 
-/// Where a server listens, for [`Server::listen`](crate::Server::listen): any number of TCP addresses, unix sockets, and
-/// listeners that exist already.
+/// Where a server listens, for [`Server::listen`](crate::Server::listen): any number of TCP addresses, unix
+/// sockets, and listeners that exist already.
 ///
-/// Nothing is opened before the server is made, and then all of it or nothing: an address that cannot be had is an error of
-/// [`Server::listen`](crate::Server::listen), which names it.
+/// Nothing is opened before the server is made, and then all of it or nothing: an address that cannot be had
+/// is an error of [`Server::listen`](crate::Server::listen), which names it.
 ///
-/// Connections are accepted from all listeners in turn, one from each: a crowd at one does not keep those waiting who come to
-/// another. All of them count towards the same limits, such as [`Config::connections_max`] and [`Config::accepts_per_turn`].
+/// Connections are accepted from all listeners in turn, one from each: a crowd at one does not keep those
+/// waiting who come to another. All of them count towards the same limits, such as
+/// [`Config::connections_max`] and [`Config::accepts_per_turn`].
 ///
 /// ```no_run
 /// use mio_sse::{Config, Event, Listeners, Router, Server};
@@ -57,29 +58,32 @@ impl Listeners {
         Self::default()
     }
 
-    /// Listens on every address that `address` has. `localhost:8080` mostly is `127.0.0.1:8080` and `[::1]:8080`: clients try
-    /// them in an order of their own, and some only one of them.
+    /// Listens on every address that `address` has. `localhost:8080` mostly is `127.0.0.1:8080` and
+    /// `[::1]:8080`: clients try them in an order of their own, and some only one of them.
     ///
     /// - Names are resolved now, which may take a while; that it has failed is told by
     ///   [`Server::listen`](crate::Server::listen).
-    /// - An address that this machine does not have, or whose family it does not have, is left out, with a line in the log
-    ///   (`debug`), as long as another is left. Everything else, such as a port that is taken on one of them, is an error.
-    /// - Port 0 is any that is free, one for all addresses of the name: see [`Server::local_addr`](crate::Server::local_addr).
-    /// - `0.0.0.0` is every IPv4 address and `[::]` every IPv6 one. By itself the latter takes IPv4 connections, too, where
-    ///   the operating system has it so (Linux, unless `net.ipv6.bindv6only` is set); not if an IPv4 address with the same port
-    ///   is listened on as well.
+    /// - An address that this machine does not have, or whose family it does not have, is left out, with a
+    ///   line in the log (`debug`), as long as another is left. Everything else, such as a port that is taken
+    ///   on one of them, is an error.
+    /// - Port 0 is any that is free, one for all addresses of the name: see
+    ///   [`Server::local_addr`](crate::Server::local_addr).
+    /// - `0.0.0.0` is every IPv4 address and `[::]` every IPv6 one. By itself the latter takes IPv4
+    ///   connections, too, where the operating system has it so (Linux, unless `net.ipv6.bindv6only` is set);
+    ///   not if an IPv4 address with the same port is listened on as well.
     pub fn tcp(self, address: impl ToSocketAddrs) -> Self {
         self.with(Place::Tcp(address.to_socket_addrs().map(Iterator::collect)))
     }
 
-    /// Listens on a unix socket, whose file is made and removed as [`Server::bind_unix`](crate::Server::bind_unix) says.
+    /// Listens on a unix socket, whose file is made and removed as
+    /// [`Server::bind_unix`](crate::Server::bind_unix) says.
     #[cfg(unix)]
     pub fn unix(self, path: impl AsRef<Path>) -> Self {
         self.with(Place::Unix(path.as_ref().to_owned()))
     }
 
-    /// Serves a listener that exists already, see [`Server::from_listener`](crate::Server::from_listener). Add one for each
-    /// that systemd hands over.
+    /// Serves a listener that exists already, see [`Server::from_listener`](crate::Server::from_listener).
+    /// Add one for each that systemd hands over.
     pub fn tcp_listener(self, listener: TcpListener) -> Self {
         self.with(Place::TcpListener(listener))
     }

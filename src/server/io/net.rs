@@ -37,8 +37,8 @@ pub trait Net {
         false
     }
 
-    /// Takes the next waiting connection, and says where it comes from, where addresses mean something. A network with
-    /// several listeners takes from each in turn.
+    /// Takes the next waiting connection, and says where it comes from, where addresses mean something. A
+    /// network with several listeners takes from each in turn.
     ///
     /// # Errors
     /// `WouldBlock` where there is none. What concerns this one connection only, which is gone again, is
@@ -91,9 +91,9 @@ pub trait Net {
     /// The connection is closed then.
     fn shutdown(&mut self, socket: &mut Self::Socket) -> io::Result<()>;
 
-    /// The other end of a connection: what [`Request::peer`](crate::Request::peer) returns. Called once for the requests that were
-    /// read together, before the first of them is answered; nothing is kept of it. `None`, the default, if nobody can tell, also
-    /// because the peer has left.
+    /// The other end of a connection: what [`Request::peer`](crate::Request::peer) returns. Called once for
+    /// the requests that were read together, before the first of them is answered; nothing is kept of it.
+    /// `None`, the default, if nobody can tell, also because the peer has left.
     fn peer(&self, socket: &Self::Socket) -> Option<Peer> {
         let _ = socket;
         None
@@ -131,8 +131,8 @@ pub trait Net {
     }
 }
 
-/// Whether an error of [`Net::accept`] concerns one connection only, which is gone. Linux also reports what is wrong with the
-/// way to the peer, and what a firewall has against it.
+/// Whether an error of [`Net::accept`] concerns one connection only, which is gone. Linux also reports what
+/// is wrong with the way to the peer, and what a firewall has against it.
 pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,

@@ -6,7 +6,8 @@ use crate::peer::Peer;
 use mio::net::TcpStream;
 use socket2::SockRef;
 
-/// The other end of `socket`, which may be a unix socket as well. `None` if it is gone: after a reset TCP has no address for it.
+/// The other end of `socket`, which may be a unix socket as well. `None` if it is gone: after a reset TCP has
+/// no address for it.
 pub(crate) fn peer(socket: &TcpStream) -> Option<Peer> {
     let address = SockRef::from(socket).peer_addr().ok()?;
     #[cfg(unix)]

@@ -14,7 +14,8 @@ pub(crate) struct Rotation<L> {
 #[derive(Debug)]
 struct Member<L> {
     listener: L,
-    /// Whether there may be connections waiting: the poll has told so, and no call has met the end of them since.
+    /// Whether there may be connections waiting: the poll has told so, and no call has met the end of them
+    /// since.
     waiting: bool,
 }
 
@@ -29,9 +30,10 @@ impl<L> Rotation<L> {
         self.members.get_mut(number).map(|member| member.waiting = true).is_some()
     }
 
-    /// Calls `accept` with the listener whose turn it is, and goes on to the next that has somebody waiting for as long as it
-    /// returns `WouldBlock`. Where resources are short nobody was accepted, so the turn is not over: or each second listener
-    /// would only get the calls that fail, and those to which a reserve is given up would all go to the others.
+    /// Calls `accept` with the listener whose turn it is, and goes on to the next that has somebody waiting
+    /// for as long as it returns `WouldBlock`. Where resources are short nobody was accepted, so the turn is
+    /// not over: or each second listener would only get the calls that fail, and those to which a reserve is
+    /// given up would all go to the others.
     pub(crate) fn accept<T>(&mut self, mut accept: impl FnMut(&L) -> io::Result<T>) -> io::Result<T> {
         for _ in 0..self.members.len() {
             let number = self.next;

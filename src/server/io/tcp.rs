@@ -7,9 +7,9 @@ use std::net::{SocketAddr, TcpListener};
 /// How often another port is drawn when the first address had one free that a further address does not.
 const REDRAWS: usize = 15;
 
-/// Listens on all of `addresses`, which are those of one name. Addresses that this machine does not have are left out as long
-/// as one is left. Those with port 0 share one port, which the operating system draws. `all` is every address that the server
-/// is to listen on, these included.
+/// Listens on all of `addresses`, which are those of one name. Addresses that this machine does not have are
+/// left out as long as one is left. Those with port 0 share one port, which the operating system draws. `all`
+/// is every address that the server is to listen on, these included.
 pub(crate) fn listen(
     addresses: &[SocketAddr],
     all: &[SocketAddr],
@@ -25,8 +25,8 @@ pub(crate) fn listen(
     })
 }
 
-/// Listens on all of `addresses` by `listen`, which is given an address and the port to use there, and returns a listener and
-/// its port.
+/// Listens on all of `addresses` by `listen`, which is given an address and the port to use there, and
+/// returns a listener and its port.
 fn listen_on_each<L>(
     addresses: &[SocketAddr],
     mut listen: impl FnMut(SocketAddr, u16) -> io::Result<(L, u16)>,
@@ -86,8 +86,9 @@ fn is_absent(error: &io::Error) -> bool {
         || error.raw_os_error().is_some() && error.raw_os_error() == NO_SUCH_FAMILY
 }
 
-/// Whether a listener on `address` has to leave IPv4 alone, as another takes it. By itself `[::]` has the system's default,
-/// which is to take IPv4 connections as well on Linux. Port 0 is a port of its own for each name.
+/// Whether a listener on `address` has to leave IPv4 alone, as another takes it. By itself `[::]` has the
+/// system's default, which is to take IPv4 connections as well on Linux. Port 0 is a port of its own for each
+/// name.
 fn is_only_v6(address: SocketAddr, same_name: &[SocketAddr], all: &[SocketAddr]) -> bool {
     let others = if address.port() == 0 { same_name } else { all };
     address.is_ipv6() && others.iter().any(|other| other.is_ipv4() && other.port() == address.port())
