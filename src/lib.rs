@@ -27,8 +27,8 @@
 //!
 //! | to | there is |
 //! |---|---|
-//! | listen and run the loop | [`Server::bind`], [`bind_unix`](Server::bind_unix), [`from_listener`](Server::from_listener), [`run`](Server::run) |
-//! | answer requests | [`Router`] of closures, or a [`Handler`] with state of its own; [`Request`] with query, cookies, form, JSON |
+//! | listen and run the loop | [`Server::bind`], [`bind_unix`](Server::bind_unix), [`from_listener`](Server::from_listener), [`listen`](Server::listen) on several [`Listeners`], [`run`](Server::run) |
+//! | answer requests | [`Router`] of closures, or a [`Handler`] with state of its own; [`Request`] with query, cookies, form, JSON, and its [`Peer`] |
 //! | reply | [`Reply`]: `html`, `text`, `json`, `bytes`, `status` …, [`Cookie`]; a stream is [`Reply::stream`] |
 //! | say what an event is | [`Event`]: data, name, id, retry, comment, key |
 //! | send to everybody, or to one | [`Context::publish`] to a topic, [`Context::send`] to a stream, [`Context::send_tagged`] to those of a user |
@@ -76,6 +76,7 @@ mod error;
 mod event;
 pub mod guide;
 mod http;
+mod peer;
 mod router;
 mod sealed;
 mod server;
@@ -94,6 +95,7 @@ pub use http::parse::raw_request::RawRequest;
 pub use http::parse::request::Request;
 pub use http::reply::reply::{IntoReply, Reply};
 pub use http::reply::stream_reply::{AfterGap, StreamReply};
+pub use peer::{Credentials, Peer};
 pub use router::outcome::{IntoMissed, SseOutcome};
 pub use router::router::Router;
 pub use router::routes::{Found, RouteError, Routes};
@@ -111,6 +113,7 @@ pub use server::api::responder::Responder;
 pub use server::api::server::Server;
 pub use server::api::stats::Stats;
 pub use server::api::work::Work;
+pub use server::io::listeners::Listeners;
 pub use server::io::mio_net::MioNet;
 pub use server::io::net::{Net, Ready};
 pub use server::state::timers::TimerId;

@@ -324,7 +324,13 @@ fn threads_reply_over_real_sockets() {
     app.get("/{name}", |request, cx| {
         let name = request.param("name").unwrap_or_default().to_owned();
         let (reply, responder) = cx.later();
-        std::thread::spawn(move || responder.reply(name));
+        let peer = request.peer();
+        std::thread::spawn(move || {
+            responder.reply_with(move |request, _cx| {
+                assert!(peer.is_some() && request.peer() == peer);
+                name
+            })
+        });
         reply
     });
     let server = serve(app);

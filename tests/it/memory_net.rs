@@ -68,6 +68,8 @@ struct Connection {
     writes: Vec<usize>,
     reads: usize,
     shutdowns: usize,
+    /// How often the loop has asked who it is.
+    asked: usize,
 }
 
 /// The network. `SHORT` is [`Net::SHORT_MEANS_DRAINED`].
@@ -201,6 +203,12 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
             }
         }
         if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+
+    fn peer(&self, socket: &usize) -> Option<mio_sse::Peer> {
+        let peer = &mut self.world.borrow_mut().peers[*socket];
+        peer.asked += 1;
+        peer.address.map(|address| mio_sse::Peer::Address((address, 50_000).into()))
     }
 
     fn shutdown(&mut self, socket: &mut usize) -> io::Result<()> {
@@ -462,6 +470,11 @@ impl Peer {
 
     pub(crate) fn reads(&self) -> usize {
         self.connection().reads
+    }
+
+    /// How often the loop has asked who this is.
+    pub(crate) fn asked(&self) -> usize {
+        self.connection().asked
     }
 
     /// Whether the server has closed its side.

@@ -2,7 +2,7 @@
 //! passed (unix sockets).
 
 use crate::support::{DEADLINE, now};
-use mio_sse::{Config, Net, Reply, Router, Server};
+use mio_sse::{Config, Listeners, Net, Reply, Router, Server};
 use socket2::{MsgHdr, SockRef};
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -243,6 +243,28 @@ fn descriptors_that_are_passed_within_a_request_do_not_hold_it_up() {
         }
         send_with_descriptors(&socket, at);
         pages(&mut server, &mut socket, 1);
+    }
+}
+
+/// What comes over one of them stops at descriptors, what comes over the other at urgent bytes.
+#[test]
+fn marks_hold_nothing_up_where_a_server_listens_on_both_kinds_of_sockets() {
+    let path = std::env::temp_dir().join(format!("mio-sse-{}-both", std::process::id()));
+    let listeners = Listeners::new().tcp("127.0.0.1:0").unix(&path);
+    let mut server = Server::listen(listeners, app(), config()).unwrap();
+    for at in 1..PAGE.len() {
+        let mut unix = UnixStream::connect(&path).unwrap();
+        unix.set_nonblocking(true).unwrap();
+        let mut tcp = connect(&server);
+        if at % 2 == 0 {
+            turn_until_accepted(&mut server, 2 * at as u64);
+        }
+        send_with_descriptors(&unix, at);
+        send_all(&tcp, &PAGE[..at]);
+        send_urgent(&tcp);
+        send_all(&tcp, &PAGE[at..]);
+        pages(&mut server, &mut unix, 1);
+        pages(&mut server, &mut tcp, 1);
     }
 }
 

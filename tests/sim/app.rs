@@ -3,7 +3,7 @@
 use crate::answers::{answer, one_too_many};
 use crate::kept::{ALWAYS, Kind};
 use crate::model::{Drained, Model, TOPICS};
-use crate::net::World;
+use crate::net::{World, peer};
 use crate::sources::give_source;
 use crate::tagged::{perform_tagged, tag_or_untag};
 use crate::trace::Note;
@@ -546,6 +546,10 @@ impl Handler for App {
         self.note(Note::Requested(connection, number));
         assert_eq!(request.body().len(), body as usize, "the whole body");
         assert!(request.body().iter().all(|byte| *byte == b'p'), "no byte of another's");
+
+        let is_reset = self.world.borrow().connections[connection as usize].reset;
+        let there = request.peer().map_or(is_reset, |found| found == peer(connection));
+        assert!(there, "a request has the peer that has sent it, not {:?}", request.peer());
 
         let refused =
             self.world.borrow().connections[connection as usize].refusal.map(|(refusal, _)| refusal);

@@ -3,7 +3,7 @@
 
 use crate::trace::{Note, Trace};
 use fastrand::Rng;
-use mio_sse::{Net, Ready, Refusal};
+use mio_sse::{Net, Peer, Ready, Refusal};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -568,6 +568,12 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
         result
     }
 
+    fn peer(&self, socket: &u32) -> Option<Peer> {
+        // A reset leaves nobody there.
+        let is_there = !self.0.borrow().connections[*socket as usize].reset;
+        is_there.then(|| peer(*socket))
+    }
+
     fn shutdown(&mut self, socket: &mut u32) -> io::Result<()> {
         let world = &mut *self.0.borrow_mut();
         let fails = world.strikes(12, world.faults.unshut);
@@ -814,6 +820,12 @@ fn address(connection: u32) -> IpAddr {
             Ipv6Addr::from(0x2001_0db8_u128 << 96 | u128::from(place) << 64 | host).into()
         }
     }
+}
+
+/// The other end of a connection.
+pub(crate) fn peer(connection: u32) -> Peer {
+    let port = 1024 + u16::try_from(connection % 60_000).unwrap();
+    Peer::Address((address(connection), port).into())
 }
 
 /// An error as a number, for the trace.

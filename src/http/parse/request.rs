@@ -4,6 +4,7 @@
 use crate::error::BadRequest;
 use crate::http::parse::head::Head;
 use crate::http::parse::span::HeaderSpan;
+use crate::peer::Peer;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -31,13 +32,19 @@ pub struct Request<'a> {
     target: &'a str,
     body: &'a [u8],
     params: &'a [(&'a str, Cow<'a, str>)],
+    peer: Option<&'a Peer>,
 }
 
 impl<'a> Request<'a> {
     /// `bytes` are those that `head` was parsed from, with whatever follows them.
     pub(crate) fn new(head: &'a Head, bytes: &'a [u8], body: &'a [u8]) -> Self {
         let (method, target) = (head.method.text(bytes), head.target.text(bytes));
-        Self { head, bytes, method, target, body, params: &[] }
+        Self { head, bytes, method, target, body, params: &[], peer: None }
+    }
+
+    /// The same request, with who has sent it.
+    pub(crate) fn with_peer(self, peer: Option<&'a Peer>) -> Self {
+        Self { peer, ..self }
     }
 
     /// The same request with the parameters that a router has found in its path, decoded.
@@ -185,6 +192,46 @@ impl<'a> Request<'a> {
             .filter_map(|pair| cookie_pair(str::from_utf8(pair).ok()?))
     }
 
+    /// The other end of the connection that the request came on: its address, or over a unix socket the
+    /// process. It is what the operating system says, which no client can make up.
+    ///
+    /// `None` if the client has reset its connection by now, and for a [`Net`](crate::Net) that does not
+    /// tell; where access depends on the peer, refuse those. A connection that was
+    /// [adopted](crate::Server::adopt) has its own peer like any other.
+    ///
+    /// Behind a reverse proxy the peer is the proxy. What most proxies say about the client, in a header such
+    /// as `X-Forwarded-For`, the client can say as well, so this library trusts no such header. Trust it only
+    /// from your own proxy, and of it only the last entry, which is the one that the proxy has appended; what
+    /// stands in front came from the client:
+    ///
+    /// ```
+    /// use mio_sse::{Peer, Request};
+    /// use std::net::IpAddr;
+    ///
+    /// /// The address of the client, where the proxy `own` appends it to `X-Forwarded-For`.
+    /// fn client(request: &Request<'_>, own: IpAddr) -> Option<IpAddr> {
+    ///     let peer = request.peer()?.ip()?;
+    ///     if peer != own {
+    ///         // Somebody has come past the proxy: the header is that client's own word.
+    ///         return Some(peer);
+    ///     }
+    ///     let lines = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("X-Forwarded-For"));
+    ///     let (_, line) = lines.last()?;
+    ///     str::from_utf8(line).ok()?.rsplit(',').next()?.trim().parse().ok()
+    /// }
+    /// ```
+    ///
+    /// For a proxy that comes over a unix socket, that the peer is [`Peer::Unix`] is what to look for: who
+    /// may connect is who may write to the socket's file.
+    ///
+    /// # Cost
+    /// Nothing is kept for it. Currently the system is asked once for the requests that were read together
+    /// (`getpeername`, and `getsockopt` for a unix socket), whether or not this is called.
+    #[must_use]
+    pub fn peer(&self) -> Option<Peer> {
+        self.peer.copied()
+    }
+
     /// The body, complete and with the chunked transfer coding removed; empty when there is none.
     #[must_use]
     pub fn body(&self) -> &'a [u8] {
@@ -282,6 +329,7 @@ impl fmt::Debug for Request<'_> {
             .field("headers", &DebugHeaders(*self))
             .field("params", &self.params)
             .field("body_len", &self.body.len())
+            .field("peer", &self.peer)
             .finish()
     }
 }

@@ -6,6 +6,7 @@ use crate::server::api::context::Context;
 use crate::server::api::observer::Observer;
 use crate::server::api::publisher::Publisher;
 use crate::server::api::stats::Stats;
+use crate::server::io::listeners::Listeners;
 use crate::server::io::mio_net::MioNet;
 use crate::server::io::net::{Net, Ready};
 use crate::server::state::acceptor::Acceptor;
@@ -74,23 +75,48 @@ impl<H: App, N: Net> fmt::Debug for Server<H, N> {
 }
 
 impl<H: App> Server<H> {
-    /// Listens on `address`, with the default limits. Port 0 takes any that is free, see [`local_addr`](Self::local_addr).
+    /// Listens on every address that `address` has, with the default limits: on `127.0.0.1` and `::1` for
+    /// `localhost`. Port 0 takes one that is free on all of them, see [`local_addr`](Self::local_addr). What
+    /// becomes of addresses that the machine does not have, and of `0.0.0.0` and `[::]`, is said at
+    /// [`Listeners::tcp`].
     ///
     /// # Errors
-    /// [`AddrInUse`](io::ErrorKind::AddrInUse) and whatever else the operating system says;
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the handler is not sound (see [`Handler::check`]).
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens on one of the addresses, and whatever else
+    /// the operating system says; the message names the address.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no address, or the handler is not sound (see
+    /// [`Handler::check`]).
     pub fn bind(address: impl ToSocketAddrs, handler: H) -> io::Result<Self> {
         Self::bind_with(address, handler, Config::default())
     }
 
-    /// Listens on `address`, with limits of your own.
+    /// Listens on every address that `address` has, with limits of your own, see [`bind`](Self::bind).
     ///
     /// # Errors
     /// As for [`bind`](Self::bind); [`InvalidInput`](io::ErrorKind::InvalidInput) also for limits that make no sense (see
     /// [`Config::check`]).
     pub fn bind_with(address: impl ToSocketAddrs, handler: H, config: Config) -> io::Result<Self> {
+        Self::listen(Listeners::new().tcp(address), handler, config)
+    }
+
+    /// Listens in several places: TCP addresses, unix sockets, and listeners that exist already.
+    ///
+    /// ```
+    /// use mio_sse::{Config, Listeners, Router, Server};
+    /// use std::net::TcpListener;
+    ///
+    /// let inherited = TcpListener::bind("127.0.0.1:0")?;
+    /// let listeners = Listeners::new().tcp("127.0.0.1:0").tcp_listener(inherited);
+    /// let server = Server::listen(listeners, Router::new(), Config::default())?;
+    /// assert_eq!(server.local_addrs().len(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`bind_with`](Self::bind_with) and [`bind_unix`](Self::bind_unix). If one of the places cannot
+    /// be had, there is no server, and nothing is listened on.
+    pub fn listen(listeners: Listeners, handler: H, config: Config) -> io::Result<Self> {
         config.check()?;
-        Self::with_net(MioNet::bind(address, &config)?, handler, config)
+        Self::with_net(MioNet::listen(listeners, &config)?, handler, config)
     }
 
     /// Listens nowhere: serves only connections that another server has accepted and hands over, see [`adopt`](Self::adopt) and
@@ -111,8 +137,7 @@ impl<H: App> Server<H> {
     /// # Errors
     /// As for [`bind_with`](Self::bind_with).
     pub fn without_listener(handler: H, config: Config) -> io::Result<Self> {
-        config.check()?;
-        Self::with_net(MioNet::without_listener(&config)?, handler, config)
+        Self::listen(Listeners::new(), handler, config)
     }
 
     /// Serves a listener that exists already: one inherited from systemd or a parent process, or made with options of
@@ -154,8 +179,7 @@ impl<H: App> Server<H> {
     /// # Errors
     /// As for [`bind_with`](Self::bind_with).
     pub fn from_listener(listener: std::net::TcpListener, handler: H, config: Config) -> io::Result<Self> {
-        config.check()?;
-        Self::with_net(MioNet::new(listener, &config)?, handler, config)
+        Self::listen(Listeners::new().tcp_listener(listener), handler, config)
     }
 
     /// Listens on a unix socket, with the default limits: for clients, most of all a reverse proxy, on the same machine.
@@ -202,8 +226,7 @@ impl<H: App> Server<H> {
     /// (see [`Config::check`]).
     #[cfg(unix)]
     pub fn bind_unix_with(path: impl AsRef<Path>, handler: H, config: Config) -> io::Result<Self> {
-        config.check()?;
-        Self::with_net(MioNet::bind_unix(path.as_ref(), &config)?, handler, config)
+        Self::listen(Listeners::new().unix(path), handler, config)
     }
 
     /// Serves a listener on a unix socket that exists already: one inherited from systemd, of another mode, or without a file (an
@@ -226,8 +249,7 @@ impl<H: App> Server<H> {
         handler: H,
         config: Config,
     ) -> io::Result<Self> {
-        config.check()?;
-        Self::with_net(MioNet::new_unix(listener, &config)?, handler, config)
+        Self::listen(Listeners::new().unix_listener(listener), handler, config)
     }
 }
 
@@ -263,12 +285,30 @@ impl<H: App, N: Net> Server<H, N> {
         Ok(server)
     }
 
-    /// The address that the server listens on.
+    /// The address that the server listens on; the first, if there are several. It stays the same when the
+    /// server listens no longer.
     ///
     /// # Errors
     /// [`Unsupported`](io::ErrorKind::Unsupported) where it does not listen on TCP; whatever the operating system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.net.local_addr()
+    }
+
+    /// All TCP addresses that the server listens on, in the order of its [`Listeners`]. A name with several
+    /// addresses has a listener for each; unix sockets have none.
+    ///
+    /// ```
+    /// use mio_sse::{Router, Server};
+    ///
+    /// let server = Server::bind("localhost:0", Router::new())?;
+    /// for address in server.local_addrs() {
+    ///     println!("http://{address}/");
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.net.local_addrs()
     }
 
     /// A handle to publish from other threads.

@@ -4,21 +4,18 @@
 //! the listeners differ, and options that are TCP's.
 
 use crate::config::Config;
+use crate::peer::Peer;
+use crate::server::io::listener::Listener;
+use crate::server::io::listeners::Listeners;
 use crate::server::io::net::{Net, Ready};
-#[cfg(unix)]
-use crate::server::io::unix::SocketFile;
-use mio::event::Source;
-#[cfg(unix)]
-use mio::net::UnixListener;
-use mio::net::{TcpListener, TcpStream};
+use crate::server::io::options::Options;
+use crate::server::io::peer::peer;
+use crate::server::io::rotation::Rotation;
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{SockRef, Socket};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
-#[cfg(unix)]
-use std::os::fd::OwnedFd;
-#[cfg(unix)]
-use std::path::Path;
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant, SystemTime};
@@ -26,8 +23,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// Readiness fetched by one poll at most.
 const EVENTS_PER_POLL: usize = 1024;
 
-const LISTENER: Token = Token(usize::MAX);
-const WAKER: Token = Token(usize::MAX - 1);
+const WAKER: Token = Token(usize::MAX);
+/// The token of the first listener; those of the others go down from here. No slot has so high a number.
+const LISTENERS: usize = usize::MAX - 1;
 
 /// Set in the token of a connection if reads may stop at marks that the poll does not report. No slot has so
 /// high a number.
@@ -49,10 +47,12 @@ pub struct MioNet {
     /// How many events the last poll fetched.
     fetched: usize,
     /// None where all connections are adopted, and once the server takes no more.
-    listener: Option<Listener>,
-    /// None where it does not listen on TCP.
-    address: Option<SocketAddr>,
-    /// Copies of the listener.
+    listeners: Rotation<Listener>,
+    /// Those of the listeners of TCP.
+    addresses: Vec<SocketAddr>,
+    /// Whether what is accepted is a unix socket.
+    accepts: Kinds,
+    /// Copies of a listener.
     reserve: Vec<Socket>,
     /// Whether connections were adopted. They may be unix sockets although the listener is one of TCP.
     adopts: bool,
@@ -61,97 +61,36 @@ pub struct MioNet {
     started: Instant,
 }
 
-/// Where connections come from.
-#[derive(Debug)]
-enum Listener {
-    Tcp(TcpListener),
-    #[cfg(unix)]
-    Unix {
-        /// Held only to be dropped, if the file is ours, and before the socket is (see `SocketFile`).
-        _file: Option<SocketFile>,
-        listener: UnixListener,
-    },
+/// Which kinds of sockets a server accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kinds {
+    /// Of TCP, or nothing at all.
+    Tcp,
+    Unix,
+    Both,
 }
 
-impl Listener {
-    fn as_source(&mut self) -> &mut dyn Source {
-        match self {
-            Self::Tcp(listener) => listener,
-            #[cfg(unix)]
-            Self::Unix { listener, .. } => listener,
-        }
-    }
-
-    /// Another descriptor for it.
-    fn try_clone(&self) -> io::Result<Socket> {
-        match self {
-            Self::Tcp(listener) => SockRef::from(listener).try_clone(),
-            #[cfg(unix)]
-            Self::Unix { listener, .. } => SockRef::from(listener).try_clone(),
+impl Kinds {
+    fn of(listeners: &[Listener]) -> Self {
+        match listeners.iter().filter(|listener| listener.is_unix()).count() {
+            0 => Self::Tcp,
+            count if count == listeners.len() => Self::Unix,
+            _ => Self::Both,
         }
     }
 }
 
 impl MioNet {
-    /// Listens on the first of the addresses that can be bound.
-    pub(crate) fn bind(address: impl ToSocketAddrs, config: &Config) -> io::Result<Self> {
-        let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
-        for address in address.to_socket_addrs()? {
-            match listen(address, config.backlog) {
-                Ok(listener) => return Self::new(listener, config),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
-    }
-
-    pub(crate) fn new(listener: std::net::TcpListener, config: &Config) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
+    /// Listens wherever `listeners` says.
+    pub(crate) fn listen(listeners: Listeners, config: &Config) -> io::Result<Self> {
         let options = Options::new(config);
-        if INHERITED {
-            options.set(&SockRef::from(&listener))?;
-        }
-        let listener = TcpListener::from_std(listener);
-        let address = listener.local_addr()?;
-        Self::with_listener(Some(Listener::Tcp(listener)), Some(address), options)
-    }
-
-    /// Listens on a unix socket, and removes its file when it does not any more.
-    #[cfg(unix)]
-    pub(crate) fn bind_unix(path: &Path, config: &Config) -> io::Result<Self> {
-        let (file, listener) = super::unix::listen(path, config.backlog)?;
-        Self::of_unix(Some(file), listener, config)
-    }
-
-    #[cfg(unix)]
-    pub(crate) fn new_unix(listener: std::os::unix::net::UnixListener, config: &Config) -> io::Result<Self> {
-        Self::of_unix(None, listener, config)
-    }
-
-    #[cfg(unix)]
-    fn of_unix(
-        file: Option<SocketFile>,
-        listener: std::os::unix::net::UnixListener,
-        config: &Config,
-    ) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        let listener = Listener::Unix { _file: file, listener: UnixListener::from_std(listener) };
-        Self::with_listener(Some(listener), None, Options::new(config))
-    }
-
-    /// Listens nowhere.
-    pub(crate) fn without_listener(config: &Config) -> io::Result<Self> {
-        Self::with_listener(None, None, Options::new(config))
-    }
-
-    fn with_listener(
-        mut listener: Option<Listener>,
-        address: Option<SocketAddr>,
-        options: Options,
-    ) -> io::Result<Self> {
+        let mut listeners = listeners.open(config, &options)?;
         let poll = Poll::new()?;
-        if let Some(listener) = &mut listener {
-            poll.registry().register(listener.as_source(), LISTENER, Interest::READABLE)?;
+        let mut addresses = Vec::new();
+        for (number, listener) in listeners.iter_mut().enumerate() {
+            addresses.extend(listener.address()?);
+            let token = Token(LISTENERS - number);
+            poll.registry().register(listener.as_source(), token, Interest::READABLE)?;
         }
         let waker = Arc::new(MioWaker(mio::Waker::new(poll.registry(), WAKER)?)).into();
         let events = Events::with_capacity(EVENTS_PER_POLL);
@@ -159,8 +98,9 @@ impl MioNet {
             poll,
             events,
             fetched: 0,
-            listener,
-            address,
+            addresses,
+            accepts: Kinds::of(&listeners),
+            listeners: Rotation::new(listeners),
             reserve: Vec::new(),
             adopts: false,
             options,
@@ -172,12 +112,9 @@ impl MioNet {
     /// Whether reads from `socket` may stop at marks that the poll does not report: at a passed descriptor
     /// (`SCM_RIGHTS`) on every unix socket, at an urgent byte on systems without [`PRIORITY`].
     fn stops_unannounced(&self, socket: &TcpStream) -> bool {
-        #[cfg(unix)]
-        if matches!(self.listener, Some(Listener::Unix { .. })) {
-            return true;
-        }
-        // A unix socket has no address of TCP's.
-        PRIORITY.is_none() || self.adopts && socket.local_addr().is_err()
+        let is_one_of_both = self.adopts || self.accepts == Kinds::Both;
+        // A unix socket has no address of TCP's. Where nearly all are unix sockets, to ask is not worth it.
+        PRIORITY.is_none() || self.accepts == Kinds::Unix || is_one_of_both && socket.local_addr().is_err()
     }
 }
 
@@ -185,62 +122,6 @@ impl MioNet {
 #[expect(clippy::disallowed_methods, reason = "this is the place that clippy.toml speaks of")]
 fn clock() -> Instant {
     Instant::now()
-}
-
-/// Through socket2, since std and mio listen with a fixed backlog of 128 or so.
-fn listen(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for the old connections' TIME_WAIT. On Windows the option means something else.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
-}
-
-/// Whether accepted sockets have the options of the listener, which saves a system call for each.
-const INHERITED: bool = cfg!(any(target_os = "linux", target_os = "android"));
-
-/// What `Config` has to say about sockets.
-#[derive(Debug)]
-struct Options {
-    keepalive: Option<Duration>,
-    user_timeout: Option<Duration>,
-    notsent_lowat: Option<u32>,
-    send_buffer: Option<usize>,
-}
-
-impl Options {
-    fn new(config: &Config) -> Self {
-        Self {
-            keepalive: config.tcp_keepalive,
-            user_timeout: config.tcp_user_timeout,
-            notsent_lowat: config.tcp_notsent_lowat,
-            send_buffer: config.send_buffer_bytes,
-        }
-    }
-
-    fn set(&self, socket: &SockRef<'_>) -> io::Result<()> {
-        // Events are written when they happen and never in halves: waiting for more to send only delays them.
-        socket.set_tcp_nodelay(true)?;
-        if let Some(time) = self.keepalive {
-            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(time))?;
-        }
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Some(time) = self.user_timeout {
-            socket.set_tcp_user_timeout(Some(time))?;
-        }
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Some(bytes) = self.notsent_lowat {
-            socket.set_tcp_notsent_lowat(bytes)?;
-        }
-        self.set_of_any(socket)
-    }
-
-    /// Those that unix sockets have as well.
-    fn set_of_any(&self, socket: &SockRef<'_>) -> io::Result<()> {
-        self.send_buffer.map_or(Ok(()), |bytes| socket.set_send_buffer_size(bytes))
-    }
 }
 
 struct MioWaker(mio::Waker);
@@ -273,27 +154,26 @@ impl Net for MioNet {
     ));
 
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        self.fetched = 0;
+        let Self { listeners, fetched, .. } = self;
+        *fetched = 0;
         match self.poll.poll(&mut self.events, timeout) {
             // A signal: whoever handles it wants to be asked, so this turn ends early.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
-        ready.extend(self.events.iter().inspect(|_| self.fetched += 1).filter_map(
-            |event| match event.token() {
-                LISTENER => Some(Ready::Listener),
-                WAKER => None,
-                Token(token) => Some(Ready::Connection {
-                    slot: u32::try_from(token & !UNTIL_BLOCKED).ok()?,
-                    readable: event.is_readable() || event.is_error(),
-                    writable: event.is_writable(),
-                    until_blocked: token & UNTIL_BLOCKED != 0
-                        || event.is_priority()
-                        || event.is_read_closed()
-                        || event.is_error(),
-                }),
-            },
-        ));
+        ready.extend(self.events.iter().inspect(|_| *fetched += 1).filter_map(|event| match event.token() {
+            WAKER => None,
+            Token(token) if listeners.ready(LISTENERS - token) => Some(Ready::Listener),
+            Token(token) => Some(Ready::Connection {
+                slot: u32::try_from(token & !UNTIL_BLOCKED).ok()?,
+                readable: event.is_readable() || event.is_error(),
+                writable: event.is_writable(),
+                until_blocked: token & UNTIL_BLOCKED != 0
+                    || event.is_priority()
+                    || event.is_read_closed()
+                    || event.is_error(),
+            }),
+        }));
         Ok(())
     }
 
@@ -302,23 +182,8 @@ impl Net for MioNet {
     }
 
     fn accept(&mut self) -> io::Result<(TcpStream, Option<IpAddr>)> {
-        let Some(listener) = &self.listener else { return Err(io::ErrorKind::WouldBlock.into()) };
-        match listener {
-            Listener::Tcp(listener) => {
-                let (socket, address) = listener.accept()?;
-                if !INHERITED {
-                    self.options.set(&SockRef::from(&socket))?;
-                }
-                Ok((socket, Some(address.ip())))
-            }
-            #[cfg(unix)]
-            Listener::Unix { listener, .. } => {
-                let (socket, _) = listener.accept()?;
-                let socket = std::net::TcpStream::from(OwnedFd::from(socket));
-                self.options.set_of_any(&SockRef::from(&socket))?;
-                Ok((TcpStream::from_std(socket), None))
-            }
-        }
+        let options = &self.options;
+        self.listeners.accept(|listener| listener.accept(options))
     }
 
     fn adopt(&mut self, socket: std::net::TcpStream) -> io::Result<TcpStream> {
@@ -334,7 +199,7 @@ impl Net for MioNet {
 
     fn reserve(&mut self, count: usize) -> usize {
         self.reserve.truncate(count);
-        if let Some(listener) = &self.listener {
+        if let Some(listener) = self.listeners.iter().next() {
             while self.reserve.len() < count
                 && let Ok(copy) = listener.try_clone()
             {
@@ -345,12 +210,12 @@ impl Net for MioNet {
     }
 
     fn stop_listening(&mut self) {
-        // The listener lives as long as any copy of it.
+        // A listener lives as long as any copy of it.
         self.reserve.clear();
-        if let Some(mut listener) = self.listener.take()
-            && let Err(error) = self.poll.registry().deregister(listener.as_source())
-        {
-            log::error!("cannot take the listener out of the poll: {error}");
+        for mut listener in self.listeners.take() {
+            if let Err(error) = self.poll.registry().deregister(listener.as_source()) {
+                log::error!("cannot take a listener out of the poll: {error}");
+            }
         }
     }
 
@@ -373,6 +238,10 @@ impl Net for MioNet {
         socket.shutdown(Shutdown::Write)
     }
 
+    fn peer(&self, socket: &TcpStream) -> Option<Peer> {
+        peer(socket)
+    }
+
     fn close(&mut self, socket: TcpStream) {
         // Closing the descriptor takes it out of the poll as well.
         drop(socket);
@@ -393,7 +262,12 @@ impl Net for MioNet {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         let problem = "the server does not listen on TCP";
-        self.address.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, problem))
+        let first = self.addresses.first().copied();
+        first.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, problem))
+    }
+
+    fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.addresses.clone()
     }
 }
 

@@ -1,7 +1,13 @@
 //! The seam to the world: sockets, poll, clock; and the real one.
 
+pub(crate) mod listener;
+pub(crate) mod listeners;
 pub(crate) mod mio_net;
 pub(crate) mod net;
+pub(crate) mod options;
+pub(crate) mod peer;
+pub(crate) mod rotation;
+pub(crate) mod tcp;
 #[cfg(unix)]
 pub(crate) mod unix;
 pub(crate) mod write;

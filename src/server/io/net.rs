@@ -1,5 +1,6 @@
 //! The seam between the loop and the world: sockets, the poll, the clock.
 
+use crate::peer::Peer;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -36,7 +37,8 @@ pub trait Net {
         false
     }
 
-    /// Takes the next waiting connection, and says where it comes from, where addresses mean something.
+    /// Takes the next waiting connection, and says where it comes from, where addresses mean something. A
+    /// network with several listeners takes from each in turn.
     ///
     /// # Errors
     /// `WouldBlock` where there is none. What concerns this one connection only, which is gone again, is
@@ -52,7 +54,7 @@ pub trait Net {
         0
     }
 
-    /// Closes the listener: who is waiting, and who comes, is refused by the operating system.
+    /// Closes all listeners: who is waiting, and who comes, is refused by the operating system.
     fn stop_listening(&mut self);
 
     /// Takes a connection that somebody else has accepted, and makes of it what [`accept`](Self::accept) would give. The
@@ -89,6 +91,14 @@ pub trait Net {
     /// The connection is closed then.
     fn shutdown(&mut self, socket: &mut Self::Socket) -> io::Result<()>;
 
+    /// The other end of a connection: what [`Request::peer`](crate::Request::peer) returns. Called once for
+    /// the requests that were read together, before the first of them is answered; nothing is kept of it.
+    /// `None`, the default, if nobody can tell, also because the peer has left.
+    fn peer(&self, socket: &Self::Socket) -> Option<Peer> {
+        let _ = socket;
+        None
+    }
+
     /// Closes the connection. Readiness that `poll` has told already may still come for its slot.
     fn close(&mut self, socket: Self::Socket);
 
@@ -108,17 +118,42 @@ pub trait Net {
         RandomState::new().hash_one(std::process::id())
     }
 
-    /// The address that connections are accepted on.
+    /// The address that connections are accepted on; the first, if there are several.
     ///
     /// # Errors
     /// Whatever the operating system says.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// All addresses that connections are accepted on, in the order of their listeners. The default is
+    /// [`local_addr`](Self::local_addr), or none if that is an error.
+    fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.local_addr().into_iter().collect()
+    }
+}
+
+/// Whether an error of [`Net::accept`] concerns one connection only, which is gone. Linux also reports what
+/// is wrong with the way to the peer, and what a firewall has against it.
+pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,
+        PermissionDenied,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | PermissionDenied
+    )
 }
 
 /// One thing that has become ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ready {
-    /// There may be a connection to accept.
+    /// There may be a connection to accept, at any of the listeners.
     Listener,
     /// A connection may have become readable or writable.
     Connection {

@@ -10,7 +10,7 @@ use crate::conn::refusal::Refusal;
 use crate::conn::slot::Slot;
 use crate::server::api::app::App;
 use crate::server::api::server::Server;
-use crate::server::io::net::{Net, Ready};
+use crate::server::io::net::{Net, Ready, is_of_one_connection};
 use crate::server::state::ticks::ticks;
 use std::io;
 use std::net::IpAddr;
@@ -68,15 +68,8 @@ impl<H: App, N: Net> Server<H, N> {
                         self.accept.waiting = false;
                         return;
                     }
-                    // This one is gone; the next may be there. Linux also reports what is wrong with the way to the peer, and
-                    // what a firewall has against it.
-                    io::ErrorKind::ConnectionAborted
-                    | io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::Interrupted
-                    | io::ErrorKind::NetworkDown
-                    | io::ErrorKind::NetworkUnreachable
-                    | io::ErrorKind::HostUnreachable
-                    | io::ErrorKind::PermissionDenied => {}
+                    // The next may be there.
+                    _ if is_of_one_connection(&error) => {}
                     _ => {
                         if !self.accept_with_reserve() {
                             self.accept_failed(&error);

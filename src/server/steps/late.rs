@@ -69,11 +69,11 @@ impl<H: App, N: Net> Server<H, N> {
         });
         let Some(Connection::Awaiting(awaiting)) = state else { return self.core.remains.add(late) };
         let (held, mut replies, behind) = awaiting.into_parts();
-        let keep_alive = held.incoming.keep_alive();
+        let (keep_alive, peer) = (held.incoming.keep_alive(), self.peer(slot));
         self.refresh_date();
         let before = replies.len();
         let then = {
-            let request = held.incoming.request(&held.bytes);
+            let request = held.incoming.request(&held.bytes).with_peer(peer.as_ref());
             self.answer_by(slot, &request, keep_alive, &mut replies, |server, id| {
                 let state = server.handler.state();
                 let reply = server.core.guard(HandlerOf(&request), |core| late(&request, id, core, state))?;

@@ -10,6 +10,7 @@ use crate::http::parse::rejection::Rejection;
 use crate::http::parse::request::Request;
 use crate::http::reply::headers::HeadContext;
 use crate::http::reply::reply::Reply;
+use crate::peer::Peer;
 use crate::server::api::app::App;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
@@ -244,6 +245,8 @@ impl<H: App, N: Net> Server<H, N> {
         let mut replies = std::mem::take(&mut self.requests.replies);
         let mut share = self.requests.share.min(self.requests.left);
         self.requests.last = slot;
+        // Asked when the first of them is complete.
+        let mut peer = None;
         // Where the last request begins, and where it ends.
         let (mut begun, mut at) = (0, 0);
         let then = loop {
@@ -255,7 +258,8 @@ impl<H: App, N: Net> Server<H, N> {
                 Ok(Progress::Partial) => break Then::Read,
                 Ok(Progress::Continue) => replies.extend_from_slice(CONTINUE),
                 Ok(Progress::Complete { consumed }) => {
-                    let request = incoming.request(&data[at..]);
+                    let peer: &Option<Peer> = peer.get_or_insert_with(|| self.peer(slot));
+                    let request = incoming.request(&data[at..]).with_peer(peer.as_ref());
                     let before = replies.len();
                     let then = self.answer(slot, &request, incoming.keep_alive(), &mut replies);
                     self.requests.spend(replies.len().saturating_sub(before));
@@ -348,6 +352,11 @@ impl<H: App, N: Net> Server<H, N> {
         let head_request = request.is_some_and(|request| request.is_head());
         let cx = HeadContext { date, keep_alive: false, http_10: false, head_request };
         reply.encode(&cx, replies);
+    }
+
+    /// Who is at the other end of a connection.
+    pub(super) fn peer(&self, slot: u32) -> Option<Peer> {
+        self.sockets.get(slot as usize)?.as_ref().and_then(|socket| self.net.peer(socket))
     }
 
     /// The time for a request is over. Whoever has begun one is told (RFC 9110 15.5.9).

@@ -1,0 +1,100 @@
+//! One listener: of TCP, or of unix sockets.
+
+use crate::server::io::options::{INHERITED, Options};
+#[cfg(unix)]
+use crate::server::io::unix::SocketFile;
+use mio::event::Source;
+#[cfg(unix)]
+use mio::net::UnixListener;
+use mio::net::{TcpListener, TcpStream};
+use socket2::{SockRef, Socket};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+
+/// Where connections come from.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix {
+        /// Held only to be dropped, if the file is ours, and before the socket is (see `SocketFile`).
+        _file: Option<SocketFile>,
+        listener: UnixListener,
+    },
+}
+
+impl Listener {
+    pub(crate) fn tcp(listener: std::net::TcpListener, options: &Options) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        if INHERITED {
+            options.set(&SockRef::from(&listener))?;
+        }
+        Ok(Self::Tcp(TcpListener::from_std(listener)))
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn unix(
+        file: Option<SocketFile>,
+        listener: std::os::unix::net::UnixListener,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self::Unix { _file: file, listener: UnixListener::from_std(listener) })
+    }
+
+    pub(crate) fn as_source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(listener) => listener,
+            #[cfg(unix)]
+            Self::Unix { listener, .. } => listener,
+        }
+    }
+
+    /// Another descriptor for it.
+    pub(crate) fn try_clone(&self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp(listener) => SockRef::from(listener).try_clone(),
+            #[cfg(unix)]
+            Self::Unix { listener, .. } => SockRef::from(listener).try_clone(),
+        }
+    }
+
+    pub(crate) fn is_unix(&self) -> bool {
+        match self {
+            Self::Tcp(_) => false,
+            #[cfg(unix)]
+            Self::Unix { .. } => true,
+        }
+    }
+
+    /// `None` where it is not of TCP.
+    pub(crate) fn address(&self) -> io::Result<Option<SocketAddr>> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(Some),
+            #[cfg(unix)]
+            Self::Unix { .. } => Ok(None),
+        }
+    }
+
+    /// Takes the next connection, with where it comes from. A unix socket is held as a `TcpStream` from here
+    /// on.
+    pub(crate) fn accept(&self, options: &Options) -> io::Result<(TcpStream, Option<IpAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, address) = listener.accept()?;
+                if !INHERITED {
+                    options.set(&SockRef::from(&socket))?;
+                }
+                Ok((socket, Some(address.ip())))
+            }
+            #[cfg(unix)]
+            Self::Unix { listener, .. } => {
+                let (socket, _) = listener.accept()?;
+                let socket = std::net::TcpStream::from(OwnedFd::from(socket));
+                options.set_of_any(&SockRef::from(&socket))?;
+                Ok((TcpStream::from_std(socket), None))
+            }
+        }
+    }
+}

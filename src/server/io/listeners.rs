@@ -1,0 +1,133 @@
+//! Where a server is to listen: any number of places, of TCP and of unix sockets.
+
+use crate::config::Config;
+use crate::server::io::listener::Listener;
+use crate::server::io::options::Options;
+use crate::server::io::tcp;
+#[cfg(unix)]
+use crate::server::io::unix;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+
+/// Where a server listens, for [`Server::listen`](crate::Server::listen): any number of TCP addresses, unix
+/// sockets, and listeners that exist already.
+///
+/// Nothing is opened before the server is made, and then all of it or nothing: an address that cannot be had
+/// is an error of [`Server::listen`](crate::Server::listen), which names it.
+///
+/// Connections are accepted from all listeners in turn, one from each: a crowd at one does not keep those
+/// waiting who come to another. All of them count towards the same limits, such as
+/// [`Config::connections_max`] and [`Config::accepts_per_turn`].
+///
+/// ```no_run
+/// use mio_sse::{Config, Event, Listeners, Router, Server};
+///
+/// let mut app = Router::new();
+/// app.sse("/hello", |stream, _request, cx| cx.send(stream, Event::new().data("hello")));
+/// # #[cfg(unix)]
+/// let listeners = Listeners::new().tcp("localhost:8080").unix("/run/hello.sock");
+/// # #[cfg(not(unix))]
+/// # let listeners = Listeners::new().tcp("localhost:8080");
+/// Server::listen(listeners, app, Config::default())?.run()
+/// # ; Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a server listens on it: Server::listen"]
+pub struct Listeners {
+    places: Vec<Place>,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// The addresses of one name, or why there are none.
+    Tcp(io::Result<Vec<SocketAddr>>),
+    TcpListener(TcpListener),
+    #[cfg(unix)]
+    Unix(PathBuf),
+    #[cfg(unix)]
+    UnixListener(UnixListener),
+}
+
+impl Listeners {
+    /// No place to listen at. A server that is given this serves only what it [adopts](crate::Server::adopt).
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Listens on every address that `address` has. `localhost:8080` mostly is `127.0.0.1:8080` and
+    /// `[::1]:8080`: clients try them in an order of their own, and some only one of them.
+    ///
+    /// - Names are resolved now, which may take a while; that it has failed is told by
+    ///   [`Server::listen`](crate::Server::listen).
+    /// - An address that this machine does not have, or whose family it does not have, is left out, with a
+    ///   line in the log (`debug`), as long as another is left. Everything else, such as a port that is taken
+    ///   on one of them, is an error.
+    /// - Port 0 is any that is free, one for all addresses of the name: see
+    ///   [`Server::local_addr`](crate::Server::local_addr).
+    /// - `0.0.0.0` is every IPv4 address and `[::]` every IPv6 one. By itself the latter takes IPv4
+    ///   connections, too, where the operating system has it so (Linux, unless `net.ipv6.bindv6only` is set);
+    ///   not if an IPv4 address with the same port is listened on as well.
+    pub fn tcp(self, address: impl ToSocketAddrs) -> Self {
+        self.with(Place::Tcp(address.to_socket_addrs().map(Iterator::collect)))
+    }
+
+    /// Listens on a unix socket, whose file is made and removed as
+    /// [`Server::bind_unix`](crate::Server::bind_unix) says.
+    #[cfg(unix)]
+    pub fn unix(self, path: impl AsRef<Path>) -> Self {
+        self.with(Place::Unix(path.as_ref().to_owned()))
+    }
+
+    /// Serves a listener that exists already, see [`Server::from_listener`](crate::Server::from_listener).
+    /// Add one for each that systemd hands over.
+    pub fn tcp_listener(self, listener: TcpListener) -> Self {
+        self.with(Place::TcpListener(listener))
+    }
+
+    /// Serves a listener on a unix socket that exists already, see
+    /// [`Server::from_unix_listener`](crate::Server::from_unix_listener).
+    #[cfg(unix)]
+    pub fn unix_listener(self, listener: UnixListener) -> Self {
+        self.with(Place::UnixListener(listener))
+    }
+
+    fn with(mut self, place: Place) -> Self {
+        self.places.push(place);
+        self
+    }
+
+    /// Opens all of them. Those that were opened are closed again if one fails, and their files removed.
+    pub(crate) fn open(self, config: &Config, options: &Options) -> io::Result<Vec<Listener>> {
+        let addresses = |place: &Place| match place {
+            Place::Tcp(Ok(addresses)) => addresses.clone(),
+            _ => Vec::new(),
+        };
+        let all: Vec<_> = self.places.iter().flat_map(addresses).collect();
+        let mut listeners = Vec::new();
+        for place in self.places {
+            match place {
+                Place::Tcp(addresses) => {
+                    for listener in tcp::listen(&addresses?, &all, config.backlog)? {
+                        listeners.push(Listener::tcp(listener, options)?);
+                    }
+                }
+                Place::TcpListener(listener) => listeners.push(Listener::tcp(listener, options)?),
+                #[cfg(unix)]
+                Place::Unix(path) => {
+                    let named = |error: io::Error| {
+                        io::Error::new(error.kind(), format!("cannot listen on {}: {error}", path.display()))
+                    };
+                    let (file, listener) = unix::listen(&path, config.backlog).map_err(named)?;
+                    listeners.push(Listener::unix(Some(file), listener)?);
+                }
+                #[cfg(unix)]
+                Place::UnixListener(listener) => listeners.push(Listener::unix(None, listener)?),
+            }
+        }
+        Ok(listeners)
+    }
+}

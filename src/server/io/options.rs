@@ -1,0 +1,51 @@
+//! The options of sockets that `Config` has to say something about.
+
+use crate::config::Config;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::time::Duration;
+
+/// Whether accepted sockets have the options of the listener, which saves a system call for each.
+pub(crate) const INHERITED: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// What `Config` has to say about sockets.
+#[derive(Debug)]
+pub(crate) struct Options {
+    keepalive: Option<Duration>,
+    user_timeout: Option<Duration>,
+    notsent_lowat: Option<u32>,
+    send_buffer: Option<usize>,
+}
+
+impl Options {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            keepalive: config.tcp_keepalive,
+            user_timeout: config.tcp_user_timeout,
+            notsent_lowat: config.tcp_notsent_lowat,
+            send_buffer: config.send_buffer_bytes,
+        }
+    }
+
+    pub(crate) fn set(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        // Events are written when they happen and never in halves: waiting for more to send only delays them.
+        socket.set_tcp_nodelay(true)?;
+        if let Some(time) = self.keepalive {
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(time))?;
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(time) = self.user_timeout {
+            socket.set_tcp_user_timeout(Some(time))?;
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(bytes) = self.notsent_lowat {
+            socket.set_tcp_notsent_lowat(bytes)?;
+        }
+        self.set_of_any(socket)
+    }
+
+    /// Those that unix sockets have as well.
+    pub(crate) fn set_of_any(&self, socket: &SockRef<'_>) -> io::Result<()> {
+        self.send_buffer.map_or(Ok(()), |bytes| socket.set_send_buffer_size(bytes))
+    }
+}

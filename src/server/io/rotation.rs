@@ -1,0 +1,159 @@
+//! Several listeners that take turns, so that none of them keeps the others waiting.
+
+use crate::server::io::net::is_of_one_connection;
+use std::io;
+
+/// Listeners, and which of them is next.
+#[derive(Debug, Default)]
+pub(crate) struct Rotation<L> {
+    members: Vec<Member<L>>,
+    /// Where the next call begins to look.
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Member<L> {
+    listener: L,
+    /// Whether there may be connections waiting: the poll has told so, and no call has met the end of them
+    /// since.
+    waiting: bool,
+}
+
+impl<L> Rotation<L> {
+    pub(crate) fn new(listeners: Vec<L>) -> Self {
+        let member = |listener| Member { listener, waiting: false };
+        Self { members: listeners.into_iter().map(member).collect(), next: 0 }
+    }
+
+    /// The poll has told that connections wait at the listener of this number. Returns whether there is one.
+    pub(crate) fn ready(&mut self, number: usize) -> bool {
+        self.members.get_mut(number).map(|member| member.waiting = true).is_some()
+    }
+
+    /// Calls `accept` with the listener whose turn it is, and goes on to the next that has somebody waiting
+    /// for as long as it returns `WouldBlock`. Where resources are short nobody was accepted, so the turn is
+    /// not over: or each second listener would only get the calls that fail, and those to which a reserve is
+    /// given up would all go to the others.
+    pub(crate) fn accept<T>(&mut self, mut accept: impl FnMut(&L) -> io::Result<T>) -> io::Result<T> {
+        for _ in 0..self.members.len() {
+            let number = self.next;
+            self.next = (number + 1) % self.members.len();
+            let member = &mut self.members[number];
+            if !member.waiting {
+                continue;
+            }
+            match accept(&member.listener) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => member.waiting = false,
+                Err(error) if !is_of_one_connection(&error) => {
+                    self.next = number;
+                    return Err(error);
+                }
+                result => return result,
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &L> {
+        self.members.iter().map(|member| &member.listener)
+    }
+
+    /// Takes all of them out.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = L> {
+        std::mem::take(&mut self.members).into_iter().map(|member| member.listener)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::io::ErrorKind;
+
+    /// Listeners with so many connections waiting each, all told by the poll.
+    fn rotation(waiting: &[usize]) -> Rotation<(usize, RefCell<usize>)> {
+        let listeners = waiting.iter().map(|count| RefCell::new(*count)).enumerate().collect();
+        let mut rotation = Rotation::new(listeners);
+        assert!((0..waiting.len()).all(|number| rotation.ready(number)));
+        assert!(!rotation.ready(waiting.len()));
+        rotation
+    }
+
+    /// The number of the listener that the next connection comes from, and how many were asked for one.
+    fn accept(rotation: &mut Rotation<(usize, RefCell<usize>)>) -> (Option<usize>, usize) {
+        let mut asked = 0;
+        let result = rotation.accept(|(number, waiting)| {
+            asked += 1;
+            let mut waiting = waiting.borrow_mut();
+            *waiting = waiting.checked_sub(1).ok_or(ErrorKind::WouldBlock)?;
+            Ok(*number)
+        });
+        (result.ok(), asked)
+    }
+
+    #[test]
+    fn a_crowd_at_one_listener_keeps_nobody_waiting_at_another() {
+        let mut rotation = rotation(&[1000, 2, 1]);
+        let order: Vec<_> = (0..7).map(|_| accept(&mut rotation).0.unwrap()).collect();
+        assert_eq!(order, [0, 1, 2, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_listener_is_asked_until_it_has_none_and_then_not_before_it_is_told_to() {
+        let mut rotation = rotation(&[1, 1]);
+        assert_eq!(accept(&mut rotation), (Some(0), 1));
+        assert_eq!(accept(&mut rotation), (Some(1), 1));
+        assert_eq!(accept(&mut rotation), (None, 2));
+        assert_eq!(accept(&mut rotation), (None, 0));
+        *rotation.iter().nth(1).unwrap().1.borrow_mut() = 1;
+        assert_eq!(accept(&mut rotation), (None, 0), "the poll has not told");
+        rotation.ready(1);
+        assert_eq!(accept(&mut rotation), (Some(1), 1));
+    }
+
+    #[test]
+    fn an_error_is_no_reason_to_forget_who_waits() {
+        let mut rotation = rotation(&[1, 1]);
+        for error in [ErrorKind::Other, ErrorKind::ConnectionAborted, ErrorKind::OutOfMemory] {
+            let result = rotation.accept(|_| Err::<(), _>(error.into()));
+            assert_eq!(result.unwrap_err().kind(), error);
+        }
+        let mut found = [accept(&mut rotation).0, accept(&mut rotation).0];
+        found.sort_unstable();
+        assert_eq!(found, [Some(0), Some(1)]);
+    }
+
+    /// As where a reserve is given up after each failure.
+    #[test]
+    fn where_descriptors_are_short_all_have_their_turn_as_well() {
+        let mut rotation = rotation(&[100, 100, 100]);
+        let mut order = Vec::new();
+        for _ in 0..6 {
+            rotation.accept(|_| Err::<(), _>(io::Error::other("too many open files"))).unwrap_err();
+            order.extend(accept(&mut rotation).0);
+        }
+        assert_eq!(order, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn connections_that_are_gone_are_no_reason_to_stay_with_one_listener() {
+        let mut rotation = rotation(&[100, 100]);
+        let mut asked = Vec::new();
+        for _ in 0..4 {
+            let result = rotation.accept(|(number, _)| {
+                asked.push(*number);
+                Err::<(), _>(ErrorKind::ConnectionAborted.into())
+            });
+            result.unwrap_err();
+        }
+        assert_eq!(asked, [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn nothing_waits_where_nobody_listens() {
+        let mut rotation = rotation(&[1]);
+        assert_eq!(rotation.take().count(), 1);
+        assert_eq!(accept(&mut rotation), (None, 0));
+        assert!(!rotation.ready(0));
+    }
+}
