@@ -257,7 +257,7 @@ fn what_is_steady_allocates_nothing() {
     drop(server);
 
     // A stream that is opened may allocate, but what it keeps is its record: nothing for each stream on its own. Once others have
-    // opened, all that is left is the name of the topic in its reply, and the lists that grow now and then.
+    // opened, all that is left is its reply and the name of the topic in it, and the lists that grow now and then.
     let mut server = None;
     let first = allocations(|| server = Some(streams(requests[0])));
     let mut server = server.unwrap();
@@ -268,5 +268,5 @@ fn what_is_steady_allocates_nothing() {
     assert_eq!(server.stats().streams, 2 * u64::from(STREAMS));
     println!("{first} allocations for the first {STREAMS} streams, {more} for the next");
     assert!(first < 4 * STREAMS as usize, "{first} for {STREAMS} streams");
-    assert!(more < 2 * STREAMS as usize, "{more} for {STREAMS} streams");
+    assert!(more < 3 * STREAMS as usize, "{more} for {STREAMS} streams");
 }
