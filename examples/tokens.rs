@@ -6,7 +6,7 @@
 //!     --json '{"messages":[{"role":"user","content":"Where does the river begin?"}],"stream":true}'
 //! ```
 //!
-//! The wire is OpenAI's chat completions, as far as it is needed. The "model" is a Markov chain over the few sentences below: after
+//! The wire is OpenAI's chat completions, as far as its official packages need it. The "model" is a Markov chain over the few sentences below: after
 //! each word it throws dice for one of those that follow it there. It understands nothing, and says so by what it says.
 //!
 //! Each answer is written by a thread, as a model would be: slow work does not belong in the loop. When the client leaves, what the
@@ -16,7 +16,7 @@
 
 mod common;
 
-use mio_sse::{Error, Event, EventSender, Reply, Router};
+use mio_sse::{Config, Error, EventSender, Reply, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -27,46 +27,52 @@ use std::thread;
 use std::time::Duration;
 
 const MODEL: &str = "markov-1";
-
 /// All that the model has ever read.
 const TEXT: &str = "\
-    The river begins as a thread of water between two stones. A stream is patient and it never asks where the river goes. \
-    The water carries what the rain has given, and the rain comes from the sea. Every word is a small stone in the river, \
-    and a sentence is the bridge that nobody crosses twice. Where the bridge ends, the road goes on along the water to the \
-    mill. The mill turns as long as the stream comes, and it rests when the stream is late. A miller listens to the wheel \
-    and hears the rain before it falls. The wheel does not know the sea, but the water does. What you ask the river it \
-    carries away, and what it answers is only the sound of the stones. A good answer is like a ferry: it comes when you \
-    wait, and it leaves when you leave. Nobody waits for the sea. The sea has time, and the time has stones, and every \
-    stone was once a mountain. The mountain says one word in a thousand years. When the snow leaves the mountain, a \
-    thread of water asks for the way. The way is down, says the stone, and the river begins.";
+    The river begins as a thread of water between two stones. A stream is patient and it never asks where the river goes. The \
+    water carries what the rain has given, and the rain comes from the sea. Every word is a small stone in the river, and a \
+    sentence is the bridge that nobody crosses twice. Where the bridge ends, the road goes on along the water to the mill. The \
+    wheel does not know the sea, but the water does. What you ask the river it carries away, and what it answers is only the \
+    sound of the stones. A good answer is like a ferry: it comes when you wait, and it leaves when you leave. Nobody waits for \
+    the sea. The sea has time, and the time has stones, and every stone was once a mountain. The mountain says one word in a \
+    thousand years. When the snow leaves the mountain, a thread of water asks the way. The way is down, and the river begins.";
 
 const TOKENS_PER_SECOND: u32 = 20;
 const TOKENS: usize = 80;
 const TOKENS_MAX: usize = 1000;
-
 /// As many answers are written at a time. Each is a thread.
 const WRITERS_MAX: usize = 64;
-
 /// So many tokens may be ready before the client takes them.
 const TOKENS_AHEAD: usize = 16;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct Question {
-    messages: Vec<Message>,
-    #[serde(default)]
+    model: Option<String>,
+    messages: Vec<Value>,
     stream: bool,
+    stream_options: Value,
     max_tokens: Option<usize>,
+    max_completion_tokens: Option<usize>,
 }
 
-#[derive(Deserialize)]
-struct Message {
-    role: String,
-    content: String,
+/// What a message says. Its content is text, or an array of parts of which some are text.
+fn text(message: &Value) -> Option<String> {
+    let (parts, text) = (message["content"].as_array(), message["content"].as_str());
+    let parts = parts.map(|parts| parts.iter().filter_map(|part| part["text"].as_str()).collect());
+    parts.or(text.map(str::to_owned))
 }
 
 fn app() -> Router {
     let mut app = Router::new();
     common::page(&mut app, include_str!("tokens.html"));
+    let model = json!({ "id": MODEL, "object": "model", "created": 1_764_374_400, "owned_by": "mio-sse" });
+    let models = json!({ "object": "list", "data": [model] }).to_string();
+    app.get("/v1/models", move |_request, _cx| Reply::json_text(models.clone()));
+    app.get("/v1/models/{model}", move |request, _cx| match request.param("model") {
+        Some(MODEL) => Reply::json_text(model.to_string()),
+        _ => problem(404, "there is no such model"),
+    });
     // Each writer holds one more.
     let writers = Arc::new(());
     let mut count = 0;
@@ -75,25 +81,31 @@ fn app() -> Router {
             Ok(question) => question,
             Err(error) => return Ok(problem(400, &format!("the body is no such request: {error}"))),
         };
-        let Some(asked) = question.messages.iter().rfind(|message| message.role == "user") else {
-            return Ok(problem(400, "there is no message of the role user"));
+        if question.model.is_some_and(|model| model != MODEL) {
+            return Ok(problem(404, "there is no such model"));
+        }
+        let Some(asked) = question.messages.iter().rfind(|one| one["role"] == "user").and_then(text) else {
+            return Ok(problem(400, "there is no message of the role user with content"));
         };
         count += 1;
         let name = format!("chatcmpl-{count}");
-        let answer = Answer::new(&asked.content, question.max_tokens.unwrap_or(TOKENS).min(TOKENS_MAX));
+        let prompt = question.messages.iter().filter_map(text).map(|it| it.split_whitespace().count()).sum();
+        let tokens_max = question.max_completion_tokens.or(question.max_tokens).unwrap_or(TOKENS);
+        let answer = Answer::new(&name, question.stream, &asked, prompt, tokens_max.min(TOKENS_MAX));
         if !question.stream {
-            return Ok(whole(&name, answer));
+            let message = json!({ "role": "assistant", "content": answer.tokens.concat() });
+            return Ok(Reply::json_text(answer.json("message", &message, true)));
         }
         if Arc::strong_count(&writers) > WRITERS_MAX {
             return Ok(problem(429, "too many answers are being written: ask again later"));
         }
-        let writer = writers.clone();
+        let (writer, with_usage) = (writers.clone(), question.stream_options["include_usage"] == true);
         // Only a stream that opens has somebody who writes it.
         cx.on_open(move |stream, cx| {
             let events = cx.channel(stream, TOKENS_AHEAD)?;
             thread::spawn(move || {
                 let _writer = writer;
-                let said = write(&name, answer, &events);
+                let said = write(answer, with_usage, &events);
                 log::info!("{name}: {}", if said.is_ok() { "done" } else { "cancelled" });
                 // The channel ends here, and the stream with it.
             });
@@ -106,90 +118,78 @@ fn app() -> Router {
 }
 
 /// Says an answer event by event, at the speed of a small model. An error says that nobody listens any more.
-fn write(name: &str, mut answer: Answer, events: &EventSender) -> Result<(), Error> {
-    let chunk = |delta: Value, finish_reason: Option<&str>| {
-        let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish_reason });
-        Event::new().data(completion(name, "chat.completion.chunk", &choice).to_string())
-    };
-    events.send(chunk(json!({ "role": "assistant", "content": "" }), None))?;
-    for token in &mut answer {
+fn write(mut answer: Answer, with_usage: bool, events: &EventSender) -> Result<(), Error> {
+    let chunk = |delta: Value, is_last| answer.json("delta", &delta, is_last);
+    events.send(chunk(json!({ "role": "assistant", "content": "" }), false))?;
+    for token in &answer.tokens {
         thread::sleep(Duration::from_secs(1) / TOKENS_PER_SECOND);
-        events.send(chunk(json!({ "content": token }), None))?;
+        events.send(chunk(json!({ "content": token }), false))?;
     }
-    events.send(chunk(json!({}), Some(answer.finish_reason())))?;
-    events.send(Event::new().data("[DONE]"))
-}
-
-/// The answer in one piece.
-fn whole(name: &str, mut answer: Answer) -> Reply {
-    let content: String = answer.by_ref().collect();
-    let message = json!({ "role": "assistant", "content": content });
-    let choice = json!({ "index": 0, "message": message, "finish_reason": answer.finish_reason() });
-    Reply::json_text(completion(name, "chat.completion", &choice).to_string())
-}
-
-fn completion(name: &str, object: &str, choice: &Value) -> Value {
-    let created = jiff::Timestamp::now().as_second();
-    json!({ "id": name, "object": object, "created": created, "model": MODEL, "choices": [choice] })
+    events.send(chunk(json!({}), true))?;
+    if with_usage {
+        answer.head["usage"] = answer.usage;
+        events.send(answer.head.to_string())?;
+    }
+    events.send("[DONE]")
 }
 
 fn problem(status: u16, message: &str) -> Reply {
     let kind = if status == 429 { "rate_limit_error" } else { "invalid_request_error" };
-    let error = json!({ "message": message, "type": kind, "param": null, "code": null });
+    let code = (status == 404).then_some("model_not_found");
+    let error = json!({ "message": message, "type": kind, "param": null, "code": code });
     Reply::json_text(json!({ "error": error }).to_string()).with_status(status)
 }
 
-/// What the model answers, token by token: a walk through [`TEXT`]. The question only chooses the dice, so that the same one
-/// is answered the same.
+/// What the model says to a question: a walk through [`TEXT`]. The question only chooses the dice, so that the same one has
+/// the same answer. A real model thinks in the thread that writes.
 struct Answer {
-    follows: HashMap<&'static str, Vec<&'static str>>,
-    dice: fastrand::Rng,
-    before: &'static str,
-    count: usize,
-    count_max: usize,
+    /// What all parts of it have in common, without choices.
+    head: Value,
+    tokens: Vec<String>,
+    usage: Value,
 }
 
 impl Answer {
-    fn new(question: &str, count_max: usize) -> Self {
-        let mut follows: HashMap<_, Vec<_>> = HashMap::new();
-        let mut before = "";
+    fn new(name: &str, is_stream: bool, question: &str, prompt: usize, count_max: usize) -> Self {
+        // What is remembered of a word: nothing, where a sentence begins behind it.
+        let state = |word: &'static str| if word.ends_with('.') { "" } else { word };
+        let (mut follows, mut before) = (HashMap::<_, Vec<_>>::new(), "");
         for word in TEXT.split_whitespace() {
             follows.entry(before).or_default().push(word);
             before = state(word);
         }
         let mut hasher = DefaultHasher::new();
         question.hash(&mut hasher);
-        Self { follows, dice: fastrand::Rng::with_seed(hasher.finish()), before, count: 0, count_max }
-    }
-
-    /// Why there are no more.
-    fn finish_reason(&self) -> &'static str {
-        if self.before.is_empty() { "stop" } else { "length" }
-    }
-}
-
-impl Iterator for Answer {
-    type Item = String;
-
-    fn next(&mut self) -> Option<String> {
+        let (mut dice, mut tokens) = (fastrand::Rng::with_seed(hasher.finish()), Vec::new());
         // It ends with a sentence if it can.
-        let enough = if self.before.is_empty() { self.count_max.div_ceil(2) } else { self.count_max };
-        if self.count >= enough {
-            return None;
+        while tokens.len() < if before.is_empty() { count_max.div_ceil(2) } else { count_max } {
+            let words = &follows[before];
+            let word = words[dice.usize(..words.len())];
+            before = state(word);
+            tokens.push(if tokens.is_empty() { word.to_owned() } else { format!(" {word}") });
         }
-        let words = &self.follows[self.before];
-        let word = words[self.dice.usize(..words.len())];
-        self.before = state(word);
-        self.count += 1;
-        Some(if self.count == 1 { word.to_owned() } else { format!(" {word}") })
+        let object = if is_stream { "chat.completion.chunk" } else { "chat.completion" };
+        let created = jiff::Timestamp::now().as_second();
+        let head = json!({ "id": name, "object": object, "created": created, "model": MODEL, "choices": [] });
+        let (said, all) = (tokens.len(), prompt + tokens.len());
+        let usage = json!({ "prompt_tokens": prompt, "completion_tokens": said, "total_tokens": all });
+        Self { head, tokens, usage }
     }
-}
 
-/// What is remembered of a word: nothing, where a sentence begins behind it.
-fn state(word: &'static str) -> &'static str {
-    if word.ends_with('.') { "" } else { word }
+    /// The answer or a part of it.
+    fn json(&self, name: &str, value: &Value, is_last: bool) -> String {
+        let is_whole = self.tokens.last().is_none_or(|last| last.ends_with('.'));
+        let reason = is_last.then_some(if is_whole { "stop" } else { "length" });
+        let mut json = self.head.clone();
+        json["choices"] = json!([{ "index": 0, name: value, "finish_reason": reason }]);
+        json["usage"] = if name == "message" { self.usage.clone() } else { Value::Null };
+        json.to_string()
+    }
 }
 
 fn main() -> ExitCode {
-    common::run("tokens", app())
+    let mut config = Config::default();
+    // The default of 64 KiB would not do for long conversations.
+    config.body_bytes_max = 4 << 20;
+    common::run_with("tokens", app(), config)
 }

@@ -361,6 +361,103 @@ mod tokens {
         assert!(page.contains("/v1/chat/completions") && !page.contains("innerHTML"));
     }
 
+    fn message(content: &Value) -> Value {
+        serde_json::json!({ "messages": [{ "role": "user", "content": content }], "max_tokens": 12 })
+    }
+
+    fn whole(client: &mut Client, body: &Value) -> Value {
+        ask(client, &body.to_string());
+        let (head, reply) = client.reply();
+        assert_eq!(head.status, 200, "{reply}");
+        json(&reply)
+    }
+
+    #[test]
+    fn content_may_be_parts_and_the_texts_of_them_are_one() {
+        let example = Example::start("tokens");
+        let mut client = example.connect();
+        let text = whole(&mut client, &message(&"Where does the river begin?".into()));
+        let parts = serde_json::json!([
+            { "type": "text", "text": "Where does " },
+            { "type": "image_url", "image_url": { "url": "data:image/png;base64,AAAA" } },
+            { "type": "text", "text": "the river begin?" },
+        ]);
+        let parts = whole(&mut client, &message(&parts));
+        assert_eq!(parts["choices"], text["choices"]);
+        assert_eq!(parts["usage"], text["usage"]);
+        let usage = &text["usage"];
+        assert_eq!(usage["prompt_tokens"], 5);
+        let said = text["choices"][0]["message"]["content"].as_str().unwrap().split(' ').count();
+        assert_eq!(usage["completion_tokens"], said);
+        assert_eq!(usage["total_tokens"], said + 5);
+    }
+
+    #[test]
+    fn the_usage_comes_before_the_end_where_it_is_asked_for() {
+        let example = Example::start("tokens");
+        let mut client = example.connect();
+        let mut body = message(&"x".into());
+        let usage = whole(&mut client, &body)["usage"].clone();
+        body["stream"] = true.into();
+        for include_usage in [false, true] {
+            body["stream_options"] = serde_json::json!({ "include_usage": include_usage });
+            ask(&mut client, &body.to_string());
+            client.head();
+            let mut events = client.events_to_end();
+            assert_eq!(events.pop().map(|event| event.data).as_deref(), Some("[DONE]"));
+            let chunks: Vec<_> = events.iter().map(|event| json(&event.data)).collect();
+            let with_usage: Vec<_> = chunks.iter().filter(|chunk| !chunk["usage"].is_null()).collect();
+            if include_usage {
+                assert_eq!(with_usage, [chunks.last().unwrap()]);
+                let last = with_usage[0];
+                assert_eq!((&last["usage"], &last["choices"]), (&usage, &serde_json::json!([])));
+            } else {
+                assert!(with_usage.is_empty(), "{with_usage:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_newer_name_of_the_limit_wins_and_long_prompts_fit() {
+        let example = Example::start("tokens");
+        let mut client = example.connect();
+        let mut body = message(&"word ".repeat(200_000).into());
+        body["max_completion_tokens"] = 2.into();
+        let usage = whole(&mut client, &body)["usage"].clone();
+        assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"]), (&200_000.into(), &2.into()));
+        // What is too long is refused by its head.
+        let length = (4 << 20) + 1;
+        client.write(format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+        ));
+        assert_eq!(client.head().status, 413);
+    }
+
+    #[test]
+    fn there_is_one_model_and_no_other() {
+        let example = Example::start("tokens");
+        let mut client = example.connect();
+        let list = json(&client.get_text("/v1/models"));
+        assert_eq!(list["object"], "list");
+        assert_eq!(list["data"].as_array().unwrap().len(), 1);
+        assert_eq!(
+            (&list["data"][0]["id"], &list["data"][0]["object"]),
+            (&"markov-1".into(), &"model".into())
+        );
+        assert_eq!(json(&client.get_text("/v1/models/markov-1")), list["data"][0]);
+        let mut body = message(&"x".into());
+        body["model"] = "markov-1".into();
+        assert_eq!(whole(&mut client, &body)["model"], "markov-1");
+
+        client.write("GET /v1/models/gpt-9 HTTP/1.1\r\nHost: x\r\n\r\n");
+        let (head, by_name) = client.reply();
+        body["model"] = "gpt-9".into();
+        ask(&mut client, &body.to_string());
+        let (asked, in_body) = client.reply();
+        assert_eq!((head.status, asked.status, &*by_name), (404, 404, &*in_body));
+        assert_eq!(json(&by_name)["error"]["code"], "model_not_found");
+    }
+
     #[test]
     fn too_many_at_once_are_told_so_until_some_have_left() {
         let example = Example::start("tokens");

@@ -77,6 +77,7 @@ fn a_port_that_is_taken_is_one_line_on_stderr_and_a_failure() {
         "notes",
         "countdown",
         "tokens",
+        "mcp",
         "tail",
         "prices",
         "dashboard",

@@ -11,6 +11,7 @@ mod destructors;
 mod drain;
 mod example_apps;
 mod example_commands;
+mod example_mcp;
 mod example_pages;
 mod examples;
 mod failures;

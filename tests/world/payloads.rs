@@ -102,7 +102,12 @@ pub(crate) fn all() -> Vec<Sent> {
     all.add(Event::new().data("still the id before"), "message", None, "still the id before");
     all.add(Event::new().data("named").event("named").id("ü €"), "named", Some("ü €"), "named");
     all.add(Event::new().data("").event("named"), "named", None, "");
-    all.add(Event::new().data("with a comment").comment("here\r\nand here"), "message", None, "with a comment");
+    all.add(
+        Event::new().data("with a comment").comment("here\r\nand here"),
+        "message",
+        None,
+        "with a comment",
+    );
     all.add(Event::new().data("all").event("named").id("a: b"), "named", Some("a: b"), "all");
     all.add(Event::new().data("no id again").id(""), "message", Some(""), "no id again");
     let megabyte = megabyte();

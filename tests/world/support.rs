@@ -1,6 +1,6 @@
 //! Servers in a thread, examples as processes, and waiting with a deadline.
 
-use mio_sse::{Config, App, Publisher, Server, Stats};
+use mio_sse::{App, Config, Publisher, Server, Stats};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ pub(crate) fn serve(app: impl App + Send + 'static) -> Running {
 
 pub(crate) fn serve_with(app: impl App + Send + 'static, config: Config) -> Running {
     let mut server = Server::bind_with("127.0.0.1:0", app, config).unwrap();
-    let (address, publisher) = (server.local_addr().unwrap(), server.publisher());
+    let (address, publisher) = (server.local_addr().unwrap(), server.publisher().without_state());
     let thread = std::thread::spawn(move || server.run().unwrap());
     Running { address, publisher, thread: Some(thread) }
 }
@@ -91,7 +91,7 @@ pub(crate) fn serve_at<H: App + Send + 'static>(
     let mut server = eventually("the port is free again", || {
         Server::bind_with(address, app(), config.clone()).map_err(|error| error.to_string())
     });
-    let publisher = server.publisher();
+    let publisher = server.publisher().without_state();
     let thread = std::thread::spawn(move || server.run().unwrap());
     Running { address, publisher, thread: Some(thread) }
 }

@@ -3,7 +3,9 @@
 
 pub(crate) mod fetched;
 mod heartbeat_event;
+mod mcp;
 mod nothing_empty;
+mod openai;
 mod rust;
 pub(crate) mod script;
 

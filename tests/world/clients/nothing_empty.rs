@@ -12,7 +12,11 @@ const TOPIC: &str = "words";
 const ID: &str = "the last of them";
 
 /// Sends one event after the other, each behind a heartbeat, and ends the stream.
-fn send_between_heartbeats(stream: StreamId, events: Vec<Event<'static>>, cx: &mut Context<'_>) -> Result<(), Error> {
+fn send_between_heartbeats(
+    stream: StreamId,
+    events: Vec<Event<'static>>,
+    cx: &mut Context<'_>,
+) -> Result<(), Error> {
     let mut events = events.into_iter();
     let mut heard = cx.stats().heartbeats;
     cx.every(stream, ms(5), move |stream, cx| {
