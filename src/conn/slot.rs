@@ -203,8 +203,8 @@ impl Awaiting {
     }
 
     /// The request, what is left of earlier replies, and what has arrived behind it.
-    pub(crate) fn into_parts(self: Box<Self>) -> (Box<Held>, Vec<u8>, Option<Box<Held>>) {
-        let Self { request, earlier, held, .. } = *self;
+    pub(crate) fn into_parts(self) -> (Box<Held>, Vec<u8>, Option<Box<Held>>) {
+        let Self { request, earlier, held, .. } = self;
         (request, earlier, held)
     }
 }

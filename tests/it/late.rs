@@ -71,12 +71,12 @@ fn replies_are_in_the_order_of_their_requests() {
     let mut world = world(Config::default());
     let peer = ask(&mut world, get("/now") + &get("/later/one") + &get("/now") + &get("/later/two"));
     assert_eq!(replies(&peer.read()), [(200, "now".to_owned())]);
-    peer.write(get("/now").as_bytes()[..7].to_vec());
+    peer.write(&get("/now")[..7]);
     world.settle();
     next(&mut world).reply("one").unwrap();
     world.settle();
     assert_eq!(replies(&peer.read()), [(200, "one".to_owned()), (200, "now".to_owned())]);
-    peer.write(get("/now").as_bytes()[7..].to_vec());
+    peer.write(&get("/now")[7..]);
     world.settle();
     assert_eq!(peer.read(), "");
     next(&mut world).reply("two").unwrap();

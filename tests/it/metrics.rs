@@ -93,6 +93,7 @@ fn a_parser_of_others_finds_every_number_under_its_name() {
         ("streams_behind", stats.streams_behind),
         ("topics", stats.topics),
         ("log_bytes", stats.log_bytes),
+        ("late_replies", stats.late_replies),
         ("timers", stats.timers),
         ("memory_max_bytes", stats.memory_max),
         ("memory_bytes kind=logs", stats.memory.logs as u64),

@@ -211,7 +211,7 @@ impl Summary {
             let connection = self.connections_closed[reason as usize];
             assert_eq!(connection == 0, of_streams, "connections closed for {reason:?}: {connection}");
         }
-        let elsewhere = [Refusal::Finished, Refusal::MixedIds, Refusal::Memory];
+        let elsewhere = [Refusal::Finished, Refusal::MixedIds, Refusal::Memory, Refusal::LateReplies];
         for refusal in Refusal::ALL.into_iter().filter(|refusal| !elsewhere.contains(refusal)) {
             assert!(self.refused[refusal as usize] > 0, "nobody was refused for {refusal:?}");
         }

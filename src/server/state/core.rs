@@ -43,13 +43,16 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What another thread has done in the loop. Here as below, what stores a callback of the application makes a
-/// `Context` of the core and the application's state.
+/// What another thread has done in the loop.
 pub(crate) enum Job {
-    Run(Box<dyn FnOnce(&mut Core, &mut dyn Any) + Send>),
+    Run(Closure),
     /// The reply to a request that waits for it.
     Reply(StreamId, LateReply),
 }
+
+/// A closure of another thread. Here as below, what stores a callback of the application makes a `Context` of the
+/// core and the application's state.
+pub(crate) type Closure = Box<dyn FnOnce(&mut Core, &mut dyn Any) + Send>;
 
 /// What is replied to a request whose stream, if the reply is one, has this id.
 pub(crate) type LateReply = Box<dyn FnOnce(&Request<'_>, StreamId, &mut Core, &mut dyn Any) -> Reply + Send>;

@@ -68,7 +68,7 @@ impl<H: App, N: Net> Server<H, N> {
             _ => None,
         });
         let Some(Connection::Awaiting(awaiting)) = state else { return self.core.remains.add(late) };
-        let (held, mut replies, behind) = awaiting.into_parts();
+        let (held, mut replies, behind) = (*awaiting).into_parts();
         let (keep_alive, peer) = (held.incoming.keep_alive(), self.peer(slot));
         self.refresh_date();
         let before = replies.len();
