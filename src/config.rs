@@ -3,6 +3,7 @@
 use crate::error::ConfigError;
 use crate::http::browser::cors::Cors;
 use crate::http::browser::hosts;
+use crate::http::reply::reply::Reply;
 use crate::topic::history::TopicConfig;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use std::time::Duration;
 /// let server = Server::bind_with("127.0.0.1:0", Router::new(), config)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
     /// Connections that the kernel holds ready for the server to accept. The kernel caps it (Linux:
@@ -97,6 +98,21 @@ pub struct Config {
     /// # Cost
     /// Currently each request is compared with all of them, one after the other.
     pub hosts: Vec<String>,
+
+    /// Makes the body of each error that has none of its own, so that an API says in JSON what is wrong, whatever it is:
+    /// of [`Reply::status`](crate::Reply::status) from 400 on, of what a [`Router`](crate::Router) answers where there is no
+    /// route, of a handler that fails, and of requests that the server refuses or cannot read. It is given the status
+    /// and what would be said in plain text, and its reply's body, type and headers are used, its status is not.
+    /// Default `None`: plain text.
+    ///
+    /// ```
+    /// # use mio_sse::{Config, Reply};
+    /// let mut config = Config::default();
+    /// config.error_body = Some(|_status, text| Reply::json_text(serde_json::json!({ "error": text }).to_string()));
+    /// ```
+    ///
+    /// The text may be what a handler said in a [`BadRequest`](crate::BadRequest).
+    pub error_body: Option<fn(u16, &str) -> Reply>,
 
     /// Bytes of a request head, and of what a peer may send while its stream is open. Default 16 KiB: generous for
     /// cookies, too little to hurt. More is answered 431.
@@ -274,6 +290,7 @@ impl Default for Config {
             refuse: Refuse::Auto,
             refuse_retry: Duration::from_secs(10),
             cors: None,
+            error_body: None,
             hosts: Vec::new(),
             head_bytes_max: 16 << 10,
             event_id_bytes_max: 4 << 10,

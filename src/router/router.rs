@@ -182,7 +182,7 @@ impl<S: 'static> Router<S> {
     /// all that it gave to the stream is dropped, and its [`on_close`](Context::on_close) is not called. What
     /// has to be undone at the end of a stream is done in [`Context::on_open`].
     ///
-    /// It answers nothing, or the last result of what it did, or a [`StreamReply`] with topics and headers, or another
+    /// It answers nothing, or the last result of what it did, or a [`StreamReply`](crate::StreamReply) with topics and headers, or another
     /// [`Reply`] to refuse. An error is logged and answered 500.
     ///
     /// ```
@@ -353,7 +353,7 @@ impl<S: 'static> Router<S> {
         self
     }
 
-    /// Calls `missed` for a client that comes back with an id which is unknown here, see [`Handler::missed`].
+    /// Calls `missed` for a client that comes back with an id which is unknown here, see [`Handler::missed`](crate::Handler::missed).
     /// The last one that is given counts.
     ///
     /// ```

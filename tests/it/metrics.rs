@@ -11,6 +11,11 @@ fn busy() -> Stats {
     let mut app = Router::new();
     app.get("/page", |_request, _cx| Reply::text("page"));
     app.get("/panic", |_request, _cx| -> Reply { panic!("on purpose") });
+    app.get("/later", |_request, cx| {
+        let (reply, responder) = cx.later();
+        std::mem::forget(responder);
+        reply
+    });
     app.sse("/stream", |stream, _request, cx| {
         cx.every(stream, Duration::from_secs(3), |stream, cx| cx.send(stream, Event::new().data("tick")))?;
         Ok::<_, mio_sse::Error>(Reply::stream().topic("t").topic("kept").resume_after("nonsense").tag("user"))
@@ -29,8 +34,9 @@ fn busy() -> Stats {
         peer.write(subscribe("/stream"));
     }
     world.pass(Duration::from_secs(20));
-    let others: Vec<_> = (0..3).map(|_| world.connect()).collect();
-    for (peer, request) in others.iter().zip([get("/page"), get("/panic"), "nonsense\r\n\r\n".to_owned()]) {
+    let requests = [get("/page"), get("/panic"), get("/later"), "nonsense\r\n\r\n".to_owned()];
+    let others: Vec<_> = requests.iter().map(|_| world.connect()).collect();
+    for (peer, request) in others.iter().zip(requests) {
         peer.write(request);
     }
     peers[0].reset();

@@ -3,8 +3,8 @@
 use crate::memory_net::{Clock, Loop, Peer, get, subscribe};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mio_sse::{
-    Audience, CloseReason, Config, Context, Drain, Error, Event, Events, Handler, LogObserver, Message,
-    Observer, Reply, Request, StreamId,
+    Access, Audience, CloseReason, Config, Context, Drain, Error, Event, Events, Handler, LogObserver,
+    Message, Observer, Reply, Request, Router, StreamId,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
@@ -338,4 +338,111 @@ fn slow_turns_are_logged_once_in_ten_seconds() {
     assert_eq!(lines.len(), 3, "at the beginning, after ten seconds and after twenty: {lines:?}");
     assert!(lines.iter().all(|(level, ..)| *level == Level::Warn));
     assert!(lines[0].2.starts_with("a turn took 1s"), "{lines:?}");
+}
+
+/// One line for each reply, whatever becomes of the request.
+#[test]
+fn an_access_log_has_every_reply_once() {
+    struct Journal(Arc<Mutex<Vec<String>>>);
+    impl Observer for Journal {
+        fn access(&mut self, access: &Access<'_>) {
+            let line = access.to_string();
+            let (who, what) = line.split_once(" - - [15/Jan/2027:08:00:0").expect("a time");
+            self.0.lock().unwrap().push(format!("{who} {}", &what[9..]));
+        }
+    }
+    let lines = Arc::<Mutex<Vec<String>>>::default();
+    let mut app = Router::new();
+    app.get("/page", |_request, _cx| "page");
+    app.get("/stream", |_request, _cx| Reply::stream().topic("t"));
+    app.get("/panics", |_request, _cx| -> Reply { panic!("on purpose") });
+    app.get("/later", |_request, cx| {
+        let (reply, responder) = cx.later();
+        responder.reply(Reply::stream().topic("t")).unwrap();
+        reply
+    });
+    let mut config = Config::default();
+    config.streams_max = 2;
+    config.cors = Some(mio_sse::Cors::any());
+    config.body_bytes_max = 10;
+    let mut world = Loop::<_>::with_config(app, config);
+    world.server.observe(Journal(lines.clone()));
+    let post = |length: usize| format!("POST /page HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    for (request, line) in [
+        (get("/page?a=\"b"), r#"192.0.2.1 "GET /page?a=\"b HTTP/1.1" 200 4"#),
+        ("HEAD /page HTTP/1.0\r\n\r\n".to_owned(), r#"192.0.2.1 "HEAD /page HTTP/1.0" 200 0"#),
+        (get("/stream"), r#"192.0.2.1 "GET /stream HTTP/1.1" 200 -"#),
+        (get("/later"), r#"192.0.2.1 "GET /later HTTP/1.1" 200 -"#),
+        (get("/stream"), r#"192.0.2.1 "GET /stream HTTP/1.1" 503 19"#),
+        (get("/panics"), r#"192.0.2.1 "GET /panics HTTP/1.1" 500 21"#),
+        (get("/none"), r#"192.0.2.1 "GET /none HTTP/1.1" 404 9"#),
+        (post(11), r#"192.0.2.1 "POST /page HTTP/1.1" 413 "#),
+        ("nonsense\r\n\r\n".to_owned(), r#"192.0.2.1 "-" 400 "#),
+        (
+            "OPTIONS /page HTTP/1.1\r\nHost: a\r\nOrigin: https://b\r\nAccess-Control-Request-Method: GET\r\n\r\n"
+                .to_owned(),
+            r#"192.0.2.1 "OPTIONS /page HTTP/1.1" 204 0"#,
+        ),
+    ] {
+        let peer = world.connect_from(std::net::Ipv4Addr::new(192, 0, 2, 1).into());
+        peer.write(&request);
+        world.settle();
+        // What comes by the inbox.
+        world.settle();
+        let told = std::mem::take(&mut *lines.lock().unwrap());
+        assert!(told.len() == 1 && told[0].starts_with(line), "{told:?}, not {line}");
+    }
+    // A request that does not become whole in time.
+    let peer = world.connect();
+    peer.write(&post(5));
+    world.pass(Duration::from_secs(31));
+    assert!(peer.read().starts_with("HTTP/1.1 408 "));
+}
+
+#[test]
+fn errors_have_a_body_of_the_applications_own() {
+    let mut app = Router::new();
+    app.get("/page", |_request, _cx| "page");
+    app.get("/own", |_request, _cx| Reply::text("own").with_status(418));
+    app.get("/bad", |_request, _cx| Err::<Reply, _>(mio_sse::BadRequest::new("no such thing")));
+    app.get("/fails", |_request, _cx| Err::<Reply, _>("a secret"));
+    app.get("/panics", |_request, _cx| -> Reply { panic!("on purpose") });
+    app.get("/topics", |_request, _cx| Reply::stream().topic("t").topic("u"));
+    app.get("/tea", |_request, _cx| Reply::status(418));
+    let mut config = Config::default();
+    config.subscriptions_max = 1;
+    config.error_body = Some(|status, text| match status {
+        418 => panic!("in the hook"),
+        _ => Reply::json_text(format!("{{\"{status}\":\"{text}\"}}")).header("X-Error", "1").with_status(200),
+    });
+    let mut world = Loop::<_>::with_config(app, config);
+    for (request, body) in [
+        (get("/page"), "page"),
+        (get("/own"), "own"),
+        (get("/bad"), r#"{"400":"no such thing"}"#),
+        (get("/fails"), r#"{"500":"Internal Server Error"}"#),
+        (get("/panics"), r#"{"500":"Internal Server Error"}"#),
+        (get("/none"), r#"{"404":"Not Found"}"#),
+        ("DELETE /page HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), r#"{"405":"Method Not Allowed"}"#),
+        (get("/topics"), r#"{"400":"The stream asks for more topics than one may read."}"#),
+        (
+            "GET / HTTP/1.1\r\n\r\n".to_owned(),
+            r#"{"400":"The Host header is missing, which HTTP/1.1 requires."}"#,
+        ),
+        (get("/tea"), "Client Error"),
+    ] {
+        let peer = world.connect();
+        peer.write(&request);
+        world.settle();
+        let text = peer.read();
+        let (head, found) = text.split_once("\r\n\r\n").unwrap();
+        assert_eq!(found, body, "{request}");
+        let is_own = body.starts_with('{');
+        assert_eq!(
+            (head.contains("application/json"), head.contains("X-Error: 1")),
+            (is_own, is_own),
+            "{head}"
+        );
+        assert!(!is_own || head[9..12] == body[2..5], "{head}");
+    }
 }

@@ -6,7 +6,7 @@ use crate::http::reply::reply::Reply;
 impl Rejection {
     /// The whole answer; the connection is to be closed after it.
     pub(crate) fn reply(self) -> Reply {
-        Reply::text(self.reason()).with_status(self.status())
+        Reply::text(self.reason()).with_status(self.status()).by_default()
     }
 }
 

@@ -52,6 +52,8 @@ struct Whole {
     failure: Option<Box<Failure>>,
     /// What was wrong first while it was built.
     error: Option<Box<Error>>,
+    /// Whether the body is what the server says of the status.
+    by_default: bool,
 }
 
 impl Reply {
@@ -118,7 +120,7 @@ impl Reply {
     #[must_use]
     pub fn status(status: u16) -> Reply {
         let status = status::or_internal_error(status);
-        Self::text(status::reason_phrase(status)).with_status(status)
+        Self::text(status::reason_phrase(status)).with_status(status).by_default()
     }
 
     /// A status without a body.
@@ -301,6 +303,41 @@ impl Reply {
         }
     }
 
+    /// The same reply, whose body is what the server says of the status.
+    pub(crate) fn by_default(mut self) -> Reply {
+        if let Kind::Whole(whole) = &mut self.kind {
+            whole.by_default = true;
+        }
+        self
+    }
+
+    /// The status of an error and what the server says of it, if that is all the body.
+    pub(crate) fn default_text(&self) -> Option<(u16, &str)> {
+        match &self.kind {
+            Kind::Whole(whole) if whole.by_default && whole.status >= 400 => {
+                Some((whole.status, str::from_utf8(&whole.body).unwrap_or_default()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The same reply with the body of `page`, and its headers besides its own.
+    pub(crate) fn with_body_of(mut self, page: Reply) -> Reply {
+        if let (Kind::Whole(whole), Kind::Whole(page)) = (&mut self.kind, page.kind) {
+            (whole.content_type, whole.body) = (page.content_type, page.body);
+            whole.headers.lines.push_str(&page.headers.lines);
+        }
+        self
+    }
+
+    /// Bytes of the body that [`encode`](Self::encode) writes.
+    pub(crate) fn body_bytes(&self, cx: &HeadContext<'_>) -> usize {
+        match &self.kind {
+            Kind::Whole(whole) if status::has_body(whole.status) && !cx.head_request => whole.body.len(),
+            _ => 0,
+        }
+    }
+
     /// The stream, if this is one, or else the whole response.
     pub(crate) fn into_stream(self) -> Result<StreamReply, Reply> {
         match self.kind {
@@ -343,7 +380,8 @@ impl Reply {
 
     pub(crate) fn whole(content_type: Cow<'static, str>, body: Cow<'static, [u8]>) -> Reply {
         let (status, headers) = (200, Headers::default());
-        let whole = Whole { status, content_type, headers, body, failure: None, error: None };
+        let whole =
+            Whole { status, content_type, headers, body, failure: None, error: None, by_default: false };
         Reply { kind: Kind::Whole(whole) }
     }
 
@@ -479,7 +517,7 @@ fn reply_to(error: impl fmt::Display + 'static) -> Reply {
     let Some(error) = &error else { return Reply::status(500) };
     let text = error.to_string();
     let (reply, is_of_peer) = if let Some(bad) = found::<BadRequest>(error) {
-        (Reply::text(bad.to_string()).with_status(400), true)
+        (Reply::text(bad.to_string()).with_status(400).by_default(), true)
     } else if matches!(found::<Error>(error), Some(Error::TooMuchMemory | Error::Full)) {
         (Reply::status(503), true)
     } else {

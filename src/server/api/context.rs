@@ -29,7 +29,7 @@ use std::time::Duration;
 /// A call that concerns a stream which has ended is [`Error::Closed`] and does nothing.
 ///
 /// In the callbacks of a [`Router` with a state](crate::Router::with_state) it has that [`state`](Self::state), in timers, in
-/// what is called when a stream opens or closes, and in [`Publisher::run`] as well:
+/// what is called when a stream opens or closes, and in [`Publisher::run`](crate::Publisher::run) as well:
 ///
 /// ```
 /// # use mio_sse::{Reply, Router};

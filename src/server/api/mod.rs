@@ -1,5 +1,6 @@
 //! What applications see.
 
+pub(crate) mod access;
 pub(crate) mod app;
 pub(crate) mod channel;
 pub(crate) mod context;

@@ -3,8 +3,9 @@
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
 use crate::http::parse::request::Request;
+use crate::server::api::access::Access;
 
-/// Is told of every stream that opens, every event that is published or sent, and every stream that closes: for access logs,
+/// Is told of every reply, every stream that opens, every event that is published or sent, and every stream that closes: for access logs,
 /// traces, counters of your own. See [`Server::observe`](crate::Server::observe).
 ///
 /// Called in the loop, at the moment it happens; what takes long here holds up every stream. Events are told once when they
@@ -32,6 +33,26 @@ use crate::http::parse::request::Request;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait Observer {
+    /// A reply is on its way: a whole one, or a stream, of which [`open`](Self::open) tells next. Told of every request
+    /// once, refused and rejected ones included; not of connections that end without one.
+    ///
+    /// ```
+    /// use mio_sse::{Access, Observer};
+    /// use std::io::Write;
+    ///
+    /// /// A file in the Common Log Format.
+    /// struct Journal(std::io::BufWriter<std::fs::File>);
+    ///
+    /// impl Observer for Journal {
+    ///     fn access(&mut self, access: &Access<'_>) {
+    ///         let _ = writeln!(self.0, "{access}");
+    ///     }
+    /// }
+    /// ```
+    fn access(&mut self, access: &Access<'_>) {
+        let _ = access;
+    }
+
     /// A stream has been opened, in answer to `request`.
     fn open(&mut self, stream: StreamId, request: &Request<'_>) {
         let _ = (stream, request);
@@ -100,5 +121,24 @@ impl Observer for LogObserver {
 
     fn close(&mut self, stream: StreamId, reason: CloseReason) {
         log::info!(target: "sse:close", "{stream} {reason}");
+    }
+}
+
+/// Writes every request and the status that it got to the `log`, in the [Common Log Format](Access), at level `info` and
+/// under the target `access`. With `env_logger` that is `RUST_LOG=access`, for example.
+///
+/// ```
+/// use mio_sse::{AccessLog, Router, Server};
+///
+/// let mut server = Server::bind("127.0.0.1:0", Router::new())?;
+/// server.observe(AccessLog);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AccessLog;
+
+impl Observer for AccessLog {
+    fn access(&mut self, access: &Access<'_>) {
+        log::info!(target: "access", "{access}");
     }
 }

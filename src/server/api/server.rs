@@ -84,7 +84,7 @@ impl<H: App> Server<H> {
     /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens on one of the addresses, and whatever else
     /// the operating system says; the message names the address.
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no address, or the handler is not sound (see
-    /// [`Handler::check`]).
+    /// [`Handler::check`](crate::Handler::check)).
     pub fn bind(address: impl ToSocketAddrs, handler: H) -> io::Result<Self> {
         Self::bind_with(address, handler, Config::default())
     }

@@ -16,6 +16,8 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::http::parse::request::Request;
 use crate::http::reply::reply::Reply;
+use crate::peer::Peer;
+use crate::server::api::access::Access;
 use crate::server::api::memory::Memory;
 use crate::server::api::observer::{Audience, Message, Observer};
 use crate::server::api::stats::Stats;
@@ -41,7 +43,7 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// What another thread has done in the loop.
 pub(crate) enum Job {
@@ -321,6 +323,19 @@ impl Core {
             let message = Message { to, text: event.text() };
             self.tell(|observer| observer.message(&message));
         }
+    }
+
+    /// Tells observers of a reply.
+    pub(crate) fn tell_access(
+        &mut self,
+        request: Option<&Request<'_>>,
+        peer: Option<Peer>,
+        status: u16,
+        body_bytes: Option<usize>,
+    ) {
+        let time = UNIX_EPOCH + Duration::from_millis(self.delivery.topics.unix_ms());
+        let access = Access { request: request.copied(), peer, status, body_bytes, time };
+        self.tell(|observer| observer.access(&access));
     }
 
     /// Has every observer told of something. To be called last: it may panic, and where panics are to go on, what stands

@@ -137,6 +137,9 @@ impl Core {
         self.delivery.open(id.slot, &[head, opening], first);
         self.stats.streams_opened += 1;
         self.source_ready(id);
+        if !self.observers.is_empty() {
+            self.tell_access(Some(request), request.peer(), 200, None);
+        }
         self.tell(|observer| {
             observer.open(id, request);
             for text in &untold {

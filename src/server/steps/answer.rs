@@ -6,9 +6,7 @@ use crate::conn::id::StreamId;
 use crate::conn::refusal::Refusal;
 use crate::conn::slot::Slot;
 use crate::conn::ticket::Ticket;
-use crate::http::browser::cors::Cors;
 use crate::http::parse::request::Request;
-use crate::http::reply::headers::HeadContext;
 use crate::http::reply::reply::{IntoReply, Reply};
 use crate::http::reply::stream_reply::StreamReply;
 use crate::server::api::app::App;
@@ -50,7 +48,7 @@ impl<H: App, N: Net> Server<H, N> {
         replies: &mut Vec<u8>,
     ) -> Then {
         if self.core.memory_is_full() {
-            return self.turn_away(Refusal::Memory, request, replies);
+            return self.turn_away(slot, Refusal::Memory, request, replies);
         }
         self.core.stats.requests += 1;
         self.core.work.requests += 1;
@@ -90,12 +88,12 @@ impl<H: App, N: Net> Server<H, N> {
             // Its own ticket is among them.
             return match ticket.filter(|ticket| ticket.request == Some(id)) {
                 Some(_) if self.core.count_late_replies() > self.core.config.late_replies_max => {
-                    self.turn_away(Refusal::LateReplies, request, replies)
+                    self.turn_away(slot, Refusal::LateReplies, request, replies)
                 }
                 Some(ticket) => Then::Await(ticket),
                 None => {
                     log::error!("{} failed: its reply is to say another one later", HandlerOf(request));
-                    self.append_whole(Reply::status(500), request, false, replies);
+                    self.append_whole(slot, Reply::status(500), Some(request), false, replies);
                     Then::Close(CloseReason::Completed)
                 }
             };
@@ -145,36 +143,23 @@ impl<H: App, N: Net> Server<H, N> {
                 }
             },
         };
-        self.append_whole(whole, request, close.is_none(), replies);
+        self.append_whole(slot, whole, Some(request), close.is_none(), replies);
         self.core.abandon(id);
         close.map_or(Then::Read, Then::Close)
     }
 
     /// Answers a request that cannot be taken, whatever it wants.
-    fn turn_away(&mut self, refusal: Refusal, request: &Request<'_>, replies: &mut Vec<u8>) -> Then {
+    fn turn_away(
+        &mut self,
+        slot: u32,
+        refusal: Refusal,
+        request: &Request<'_>,
+        replies: &mut Vec<u8>,
+    ) -> Then {
         self.core.stats.count_refused(refusal);
         let whole = self.refuse(refusal, StreamReply::default(), request);
-        self.append_whole(whole, request, false, replies);
+        self.append_whole(slot, whole, Some(request), false, replies);
         Then::Close(CloseReason::Refused)
-    }
-
-    /// Who may read the reply to a request.
-    pub(super) fn cors(&self, request: &Request<'_>) -> Option<&Cors> {
-        self.handler.cors(request).or(self.core.config.cors.as_ref())
-    }
-
-    /// Appends a whole reply to `replies`.
-    fn append_whole(&self, mut whole: Reply, request: &Request<'_>, keep_alive: bool, replies: &mut Vec<u8>) {
-        if let Some(cors) = self.cors(request) {
-            whole.share(cors, request);
-        }
-        let cx = HeadContext {
-            date: &self.requests.date.text,
-            keep_alive,
-            http_10: request.is_http_10(),
-            head_request: request.is_head(),
-        };
-        whole.encode(&cx, replies);
     }
 
     /// Why the connection closes behind this request, if it does.
@@ -223,14 +208,13 @@ impl<H: App, N: Net> Server<H, N> {
     fn refuse(&mut self, refusal: Refusal, stream: StreamReply, request: &Request<'_>) -> Reply {
         match refusal {
             Refusal::Subscriptions => {
-                return Reply::text("The stream asks for more topics than one may read.").with_status(400);
+                return bad_stream("The stream asks for more topics than one may read.");
             }
             Refusal::Tags => {
-                return Reply::text("The stream asks for more tags than one may have.").with_status(400);
+                return bad_stream("The stream asks for more tags than one may have.");
             }
             Refusal::MixedIds => {
-                return Reply::text("The stream asks for topics that differ in who makes their ids.")
-                    .with_status(400);
+                return bad_stream("The stream asks for topics that differ in who makes their ids.");
             }
             Refusal::Revoked | Refusal::Finished => return stream.over(),
             _ => {}
@@ -249,6 +233,10 @@ impl<H: App, N: Net> Server<H, N> {
         };
         if softly { stream.refused_softly(retry) } else { stream.unavailable(retry) }
     }
+}
+
+fn bad_stream(problem: &'static str) -> Reply {
+    Reply::text(problem).with_status(400).by_default()
 }
 
 /// Names the handler of a request in the log, where a peer says what stands there.

@@ -2,7 +2,11 @@
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::slot::{Connection, PendingReply};
+use crate::http::browser::cors::Cors;
 use crate::http::parse::held::Held;
+use crate::http::parse::request::Request;
+use crate::http::reply::headers::HeadContext;
+use crate::http::reply::reply::Reply;
 use crate::server::api::app::App;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
@@ -13,6 +17,52 @@ use crate::server::state::ticks::ticks;
 const LINGER_BYTES_MAX: u32 = 1 << 20;
 
 impl<H: App, N: Net> Server<H, N> {
+    /// Who may read the reply to a request.
+    pub(super) fn cors(&self, request: &Request<'_>) -> Option<&Cors> {
+        self.handler.cors(request).or(self.core.config.cors.as_ref())
+    }
+
+    /// Appends a whole reply to `replies`. `request` is what was read of it, if its head was.
+    pub(super) fn append_whole(
+        &mut self,
+        slot: u32,
+        mut whole: Reply,
+        request: Option<&Request<'_>>,
+        keep_alive: bool,
+        replies: &mut Vec<u8>,
+    ) {
+        if let Some(body) = self.core.config.error_body
+            && let Some((status, text)) = whole.default_text()
+            && let Some(page) = self.core.guard("Config::error_body", |_core| body(status, text))
+        {
+            whole = whole.with_body_of(page);
+        }
+        match request {
+            Some(request) => {
+                if let Some(cors) = self.cors(request) {
+                    whole.share(cors, request);
+                }
+            }
+            None => {
+                if let Some(cors) = &self.core.config.cors {
+                    whole.share_unread(cors);
+                }
+            }
+        }
+        let cx = HeadContext {
+            date: &self.requests.date.text,
+            keep_alive,
+            http_10: request.is_some_and(Request::is_http_10),
+            head_request: request.is_some_and(Request::is_head),
+        };
+        whole.encode(&cx, replies);
+        if !self.core.observers.is_empty() {
+            let peer = request.map_or_else(|| self.peer(slot), Request::peer);
+            let bytes = whole.body_bytes(&cx);
+            self.core.tell_access(request, peer, whole.status_code(), Some(bytes));
+        }
+    }
+
     /// Keeps what the socket did not take of a reply until it does.
     pub(super) fn reply_later(&mut self, slot: u32, bytes: Vec<u8>, close: Option<CloseReason>) {
         let written = self.core.tick();

@@ -7,8 +7,6 @@ use crate::http::parse::held::Held;
 use crate::http::parse::incoming::{Incoming, Progress};
 use crate::http::parse::limits::Limits;
 use crate::http::parse::rejection::Rejection;
-use crate::http::parse::request::Request;
-use crate::http::reply::headers::HeadContext;
 use crate::http::reply::reply::Reply;
 use crate::peer::Peer;
 use crate::server::api::app::App;
@@ -281,7 +279,10 @@ impl<H: App, N: Net> Server<H, N> {
                 Err(rejection) => {
                     log::debug!("rejected a request: {rejection}");
                     self.core.stats.rejected += 1;
-                    self.append_early(rejection.reply(), incoming.without_body(&data[at..]), &mut replies);
+                    let peer: &Option<Peer> = peer.get_or_insert_with(|| self.peer(slot));
+                    let request = incoming.without_body(&data[at..]);
+                    let request = request.map(|request| request.with_peer(peer.as_ref()));
+                    self.append_whole(slot, rejection.reply(), request.as_ref(), false, &mut replies);
                     // Whatever follows cannot be trusted to be a request.
                     incoming.reset();
                     at = data.len();
@@ -336,24 +337,6 @@ impl<H: App, N: Net> Server<H, N> {
         Ok(progress)
     }
 
-    /// Appends the reply to a request that no handler is asked about, after which the connection closes.
-    /// `request` is what was read of it, if its head was.
-    fn append_early(&self, mut reply: Reply, request: Option<Request<'_>>, replies: &mut Vec<u8>) {
-        match (&request, &self.core.config.cors) {
-            (Some(request), _) => {
-                if let Some(cors) = self.cors(request) {
-                    reply.share(cors, request);
-                }
-            }
-            (None, Some(cors)) => reply.share_unread(cors),
-            (None, None) => {}
-        }
-        let date = &self.requests.date.text;
-        let head_request = request.is_some_and(|request| request.is_head());
-        let cx = HeadContext { date, keep_alive: false, http_10: false, head_request };
-        reply.encode(&cx, replies);
-    }
-
     /// Who is at the other end of a connection.
     pub(super) fn peer(&self, slot: u32) -> Option<Peer> {
         self.sockets.get(slot as usize)?.as_ref().and_then(|socket| self.net.peer(socket))
@@ -372,11 +355,14 @@ impl<H: App, N: Net> Server<H, N> {
     pub(crate) fn give_up(&mut self, slot: u32, reply: Reply, reason: CloseReason) {
         self.refresh_date();
         let mut bytes = Vec::new();
-        let request = match self.core.delivery.slots.get(slot).map(|slot| &slot.state) {
-            Some(Connection::Reading { held: Some(held), .. }) => held.incoming.without_body(&held.bytes),
+        let held = match self.core.delivery.slots.get_mut(slot).map(|slot| &mut slot.state) {
+            Some(Connection::Reading { held, .. }) => held.take(),
             _ => None,
         };
-        self.append_early(reply, request, &mut bytes);
+        let peer = self.peer(slot);
+        let request = held.as_ref().and_then(|held| held.incoming.without_body(&held.bytes));
+        let request = request.map(|request| request.with_peer(peer.as_ref()));
+        self.append_whole(slot, reply, request.as_ref(), false, &mut bytes);
         if self.write_now(slot, &mut bytes) {
             self.linger(slot, reason);
         } else {
