@@ -2,6 +2,7 @@
 
 mod accept;
 mod adopt;
+mod asked;
 mod churn;
 mod connections;
 mod corners;

@@ -394,7 +394,7 @@ fn an_access_log_has_every_reply_once() {
     }
     // A request that does not become whole in time.
     let peer = world.connect();
-    peer.write(&post(5));
+    peer.write(post(5));
     world.pass(Duration::from_secs(31));
     assert!(peer.read().starts_with("HTTP/1.1 408 "));
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod app;
+pub(crate) mod ask;
 pub(crate) mod channel;
 pub(crate) mod context;
 pub(crate) mod drain;

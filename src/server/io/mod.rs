@@ -1,5 +1,6 @@
 //! The seam to the world: sockets, poll, clock; and the real one.
 
+pub(crate) mod in_memory;
 pub(crate) mod listener;
 pub(crate) mod listeners;
 pub(crate) mod mio_net;

@@ -57,7 +57,7 @@ impl<H: App, N: Net> Server<H, N> {
         };
         whole.encode(&cx, replies);
         if !self.core.observers.is_empty() {
-            let peer = request.map_or_else(|| self.peer(slot), Request::peer);
+            let peer = request.and_then(Request::peer).or_else(|| self.peer(slot));
             let bytes = whole.body_bytes(&cx);
             self.core.tell_access(request, peer, whole.status_code(), Some(bytes));
         }

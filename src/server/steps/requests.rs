@@ -252,7 +252,7 @@ impl<H: App, N: Net> Server<H, N> {
                 // The rest has its turn when the others have had theirs.
                 break Then::Read;
             }
-            match self.advance(incoming, &data[at..], &limits) {
+            match self.read_on(incoming, &data[at..], &limits) {
                 Ok(Progress::Partial) => break Then::Read,
                 Ok(Progress::Continue) => replies.extend_from_slice(CONTINUE),
                 Ok(Progress::Complete { consumed }) => {
@@ -279,9 +279,7 @@ impl<H: App, N: Net> Server<H, N> {
                 Err(rejection) => {
                     log::debug!("rejected a request: {rejection}");
                     self.core.stats.rejected += 1;
-                    let peer: &Option<Peer> = peer.get_or_insert_with(|| self.peer(slot));
                     let request = incoming.without_body(&data[at..]);
-                    let request = request.map(|request| request.with_peer(peer.as_ref()));
                     self.append_whole(slot, rejection.reply(), request.as_ref(), false, &mut replies);
                     // Whatever follows cannot be trusted to be a request.
                     incoming.reset();
@@ -326,7 +324,7 @@ impl<H: App, N: Net> Server<H, N> {
     }
 
     /// Reads on in a request. One for another host is rejected as soon as its head is complete.
-    fn advance(&self, incoming: &mut Incoming, data: &[u8], limits: &Limits) -> Result<Progress, Rejection> {
+    fn read_on(&self, incoming: &mut Incoming, data: &[u8], limits: &Limits) -> Result<Progress, Rejection> {
         let progress = incoming.advance(data, limits)?;
         let served = &self.core.config.hosts;
         if !served.is_empty()
@@ -359,9 +357,7 @@ impl<H: App, N: Net> Server<H, N> {
             Some(Connection::Reading { held, .. }) => held.take(),
             _ => None,
         };
-        let peer = self.peer(slot);
         let request = held.as_ref().and_then(|held| held.incoming.without_body(&held.bytes));
-        let request = request.map(|request| request.with_peer(peer.as_ref()));
         self.append_whole(slot, reply, request.as_ref(), false, &mut bytes);
         if self.write_now(slot, &mut bytes) {
             self.linger(slot, reason);
