@@ -284,3 +284,22 @@ mod listen {
         assert!(error.contains("cannot connect") && error.ends_with("again in 3s, behind 17-1"), "{error}");
     }
 }
+
+mod tokio {
+    use super::*;
+
+    #[test]
+    fn tasks_publish_and_reply() {
+        let example = Example::start("tokio");
+        let mut clock = example.connect();
+        clock.get("/clock");
+        assert!(clock.data(3).is_sorted());
+        let mut slow: Vec<_> = (0..20).map(|_| example.connect()).collect();
+        let begin = now();
+        slow.iter_mut().for_each(|client| client.write("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"));
+        for client in &mut slow {
+            assert_eq!(client.reply().1, "I have thought about it.\n");
+        }
+        assert!(begin.elapsed() < ms(20 * 300), "all at once: {:?}", begin.elapsed());
+    }
+}

@@ -446,3 +446,57 @@ fn the_inbox_is_bounded_by_bytes_and_one_message_always_fits() {
     server.turn(Some(Duration::ZERO)).unwrap();
     assert_eq!(server.stats().memory.inbox, 0);
 }
+
+#[test]
+fn a_publisher_that_does_not_wait_says_that_there_is_no_room() {
+    let mut config = Config::default();
+    config.inbox_max = 1;
+    let mut app = Router::with_state(None);
+    app.sse("/", |stream, _request, cx| *cx.state = Some(stream));
+    let mut world = Loop::<_>::with_config(app, config);
+    let peer = world.connect();
+    peer.write(get("/"));
+    world.settle();
+    let stream = world.server.handler().state().expect("it has opened");
+    let publisher = world.server.publisher().nonblocking();
+    publisher.publish("t", "fits").unwrap();
+    let calls: [(&str, Result<(), Error>); 8] = [
+        ("publish", publisher.clone().publish("t", "x")),
+        ("publish_all", publisher.publish_all(["t"], "x")),
+        ("send", publisher.send(stream, "x")),
+        ("send_tagged", publisher.send_tagged("t", "x")),
+        ("close", publisher.close(stream)),
+        ("wake", publisher.without_state().wake(stream)),
+        ("run", publisher.run(|_cx| ())),
+        ("ask", publisher.ask(|_cx| ())),
+    ];
+    for (name, result) in calls {
+        assert_eq!(result, Err(Error::Full), "{name}");
+    }
+    world.settle();
+    publisher.close_tagged("t").unwrap();
+}
+
+#[test]
+fn other_threads_can_ask() {
+    let mut app = Router::with_state(41);
+    app.get("/", |_request, _cx| "x");
+    let mut server = mio_sse::Server::bind("127.0.0.1:0", app).unwrap();
+    let publisher = server.publisher();
+    // Nobody runs it.
+    assert_eq!(publisher.ask(|cx| *cx.state), Err(Error::Full));
+    let asks = publisher.clone();
+    publisher.run(move |_cx| assert_eq!(asks.ask(|_cx| ()), Err(Error::Full))).unwrap();
+    let thread = std::thread::spawn(move || server.run());
+    assert_eq!(
+        publisher.ask(|cx| {
+            *cx.state += 1;
+            *cx.state
+        }),
+        Ok(42)
+    );
+    assert_eq!(publisher.ask(|_cx| -> () { panic!("on purpose") }), Err(Error::Stopped));
+    publisher.run(|cx| cx.stop()).unwrap();
+    thread.join().unwrap().unwrap();
+    assert_eq!(publisher.ask(|_cx| ()), Err(Error::Stopped));
+}

@@ -7,13 +7,14 @@ use crate::server::api::context::{Context, Outcome};
 use crate::server::api::drain::Drain;
 use crate::server::api::not_adopted::NotAdopted;
 use crate::server::state::core::{Core, Job};
-use crate::server::state::inbox::{Inbox, Order};
+use crate::server::state::inbox::{Inbox, Order, TIME_TO_START};
 use crate::topic::frame::EncodedEvent;
 use crate::topic::position::Position;
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::TcpStream;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 /// Publishes from any thread. Cloning is cheap; all clones put into the same inbox, in order.
@@ -44,6 +45,8 @@ use std::time::Duration;
 pub struct Publisher<S = ()> {
     inbox: Inbox<Job>,
     id_bytes_max: usize,
+    /// Whether calls wait for room in the inbox.
+    waits: bool,
     state: PhantomData<fn(&mut S)>,
 }
 
@@ -62,13 +65,38 @@ impl<S> fmt::Debug for Publisher<S> {
 impl<S: 'static> Publisher<S> {
     pub(crate) fn new(core: &Core) -> Self {
         let id_bytes_max = core.config.id_bytes_max();
-        Self { inbox: core.inbox.clone(), id_bytes_max, state: PhantomData }
+        Self { inbox: core.inbox.clone(), id_bytes_max, waits: true, state: PhantomData }
     }
 
     /// The same for code that knows nothing of the application's state.
     #[must_use]
     pub fn without_state(&self) -> Publisher {
-        Publisher { inbox: self.inbox.clone(), id_bytes_max: self.id_bytes_max, state: PhantomData }
+        let Self { id_bytes_max, waits, .. } = *self;
+        Publisher { inbox: self.inbox.clone(), id_bytes_max, waits, state: PhantomData }
+    }
+
+    /// The same, but nothing waits for room in the inbox: where it is full, each call is [`Error::Full`] at once and nothing
+    /// is done. For an async task, which must not block the threads that run it, and wherever dropping an event is
+    /// better than waiting.
+    ///
+    /// ```
+    /// use mio_sse::{Error, Event, Publisher};
+    /// use std::time::Duration;
+    ///
+    /// /// In a task of tokio: a full inbox is tried again a little later, and other tasks go on meanwhile.
+    /// async fn publish(publisher: &Publisher, topic: &str, data: &str) -> Result<(), Error> {
+    ///     let publisher = publisher.nonblocking();
+    ///     loop {
+    ///         match publisher.publish(topic, data) {
+    ///             Err(Error::Full) => tokio::time::sleep(Duration::from_millis(5)).await,
+    ///             done => return done,
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn nonblocking(&self) -> Publisher<S> {
+        Publisher { waits: false, ..self.clone() }
     }
 
     /// Publishes an event to a topic. Waits while the inbox is full. What the topic does not accept when the
@@ -80,7 +108,7 @@ impl<S: 'static> Publisher<S> {
     /// does not run.
     pub fn publish<'e>(&self, topic: &str, event: impl Into<Event<'e>>) -> Result<(), Error> {
         let event = self.encode(event)?;
-        self.inbox.put(Order::Publish { topic: topic.into(), event, at: None }, true)
+        self.inbox.put(Order::Publish { topic: topic.into(), event, at: None }, self.waits)
     }
 
     /// Publishes an event to several topics at once, see [`Context::publish_all`]. Waits while the inbox is full.
@@ -94,7 +122,7 @@ impl<S: 'static> Publisher<S> {
     ) -> Result<(), Error> {
         let event = self.encode(event)?;
         let topics = topics.into_iter().map(Box::from).collect();
-        self.inbox.put(Order::PublishAll { topics, event }, true)
+        self.inbox.put(Order::PublishAll { topics, event }, self.waits)
     }
 
     /// Publishes an event at its position in an external log, see [`Context::publish_at`]. Waits while the
@@ -109,7 +137,7 @@ impl<S: 'static> Publisher<S> {
         event: impl Into<Event<'e>>,
     ) -> Result<(), Error> {
         let event = self.encode(event)?;
-        self.inbox.put(Order::Publish { topic: topic.into(), event, at: Some(position) }, true)
+        self.inbox.put(Order::Publish { topic: topic.into(), event, at: Some(position) }, self.waits)
     }
 
     fn encode<'e>(&self, event: impl Into<Event<'e>>) -> Result<EncodedEvent, Error> {
@@ -144,7 +172,7 @@ impl<S: 'static> Publisher<S> {
     /// As for [`publish`](Self::publish).
     pub fn send<'e>(&self, stream: StreamId, event: impl Into<Event<'e>>) -> Result<(), Error> {
         let event = self.encode(event)?;
-        self.inbox.put(Order::Send { stream, event }, true)
+        self.inbox.put(Order::Send { stream, event }, self.waits)
     }
 
     /// Sends an event to every stream with a tag, see [`Context::send_tagged`]. Waits while the inbox is full.
@@ -153,7 +181,7 @@ impl<S: 'static> Publisher<S> {
     /// As for [`publish`](Self::publish).
     pub fn send_tagged<'e>(&self, tag: &str, event: impl Into<Event<'e>>) -> Result<(), Error> {
         let event = self.encode(event)?;
-        self.inbox.put(Order::SendTagged { tag: tag.into(), event }, true)
+        self.inbox.put(Order::SendTagged { tag: tag.into(), event }, self.waits)
     }
 
     /// Closes every stream with a tag, see [`Context::close_tagged`]. Waits while the inbox is full.
@@ -195,7 +223,7 @@ impl<S: 'static> Publisher<S> {
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish). A stream that has ended is none.
     pub fn wake(&self, stream: StreamId) -> Result<(), Error> {
-        self.inbox.put(Order::Wake { stream }, true)
+        self.inbox.put(Order::Wake { stream }, self.waits)
     }
 
     /// Closes a stream, see [`Context::close`]. Waits while the inbox is full.
@@ -203,7 +231,7 @@ impl<S: 'static> Publisher<S> {
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish).
     pub fn close(&self, stream: StreamId) -> Result<(), Error> {
-        self.inbox.put(Order::Close { stream }, true)
+        self.inbox.put(Order::Close { stream }, self.waits)
     }
 
     /// Runs a closure in the loop, with all that a [`Context`] can do. Waits while the inbox is full, not until the closure
@@ -218,7 +246,45 @@ impl<S: 'static> Publisher<S> {
         let work = Job::Run(Box::new(move |core: &mut Core, state: &mut dyn Any| {
             Context::enter(core, state, None, |cx| work(cx).settle());
         }));
-        self.inbox.put(Order::Run(work), true)
+        self.inbox.put(Order::Run(work), self.waits)
+    }
+
+    /// Runs a closure in the loop, and waits for what it returns.
+    ///
+    /// ```
+    /// # use mio_sse::{Router, Server};
+    /// # let mut server = Server::bind("127.0.0.1:0", Router::new())?;
+    /// let publisher = server.publisher();
+    /// # std::thread::spawn(move || server.run());
+    /// let watching = publisher.ask(|cx| cx.subscribers("news"))?;
+    /// assert_eq!(watching, 0);
+    /// # publisher.run(|cx| cx.stop())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// An async task, which must not wait, has [`run`](Self::run) send the value to a channel of its own.
+    ///
+    /// # Errors
+    /// [`Error::Full`] as for [`publish`](Self::publish), on the loop's own thread always; [`Error::Stopped`], also when
+    /// the server stops before it gets to the closure, and when the closure panics.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Context<'_, S>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        if self.inbox.is_of_this_thread() {
+            return Err(Error::Full);
+        }
+        let (answer, answered) = sync_channel(1);
+        // Nobody may be waiting any more.
+        self.run(move |cx| drop(answer.send(question(cx))))?;
+        loop {
+            match answered.recv_timeout(TIME_TO_START) {
+                Ok(value) => return Ok(value),
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
+                Err(RecvTimeoutError::Timeout) if self.inbox.has_started() => {}
+                Err(RecvTimeoutError::Timeout) => return Err(Error::Full),
+            }
+        }
     }
 
     /// Hands over a connection that another HTTP server has accepted, with what that has read of it, see
@@ -245,7 +311,7 @@ impl<S: 'static> Publisher<S> {
     /// when the loop gets to it closes the connection, is logged and counted in
     /// [`Stats::accept_errors`](crate::Stats::accept_errors).
     pub fn adopt(&self, socket: TcpStream, input: impl Into<Vec<u8>>) -> Result<(), Error> {
-        self.inbox.put(Order::Adopt { socket, input: input.into() }, true)
+        self.inbox.put(Order::Adopt { socket, input: input.into() }, self.waits)
     }
 
     /// Hands over a connection, see [`adopt`](Self::adopt), if there is room for it now. [`NotAdopted`] has an example.

@@ -52,7 +52,7 @@ impl<W> Order<W> {
 }
 
 /// How long publishers wait for room before the first turn: the loop may be about to begin on another thread.
-const TIME_TO_START: Duration = Duration::from_secs(1);
+pub(crate) const TIME_TO_START: Duration = Duration::from_secs(1);
 
 /// A bounded inbox, of orders one of which is to run a `W`. All clones put into the same one, in order.
 pub(crate) struct Inbox<W> {
@@ -117,6 +117,11 @@ impl<W> Inbox<W> {
         }
         self.push(queue, message);
         Ok(())
+    }
+
+    /// Whether the loop has begun to run.
+    pub(crate) fn has_started(&self) -> bool {
+        self.lock().runs_on.is_some()
     }
 
     /// Whether the loop runs on this thread.
