@@ -481,13 +481,13 @@ fn a_publisher_that_does_not_wait_says_that_there_is_no_room() {
 fn other_threads_can_ask() {
     let mut app = Router::with_state(41);
     app.get("/", |_request, _cx| "x");
-    let mut server = mio_sse::Server::bind("127.0.0.1:0", app).unwrap();
+    let mut server = Server::bind("127.0.0.1:0", app).unwrap();
     let publisher = server.publisher();
     // Nobody runs it.
     assert_eq!(publisher.ask(|cx| *cx.state), Err(Error::Full));
     let asks = publisher.clone();
     publisher.run(move |_cx| assert_eq!(asks.ask(|_cx| ()), Err(Error::Full))).unwrap();
-    let thread = std::thread::spawn(move || server.run());
+    let thread = thread::spawn(move || server.run());
     assert_eq!(
         publisher.ask(|cx| {
             *cx.state += 1;
