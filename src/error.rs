@@ -35,6 +35,8 @@ pub enum Error {
     Finished,
     /// A value cannot be written as JSON, for this reason: a map whose keys are no strings, for example.
     InvalidJson(String),
+    /// A stream was given this status, and an `EventSource` accepts none but 200.
+    StreamStatus(u16),
     /// A header's name or value cannot be written in an HTTP head.
     InvalidHeader {
         /// The name as it was given.
@@ -73,6 +75,7 @@ impl fmt::Display for Error {
             Self::MixedIds => f.write_str("topics of one stream differ in who makes their ids"),
             Self::Finished => f.write_str("the topic has finished"),
             Self::InvalidHeader { name, problem } => write!(f, "invalid header {name:?}: {problem}"),
+            Self::StreamStatus(status) => write!(f, "a stream has the status 200 and not {status}"),
             Self::InvalidJson(problem) => write!(f, "no JSON: {problem}"),
             Self::InvalidConfig(error) => error.fmt(f),
             Self::Full => f.write_str("the server's inbox is full"),

@@ -4,7 +4,8 @@
 
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 
-use mio_sse::{Config, Event, Net, Ready, Reply, Router, Server};
+use mio_sse::net::{Net, Ready};
+use mio_sse::{Config, Event, Reply, Router, Server};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -1,6 +1,6 @@
 //! A network in memory whose peers do as an attack needs: they read as much as they like, and send the same for ever.
 
-use mio_sse::{Net, Ready};
+use mio_sse::net::{Net, Ready};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};

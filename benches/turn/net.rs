@@ -4,7 +4,7 @@
 //! number of the event that has to come next, in the four bytes of a descriptor.
 
 use crate::numbered::Numbered;
-use mio_sse::{Net, Ready};
+use mio_sse::net::{Net, Ready};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;

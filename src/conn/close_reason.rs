@@ -72,7 +72,7 @@ pub enum Party {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers in [`Stats`](crate::Stats).
-    pub const ALL: [Self; 20] = [
+    pub const ALL: &'static [Self] = &[
         Self::Application,
         Self::PeerClosed,
         Self::Reset,
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn all_holds_every_reason_once_in_the_order_of_its_number() {
-        for (number, reason) in CloseReason::ALL.into_iter().enumerate() {
+        for (number, reason) in CloseReason::ALL.iter().copied().enumerate() {
             assert_eq!(reason as usize, number);
         }
         let names: std::collections::HashSet<_> =

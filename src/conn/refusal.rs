@@ -42,7 +42,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every one, in the order of their numbers in [`Stats`](crate::Stats).
-    pub const ALL: [Self; 13] = [
+    pub const ALL: &'static [Self] = &[
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Descriptors,
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn all_holds_every_refusal_once_in_the_order_of_its_number() {
-        for (number, refusal) in Refusal::ALL.into_iter().enumerate() {
+        for (number, refusal) in Refusal::ALL.iter().copied().enumerate() {
             assert_eq!(refusal as usize, number);
         }
     }

@@ -1,8 +1,7 @@
 //! Tests without sockets, as the documentation shows them.
 
-use mio_sse::{
-    Answer, Config, Error, Event, History, InMemory, RawRequest, Reply, Router, Server, TopicConfig,
-};
+use mio_sse::net::InMemory;
+use mio_sse::{Answer, Config, Error, Event, History, RawRequest, Reply, Router, Server, TopicConfig};
 use std::time::Duration;
 
 fn app() -> Router<u32> {

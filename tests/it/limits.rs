@@ -519,8 +519,8 @@ fn a_turn_that_takes_too_long_is_counted_in_its_class() {
     let mut turns = [0; 9];
     turns[0] = stats.turns - 1;
     turns[7] = 1;
-    assert_eq!(stats.turn_times, turns, "of a second at most");
+    assert_eq!(stats.turn_times(), turns, "of a second at most");
     ask(&mut world, &peer, get("/slow") + &get("/slow"));
-    assert_eq!(world.server.stats().turn_times[8], 1, "longer than all");
+    assert_eq!(world.server.stats().turn_times()[8], 1, "longer than all");
     assert_eq!(world.server.stats().slow_turns, 2);
 }

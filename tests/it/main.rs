@@ -34,6 +34,7 @@ mod missed_and_finished;
 mod observers;
 mod panics;
 mod peer;
+mod promises;
 mod publisher;
 mod refusals;
 mod rejections;

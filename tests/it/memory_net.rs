@@ -3,7 +3,8 @@
 //! It is stricter than real ones: readiness is told once and not again before the loop has met the end, so that a lost
 //! wake-up is a test that fails.
 
-use mio_sse::{App, CloseReason, Config, Net, Ready, Server, Stats};
+use mio_sse::net::{Net, Ready};
+use mio_sse::{App, CloseReason, Config, Server, Stats};
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
@@ -494,7 +495,7 @@ pub(crate) fn subscribe(path: &str) -> String {
 
 /// Whether all that came in can be accounted for.
 pub(crate) fn check_accounts(stats: &Stats) {
-    let closed: u64 = CloseReason::ALL.map(|reason| stats.connections_closed(reason)).iter().sum();
+    let closed: u64 = CloseReason::ALL.iter().map(|reason| stats.connections_closed(*reason)).sum();
     assert_eq!(stats.accepted, stats.connections + closed, "{stats:?}");
     assert_eq!(stats.streams_opened, stats.streams + stats.streams_closed(), "{stats:?}");
 }

@@ -2,7 +2,8 @@
 //! passed (unix sockets).
 
 use crate::support::{DEADLINE, now};
-use mio_sse::{Config, Listeners, Net, Reply, Router, Server};
+use mio_sse::net::Net;
+use mio_sse::{Config, Listeners, Reply, Router, Server};
 use socket2::{MsgHdr, SockRef};
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -197,7 +197,7 @@ impl Summary {
 
     /// That everything was really exercised.
     fn check_coverage(&self) {
-        for reason in CloseReason::ALL {
+        for &reason in CloseReason::ALL {
             let of_connections = !can_end_a_stream(reason);
             let stream = self.closed[reason as usize];
             // Topics end only where whole lives are looked at.
@@ -212,7 +212,7 @@ impl Summary {
             assert_eq!(connection == 0, of_streams, "connections closed for {reason:?}: {connection}");
         }
         let elsewhere = [Refusal::Finished, Refusal::MixedIds, Refusal::Memory, Refusal::LateReplies];
-        for refusal in Refusal::ALL.into_iter().filter(|refusal| !elsewhere.contains(refusal)) {
+        for &refusal in Refusal::ALL.iter().filter(|refusal| !elsewhere.contains(refusal)) {
             assert!(self.refused[refusal as usize] > 0, "nobody was refused for {refusal:?}");
         }
         for (name, count) in FAULTS.iter().zip(self.struck.0) {
@@ -233,17 +233,17 @@ impl std::fmt::Display for Summary {
         let Self { delivered, published, counts, .. } = self;
         writeln!(f, "{steps} steps, {turns} turns, {connections} connections, {opened} streams")?;
         write!(f, "closed:")?;
-        for reason in CloseReason::ALL {
+        for &reason in CloseReason::ALL {
             if can_end_a_stream(reason) {
                 write!(f, " {} {}", self.closed[reason as usize], reason.name())?;
             }
         }
         write!(f, "\nconnections closed:")?;
-        for reason in CloseReason::ALL {
+        for &reason in CloseReason::ALL {
             write!(f, " {} {}", self.connections_closed[reason as usize], reason.name())?;
         }
         write!(f, "\nrefused:")?;
-        for refusal in Refusal::ALL {
+        for &refusal in Refusal::ALL {
             write!(f, " {} {}", self.refused[refusal as usize], refusal.name())?;
         }
         writeln!(f)?;

@@ -3,7 +3,8 @@
 
 use crate::trace::{Note, Trace};
 use fastrand::Rng;
-use mio_sse::{Net, Peer, Ready, Refusal};
+use mio_sse::net::{Net, Ready};
+use mio_sse::{Peer, Refusal};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

@@ -162,8 +162,8 @@ impl<const SHORT: bool> Sim<SHORT> {
             opened: model.opened,
             closed: model.closed,
             rejected: stats.rejected,
-            connections_closed: CloseReason::ALL.map(|reason| stats.connections_closed(reason)),
-            refused: Refusal::ALL.map(|refusal| stats.refused(refusal)),
+            connections_closed: std::array::from_fn(|at| stats.connections_closed(CloseReason::ALL[at])),
+            refused: std::array::from_fn(|at| stats.refused(Refusal::ALL[at])),
             panics: stats.panics,
             heartbeats: stats.heartbeats,
             delivered: stats.events_delivered,
@@ -271,7 +271,7 @@ impl<const SHORT: bool> Sim<SHORT> {
             model.stopped = is_stopped;
         });
         let stats = self.server.stats();
-        let closed: u64 = CloseReason::ALL.map(|reason| stats.connections_closed(reason)).iter().sum();
+        let closed: u64 = CloseReason::ALL.iter().map(|reason| stats.connections_closed(*reason)).sum();
         assert_eq!(stats.accepted, stats.connections + closed, "whoever was accepted is here, or was closed");
         let world = self.world.borrow();
         let idle = world.activity == before && world.now == now && !waits;
@@ -288,7 +288,7 @@ impl<const SHORT: bool> Sim<SHORT> {
             model.check_dropped();
             assert_eq!(stats.panics, model.panics, "nothing but what is to panic does");
             assert_eq!(stats.streams_opened, model.opened);
-            for refusal in Refusal::ALL {
+            for &refusal in Refusal::ALL {
                 let expected = world.refused[refusal as usize] + model.refused[refusal as usize];
                 assert_eq!(stats.refused(refusal), expected, "{refusal:?}");
             }
@@ -504,7 +504,7 @@ impl<const SHORT: bool> Sim<SHORT> {
             assert_eq!(stats.connections, world.open as u64, "every connection that is open, and no other");
             assert_eq!(stats.streams, model.live.len() as u64, "live are those that are not closed");
             assert_eq!(stats.streams_closed(), model.closed.iter().sum::<u64>());
-            for reason in CloseReason::ALL {
+            for &reason in CloseReason::ALL {
                 assert_eq!(stats.closed(reason), model.closed[reason as usize], "{reason:?}");
             }
             // Whoever is gone without a word may hold more, on the way to its end.

@@ -195,7 +195,7 @@ impl<'a> Request<'a> {
     /// The other end of the connection that the request came on: its address, or over a unix socket the
     /// process. It is what the operating system says, which no client can make up.
     ///
-    /// `None` if the client has reset its connection by now, and for a [`Net`](crate::Net) that does not
+    /// `None` if the client has reset its connection by now, and for a [`Net`](crate::net::Net) that does not
     /// tell; where access depends on the peer, refuse those. A connection that was
     /// [adopted](crate::Server::adopt) has its own peer like any other.
     ///

@@ -189,11 +189,14 @@ impl Reply {
 
     /// The same reply with another status; with 500 in place of any number outside of 200 to 599.
     ///
-    /// A stream always has the status 200, because an `EventSource` accepts no other.
+    /// A stream always has the status 200, because an `EventSource` accepts no other: with another one it is
+    /// [`Error::StreamStatus`], and a 500.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Reply {
-        if let Kind::Whole(whole) = &mut self.kind {
-            whole.status = status::or_internal_error(status);
+        match &mut self.kind {
+            Kind::Whole(whole) => whole.status = status::or_internal_error(status),
+            Kind::Stream(_) | Kind::Later(_) if status == 200 => {}
+            Kind::Stream(_) | Kind::Later(_) => return self.fail(Error::StreamStatus(status)),
         }
         self
     }

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::browser::cookie::Cookie;
-use crate::http::header::{SET_COOKIE, invalid};
+use crate::http::header::{SET_COOKIE, check_value, invalid};
 use crate::http::reply::headers::{HeadContext, Headers, append, is_one_of};
 use crate::source::Source;
 use crate::topic::frame::EncodedEvent;
@@ -11,7 +11,9 @@ use std::any::Any;
 use std::time::Duration;
 
 /// Headers that every event stream has already.
-const WRITTEN_FOR_STREAMS: [&str; 3] = ["Cache-Control", "Content-Type", "X-Accel-Buffering"];
+const WRITTEN_FOR_STREAMS: [&str; 2] = ["Cache-Control", "X-Accel-Buffering"];
+
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// A reply that is a stream of events: what [`Reply::stream`](crate::Reply::stream) begins.
 ///
@@ -29,6 +31,8 @@ pub struct StreamReply {
     more_topics: Vec<String>,
     tags: Vec<String>,
     retry: Option<Duration>,
+    /// Instead of the usual.
+    content_type: Option<Box<str>>,
     headers: Headers,
     close_delimited: bool,
     max_age: Option<Duration>,
@@ -171,19 +175,34 @@ impl StreamReply {
         self
     }
 
-    /// Adds a header line to the head of the stream.
+    /// Adds a header line to the head of the stream. `Content-Type` replaces the one that it has: it is `text/event-stream`
+    /// with parameters, such as `text/event-stream; charset=utf-8`, which some clients want to see though there is no
+    /// other charset (WHATWG HTML 9.2.3).
     ///
     /// It is [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or another
-    /// control character, or when the header is one that the server itself writes, such as `Content-Type`,
+    /// control character, or when the header is one that the server itself writes, such as
     /// `Cache-Control` or `Connection`.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> StreamReply {
-        let added = match is_one_of(&WRITTEN_FOR_STREAMS, name) {
-            true => Err(invalid(name, "every event stream has this header already")),
-            false => self.headers.push(name, value),
+        let added = if name.eq_ignore_ascii_case("Content-Type") {
+            self.set_content_type(name, value)
+        } else if is_one_of(&WRITTEN_FOR_STREAMS, name) {
+            Err(invalid(name, "every event stream has this header already"))
+        } else {
+            self.headers.push(name, value)
         };
         added.unwrap_or_else(|error| self.fail(error));
         self
+    }
+
+    fn set_content_type(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        check_value(name, value.as_bytes())?;
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case(EVENT_STREAM) {
+            return Err(invalid(name, "a stream of events is text/event-stream"));
+        }
+        self.content_type = Some(value.into());
+        Ok(())
     }
 
     /// Sets a cookie with the head of the stream, and with what is sent instead if it is refused. It is
@@ -373,7 +392,9 @@ impl StreamReply {
             &[
                 "HTTP/1.1 200 OK\r\nDate: ",
                 cx.date,
-                "\r\nContent-Type: text/event-stream\r\n\
+                "\r\nContent-Type: ",
+                self.content_type.as_deref().unwrap_or(EVENT_STREAM),
+                "\r\n\
                  Cache-Control: no-store, no-transform\r\n\
                  X-Accel-Buffering: no\r\n",
                 if chunked { "Transfer-Encoding: chunked\r\n" } else { "" },

@@ -39,14 +39,14 @@ impl Stats {
 
         text.counter("connections_accepted", "Connections accepted.", self.accepted);
         text.counter("accept_errors", "Times that accepting failed.", self.accept_errors);
-        let closed = CloseReason::ALL.map(|reason| (reason.name(), self.connections_closed(reason)));
+        let closed = CloseReason::ALL.iter().map(|&reason| (reason.name(), self.connections_closed(reason)));
         text.counters("connections_closed", "Connections closed.", "reason", closed);
-        let refused = Refusal::ALL.map(|refusal| (refusal.name(), self.refused(refusal)));
+        let refused = Refusal::ALL.iter().map(|&refusal| (refusal.name(), self.refused(refusal)));
         text.counters("refused", "Connections and streams refused.", "reason", refused);
         text.counter("requests", "Requests that the handler was asked about.", self.requests);
         text.counter("requests_rejected", "Requests refused before the handler was asked.", self.rejected);
         text.counter("streams_opened", "Streams opened.", self.streams_opened);
-        let closed = CloseReason::ALL.map(|reason| (reason.name(), self.closed(reason)));
+        let closed = CloseReason::ALL.iter().map(|&reason| (reason.name(), self.closed(reason)));
         text.counters("streams_closed", "Streams closed.", "reason", closed);
         text.counter("events_published", "Events published to topics.", self.events_published);
         text.counter("events_sent", "Events sent to one stream.", self.events_sent);
@@ -124,22 +124,22 @@ impl Stats {
             let _ = write!(json, ",\"{name}\":{}", time.as_secs_f64());
         }
         let _ = write!(json, ",\"turn_times\":{:?}", self.turn_times);
-        object(&mut json, "memory", &self.memory.by_name());
-        object(&mut json, "work", &self.work.kinds());
-        object(&mut json, "work_max", &self.work_max.kinds());
-        let closed = CloseReason::ALL.map(|reason| (reason.name(), self.closed(reason)));
-        object(&mut json, "closed", &closed);
-        let closed = CloseReason::ALL.map(|reason| (reason.name(), self.connections_closed(reason)));
-        object(&mut json, "connections_closed", &closed);
-        let refused = Refusal::ALL.map(|refusal| (refusal.name(), self.refused(refusal)));
-        object(&mut json, "refused", &refused);
+        object(&mut json, "memory", self.memory.by_name());
+        object(&mut json, "work", self.work.kinds());
+        object(&mut json, "work_max", self.work_max.kinds());
+        let closed = CloseReason::ALL.iter().map(|&reason| (reason.name(), self.closed(reason)));
+        object(&mut json, "closed", closed);
+        let closed = CloseReason::ALL.iter().map(|&reason| (reason.name(), self.connections_closed(reason)));
+        object(&mut json, "connections_closed", closed);
+        let refused = Refusal::ALL.iter().map(|&refusal| (refusal.name(), self.refused(refusal)));
+        object(&mut json, "refused", refused);
         json.push('}');
         json
     }
 }
 
-fn object(json: &mut String, name: &str, counts: &[(&str, u64)]) {
-    let counts: Vec<_> = counts.iter().map(|(reason, count)| format!("\"{reason}\":{count}")).collect();
+fn object<'n>(json: &mut String, name: &str, counts: impl IntoIterator<Item = (&'n str, u64)>) {
+    let counts: Vec<_> = counts.into_iter().map(|(reason, count)| format!("\"{reason}\":{count}")).collect();
     let _ = write!(json, ",\"{name}\":{{{}}}", counts.join(","));
 }
 
@@ -160,7 +160,13 @@ impl Text {
         self.line(name, value);
     }
 
-    fn gauges<const N: usize>(&mut self, name: &str, help: &str, label: &str, values: [(&str, u64); N]) {
+    fn gauges<'n>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'n str, u64)>,
+    ) {
         self.head(name, "gauge", help);
         for (of, value) in values {
             self.line(&format!("{name}{{{label}=\"{of}\"}}"), value);
@@ -173,7 +179,13 @@ impl Text {
         self.line(&name, value);
     }
 
-    fn counters<const N: usize>(&mut self, name: &str, help: &str, label: &str, values: [(&str, u64); N]) {
+    fn counters<'n>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'n str, u64)>,
+    ) {
         let name = format!("{name}_total");
         self.head(&name, "counter", help);
         for (of, value) in values {

@@ -90,14 +90,13 @@ pub struct Stats {
     pub turn_time: Duration,
     /// The longest turn.
     pub turn_time_max: Duration,
-    /// Turns by the time they took: one count for each of [`TURN_TIMES`](Self::TURN_TIMES), of those that took so long at
-    /// most and longer than the one before; and one of those that took longer than all.
-    pub turn_times: [u64; Self::TURN_TIMES.len() + 1],
+    /// See the method of this name.
+    pub(crate) turn_times: [u64; Self::TURN_TIMES.len() + 1],
 }
 
 impl Stats {
     /// The bounds of [`turn_times`](Self::turn_times).
-    pub const TURN_TIMES: [Duration; 8] = [
+    pub const TURN_TIMES: &'static [Duration] = &[
         Duration::from_micros(100),
         Duration::from_millis(1),
         Duration::from_millis(5),
@@ -107,6 +106,13 @@ impl Stats {
         Duration::from_millis(500),
         Duration::from_secs(1),
     ];
+
+    /// Turns by the time they took: one count for each of [`TURN_TIMES`](Self::TURN_TIMES), of those that took so long at
+    /// most and longer than the one before; and one of those that took longer than all.
+    #[must_use]
+    pub fn turn_times(&self) -> &[u64] {
+        &self.turn_times
+    }
 
     /// Streams closed for this reason.
     #[must_use]

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
-/// What the loop needs of an operating system. [`MioNet`](crate::MioNet) is the real one; tests drive the same loop over
+/// What the loop needs of an operating system. [`MioNet`](crate::net::MioNet) is the real one; tests drive the same loop over
 /// one in memory, with faults that no real network produces on demand.
 ///
 /// All calls but [`poll`](Self::poll) return at once: what cannot be done now is [`io::ErrorKind::WouldBlock`].

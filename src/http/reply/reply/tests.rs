@@ -71,7 +71,9 @@ fn statuses_are_kept_within_reason() {
     assert_eq!((Reply::status(101).status_code(), Reply::status(600).status_code()), (500, 500));
     assert_eq!(Reply::status(101).body(), b"Internal Server Error");
     assert_eq!(Reply::text("x").with_status(99).status_code(), 500);
-    assert_eq!(Reply::from(Reply::stream()).with_status(404).status_code(), 200);
+    let stream = |status| Reply::from(Reply::stream()).with_status(status);
+    assert_eq!((stream(200).status_code(), stream(404).status_code()), (200, 500));
+    assert_eq!(stream(404).check(), Err(Error::StreamStatus(404)));
 }
 
 #[test]
@@ -194,4 +196,15 @@ fn values_as_json() {
     assert!(reply.contains("Content-Type: application/json\r\n") && reply.ends_with(r#""a\nb""#), "{reply}");
     let keys_are_no_strings = std::collections::BTreeMap::from([(vec![1], 2)]);
     assert!(Reply::json(&keys_are_no_strings).check().is_err());
+}
+
+#[test]
+fn a_stream_may_say_more_about_its_type_and_nothing_else() {
+    let typed = |value: &str| Reply::from(Reply::stream()).header("content-type", value);
+    let head = encode(&typed("text/event-stream; charset=utf-8"), CX);
+    assert_eq!(head.matches("Content-Type: text/event-stream; charset=utf-8\r\n").count(), 1, "{head}");
+    assert_eq!(head.matches("ontent-").count(), 1, "{head}");
+    for value in ["text/plain", "", "text/event-streams", "text/event-stream\r\nX: y", "; charset=utf-8"] {
+        assert!(matches!(typed(value).check(), Err(Error::InvalidHeader { .. })), "{value}");
+    }
 }
