@@ -12,7 +12,7 @@
 
 mod common;
 
-use mio_sse::{Config, Event, History, Reply, Router, Stats, TopicConfig};
+use mio_sse::{BadRequest, Config, History, Reply, Router, Stats, TopicConfig};
 use std::process::ExitCode;
 
 fn app() -> Router {
@@ -24,11 +24,8 @@ fn app() -> Router {
     });
 
     app.post("/publish/{topic}", |request, cx| {
-        let Ok(data) = String::from_utf8(request.body().to_vec()) else {
-            return Ok(Reply::text("the body is not UTF-8\n").with_status(400));
-        };
-        cx.publish(request.param("topic").unwrap_or_default(), Event::new().data(data))?;
-        Ok::<_, mio_sse::Error>(Reply::no_content())
+        let data = str::from_utf8(request.body()).map_err(|_| BadRequest::new("the body is not UTF-8"))?;
+        Ok::<_, Reply>(cx.publish(request.param("topic").unwrap_or_default(), data)?)
     });
 
     app.get("/stats", |_request, cx| Reply::json_text(cx.stats().json() + "\n"));

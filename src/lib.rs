@@ -4,21 +4,18 @@
 //! thousands of such responses, waits for none of them, notices those that have gone, and gives those that come back what they have missed.
 //!
 //! ```no_run
-//! use mio_sse::{Event, Reply, Router, Server};
+//! use mio_sse::{Reply, Router, Server};
 //! use std::time::Duration;
 //!
 //! let mut app = Router::new();
 //! // A stream of its own for everyone. Its timers end with it.
 //! app.sse("/ticks", |stream, _request, cx| {
-//!     cx.send(stream, Event::new().data("welcome"))?;
-//!     cx.every(stream, Duration::from_secs(1), |stream, cx| cx.send(stream, Event::new().data("tick")))
+//!     cx.send(stream, "welcome")?;
+//!     cx.every(stream, Duration::from_secs(1), |stream, cx| cx.send(stream, "tick"))
 //! });
 //! // A topic for everybody: published once, encoded once, however many listen.
 //! app.get("/news", |_request, _cx| Reply::stream().topic("news"));
-//! app.post("/news", |request, cx| {
-//!     cx.publish("news", Event::new().data(String::from_utf8_lossy(request.body()).into_owned()))?;
-//!     Ok::<_, mio_sse::Error>(Reply::no_content())
-//! });
+//! app.post("/news", |request, cx| cx.publish("news", String::from_utf8_lossy(request.body())));
 //! Server::bind("127.0.0.1:8080", app)?.run()
 //! # ; Ok::<(), std::io::Error>(())
 //! ```
@@ -28,7 +25,9 @@
 //! | to | there is |
 //! |---|---|
 //! | listen and run the loop | [`Server::bind`], [`bind_unix`](Server::bind_unix), [`from_listener`](Server::from_listener), [`listen`](Server::listen) on several [`Listeners`], [`run`](Server::run) |
-//! | answer requests | [`Router`] of closures, or a [`Handler`] with state of its own; [`Request`] with query, cookies, form, JSON, and its [`Peer`] |
+//! | answer requests | [`Router`] of closures with a state; [`Request`] with query, cookies, form, JSON, [`peer`](Request::peer); or a [`Handler`] by hand, with [`Routes`] |
+//! | do something before and after many routes | [`Router::before`], [`after`](Router::after), [`scope`](Router::scope) |
+//! | reply later, from another thread | [`Context::later`], a [`Responder`] |
 //! | reply | [`Reply`]: `html`, `text`, `json`, `bytes`, `status` …, [`Cookie`]; a stream is [`Reply::stream`] |
 //! | say what an event is | [`Event`]: data, name, id, retry, comment, key |
 //! | send to everybody, or to one | [`Context::publish`] to a topic, [`Context::send`] to a stream, [`Context::send_tagged`] to those of a user |
@@ -41,12 +40,15 @@
 //! | say that no more will come | [`Context::finish_topic`], [`StreamReply::then_end`] |
 //! | keep a table up to date | [`TopicConfig::keyed`], [`Event::key`] |
 //! | decide about slow readers | [`Config::lag_bytes_max`], [`Config::stall_timeout`], [`Overflow`] |
-//! | let other origins in | [`Config::cors`], [`Cors`] |
+//! | let other origins in | [`Config::cors`], [`Router::cors`], [`Cors`] |
+//! | be served under one's own names only | [`Config::hosts`] |
+//! | say in JSON what is wrong | [`Config::error_body`] |
 //! | set limits | [`Config`]; who is one too many gets a [`Refusal`] |
 //! | begin and undo what belongs to a stream, keep a state for it | [`Context::on_open`], [`StreamReply::with`], [`Context::of`] |
 //! | bound the memory of everything | [`Config::memory_max`], [`Stats::memory`] |
 //! | shut down in good order | [`Publisher::drain`], [`Drain`] |
-//! | watch | [`Stats`] as numbers, JSON and Prometheus text; an [`Observer`], and [`LogObserver`] that logs |
+//! | watch | [`Stats`] as numbers, JSON and Prometheus text; an [`Observer`]; [`LogObserver`] and [`AccessLog`] that log |
+//! | test an application | [`Server::in_memory`], an [`Answer`] |
 //! | use a loop that is there already | [`Server::turn`], [`next_timeout`](Server::next_timeout), `AsFd` |
 //! | take connections from another server | [`Publisher::adopt`], [`Server::adopt`], [`RawRequest`] |
 //!

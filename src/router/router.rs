@@ -22,15 +22,13 @@ use std::fmt;
 /// 405.
 ///
 /// ```
-/// use mio_sse::{Event, Reply, Router};
+/// use mio_sse::{Reply, Router};
 ///
 /// let mut app = Router::new();
 /// app.get("/", |_request, _cx| Reply::html("<h1>hello</h1>"));
 /// app.get("/events/{topic}", |request, _cx| Reply::stream().topic(request.param("topic").unwrap_or_default()));
 /// app.post("/publish/{topic}", |request, cx| {
-///     let data = String::from_utf8_lossy(request.body()).into_owned();
-///     cx.publish(request.param("topic").unwrap_or_default(), Event::new().data(data))?;
-///     Ok::<_, mio_sse::Error>(Reply::no_content())
+///     cx.publish(request.param("topic").unwrap_or_default(), String::from_utf8_lossy(request.body()))
 /// });
 /// ```
 ///

@@ -432,7 +432,8 @@ impl From<StreamReply> for Reply {
 /// What a handler may return.
 ///
 /// Of a `Result`, the error may be a [`Reply`] as well. Any other is logged with the method and the path, and the client
-/// gets a 500 (Internal Server Error) that does not reveal it. Text is [plain text](Reply::text), and `None` a 404. [`BadRequest`](crate::BadRequest), also in a `Box<dyn Error>`, is a 400 with
+/// gets a 500 (Internal Server Error) that does not reveal it. Text is [plain text](Reply::text), a number a [status](Reply::status),
+/// `None` a 404 and nothing, `()`, a 204: so a handler can end in `cx.publish(…)`. [`BadRequest`](crate::BadRequest), also in a `Box<dyn Error>`, is a 400 with
 /// its text, and [`Error::TooMuchMemory`] a 503.
 ///
 /// ```
@@ -457,6 +458,20 @@ impl IntoReply for Reply {
 impl IntoReply for StreamReply {
     fn into_reply(self) -> Reply {
         self.into()
+    }
+}
+
+/// 204 (No Content): all that was to be done is done.
+impl IntoReply for () {
+    fn into_reply(self) -> Reply {
+        Reply::no_content()
+    }
+}
+
+/// That [status](Reply::status).
+impl IntoReply for u16 {
+    fn into_reply(self) -> Reply {
+        Reply::status(self)
     }
 }
 

@@ -21,10 +21,7 @@ impl<H: App> Server<H, InMemory> {
     ///
     /// let mut app = Router::new();
     /// app.get("/news", |_request, _cx| Reply::stream().topic("news"));
-    /// app.post("/news", |request, cx| {
-    ///     cx.publish("news", String::from_utf8_lossy(request.body()))?;
-    ///     Ok::<_, mio_sse::Error>(Reply::no_content())
-    /// });
+    /// app.post("/news", |request, cx| cx.publish("news", String::from_utf8_lossy(request.body())));
     ///
     /// let mut server = Server::in_memory(app, Config::default())?;
     /// let mut news = server.ask(RawRequest::get("/news")?);

@@ -102,14 +102,11 @@ impl<'a, S: 'static> Context<'a, S> {
     /// The state, and a context without it, to be used side by side.
     ///
     /// ```
-    /// # use mio_sse::{Error, Router};
+    /// # use mio_sse::Router;
     /// let mut app = Router::with_state(vec![String::from("one"), String::from("two")]);
     /// app.sse("/all", |stream, _request, cx| {
     ///     let (all, mut cx) = cx.split();
-    ///     for one in all {
-    ///         cx.send(stream, &*one)?;
-    ///     }
-    ///     Ok::<_, Error>(())
+    ///     all.iter().try_for_each(|one| cx.send(stream, one))
     /// });
     /// ```
     pub fn split(&mut self) -> (&mut S, Context<'_>) {
@@ -138,13 +135,12 @@ impl<'a, S: 'static> Context<'a, S> {
     /// number of subscribers. Without subscribers the event is gone.
     ///
     /// ```
-    /// # use mio_sse::{Error, Event, Reply, Router};
+    /// # use mio_sse::{Event, Reply, Router};
     /// let mut app = Router::new();
     /// app.get("/news", |_request, _cx| Reply::stream().topic("news"));
     /// app.post("/news", |request, cx| {
-    ///     let text = String::from_utf8_lossy(request.body()).into_owned();
-    ///     cx.publish("news", Event::new().data(text).event("news"))?;
-    ///     Ok::<_, Error>(Reply::no_content())
+    ///     let text = String::from_utf8_lossy(request.body());
+    ///     cx.publish("news", Event::new().data(text).event("news"))
     /// });
     /// ```
     ///
@@ -215,14 +211,13 @@ impl<'a, S: 'static> Context<'a, S> {
     /// later finds a topic that is new.
     ///
     /// ```
-    /// # use mio_sse::{Event, Reply, Router};
+    /// # use mio_sse::{Reply, Router};
     /// let mut app = Router::new();
     /// app.get("/jobs/{job}", |request, _cx| Reply::stream().topic(request.param("job").unwrap_or_default()));
     /// app.post("/jobs/{job}/done", |request, cx| {
     ///     let job = request.param("job").unwrap_or_default();
-    ///     cx.publish(job, Event::new().data("done"))?;
-    ///     cx.finish_topic(job)?;
-    ///     Ok::<_, mio_sse::Error>(Reply::no_content())
+    ///     cx.publish(job, "done")?;
+    ///     cx.finish_topic(job)
     /// });
     /// ```
     ///
@@ -390,15 +385,15 @@ impl<'a, S: 'static> Context<'a, S> {
     /// that all get the same for long, a topic is cheaper: there the copy is one for all.
     ///
     /// ```
-    /// # use mio_sse::{Error, Event, Reply, Router};
+    /// # use mio_sse::{Event, Reply, Router};
     /// let mut app = Router::new();
     /// app.get("/events/{user}", |request, _cx| {
     ///     Reply::stream().topic("news").tag(request.param("user").unwrap_or_default())
     /// });
     /// // All tabs of one user hear of it, on the streams that they have anyway.
     /// app.post("/inbox/{user}", |request, cx| {
-    ///     let tabs = cx.send_tagged(request.param("user").unwrap_or_default(), Event::new().data("1").event("mail"))?;
-    ///     Ok::<_, Error>(Reply::text(format!("{tabs} tabs")))
+    ///     let user = request.param("user").unwrap_or_default();
+    ///     cx.send_tagged(user, Event::new().data("1").event("mail")).map(|tabs| format!("{tabs} tabs"))
     /// });
     /// ```
     ///

@@ -121,6 +121,7 @@ fn text_is_a_reply_and_nothing_is_not_found() {
     assert_eq!(encode(&found(Some("ü")), CX), encode(&Reply::text("ü"), CX));
     assert_eq!(encode(&String::from("ü").into_reply(), CX), encode(&Reply::text("ü"), CX));
     assert_eq!(found(None).status_code(), 404);
+    assert_eq!((().into_reply().status_code(), 403.into_reply().status_code()), (204, 403));
     assert_eq!((Reply::empty(202).status_code(), Reply::empty(202).body()), (202, &b""[..]));
 }
 
