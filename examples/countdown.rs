@@ -34,8 +34,7 @@ fn app() -> Router {
             return Reply::no_content();
         }
         let next = seen.map_or(from, |seen| from.min(seen - 1));
-        let numbers =
-            (0..=next).rev().map(|number| Event::new().data(number.to_string()).id(number.to_string()));
+        let numbers = (0..=next).rev().map(|number| Event::from(number.to_string()).id(number.to_string()));
         Reply::stream().source(Events::new(numbers).every(Duration::from_secs(1))).into()
     });
 

@@ -44,11 +44,9 @@ impl Market {
         let event = match self.prices[symbol] {
             Some(cents) => {
                 let price = format!("{}.{:02}", cents / 100, cents % 100);
-                Event::new().data(format!(r#"{{"n":{n},"symbol":"{name}","price":{price}}}"#)).event("price")
+                Event::from(format!(r#"{{"n":{n},"symbol":"{name}","price":{price}}}"#)).event("price")
             }
-            None => {
-                Event::new().data(format!(r#"{{"n":{n},"symbol":"{name}"}}"#)).event("delisted").removes_key()
-            }
+            None => Event::from(format!(r#"{{"n":{n},"symbol":"{name}"}}"#)).event("delisted").removes_key(),
         };
         cx.publish("prices", event.key(name))
     }
