@@ -33,8 +33,13 @@ fn app() -> Router {
     let mut app = Router::new();
     common::page(&mut app, include_str!("dashboard.html"));
     // The version is in the path, so browsers may keep them for ever.
-    asset(&mut app, "/uPlot-1.6.32.js", "text/javascript", include_bytes!("dashboard/uPlot.iife.min.js"));
-    asset(&mut app, "/uPlot-1.6.32.css", "text/css", include_bytes!("dashboard/uPlot.min.css"));
+    common::asset(
+        &mut app,
+        "/uPlot-1.6.32.js",
+        "text/javascript",
+        include_bytes!("dashboard/uPlot.iife.min.js"),
+    );
+    common::asset(&mut app, "/uPlot-1.6.32.css", "text/css", include_bytes!("dashboard/uPlot.min.css"));
 
     app.get("/stats", |_request, _cx| Reply::stream().topic("samples").topic("now").snapshot());
     app.on_start(|cx| {
@@ -47,12 +52,6 @@ fn app() -> Router {
 
     demo(&mut app);
     app
-}
-
-fn asset(app: &mut Router, path: &str, content_type: &'static str, bytes: &'static [u8]) {
-    app.get(path, move |_request, _cx| {
-        Reply::bytes(content_type, bytes).header("Cache-Control", "public, max-age=31536000, immutable")
-    });
 }
 
 /// Publishes what there is to say of this second. Counters, not rates: those are the page's to make, over whatever time has

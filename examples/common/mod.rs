@@ -20,6 +20,25 @@ pub(crate) fn page<S: 'static>(app: &mut Router<S>, html: &'static str) {
     });
 }
 
+/// Serves a file that others have written, with its version in `path`, so that browsers may keep it for ever.
+#[allow(dead_code, reason = "not every page needs one")]
+pub(crate) fn asset<S: 'static>(
+    app: &mut Router<S>,
+    path: &str,
+    content_type: &'static str,
+    bytes: &'static [u8],
+) {
+    app.get(path, move |_request, _cx| {
+        Reply::bytes(content_type, bytes).header("Cache-Control", "public, max-age=31536000, immutable")
+    });
+}
+
+/// What somebody has typed, as text within HTML.
+#[allow(dead_code, reason = "most pages make their HTML themselves")]
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
+
 /// Serves `app` on 127.0.0.1, on the port that `PORT` in the environment says or else 8080, until Ctrl-C or SIGTERM. A second
 /// one ends it at once.
 ///
