@@ -138,6 +138,25 @@ impl Example {
     }
 
     pub(crate) fn start_with(name: &str, input: impl Into<Stdio>) -> Self {
+        Self::start_on(0, name, input)
+    }
+
+    /// Asks it to end in good order, calls `meanwhile`, and starts it anew on the same port once it has ended. `between` is
+    /// called while there is none.
+    pub(crate) fn restart(
+        mut self,
+        name: &str,
+        meanwhile: impl FnOnce(),
+        between: impl FnOnce(SocketAddr),
+    ) -> Self {
+        run(Command::new("kill").args(["-TERM", &self.process.id().to_string()]));
+        meanwhile();
+        self.process.wait().unwrap();
+        between(self.address);
+        Self::start_on(self.address.port(), name, Stdio::null())
+    }
+
+    fn start_on(port: u16, name: &str, input: impl Into<Stdio>) -> Self {
         static BUILT: OnceLock<()> = OnceLock::new();
         BUILT.get_or_init(|| {
             let mut build = Command::new(env!("CARGO"));
@@ -148,7 +167,7 @@ impl Example {
         let mut command = tied(target_dir().join("release/examples").join(name));
         command
             .env_remove("RUST_LOG")
-            .env("PORT", "0")
+            .env("PORT", port.to_string())
             .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::null());

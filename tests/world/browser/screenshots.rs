@@ -51,6 +51,23 @@ const PAGES: &[Page] = &[
         script: "document.getElementById('open')?.click()",
         ready: "document.querySelectorAll('canvas').length >= 4 && performance.now() > 6000",
     },
+    Page {
+        example: "htmx",
+        script: "(async () => {
+            const texts = ['Milk', 'Two loaves of bread, the dark one', 'Coffee beans', 'Oranges'];
+            const text = texts[(innerWidth > 500) * 2 + matchMedia('(prefers-color-scheme: dark)').matches];
+            await fetch('/items', { method: 'POST', body: new URLSearchParams({ text }) });
+        })()",
+        ready: "document.querySelectorAll('#list li').length >= 4 && document.getAnimations().length == 0",
+    },
+    Page {
+        example: "datastar",
+        script: "(async () => {
+            while (!document.querySelector('#option-2 button')) await new Promise((done) => setTimeout(done, 10));
+            for (const option of [0, 1, 1, 2, 1, 2]) await fetch(`/options/${option}/vote`, { method: 'POST' });
+        })()",
+        ready: "document.getElementById('total').textContent == '24'",
+    },
 ];
 
 const SIZES: [(&str, u32, u32); 2] = [("1280x800", 1280, 800), ("390x844", 390, 844)];
