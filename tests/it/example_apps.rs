@@ -6,14 +6,14 @@ use serde_json::Value;
 use std::process::Stdio;
 
 /// Sends a request with a body. `headers` are whole lines.
-fn send(client: &mut Client, method: &str, path: &str, headers: &str, body: &str) {
+pub(crate) fn send(client: &mut Client, method: &str, path: &str, headers: &str, body: &str) {
     let length = body.len();
     client.write(format!(
         "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
     ));
 }
 
-const JSON: &str = "Content-Type: application/json\r\n";
+pub(crate) const JSON: &str = "Content-Type: application/json\r\n";
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("JSON, not {text:?}: {error}"))

@@ -17,7 +17,7 @@ fn number(of: &Value, name: &str) -> u64 {
 }
 
 /// The page is there, asks for `paths`, and so does the style that it shares.
-fn has_a_page(example: &Example, paths: &[&str]) {
+pub(crate) fn has_a_page(example: &Example, paths: &[&str]) {
     let mut client = example.connect();
     let head = client.get("/");
     assert_eq!((head.status, head.get("Content-Type")), (200, Some("text/html; charset=utf-8")));

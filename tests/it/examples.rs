@@ -81,6 +81,8 @@ fn a_port_that_is_taken_is_one_line_on_stderr_and_a_failure() {
         "tail",
         "prices",
         "dashboard",
+        "htmx",
+        "datastar",
         "hub",
         "embed",
         "adopt",

@@ -12,6 +12,7 @@ mod destructors;
 mod drain;
 mod example_apps;
 mod example_commands;
+mod example_libraries;
 mod example_mcp;
 mod example_pages;
 mod examples;
