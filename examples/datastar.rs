@@ -88,9 +88,15 @@ fn vote(request: &Request<'_>, cx: &mut Context<'_, Poll>) -> Result<Reply, Repl
 
 fn publish_options(cx: &mut Context<'_, Poll>) -> Result<(), Error> {
     let options = cx.state.options.iter().enumerate().map(|(option, name)| {
-        let name = common::escape(name);
+        // One line, as each line of data would have to begin with `elements`.
         format!(
-            r#"<li id="option-{option}"><button data-on:click="@post('/options/{option}/vote')">{name}</button><span data-text="$votes[{option}] ?? 0"></span><div class="bar"><div data-style:width="`${{100 * ($votes[{option}] ?? 0) / ($total || 1)}}%`"></div></div></li>"#
+            concat!(
+                r#"<li id="option-{0}"><button data-on:click="@post('/options/{0}/vote')">{1}</button>"#,
+                r#"<span data-text="$votes[{0}] ?? 0"></span>"#,
+                r#"<div class="bar"><div data-style:width="`${{100 * ($votes[{0}] ?? 0) / ($total || 1)}}%`"></div></div></li>"#,
+            ),
+            option,
+            common::escape(name),
         )
     });
     let html = format!(r#"elements <ul id="options">{}</ul>"#, options.collect::<String>());
