@@ -78,12 +78,11 @@ fn add(request: &Request<'_>, cx: &mut Context<'_, Poll>) -> Result<Reply, Reply
     Ok(Reply::json_text(json!({ "problem": problem }).to_string()))
 }
 
-fn vote(request: &Request<'_>, cx: &mut Context<'_, Poll>) -> Result<Reply, Reply> {
+fn vote(request: &Request<'_>, cx: &mut Context<'_, Poll>) -> Result<(), Reply> {
     let option = request.param("option").and_then(|option| option.parse::<usize>().ok());
     let votes = option.and_then(|option| cx.state.votes.get_mut(option)).ok_or_else(Reply::not_found)?;
     *votes += 1;
-    publish_signals(cx)?;
-    Ok(Reply::no_content())
+    Ok(publish_signals(cx)?)
 }
 
 fn publish_options(cx: &mut Context<'_, Poll>) -> Result<(), Error> {

@@ -59,7 +59,7 @@ fn stream(request: &Request<'_>, cx: &mut Context<'_, List>) -> StreamReply {
     }
 }
 
-fn add(request: &Request<'_>, cx: &mut Context<'_, List>) -> Result<Reply, Reply> {
+fn add(request: &Request<'_>, cx: &mut Context<'_, List>) -> Result<(), Reply> {
     let text = request.form("text").unwrap_or_default();
     let text = text.trim();
     if text.is_empty() || text.chars().count() > TEXT_CHARS_MAX || cx.state.items.len() >= ITEMS_MAX {
@@ -73,18 +73,17 @@ fn add(request: &Request<'_>, cx: &mut Context<'_, List>) -> Result<Reply, Reply
     cx.publish("list", Event::new().event("item").data(html).key(id.to_string()))?;
     cx.state.items.insert(id);
     cx.state.last_id = id;
-    publish_counters(cx)?;
-    Ok(Reply::no_content())
+    Ok(publish_counters(cx)?)
 }
 
-fn remove(request: &Request<'_>, cx: &mut Context<'_, List>) -> Result<Reply, Reply> {
+fn remove(request: &Request<'_>, cx: &mut Context<'_, List>) -> Result<(), Error> {
     let id = request.param("id").unwrap_or_default();
     // Another tab may have been faster, which is as good.
     if id.parse().is_ok_and(|id| cx.state.items.remove(&id)) {
         cx.publish("list", Event::removal(id).event(format!("bought-{id}")))?;
         publish_counters(cx)?;
     }
-    Ok(Reply::no_content())
+    Ok(())
 }
 
 fn publish_counters(cx: &mut Context<'_, List>) -> Result<(), Error> {
