@@ -230,8 +230,8 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// The event says that what its key names is gone: whoever reads the topic gets it, and a snapshot holds nothing of that key
-    /// any more.
+    /// Says that what the key names is gone: streams that read the topic get the event, and the events of that key before it
+    /// are in no snapshot any more. It stays itself as long as the [history](crate::TopicConfig::history) keeps events.
     #[must_use]
     pub fn removes_key(mut self) -> Self {
         self.removes_key = true;
