@@ -6,12 +6,15 @@
 
 use crate::counts::Counts;
 use crate::kept::{ALWAYS, Entry, Key, Kind, Topic};
+use crate::late::Late;
 use crate::reading::{Losses, Window};
 use crate::resume::{Ids, Plan, Token};
 use crate::tagged::Revoked;
+use crate::trace::Note;
 use fastrand::Rng;
 use mio_sse::{
-    Audience, CloseReason, Config, Error, Event, Message, Observer, Refusal, Request, StreamId, TimerId,
+    Audience, CloseReason, Config, Error, Event, Message, Observer, Refusal, Request, Responder, StreamId,
+    TimerId,
 };
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::AtomicU32;
@@ -90,6 +93,15 @@ pub(crate) struct Model {
     /// The places of what was published, among all that was published or sent.
     published_orders: Vec<u32>,
     pub(crate) revoked: Revoked,
+    /// One request in so many waits for its reply, and those that do.
+    pub(crate) late_rate: Option<u32>,
+    pub(crate) late: Vec<Late>,
+    /// Responders for whose replies nobody waits behind this turn.
+    pub(crate) turned_away: Vec<Responder>,
+    /// Connections that were found to have no peer in this turn.
+    pub(crate) peerless: Vec<u32>,
+    /// For the trace, from where it is out of reach.
+    pub(crate) notes: Vec<Note>,
     /// Events published or sent so far.
     pub(crate) order: u32,
     by_id: HashMap<StreamId, u32>,
@@ -266,8 +278,9 @@ pub(crate) struct Stream {
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     pub(crate) answers: Vec<Answer>,
-    /// Whether the connection has to close behind each of them, apart from what the client has asked for.
-    pub(crate) closes: Vec<bool>,
+    /// Whether the connection has to close behind each of them, apart from what the client has asked for, if that is
+    /// known.
+    pub(crate) closes: Vec<Option<bool>>,
     /// Of each request on it, what its client says that it has seen last.
     pub(crate) last_seen: Vec<Option<String>>,
     pub(crate) requests: u32,
@@ -294,6 +307,14 @@ pub(crate) enum Answer {
     /// In place of a stream.
     Refused(Refusal, Softness),
     Panicked,
+    /// It waits for its reply: the status of that, if it was said, or 504 when its time is over.
+    Late {
+        since: Duration,
+        said: Option<u16>,
+        head: bool,
+    },
+    /// A reply that the library has made, with a text of its own.
+    Status(u16),
 }
 
 /// How a stream is refused.
@@ -364,6 +385,11 @@ impl Model {
             own_ids: false,
             published_orders: Vec::new(),
             revoked: Revoked::default(),
+            late_rate: None,
+            late: Vec::new(),
+            turned_away: Vec::new(),
+            peerless: Vec::new(),
+            notes: Vec::new(),
             order: 0,
             by_id: HashMap::new(),
             events: Vec::new(),

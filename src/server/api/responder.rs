@@ -50,7 +50,8 @@ impl<S: 'static> Context<'_, S> {
     /// ```
     ///
     /// Until then the connection waits: the client's next requests, if there are any, are answered in their order, and that
-    /// it leaves is noticed. After [`late_reply_timeout`](crate::Config::late_reply_timeout) it gets 504 (Gateway
+    /// it leaves is noticed, if it has not sent more than [`head_bytes_max`](crate::Config::head_bytes_max) after the
+    /// request: the rest waits in the socket. After [`late_reply_timeout`](crate::Config::late_reply_timeout) it gets 504 (Gateway
     /// Timeout). More requests than [`late_replies_max`](crate::Config::late_replies_max) do not wait at a time: those
     /// get 503.
     ///
