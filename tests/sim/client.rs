@@ -213,7 +213,9 @@ impl Client {
         let answers = &mut model.connections[self.connection as usize];
         let requested = answers.requests.checked_sub(1).map_or(0, |last| self.ends[last as usize]);
         answers.expects |= self.expects;
-        answers.excess |= self.sent - requested > model.config.head_bytes_max as u64;
+        let (ahead, most) = (self.sent - requested, model.config.head_bytes_max as u64);
+        answers.excess |= ahead > most;
+        answers.enough |= ahead >= most;
     }
 
     pub(crate) fn has_unsent(&self) -> bool {

@@ -288,6 +288,8 @@ pub(crate) struct Answers {
     pub(crate) dropped: bool,
     /// More was sent on it than may be sent ahead.
     pub(crate) excess: bool,
+    /// So much was sent ahead that the rest may be left unread.
+    pub(crate) enough: bool,
     /// One of the requests on it waits for word that its body is wanted: whatever was written for that, the time for
     /// the request runs from before.
     pub(crate) expects: bool,

@@ -532,7 +532,7 @@ impl<const SHORT: bool> Sim<SHORT> {
                 if client.character != Character::Silent {
                     let waits = model.awaiting(client.connection).is_some();
                     let may_stay = self.scenario.config.half_closed && (client.reads_stream() || waits)
-                        || waits && model.connections[client.connection as usize].excess;
+                        || waits && model.connections[client.connection as usize].enough;
                     assert!(!connection.reset, "whoever leaves is noticed: {client}");
                     assert!(!connection.fin || may_stay, "whoever leaves is noticed: {client}");
                     client.check_rest(model);
@@ -548,10 +548,10 @@ impl<const SHORT: bool> Sim<SHORT> {
                 }
                 if model.awaiting(u32::try_from(number).unwrap()).is_some() {
                     // Nothing is read any more when there is a lot behind the request.
-                    let unread = model.connections[number].excess;
+                    let unread = model.connections[number].enough;
                     let may_stay = self.scenario.config.half_closed || unread;
-                    assert!(!connection.reset || unread, "whoever is gone is noticed: {connection:?}");
-                    assert!(!connection.gone || may_stay, "whoever is gone is noticed: {connection:?}");
+                    assert!(!connection.reset || unread, "whoever is gone is noticed: {number}, {connection:?}");
+                    assert!(!connection.gone || may_stay, "whoever is gone is noticed: {number}, {connection:?}");
                     continue;
                 }
                 self.check_open(connection, stream.map(|stream| stream.since), world.now);
