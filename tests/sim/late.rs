@@ -336,22 +336,24 @@ impl Model {
         assert!(counted <= most, "{counted} wait, and {most} may");
     }
 
-    /// That those who wait for a reply at rest still may, and are counted.
-    pub(crate) fn check_late_at_rest(&mut self, world: &World, stats: &Stats, late_by: Duration) {
+    /// That nobody waits for a reply for too long, where the loop has done all that is due.
+    pub(crate) fn check_late_in_time(&self, now: Duration, late_by: Duration) {
+        let most = self.config.late_reply_timeout + late_by;
+        for late in self.late.iter().filter(|late| late.is_awaited()) {
+            let waits = now.saturating_sub(late.since);
+            assert!(waits <= most, "{} of {} waits for ever", late.number, late.connection);
+        }
+    }
+
+    /// At rest nobody waits but those who get no reply.
+    pub(crate) fn check_late_at_rest(&mut self, stats: &Stats) {
         self.late.retain(|late| !matches!(late.phase, Phase::Blind));
         let awaited = self.late.iter().filter(|late| late.is_awaited()).count();
         assert_eq!(stats.late_replies, awaited as u64, "those who wait are counted");
-        let most = self.config.late_reply_timeout + late_by;
         for late in &self.late {
-            match late.phase {
-                Phase::Said(_) => panic!("every reply is given: {} of {}", late.number, late.connection),
-                Phase::Waiting(_) => {
-                    assert!(late.never, "who is to get a reply gets it");
-                    let waits = world.now.saturating_sub(late.since);
-                    assert!(waits <= most, "{} of {} waits for ever", late.number, late.connection);
-                }
-                Phase::Over(_) | Phase::Blind => {}
-            }
+            let is_said = matches!(late.phase, Phase::Said(_));
+            assert!(!is_said, "every reply is given: {} of {}", late.number, late.connection);
+            assert!(!late.is_awaited() || late.never, "who is to get a reply gets it");
         }
     }
 

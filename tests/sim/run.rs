@@ -343,6 +343,10 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
         let put_in = with(&self.shared, |model| model.waiting);
         assert_eq!(self.server.stats().inbox, put_in, "what was put in is there");
+        if self.server.next_timeout() != Some(Duration::ZERO) {
+            let late_by = self.period() + Duration::from_millis(2);
+            with(&self.shared, |model| model.check_late_in_time(self.world.borrow().now, late_by));
+        }
         // It may rest for a while, for streams that are still reading what was published before.
         let waits = self.server.next_timeout().is_none_or(|timeout| timeout > TIME_TO_READ);
         if waits && !self.world.borrow().has_news() {
@@ -525,7 +529,8 @@ impl<const SHORT: bool> Sim<SHORT> {
                 let bound: u64 = model.topics.iter().map(bound).sum();
                 assert!(stats.log_bytes <= bound, "{} bytes are kept, not {bound}", stats.log_bytes);
             }
-            model.check_late_at_rest(&world, &stats, self.period() + Duration::from_millis(2));
+            model.check_late_at_rest(&stats);
+            model.check_late_in_time(world.now, self.period() + Duration::from_millis(2));
             model.rest_at = world.now;
             for client in &self.clients {
                 let connection = &world.connections[client.connection as usize];
