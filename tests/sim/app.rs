@@ -301,9 +301,24 @@ pub(crate) fn perform(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) {
 }
 
 fn publish_any(model: &mut Model, cx: &mut Context<'_>) {
+    let several = if model.rng.u8(..4) == 0 { model.several_topics() } else { None };
+    if let Some(topics) = several {
+        return publish_to_several(model, &topics, cx);
+    }
     let topic = model.topic();
     let size = if model.heavy && model.rng.bool() { model.rng.u32(..16_000) } else { model.size() };
     publish(model, topic, size, cx);
+}
+
+fn publish_to_several(model: &mut Model, topics: &[u8], cx: &mut Context<'_>) {
+    let size = model.size();
+    let (number, event) = model.for_several(topics, size);
+    cx.publish_all(names(topics), event).expect("what keeps nothing is published");
+    model.place(number);
+}
+
+fn names(topics: &[u8]) -> impl Iterator<Item = &'static str> + Clone {
+    topics.iter().map(|topic| TOPICS[*topic as usize])
 }
 
 fn publish(model: &mut Model, topic: u8, size: u32, cx: &mut Context<'_>) {
@@ -510,6 +525,15 @@ pub(crate) fn by_inbox(shared: &Shared, publisher: &Publisher) {
                     });
                 });
                 put(model, &result);
+            }
+            _ if model.rng.u8(..4) == 0 => {
+                if let Some(topics) = model.several_topics() {
+                    let size = model.size();
+                    let (number, event) = model.for_several(&topics, size);
+                    if put(model, &publisher.publish_all(names(&topics), event)) {
+                        model.inbox.push_back(number);
+                    }
+                }
             }
             _ => {
                 let (topic, size) = (model.topic(), model.size());

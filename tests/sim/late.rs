@@ -272,7 +272,7 @@ impl Model {
         assert!(matches!(result, Err(Error::Closed | Error::Stopped)), "{result:?}");
     }
 
-    /// Behind each turn: who does not wait any more has left, or has waited for too long.
+    /// Behind each turn, which is counted already: who does not wait any more has left, or has waited for too long.
     pub(crate) fn check_late(&mut self, world: &World, stats: &Stats) {
         for connection in std::mem::take(&mut self.peerless) {
             let is_reset = world.connections[connection as usize].reset;
@@ -313,7 +313,7 @@ impl Model {
                 let is_exact = matches!(self.late[at].phase, Phase::Waiting(_));
                 let drains = match &self.drain {
                     // Which of the two came first is not known.
-                    Some(drain) if drain.turn >= self.turn || !is_exact => None,
+                    Some(drain) if drain.turn + 1 >= self.turn || !is_exact => None,
                     drain => Some(drain.is_some()),
                 };
                 let limit = number as usize + 1 >= self.config.requests_per_connection_max;

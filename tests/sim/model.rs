@@ -24,6 +24,9 @@ use std::time::Duration;
 /// The topics there are.
 pub(crate) const TOPICS: [&str; 6] = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"];
 
+/// The name of events for several of them.
+const SEVERAL: &str = "several";
+
 /// What a frame has beside its data, more or less: fields, line ends, chunk lines.
 pub(crate) const FRAME_BYTES: u64 = 110;
 
@@ -153,6 +156,8 @@ pub(crate) struct Obituaries {
     pub(crate) closed: u64,
     pub(crate) published: u64,
     ended: Vec<StreamId>,
+    /// How the last event for a topic begins.
+    last: String,
 }
 
 /// Callbacks are told at the end of a turn only, an observer at once: what is published in between is not for the stream.
@@ -165,7 +170,12 @@ impl Observer for Watcher {
 
     fn message(&mut self, message: &Message<'_>) {
         if matches!(message.to, Audience::Topic(_)) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).published += 1;
+            let mut obituaries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // One for several topics comes once for each, one after the other. Its number is near its beginning.
+            let begins = message.text.get(..40).unwrap_or(message.text);
+            let again = begins.contains(SEVERAL) && obituaries.last == begins;
+            obituaries.published += u64::from(!again);
+            begins.clone_into(&mut obituaries.last);
         }
     }
 
@@ -180,6 +190,8 @@ impl Observer for Watcher {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum To {
     Topic(u8),
+    /// Several topics, a bit for each.
+    Several(u8),
     Stream(u32),
     /// The last event of every stream in a drain.
     Everyone,
@@ -201,6 +213,8 @@ struct Info {
     seen_id: Option<String>,
     /// Its place among those for the same topic or stream, and among all; none before it is known.
     place: Option<(u32, u32)>,
+    /// Where it is for several topics, its place in each.
+    places: Vec<(u8, u32)>,
 }
 
 /// A stream that a handler was asked for.
@@ -428,6 +442,27 @@ impl Model {
         (number, event)
     }
 
+    /// Several topics that keep nothing and never will, so that it does not matter by which of them an event comes.
+    /// One may be there twice.
+    pub(crate) fn several_topics(&mut self) -> Option<Vec<u8>> {
+        let plain: Vec<u8> =
+            (0..).zip(&self.topics).filter(|(_, topic)| !topic.kind.is_kept()).map(|(it, _)| it).collect();
+        if self.configures || plain.len() < 2 {
+            return None;
+        }
+        Some((0..self.rng.u8(2..5)).map(|_| plain[self.rng.usize(..plain.len())]).collect())
+    }
+
+    /// An event that is about to be published to several topics at once.
+    pub(crate) fn for_several(&mut self, topics: &[u8], size: u32) -> (u32, Event<'static>) {
+        let several = topics.iter().fold(0, |several, topic| several | 1 << topic);
+        let number = self.number(To::Several(several), size);
+        let event = self.event(usize::MAX, size).event(SEVERAL);
+        let info = self.events.last_mut().unwrap();
+        info.text = event.encode().unwrap().len();
+        (number, event)
+    }
+
     /// An event of a topic once more, to be sent to a stream that has missed it.
     pub(crate) fn send_again(&mut self, index: u32, topic: u8, place: u32) -> Event<'static> {
         self.streams[index as usize].sent_bytes += self.frame_bytes(topic, place);
@@ -477,7 +512,16 @@ impl Model {
 
     fn number(&mut self, to: To, size: u32) -> u32 {
         let (key, own_id, text) = (Key::None, None, 0);
-        self.events.push(Info { to, size, key, own_id, text, seen_id: None, place: None });
+        self.events.push(Info {
+            to,
+            size,
+            key,
+            own_id,
+            text,
+            seen_id: None,
+            place: None,
+            places: Vec::new(),
+        });
         u32::try_from(self.events.len() - 1).unwrap()
     }
 
@@ -518,6 +562,19 @@ impl Model {
                 topic.publish((number, self.order), (self.turn, self.now), what, (info.size, info.text));
                 topic.count() - 1
             }
+            To::Several(several) => {
+                self.published += 1;
+                self.published_orders.push(self.order);
+                self.counts.several += 1;
+                for number_of in (0..8).filter(|topic| several & 1 << topic != 0) {
+                    let topic = &mut self.topics[number_of as usize];
+                    let text = (info.size, info.text);
+                    topic.publish((number, self.order), (self.turn, self.now), (Key::None, None), text);
+                    topic.entries.last_mut().unwrap().shared = true;
+                    info.places.push((number_of, topic.count() - 1));
+                }
+                0
+            }
             To::Stream(stream) => {
                 let stream = &mut self.streams[stream as usize];
                 stream.sent += 1;
@@ -545,7 +602,7 @@ impl Model {
         assert!(!stream.farewell_seen, "nothing follows the farewell: {number} of {index}");
         let told = stream.gap_seen || !stream.gap || self.config.gap_event.is_none();
         assert!(told, "that something is missing comes first: {stream:?}");
-        let is_own = !matches!(info.to, To::Topic(_));
+        let is_own = !matches!(info.to, To::Topic(_) | To::Several(_));
         assert!(
             !is_own || id.is_none() && (name == "own"),
             "what is sent to one stream has no id: {name}, {id:?}"
@@ -592,6 +649,12 @@ impl Model {
                     }
                 }
                 self.received_of_topic(index, topic, place);
+            }
+            To::Several(_) => {
+                assert!(name == SEVERAL && id.is_none(), "what nothing keeps has no id: {name}, {id:?}");
+                let places = std::mem::take(&mut info.places);
+                self.received_of_several(index, &places);
+                self.events[number as usize].places = places;
             }
             To::Stream(to) => {
                 assert_eq!(to, index, "what is sent to one stream reaches no other");

@@ -555,8 +555,14 @@ impl<const SHORT: bool> Sim<SHORT> {
                     // Nothing is read any more when there is a lot behind the request.
                     let unread = model.connections[number].enough;
                     let may_stay = self.scenario.config.half_closed || unread;
-                    assert!(!connection.reset || unread, "whoever is gone is noticed: {number}, {connection:?}");
-                    assert!(!connection.gone || may_stay, "whoever is gone is noticed: {number}, {connection:?}");
+                    assert!(
+                        !connection.reset || unread,
+                        "whoever is gone is noticed: {number}, {connection:?}"
+                    );
+                    assert!(
+                        !connection.gone || may_stay,
+                        "whoever is gone is noticed: {number}, {connection:?}"
+                    );
                     continue;
                 }
                 self.check_open(connection, stream.map(|stream| stream.since), world.now);
