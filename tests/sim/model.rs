@@ -171,7 +171,7 @@ impl Observer for Watcher {
     fn message(&mut self, message: &Message<'_>) {
         if matches!(message.to, Audience::Topic(_)) {
             let mut obituaries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // One for several topics comes once for each, one after the other. Its number is near its beginning.
+            // One for several topics comes once for each, in a row. Its number is near its beginning.
             let begins = message.text.get(..40).unwrap_or(message.text);
             let again = begins.contains(SEVERAL) && obituaries.last == begins;
             obituaries.published += u64::from(!again);

@@ -704,7 +704,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         self.silent = Vec::new();
         self.settle();
         if self.server.stats().late_replies > 0 {
-            // Of those who wait with a lot behind their request nothing is read before their time is over.
+            // From a client that waits and has sent a lot ahead nothing is read before its time is over.
             self.world.borrow_mut().now += self.scenario.config.late_reply_timeout;
             self.settle();
         }

@@ -246,7 +246,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.requests.last = slot;
         // Asked when the first of them is complete.
         let mut peer = None;
-        // Where the last request begins, where it ends, and why there is no room for its connection, if there is none.
+        // Where the last request begins, where it ends, and why its connection was refused, if it was.
         let (mut begun, mut at, mut refused): (_, _, Option<Refusal>) = (0, 0, None);
         let then = loop {
             if share == 0 || at > 0 && self.requests.bytes_left == 0 {
@@ -260,7 +260,7 @@ impl<H: App, N: Net> Server<H, N> {
                     let peer: &Option<Peer> = peer.get_or_insert_with(|| self.peer(slot));
                     let request = incoming.request(&data[at..]).with_peer(peer.as_ref());
                     let before = replies.len();
-                    // Who has had an answer is not refused any more.
+                    // Asked before: an answer makes the connection one like others.
                     refused = self.core.delivery.slots.get(slot).and_then(Slot::refused);
                     let then = self.answer(slot, &request, incoming.keep_alive(), &mut replies);
                     self.requests.spend(replies.len().saturating_sub(before));
