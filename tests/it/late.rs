@@ -2,7 +2,7 @@
 
 use crate::memory_net::{Loop, Peer, check_accounts, get};
 use crate::support::{ms, replies, secs, serve};
-use mio_sse::{Config, Cors, Error, Refusal, Reply, Request, Responder, Router};
+use mio_sse::{Config, Context, Cors, Error, Refusal, Reply, Request, Responder, Router};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Those who are to reply, the oldest first, and what has been noted.
@@ -204,6 +204,31 @@ fn no_more_wait_than_may() {
     assert!(waiting[0].read().ends_with('x'));
     let fourth = ask(&mut world, get("/later/one"));
     assert_eq!((fourth.read(), world.server.stats().late_replies), (String::new(), 2));
+}
+
+/// A connection that is one too many gets the reply to one request, which is no stream, also if that comes late.
+#[test]
+fn waiting_makes_no_room_for_a_connection_that_is_one_too_many() {
+    for stream in [false, true] {
+        let mut config = Config::default();
+        config.connections_max = 1;
+        let mut world = world(config);
+        let first = ask(&mut world, get("/now"));
+        let peer = ask(&mut world, get("/later/one") + &get("/now"));
+        let reply = move |_: &Request<'_>, _: &mut Context<'_, Waiting>| {
+            if stream { Reply::from(Reply::stream().topic("t")) } else { Reply::text("one") }
+        };
+        next(&mut world).reply_with(reply).unwrap();
+        world.settle();
+        let (text, stats) = (peer.read(), world.server.stats());
+        let expected = if stream { 503 } else { 200 };
+        let first_of_all = replies(&text);
+        assert_eq!((first_of_all.len(), first_of_all[0].0), (1, expected), "{text}");
+        assert!(text.contains("Connection: close"), "{text}");
+        assert_eq!((stats.requests, stats.streams_opened, stats.late_replies), (2, 0, 0));
+        assert_eq!(stats.refused(Refusal::Connections), 1);
+        assert!(!first.is_closed());
+    }
 }
 
 #[test]

@@ -69,9 +69,7 @@ pub(crate) fn answer(
         model.just_over.push(index);
         return (!panics).then(|| Reply::text("dropped"));
     }
-    let requests = model.connections[connection as usize].requests as usize;
-    let last =
-        refused.is_some() || model.drain.is_some() || requests >= model.config.requests_per_connection_max;
+    let last = refused.is_some() || model.drain.is_some() || model.is_last(connection);
     let is_stream = model.rng.u8(..8) > 1;
     let (reply, answer, close) = if panics {
         (None, Answer::Panicked, true)
@@ -90,14 +88,27 @@ pub(crate) fn answer(
         (Some(reply), answer, last)
     };
     let answer = if request.is_head() { Answer::Head } else { answer };
-    let answers = &mut model.connections[connection as usize];
-    answers.answers.push(answer);
-    answers.closes.push(close);
+    model.connections[connection as usize].put(answer, Some(close));
     if !matches!(answer, Answer::Stream(_)) {
         model.end(index);
         model.just_over.push(index);
     }
     reply
+}
+
+/// What comes of a reply that the library makes.
+pub(crate) fn whole(status: u16, head: bool) -> Answer {
+    if head { Answer::Head } else { Answer::Status(status) }
+}
+
+/// How the stream that a request asks for is refused.
+pub(crate) fn softness(model: &Model, request: &Request<'_>) -> Softness {
+    let soft = match model.config.refuse {
+        Refuse::Auto => request.method() == "GET" && request.header("Accept").is_some(),
+        Refuse::Soft => true,
+        Refuse::Unavailable => false,
+    };
+    if soft { Softness::Soft } else { Softness::Unavailable }
 }
 
 /// Draws a stream, and says whether it is refused.
@@ -163,13 +174,7 @@ fn stream(
             model.refused[refusal as usize] += 1;
         }
         let is_final = matches!(refusal, Refusal::Subscriptions | Refusal::Tags | Refusal::Revoked);
-        let soft = match model.config.refuse {
-            Refuse::Auto => request.method() == "GET" && request.header("Accept").is_some(),
-            Refuse::Soft => true,
-            Refuse::Unavailable => false,
-        };
-        let softness = if soft { Softness::Soft } else { Softness::Unavailable };
-        return (reply, Answer::Refused(refusal, softness), !is_final);
+        return (reply, Answer::Refused(refusal, softness(model, request)), !is_final);
     }
     for topic in topics {
         model.subscribe(index, topic);

@@ -2,8 +2,9 @@
 
 use crate::answers::{answer, one_too_many};
 use crate::kept::{ALWAYS, Kind};
+use crate::late::{Asked, reply_to_any, wait};
 use crate::model::{Drained, Model, TOPICS};
-use crate::net::{World, peer};
+use crate::net::World;
 use crate::sources::give_source;
 use crate::tagged::{perform_tagged, tag_or_untag};
 use crate::trace::Note;
@@ -45,10 +46,11 @@ enum Operation {
     Configure,
     Source,
     Wake,
+    Reply,
 }
 
 /// How often each operation is drawn, relative to the others.
-const OPERATIONS: [(u32, Operation); 18] = [
+const OPERATIONS: [(u32, Operation); 19] = [
     (32, Operation::Publish),
     (2, Operation::Burst),
     (14, Operation::Send),
@@ -67,6 +69,7 @@ const OPERATIONS: [(u32, Operation); 18] = [
     (1, Operation::Configure),
     (3, Operation::Source),
     (5, Operation::Wake),
+    (6, Operation::Reply),
 ];
 
 /// Draws from a list of weights and values.
@@ -179,7 +182,7 @@ pub(crate) fn drain(model: &mut Model, cx: &mut Context<'_>) {
 
 /// What callbacks do: most often nothing. Answers whether this one is to panic now.
 #[must_use]
-fn play(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) -> bool {
+pub(crate) fn play(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) -> bool {
     let count = with(shared, |model| {
         sync(model, cx);
         let again = model.drain.is_some() && !model.quiet && model.rng.u16(..128) == 0;
@@ -279,6 +282,7 @@ pub(crate) fn perform(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) {
                 }
             }
             Operation::Stale => stale(model, cx),
+            Operation::Reply => reply_to_any(shared, model),
             Operation::Tagged => perform_tagged(model, cx),
             Operation::Configure => {
                 if model.configures && model.rng.u8(..4) == 0 {
@@ -297,9 +301,24 @@ pub(crate) fn perform(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) {
 }
 
 fn publish_any(model: &mut Model, cx: &mut Context<'_>) {
+    let several = if model.rng.u8(..4) == 0 { model.several_topics() } else { None };
+    if let Some(topics) = several {
+        return publish_to_several(model, &topics, cx);
+    }
     let topic = model.topic();
     let size = if model.heavy && model.rng.bool() { model.rng.u32(..16_000) } else { model.size() };
     publish(model, topic, size, cx);
+}
+
+fn publish_to_several(model: &mut Model, topics: &[u8], cx: &mut Context<'_>) {
+    let size = model.size();
+    let (number, event) = model.for_several(topics, size);
+    cx.publish_all(names(topics), event).expect("what keeps nothing is published");
+    model.place(number);
+}
+
+fn names(topics: &[u8]) -> impl Iterator<Item = &'static str> + Clone {
+    topics.iter().map(|topic| TOPICS[*topic as usize])
 }
 
 fn publish(model: &mut Model, topic: u8, size: u32, cx: &mut Context<'_>) {
@@ -507,6 +526,15 @@ pub(crate) fn by_inbox(shared: &Shared, publisher: &Publisher) {
                 });
                 put(model, &result);
             }
+            _ if model.rng.u8(..4) == 0 => {
+                if let Some(topics) = model.several_topics() {
+                    let size = model.size();
+                    let (number, event) = model.for_several(&topics, size);
+                    if put(model, &publisher.publish_all(names(&topics), event)) {
+                        model.inbox.push_back(number);
+                    }
+                }
+            }
             _ => {
                 let (topic, size) = (model.topic(), model.size());
                 let (number, event) = model.for_topic(topic, size);
@@ -524,6 +552,29 @@ fn put(model: &mut Model, result: &Result<(), Error>) -> bool {
     result.is_ok()
 }
 
+/// A request is looked at, and has a stream from now on that may be opened by its reply.
+pub(crate) fn begin(model: &mut Model, request: &Request<'_>, asked: Asked, cx: &mut Context<'_>) -> u32 {
+    asked.check(request, model);
+    model.connections[asked.connection as usize].asked_at = cx.now();
+    model.begin(cx.stream().unwrap(), asked.connection, cx.now())
+}
+
+/// Draws the reply to a request, or panics.
+pub(crate) fn reply(
+    shared: &Shared,
+    request: &Request<'_>,
+    index: u32,
+    refused: Option<Refusal>,
+    panics: bool,
+    cx: &mut Context<'_>,
+) -> Reply {
+    let reply = with(shared, |model| {
+        sync(model, cx);
+        answer(shared, model, request, index, refused, panics, cx)
+    });
+    reply.unwrap_or_else(|| panic_silently())
+}
+
 /// The handler.
 pub(crate) struct App {
     pub(crate) shared: Shared,
@@ -539,37 +590,27 @@ impl App {
 
 impl Handler for App {
     fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
-        let mut parts = request.path().split('/').skip(1);
-        let mut part =
-            || parts.next().and_then(|part| part.parse::<u32>().ok()).expect("no request but ours");
-        let (connection, number, body) = (part(), part(), part());
+        let asked = Asked::of(request);
+        let Asked { connection, number, .. } = asked;
         self.note(Note::Requested(connection, number));
-        assert_eq!(request.body().len(), body as usize, "the whole body");
-        assert!(request.body().iter().all(|byte| *byte == b'p'), "no byte of another's");
-
-        let is_reset = self.world.borrow().connections[connection as usize].reset;
-        let there = request.peer().map_or(is_reset, |found| found == peer(connection));
-        assert!(there, "a request has the peer that has sent it, not {:?}", request.peer());
-
         let refused =
             self.world.borrow().connections[connection as usize].refusal.map(|(refusal, _)| refusal);
         let index = with(&self.shared, |model| {
+            let waits = model.awaiting(connection).is_some();
+            assert!(!waits, "requests wait for the replies before theirs: {connection}");
             let answers = &mut model.connections[connection as usize];
             assert_eq!(answers.requests, number, "requests are answered once, and in order");
             let surplus = refused.is_some() && number > 0;
             assert!(!surplus, "whoever is one too many is let in for one request");
-            let last_seen = &answers.last_seen[number as usize];
-            assert_eq!(request.last_event_id().as_deref(), last_seen.as_deref(), "what was seen last");
             answers.requests += 1;
-            answers.asked_at = cx.now();
-            model.begin(cx.stream().unwrap(), connection, cx.now())
+            begin(model, request, asked, cx)
         });
         let panics = play(&self.shared, Some(index), cx);
-        let reply = with(&self.shared, |model| {
+        let later = with(&self.shared, |model| {
             sync(model, cx);
-            answer(&self.shared, model, request, index, refused, panics, cx)
+            if panics { None } else { wait(model, request, index, refused, cx) }
         });
-        reply.unwrap_or_else(|| panic_silently())
+        later.unwrap_or_else(|| reply(&self.shared, request, index, refused, panics, cx))
     }
 
     fn missed(&mut self, id: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> Missed {

@@ -213,7 +213,9 @@ impl Client {
         let answers = &mut model.connections[self.connection as usize];
         let requested = answers.requests.checked_sub(1).map_or(0, |last| self.ends[last as usize]);
         answers.expects |= self.expects;
-        answers.excess |= self.sent - requested > model.config.head_bytes_max as u64;
+        let (ahead, most) = (self.sent - requested, model.config.head_bytes_max as u64);
+        answers.excess |= ahead > most;
+        answers.enough |= ahead >= most;
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
@@ -264,9 +266,16 @@ impl Client {
         match wire.state {
             State::Head => {
                 let answers = &model.connections[self.connection as usize];
-                assert_eq!(wire.answered as usize, answers.answers.len(), "every answer has arrived: {self}");
-                assert_eq!(answers.requests, self.complete, "every request was answered: {self}");
-                assert!(!self.spoilt || self.has_unsent(), "what is no request is refused: {self}");
+                let waits = u32::from(model.awaiting(self.connection).is_some());
+                assert_eq!(
+                    (wire.answered + waits) as usize,
+                    answers.answers.len(),
+                    "every answer has arrived: {self}"
+                );
+                let all = answers.requests == self.complete || waits > 0;
+                assert!(all, "every request was answered: {self}");
+                let refused = !self.spoilt || self.has_unsent() || waits > 0;
+                assert!(refused, "what is no request is refused: {self}");
             }
             State::Chunks(stream) | State::ToEnd(stream) => {
                 let it = &model.streams[stream as usize];
@@ -424,8 +433,8 @@ impl Wire {
         }
     }
 
-    fn head(&mut self, head: &str, spoilt: bool, connection: u32, world: &World, model: &mut Model) {
-        let mut lines = head.split("\r\n");
+    fn head(&mut self, text: &str, spoilt: bool, connection: u32, world: &World, model: &mut Model) {
+        let mut lines = text.split("\r\n");
         let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).expect("a status line");
         let status: u16 = status.get(..3).and_then(|status| status.parse().ok()).expect("a status");
         if status == 100 {
@@ -446,20 +455,20 @@ impl Wire {
                 _ => {}
             }
         }
-        assert!(!(chunked && length.is_some()), "one framing: {head}");
+        assert!(!(chunked && length.is_some()), "one framing: {text}");
         let answers = &model.connections[connection as usize];
         let at = self.answered as usize;
-        if let Some(close) = answers.closes.get(at) {
+        if let Some(Some(close)) = answers.closes.get(at) {
             assert_eq!(
                 self.close,
                 *close || self.lasts[at],
-                "whether it is the last: {:?}, {head}",
+                "whether it is the last: {:?}, {text}",
                 answers.answers[at]
             );
         }
         self.state = match answers.answers.get(at) {
             None if status == 408 => {
-                assert!(self.close, "nothing follows what comes too late: {head}");
+                assert!(self.close, "nothing follows what comes too late: {text}");
                 let it = &world.connections[connection as usize];
                 let since = it.accepted_at.unwrap_or_default().max(answers.asked_at);
                 let mut shortest = model.config.head_timeout.min(model.config.body_timeout);
@@ -471,18 +480,18 @@ impl Wire {
                 State::Text(length.expect("the length of what was too late"), Text::Anything)
             }
             None => {
-                assert!(spoilt && status >= 400 && self.close, "a refusal, if anything: {head}");
+                assert!(spoilt && status >= 400 && self.close, "a refusal, if anything: {text}");
                 model.counts.rejections_seen += 1;
                 State::Text(length.expect("the refusal's length"), Text::Anything)
             }
             Some(&Answer::Refused(Refusal::Revoked, _)) => {
-                assert!(status == 204 && length.is_none() && !is_stream, "do not come again: {head}");
+                assert!(status == 204 && length.is_none() && !is_stream, "do not come again: {text}");
                 model.counts.revoked_seen += 1;
                 if self.close { State::Over } else { State::Head }
             }
             Some(&Answer::Refused(refusal, softness)) => {
                 model.counts.refusals_seen += 1;
-                let length = length.unwrap_or_else(|| panic!("{refusal:?} is answered {head}"));
+                let length = length.unwrap_or_else(|| panic!("{refusal:?} is answered {text}"));
                 match (refusal, softness) {
                     (Refusal::Revoked, _) => unreachable!("it has no length"),
                     (Refusal::Subscriptions | Refusal::Tags, _) => {
@@ -510,6 +519,20 @@ impl Wire {
                     State::Over
                 } else {
                     State::Head
+                }
+            }
+            Some(&Answer::Status(expected)) => {
+                assert_eq!(status, expected);
+                State::Text(length.expect("the length of a reply"), Text::Anything)
+            }
+            Some(&Answer::Late { since, said, head }) => {
+                // What was said may have come too late.
+                let late = status == 504 && is_over(since, model.now, model.config.late_reply_timeout);
+                assert!(said == Some(status) || late, "{said:?} was replied: {text}");
+                match length.filter(|_| !head) {
+                    Some(length) => State::Text(length, Text::Anything),
+                    None if self.close => State::Over,
+                    None => State::Head,
                 }
             }
             Some(Answer::Whole { status: expected, bytes }) => {

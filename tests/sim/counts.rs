@@ -67,4 +67,11 @@ counts! {
     sources "sources given",
     pulled "events pulled",
     sources_over "streams that ended with their source",
+    several "events published to several topics",
+    several_once "events of several topics received once",
+    late "requests that wait for their replies",
+    late_said "late replies said",
+    late_given_up "late replies given up",
+    late_timed_out "late replies timed out",
+    late_in_vain "late replies that nobody waits for",
 }

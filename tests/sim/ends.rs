@@ -1,6 +1,6 @@
 //! Why streams and connections may end: whoever ends without one of these reasons ends by a mistake.
 
-use crate::model::{FRAME_BYTES, Model, SURPLUS_TIMEOUT, Stream};
+use crate::model::{Answer, FRAME_BYTES, Model, SURPLUS_TIMEOUT, Stream};
 use crate::net::{Connection, World};
 use crate::reading::Window;
 use mio_sse::CloseReason;
@@ -58,6 +58,9 @@ impl Model {
         let closed_at = connection.server_closed.unwrap_or(now);
         let since =
             if answers.expects { connection.accepted_at.unwrap_or_default() } else { connection.written_at };
+        // Who waits for a reply has all the time that there is for it.
+        let waits = matches!(answers.answers.last(), Some(Answer::Late { said: None, .. }));
+        let may_time_out = !waits || connection.unfinished;
         connection.fin
             || connection.reset
             || connection.broken
@@ -67,7 +70,7 @@ impl Model {
             // A server that stops gives everybody as much as there is room for.
             || self.stopped && connection.unfinished
             || self.stopped && self.drain.is_some_and(|drain| connection.held_up_at >= Some(drain.begun))
-            || connection.server_closed.is_some() && is_over(since, closed_at, shortest)
+            || connection.server_closed.is_some() && may_time_out && is_over(since, closed_at, shortest)
             // Whoever takes a little of a reply now and then does not take it in time.
             || connection.server_closed.is_some()
                 && connection.behind_since.is_some_and(|since| is_over(since, closed_at, config.stall_timeout))

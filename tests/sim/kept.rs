@@ -74,6 +74,8 @@ pub(crate) struct Entry {
     key: Key,
     /// The next event of the same key, published while the topic was keyed.
     superseded_by: Option<u32>,
+    /// It was published to other topics, too.
+    pub(crate) shared: bool,
     /// The server gives it an id if it has none.
     pub(crate) is_dated: bool,
     /// The bytes of all events up to this one: those of their data, more or less, and those of their frames, at least and at most.
@@ -135,6 +137,7 @@ impl Topic {
             at,
             key,
             superseded_by: None,
+            shared: false,
             is_dated,
             end: end + u64::from(size) + FRAME_BYTES,
             least: least + frame(text + id.0),

@@ -13,6 +13,7 @@ mod client;
 mod counts;
 mod ends;
 mod kept;
+mod late;
 mod lives;
 mod memory;
 mod model;
@@ -211,7 +212,7 @@ impl Summary {
             let connection = self.connections_closed[reason as usize];
             assert_eq!(connection == 0, of_streams, "connections closed for {reason:?}: {connection}");
         }
-        let elsewhere = [Refusal::Finished, Refusal::MixedIds, Refusal::Memory, Refusal::LateReplies];
+        let elsewhere = [Refusal::Finished, Refusal::MixedIds, Refusal::Memory];
         for &refusal in Refusal::ALL.iter().filter(|refusal| !elsewhere.contains(refusal)) {
             assert!(self.refused[refusal as usize] > 0, "nobody was refused for {refusal:?}");
         }

@@ -6,12 +6,15 @@
 
 use crate::counts::Counts;
 use crate::kept::{ALWAYS, Entry, Key, Kind, Topic};
+use crate::late::Late;
 use crate::reading::{Losses, Window};
 use crate::resume::{Ids, Plan, Token};
 use crate::tagged::Revoked;
+use crate::trace::Note;
 use fastrand::Rng;
 use mio_sse::{
-    Audience, CloseReason, Config, Error, Event, Message, Observer, Refusal, Request, StreamId, TimerId,
+    Audience, CloseReason, Config, Error, Event, Message, Observer, Refusal, Request, Responder, StreamId,
+    TimerId,
 };
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::AtomicU32;
@@ -20,6 +23,9 @@ use std::time::Duration;
 
 /// The topics there are.
 pub(crate) const TOPICS: [&str; 6] = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"];
+
+/// The name of events for several of them.
+const SEVERAL: &str = "several";
 
 /// What a frame has beside its data, more or less: fields, line ends, chunk lines.
 pub(crate) const FRAME_BYTES: u64 = 110;
@@ -90,6 +96,15 @@ pub(crate) struct Model {
     /// The places of what was published, among all that was published or sent.
     published_orders: Vec<u32>,
     pub(crate) revoked: Revoked,
+    /// One request in so many waits for its reply, and those that do.
+    pub(crate) late_rate: Option<u32>,
+    pub(crate) late: Vec<Late>,
+    /// Responders for whose replies nobody waits behind this turn.
+    pub(crate) turned_away: Vec<Responder>,
+    /// Connections that were found to have no peer in this turn.
+    pub(crate) peerless: Vec<u32>,
+    /// For the trace, from where it is out of reach.
+    pub(crate) notes: Vec<Note>,
     /// Events published or sent so far.
     pub(crate) order: u32,
     by_id: HashMap<StreamId, u32>,
@@ -141,6 +156,8 @@ pub(crate) struct Obituaries {
     pub(crate) closed: u64,
     pub(crate) published: u64,
     ended: Vec<StreamId>,
+    /// How the last event for a topic begins.
+    last: String,
 }
 
 /// Callbacks are told at the end of a turn only, an observer at once: what is published in between is not for the stream.
@@ -153,7 +170,12 @@ impl Observer for Watcher {
 
     fn message(&mut self, message: &Message<'_>) {
         if matches!(message.to, Audience::Topic(_)) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).published += 1;
+            let mut obituaries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // One for several topics comes once for each, in a row. Its number is near its beginning.
+            let begins = message.text.get(..40).unwrap_or(message.text);
+            let again = begins.contains(SEVERAL) && obituaries.last == begins;
+            obituaries.published += u64::from(!again);
+            begins.clone_into(&mut obituaries.last);
         }
     }
 
@@ -168,6 +190,8 @@ impl Observer for Watcher {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum To {
     Topic(u8),
+    /// Several topics, a bit for each.
+    Several(u8),
     Stream(u32),
     /// The last event of every stream in a drain.
     Everyone,
@@ -189,6 +213,8 @@ struct Info {
     seen_id: Option<String>,
     /// Its place among those for the same topic or stream, and among all; none before it is known.
     place: Option<(u32, u32)>,
+    /// Where it is for several topics, its place in each.
+    places: Vec<(u8, u32)>,
 }
 
 /// A stream that a handler was asked for.
@@ -266,8 +292,9 @@ pub(crate) struct Stream {
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     pub(crate) answers: Vec<Answer>,
-    /// Whether the connection has to close behind each of them, apart from what the client has asked for.
-    pub(crate) closes: Vec<bool>,
+    /// Whether the connection has to close behind each of them, apart from what the client has asked for, if that is
+    /// known.
+    pub(crate) closes: Vec<Option<bool>>,
     /// Of each request on it, what its client says that it has seen last.
     pub(crate) last_seen: Vec<Option<String>>,
     pub(crate) requests: u32,
@@ -275,6 +302,8 @@ pub(crate) struct Answers {
     pub(crate) dropped: bool,
     /// More was sent on it than may be sent ahead.
     pub(crate) excess: bool,
+    /// So much was sent ahead that the rest may be left unread.
+    pub(crate) enough: bool,
     /// One of the requests on it waits for word that its body is wanted: whatever was written for that, the time for
     /// the request runs from before.
     pub(crate) expects: bool,
@@ -294,6 +323,14 @@ pub(crate) enum Answer {
     /// In place of a stream.
     Refused(Refusal, Softness),
     Panicked,
+    /// It waits for its reply: the status of that, if it was said, or 504 when its time is over.
+    Late {
+        since: Duration,
+        said: Option<u16>,
+        head: bool,
+    },
+    /// A reply that the library has made, with a text of its own.
+    Status(u16),
 }
 
 /// How a stream is refused.
@@ -364,6 +401,11 @@ impl Model {
             own_ids: false,
             published_orders: Vec::new(),
             revoked: Revoked::default(),
+            late_rate: None,
+            late: Vec::new(),
+            turned_away: Vec::new(),
+            peerless: Vec::new(),
+            notes: Vec::new(),
             order: 0,
             by_id: HashMap::new(),
             events: Vec::new(),
@@ -397,6 +439,27 @@ impl Model {
         }
         let info = self.events.last_mut().unwrap();
         (info.key, info.own_id, info.text) = (key, own_id, event.encode().unwrap().len());
+        (number, event)
+    }
+
+    /// Several topics that keep nothing and never will, so that it does not matter by which of them an event comes.
+    /// One may be there twice.
+    pub(crate) fn several_topics(&mut self) -> Option<Vec<u8>> {
+        let plain: Vec<u8> =
+            (0..).zip(&self.topics).filter(|(_, topic)| !topic.kind.is_kept()).map(|(it, _)| it).collect();
+        if self.configures || plain.len() < 2 {
+            return None;
+        }
+        Some((0..self.rng.u8(2..5)).map(|_| plain[self.rng.usize(..plain.len())]).collect())
+    }
+
+    /// An event that is about to be published to several topics at once.
+    pub(crate) fn for_several(&mut self, topics: &[u8], size: u32) -> (u32, Event<'static>) {
+        let several = topics.iter().fold(0, |several, topic| several | 1 << topic);
+        let number = self.number(To::Several(several), size);
+        let event = self.event(usize::MAX, size).event(SEVERAL);
+        let info = self.events.last_mut().unwrap();
+        info.text = event.encode().unwrap().len();
         (number, event)
     }
 
@@ -449,7 +512,16 @@ impl Model {
 
     fn number(&mut self, to: To, size: u32) -> u32 {
         let (key, own_id, text) = (Key::None, None, 0);
-        self.events.push(Info { to, size, key, own_id, text, seen_id: None, place: None });
+        self.events.push(Info {
+            to,
+            size,
+            key,
+            own_id,
+            text,
+            seen_id: None,
+            place: None,
+            places: Vec::new(),
+        });
         u32::try_from(self.events.len() - 1).unwrap()
     }
 
@@ -490,6 +562,19 @@ impl Model {
                 topic.publish((number, self.order), (self.turn, self.now), what, (info.size, info.text));
                 topic.count() - 1
             }
+            To::Several(several) => {
+                self.published += 1;
+                self.published_orders.push(self.order);
+                self.counts.several += 1;
+                for number_of in (0..8).filter(|topic| several & 1 << topic != 0) {
+                    let topic = &mut self.topics[number_of as usize];
+                    let text = (info.size, info.text);
+                    topic.publish((number, self.order), (self.turn, self.now), (Key::None, None), text);
+                    topic.entries.last_mut().unwrap().shared = true;
+                    info.places.push((number_of, topic.count() - 1));
+                }
+                0
+            }
             To::Stream(stream) => {
                 let stream = &mut self.streams[stream as usize];
                 stream.sent += 1;
@@ -517,7 +602,7 @@ impl Model {
         assert!(!stream.farewell_seen, "nothing follows the farewell: {number} of {index}");
         let told = stream.gap_seen || !stream.gap || self.config.gap_event.is_none();
         assert!(told, "that something is missing comes first: {stream:?}");
-        let is_own = !matches!(info.to, To::Topic(_));
+        let is_own = !matches!(info.to, To::Topic(_) | To::Several(_));
         assert!(
             !is_own || id.is_none() && (name == "own"),
             "what is sent to one stream has no id: {name}, {id:?}"
@@ -564,6 +649,12 @@ impl Model {
                     }
                 }
                 self.received_of_topic(index, topic, place);
+            }
+            To::Several(_) => {
+                assert!(name == SEVERAL && id.is_none(), "what nothing keeps has no id: {name}, {id:?}");
+                let places = std::mem::take(&mut info.places);
+                self.received_of_several(index, &places);
+                self.events[number as usize].places = places;
             }
             To::Stream(to) => {
                 assert_eq!(to, index, "what is sent to one stream reaches no other");

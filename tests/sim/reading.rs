@@ -104,7 +104,12 @@ impl Stream {
                 window.topic
             );
             counts.skipped += 1;
-            self.losses.owed += 1;
+            if entry.shared {
+                // It may count once for each of its topics.
+                self.losses.doubtful += 1;
+            } else {
+                self.losses.owed += 1;
+            }
         }
         while let Some(due) = self.windows[at].due.front().copied().filter(|due| *due < to) {
             self.windows[at].due.pop_front();
@@ -306,13 +311,42 @@ impl Model {
         }
     }
 
+    /// Whether a stream is to receive an event of a topic: in which of its windows.
+    fn window_of(&self, index: u32, topic: u8, place: u32) -> Option<usize> {
+        let windows = &self.streams[index as usize].windows;
+        windows
+            .iter()
+            .rposition(|window| window.topic == topic && window.next <= place && place < window.until)
+    }
+
+    /// A stream has received an event of several topics, in these places.
+    pub(crate) fn received_of_several(&mut self, index: u32, places: &[(u8, u32)]) {
+        let windows = places.iter().filter_map(|(topic, place)| {
+            let at = self.window_of(index, *topic, *place)?;
+            Some((*topic, *place, at, self.streams[index as usize].windows[at].given_up))
+        });
+        let (left, read): (Vec<_>, Vec<_>) = windows.partition(|(_, _, _, given_up)| *given_up);
+        let stream = &mut self.streams[index as usize];
+        assert!(left.len() + read.len() > 0, "{places:?} are not for it, or twice: {index}, {stream:?}");
+        self.counts.several_once += u64::from(read.len() > 1);
+        // Where it was lost to the stream in one topic, it was counted, though it has come by way of another.
+        stream.losses.doubtful += (left.len() + read.len() - 1) as u64;
+        if let ([(topic, place, ..)], []) = (&left[..], &read[..]) {
+            return self.received_of_topic(index, *topic, *place);
+        }
+        // What is before it in a topic that the stream has left may have been left out.
+        for (_, place, at, _) in left {
+            stream.windows[at].next = place + 1;
+        }
+        for (topic, place, ..) in read {
+            self.received_of_topic(index, topic, place);
+        }
+    }
+
     /// A stream has received an event of a topic.
     pub(crate) fn received_of_topic(&mut self, index: u32, topic: u8, place: u32) {
+        let at = self.window_of(index, topic, place);
         let stream = &mut self.streams[index as usize];
-        let at = stream
-            .windows
-            .iter()
-            .rposition(|window| window.topic == topic && window.next <= place && place < window.until);
         let Some(at) = at else {
             panic!("{place} of topic {topic} is not for it, or twice: {index}, {stream:?}");
         };

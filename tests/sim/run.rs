@@ -4,6 +4,7 @@ use crate::app::{App, Shared, by_inbox, configure, drain, draw, perform, sync, w
 use crate::client::{CHARACTERS, Character, Client};
 use crate::counts::Counts;
 use crate::kept::{Kind, Topic};
+use crate::late::reply_to_all;
 use crate::memory;
 use crate::model::{Answers, Model, Obituaries, SURPLUS_TIMEOUT, Stream, TOPICS, Watcher};
 use crate::net::{Connection, SimNet, Struck, World};
@@ -99,7 +100,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         fresh.connections_per_origin_max = scenario.config.connections_per_address_max;
         *world.borrow_mut() = fresh;
         let mut model = Model::new(rng.u64(..), scenario.config.clone());
-        model.panic_rate = scenario.panics;
+        (model.panic_rate, model.late_rate) = (scenario.panics, scenario.late);
         model.heavy = scenario.heavy;
         (model.own_ids, model.id_styles) = (scenario.own_ids, scenario.id_styles);
         model.topics = scenario.kinds.map(Topic::new).into();
@@ -273,6 +274,8 @@ impl<const SHORT: bool> Sim<SHORT> {
         let stats = self.server.stats();
         let closed: u64 = CloseReason::ALL.iter().map(|reason| stats.connections_closed(*reason)).sum();
         assert_eq!(stats.accepted, stats.connections + closed, "whoever was accepted is here, or was closed");
+        let notes = with(&self.shared, |model| std::mem::take(&mut model.notes));
+        notes.into_iter().for_each(|note| self.world.borrow_mut().trace.note(note));
         let world = self.world.borrow();
         let idle = world.activity == before && world.now == now && !waits;
         self.idle_turns = if idle { self.idle_turns + 1 } else { 0 };
@@ -286,6 +289,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         with(&self.shared, |model| {
             model.turn += 1;
             model.check_dropped();
+            model.check_late(&world, &stats);
             assert_eq!(stats.panics, model.panics, "nothing but what is to panic does");
             assert_eq!(stats.streams_opened, model.opened);
             for &refusal in Refusal::ALL {
@@ -339,11 +343,16 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
         let put_in = with(&self.shared, |model| model.waiting);
         assert_eq!(self.server.stats().inbox, put_in, "what was put in is there");
+        if self.server.next_timeout() != Some(Duration::ZERO) {
+            let late_by = self.period() + Duration::from_millis(2);
+            with(&self.shared, |model| model.check_late_in_time(self.world.borrow().now, late_by));
+        }
         // It may rest for a while, for streams that are still reading what was published before.
         let waits = self.server.next_timeout().is_none_or(|timeout| timeout > TIME_TO_READ);
         if waits && !self.world.borrow().has_news() {
             with(&self.shared, |model| {
                 assert!(model.inbox.is_empty(), "nobody wakes the loop for its inbox");
+                assert!(!model.has_replies_due(), "nobody wakes the loop for late replies");
             });
         }
     }
@@ -472,7 +481,7 @@ impl<const SHORT: bool> Sim<SHORT> {
     fn come_to_rest(&mut self) {
         for _ in 0..TURNS_TO_REST {
             self.turn(Some(Duration::ZERO));
-            let mut read = false;
+            let mut read = with(&self.shared, |model| reply_to_all(&self.shared, model));
             for at in (0..self.clients.len()).rev() {
                 let client = &mut self.clients[at];
                 if client.character == Character::Silent {
@@ -483,7 +492,7 @@ impl<const SHORT: bool> Sim<SHORT> {
             }
             let waits = self.server.next_timeout() != Some(Duration::ZERO);
             if !read && waits && !self.world.borrow().has_news() {
-                if with(&self.shared, |model| model.inbox.is_empty()) {
+                if with(&self.shared, |model| model.inbox.is_empty() && !model.has_replies_due()) {
                     return;
                 }
                 self.world.borrow_mut().now += TIME_TO_READ;
@@ -520,11 +529,15 @@ impl<const SHORT: bool> Sim<SHORT> {
                 let bound: u64 = model.topics.iter().map(bound).sum();
                 assert!(stats.log_bytes <= bound, "{} bytes are kept, not {bound}", stats.log_bytes);
             }
+            model.check_late_at_rest(&stats);
+            model.check_late_in_time(world.now, self.period() + Duration::from_millis(2));
             model.rest_at = world.now;
             for client in &self.clients {
                 let connection = &world.connections[client.connection as usize];
                 if client.character != Character::Silent {
-                    let may_stay = self.scenario.config.half_closed && client.reads_stream();
+                    let waits = model.awaiting(client.connection).is_some();
+                    let may_stay = self.scenario.config.half_closed && (client.reads_stream() || waits)
+                        || waits && model.connections[client.connection as usize].enough;
                     assert!(!connection.reset, "whoever leaves is noticed: {client}");
                     assert!(!connection.fin || may_stay, "whoever leaves is noticed: {client}");
                     client.check_rest(model);
@@ -538,6 +551,20 @@ impl<const SHORT: bool> Sim<SHORT> {
                 if let Some(stream) = stream {
                     self.check_age(stream, world.now);
                 }
+                if model.awaiting(u32::try_from(number).unwrap()).is_some() {
+                    // Nothing is read any more when there is a lot behind the request.
+                    let unread = model.connections[number].enough;
+                    let may_stay = self.scenario.config.half_closed || unread;
+                    assert!(
+                        !connection.reset || unread,
+                        "whoever is gone is noticed: {number}, {connection:?}"
+                    );
+                    assert!(
+                        !connection.gone || may_stay,
+                        "whoever is gone is noticed: {number}, {connection:?}"
+                    );
+                    continue;
+                }
                 self.check_open(connection, stream.map(|stream| stream.since), world.now);
             }
         });
@@ -546,8 +573,8 @@ impl<const SHORT: bool> Sim<SHORT> {
     /// How long it takes until every connection has been looked at.
     fn period(&self) -> Duration {
         let config = &self.scenario.config;
-        let times = time_outs(config);
-        let shortest = times.into_iter().chain(config.heartbeat).min().unwrap_or_default();
+        let times = time_outs(config).into_iter().chain([config.late_reply_timeout]);
+        let shortest = times.chain(config.heartbeat).min().unwrap_or_default();
         let age = config.max_age.map_or(shortest, |age| age / 16);
         (shortest.min(age) / 4).clamp(Duration::from_millis(1), Duration::from_secs(1))
     }
@@ -676,6 +703,11 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
         self.silent = Vec::new();
         self.settle();
+        if self.server.stats().late_replies > 0 {
+            // From a client that waits and has sent a lot ahead nothing is read before its time is over.
+            self.world.borrow_mut().now += self.scenario.config.late_reply_timeout;
+            self.settle();
+        }
         for topic in 0..TOPICS.len() {
             let topic = u8::try_from(topic).unwrap();
             let cx = &mut self.server.context();
@@ -707,8 +739,10 @@ impl<const SHORT: bool> Sim<SHORT> {
     fn check_over(&self) {
         let stats = self.server.stats();
         assert_eq!((stats.connections, stats.streams, stats.tags), (0, 0, 0), "nothing is left");
+        assert_eq!(stats.late_replies, 0, "nobody waits");
         assert_eq!(self.world.borrow().open, 0, "every socket is closed");
         with(&self.shared, |model| {
+            model.check_late_over();
             assert_eq!(model.closed.iter().sum::<u64>(), model.opened, "whoever was opened is closed");
             for stream in &model.streams {
                 assert_eq!(stream.opened, stream.closed.is_some(), "{stream:?}");

@@ -58,6 +58,8 @@ pub(crate) struct Scenario {
     pub(crate) heavy: bool,
     /// One callback in so many panics.
     pub(crate) panics: Option<u32>,
+    /// One request in so many waits for its reply.
+    pub(crate) late: Option<u32>,
 }
 
 /// How a run ends.
@@ -123,6 +125,7 @@ impl Scenario {
             end: [End::Stops, End::Leaves, End::Drains][rng.usize(..3)],
             heavy,
             panics: (rng.u8(..3) == 0).then(|| rng.u32(20..400)),
+            late: [None, Some(8), Some(8), Some(3)][rng.usize(..4)],
         }
     }
 }
@@ -162,6 +165,7 @@ fn config(rng: &mut Rng, clients: usize) -> Config {
     config.keep_alive_timeout = time(rng, 5_000, 500_000);
     config.stall_timeout = time(rng, 1_000, 100_000);
     config.linger = time(rng, 1_000, 10_000);
+    config.late_reply_timeout = time(rng, 2_000, 100_000);
     limits(rng, clients, &mut config);
     config.heartbeat = match rng.u8(..4) {
         0 => None,
@@ -186,6 +190,9 @@ fn limits(rng: &mut Rng, clients: usize, config: &mut Config) {
     };
     if rng.u8(..4) == 0 {
         config.streams_max = rng.usize(1..=clients);
+    }
+    if rng.u8(..3) == 0 {
+        config.late_replies_max = rng.usize(1..6);
     }
     if rng.u8(..5) == 0 {
         config.topics_max = rng.usize(1..6);

@@ -50,6 +50,8 @@ pub(crate) enum Note {
     Closed(u32),
     /// A request reached the handler: its connection and number.
     Requested(u32, u32),
+    /// The same for a reply that comes later, when its turn is over.
+    Said(u32, u32),
     Opened(u32),
     Ended(u32, &'static str),
     /// An event arrived at a client: the stream and the event's number.

@@ -49,9 +49,10 @@ impl<S: 'static> Context<'_, S> {
     /// });
     /// ```
     ///
-    /// Until then the connection waits: the client's next requests, if there are any, are answered in their order, and that
-    /// it leaves is noticed. After [`late_reply_timeout`](crate::Config::late_reply_timeout) it gets 504 (Gateway
-    /// Timeout). More requests than [`late_replies_max`](crate::Config::late_replies_max) do not wait at a time: those
+    /// Until then the connection waits: the client's next requests, if there are any, are answered in their order, and
+    /// that it leaves is noticed. (Not if it has sent [`head_bytes_max`](crate::Config::head_bytes_max) or more after
+    /// the request: then nothing is read.) After [`late_reply_timeout`](crate::Config::late_reply_timeout) it gets 504
+    /// (Gateway Timeout). More requests than [`late_replies_max`](crate::Config::late_replies_max) do not wait at a time: those
     /// get 503.
     ///
     /// What was given to the [stream](Self::stream) of the request by then is dropped, as the stream is another one:

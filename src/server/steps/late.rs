@@ -1,6 +1,7 @@
 //! A part of step 5: replies that come later than their requests.
 
 use crate::conn::id::StreamId;
+use crate::conn::refusal::Refusal;
 use crate::conn::slot::{Awaiting, Connection};
 use crate::conn::ticket::Ticket;
 use crate::http::parse::held::Held;
@@ -16,13 +17,21 @@ use crate::server::steps::answer::{HandlerOf, Then};
 
 impl<H: App, N: Net> Server<H, N> {
     /// Has a request wait for its reply. What is left of the replies before it is written meanwhile.
-    pub(super) fn await_reply(&mut self, slot: u32, request: Box<Held>, ticket: Ticket, earlier: Vec<u8>) {
+    /// It is `refused` if its connection is one too many, and still is then.
+    pub(super) fn await_reply(
+        &mut self,
+        slot: u32,
+        request: Box<Held>,
+        refused: Option<Refusal>,
+        ticket: Ticket,
+        earlier: Vec<u8>,
+    ) {
         let since = self.core.tick();
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         if matches!(entry.state, Connection::Closed) {
             return;
         }
-        let (requests, refused) = (entry.requests(), entry.refused());
+        let requests = entry.requests();
         let awaiting = Awaiting::new(request, since, requests, refused, ticket, earlier, &self.core.account);
         entry.state = Connection::Awaiting(awaiting);
     }
