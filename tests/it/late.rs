@@ -1,6 +1,6 @@
 //! Replies that are said after the handler has returned.
 
-use crate::memory_net::{Loop, Peer, check_accounts, get};
+use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{ms, replies, secs, serve};
 use mio_sse::{Config, Cors, Error, Refusal, Reply, Request, Responder, Router};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -204,6 +204,25 @@ fn no_more_wait_than_may() {
     assert!(waiting[0].read().ends_with('x'));
     let fourth = ask(&mut world, get("/later/one"));
     assert_eq!((fourth.read(), world.server.stats().late_replies), (String::new(), 2));
+}
+
+/// A connection beyond the limit is let in for one request, whenever the reply to that comes.
+#[test]
+fn a_connection_that_is_one_too_many_stays_so_while_it_waits() {
+    let mut config = Config::default();
+    config.connections_max = 1;
+    let mut world = world(config);
+    let _first = ask(&mut world, get("/now"));
+    let page = ask(&mut world, get("/later/page") + &get("/now"));
+    let stream = ask(&mut world, subscribe("/later/stream"));
+    next(&mut world).reply("page").unwrap();
+    next(&mut world).reply(Reply::stream().topic("t")).unwrap();
+    world.settle();
+    let text = page.read();
+    assert!(text.contains("Connection: close") && text.ends_with("\r\n\r\npage"), "{text}");
+    let text = stream.read();
+    assert!(text.contains("Connection: close") && text.contains("retry: "), "{text}");
+    assert_eq!((page.is_shut(), stream.is_shut(), world.server.stats().streams), (true, true, 0));
 }
 
 #[test]
