@@ -245,6 +245,28 @@ fn a_responder_that_is_lost_replies_500() {
     check_accounts(&world.server.stats());
 }
 
+/// Else the next reply would be taken for this one.
+#[test]
+fn what_is_made_of_a_late_reply_cannot_come_later_still() {
+    let mut app = app();
+    app.after(|_request, _reply, cx| {
+        let (reply, responder) = cx.later();
+        cx.state.responders.push(responder);
+        reply
+    });
+    app.get("/before", |_request, _cx| "never seen");
+    let mut world = Loop::<_, true>::new(app);
+    let peer = ask(&mut world, get("/later/one") + &get("/before"));
+    next(&mut world).reply("one").unwrap();
+    world.settle();
+    assert_eq!(replies(&peer.read())[0].0, 500);
+    let _lost = next(&mut world);
+    next(&mut world).reply("two").unwrap();
+    world.settle();
+    assert_eq!(replies(&peer.read())[0].0, 500);
+    assert_eq!(world.server.stats().late_replies, 0);
+}
+
 #[test]
 fn a_reply_that_is_to_come_cannot_be_changed_or_given_to_another_request() {
     let mut app = Router::with_state(None);

@@ -77,16 +77,13 @@ impl<H: App, N: Net> Server<H, N> {
             self.answer_by(slot, &request, keep_alive, &mut replies, |server, id| {
                 let state = server.handler.state();
                 let reply = server.core.guard(HandlerOf(&request), |core| late(&request, id, core, state))?;
-                if reply.is_later() {
-                    return Some(
-                        Reply::status(500)
-                            .because(Failure::of_application("it came later, and is late again")),
-                    );
-                }
                 let handler = &mut server.handler;
-                server.core.guard(HandlerOf(&request), |core| {
-                    handler.after(&request, reply, &mut Context::for_request(core, id))
-                })
+                let reply = server.core.guard(HandlerOf(&request), |core| match reply.is_later() {
+                    true => reply,
+                    false => handler.after(&request, reply, &mut Context::for_request(core, id)),
+                })?;
+                let again = || Failure::of_application("it came later, and is late again");
+                Some(if reply.is_later() { Reply::status(500).because(again()) } else { reply })
             })
         };
         self.requests.spend(replies.len().saturating_sub(before));
