@@ -38,6 +38,9 @@ impl Core {
     pub(crate) fn begin(&mut self, slot: u32) -> StreamId {
         let id = self.delivery.slots.draw_id(slot);
         self.opening_revoked = false;
+        // Where panics go on, the last handler may have left some behind.
+        let left = std::mem::take(&mut self.on_open);
+        self.remains.add_all(left);
         let sequence = self.delivery.topics.sequence();
         let tick = self.tick();
         if let Some(slot) = self.delivery.slots.get_mut(slot) {
