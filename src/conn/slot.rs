@@ -150,7 +150,7 @@ pub(crate) struct Awaiting {
     charge: Charge,
     /// What has arrived behind the request.
     held: Option<Box<Held>>,
-    _ticket: Ticket,
+    pub(crate) ticket: Ticket,
 }
 
 impl Awaiting {
@@ -172,7 +172,7 @@ impl Awaiting {
             earlier,
             charge,
             held: None,
-            _ticket: ticket,
+            ticket,
         })
     }
 

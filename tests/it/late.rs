@@ -245,6 +245,24 @@ fn a_responder_that_is_lost_replies_500() {
     check_accounts(&world.server.stats());
 }
 
+/// A handler may change its mind: only the reply that it has returned is to come.
+#[test]
+fn each_responder_is_for_its_own_reply() {
+    let mut app = Router::with_state(Waiting::default());
+    app.get("/", |_request, cx| {
+        let (reply, responder) = cx.later();
+        let (_unused, _lost) = cx.later();
+        cx.state.responders.push(responder);
+        reply
+    });
+    let mut world = Loop::<_, true>::new(app);
+    let peer = ask(&mut world, get("/"));
+    assert_eq!((peer.read(), world.server.stats().late_replies), (String::new(), 1));
+    next(&mut world).reply("x").unwrap();
+    world.settle();
+    assert_eq!(replies(&peer.read()), [(200, "x".to_owned())]);
+}
+
 /// Else the next reply would be taken for this one.
 #[test]
 fn what_is_made_of_a_late_reply_cannot_come_later_still() {

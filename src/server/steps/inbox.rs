@@ -92,7 +92,9 @@ impl<H: App, N: Net> Server<H, N> {
             Order::Wake { stream } => drop(self.core.wake(stream)),
             Order::Adopt { socket, input } => self.adopt_for_publisher(socket, input),
             Order::Close { stream } => drop(self.core.close(stream)),
-            Order::Run(Job::Reply(request, reply)) => self.core.late.push_back((request, reply)),
+            Order::Run(Job::Reply(request, awaited, reply)) => {
+                self.core.late.push_back((request, awaited, reply));
+            }
             Order::Run(Job::Run(work)) => {
                 let state = self.handler.state();
                 self.core.guard("a publisher's closure", |core| work(core, state));

@@ -2,7 +2,7 @@
 
 use crate::conn::id::StreamId;
 use crate::conn::slot::{Awaiting, Connection};
-use crate::conn::ticket::Ticket;
+use crate::conn::ticket::{Awaited, Ticket};
 use crate::http::parse::held::Held;
 use crate::http::reply::failure::Failure;
 use crate::http::reply::reply::Reply;
@@ -48,18 +48,18 @@ impl<H: App, N: Net> Server<H, N> {
             if self.requests.bytes_left == 0 {
                 return;
             }
-            let Some((request, reply)) = self.core.late.pop_front() else { return };
-            self.reply_late(request, reply);
+            let Some((request, awaited, reply)) = self.core.late.pop_front() else { return };
+            self.reply_late(request, &awaited, reply);
         }
     }
 
-    fn reply_late(&mut self, request: StreamId, late: LateReply) {
+    fn reply_late(&mut self, request: StreamId, awaited: &Awaited, late: LateReply) {
         let slot = request.slot;
         let since = self.core.tick();
         let is_awaited = self.core.delivery.slots.id(slot) == Some(request);
         let entry = self.core.delivery.slots.get_mut(slot).filter(|_| is_awaited);
         let state = entry.and_then(|entry| match &entry.state {
-            Connection::Awaiting(awaiting) => {
+            Connection::Awaiting(awaiting) if awaited.is_of(&awaiting.ticket) => {
                 // It is counted again.
                 let requests = awaiting.requests.saturating_sub(1);
                 let reading = Connection::Reading { since, requests, refused: awaiting.refused, held: None };
@@ -98,8 +98,11 @@ impl<H: App, N: Net> Server<H, N> {
 
     /// The application has taken too long for a reply, or there is no memory for the request any more.
     pub(super) fn give_up_awaiting(&mut self, slot: u32, reply: Reply) {
-        if let Some(id) = self.core.delivery.slots.id(slot) {
-            self.core.late.push_back((id, Box::new(move |_, _, _, _| reply)));
+        let entry = self.core.delivery.slots.get(slot);
+        if let Some(Connection::Awaiting(awaiting)) = entry.map(|entry| &entry.state)
+            && let Some(id) = self.core.delivery.slots.id(slot)
+        {
+            self.core.late.push_back((id, awaiting.ticket.awaited(), Box::new(move |_, _, _, _| reply)));
         }
     }
 }
