@@ -2,7 +2,8 @@
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{ms, replies, secs, serve};
-use mio_sse::{Config, Cors, Error, Refusal, Reply, Request, Responder, Router};
+use mio_sse::{Config, Context, Cors, Error, Refusal, Reply, Request, Responder, Router};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Those who are to reply, the oldest first, and what has been noted.
@@ -351,6 +352,26 @@ fn a_server_that_has_stopped_takes_no_replies() {
     assert!(matches!(one.reply("x"), Err(Error::Stopped | Error::Closed)));
     drop(world);
     drop(two);
+}
+
+/// What a reply has brought along may be what another thread waits for.
+#[test]
+fn replies_that_a_turn_had_no_time_for_are_dropped_with_the_server_still_there() {
+    let mut world = world(Config::default());
+    let _peers: Vec<_> = (0..3).map(|_| ask(&mut world, get("/later/one"))).collect();
+    let brought = Arc::new(());
+    for _ in 0..3 {
+        let brought = brought.clone();
+        let large = move |_: &Request<'_>, _: &mut Context<'_, Waiting>| {
+            drop(brought);
+            "x".repeat(8 << 20)
+        };
+        next(&mut world).reply_with(large).unwrap();
+    }
+    world.server.context().stop();
+    world.settle();
+    assert!(world.server.is_stopped());
+    assert_eq!(Arc::strong_count(&brought), 1);
 }
 
 #[test]
