@@ -2,7 +2,9 @@
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{ms, replies, secs, serve};
-use mio_sse::{Config, Context, Cors, Error, Refusal, Reply, Request, Responder, Router};
+use mio_sse::{
+    Config, Context, Cors, Error, History, Refusal, Reply, Request, Responder, Router, TopicConfig,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -352,6 +354,47 @@ fn a_server_that_has_stopped_takes_no_replies() {
     assert!(matches!(one.reply("x"), Err(Error::Stopped | Error::Closed)));
     drop(world);
     drop(two);
+}
+
+/// Those that hold most are told at once, so that what they held is enough.
+#[test]
+fn large_requests_that_wait_give_way_before_small_ones_and_histories() {
+    let mut config = Config::default();
+    (config.memory_max, config.lag_bytes_max) = (1 << 20, 64 << 10);
+    config.body_bytes_max = 1 << 20;
+    let mut world = world(config);
+    let history = TopicConfig::default().history(History::new().events(100));
+    world.server.context().configure("kept", history).unwrap();
+    (0..100).for_each(|number| world.server.context().publish("kept", number.to_string()).unwrap());
+    world.settle();
+    let kept = world.server.stats().memory.logs;
+    let post = |size: usize| {
+        let body = "x".repeat(size);
+        format!("POST /later/x HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n{body}") + &get("/now")
+    };
+    let small: Vec<_> = (0..3).map(|_| ask(&mut world, post(2 << 10))).collect();
+    let large: Vec<_> = (0..9).map(|_| ask(&mut world, post(100 << 10))).collect();
+    world.pass(secs(1));
+    for peer in &large {
+        let text = peer.read();
+        assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("Connection: close"), "{text}");
+        assert!(peer.is_shut() && replies(&text).len() == 1, "{text}");
+    }
+    let stats = world.server.stats();
+    assert_eq!((stats.refused(Refusal::Memory), stats.memory_cut), (9, 9));
+    assert_eq!((stats.late_replies, stats.memory.logs), (3, kept));
+    let waiting = std::mem::take(&mut world.server.handler().state().responders);
+    let said = waiting.into_iter().map(|responder| responder.reply("x"));
+    assert_eq!(said.filter(Result::is_ok).count(), 3);
+    world.settle();
+    for peer in &small {
+        assert_eq!(replies(&peer.read()), [(200, "x".to_owned()), (200, "now".to_owned())]);
+    }
+    small.iter().chain(&large).for_each(Peer::close);
+    world.settle();
+    let stats = world.server.stats();
+    assert_eq!((stats.memory.input, stats.memory.replies, stats.connections), (0, 0, 0));
+    check_accounts(&stats);
 }
 
 /// What a reply has brought along may be what another thread waits for.

@@ -1,6 +1,8 @@
 //! A part of step 5: replies that come later than their requests.
 
+use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
+use crate::conn::refusal::Refusal;
 use crate::conn::slot::{Awaiting, Connection};
 use crate::conn::ticket::{Awaited, Ticket};
 use crate::http::parse::held::Held;
@@ -96,7 +98,26 @@ impl<H: App, N: Net> Server<H, N> {
         self.visit_again(slot);
     }
 
-    /// The application has taken too long for a reply, or there is no memory for the request any more.
+    /// There is no memory any more for a request that waits. It is told at once, as that gives back what it holds: else
+    /// everything would be cut before.
+    pub(super) fn refuse_awaiting(&mut self, slot: u32) {
+        let since = self.core.tick();
+        let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
+        let requests = entry.requests();
+        let reading = Connection::Reading { since, requests, refused: None, held: None };
+        let Connection::Awaiting(awaiting) = std::mem::replace(&mut entry.state, reading) else { return };
+        let (held, mut replies, _behind) = (*awaiting).into_parts();
+        let peer = self.peer(slot);
+        let request = held.incoming.request(&held.bytes).with_peer(peer.as_ref());
+        self.core.stats.count_refused(Refusal::Memory);
+        let reply = self.core.unavailable();
+        self.refresh_date();
+        self.append_whole(slot, reply, Some(&request), false, &mut replies);
+        self.write_replies(slot, Some(CloseReason::Refused), replies);
+        self.visit_again(slot);
+    }
+
+    /// The application has taken too long for a reply.
     pub(super) fn give_up_awaiting(&mut self, slot: u32, reply: Reply) {
         let entry = self.core.delivery.slots.get(slot);
         if let Some(Connection::Awaiting(awaiting)) = entry.map(|entry| &entry.state)
