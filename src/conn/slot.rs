@@ -164,16 +164,7 @@ impl Awaiting {
         account: &Account,
     ) -> Box<Self> {
         let charge = account.charge(Purpose::Replies, size_of::<Self>() + earlier.capacity());
-        Box::new(Self {
-            request,
-            since: now,
-            requests,
-            refused,
-            earlier,
-            charge,
-            held: None,
-            ticket,
-        })
+        Box::new(Self { request, since: now, requests, refused, earlier, charge, held: None, ticket })
     }
 
     /// What is to be written before the reply.

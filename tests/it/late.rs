@@ -485,3 +485,66 @@ fn threads_reply_over_real_sockets() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn older_clients_and_those_that_wait_for_100() {
+    let mut world = world(Config::default());
+    let peer = ask(&mut world, "GET /later/s HTTP/1.0\r\n\r\n");
+    next(&mut world).reply(Reply::stream().topic("t")).unwrap();
+    world.settle();
+    world.server.context().publish("t", "hello").unwrap();
+    world.settle();
+    let text = peer.read();
+    assert!(text.contains("data: hello") && !text.contains("chunked"), "{text}");
+    let peer = ask(&mut world, "GET /later/x HTTP/1.0\r\n\r\n".to_owned() + &get("/now"));
+    next(&mut world).reply("x").unwrap();
+    world.settle();
+    assert!(peer.read().ends_with("\r\n\r\nx") && peer.is_shut());
+    let head = "POST /later/x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    let peer = ask(&mut world, head);
+    assert_eq!(peer.read(), "HTTP/1.1 100 Continue\r\n\r\n");
+    peer.write("abc");
+    world.settle();
+    assert_eq!(peer.read(), "");
+    next(&mut world).reply_with(|request, _cx| String::from_utf8_lossy(request.body()).into_owned()).unwrap();
+    world.settle();
+    assert_eq!(replies(&peer.read()), [(200, "abc".to_owned())]);
+}
+
+/// It has said all that it has to say, and reads on.
+#[test]
+fn a_client_that_has_closed_its_side_gets_all_of_its_replies() {
+    for room in [0, 5, 1 << 20] {
+        let mut config = Config::default();
+        config.half_closed = true;
+        (config.head_bytes_max, config.target_bytes_max) = (1024, 512);
+        let mut world = world(config);
+        let peer = world.connect();
+        peer.set_room(room);
+        peer.write(get("/now").repeat(3) + &get("/later/x") + &get("/now").repeat(200));
+        peer.close();
+        world.settle();
+        next(&mut world).reply("late").unwrap();
+        world.settle();
+        peer.set_room(1 << 20);
+        world.settle();
+        let answers = replies(&peer.read());
+        assert_eq!((answers.len(), &*answers[3].1, peer.is_closed()), (204, "late", true), "{room}");
+        assert_eq!(world.server.stats().memory.total(), 0);
+    }
+}
+
+#[test]
+fn the_last_request_of_a_connection_may_have_a_late_reply() {
+    let mut config = Config::default();
+    config.requests_per_connection_max = 2;
+    let mut world = world(config);
+    let peer = ask(&mut world, get("/later/one") + &get("/later/two") + &get("/now"));
+    for name in ["one", "two"] {
+        next(&mut world).reply(name).unwrap();
+        world.settle();
+    }
+    let text = peer.read();
+    assert!(text.ends_with("\r\n\r\ntwo") && text.matches("Connection: close").count() == 1, "{text}");
+    assert!(peer.is_shut());
+}
