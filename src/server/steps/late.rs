@@ -58,8 +58,7 @@ impl<H: App, N: Net> Server<H, N> {
     fn reply_late(&mut self, request: StreamId, awaited: &Awaited, late: LateReply) {
         let slot = request.slot;
         let since = self.core.tick();
-        let is_awaited = self.core.delivery.slots.id(slot) == Some(request);
-        let entry = self.core.delivery.slots.get_mut(slot).filter(|_| is_awaited);
+        let entry = self.core.delivery.slots.get_mut(slot);
         let state = entry.and_then(|entry| match &entry.state {
             Connection::Awaiting(awaiting) if awaited.is_of(&awaiting.ticket) => {
                 // It is counted again.
