@@ -150,7 +150,7 @@ pub(crate) struct Awaiting {
     charge: Charge,
     /// What has arrived behind the request.
     held: Option<Box<Held>>,
-    _ticket: Ticket,
+    pub(crate) ticket: Ticket,
 }
 
 impl Awaiting {
@@ -164,16 +164,7 @@ impl Awaiting {
         account: &Account,
     ) -> Box<Self> {
         let charge = account.charge(Purpose::Replies, size_of::<Self>() + earlier.capacity());
-        Box::new(Self {
-            request,
-            since: now,
-            requests,
-            refused,
-            earlier,
-            charge,
-            held: None,
-            _ticket: ticket,
-        })
+        Box::new(Self { request, since: now, requests, refused, earlier, charge, held: None, ticket })
     }
 
     /// What is to be written before the reply.

@@ -23,11 +23,21 @@ impl Ticket {
         let gone = Arc::new(AtomicBool::new(false));
         (Self { request, gone: gone.clone(), _counted: counted }, Awaited(gone))
     }
+
+    /// The half of those who reply.
+    pub(crate) fn awaited(&self) -> Awaited {
+        Awaited(self.gone.clone())
+    }
 }
 
 impl Awaited {
     pub(crate) fn is_over(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is the other half of `ticket`: there may be several for one request.
+    pub(crate) fn is_of(&self, ticket: &Ticket) -> bool {
+        Arc::ptr_eq(&self.0, &ticket.gone)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::topic::block::Block;
 use crate::topic::frame::{Frame, Framing, Kind};
 use crate::topic::log::{Log, Place, Run};
 use crate::topic::topics::{TopicKey, Topics};
+use std::cmp::Reverse;
 
 /// What a batch holds at most where it has to be copied together.
 pub(crate) const COPY_BYTES_MAX: usize = 64 << 10;
@@ -153,6 +154,9 @@ pub(crate) fn merge<'a>(
     framing: Framing,
     scratch: &mut Block,
 ) -> bool {
+    // What was published to several topics at once stands in the logs of all. The longest has the id that a topic
+    // which keeps it has given it: with another the client would come back for it once more.
+    let place = |run: &Run<'_>| (run.first().sequence, Reverse(run.first().end - run.base));
     while scratch.bytes.len() < COPY_BYTES_MAX {
         let mut next: Option<Run<'_>> = None;
         // The frame of another log before which this run has to stop.
@@ -164,7 +168,7 @@ pub(crate) fn merge<'a>(
             match &mut next {
                 None => next = Some(run),
                 Some(found) => {
-                    if run.first().sequence < found.first().sequence {
+                    if place(&run) < place(found) {
                         std::mem::swap(found, &mut run);
                     }
                     limit = limit.min(run.first().sequence);

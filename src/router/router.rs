@@ -291,8 +291,9 @@ impl<S: 'static> Router<S> {
     /// of those that were added earlier: it returns the reply, most often with a header more. Streams are replies,
     /// too. Several are called in order, those of an outer scope last.
     ///
-    /// They get what [`before`](Self::before) has answered, and those of the router itself also 404 and 405. They do not get
-    /// what the server answers by itself, such as 413 (Content Too Large), or 500 after a panic.
+    /// They get what [`before`](Self::before) has answered, [late replies](Context::later) when they come, and those of the
+    /// router itself also 404 and 405. They do not get what the server answers by itself, such as 413 (Content Too
+    /// Large), or 500 after a panic.
     ///
     /// ```
     /// # use mio_sse::Router;

@@ -10,6 +10,9 @@ fn app() -> Router<u32> {
     app.get("/news", |_request, _cx| Reply::stream().topic("news"));
     app.get("/close-delimited", |_request, _cx| Reply::stream().topic("news").close_delimited());
     app.get("/none", |_request, _cx| Reply::no_content());
+    app.get("/same", |_request, _cx| Reply::status(304));
+    app.get("/binary", |_request, _cx| Reply::bytes("image/x", vec![0xFF; 9]));
+    app.post("/echo", |request, _cx| String::from_utf8_lossy(request.body()).into_owned());
     app.sse("/ticks", |stream, _request, cx| {
         cx.on_open(|stream, cx| {
             *cx.state += 1;
@@ -41,6 +44,16 @@ fn whole_replies_are_there_at_once() {
     assert_eq!(ask(&mut server, "/nowhere").status(), Some(404));
     assert_eq!(server.ask("nonsense\r\n\r\n").status(), Some(400));
     assert_eq!(server.ask("GET /page HT").status(), None);
+    let mut same = ask(&mut server, "/same");
+    assert_eq!((same.status(), same.text(), same.is_over()), (Some(304), String::new(), true));
+    for path in ["/page", "/news"] {
+        let mut head = server.ask(format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!((head.status(), head.text(), head.is_over()), (Some(200), String::new(), true), "{path}");
+    }
+    let continued = "POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n";
+    assert_eq!(server.ask(continued).status(), None, "100 is no answer");
+    let mut binary = ask(&mut server, "/binary");
+    assert_eq!((binary.events(), binary.body()), (vec![], &[0xFF; 9][..]));
     let mut head = server.ask("HEAD /page HTTP/1.0\r\n\r\n");
     assert_eq!((head.status(), head.text(), head.is_over()), (Some(200), String::new(), true));
 }

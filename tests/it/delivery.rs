@@ -458,13 +458,14 @@ fn a_burst_reaches_whoever_can_read_it_whatever_follows() {
 fn what_is_published_to_several_topics_reaches_each_of_their_readers_once() {
     let mut app = Router::new();
     app.get("/both", |_request, _cx| Reply::stream().topic("kept").topic("plain"));
+    app.get("/htob", |_request, _cx| Reply::stream().topic("plain").topic("kept"));
     app.get("/{topic}", |request, _cx| Reply::stream().topic(request.param("topic").unwrap()));
     let mut config = Config::default();
     config.topics_max = 2;
     let mut world = Loop::<_>::with_config(app, config);
     let history = TopicConfig::default().history(History::new().events(10));
     world.server.context().configure("kept", history).unwrap();
-    let mut readers = ["/both", "/plain", "/kept"].map(|path| {
+    let mut readers = ["/both", "/plain", "/kept", "/htob"].map(|path| {
         let peer = world.connect();
         peer.write(get(path));
         world.settle();
@@ -482,6 +483,7 @@ fn what_is_published_to_several_topics_reaches_each_of_their_readers_once() {
     // Each in its history: the id that the second reader never saw is that of both.
     let id = told[0].split("id: ").nth(1).unwrap().split('\n').next().unwrap().to_owned();
     assert!(!told[1].contains("id: ") && told[2].contains(&format!("id: {id}\n")), "{told:?}");
+    assert_eq!(told[0], told[3], "the id that it can come back with");
     let back = world.connect();
     back.write(format!("GET /both HTTP/1.1\r\nHost: a\r\nLast-Event-ID: {id}\r\n\r\n"));
     world.settle();

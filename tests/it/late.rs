@@ -1,8 +1,11 @@
 //! Replies that are said after the handler has returned.
 
-use crate::memory_net::{Loop, Peer, check_accounts, get};
+use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{ms, replies, secs, serve};
-use mio_sse::{Config, Context, Cors, Error, Refusal, Reply, Request, Responder, Router};
+use mio_sse::{
+    Config, Context, Cors, Error, History, Refusal, Reply, Request, Responder, Router, TopicConfig,
+};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Those who are to reply, the oldest first, and what has been noted.
@@ -206,29 +209,23 @@ fn no_more_wait_than_may() {
     assert_eq!((fourth.read(), world.server.stats().late_replies), (String::new(), 2));
 }
 
-/// A connection that is one too many gets the reply to one request, which is no stream, also if that comes late.
+/// A connection beyond the limit is let in for one request, whenever the reply to that comes.
 #[test]
-fn waiting_makes_no_room_for_a_connection_that_is_one_too_many() {
-    for stream in [false, true] {
-        let mut config = Config::default();
-        config.connections_max = 1;
-        let mut world = world(config);
-        let first = ask(&mut world, get("/now"));
-        let peer = ask(&mut world, get("/later/one") + &get("/now"));
-        let reply = move |_: &Request<'_>, _: &mut Context<'_, Waiting>| {
-            if stream { Reply::from(Reply::stream().topic("t")) } else { Reply::text("one") }
-        };
-        next(&mut world).reply_with(reply).unwrap();
-        world.settle();
-        let (text, stats) = (peer.read(), world.server.stats());
-        let expected = if stream { 503 } else { 200 };
-        let first_of_all = replies(&text);
-        assert_eq!((first_of_all.len(), first_of_all[0].0), (1, expected), "{text}");
-        assert!(text.contains("Connection: close"), "{text}");
-        assert_eq!((stats.requests, stats.streams_opened, stats.late_replies), (2, 0, 0));
-        assert_eq!(stats.refused(Refusal::Connections), 1);
-        assert!(!first.is_closed());
-    }
+fn a_connection_that_is_one_too_many_stays_so_while_it_waits() {
+    let mut config = Config::default();
+    config.connections_max = 1;
+    let mut world = world(config);
+    let _first = ask(&mut world, get("/now"));
+    let page = ask(&mut world, get("/later/page") + &get("/now"));
+    let stream = ask(&mut world, subscribe("/later/stream"));
+    next(&mut world).reply("page").unwrap();
+    next(&mut world).reply(Reply::stream().topic("t")).unwrap();
+    world.settle();
+    let text = page.read();
+    assert!(text.contains("Connection: close") && text.ends_with("\r\n\r\npage"), "{text}");
+    let text = stream.read();
+    assert!(text.contains("Connection: close") && text.contains("retry: "), "{text}");
+    assert_eq!((page.is_shut(), stream.is_shut(), world.server.stats().streams), (true, true, 0));
 }
 
 #[test]
@@ -249,6 +246,46 @@ fn a_responder_that_is_lost_replies_500() {
     world.settle();
     assert!(peer.read().starts_with("HTTP/1.1 500 "));
     check_accounts(&world.server.stats());
+}
+
+/// A handler may change its mind: only the reply that it has returned is to come.
+#[test]
+fn each_responder_is_for_its_own_reply() {
+    let mut app = Router::with_state(Waiting::default());
+    app.get("/", |_request, cx| {
+        let (reply, responder) = cx.later();
+        let (_unused, _lost) = cx.later();
+        cx.state.responders.push(responder);
+        reply
+    });
+    let mut world = Loop::<_, true>::new(app);
+    let peer = ask(&mut world, get("/"));
+    assert_eq!((peer.read(), world.server.stats().late_replies), (String::new(), 1));
+    next(&mut world).reply("x").unwrap();
+    world.settle();
+    assert_eq!(replies(&peer.read()), [(200, "x".to_owned())]);
+}
+
+/// Else the next reply would be taken for this one.
+#[test]
+fn what_is_made_of_a_late_reply_cannot_come_later_still() {
+    let mut app = app();
+    app.after(|_request, _reply, cx| {
+        let (reply, responder) = cx.later();
+        cx.state.responders.push(responder);
+        reply
+    });
+    app.get("/before", |_request, _cx| "never seen");
+    let mut world = Loop::<_, true>::new(app);
+    let peer = ask(&mut world, get("/later/one") + &get("/before"));
+    next(&mut world).reply("one").unwrap();
+    world.settle();
+    assert_eq!(replies(&peer.read())[0].0, 500);
+    let _lost = next(&mut world);
+    next(&mut world).reply("two").unwrap();
+    world.settle();
+    assert_eq!(replies(&peer.read())[0].0, 500);
+    assert_eq!(world.server.stats().late_replies, 0);
 }
 
 #[test]
@@ -319,6 +356,67 @@ fn a_server_that_has_stopped_takes_no_replies() {
     drop(two);
 }
 
+/// Those that hold most are told at once, so that what they held is enough.
+#[test]
+fn large_requests_that_wait_give_way_before_small_ones_and_histories() {
+    let mut config = Config::default();
+    (config.memory_max, config.lag_bytes_max) = (1 << 20, 64 << 10);
+    config.body_bytes_max = 1 << 20;
+    let mut world = world(config);
+    let history = TopicConfig::default().history(History::new().events(100));
+    world.server.context().configure("kept", history).unwrap();
+    (0..100).for_each(|number| world.server.context().publish("kept", number.to_string()).unwrap());
+    world.settle();
+    let kept = world.server.stats().memory.logs;
+    let post = |size: usize| {
+        let body = "x".repeat(size);
+        format!("POST /later/x HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n{body}") + &get("/now")
+    };
+    let small: Vec<_> = (0..3).map(|_| ask(&mut world, post(2 << 10))).collect();
+    let large: Vec<_> = (0..9).map(|_| ask(&mut world, post(100 << 10))).collect();
+    world.pass(secs(1));
+    for peer in &large {
+        let text = peer.read();
+        assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("Connection: close"), "{text}");
+        assert!(peer.is_shut() && replies(&text).len() == 1, "{text}");
+    }
+    let stats = world.server.stats();
+    assert_eq!((stats.refused(Refusal::Memory), stats.memory_cut), (9, 9));
+    assert_eq!((stats.late_replies, stats.memory.logs), (3, kept));
+    let waiting = std::mem::take(&mut world.server.handler().state().responders);
+    let said = waiting.into_iter().map(|responder| responder.reply("x"));
+    assert_eq!(said.filter(Result::is_ok).count(), 3);
+    world.settle();
+    for peer in &small {
+        assert_eq!(replies(&peer.read()), [(200, "x".to_owned()), (200, "now".to_owned())]);
+    }
+    small.iter().chain(&large).for_each(Peer::close);
+    world.settle();
+    let stats = world.server.stats();
+    assert_eq!((stats.memory.input, stats.memory.replies, stats.connections), (0, 0, 0));
+    check_accounts(&stats);
+}
+
+/// What a reply has brought along may be what another thread waits for.
+#[test]
+fn replies_that_a_turn_had_no_time_for_are_dropped_with_the_server_still_there() {
+    let mut world = world(Config::default());
+    let _peers: Vec<_> = (0..3).map(|_| ask(&mut world, get("/later/one"))).collect();
+    let brought = Arc::new(());
+    for _ in 0..3 {
+        let brought = brought.clone();
+        let large = move |_: &Request<'_>, _: &mut Context<'_, Waiting>| {
+            drop(brought);
+            "x".repeat(8 << 20)
+        };
+        next(&mut world).reply_with(large).unwrap();
+    }
+    world.server.context().stop();
+    world.settle();
+    assert!(world.server.is_stopped());
+    assert_eq!(Arc::strong_count(&brought), 1);
+}
+
 #[test]
 fn bodies_and_chunks_are_there_when_the_reply_is_said_and_others_may_read_it() {
     let mut config = Config::default();
@@ -386,4 +484,92 @@ fn threads_reply_over_real_sockets() {
         assert!(crate::support::now() < deadline);
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn older_clients_and_those_that_wait_for_100() {
+    let mut world = world(Config::default());
+    let peer = ask(&mut world, "GET /later/s HTTP/1.0\r\n\r\n");
+    next(&mut world).reply(Reply::stream().topic("t")).unwrap();
+    world.settle();
+    world.server.context().publish("t", "hello").unwrap();
+    world.settle();
+    let text = peer.read();
+    assert!(text.contains("data: hello") && !text.contains("chunked"), "{text}");
+    let peer = ask(&mut world, "GET /later/x HTTP/1.0\r\n\r\n".to_owned() + &get("/now"));
+    next(&mut world).reply("x").unwrap();
+    world.settle();
+    assert!(peer.read().ends_with("\r\n\r\nx") && peer.is_shut());
+    let head = "POST /later/x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    let peer = ask(&mut world, head);
+    assert_eq!(peer.read(), "HTTP/1.1 100 Continue\r\n\r\n");
+    peer.write("abc");
+    world.settle();
+    assert_eq!(peer.read(), "");
+    next(&mut world).reply_with(|request, _cx| String::from_utf8_lossy(request.body()).into_owned()).unwrap();
+    world.settle();
+    assert_eq!(replies(&peer.read()), [(200, "abc".to_owned())]);
+}
+
+/// It has said all that it has to say, and reads on.
+#[test]
+fn a_client_that_has_closed_its_side_gets_all_of_its_replies() {
+    for room in [0, 5, 1 << 20] {
+        let mut config = Config::default();
+        config.half_closed = true;
+        (config.head_bytes_max, config.target_bytes_max) = (1024, 512);
+        let mut world = world(config);
+        let peer = world.connect();
+        peer.set_room(room);
+        peer.write(get("/now").repeat(3) + &get("/later/x") + &get("/now").repeat(200));
+        peer.close();
+        world.settle();
+        next(&mut world).reply("late").unwrap();
+        world.settle();
+        peer.set_room(1 << 20);
+        world.settle();
+        let answers = replies(&peer.read());
+        assert_eq!((answers.len(), &*answers[3].1, peer.is_closed()), (204, "late", true), "{room}");
+        assert_eq!(world.server.stats().memory.total(), 0);
+    }
+}
+
+#[test]
+fn the_last_request_of_a_connection_may_have_a_late_reply() {
+    let mut config = Config::default();
+    config.requests_per_connection_max = 2;
+    let mut world = world(config);
+    let peer = ask(&mut world, get("/later/one") + &get("/later/two") + &get("/now"));
+    for name in ["one", "two"] {
+        next(&mut world).reply(name).unwrap();
+        world.settle();
+    }
+    let text = peer.read();
+    assert!(text.ends_with("\r\n\r\ntwo") && text.matches("Connection: close").count() == 1, "{text}");
+    assert!(peer.is_shut());
+}
+
+/// Requests that wait may be all that memory is held for: what cannot be published must not keep their replies away.
+#[test]
+fn late_replies_pass_by_what_there_is_no_memory_for() {
+    let mut config = Config::default();
+    (config.memory_max, config.lag_bytes_max) = (1 << 20, 64 << 10);
+    (config.late_replies_max, config.connections_max) = (100_000, 100_000);
+    let mut world = world(config);
+    let mut peers = Vec::new();
+    loop {
+        let peer = ask(&mut world, get("/later/x"));
+        if !peer.read().is_empty() {
+            break;
+        }
+        peers.push(peer);
+    }
+    world.server.publisher().publish("t", "x").unwrap();
+    for responder in std::mem::take(&mut world.server.handler().state().responders) {
+        // The last one is that of the request which was refused.
+        let _ = responder.reply("x");
+    }
+    world.pass(secs(2));
+    assert!(peers.iter().all(|peer| peer.read().contains("200 OK")));
+    assert_eq!((world.server.stats().events_published, world.server.stats().late_replies), (1, 0));
 }

@@ -22,6 +22,7 @@ mod hosts;
 mod interplay;
 mod keys;
 mod late;
+mod late_storm;
 mod layers;
 mod lifecycle;
 mod limits;

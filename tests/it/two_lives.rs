@@ -6,6 +6,7 @@ use mio_sse::{
     CloseReason, Config, Context, Drain, Event, Handler, History, Ids, Missed, Pull, Refusal, Reply, Request,
     Router, StreamId, TopicConfig,
 };
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -396,4 +397,46 @@ fn a_stream_has_one_state_until_its_end_has_been_told() {
     world.settle();
     assert!(world.server.context().of::<Token>(stream).is_none());
     check(&counts, 0, "dropped once");
+}
+
+/// What was to be called for a stream that does not open is not called for the next one that does.
+#[test]
+fn on_open_is_for_no_other_stream() {
+    for how in ["lags", "lags in missed", "panics", "panics on", "replies"] {
+        let mut config = Config::default();
+        config.lag_bytes_max = 1024;
+        config.propagate_panics = how == "panics on";
+        config.topic = TopicConfig::default().history(History::new().events(3));
+        fn lag(stream: StreamId, cx: &mut Context<'_, Vec<&'static str>>) {
+            while cx.send(stream, "x".repeat(1000)).is_ok() {}
+            cx.on_open(|_stream, cx| cx.state.push("first"));
+        }
+        let mut app = Router::with_state(Vec::new());
+        app.get("/", move |_request, cx| {
+            match how {
+                "lags" => lag(cx.stream().unwrap(), cx),
+                "lags in missed" => return Reply::stream().topic("t").resume_after("elsewhere").into(),
+                _ => cx.on_open(|_stream, cx| cx.state.push("first")),
+            }
+            assert!(!how.starts_with("panics"), "on purpose");
+            if how == "replies" { Reply::no_content() } else { Reply::stream().into() }
+        });
+        app.missed(|stream, _id, cx| {
+            lag(stream, cx);
+            true
+        });
+        app.get("/other", |_request, cx| {
+            cx.on_open(|_stream, cx| cx.state.push("other"));
+            Reply::stream()
+        });
+        let mut world = Loop::<_, true>::with_config(app, config);
+        let first = world.connect();
+        first.write(subscribe("/"));
+        let result = catch_unwind(AssertUnwindSafe(|| world.settle()));
+        assert_eq!(result.is_err(), how == "panics on");
+        assert_eq!(first.is_closed(), how.starts_with("lags"), "{how}");
+        world.connect().write(subscribe("/other"));
+        world.settle();
+        assert_eq!(*world.server.handler().state(), ["other"], "{how}");
+    }
 }

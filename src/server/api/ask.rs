@@ -41,10 +41,12 @@ impl<H: App> Server<H, InMemory> {
     /// most easily made by a [`RawRequest`](crate::RawRequest). When the answer is dropped, the client leaves.
     pub fn ask(&mut self, request: impl Into<Vec<u8>>) -> Answer {
         let wire = self.net().connect();
-        wire.send(&request.into());
+        let request = request.into();
+        wire.send(&request);
         self.settle();
         Answer {
             wire,
+            is_to_head: request.starts_with(b"HEAD "),
             is_over: false,
             head: Vec::new(),
             framing: None,
@@ -105,6 +107,8 @@ impl<H: App> Server<H, InMemory> {
 #[derive(Debug)]
 pub struct Answer {
     wire: Wire,
+    /// Whether its head is all of it.
+    is_to_head: bool,
     is_over: bool,
     /// The head, without the empty line; empty until it is complete.
     head: Vec<u8>,
@@ -155,9 +159,11 @@ impl Answer {
     /// id and `retry:`, if these stand with it. Comments, heartbeats and lone ids are no events; [`text`](Self::text) has them.
     pub fn events(&mut self) -> Vec<Event<'static>> {
         self.take();
-        let mut text = String::from_utf8_lossy(&self.body[self.unread..]).into_owned();
-        let events = take_events(&mut text);
-        self.unread = self.body.len() - text.len();
+        // A stream is UTF-8; what is not is another body.
+        let text = self.body[self.unread..].utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let mut rest = text.to_owned();
+        let events = take_events(&mut rest);
+        self.unread += text.len() - rest.len();
         events
     }
 
@@ -171,15 +177,20 @@ impl Answer {
     fn take(&mut self) {
         let (bytes, closed) = self.wire.receive();
         self.raw.extend(bytes);
-        if self.head.is_empty() {
+        while self.head.is_empty() {
             let Some(end) = find(&self.raw, b"\r\n\r\n") else {
                 self.is_over |= closed;
                 return;
             };
-            self.head = self.raw.drain(..end + 4).collect();
-            self.head.truncate(end);
+            let mut head: Vec<u8> = self.raw.drain(..end + 4).collect();
+            head.truncate(end);
+            // 100 (Continue) is no answer.
+            if head.get(9) != Some(&b'1') {
+                self.head = head;
+            }
         }
-        let framing = *self.framing.get_or_insert_with(|| framing(&self.head));
+        let to_head = self.is_to_head.then_some(Framing::Length(0));
+        let framing = *self.framing.get_or_insert_with(|| to_head.unwrap_or_else(|| framing(&self.head)));
         match framing {
             Framing::Length(length) => {
                 self.body.append(&mut self.raw);
@@ -216,12 +227,14 @@ impl Drop for Answer {
 fn framing(head: &[u8]) -> Framing {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    if matches!(head.get(9..12), Some("204" | "304")) {
+        return Framing::Length(0);
+    }
     if value("transfer-encoding:").is_some() {
         return Framing::Chunked;
     }
-    let has_none = head.get(9..12) == Some("204");
     let length = value("content-length:").and_then(|length| length.parse().ok());
-    length.or(has_none.then_some(0)).map_or(Framing::Close, Framing::Length)
+    length.map_or(Framing::Close, Framing::Length)
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

@@ -646,7 +646,8 @@ impl<'a, S: 'static> Context<'a, S> {
         let callback = Box::new(move |stream, core: &mut Core, state: &mut dyn Any| {
             Context::enter(core, state, None, |cx| callback(stream, cx).settle());
         });
-        if self.stream.is_some() {
+        // One that lags too far has ended before it could open.
+        if self.stream.is_some_and(|stream| self.core.delivery.stream(stream.slot).is_some()) {
             self.core.on_open.push(callback);
         }
     }

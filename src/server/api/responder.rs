@@ -130,7 +130,7 @@ impl<S> Responder<S> {
     fn put(&mut self, reply: LateReply) -> Result<(), Error> {
         let request = self.request.take().filter(|_| self.is_awaited()).ok_or(Error::Closed)?;
         // There is one for each request that waits, and of those there is a bound.
-        self.inbox.put_at_once(Order::Run(Job::Reply(request, reply)))
+        self.inbox.put_at_once(Order::Run(Job::Reply(request, self.awaited.clone(), reply)))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::conn::id::StreamId;
 use crate::conn::list::List;
 use crate::conn::refusal::Refusal;
 use crate::conn::slots::Slots;
+use crate::conn::ticket::Awaited;
 use crate::delivery::delivery::Delivery;
 use crate::delivery::stream::Phase;
 use crate::error::Error;
@@ -49,7 +50,7 @@ use std::time::{Duration, UNIX_EPOCH};
 pub(crate) enum Job {
     Run(Closure),
     /// The reply to a request that waits for it.
-    Reply(StreamId, LateReply),
+    Reply(StreamId, Awaited, LateReply),
 }
 
 /// A closure of another thread. Here as below, what stores a callback of the application makes a `Context` of the
@@ -97,7 +98,7 @@ pub(crate) struct Core {
     /// Held once more for each request that waits for its reply.
     pub(crate) late_replies: Arc<()>,
     /// Such replies that have come.
-    pub(crate) late: VecDeque<(StreamId, LateReply)>,
+    pub(crate) late: VecDeque<(StreamId, Awaited, LateReply)>,
     /// Streams with room, whose sources are to be asked for more. Invariant: each is here once, and its source says so.
     pub(crate) ready_sources: VecDeque<StreamId>,
     /// Streams that have ended in this turn, to be reported at its end.

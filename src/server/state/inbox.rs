@@ -207,6 +207,20 @@ impl<W> Inbox<W> {
         more
     }
 
+    /// Takes the messages that are `wanted`, though others are before them.
+    pub(crate) fn take_out(&self, wanted: impl Fn(&Order<W>) -> bool, taken: &mut Vec<Order<W>>) {
+        let mut queue = self.lock();
+        let was_full = queue.is_full(&self.shared);
+        let (found, left): (VecDeque<_>, VecDeque<_>) = queue.messages.drain(..).partition(wanted);
+        queue.bytes -= found.iter().map(Order::size).sum::<usize>();
+        queue.messages = left;
+        drop(queue);
+        if was_full && !found.is_empty() {
+            self.shared.room.notify_all();
+        }
+        taken.extend(found);
+    }
+
     /// Takes back messages that cannot be followed yet. They come first again.
     pub(crate) fn put_back(&self, messages: impl DoubleEndedIterator<Item = Order<W>>) {
         let mut queue = self.lock();

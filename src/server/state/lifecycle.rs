@@ -38,6 +38,9 @@ impl Core {
     pub(crate) fn begin(&mut self, slot: u32) -> StreamId {
         let id = self.delivery.slots.draw_id(slot);
         self.opening_revoked = false;
+        // Where panics go on, the last handler may have left some behind.
+        let left = std::mem::take(&mut self.on_open);
+        self.remains.add_all(left);
         let sequence = self.delivery.topics.sequence();
         let tick = self.tick();
         if let Some(slot) = self.delivery.slots.get_mut(slot) {
@@ -47,14 +50,15 @@ impl Core {
         id
     }
 
-    /// The reply was none: drops whatever the handler gave to the stream.
-    pub(crate) fn abandon(&mut self, id: StreamId) {
+    /// The reply is none: drops whatever the handler gave to the stream. Where it is still to come, the
+    /// connection may be `refused` by then.
+    pub(crate) fn abandon(&mut self, id: StreamId, refused: Option<Refusal>) {
         self.delivery.dissolve(id.slot);
         self.drop_belongings(id);
         let since = self.tick();
         if let Some(slot) = self.delivery.slots.get_mut(id.slot) {
             let requests = slot.requests();
-            slot.state = Connection::Reading { since, requests, refused: None, held: None };
+            slot.state = Connection::Reading { since, requests, refused, held: None };
         }
     }
 

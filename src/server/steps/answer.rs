@@ -83,7 +83,7 @@ impl<H: App, N: Net> Server<H, N> {
             return Then::Leave;
         }
         if reply.as_ref().is_some_and(Reply::is_later) {
-            self.core.abandon(id);
+            self.core.abandon(id, refused);
             let ticket = reply.and_then(Reply::into_ticket);
             // Its own ticket is among them.
             return match ticket.filter(|ticket| ticket.request == Some(id)) {
@@ -144,7 +144,7 @@ impl<H: App, N: Net> Server<H, N> {
             },
         };
         self.append_whole(slot, whole, Some(request), close.is_none(), replies);
-        self.core.abandon(id);
+        self.core.abandon(id, None);
         close.map_or(Then::Read, Then::Close)
     }
 

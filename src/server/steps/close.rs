@@ -81,6 +81,8 @@ impl<H: App, N: Net> Server<H, N> {
         let reason = if self.core.drain.is_some() { CloseReason::Drained } else { CloseReason::Stopped };
         let orders = self.core.inbox.stop();
         self.core.remains.add_all(orders);
+        let late = std::mem::take(&mut self.core.late);
+        self.core.remains.add_all(late.into_iter().map(|(_, _, reply)| reply));
         if !self.core.drain.as_ref().is_some_and(|drain| drain.listener_closed) {
             self.stop_listening();
         }

@@ -1,9 +1,10 @@
 //! A part of step 5: replies that come later than their requests.
 
+use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
 use crate::conn::refusal::Refusal;
 use crate::conn::slot::{Awaiting, Connection};
-use crate::conn::ticket::Ticket;
+use crate::conn::ticket::{Awaited, Ticket};
 use crate::http::parse::held::Held;
 use crate::http::reply::failure::Failure;
 use crate::http::reply::reply::Reply;
@@ -17,21 +18,13 @@ use crate::server::steps::answer::{HandlerOf, Then};
 
 impl<H: App, N: Net> Server<H, N> {
     /// Has a request wait for its reply. What is left of the replies before it is written meanwhile.
-    /// It is `refused` if its connection is one too many, and still is then.
-    pub(super) fn await_reply(
-        &mut self,
-        slot: u32,
-        request: Box<Held>,
-        refused: Option<Refusal>,
-        ticket: Ticket,
-        earlier: Vec<u8>,
-    ) {
+    pub(super) fn await_reply(&mut self, slot: u32, request: Box<Held>, ticket: Ticket, earlier: Vec<u8>) {
         let since = self.core.tick();
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         if matches!(entry.state, Connection::Closed) {
             return;
         }
-        let requests = entry.requests();
+        let (requests, refused) = (entry.requests(), entry.refused());
         let awaiting = Awaiting::new(request, since, requests, refused, ticket, earlier, &self.core.account);
         entry.state = Connection::Awaiting(awaiting);
     }
@@ -57,18 +50,17 @@ impl<H: App, N: Net> Server<H, N> {
             if self.requests.bytes_left == 0 {
                 return;
             }
-            let Some((request, reply)) = self.core.late.pop_front() else { return };
-            self.reply_late(request, reply);
+            let Some((request, awaited, reply)) = self.core.late.pop_front() else { return };
+            self.reply_late(request, &awaited, reply);
         }
     }
 
-    fn reply_late(&mut self, request: StreamId, late: LateReply) {
+    fn reply_late(&mut self, request: StreamId, awaited: &Awaited, late: LateReply) {
         let slot = request.slot;
         let since = self.core.tick();
-        let is_awaited = self.core.delivery.slots.id(slot) == Some(request);
-        let entry = self.core.delivery.slots.get_mut(slot).filter(|_| is_awaited);
+        let entry = self.core.delivery.slots.get_mut(slot);
         let state = entry.and_then(|entry| match &entry.state {
-            Connection::Awaiting(awaiting) => {
+            Connection::Awaiting(awaiting) if awaited.is_of(&awaiting.ticket) => {
                 // It is counted again.
                 let requests = awaiting.requests.saturating_sub(1);
                 let reading = Connection::Reading { since, requests, refused: awaiting.refused, held: None };
@@ -86,16 +78,13 @@ impl<H: App, N: Net> Server<H, N> {
             self.answer_by(slot, &request, keep_alive, &mut replies, |server, id| {
                 let state = server.handler.state();
                 let reply = server.core.guard(HandlerOf(&request), |core| late(&request, id, core, state))?;
-                if reply.is_later() {
-                    return Some(
-                        Reply::status(500)
-                            .because(Failure::of_application("it came later, and is late again")),
-                    );
-                }
                 let handler = &mut server.handler;
-                server.core.guard(HandlerOf(&request), |core| {
-                    handler.after(&request, reply, &mut Context::for_request(core, id))
-                })
+                let reply = server.core.guard(HandlerOf(&request), |core| match reply.is_later() {
+                    true => reply,
+                    false => handler.after(&request, reply, &mut Context::for_request(core, id)),
+                })?;
+                let again = || Failure::of_application("it came later, and is late again");
+                Some(if reply.is_later() { Reply::status(500).because(again()) } else { reply })
             })
         };
         self.requests.spend(replies.len().saturating_sub(before));
@@ -108,10 +97,32 @@ impl<H: App, N: Net> Server<H, N> {
         self.visit_again(slot);
     }
 
-    /// The application has taken too long for a reply, or there is no memory for the request any more.
+    /// There is no memory any more for a request that waits. It is told at once, as that gives back what it holds: else
+    /// everything would be cut before.
+    pub(super) fn refuse_awaiting(&mut self, slot: u32) {
+        let since = self.core.tick();
+        let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
+        let requests = entry.requests();
+        let reading = Connection::Reading { since, requests, refused: None, held: None };
+        let Connection::Awaiting(awaiting) = std::mem::replace(&mut entry.state, reading) else { return };
+        let (held, mut replies, _behind) = (*awaiting).into_parts();
+        let peer = self.peer(slot);
+        let request = held.incoming.request(&held.bytes).with_peer(peer.as_ref());
+        self.core.stats.count_refused(Refusal::Memory);
+        let reply = self.core.unavailable();
+        self.refresh_date();
+        self.append_whole(slot, reply, Some(&request), false, &mut replies);
+        self.write_replies(slot, Some(CloseReason::Refused), replies);
+        self.visit_again(slot);
+    }
+
+    /// The application has taken too long for a reply.
     pub(super) fn give_up_awaiting(&mut self, slot: u32, reply: Reply) {
-        if let Some(id) = self.core.delivery.slots.id(slot) {
-            self.core.late.push_back((id, Box::new(move |_, _, _, _| reply)));
+        let entry = self.core.delivery.slots.get(slot);
+        if let Some(Connection::Awaiting(awaiting)) = entry.map(|entry| &entry.state)
+            && let Some(id) = self.core.delivery.slots.id(slot)
+        {
+            self.core.late.push_back((id, awaiting.ticket.awaited(), Box::new(move |_, _, _, _| reply)));
         }
     }
 }

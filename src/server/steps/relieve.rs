@@ -76,9 +76,7 @@ impl<H: App, N: Net> Server<H, N> {
                 self.core.end(slot, CloseReason::Stalled);
             }
             Connection::Awaiting(awaiting) if awaiting.size() > may_hold => {
-                self.core.stats.count_refused(Refusal::Memory);
-                let reply = self.core.unavailable();
-                self.give_up_awaiting(slot, reply);
+                self.refuse_awaiting(slot);
             }
             Connection::Reading { held: Some(held), .. } if held.size() > may_hold => {
                 self.refuse_unread(slot);

@@ -33,8 +33,9 @@ impl<H: App, N: Net> Server<H, N> {
     ) {
         if let Some(body) = self.core.config.error_body
             && let Some((status, text)) = whole.default_text()
-            && let Some(page) = self.core.guard("Config::error_body", |_core| body(status, text))
+            && let Some(mut page) = self.core.guard("Config::error_body", |_core| body(status, text))
         {
+            self.core.discard(page.take_belongings());
             whole = whole.with_body_of(page);
         }
         match request {

@@ -1,7 +1,6 @@
 //! From readable bytes to requests.
 
 use crate::conn::close_reason::CloseReason;
-use crate::conn::refusal::Refusal;
 use crate::conn::slot::{Connection, Input, Slot};
 use crate::http::browser::hosts;
 use crate::http::parse::held::Held;
@@ -246,8 +245,8 @@ impl<H: App, N: Net> Server<H, N> {
         self.requests.last = slot;
         // Asked when the first of them is complete.
         let mut peer = None;
-        // Where the last request begins, where it ends, and why its connection was refused, if it was.
-        let (mut begun, mut at, mut refused): (_, _, Option<Refusal>) = (0, 0, None);
+        // Where the last request begins, and where it ends.
+        let (mut begun, mut at) = (0, 0);
         let then = loop {
             if share == 0 || at > 0 && self.requests.bytes_left == 0 {
                 // The rest has its turn when the others have had theirs.
@@ -261,7 +260,6 @@ impl<H: App, N: Net> Server<H, N> {
                     let request = incoming.request(&data[at..]).with_peer(peer.as_ref());
                     let before = replies.len();
                     // Asked before: an answer makes the connection one like others.
-                    refused = self.core.delivery.slots.get(slot).and_then(Slot::refused);
                     let then = self.answer(slot, &request, incoming.keep_alive(), &mut replies);
                     self.requests.spend(replies.len().saturating_sub(before));
                     begun = at;
@@ -301,7 +299,7 @@ impl<H: App, N: Net> Server<H, N> {
                 }
                 let request = data[begun..at].to_vec();
                 let held = Held::new(request, std::mem::take(incoming), &self.core.account);
-                self.await_reply(slot, held, refused, ticket, std::mem::take(&mut replies));
+                self.await_reply(slot, held, ticket, std::mem::take(&mut replies));
             }
             then @ (Then::Read | Then::Close(_)) => {
                 replies = self.write_replies(slot, then.into_close(), replies);
