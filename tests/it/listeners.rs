@@ -178,7 +178,7 @@ fn the_budget_of_a_turn_is_for_all_listeners_and_nobody_is_forgotten() {
         assert!(accepted - before <= 3, "{accepted}");
         before = accepted;
     }
-    // Whoever comes later is noticed at each of them.
+    // A client that connects later is noticed at each of them.
     for (address, count) in addresses.into_iter().zip(16..) {
         let _client = TcpStream::connect(address).unwrap();
         while server.stats().accepted < count {

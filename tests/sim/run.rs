@@ -557,11 +557,11 @@ impl<const SHORT: bool> Sim<SHORT> {
                     let may_stay = self.scenario.config.half_closed || unread;
                     assert!(
                         !connection.reset || unread,
-                        "whoever is gone is noticed: {number}, {connection:?}"
+                        "a client that is gone is noticed: {number}, {connection:?}"
                     );
                     assert!(
                         !connection.gone || may_stay,
-                        "whoever is gone is noticed: {number}, {connection:?}"
+                        "a client that is gone is noticed: {number}, {connection:?}"
                     );
                     continue;
                 }
@@ -608,8 +608,8 @@ impl<const SHORT: bool> Sim<SHORT> {
         let config = &self.scenario.config;
         // Where half of a connection is enough for a stream, only what is written shows that nobody reads it.
         let may_stay = config.half_closed && stream.is_some();
-        assert!(!connection.reset, "whoever is gone is noticed: {connection:?}");
-        assert!(!connection.gone || may_stay, "whoever is gone is noticed: {connection:?}");
+        assert!(!connection.reset, "a client that is gone is noticed: {connection:?}");
+        assert!(!connection.gone || may_stay, "a client that is gone is noticed: {connection:?}");
         let late = self.period() + Duration::from_millis(2);
         if let Some(since) = stream {
             let waits = now.saturating_sub(connection.tried_at.max(since));

@@ -24,6 +24,13 @@ impl Held {
         self.measure();
     }
 
+    /// Adds what has arrived to what is held, if anything is.
+    pub(crate) fn add_to<'h>(held: &'h mut Option<Box<Self>>, bytes: &[u8], account: &Account) -> &'h Self {
+        let held = held.get_or_insert_with(|| Self::new(Vec::new(), Incoming::default(), account));
+        held.add(bytes);
+        held
+    }
+
     /// Gives back what it does not need, and notes in the account what is left.
     pub(crate) fn fit(&mut self) {
         self.incoming.retain(&mut self.bytes);

@@ -42,6 +42,7 @@ use crate::topic::topics::{TopicKey, Topics};
 use std::any::Any;
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
+use std::iter;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -245,11 +246,7 @@ impl Core {
         if !event.removes_key() {
             self.has_memory()?;
         }
-        if self.delivery.topics.len() + topics.clone().count() > self.config.topics_max {
-            let new: HashSet<_> =
-                topics.clone().filter(|topic| self.delivery.topics.would_add(topic)).collect();
-            self.make_room_for_topics(new.len())?;
-        }
+        self.make_room_for_topics(topics.clone(), Topics::would_add)?;
         if let Some(position) = at {
             self.delivery.catch_up_with(position);
         }
@@ -261,8 +258,7 @@ impl Core {
 
     /// Nothing more will be published to a topic.
     pub(crate) fn finish_topic(&mut self, topic: &str) -> Result<(), Error> {
-        let adds = self.delivery.topics.would_add(topic);
-        self.make_room_for_topics(usize::from(adds))?;
+        self.make_room_for_topics(iter::once(topic), Topics::would_add)?;
         let Some(key) = self.delivery.topics.finish(topic) else { return Ok(()) };
         self.finishing.extend(self.delivery.topics.get(key).subscribers.iter());
         self.close_next_together();
@@ -288,13 +284,24 @@ impl Core {
         Ok(())
     }
 
-    /// Sees to it that there may be so many topics more. Those that were left in this turn do not count.
-    fn make_room_for_topics(&mut self, count: usize) -> Result<(), Error> {
-        let has_room = |core: &Self| core.delivery.topics.len() + count <= core.config.topics_max;
-        if count > 0 && !has_room(self) {
-            self.delivery.topics.free_idle();
+    /// Sees to it that there is room for those of `topics` that are to be added. Topics that were left in this turn
+    /// do not count.
+    fn make_room_for_topics<'t>(
+        &mut self,
+        topics: impl Iterator<Item = &'t str> + Clone,
+        adds: fn(&Topics, &str) -> bool,
+    ) -> Result<(), Error> {
+        let has_room = |core: &Self, count| core.delivery.topics.len() + count <= core.config.topics_max;
+        // Nearly always there is room, and nothing to look for.
+        if has_room(self, topics.clone().count()) {
+            return Ok(());
         }
-        if count == 0 || has_room(self) { Ok(()) } else { Err(Error::TooManyTopics) }
+        let new: HashSet<_> = topics.filter(|topic| adds(&self.delivery.topics, topic)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.delivery.topics.free_idle();
+        if has_room(self, new.len()) { Ok(()) } else { Err(Error::TooManyTopics) }
     }
 
     pub(crate) fn send(&mut self, id: StreamId, event: &Event<'_>) -> Result<(), Error> {
@@ -409,8 +416,7 @@ impl Core {
         {
             return Err(Error::MixedIds);
         }
-        let adds = self.delivery.topics.is_new(topic);
-        self.make_room_for_topics(usize::from(adds))?;
+        self.make_room_for_topics(iter::once(topic), Topics::is_new)?;
         self.delivery.subscribe(slot, topic);
         Ok(())
     }

@@ -208,7 +208,7 @@ impl<W> Inbox<W> {
     }
 
     /// Takes the messages that are `wanted`, though others are before them.
-    pub(crate) fn take_out(&self, wanted: impl Fn(&Order<W>) -> bool, taken: &mut Vec<Order<W>>) {
+    pub(crate) fn take_out(&self, wanted: impl Fn(&Order<W>) -> bool) -> VecDeque<Order<W>> {
         let mut queue = self.lock();
         let was_full = queue.is_full(&self.shared);
         let (found, left): (VecDeque<_>, VecDeque<_>) = queue.messages.drain(..).partition(wanted);
@@ -218,7 +218,7 @@ impl<W> Inbox<W> {
         if was_full && !found.is_empty() {
             self.shared.room.notify_all();
         }
-        taken.extend(found);
+        found
     }
 
     /// Takes back messages that cannot be followed yet. They come first again.

@@ -39,14 +39,15 @@ impl<H: App, N: Net> Server<H, N> {
             let mut messages = std::mem::take(&mut self.messages);
             self.inbox_waiting = self.core.inbox.take(INBOX_BATCH, &mut messages);
             self.core.inbox_bytes = self.core.inbox.bytes();
-            let mut is_blocked = false;
             let mut waiting = messages.drain(..);
             while let Some(message) = waiting.next() {
                 if message.takes_memory() && self.core.memory_is_full() {
                     // Nothing of it is lost, and who brings more waits.
                     self.core.inbox.put_back(iter::once(message).chain(waiting.by_ref()));
                     // The requests that late replies are for give memory back.
-                    is_blocked = true;
+                    let is_reply = |order: &Order<Job>| matches!(order, Order::Run(Job::Reply(..)));
+                    let replies = self.core.inbox.take_out(is_reply);
+                    replies.into_iter().for_each(|reply| self.apply(reply));
                     self.inbox_waiting = true;
                     self.inbox_rests_until = Some(self.core.now.saturating_add(PATIENCE));
                     break;
@@ -55,11 +56,6 @@ impl<H: App, N: Net> Server<H, N> {
                 self.apply(message);
             }
             drop(waiting);
-            if std::mem::take(&mut is_blocked) {
-                let is_reply = |order: &Order<Job>| matches!(order, Order::Run(Job::Reply(..)));
-                self.core.inbox.take_out(is_reply, &mut messages);
-                messages.drain(..).for_each(|reply| self.apply(reply));
-            }
             self.messages = messages;
             if !self.inbox_waiting || self.inbox_rests_until.is_some() {
                 return;

@@ -57,18 +57,9 @@ impl<H: App, N: Net> Server<H, N> {
 
     fn reply_late(&mut self, request: StreamId, awaited: &Awaited, late: LateReply) {
         let slot = request.slot;
-        let since = self.core.tick();
-        let entry = self.core.delivery.slots.get_mut(slot);
-        let state = entry.and_then(|entry| match &entry.state {
-            Connection::Awaiting(awaiting) if awaited.is_of(&awaiting.ticket) => {
-                // It is counted again.
-                let requests = awaiting.requests.saturating_sub(1);
-                let reading = Connection::Reading { since, requests, refused: awaiting.refused, held: None };
-                Some(std::mem::replace(&mut entry.state, reading))
-            }
-            _ => None,
-        });
-        let Some(Connection::Awaiting(awaiting)) = state else { return self.core.remains.add(late) };
+        let Some(awaiting) = self.end_wait(slot, |awaiting| awaited.is_of(&awaiting.ticket)) else {
+            return self.core.remains.add(late);
+        };
         let (held, mut replies, behind) = (*awaiting).into_parts();
         let (keep_alive, peer) = (held.incoming.keep_alive(), self.peer(slot));
         self.refresh_date();
@@ -97,14 +88,27 @@ impl<H: App, N: Net> Server<H, N> {
         self.visit_again(slot);
     }
 
+    /// Has the connection in `slot` read on, if it waits for a reply and the wait is the one that is meant.
+    fn end_wait(&mut self, slot: u32, is_meant: impl Fn(&Awaiting) -> bool) -> Option<Box<Awaiting>> {
+        let since = self.core.tick();
+        let entry = self.core.delivery.slots.get_mut(slot)?;
+        let Connection::Awaiting(awaiting) = &entry.state else { return None };
+        if !is_meant(awaiting) {
+            return None;
+        }
+        // The request is counted again.
+        let requests = awaiting.requests.saturating_sub(1);
+        let reading = Connection::Reading { since, requests, refused: awaiting.refused, held: None };
+        match std::mem::replace(&mut entry.state, reading) {
+            Connection::Awaiting(awaiting) => Some(awaiting),
+            _ => None,
+        }
+    }
+
     /// There is no memory any more for a request that waits. It is told at once, as that gives back what it holds: else
     /// everything would be cut before.
     pub(super) fn refuse_awaiting(&mut self, slot: u32) {
-        let since = self.core.tick();
-        let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
-        let requests = entry.requests();
-        let reading = Connection::Reading { since, requests, refused: None, held: None };
-        let Connection::Awaiting(awaiting) = std::mem::replace(&mut entry.state, reading) else { return };
+        let Some(awaiting) = self.end_wait(slot, |_awaiting| true) else { return };
         let (held, mut replies, _behind) = (*awaiting).into_parts();
         let peer = self.peer(slot);
         let request = held.incoming.request(&held.bytes).with_peer(peer.as_ref());

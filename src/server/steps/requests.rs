@@ -141,18 +141,13 @@ impl<H: App, N: Net> Server<H, N> {
             Connection::Reading { .. } => self.read_requests(slot, count),
             Connection::Streaming(_) => {
                 let Some(held) = self.core.delivery.held(slot) else { return };
-                let held = held
-                    .get_or_insert_with(|| Held::new(Vec::new(), Incoming::default(), &self.core.account));
-                held.add(&self.requests.buffer[..count]);
+                let held = Held::add_to(held, &self.requests.buffer[..count], &self.core.account);
                 if held.bytes.len() > self.core.config.head_bytes_max || self.core.memory_is_full() {
                     self.core.end(slot, CloseReason::ExcessInput);
                 }
             }
             Connection::Awaiting(awaiting) => {
-                let held = awaiting.held();
-                let held = held
-                    .get_or_insert_with(|| Held::new(Vec::new(), Incoming::default(), &self.core.account));
-                held.add(&self.requests.buffer[..count]);
+                Held::add_to(awaiting.held(), &self.requests.buffer[..count], &self.core.account);
             }
             Connection::Lingering { reason, left, .. } => {
                 // Nothing that arrives can change how the connection ends, only when.
