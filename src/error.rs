@@ -14,6 +14,9 @@ pub enum Error {
     /// The stream has ended: its peer left, it was closed, or it fell too far behind.
     /// The id of a stream never comes to mean another one.
     Closed,
+    /// The stream is of another loop of [`Shards`](crate::Shards), and this can be done in its own only: see
+    /// [`Publisher::run_for`](crate::Publisher::run_for).
+    OtherLoop,
     /// The event cannot be written as an event stream.
     InvalidEvent(EventError),
     /// The event's id is longer than [`Config::event_id_bytes_max`](crate::Config::event_id_bytes_max): a
@@ -69,6 +72,7 @@ impl fmt::Display for Error {
             Self::InvalidEvent(error) => write!(f, "invalid event: {error}"),
             Self::IdTooLong => f.write_str("the event's id is longer than Config::event_id_bytes_max"),
             Self::OwnId => f.write_str("the event has an id of its own, and the topic makes its ids itself"),
+            Self::OtherLoop => f.write_str("the stream is of another loop"),
             Self::NoPosition => f.write_str("the topic's events need a position"),
             Self::NotOrdered => f.write_str("the topic's ids are no positions"),
             Self::PositionNotIncreasing => f.write_str("the position is not behind the one before"),

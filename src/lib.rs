@@ -84,6 +84,7 @@ mod peer;
 mod router;
 mod sealed;
 mod server;
+mod shards;
 mod source;
 mod topic;
 
@@ -121,6 +122,7 @@ pub use server::api::stats::Stats;
 pub use server::api::work::Work;
 pub use server::io::listeners::Listeners;
 pub use server::state::timers::TimerId;
+pub use shards::shards::Shards;
 pub use source::{Events, Pull, Source};
 pub use topic::history::{History, Overflow, TopicConfig};
 pub use topic::ids::Ids;

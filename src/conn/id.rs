@@ -5,12 +5,14 @@ use std::fmt;
 /// Names one stream of one server, for as long as the server lives: after the stream has ended the id means nothing,
 /// and every operation with it is [`Error::Closed`](crate::Error::Closed). It never comes to mean another stream.
 ///
-/// Cost: 16 bytes, `Copy`. A look-up is an index and a comparison.
+/// Cost: 12 bytes, `Copy`. A look-up is an index and a comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId {
     pub(crate) slot: u32,
     /// Drawn anew for each stream from one counter, so that a slot that is used again has another one.
     pub(crate) generation: Generation,
+    /// Which of several loops it is of.
+    pub(crate) shard: u16,
 }
 
 /// A 48-bit number: at 20,000 streams a second it lasts for four centuries, and leaves two bytes of a slot's record to
@@ -48,6 +50,9 @@ impl fmt::Debug for StreamId {
 
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.shard > 0 {
+            write!(f, "{}:", self.shard)?;
+        }
         write!(f, "{}.{}", self.slot, self.generation)
     }
 }

@@ -12,6 +12,8 @@ use slab::Slab;
 pub(crate) struct Slots {
     slots: Slab<Slot>,
     generation: Generation,
+    /// Which of several loops this is.
+    pub(crate) shard: u16,
     /// How many slots were in use when giving back memory was tried last; `None` after there were many again.
     shrunk_at: Option<usize>,
 }
@@ -40,10 +42,10 @@ impl Slots {
     /// The stream of that id, if the application may still use it.
     pub(crate) fn live(&self, id: StreamId) -> Result<&Stream, Error> {
         self.get(id.slot)
-            .filter(|slot| slot.generation == id.generation)
+            .filter(|slot| slot.generation == id.generation && id.shard == self.shard)
             .and_then(Slot::stream)
             .filter(|stream| matches!(stream.phase, Phase::Opening | Phase::Open))
-            .ok_or(Error::Closed)
+            .ok_or(if id.shard == self.shard { Error::Closed } else { Error::OtherLoop })
     }
 
     /// All streams, whatever their phase.
@@ -53,7 +55,7 @@ impl Slots {
 
     /// The id of the stream that is, or was last, in `slot`.
     pub(crate) fn id(&self, slot: u32) -> Option<StreamId> {
-        Some(StreamId { slot, generation: self.get(slot)?.generation })
+        Some(StreamId { slot, generation: self.get(slot)?.generation, shard: self.shard })
     }
 
     /// Draws an id for a stream about to begin in `slot`.
@@ -62,7 +64,7 @@ impl Slots {
         if let Some(slot) = self.slots.get_mut(slot as usize) {
             slot.generation = self.generation;
         }
-        StreamId { slot, generation: self.generation }
+        StreamId { slot, generation: self.generation, shard: self.shard }
     }
 
     /// Gives memory back when most of the slots are vacant; answers whether it was tried. What is behind the highest slot

@@ -9,7 +9,7 @@ use crate::http::parse::held::Held;
 use crate::topic::block::Block;
 use crate::topic::frame::{Framing, Kind};
 use crate::topic::log::Log;
-use crate::topic::position::Position;
+use crate::topic::position::Place;
 use crate::topic::topics::{TopicKey, Topics};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -73,7 +73,7 @@ pub(crate) struct Delivery<S> {
     pub(super) crowded: Option<(TopicKey, u64)>,
     /// Streams whose clients are ahead of this server, with the position that each has seen. Invariant: its
     /// extras say so too.
-    pub(super) ahead: BTreeSet<(Position, u32)>,
+    pub(super) ahead: BTreeSet<(Place, u32)>,
     pub(super) account: Account,
     /// Streams that were looked at to make room.
     pub(super) looked_at: u64,

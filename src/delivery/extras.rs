@@ -5,7 +5,7 @@ use crate::http::parse::held::Held;
 use crate::topic::few::Few;
 use crate::topic::frame::Frame;
 use crate::topic::log::Log;
-use crate::topic::position::Position;
+use crate::topic::position::Place;
 use crate::topic::sequence::is_shared;
 use crate::topic::topics::TopicKey;
 use std::collections::HashMap;
@@ -35,8 +35,8 @@ pub(crate) struct Extras {
     pub(crate) missed: u64,
     /// Where the end of its body stands, once it is closed: it is given nothing that comes behind.
     pub(crate) end: Option<u64>,
-    /// The position that its client has seen, and this server has not yet.
-    pub(crate) ahead: Option<Position>,
+    /// The place of what its client has seen, and this server has not yet.
+    pub(crate) ahead: Option<Place>,
 }
 
 /// A topic that a stream reads besides its first.
@@ -243,7 +243,7 @@ mod tests {
         extras.private.append(7, b"x", Kind::RAW, &mut blocks);
         extras.hand.add(b"head", &Account::default());
         (extras.pulled, extras.missed, extras.end) = (1, 1, Some(7));
-        extras.ahead = Some(Position::new(1, 1));
+        extras.ahead = Some(Place::Number(1));
         extras.private.clear(&mut blocks);
         spares.give(extras);
         let mut again = spares.take();

@@ -6,7 +6,7 @@ use crate::delivery::stream::{Flags, Stream};
 use crate::topic::history::Kept;
 use crate::topic::ids::Ids;
 use crate::topic::log::Log;
-use crate::topic::position::Position;
+use crate::topic::position::{Place, Position};
 use crate::topic::topic::Topic;
 use crate::topic::topics::TopicKey;
 use std::borrow::Cow;
@@ -18,8 +18,8 @@ pub(crate) enum Beginning {
     Live,
     /// Behind this frame, in all of its topics.
     After(u64),
-    /// Behind a position that has not come yet: other servers that read the same log are ahead of this one.
-    Ahead(Position),
+    /// Behind a place that has not come yet: others that publish the same are ahead of this server.
+    Ahead(Place),
 }
 
 /// Not before it is said where.
@@ -61,7 +61,16 @@ impl<S: Streams> Delivery<S> {
     /// Where a stream goes on whose client has seen `id` last. `None`: nobody here knows that.
     pub(crate) fn find(&self, slot: u32, id: &str) -> Option<Beginning> {
         match self.ids_of(slot)? {
-            Ids::Generated => self.topics.sequence_of(id).map(Beginning::After),
+            Ids::Generated => {
+                let number = self.topics.number_of(id)?;
+                let sequence = self.topics.sequence_of(number)?;
+                let is_here = sequence <= self.topics.sequence();
+                Some(if is_here {
+                    Beginning::After(sequence)
+                } else {
+                    Beginning::Ahead(Place::Number(number))
+                })
+            }
             // Where several topics know the id, the oldest is meant: better an event twice than one not at
             // all.
             Ids::Own => {
@@ -73,7 +82,7 @@ impl<S: Streams> Delivery<S> {
                 // What came before the first that was published here may have been anything.
                 let (first, newest) = self.topics.positions()?;
                 if position > newest {
-                    return Some(Beginning::Ahead(position));
+                    return Some(Beginning::Ahead(Place::At(position)));
                 }
                 // The topics have one order: what stands before the position in one of them does so in all.
                 let found = self.kept(slot).map(|(kept, log, _)| kept.newest_at(log, position));
@@ -107,7 +116,7 @@ impl<S: Streams> Delivery<S> {
         let position = match beginning {
             Beginning::Live => return,
             Beginning::After(position) => position,
-            Beginning::Ahead(position) => return self.wait_for(slot, position),
+            Beginning::Ahead(place) => return self.wait_for(slot, place),
         };
         let Some(stream) = self.stream(slot) else { return };
         let places: Vec<(TopicKey, u64)> = stream
@@ -144,8 +153,12 @@ impl<S: Streams> Delivery<S> {
         let ids = self.ids_of(slot)?;
         let position = self.kept(slot).map(|(.., position)| position).min()?;
         match (ids, seen) {
-            (Ids::Generated, _) => Some(self.topics.generated_id(position).to_string().into()),
+            // One that is ahead has seen what this server has not.
+            (Ids::Generated, _) if position < NOT_YET => {
+                Some(self.topics.generated_id(position)?.to_string().into())
+            }
             (_, Some(seen)) => Some(seen.to_owned().into()),
+            (Ids::Generated, None) => None,
             (Ids::Own, None) => {
                 let until = |(kept, log, _): (&Kept, &Log, _)| {
                     let newest = kept.newest_own_id()?;
@@ -168,15 +181,15 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// The stream reads none of its topics that has ids before an event behind `position` is published.
-    fn wait_for(&mut self, slot: u32, position: Position) {
+    /// The stream reads none of its topics that has ids before an event behind `place` is published.
+    fn wait_for(&mut self, slot: u32, place: Place) {
         let Some(stream) = self.stream(slot) else { return };
         let topics = stream.topics().map(|(key, _)| key).filter(|key| self.topics.get(*key).kept().is_some());
         let topics: Vec<_> = topics.collect();
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         topics.iter().for_each(|key| stream.read_from(*key, NOT_YET));
-        stream.make_extras(&mut self.spare_extras).ahead = Some(position);
-        self.ahead.insert((position, slot));
+        stream.make_extras(&mut self.spare_extras).ahead = Some(place);
+        self.ahead.insert((place, slot));
     }
 
     /// The ids of a topic's events are no positions any more: streams that wait for a position read this
@@ -201,11 +214,15 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Something is about to be published at `position`: streams that have waited for that read it, and what
+    /// Something is about to be published at `place`: streams that have waited for that read it, and what
     /// comes behind.
-    pub(crate) fn catch_up_with(&mut self, position: Position) {
+    pub(crate) fn catch_up_with(&mut self, place: Place) {
         let now = self.topics.sequence();
-        while let Some(&(seen, slot)) = self.ahead.first().filter(|(seen, _)| *seen < position) {
+        let first = match place {
+            Place::Number(_) => Place::Number(0),
+            Place::At(_) => Place::At(Position::default()),
+        };
+        while let Some(&(seen, slot)) = self.ahead.range((first, 0)..(place, 0)).next() {
             self.ahead.remove(&(seen, slot));
             let Some(stream) = self.stream_mut(slot) else { continue };
             stream.extras_mut().and_then(|extras| extras.ahead.take());
@@ -217,16 +234,19 @@ impl<S: Streams> Delivery<S> {
     /// The stream waits for no position any more.
     pub(super) fn forget_wait(&mut self, slot: u32) {
         let Some(extras) = self.stream_mut(slot).and_then(Stream::extras_mut) else { return };
-        if let Some(position) = extras.ahead.take() {
-            self.ahead.remove(&(position, slot));
+        if let Some(place) = extras.ahead.take() {
+            self.ahead.remove(&(place, slot));
         }
     }
 
     /// From where on a stream reads a topic to which it is subscribed now.
     pub(super) fn reads_from(&self, slot: u32, topic: TopicKey) -> u64 {
         let stream = self.stream(slot);
-        let is_ahead = stream.is_some_and(|stream| stream.waits_for().is_some());
-        let waits = is_ahead && self.topics.get(topic).kept().is_some_and(|kept| kept.ids == Ids::Ordered);
+        let waits_for = stream.and_then(Stream::waits_for);
+        let waits = waits_for.zip(self.topics.get(topic).kept()).is_some_and(|(place, kept)| {
+            // In the order that the topic's ids have.
+            matches!(place, Place::At(_)) == (kept.ids == Ids::Ordered)
+        });
         if waits { NOT_YET } else { self.topics.sequence() }
     }
 }

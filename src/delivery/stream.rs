@@ -2,7 +2,7 @@
 
 use crate::delivery::extras::{Extras, More, SpareExtras, Subscription};
 use crate::topic::frame::Framing;
-use crate::topic::position::Position;
+use crate::topic::position::Place;
 use crate::topic::topics::TopicKey;
 
 /// Where a stream stands: all there is of one that is at rest.
@@ -137,7 +137,7 @@ impl Stream {
     }
 
     /// The position that its client has seen, and this server has not yet.
-    pub(crate) fn waits_for(&self) -> Option<Position> {
+    pub(crate) fn waits_for(&self) -> Option<Place> {
         self.extras()?.ahead
     }
 

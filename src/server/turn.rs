@@ -59,7 +59,7 @@ impl<H: App, N: Net> Server<H, N> {
     fn nearest_deadline(&self, limit: Option<Duration>) -> Option<Duration> {
         let core = &self.core;
         let unfinished = !self.started
-            || self.inbox_waiting && self.inbox_rests_until.is_none()
+            || (self.inbox_waiting || core.waits_for_own()) && self.inbox_rests_until.is_none()
             || self.accept.is_waiting(core.now)
             || !core.unread.is_empty()
             || !core.late.is_empty()
@@ -118,6 +118,7 @@ impl<H: App, N: Net> Server<H, N> {
         debug_assert_eq!(self.core.delivery.topics.broken_invariant(), None);
         debug_assert!(self.core.is_well_counted(), "memory is miscounted");
         self.measure();
+        self.core.note_for_others();
         if self.core.stopping || self.is_drained() {
             self.stop();
         }

@@ -1,7 +1,6 @@
 //! Who makes the ids of events, and what an id means that a client comes back with.
 
 use crate::topic::position::number;
-use crate::topic::sequence::{shared_number, shared_place};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -51,15 +50,15 @@ impl Maker {
         Self([(); 8].map(digit))
     }
 
-    /// The id of what was published at `sequence`, or of the last event there was before that.
-    pub(crate) fn id(self, sequence: u64) -> GeneratedId {
-        GeneratedId { maker: self, number: shared_number(sequence) }
+    /// The id of the event with this number.
+    pub(crate) fn id(self, number: u64) -> GeneratedId {
+        GeneratedId { maker: self, number }
     }
 
-    /// The sequence that an id of this maker stands for.
-    pub(crate) fn sequence_of(self, id: &str) -> Option<u64> {
+    /// The number in an id of this maker.
+    pub(crate) fn number_of(self, id: &str) -> Option<u64> {
         let (maker, digits) = id.split_once('-')?;
-        (maker.as_bytes() == self.0).then(|| number(digits).and_then(shared_place)).flatten()
+        (maker.as_bytes() == self.0).then(|| number(digits)).flatten()
     }
 }
 
@@ -141,23 +140,17 @@ pub(crate) fn id_of(bytes: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topic::sequence::next_shared;
 
     #[test]
     fn an_id_is_read_by_its_maker_only() {
         let (one, other) = (Maker::new(1 << 60), Maker::new((1 << 60) + 1));
-        let sequence = next_shared(next_shared(0));
-        let id = one.id(sequence).to_string();
+        let id = one.id(2).to_string();
         assert_eq!(id.len(), 10, "{id}");
-        assert_eq!(one.sequence_of(&id), Some(sequence));
-        assert_eq!(other.sequence_of(&id), None);
-        // What was sent to a stream alone stands behind the event before it.
-        assert_eq!(one.id(sequence + 1).to_string(), id);
+        assert_eq!(one.number_of(&id), Some(2));
+        assert_eq!(other.number_of(&id), None);
         for id in ["", "-", "2", &id[..9], &format!("{id} "), &id.replace('-', "-0"), "1700000000000-2"] {
-            assert_eq!(one.sequence_of(id), None, "{id:?}");
+            assert_eq!(one.number_of(id), None, "{id:?}");
         }
-        let far = format!("{}-{}", &id[..8], u64::MAX);
-        assert_eq!(one.sequence_of(&far), None, "there is no such place");
     }
 
     #[test]

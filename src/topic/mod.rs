@@ -23,6 +23,7 @@ pub(crate) mod ids;
 pub(crate) mod index;
 pub(crate) mod log;
 pub(crate) mod name;
+pub(crate) mod numbers;
 pub(crate) mod position;
 pub(crate) mod sequence;
 #[expect(clippy::module_inception, reason = "a topic is what this layer is about")]

@@ -49,6 +49,15 @@ impl fmt::Display for Position {
     }
 }
 
+/// Where an event stands in an order that others have as well, and may be further in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// Among all that is published to several loops.
+    Number(u64),
+    /// In an external log.
+    At(Position),
+}
+
 /// A text that is no [`Position`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParsePositionError;

@@ -31,12 +31,12 @@ pub(crate) fn is_shared(sequence: u64) -> bool {
     sequence & LOCAL == 0
 }
 
-/// How many places of things published there are up to `sequence`.
+/// Which place of things published is the last up to `sequence`, counted from the first.
 pub(crate) fn shared_number(sequence: u64) -> u64 {
     sequence >> LOCAL_BITS
 }
 
-/// The place of that number.
+/// The place that is counted as this one.
 pub(crate) fn shared_place(number: u64) -> Option<u64> {
     number.checked_mul(LOCAL + 1)
 }

@@ -10,8 +10,9 @@ use crate::topic::history::{FRAMES_PER_EVENT, Kept, Mark, TopicConfig};
 use crate::topic::ids::{GeneratedId, Ids, Maker};
 use crate::topic::index::Index;
 use crate::topic::log::Log;
+use crate::topic::numbers::Numbers;
 use crate::topic::position::Position;
-use crate::topic::sequence::{next_local, next_shared, shared};
+use crate::topic::sequence::{next_local, next_shared, shared, shared_number, shared_place};
 use crate::topic::topic::{Excess, Topic};
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
@@ -46,6 +47,8 @@ pub(crate) struct Topics {
     clock: Clock,
     /// Whose ids those are that are generated here.
     maker: Maker,
+    /// How many events those ids count up to each place.
+    numbers: Numbers,
     /// The first position that something was published at, and the newest.
     positions: Option<(Position, Position)>,
     /// No topic that is gone has kept everything up to here; what came behind it was all kept. Of those whose
@@ -164,7 +167,11 @@ impl Topics {
     pub(crate) fn next_local(&mut self, after: u64) -> u64 {
         let sequence = next_local(self.sequence.max(after));
         // Where the lower level is used up, it goes on behind a place that nothing was published at.
-        self.sequence = self.sequence.max(shared(sequence));
+        let behind = shared(sequence);
+        if behind > self.sequence {
+            self.sequence = behind;
+            self.numbers.skip(shared_number(behind));
+        }
         sequence
     }
 
@@ -218,14 +225,13 @@ impl Topics {
                 None if self.would_add(name) => self.add(name, before),
                 None => continue,
             };
-            if let Some(at) = position {
-                self.positions = Some((self.positions.map_or(at, |(first, _)| first), at));
-            }
+            self.note_position(position);
             self.append(key, event, position);
         }
     }
 
     fn append(&mut self, key: TopicKey, event: &EncodedEvent, position: Option<Position>) {
+        let number = self.number();
         let topic = &mut self.topics[key.0 as usize];
         let read = !topic.subscribers.is_empty();
         if !read && topic.kept().is_none() {
@@ -242,7 +248,7 @@ impl Topics {
                 match position {
                     Some(position) => self.encoded.encode_with_id(event, position),
                     None if kept.ids == Ids::Generated => {
-                        self.encoded.encode_with_id(event, self.maker.id(self.sequence));
+                        self.encoded.encode_with_id(event, self.maker.id(number));
                     }
                     None => {}
                 }
@@ -489,14 +495,54 @@ impl Topics {
         self.is_behind && self.aging > 0 || !self.unsettled.is_empty()
     }
 
-    /// The id of everything that was published so far, of those that are generated here.
-    pub(crate) fn generated_id(&self, sequence: u64) -> GeneratedId {
-        self.maker.id(sequence)
+    /// The id of the newest event up to a place, of those that are generated here; none if it is too long ago.
+    pub(crate) fn generated_id(&self, sequence: u64) -> Option<GeneratedId> {
+        self.numbers.number_at(shared_number(sequence)).map(|number| self.maker.id(number))
     }
 
-    /// What an id means that was generated here.
-    pub(crate) fn sequence_of(&self, id: &str) -> Option<u64> {
-        self.maker.sequence_of(id).filter(|sequence| *sequence <= self.sequence)
+    /// The id of the newest event, of those that are generated here.
+    pub(crate) fn newest_id(&self) -> GeneratedId {
+        self.maker.id(self.number())
+    }
+
+    /// The number in an id that was generated here, or where the same events are published.
+    pub(crate) fn number_of(&self, id: &str) -> Option<u64> {
+        self.maker.number_of(id)
+    }
+
+    /// Where the event with a number stands, or will stand; none if it is too long ago.
+    pub(crate) fn sequence_of(&self, number: u64) -> Option<u64> {
+        self.numbers.place_of(number).and_then(shared_place)
+    }
+
+    /// How many events were published.
+    pub(crate) fn number(&self) -> u64 {
+        self.numbers.number_at(shared_number(self.sequence)).unwrap_or_default()
+    }
+
+    /// Makes the same ids as others do, which publish the same.
+    pub(crate) fn set_maker(&mut self, maker: Maker) {
+        self.maker = maker;
+    }
+
+    /// An event was published everywhere but here, for want of room: it has its place.
+    pub(crate) fn pass_over(&mut self, position: Option<Position>) {
+        self.sequence = next_shared(self.sequence);
+        self.note_position(position);
+        let now = self.mark();
+        self.forgotten = now;
+        self.forgotten_positions = now;
+    }
+
+    /// Nobody accepts an event: it has its place.
+    pub(crate) fn refuse(&mut self) {
+        self.sequence = next_shared(self.sequence);
+    }
+
+    fn note_position(&mut self, position: Option<Position>) {
+        if let Some(at) = position {
+            self.positions = Some((self.positions.map_or(at, |(first, _)| first), at));
+        }
     }
 
     /// The first position that something was published at, and the newest.

@@ -10,10 +10,9 @@ use crate::server::api::channel::{EventSender, channel};
 use crate::server::api::drain::Drain;
 use crate::server::api::stats::Stats;
 use crate::server::state::core::Core;
-use crate::server::state::draining::Draining;
+use crate::server::state::inbox::Order;
 use crate::server::state::timers::TimerId;
 use crate::source::Source;
-use crate::topic::frame::EncodedEvent;
 use crate::topic::history::TopicConfig;
 use crate::topic::position::Position;
 use std::any::Any;
@@ -225,7 +224,8 @@ impl<'a, S: 'static> Context<'a, S> {
     /// [`Error::TooManyTopics`] where it keeps something, is not there, and would be one more than
     /// [`topics_max`](crate::Config::topics_max).
     pub fn finish_topic(&mut self, topic: &str) -> Result<(), Error> {
-        self.core.finish_topic(topic)
+        let topic: Box<str> = topic.into();
+        self.core.together(move |core| core.finish_topic(&topic), |_| Ok(()))
     }
 
     /// Sends an event to one stream, in order with everything published to its topics.
@@ -247,7 +247,10 @@ impl<'a, S: 'static> Context<'a, S> {
     /// # Errors
     /// [`Error::Closed`] if it has ended already.
     pub fn close(&mut self, stream: StreamId) -> Result<(), Error> {
-        self.core.close(stream)
+        match self.core.way_to(stream)? {
+            Some(inbox) => inbox.put_of_handler(Order::Close { stream }),
+            None => self.core.close(stream),
+        }
     }
 
     /// Subscribes a stream to a topic, from the next event on. It may read any number of topics; subscribing twice is
@@ -257,7 +260,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// [`Error::Closed`]; [`Error::TooManySubscriptions`] and [`Error::TooManyTopics`] where it would be one more than
     /// [`Config`](crate::Config) allows; [`Error::MixedIds`], see [`TopicConfig::ids`].
     pub fn subscribe(&mut self, stream: StreamId, topic: &str) -> Result<(), Error> {
-        self.core.subscribe(stream, topic)
+        self.core.at_stream(stream, topic, Core::subscribe)
     }
 
     /// Ends a subscription. Events of the topic that have not reached the stream yet are left out, but one that is partly
@@ -266,7 +269,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// # Errors
     /// [`Error::Closed`].
     pub fn unsubscribe(&mut self, stream: StreamId, topic: &str) -> Result<(), Error> {
-        self.core.unsubscribe(stream, topic)
+        self.core.at_stream(stream, topic, Core::unsubscribe)
     }
 
     /// Sets how one topic behaves, from now on and whenever it comes again; in place of [`Config::topic`](crate::Config::topic).
@@ -285,7 +288,10 @@ impl<'a, S: 'static> Context<'a, S> {
     /// configured. Those that are given what `Config::topic` says do not count where that keeps nothing. [`Error::MixedIds`] where
     /// somebody reads the topic together with others whose ids somebody else makes.
     pub fn configure(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
-        self.core.configure(topic, config)
+        self.core.configure(topic, config)?;
+        let topic: Box<str> = topic.into();
+        self.core.tell_others(move |core| core.configure(&topic, config));
+        Ok(())
     }
 
     /// Whether a stream is open: what is sent to it now is on its way. This holds also for the
@@ -360,7 +366,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// [`Error::Closed`] if the stream has ended, or was open and ends by this; [`Error::TooManyTags`], see
     /// [`Config::tags_max`](crate::Config::tags_max).
     pub fn tag(&mut self, stream: StreamId, tag: &str) -> Result<(), Error> {
-        self.core.tag(stream, tag)
+        self.core.at_stream(stream, tag, Core::tag)
     }
 
     /// Takes a tag from a stream. Without the tag nothing happens.
@@ -368,7 +374,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// # Errors
     /// [`Error::Closed`].
     pub fn untag(&mut self, stream: StreamId, tag: &str) -> Result<(), Error> {
-        self.core.untag(stream, tag)
+        self.core.at_stream(stream, tag, Core::untag)
     }
 
     /// The number of streams with this tag.
@@ -408,7 +414,8 @@ impl<'a, S: 'static> Context<'a, S> {
     /// Cost: only streams with the tag are looked at. A thousand are closed at once, and of more as many in each
     /// of the next turns, so what is published in between may still reach some of them.
     pub fn close_tagged(&mut self, tag: &str) -> usize {
-        self.core.close_tagged(tag)
+        let (tag, count) = (Box::<str>::from(tag), self.core.tags.count(tag));
+        self.core.together(move |core| core.close_tagged(&tag), |_| count)
     }
 
     /// Closes every stream with this tag, cleanly, with [`CloseReason::Revoked`], and until `time` has passed answers 204 where a
@@ -437,13 +444,15 @@ impl<'a, S: 'static> Context<'a, S> {
     /// }
     /// ```
     pub fn revoke(&mut self, tag: &str, time: Duration) -> usize {
-        self.core.revoke(tag, time)
+        let (tag, count) = (Box::<str>::from(tag), self.core.tags.count(tag));
+        self.core.together(move |core| core.revoke(&tag, time), |_| count)
     }
 
     /// Ends the time for which a tag is revoked. Answers whether it was. Clients that were answered 204 do not come back by
     /// themselves.
     pub fn unrevoke(&mut self, tag: &str) -> bool {
-        self.core.tags.unrevoke(tag, self.core.now)
+        let (tag, is_revoked) = (Box::<str>::from(tag), self.is_revoked(tag));
+        self.core.together(move |core| core.unrevoke(&tag), |_| is_revoked)
     }
 
     /// Whether a tag is revoked at this moment. A stream with such a tag is answered 204 by itself. This is for handlers that let
@@ -518,7 +527,10 @@ impl<'a, S: 'static> Context<'a, S> {
     /// # Errors
     /// [`Error::Closed`].
     pub fn wake(&mut self, stream: StreamId) -> Result<(), Error> {
-        self.core.wake(stream)
+        match self.core.way_elsewhere(stream) {
+            Some(inbox) => inbox.put_of_handler(Order::Wake { stream }),
+            None => self.core.wake(stream),
+        }
     }
 
     /// Calls `callback` every `period` while the stream lives, for the first time after one period. The timer dies with
@@ -697,7 +709,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// What the server has counted so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.core.stats()
+        self.core.stats_of_all()
     }
 
     /// Shuts the server down gracefully. It takes no more connections, and closes those at once that are idle.
@@ -725,28 +737,9 @@ impl<'a, S: 'static> Context<'a, S> {
     /// # Errors
     /// [`Error::InvalidEvent`] if the farewell cannot be written; nothing happens then.
     pub fn drain(&mut self, drain: impl Into<Drain>) -> Result<(), Error> {
-        if self.core.drain.is_some() {
-            self.stop();
-            return Ok(());
-        }
-        let (window, deadline, farewell, retry) = drain.into().into_parts();
-        let farewell = farewell.map(|event| EncodedEvent::new(&event)).transpose()?;
-        let (begun, bound) = (self.core.now, self.core.delivery.slots.last_bound());
-        self.core.is_draining.set();
-        self.core.drain = Some(Draining {
-            begun,
-            window,
-            deadline,
-            farewell,
-            retry,
-            listener_closed: false,
-            next_idle: 0,
-            next_source: 0,
-            next: 0,
-            bound,
-        });
-        log::info!("draining {} connections within {window:?}", self.core.delivery.slots.len());
-        Ok(())
+        let drain = drain.into();
+        drain.check()?;
+        self.core.together(move |core| core.begin_drain(drain.clone()), |_| Ok(()))
     }
 
     /// Whether the server is shutting down.
@@ -758,7 +751,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// Stops the server at the end of this turn: every stream is closed with [`CloseReason::Stopped`], or, where it
     /// [drains](Self::drain), with [`CloseReason::Drained`] and its farewell, and [`Server::run`](crate::Server::run) returns.
     pub fn stop(&mut self) {
-        self.core.stopping = true;
+        self.core.together(|core| core.stopping = true, |_| ());
     }
 }
 

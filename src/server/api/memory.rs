@@ -26,6 +26,15 @@ impl Memory {
         self.logs + self.hands + self.input + self.replies + self.inbox
     }
 
+    /// Adds what another loop holds.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.logs += other.logs;
+        self.hands += other.hands;
+        self.input += other.input;
+        self.replies += other.replies;
+        self.inbox += other.inbox;
+    }
+
     /// Each with its name, for metrics.
     pub(crate) fn by_name(&self) -> [(&'static str, u64); 5] {
         [

@@ -7,14 +7,17 @@ use crate::server::api::context::{Context, Outcome};
 use crate::server::api::drain::Drain;
 use crate::server::api::not_adopted::NotAdopted;
 use crate::server::state::core::{Core, Job};
-use crate::server::state::inbox::{Inbox, Order, TIME_TO_START};
+use crate::server::state::inbox::{Inbox, Order, Publication, TIME_TO_START};
+use crate::shards::sequencer::{From, In, Sequencer};
 use crate::topic::frame::EncodedEvent;
 use crate::topic::position::Position;
 use std::any::Any;
 use std::fmt;
+use std::iter;
 use std::marker::PhantomData;
 use std::net::TcpStream;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 /// Publishes from any thread. Cloning is cheap; all clones put into the same inbox, in order.
@@ -44,6 +47,8 @@ use std::time::Duration;
 /// `S` is the [state of the router](crate::Router::with_state), which what it [runs](Self::run) in the loop gets.
 pub struct Publisher<S = ()> {
     inbox: Inbox<Job>,
+    /// Where there are several loops: all of them.
+    shards: Option<Arc<Sequencer<Job>>>,
     id_bytes_max: usize,
     /// Whether calls wait for room in the inbox.
     waits: bool,
@@ -52,7 +57,7 @@ pub struct Publisher<S = ()> {
 
 impl<S> Clone for Publisher<S> {
     fn clone(&self) -> Self {
-        Self { inbox: self.inbox.clone(), ..*self }
+        Self { inbox: self.inbox.clone(), shards: self.shards.clone(), ..*self }
     }
 }
 
@@ -65,14 +70,16 @@ impl<S> fmt::Debug for Publisher<S> {
 impl<S: 'static> Publisher<S> {
     pub(crate) fn new(core: &Core) -> Self {
         let id_bytes_max = core.config.id_bytes_max();
-        Self { inbox: core.inbox.clone(), id_bytes_max, waits: true, state: PhantomData }
+        let shards = core.link.as_ref().map(|link| Arc::clone(&link.sequencer));
+        Self { inbox: core.inbox.clone(), shards, id_bytes_max, waits: true, state: PhantomData }
     }
 
     /// The same for code that knows nothing of the application's state.
     #[must_use]
     pub fn without_state(&self) -> Publisher {
         let Self { id_bytes_max, waits, .. } = *self;
-        Publisher { inbox: self.inbox.clone(), id_bytes_max, waits, state: PhantomData }
+        let (inbox, shards) = (self.inbox.clone(), self.shards.clone());
+        Publisher { inbox, shards, id_bytes_max, waits, state: PhantomData }
     }
 
     /// The same, but nothing waits for room in the inbox: where it is full, each call is [`Error::Full`] at once and nothing
@@ -107,8 +114,7 @@ impl<S: 'static> Publisher<S> {
     /// own thread, where waiting would be for ever: use [`Context::publish`] there; and where the server
     /// does not run.
     pub fn publish<'e>(&self, topic: &str, event: impl Into<Event<'e>>) -> Result<(), Error> {
-        let event = self.encode(event)?;
-        self.inbox.put(Order::Publish { topic: topic.into(), event, at: None }, self.waits)
+        self.publish_to(iter::once(topic), event, None, self.waits)
     }
 
     /// Publishes an event to several topics at once, see [`Context::publish_all`]. Waits while the inbox is full.
@@ -120,9 +126,7 @@ impl<S: 'static> Publisher<S> {
         topics: impl IntoIterator<Item = &'t str>,
         event: impl Into<Event<'e>>,
     ) -> Result<(), Error> {
-        let event = self.encode(event)?;
-        let topics = topics.into_iter().map(Box::from).collect();
-        self.inbox.put(Order::PublishAll { topics, event }, self.waits)
+        self.publish_to(topics, event, None, self.waits)
     }
 
     /// Publishes an event at its position in an external log, see [`Context::publish_at`]. Waits while the
@@ -136,8 +140,42 @@ impl<S: 'static> Publisher<S> {
         position: Position,
         event: impl Into<Event<'e>>,
     ) -> Result<(), Error> {
-        let event = self.encode(event)?;
-        self.inbox.put(Order::Publish { topic: topic.into(), event, at: Some(position) }, self.waits)
+        self.publish_to(iter::once(topic), event, Some(position), self.waits)
+    }
+
+    fn publish_to<'t, 'e>(
+        &self,
+        topics: impl IntoIterator<Item = &'t str>,
+        event: impl Into<Event<'e>>,
+        at: Option<Position>,
+        waits: bool,
+    ) -> Result<(), Error> {
+        let publication = Arc::new(Publication::new(topics, self.encode(event)?, at, None));
+        match &self.shards {
+            None => self.inbox.put(Order::Publish(publication), waits),
+            Some(all) => {
+                all.put(|| Order::Publish(Arc::clone(&publication)), From::Thread { waits }, In::All)
+            }
+        }
+    }
+
+    /// Has something done in the loop, or in each of them.
+    fn in_all<O: Outcome>(&self, work: impl Fn(&mut Core) -> O + Send + Sync + 'static) -> Result<(), Error> {
+        let work = Arc::new(work);
+        let order = || {
+            let work = Arc::clone(&work);
+            Order::Run(Job::Run(Box::new(move |core, _state| work(core).settle())))
+        };
+        match &self.shards {
+            None => self.inbox.put(order(), self.waits),
+            Some(all) => all.put(order, From::Thread { waits: self.waits }, In::All),
+        }
+    }
+
+    /// The inbox by which a stream is reached.
+    fn inbox_of(&self, stream: StreamId) -> Result<&Inbox<Job>, Error> {
+        let Some(all) = &self.shards else { return Ok(&self.inbox) };
+        all.inbox(stream.shard).ok_or(Error::Closed)
     }
 
     fn encode<'e>(&self, event: impl Into<Event<'e>>) -> Result<EncodedEvent, Error> {
@@ -151,8 +189,7 @@ impl<S: 'static> Publisher<S> {
     /// # Errors
     /// [`Error::InvalidEvent`]; [`Error::Stopped`]; [`Error::Full`].
     pub fn try_publish<'e>(&self, topic: &str, event: impl Into<Event<'e>>) -> Result<(), Error> {
-        let event = self.encode(event)?;
-        self.inbox.put(Order::Publish { topic: topic.into(), event, at: None }, false)
+        self.publish_to(iter::once(topic), event, None, false)
     }
 
     /// Says that nothing more will be published to a topic, see [`Context::finish_topic`]. Waits while the
@@ -162,7 +199,7 @@ impl<S: 'static> Publisher<S> {
     /// As for [`close`](Self::close).
     pub fn finish_topic(&self, topic: impl Into<String>) -> Result<(), Error> {
         let topic = topic.into();
-        self.run(move |cx| cx.finish_topic(&topic))
+        self.in_all(move |core| core.finish_topic(&topic))
     }
 
     /// Sends an event to one stream. Waits while the inbox is full. If the stream has ended by the time the loop gets
@@ -172,7 +209,7 @@ impl<S: 'static> Publisher<S> {
     /// As for [`publish`](Self::publish).
     pub fn send<'e>(&self, stream: StreamId, event: impl Into<Event<'e>>) -> Result<(), Error> {
         let event = self.encode(event)?;
-        self.inbox.put(Order::Send { stream, event }, self.waits)
+        self.inbox_of(stream)?.put(Order::Send { stream, event }, self.waits)
     }
 
     /// Sends an event to every stream with a tag, see [`Context::send_tagged`]. Waits while the inbox is full.
@@ -181,7 +218,11 @@ impl<S: 'static> Publisher<S> {
     /// As for [`publish`](Self::publish).
     pub fn send_tagged<'e>(&self, tag: &str, event: impl Into<Event<'e>>) -> Result<(), Error> {
         let event = self.encode(event)?;
-        self.inbox.put(Order::SendTagged { tag: tag.into(), event }, self.waits)
+        let order = || Order::SendTagged { tag: tag.into(), event: event.clone() };
+        match &self.shards {
+            None => self.inbox.put(order(), self.waits),
+            Some(all) => all.put(order, From::Thread { waits: self.waits }, In::All),
+        }
     }
 
     /// Closes every stream with a tag, see [`Context::close_tagged`]. Waits while the inbox is full.
@@ -190,8 +231,8 @@ impl<S: 'static> Publisher<S> {
     /// As for [`close`](Self::close).
     pub fn close_tagged(&self, tag: impl Into<String>) -> Result<(), Error> {
         let tag = tag.into();
-        self.run(move |cx| {
-            cx.close_tagged(&tag);
+        self.in_all(move |core| {
+            core.close_tagged(&tag);
         })
     }
 
@@ -202,8 +243,8 @@ impl<S: 'static> Publisher<S> {
     /// As for [`close`](Self::close).
     pub fn revoke(&self, tag: impl Into<String>, time: Duration) -> Result<(), Error> {
         let tag = tag.into();
-        self.run(move |cx| {
-            cx.revoke(&tag, time);
+        self.in_all(move |core| {
+            core.revoke(&tag, time);
         })
     }
 
@@ -213,8 +254,8 @@ impl<S: 'static> Publisher<S> {
     /// As for [`close`](Self::close).
     pub fn unrevoke(&self, tag: impl Into<String>) -> Result<(), Error> {
         let tag = tag.into();
-        self.run(move |cx| {
-            cx.unrevoke(&tag);
+        self.in_all(move |core| {
+            core.unrevoke(&tag);
         })
     }
 
@@ -223,7 +264,7 @@ impl<S: 'static> Publisher<S> {
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish). A stream that has ended is none.
     pub fn wake(&self, stream: StreamId) -> Result<(), Error> {
-        self.inbox.put(Order::Wake { stream }, self.waits)
+        self.inbox_of(stream)?.put(Order::Wake { stream }, self.waits)
     }
 
     /// Closes a stream, see [`Context::close`]. Waits while the inbox is full.
@@ -231,7 +272,7 @@ impl<S: 'static> Publisher<S> {
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish).
     pub fn close(&self, stream: StreamId) -> Result<(), Error> {
-        self.inbox.put(Order::Close { stream }, self.waits)
+        self.inbox_of(stream)?.put(Order::Close { stream }, self.waits)
     }
 
     /// Runs a closure in the loop, with all that a [`Context`] can do. Waits while the inbox is full, not until the closure
@@ -243,10 +284,41 @@ impl<S: 'static> Publisher<S> {
         &self,
         work: impl FnOnce(&mut Context<'_, S>) -> O + Send + 'static,
     ) -> Result<(), Error> {
+        self.run_in(&self.inbox, work)
+    }
+
+    /// Runs a closure in the loop of a stream, which is where all of [`Context`] can be done with it. With one loop
+    /// this is [`run`](Self::run).
+    ///
+    /// ```
+    /// # use mio_sse::{Error, Event, Publisher, StreamId};
+    /// # use std::time::Duration;
+    /// fn count_down(stream: StreamId, publisher: &Publisher) -> Result<(), Error> {
+    ///     publisher.run_for(stream, move |cx| {
+    ///         cx.after(stream, Duration::from_secs(3), |stream, cx| cx.send(stream, "now"))
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn run_for<O: Outcome>(
+        &self,
+        stream: StreamId,
+        work: impl FnOnce(&mut Context<'_, S>) -> O + Send + 'static,
+    ) -> Result<(), Error> {
+        self.run_in(self.inbox_of(stream)?, work)
+    }
+
+    fn run_in<O: Outcome>(
+        &self,
+        inbox: &Inbox<Job>,
+        work: impl FnOnce(&mut Context<'_, S>) -> O + Send + 'static,
+    ) -> Result<(), Error> {
         let work = Job::Run(Box::new(move |core: &mut Core, state: &mut dyn Any| {
             Context::enter(core, state, None, |cx| work(cx).settle());
         }));
-        self.inbox.put(Order::Run(work), self.waits)
+        inbox.put(Order::Run(work), self.waits)
     }
 
     /// Runs a closure in the loop, and waits for what it returns.
@@ -274,17 +346,64 @@ impl<S: 'static> Publisher<S> {
         if self.inbox.is_of_this_thread() {
             return Err(Error::Full);
         }
-        let (answer, answered) = sync_channel(1);
-        // Nobody may be waiting any more.
-        self.run(move |cx| drop(answer.send(question(cx))))?;
-        loop {
-            match answered.recv_timeout(TIME_TO_START) {
-                Ok(value) => return Ok(value),
-                Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
-                Err(RecvTimeoutError::Timeout) if self.inbox.has_started() => {}
-                Err(RecvTimeoutError::Timeout) => return Err(Error::Full),
+        let answered = self.put_question(&self.inbox, question)?;
+        wait_for_answer(&self.inbox, &answered)
+    }
+
+    /// Runs a closure in each loop of [`Shards`](crate::Shards), and waits for what it returns, in the order of the
+    /// loops; those that have stopped are left out. Where there is one loop this is [`ask`](Self::ask).
+    ///
+    /// ```
+    /// # use mio_sse::{Error, Publisher};
+    /// fn watching(publisher: &Publisher) -> Result<usize, Error> {
+    ///     Ok(publisher.ask_all(|cx| cx.subscribers("news"))?.iter().sum())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`ask`](Self::ask); [`Error::Stopped`] if all loops have stopped.
+    pub fn ask_all<T: Send + 'static>(
+        &self,
+        question: impl Fn(&mut Context<'_, S>) -> T + Send + Sync + 'static,
+    ) -> Result<Vec<T>, Error> {
+        let inboxes: Vec<&Inbox<Job>> = match &self.shards {
+            Some(all) => all.inboxes().collect(),
+            None => vec![&self.inbox],
+        };
+        if inboxes.iter().any(|inbox| inbox.is_of_this_thread()) {
+            return Err(Error::Full);
+        }
+        let question = Arc::new(question);
+        let mut asked = Vec::new();
+        for inbox in inboxes {
+            let question = Arc::clone(&question);
+            match self.put_question(inbox, move |cx| question(cx)) {
+                Ok(answered) => asked.push((inbox, answered)),
+                Err(Error::Stopped) => {}
+                Err(error) => return Err(error),
             }
         }
+        let mut answers = Vec::new();
+        for (inbox, answered) in asked {
+            match wait_for_answer(inbox, &answered) {
+                Ok(answer) => answers.push(answer),
+                Err(Error::Stopped) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if answers.is_empty() { Err(Error::Stopped) } else { Ok(answers) }
+    }
+
+    /// Has a closure run in the loop of an inbox, and what it returns sent.
+    fn put_question<T: Send + 'static>(
+        &self,
+        inbox: &Inbox<Job>,
+        question: impl FnOnce(&mut Context<'_, S>) -> T + Send + 'static,
+    ) -> Result<Receiver<T>, Error> {
+        let (answer, answered) = sync_channel(1);
+        // Nobody may be waiting any more.
+        self.run_in(inbox, move |cx| drop(answer.send(question(cx))))?;
+        Ok(answered)
     }
 
     /// Hands over a connection that another HTTP server has accepted, with what that has read of it, see
@@ -311,7 +430,7 @@ impl<S: 'static> Publisher<S> {
     /// when the loop gets to it closes the connection, is logged and counted in
     /// [`Stats::accept_errors`](crate::Stats::accept_errors).
     pub fn adopt(&self, socket: TcpStream, input: impl Into<Vec<u8>>) -> Result<(), Error> {
-        self.inbox.put(Order::Adopt { socket, input: input.into() }, self.waits)
+        self.hand_over(socket, input.into(), self.waits).map_err(|not_adopted| not_adopted.error)
     }
 
     /// Hands over a connection, see [`adopt`](Self::adopt), if there is room for it now. [`NotAdopted`] has an example.
@@ -319,9 +438,19 @@ impl<S: 'static> Publisher<S> {
     /// # Errors
     /// [`Error::Stopped`]; [`Error::Full`]. The connection comes back, so that whoever accepted it can answer.
     pub fn try_adopt(&self, socket: TcpStream, input: impl Into<Vec<u8>>) -> Result<(), NotAdopted> {
-        let order = |(socket, input)| Order::Adopt { socket, input };
-        let put = self.inbox.put_with((socket, input.into()), order, false);
-        put.map_err(|(error, (socket, input))| NotAdopted { error, socket, input })
+        self.hand_over(socket, input.into(), false)
+    }
+
+    fn hand_over(&self, socket: TcpStream, input: Vec<u8>, waits: bool) -> Result<(), NotAdopted> {
+        let put = match &self.shards {
+            Some(all) => all.adopt(all.fewest(0), socket, input, waits),
+            None => {
+                let order = |(socket, input)| Order::Adopt { socket, input };
+                let put = self.inbox.put_with((socket, input), order, waits);
+                put.map_err(|(error, (socket, input))| (error, socket, input))
+            }
+        };
+        put.map_err(|(error, socket, input)| NotAdopted { error, socket, input })
     }
 
     /// Shuts the server down gracefully, see [`Context::drain`]; the second time, now. Does not wait until that is done:
@@ -332,7 +461,18 @@ impl<S: 'static> Publisher<S> {
     pub fn drain(&self, drain: impl Into<Drain>) -> Result<(), Error> {
         let drain = drain.into();
         drain.check()?;
-        self.run(move |cx| cx.drain(drain))
+        self.in_all(move |core| core.begin_drain(drain.clone()))
+    }
+}
+
+fn wait_for_answer<T>(inbox: &Inbox<Job>, answered: &Receiver<T>) -> Result<T, Error> {
+    loop {
+        match answered.recv_timeout(TIME_TO_START) {
+            Ok(value) => return Ok(value),
+            Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
+            Err(RecvTimeoutError::Timeout) if inbox.has_started() => {}
+            Err(RecvTimeoutError::Timeout) => return Err(Error::Full),
+        }
     }
 }
 

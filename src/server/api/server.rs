@@ -116,7 +116,9 @@ impl<H: App> Server<H> {
     /// be had, there is no server, and nothing is listened on.
     pub fn listen(listeners: Listeners, handler: H, config: Config) -> io::Result<Self> {
         config.check()?;
-        Self::with_net(MioNet::listen(listeners, &config)?, handler, config)
+        let (mut nets, _) = MioNet::listen(listeners, 1, &config)?;
+        let net = nets.pop().ok_or(io::ErrorKind::InvalidInput)?;
+        Self::with_net(net, handler, config)
     }
 
     /// Listens nowhere: serves only connections that another server has accepted and hands over, see [`adopt`](Self::adopt) and

@@ -145,6 +145,48 @@ impl Stats {
         self.connections_closed.iter().sum()
     }
 
+    /// Adds what another loop has counted, which publishes the same.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.streams += other.streams;
+        self.streams_behind += other.streams_behind;
+        self.topics = self.topics.max(other.topics);
+        self.tags += other.tags;
+        self.tags_revoked = self.tags_revoked.max(other.tags_revoked);
+        self.log_bytes += other.log_bytes;
+        self.memory.add(&other.memory);
+        self.memory_max += other.memory_max;
+        self.memory_pressure = self.memory_pressure.max(other.memory_pressure);
+        self.late_replies += other.late_replies;
+        self.timers += other.timers;
+        self.inbox += other.inbox;
+        self.accepted += other.accepted;
+        self.accept_errors += other.accept_errors;
+        add_each(&mut self.refused, &other.refused);
+        add_each(&mut self.connections_closed, &other.connections_closed);
+        self.requests += other.requests;
+        self.rejected += other.rejected;
+        self.streams_opened += other.streams_opened;
+        add_each(&mut self.closed, &other.closed);
+        self.events_published = self.events_published.max(other.events_published);
+        self.events_sent += other.events_sent;
+        self.events_delivered += other.events_delivered;
+        self.gaps += other.gaps;
+        self.heartbeats += other.heartbeats;
+        self.bytes_written += other.bytes_written;
+        self.inbox_full += other.inbox_full;
+        self.memory_cut += other.memory_cut;
+        self.memory_shortened += other.memory_shortened;
+        self.panics += other.panics;
+        self.work += &other.work;
+        self.work_max = self.work_max.max(&other.work_max);
+        self.turns += other.turns;
+        self.slow_turns += other.slow_turns;
+        self.turn_time += other.turn_time;
+        self.turn_time_max = self.turn_time_max.max(other.turn_time_max);
+        add_each(&mut self.turn_times, &other.turn_times);
+    }
+
     pub(crate) fn count_closed(&mut self, reason: CloseReason) {
         self.closed[reason as usize] += 1;
     }
@@ -165,4 +207,8 @@ impl Stats {
         let class = Self::TURN_TIMES.iter().position(|bound| time <= *bound);
         self.turn_times[class.unwrap_or(Self::TURN_TIMES.len())] += 1;
     }
+}
+
+fn add_each(sums: &mut [u64], others: &[u64]) {
+    sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
 }

@@ -81,10 +81,20 @@ impl Kinds {
 }
 
 impl MioNet {
-    /// Listens wherever `listeners` says.
-    pub(crate) fn listen(listeners: Listeners, config: &Config) -> io::Result<Self> {
+    /// Listens wherever `listeners` says, for so many loops. Returns a network for each, and whether the first
+    /// is to accept for the others as well.
+    pub(crate) fn listen(
+        listeners: Listeners,
+        loops: usize,
+        config: &Config,
+    ) -> io::Result<(Vec<Self>, bool)> {
         let options = Options::new(config);
-        let mut listeners = listeners.open(config, &options)?;
+        let (of_loops, deals) = listeners.open(loops, config, &options)?;
+        let nets = of_loops.into_iter().map(|listeners| Self::new(listeners, options.clone()));
+        Ok((nets.collect::<io::Result<_>>()?, deals))
+    }
+
+    fn new(mut listeners: Vec<Listener>, options: Options) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut addresses = Vec::new();
         for (number, listener) in listeners.iter_mut().enumerate() {
@@ -195,6 +205,10 @@ impl Net for MioNet {
             log::debug!("a connection is taken over with the options it has: {error}");
         }
         Ok(TcpStream::from_std(socket))
+    }
+
+    fn release(&mut self, socket: TcpStream) -> Result<std::net::TcpStream, TcpStream> {
+        Ok(socket.into())
     }
 
     fn reserve(&mut self, count: usize) -> usize {

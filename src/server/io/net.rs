@@ -67,6 +67,15 @@ pub trait Net {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Gives up a connection that was accepted and not [registered](Self::register), so that another network can
+    /// [`adopt`](Self::adopt) it. The default is to keep it.
+    ///
+    /// # Errors
+    /// The connection, where it cannot be given to others.
+    fn release(&mut self, socket: Self::Socket) -> Result<TcpStream, Self::Socket> {
+        Err(socket)
+    }
+
     /// Asks `poll` to tell about `socket`, reading and writing both, as connection number `slot`. Called once for each.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(crate) const INHERITED: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// What `Config` has to say about sockets.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Options {
     keepalive: Option<Duration>,
     user_timeout: Option<Duration>,

@@ -4,6 +4,19 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+/// Whether the kernel shares out connections among several listeners on one address, all alike
+/// (`SO_REUSEPORT`). Elsewhere the last one gets them all, or they are not evenly spread.
+pub(crate) const SHARES_OUT: bool = cfg!(any(target_os = "android", target_os = "linux"));
+
+/// Whether a listener has its address for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    No,
+    /// It is the first of several that share it.
+    First,
+    Further,
+}
+
 /// How often another port is drawn when the first address had one free that a further address does not.
 const REDRAWS: usize = 15;
 
@@ -14,12 +27,13 @@ pub(crate) fn listen(
     addresses: &[SocketAddr],
     all: &[SocketAddr],
     backlog: u32,
+    sharing: Sharing,
 ) -> io::Result<Vec<TcpListener>> {
     listen_on_each(addresses, |address, port| {
         let only_v6 = is_only_v6(address, addresses, all);
         let mut at = address;
         at.set_port(port);
-        let listener = listen_on(at, backlog, only_v6)?;
+        let listener = listen_on(at, backlog, only_v6, sharing)?;
         let port = listener.local_addr()?.port();
         Ok((listener, port))
     })
@@ -95,17 +109,30 @@ fn is_only_v6(address: SocketAddr, same_name: &[SocketAddr], all: &[SocketAddr])
 }
 
 /// Through socket2, since std and mio listen with a fixed backlog of 128 or so.
-fn listen_on(address: SocketAddr, backlog: u32, only_v6: bool) -> io::Result<TcpListener> {
+fn listen_on(address: SocketAddr, backlog: u32, only_v6: bool, sharing: Sharing) -> io::Result<TcpListener> {
+    if sharing == Sharing::First && address.port() != 0 {
+        // What shares an address is not told that others have it, too: programs that were started twice.
+        drop(bind(address, only_v6, Sharing::No)?);
+    }
+    let socket = bind(address, only_v6, sharing)?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+fn bind(address: SocketAddr, only_v6: bool, sharing: Sharing) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the old connections' TIME_WAIT. On Windows the option means something else.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    if sharing != Sharing::No {
+        socket.set_reuse_port(true)?;
+    }
     if only_v6 {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Who counts as one: an IPv4 address, or a network of IPv6, as that is what one subscriber is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,20 +25,29 @@ impl Origin {
 /// Counts connections by address. Holds something for those slots only that were entered.
 #[derive(Debug, Default)]
 pub(crate) struct Addresses {
-    counts: HashMap<Origin, usize>,
+    counts: Arc<Mutex<HashMap<Origin, usize>>>,
     /// Where the connection in each slot comes from.
     of_slot: Vec<Option<Origin>>,
 }
 
 impl Addresses {
+    /// For connections of another loop, which count together with these.
+    pub(crate) fn of_another_loop(&self) -> Self {
+        Self { counts: Arc::clone(&self.counts), of_slot: Vec::new() }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<Origin, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many connections there are from where `address` is.
     pub(crate) fn count(&self, address: IpAddr) -> usize {
-        self.counts.get(&Origin::of(address)).copied().unwrap_or_default()
+        self.counts().get(&Origin::of(address)).copied().unwrap_or_default()
     }
 
     pub(crate) fn enter(&mut self, slot: u32, address: IpAddr) {
         let origin = Origin::of(address);
-        *self.counts.entry(origin).or_default() += 1;
+        *self.counts().entry(origin).or_default() += 1;
         let index = slot as usize;
         if index >= self.of_slot.len() {
             self.of_slot.resize(index + 1, None);
@@ -47,10 +57,11 @@ impl Addresses {
 
     pub(crate) fn leave(&mut self, slot: u32) {
         let Some(origin) = self.of_slot.get_mut(slot as usize).and_then(Option::take) else { return };
-        if let Some(count) = self.counts.get_mut(&origin) {
+        let mut counts = self.counts();
+        if let Some(count) = counts.get_mut(&origin) {
             *count -= 1;
             if *count == 0 {
-                self.counts.remove(&origin);
+                counts.remove(&origin);
             }
         }
     }
@@ -59,7 +70,7 @@ impl Addresses {
     pub(crate) fn shrink(&mut self, bound: u32) {
         self.of_slot.truncate(bound as usize);
         self.of_slot.shrink_to_fit();
-        self.counts.shrink_to_fit();
+        self.counts().shrink_to_fit();
     }
 }
 
@@ -94,7 +105,7 @@ mod tests {
             addresses.enter(slot, std::net::Ipv4Addr::from_bits(slot).into());
         }
         (0..1000).for_each(|slot| addresses.leave(slot));
-        assert!(addresses.counts.is_empty());
+        assert!(addresses.counts().is_empty());
         addresses.shrink(0);
         assert_eq!(addresses.of_slot.capacity(), 0);
     }

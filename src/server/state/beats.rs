@@ -50,8 +50,7 @@ impl Beats {
         let (topics, name) = (&core.delivery.topics, core.config.heartbeat_event.as_ref());
         match ids {
             Some(Ids::Generated) => {
-                let now = topics.sequence();
-                return self.generated.frame(name, now, || topics.generated_id(now).to_string());
+                return self.generated.frame(name, topics.number(), || topics.newest_id().to_string());
             }
             Some(Ids::Ordered) => {
                 if let Some((_, newest)) = topics.positions() {

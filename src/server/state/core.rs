@@ -26,7 +26,7 @@ use crate::server::api::work::Work;
 use crate::server::state::draining::{DrainFlag, Draining};
 use crate::server::state::guard::catch;
 use crate::server::state::hooks::Hooks;
-use crate::server::state::inbox::Inbox;
+use crate::server::state::inbox::{Inbox, Order};
 use crate::server::state::log_limit::LogLimit;
 use crate::server::state::pressure::{Pressure, Stage};
 use crate::server::state::remain::Remains;
@@ -34,10 +34,11 @@ use crate::server::state::scatter::scatter;
 use crate::server::state::tags::Tags;
 use crate::server::state::ticks::ticks;
 use crate::server::state::timers::{TimerId, Timers};
+use crate::shards::link::Link;
 use crate::topic::frame::EncodedEvent;
 use crate::topic::history::TopicConfig;
 use crate::topic::ids::Maker;
-use crate::topic::position::Position;
+use crate::topic::position::{Place, Position};
 use crate::topic::topics::{TopicKey, Topics};
 use std::any::Any;
 use std::collections::{HashSet, VecDeque};
@@ -119,6 +120,8 @@ pub(crate) struct Core {
     /// For those who write streams on other threads.
     pub(crate) is_draining: DrainFlag,
     pub(crate) observers: Vec<Box<dyn Observer + Send>>,
+    /// Where this is one of several loops: the others.
+    pub(crate) link: Option<Link<Job>>,
     /// What this turn has done so far.
     pub(crate) work: Work,
     /// How often something was scattered.
@@ -165,6 +168,7 @@ impl Core {
             drain: None,
             is_draining: DrainFlag::default(),
             observers: Vec::new(),
+            link: None,
             work: Work::default(),
             scattered: 0,
             encoded: EncodedEvent::default(),
@@ -217,6 +221,9 @@ impl Core {
         event: &Event<'_>,
         at: Option<Position>,
     ) -> Result<(), Error> {
+        if self.is_linked() {
+            return self.publish_together(topics, event, at);
+        }
         self.encode(event, |core, encoded| core.publish_encoded(topics, encoded, at))?
     }
 
@@ -248,7 +255,7 @@ impl Core {
         }
         self.make_room_for_topics(topics.clone(), Topics::would_add)?;
         if let Some(position) = at {
-            self.delivery.catch_up_with(position);
+            self.delivery.catch_up_with(Place::At(position));
         }
         self.delivery.topics.publish(topics.clone(), event, at);
         self.stats.events_published += 1;
@@ -305,6 +312,11 @@ impl Core {
     }
 
     pub(crate) fn send(&mut self, id: StreamId, event: &Event<'_>) -> Result<(), Error> {
+        if let Some(inbox) = self.way_to(id)? {
+            let mut encoded = EncodedEvent::default();
+            encoded.encode_checked(event, self.config.id_bytes_max())?;
+            return inbox.put_of_handler(Order::Send { stream: id, event: encoded });
+        }
         self.delivery.slots.live(id)?;
         self.encode(event, |core, encoded| core.send_encoded(id, encoded))?
     }

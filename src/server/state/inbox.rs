@@ -13,26 +13,67 @@ use std::time::Duration;
 
 /// What another thread asks for.
 pub(crate) enum Order<W> {
-    Publish { topic: Box<str>, event: EncodedEvent, at: Option<Position> },
-    PublishAll { topics: Vec<Box<str>>, event: EncodedEvent },
-    Send { stream: StreamId, event: EncodedEvent },
-    SendTagged { tag: Box<str>, event: EncodedEvent },
-    Wake { stream: StreamId },
-    Close { stream: StreamId },
-    Adopt { socket: TcpStream, input: Vec<u8> },
+    /// One for all loops that it is for.
+    Publish(Arc<Publication>),
+    Send {
+        stream: StreamId,
+        event: EncodedEvent,
+    },
+    SendTagged {
+        tag: Box<str>,
+        event: EncodedEvent,
+    },
+    Wake {
+        stream: StreamId,
+    },
+    Close {
+        stream: StreamId,
+    },
+    Adopt {
+        socket: TcpStream,
+        input: Vec<u8>,
+    },
     Run(W),
+}
+
+/// An event for topics.
+pub(crate) struct Publication {
+    /// The first topic, and further ones.
+    topic: Option<Box<str>>,
+    more: Vec<Box<str>>,
+    pub(crate) event: EncodedEvent,
+    pub(crate) at: Option<Position>,
+    /// The loop whose handler publishes it, if it is one of several.
+    pub(crate) of_loop: Option<u16>,
+}
+
+impl Publication {
+    pub(crate) fn new<'t>(
+        topics: impl IntoIterator<Item = &'t str>,
+        event: EncodedEvent,
+        at: Option<Position>,
+        of_loop: Option<u16>,
+    ) -> Self {
+        let mut topics = topics.into_iter().map(Box::from);
+        Self { topic: topics.next(), more: topics.collect(), event, at, of_loop }
+    }
+
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &str> + Clone {
+        self.topic.iter().chain(&self.more).map(|topic| &**topic)
+    }
+
+    fn size(&self) -> usize {
+        let names = self.topics().map(|topic| size_of::<Box<str>>() + topic.len()).sum::<usize>();
+        size_of::<Self>() + names + self.event.held()
+    }
 }
 
 impl<W> Order<W> {
     /// The memory that it takes.
     fn size(&self) -> usize {
         let more = match self {
-            Self::Publish { topic: name, event, .. } | Self::SendTagged { tag: name, event } => {
-                name.len() + event.held()
-            }
-            Self::PublishAll { topics, event } => {
-                topics.iter().map(|topic| size_of::<Box<str>>() + topic.len()).sum::<usize>() + event.held()
-            }
+            Self::Publish(publication) => publication.size(),
+            Self::SendTagged { tag, event } => tag.len() + event.held(),
             Self::Send { event, .. } => event.held(),
             Self::Adopt { input, .. } => input.capacity(),
             Self::Wake { .. } | Self::Close { .. } | Self::Run(_) => 0,
@@ -44,10 +85,15 @@ impl<W> Order<W> {
     pub(crate) fn takes_memory(&self) -> bool {
         match self {
             // That a key is removed gives memory back.
-            Self::Publish { event, .. } | Self::PublishAll { event, .. } => !event.removes_key(),
+            Self::Publish(publication) => !publication.event.removes_key(),
             Self::Send { .. } | Self::SendTagged { .. } => true,
             Self::Wake { .. } | Self::Close { .. } | Self::Adopt { .. } | Self::Run(_) => false,
         }
+    }
+
+    /// Whether a handler waits for it, in this loop or another, which cannot be held back.
+    fn is_of_handler(&self) -> bool {
+        matches!(self, Self::Publish(publication) if publication.of_loop.is_some())
     }
 }
 
@@ -77,12 +123,38 @@ struct Queue<W> {
     runs_on: Option<ThreadId>,
     /// How often a publisher found no room.
     full: u64,
+    /// How many of the messages are of handlers.
+    of_handlers: usize,
 }
 
 impl<W> Queue<W> {
     fn is_full(&self, shared: &Shared<W>) -> bool {
-        let is_full = self.messages.len() >= shared.messages_max || self.bytes >= shared.bytes_max;
+        self.holds(shared, 1)
+    }
+
+    /// Whether it holds so many times as much as publishers have room for.
+    fn holds(&self, shared: &Shared<W>, times: usize) -> bool {
+        let (messages, bytes) =
+            (shared.messages_max.saturating_mul(times), shared.bytes_max.saturating_mul(times));
+        let is_full = self.messages.len() >= messages || self.bytes >= bytes;
         is_full && !self.messages.is_empty()
+    }
+
+    /// Counts what was taken out.
+    fn forget<'o>(&mut self, taken: impl Iterator<Item = &'o Order<W>>)
+    where
+        W: 'o,
+    {
+        for order in taken {
+            self.bytes -= order.size();
+            self.of_handlers -= usize::from(order.is_of_handler());
+        }
+    }
+
+    /// Counts what comes in.
+    fn count(&mut self, order: &Order<W>) {
+        self.bytes += order.size();
+        self.of_handlers += usize::from(order.is_of_handler());
     }
 
     fn is_of_this_thread(&self) -> bool {
@@ -100,7 +172,7 @@ impl<W> Inbox<W> {
     /// For so many messages, and so many bytes of them; or one, of whatever size.
     pub(crate) fn new(messages_max: usize, bytes_max: usize, waker: Waker) -> Self {
         let (messages, stopped) = (VecDeque::new(), false);
-        let queue = Queue { messages, bytes: 0, stopped, runs_on: None, full: 0 };
+        let queue = Queue { messages, bytes: 0, stopped, runs_on: None, full: 0, of_handlers: 0 };
         let (queue, room) = (Mutex::new(queue), Condvar::new());
         let shared = Shared { queue, room, waker, messages_max, bytes_max };
         Self { shared: Arc::new(shared) }
@@ -117,6 +189,14 @@ impl<W> Inbox<W> {
         }
         self.push(queue, message);
         Ok(())
+    }
+
+    /// Puts a message of a handler into the inbox, if there is room for such.
+    pub(crate) fn put_of_handler(&self, message: Order<W>) -> Result<(), Error> {
+        if !self.has_room(2) {
+            return Err(Error::Full);
+        }
+        self.put_at_once(message)
     }
 
     /// Whether the loop has begun to run.
@@ -138,14 +218,29 @@ impl<W> Inbox<W> {
         &self,
         value: T,
         order: impl FnOnce(T) -> Order<W>,
-        mut wait: bool,
+        wait: bool,
     ) -> Result<(), (Error, T)> {
+        match self.with_room(wait) {
+            Ok(queue) => {
+                self.push(queue, order(value));
+                Ok(())
+            }
+            Err(error) => Err((error, value)),
+        }
+    }
+
+    /// Waits for room for publishers, if there is none and `wait` says so.
+    pub(crate) fn wait_for_room(&self, wait: bool) -> Result<(), Error> {
+        self.with_room(wait).map(drop)
+    }
+
+    fn with_room(&self, mut wait: bool) -> Result<MutexGuard<'_, Queue<W>>, Error> {
         let mut queue = self.lock();
         let shared = &self.shared;
         queue.full += u64::from(queue.is_full(shared));
         while queue.is_full(shared) && !queue.stopped {
             if !wait || queue.is_of_this_thread() {
-                return Err((Error::Full, value));
+                return Err(Error::Full);
             }
             if queue.runs_on.is_some() {
                 queue = shared.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -157,22 +252,62 @@ impl<W> Inbox<W> {
                 wait = !timed_out.timed_out() || queue.runs_on.is_some();
             }
         }
-        if queue.stopped {
-            return Err((Error::Stopped, value));
-        }
-        self.push(queue, order(value));
-        Ok(())
+        if queue.stopped { Err(Error::Stopped) } else { Ok(queue) }
     }
 
-    fn push(&self, mut queue: MutexGuard<'_, Queue<W>>, message: Order<W>) {
-        queue.bytes += message.size();
+    fn push(&self, queue: MutexGuard<'_, Queue<W>>, message: Order<W>) {
+        if Self::add(queue, message) {
+            self.wake();
+        }
+    }
+
+    /// Puts a message behind the others. Answers whether the loop has to be woken.
+    fn add(mut queue: MutexGuard<'_, Queue<W>>, message: Order<W>) -> bool {
+        queue.count(&message);
         queue.messages.push_back(message);
         // The loop empties the inbox before it sleeps, so only the first message has to wake it.
-        let first = queue.messages.len() == 1;
-        drop(queue);
-        if first {
-            self.shared.waker.wake_by_ref();
+        queue.messages.len() == 1
+    }
+
+    pub(crate) fn wake(&self) {
+        self.shared.waker.wake_by_ref();
+    }
+
+    /// As [`put_at_once`](Self::put_at_once), for one that is put into several inboxes. Answers whether the loop is to
+    /// be [woken](Self::wake), or nothing where it has stopped.
+    pub(crate) fn add_at_once(&self, message: Order<W>) -> Option<bool> {
+        let queue = self.lock();
+        if queue.stopped {
+            drop(queue);
+            return None;
         }
+        Some(Self::add(queue, message))
+    }
+
+    /// Whether it holds less than so many times what publishers have room for.
+    pub(crate) fn has_room(&self, times: usize) -> bool {
+        let queue = self.lock();
+        queue.stopped || !queue.holds(&self.shared, times)
+    }
+
+    /// Whether the loop takes messages, or will.
+    pub(crate) fn runs(&self) -> bool {
+        !self.lock().stopped
+    }
+
+    /// Whether something waits that a handler has published.
+    pub(crate) fn has_of_handlers(&self) -> bool {
+        self.lock().of_handlers > 0
+    }
+
+    /// How many events are to be published before the first for which `is` holds.
+    pub(crate) fn find_publication(&self, is: impl Fn(&Publication) -> bool) -> Option<usize> {
+        let queue = self.lock();
+        let mut publications = queue.messages.iter().filter_map(|order| match order {
+            Order::Publish(publication) => Some(&**publication),
+            _ => None,
+        });
+        publications.position(is)
     }
 
     /// How many messages wait, and how often there was no room.
@@ -198,7 +333,7 @@ impl<W> Inbox<W> {
         let was_full = queue.is_full(&self.shared);
         let before = taken.len();
         taken.extend(queue.messages.drain(..count));
-        queue.bytes -= taken[before..].iter().map(Order::size).sum::<usize>();
+        queue.forget(taken[before..].iter());
         let more = !queue.messages.is_empty();
         drop(queue);
         if was_full && count > 0 {
@@ -212,7 +347,7 @@ impl<W> Inbox<W> {
         let mut queue = self.lock();
         let was_full = queue.is_full(&self.shared);
         let (found, left): (VecDeque<_>, VecDeque<_>) = queue.messages.drain(..).partition(wanted);
-        queue.bytes -= found.iter().map(Order::size).sum::<usize>();
+        queue.forget(found.iter());
         queue.messages = left;
         drop(queue);
         if was_full && !found.is_empty() {
@@ -225,7 +360,7 @@ impl<W> Inbox<W> {
     pub(crate) fn put_back(&self, messages: impl DoubleEndedIterator<Item = Order<W>>) {
         let mut queue = self.lock();
         for message in messages.rev() {
-            queue.bytes += message.size();
+            queue.count(&message);
             queue.messages.push_front(message);
         }
     }
@@ -235,7 +370,7 @@ impl<W> Inbox<W> {
         let mut queue = self.lock();
         queue.stopped = true;
         let dropped = std::mem::take(&mut queue.messages);
-        queue.bytes = 0;
+        (queue.bytes, queue.of_handlers) = (0, 0);
         drop(queue);
         self.shared.room.notify_all();
         // Closures may do anything when they are dropped, also publish: the lock is free by now.

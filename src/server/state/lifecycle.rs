@@ -67,8 +67,7 @@ impl Core {
         if self.drain.is_some() {
             return Some(Refusal::Draining);
         }
-        let streams = self.stats.streams_opened - self.stats.streams_closed();
-        (streams >= self.config.streams_max as u64).then_some(Refusal::Streams)
+        (self.streams() >= self.config.streams_max).then_some(Refusal::Streams)
     }
 
     /// Subscribes a stream that is about to be opened to the topics of its reply.
@@ -140,6 +139,7 @@ impl Core {
         let first = first.iter().map(|event| framing.bytes_of(event.kind(), event.bytes()));
         self.delivery.open(id.slot, &[head, opening], first);
         self.stats.streams_opened += 1;
+        self.count_for_others(0, 1);
         self.source_ready(id);
         if !self.observers.is_empty() {
             self.tell_access(Some(request), request.peer(), 200, None);
@@ -284,6 +284,7 @@ impl Core {
     fn report(&mut self, id: StreamId, reason: CloseReason) {
         log::debug!("stream {id}: {reason}");
         self.stats.count_closed(reason);
+        self.count_for_others(0, -1);
         self.ended.push((id, reason));
         self.drop_tags_and_timers(id);
         self.tell(|observer| observer.close(id, reason));

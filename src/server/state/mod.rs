@@ -27,3 +27,4 @@ pub(crate) mod tagged;
 pub(crate) mod tags;
 pub(crate) mod ticks;
 pub(crate) mod timers;
+pub(crate) mod together;

@@ -4,6 +4,7 @@ use crate::conn::id::StreamId;
 use crate::delivery::resume::Beginning;
 use crate::http::reply::stream_reply::{AfterGap, StreamReply};
 use crate::server::state::core::Core;
+use crate::topic::position::Place;
 use std::borrow::Cow;
 
 /// Where a stream begins, and whether its client has missed something.
@@ -35,7 +36,11 @@ impl Core {
             let beginning = if from_oldest { Beginning::After(0) } else { Beginning::Live };
             return Resumption { beginning, ..live };
         };
-        let found = self.delivery.find(id.slot, &last);
+        let found = match self.delivery.find(id.slot, &last) {
+            Some(Beginning::Ahead(place)) => self.is_to_come(place).then_some(Beginning::Ahead(place)),
+            None => self.find_own_to_come(id.slot, &last).map(Beginning::Ahead),
+            found => found,
+        };
         let gap = match found {
             None => true,
             Some(Beginning::After(position)) => self.delivery.is_lost_after(id.slot, position),
@@ -44,7 +49,9 @@ impl Core {
         // Where nothing was published yet: what others have given it comes to be published here, too.
         let position = self.delivery.position_before_all(id.slot, &last);
         let beginning = match (gap, reply.after_gap_begins()) {
-            _ if position.is_some() => position.map_or(Beginning::Live, Beginning::Ahead),
+            _ if position.is_some() => {
+                position.map_or(Beginning::Live, |position| Beginning::Ahead(Place::At(position)))
+            }
             (true, AfterGap::Live) => Beginning::Live,
             _ => found.unwrap_or(Beginning::After(0)),
         };

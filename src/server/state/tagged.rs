@@ -94,6 +94,10 @@ impl Core {
         count
     }
 
+    pub(crate) fn unrevoke(&mut self, tag: &str) -> bool {
+        self.tags.unrevoke(tag, self.now)
+    }
+
     /// Calls `work`, which may end the stream it is given, for each stream with a tag.
     fn each_tagged(&mut self, tag: &str, mut work: impl FnMut(&mut Self, StreamId)) {
         let Some(mut next) = self.tags.first(tag) else { return };
@@ -123,6 +127,9 @@ impl Core {
 
     pub(crate) fn send_tagged(&mut self, tag: &str, event: &Event<'_>) -> Result<usize, Error> {
         self.has_memory()?;
+        if self.is_linked() {
+            return self.send_tagged_together(tag, event);
+        }
         self.encode(event, |core, encoded| core.send_tagged_encoded(tag, encoded))
     }
 

@@ -62,7 +62,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.accept.retry_at = None;
         for _ in 0..self.core.config.accepts_per_turn {
             match self.net.accept() {
-                Ok((socket, address)) => drop(self.add_connection(socket, address, None)),
+                Ok((socket, address)) => self.take_or_deal(socket, address),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         self.accept.waiting = false;
@@ -79,6 +79,20 @@ impl<H: App, N: Net> Server<H, N> {
                     }
                 },
             }
+        }
+    }
+
+    /// Takes a connection, or gives it to the loop that has the fewest.
+    fn take_or_deal(&mut self, socket: N::Socket, address: Option<IpAddr>) {
+        // Where the network does not want a connection, this has been logged.
+        let Some((others, other)) = self.core.deals_to() else {
+            return drop(self.add_connection(socket, address, None));
+        };
+        match self.net.release(socket).map(|socket| others.adopt(other, socket, Vec::new(), false)) {
+            Ok(Ok(())) => {}
+            // It has no room for more, or has stopped.
+            Ok(Err((_, socket, input))) => self.adopt_for_publisher(socket, input),
+            Err(socket) => drop(self.add_connection(socket, address, None)),
         }
     }
 
@@ -125,7 +139,7 @@ impl<H: App, N: Net> Server<H, N> {
     /// Whether one more connection, from `address`, is one too many, and if so, whether it can be told.
     fn too_many(&self, address: Option<IpAddr>) -> Option<(Refusal, bool)> {
         let config = &self.core.config;
-        let count = self.core.delivery.slots.len();
+        let count = self.core.connections();
         if let (Some(limit), Some(address)) = (config.connections_per_address_max, address) {
             let here = self.addresses.count(address);
             if here >= limit {
@@ -177,6 +191,7 @@ impl<H: App, N: Net> Server<H, N> {
             self.sockets.resize_with(index + 1, || None);
         }
         self.sockets[index] = Some(socket);
+        self.core.count_for_others(1, 0);
         self.core.stats.accepted += 1;
         self.core.work.accepted += 1;
         Ok(Some(slot))

@@ -40,6 +40,7 @@ impl<H: App, N: Net> Server<H, N> {
             for slot in closed.drain(..closed.len().min(ENDS_PER_TURN)) {
                 self.core.work.connections_freed += 1;
                 self.core.delivery.slots.remove(slot);
+                self.core.count_for_others(-1, 0);
                 self.addresses.leave(slot);
                 if let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::take) {
                     self.net.close(socket);

@@ -4,12 +4,16 @@
 use crate::conn::close_reason::CloseReason;
 use crate::conn::slot::{Connection, Input, Slot};
 use crate::delivery::stream::Flags;
+use crate::error::Error;
 use crate::server::api::app::App;
 use crate::server::api::context::Context;
+use crate::server::api::drain::Drain;
 use crate::server::api::observer::Audience;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::state::core::Core;
+use crate::server::state::draining::Draining;
+use crate::topic::frame::EncodedEvent;
 
 impl<H: App, N: Net> Server<H, N> {
     /// A part of step 6: goes on with a drain, if there is one.
@@ -96,6 +100,32 @@ const CLOSES_PER_TURN: usize = 1024;
 const SOURCES_PER_TURN: usize = 256;
 
 impl Core {
+    /// Begins to shut down gracefully; the second time, stops.
+    pub(crate) fn begin_drain(&mut self, drain: Drain) -> Result<(), Error> {
+        if self.drain.is_some() {
+            self.stopping = true;
+            return Ok(());
+        }
+        let (window, deadline, farewell, retry) = drain.into_parts();
+        let farewell = farewell.map(|event| EncodedEvent::new(&event)).transpose()?;
+        let (begun, bound) = (self.now, self.delivery.slots.last_bound());
+        self.is_draining.set();
+        self.drain = Some(Draining {
+            begun,
+            window,
+            deadline,
+            farewell,
+            retry,
+            listener_closed: false,
+            next_idle: 0,
+            next_source: 0,
+            next: 0,
+            bound,
+        });
+        log::info!("draining {} connections within {window:?}", self.delivery.slots.len());
+        Ok(())
+    }
+
     /// Tells the next sources that there is a drain.
     fn tell_sources(&mut self) {
         let mut left = SOURCES_PER_TURN;

@@ -4,10 +4,8 @@ use crate::server::api::app::App;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::state::core::Job;
-use crate::server::state::inbox::Order;
+use crate::server::state::inbox::{Order, Publication};
 use crate::server::state::pressure::PATIENCE;
-use crate::topic::frame::EncodedEvent;
-use crate::topic::position::Position;
 use std::iter;
 use std::time::Duration;
 
@@ -65,36 +63,33 @@ impl<H: App, N: Net> Server<H, N> {
 
     /// Whether publishers should wait, and until when: for streams that are still reading, or for memory.
     fn publishers_wait_until(&mut self) -> Option<Duration> {
-        let crowded = self.core.delivery.crowded_until().map(Duration::from_millis);
+        // What handlers publish is not held back, in whichever loop.
+        let may_wait = !self.core.inbox.has_of_handlers();
+        let crowded = self.core.delivery.crowded_until().filter(|_| may_wait).map(Duration::from_millis);
         let memory = self.core.pressure.is_on().then(|| self.core.now.saturating_add(PATIENCE));
         crowded.max(memory)
     }
 
-    fn publish_for_publisher<'t>(
-        &mut self,
-        topics: impl Iterator<Item = &'t str> + Clone,
-        event: &EncodedEvent,
-        at: Option<Position>,
-    ) {
-        if let Err(error) = self.core.publish_encoded(topics.clone(), event, at) {
-            let topics: Vec<_> = topics.collect();
+    fn publish_for_publisher(&mut self, publication: &Publication) {
+        if let Err(error) = self.core.publish_in_order(publication) {
+            let topics: Vec<_> = publication.topics().collect();
             log::debug!("nothing is published to {topics:?} for another thread: {error}");
         }
     }
 
     fn apply(&mut self, order: Order<Job>) {
         match order {
-            Order::Publish { topic, event, at } => {
-                self.publish_for_publisher(iter::once(&*topic), &event, at);
-            }
-            Order::PublishAll { topics, event } => {
-                self.publish_for_publisher(topics.iter().map(|topic| &**topic), &event, None);
-            }
+            Order::Publish(publication) => self.publish_for_publisher(&publication),
             // The stream may have ended since: the publisher could not know.
             Order::Send { stream, event } => drop(self.core.send_encoded(stream, &event)),
             Order::SendTagged { tag, event } => drop(self.core.send_tagged_encoded(&tag, &event)),
             Order::Wake { stream } => drop(self.core.wake(stream)),
-            Order::Adopt { socket, input } => self.adopt_for_publisher(socket, input),
+            Order::Adopt { socket, input } => {
+                if let Some(link) = &self.core.link {
+                    link.sequencer.arrived(link.index);
+                }
+                self.adopt_for_publisher(socket, input);
+            }
             Order::Close { stream } => drop(self.core.close(stream)),
             Order::Run(Job::Reply(request, awaited, reply)) => {
                 self.core.late.push_back((request, awaited, reply));

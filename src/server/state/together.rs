@@ -1,0 +1,216 @@
+//! What a loop does together with others, if it is one of [`Shards`](crate::Shards).
+//!
+//! What is published, in whichever loop, comes by the inbox of each, so it has one order. What a handler does
+//! behind that in its own loop goes the same way, until what it has published is there.
+
+use crate::conn::id::StreamId;
+use crate::error::Error;
+use crate::event::Event;
+use crate::server::api::stats::Stats;
+use crate::server::state::core::{Core, Job};
+use crate::server::state::inbox::{Inbox, Order, Publication};
+use crate::shards::link::Link;
+use crate::shards::sequencer::{From, In, Sequencer};
+use crate::topic::frame::EncodedEvent;
+use crate::topic::ids::{Ids, id_of};
+use crate::topic::position::{Place, Position};
+use std::any::Any;
+use std::sync::Arc;
+
+impl Core {
+    /// What ties this loop to others, unless all are made to do the same anyway.
+    fn link(&self) -> Option<&Link<Job>> {
+        self.link.as_ref().filter(|link| !link.prepares)
+    }
+
+    /// All loops are made to do the same, one after the other, or not any more.
+    pub(crate) fn prepare(&mut self, prepares: bool) {
+        if let Some(link) = &mut self.link {
+            link.prepares = prepares;
+        }
+    }
+
+    /// Whether there are other loops, which have to know what this one does.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.link().is_some()
+    }
+
+    /// Whether something waits in the inbox that this loop has put there, and was not woken for.
+    pub(crate) fn waits_for_own(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.waiting > 0)
+    }
+
+    /// Publishes in all loops.
+    pub(crate) fn publish_together<'t>(
+        &mut self,
+        topics: impl Iterator<Item = &'t str> + Clone,
+        event: &Event<'_>,
+        at: Option<Position>,
+    ) -> Result<(), Error> {
+        let mut encoded = EncodedEvent::default();
+        encoded.encode_checked(event, self.config.id_bytes_max())?;
+        for topic in topics.clone() {
+            self.delivery.topics.accepts(topic, &encoded, at)?;
+        }
+        if !encoded.removes_key() {
+            self.has_memory()?;
+        }
+        self.link.as_mut().map_or(Ok(()), |link| link.publish(topics, encoded, at))
+    }
+
+    /// Publishes what all loops publish at this place of the order. It is counted whatever becomes of it.
+    pub(crate) fn publish_in_order(&mut self, publication: &Publication) -> Result<(), Error> {
+        let Some(link) = &mut self.link else {
+            return self.publish_encoded(publication.topics(), &publication.event, publication.at);
+        };
+        link.waiting -= usize::from(publication.of_loop == Some(link.index));
+        let next = Place::Number(self.delivery.topics.number() + 1);
+        self.delivery.catch_up_with(next);
+        let result = self.publish_encoded(publication.topics(), &publication.event, publication.at);
+        match result {
+            Ok(()) => {}
+            Err(Error::TooManyTopics | Error::TooMuchMemory) => {
+                self.delivery.topics.pass_over(publication.at);
+            }
+            Err(_) => self.delivery.topics.refuse(),
+        }
+        result
+    }
+
+    /// Does something in this loop and in all others. Where what handlers have published before is still on
+    /// its way, this comes behind it, and `meanwhile` says what is returned.
+    pub(crate) fn together<T>(
+        &mut self,
+        work: impl Fn(&mut Self) -> T + Send + Sync + 'static,
+        meanwhile: impl FnOnce(&Self) -> T,
+    ) -> T {
+        let Some(link) = self.link() else { return work(self) };
+        let (work, waits) = (Arc::new(work), link.waiting > 0);
+        let into = if waits { In::All } else { In::AllBut(link.index) };
+        // Where all others have stopped, nobody else is to be told.
+        let _ = link.sequencer.put(|| order(&work), From::Insisting(Some(link.index)), into);
+        if waits { meanwhile(self) } else { work(self) }
+    }
+
+    /// Has all other loops do something, too.
+    pub(crate) fn tell_others<T>(&self, work: impl Fn(&mut Self) -> T + Send + Sync + 'static) {
+        let Some(link) = self.link() else { return };
+        let work = Arc::new(work);
+        let _ =
+            link.sequencer.put(|| order(&work), From::Insisting(Some(link.index)), In::AllBut(link.index));
+    }
+
+    /// By which inbox something reaches a stream: that of its loop if it is another, or this loop's where what
+    /// was published before waits there. None where it can be done at once.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] where the stream is of this loop and has ended, or there is no such loop.
+    pub(crate) fn way_to(&self, id: StreamId) -> Result<Option<&Inbox<Job>>, Error> {
+        let Some(link) = self.link() else { return Ok(None) };
+        if id.shard != link.index {
+            return link.sequencer.inbox(id.shard).map(Some).ok_or(Error::Closed);
+        }
+        self.delivery.slots.live(id)?;
+        Ok((link.waiting > 0).then_some(&self.inbox))
+    }
+
+    /// The same for what is done at once in this loop whatever waits.
+    pub(crate) fn way_elsewhere(&self, id: StreamId) -> Option<&Inbox<Job>> {
+        self.link().and_then(|link| link.elsewhere(id))
+    }
+
+    /// Does something with a stream and a name, in the loop that the stream is of.
+    pub(crate) fn at_stream(
+        &mut self,
+        id: StreamId,
+        name: &str,
+        work: fn(&mut Self, StreamId, &str) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(inbox) = self.way_elsewhere(id) else { return work(self, id, name) };
+        let name: Box<str> = name.into();
+        let work = move |core: &mut Self, _: &mut dyn Any| drop(work(core, id, &name));
+        inbox.put_of_handler(Order::Run(Job::Run(Box::new(work))))
+    }
+
+    /// Sends an event to the streams with a tag, of all loops. Returns how many there are in this one.
+    pub(crate) fn send_tagged_together(&mut self, tag: &str, event: &Event<'_>) -> Result<usize, Error> {
+        let mut encoded = EncodedEvent::default();
+        encoded.encode_checked(event, self.config.id_bytes_max())?;
+        let count = self.tags.count(tag);
+        let Some(link) = self.link() else { return Ok(count) };
+        let (own, waits) = (link.index, link.waiting > 0);
+        let into = if waits { In::All } else { In::AllBut(own) };
+        let order = || Order::SendTagged { tag: tag.into(), event: encoded.clone() };
+        link.sequencer.put(order, From::Handler(own), into)?;
+        Ok(if waits { count } else { self.send_tagged_encoded(tag, &encoded) })
+    }
+
+    /// What all loops have counted: of the others, when their last turns ended.
+    pub(crate) fn stats_of_all(&self) -> Stats {
+        let mut stats = self.stats();
+        if let Some(link) = &self.link {
+            link.sequencer.stats_of_others(link.index).for_each(|other| stats.add(&other));
+        }
+        stats
+    }
+
+    /// Lets others see what this loop has counted.
+    pub(crate) fn note_for_others(&self) {
+        if let Some(link) = &self.link {
+            link.sequencer.note(link.index, &self.stats());
+        }
+    }
+
+    /// Whether what a stream waits for has been published, and is on its way.
+    pub(crate) fn is_to_come(&self, place: Place) -> bool {
+        match (place, &self.link) {
+            (Place::Number(number), Some(link)) => number <= link.sequencer.published(),
+            (Place::Number(_), None) => false,
+            (Place::At(_), _) => true,
+        }
+    }
+
+    /// The place of the event with an id of the application's that waits in the inbox, for a topic that the
+    /// stream in `slot` reads.
+    pub(crate) fn find_own_to_come(&self, slot: u32, id: &str) -> Option<Place> {
+        let link = self.link.as_ref().filter(|_| self.delivery.ids_of(slot) == Some(Ids::Own))?;
+        let is = |publication: &Publication| {
+            let mut topics = publication.topics();
+            id_of(publication.event.bytes()) == Some(id)
+                && topics.any(|topic| self.delivery.subscription(slot, topic).is_some())
+        };
+        let before = link.sequencer.find_publication(link.index, is)? as u64;
+        Some(Place::Number(self.delivery.topics.number() + before + 1))
+    }
+
+    /// The loop that is to have the next connection, if it is not this one.
+    pub(crate) fn deals_to(&self) -> Option<(Arc<Sequencer<Job>>, u16)> {
+        let link = self.link.as_ref().filter(|link| link.deals)?;
+        let fewest = link.sequencer.fewest(link.index);
+        (fewest != link.index).then(|| (Arc::clone(&link.sequencer), fewest))
+    }
+
+    /// Counts connections and streams that have come, or gone where the number is negative.
+    pub(crate) fn count_for_others(&self, connections: isize, streams: isize) {
+        if let Some(link) = &self.link {
+            link.sequencer.count(link.index, connections, streams);
+        }
+    }
+
+    /// How many connections there are, with those of other loops.
+    pub(crate) fn connections(&self) -> usize {
+        self.link.as_ref().map_or(self.delivery.slots.len(), |link| link.sequencer.counts().0)
+    }
+
+    /// How many streams are open, with those of other loops.
+    pub(crate) fn streams(&self) -> usize {
+        let here = self.stats.streams_opened - self.stats.streams_closed();
+        let here = usize::try_from(here).unwrap_or(usize::MAX);
+        self.link.as_ref().map_or(here, |link| link.sequencer.counts().1)
+    }
+}
+
+fn order<T>(work: &Arc<impl Fn(&mut Core) -> T + Send + Sync + 'static>) -> Order<Job> {
+    let work = Arc::clone(work);
+    Order::Run(Job::Run(Box::new(move |core, _state| drop(work(core)))))
+}

@@ -1,0 +1,186 @@
+//! The one order of what several loops are to do.
+
+use crate::error::Error;
+use crate::server::api::stats::Stats;
+use crate::server::state::inbox::{Inbox, Order, Publication};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Puts what concerns all loops into the inbox of each, in one order.
+pub(crate) struct Sequencer<W> {
+    loops: Vec<Member<W>>,
+    /// Held while something is put into all inboxes.
+    order: Mutex<()>,
+    /// How many events were published.
+    published: AtomicU64,
+}
+
+/// What others know of a loop.
+struct Member<W> {
+    inbox: Inbox<W>,
+    /// Connections that were given to it and that it has not seen.
+    arriving: AtomicUsize,
+    connections: AtomicUsize,
+    streams: AtomicUsize,
+    stats: Mutex<Stats>,
+}
+
+/// Who wants something done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// Another thread, which may wait for room.
+    Thread { waits: bool },
+    /// A handler in this loop, which cannot wait. It has twice the room that other threads have.
+    Handler(u16),
+    /// A handler in this loop that cannot be told that there is no room, or nobody's.
+    Insisting(Option<u16>),
+}
+
+/// In which loops something is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum In {
+    All,
+    AllBut(u16),
+}
+
+impl<W> Sequencer<W> {
+    pub(crate) fn new(inboxes: impl Iterator<Item = Inbox<W>>) -> Self {
+        let member = |inbox| Member {
+            inbox,
+            arriving: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            stats: Mutex::default(),
+        };
+        Self { loops: inboxes.map(member).collect(), order: Mutex::default(), published: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.loops.len()
+    }
+
+    /// The inbox of a loop, if there is such a loop.
+    pub(crate) fn inbox(&self, index: u16) -> Option<&Inbox<W>> {
+        self.loops.get(usize::from(index)).map(|member| &member.inbox)
+    }
+
+    pub(crate) fn inboxes(&self) -> impl Iterator<Item = &Inbox<W>> {
+        self.loops.iter().map(|member| &member.inbox)
+    }
+
+    /// Puts an order into the inboxes of all loops that run, or of none. That of a handler is not woken.
+    pub(crate) fn put(&self, order: impl Fn() -> Order<W>, from: From, into: In) -> Result<(), Error> {
+        let publishes = matches!(order(), Order::Publish(_));
+        let members = || (0..).zip(&self.loops).filter(|(index, _)| into != In::AllBut(*index));
+        let has_room = |member: &Member<W>| match from {
+            From::Thread { .. } => member.inbox.has_room(1),
+            From::Handler(_) => member.inbox.has_room(2),
+            From::Insisting(_) => true,
+        };
+        let held = loop {
+            let held = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some((_, full)) = members().find(|(_, member)| !has_room(member)) else { break held };
+            drop(held);
+            let From::Thread { waits } = from else { return Err(Error::Full) };
+            // On the thread of any of the loops this could be for ever.
+            let waits = waits && !self.inboxes().any(Inbox::is_of_this_thread);
+            full.inbox.wait_for_room(waits)?;
+        };
+        if publishes {
+            // Before a loop has it: no client may come to another with what nobody has published.
+            self.published.fetch_add(1, Ordering::SeqCst);
+        }
+        let mut to_wake = Vec::new();
+        let mut runs = members().next().is_none();
+        for (index, member) in members() {
+            let Some(is_first) = member.inbox.add_at_once(order()) else { continue };
+            runs = true;
+            let is_own = matches!(from, From::Handler(own) | From::Insisting(Some(own)) if own == index);
+            if is_first && !is_own {
+                to_wake.push(&member.inbox);
+            }
+        }
+        drop(held);
+        to_wake.into_iter().for_each(Inbox::wake);
+        if runs { Ok(()) } else { Err(Error::Stopped) }
+    }
+
+    /// How many events were published, whether all loops have them already or not.
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::SeqCst)
+    }
+
+    /// All loops have published so many more by themselves.
+    pub(crate) fn add_published(&self, count: u64) {
+        self.published.fetch_add(count, Ordering::SeqCst);
+    }
+
+    /// How many events a loop still has to publish before the first for which `is` holds.
+    pub(crate) fn find_publication(&self, index: u16, is: impl Fn(&Publication) -> bool) -> Option<usize> {
+        // What one loop has, all have.
+        let _held = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inbox(index)?.find_publication(is)
+    }
+
+    fn member(&self, index: u16) -> &Member<W> {
+        &self.loops[usize::from(index)]
+    }
+
+    /// Notes what a loop has now.
+    pub(crate) fn note(&self, index: u16, stats: &Stats) {
+        *self.member(index).stats.lock().unwrap_or_else(PoisonError::into_inner) = *stats;
+    }
+
+    /// What each of the other loops had when its last turn ended.
+    pub(crate) fn stats_of_others(&self, index: u16) -> impl Iterator<Item = Stats> {
+        let others = (0..).zip(&self.loops).filter(move |(other, _)| *other != index);
+        others.map(|(_, member)| *member.stats.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A loop has so many connections and streams more, or less where the number is negative.
+    pub(crate) fn count(&self, index: u16, connections: isize, streams: isize) {
+        let member = self.member(index);
+        member.connections.fetch_add(connections.cast_unsigned(), Ordering::Relaxed);
+        member.streams.fetch_add(streams.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// The connections and the streams of all loops.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let connections = self.loops.iter().map(|member| member.connections.load(Ordering::Relaxed)).sum();
+        (connections, self.loops.iter().map(|member| member.streams.load(Ordering::Relaxed)).sum())
+    }
+
+    /// The loop with the fewest connections, `index` if it is one of them.
+    pub(crate) fn fewest(&self, index: u16) -> u16 {
+        let count = |index: u16| {
+            let member = self.member(index);
+            member.connections.load(Ordering::Relaxed) + member.arriving.load(Ordering::Relaxed)
+        };
+        let others =
+            (0..).take(self.loops.len()).filter(|other| self.loops[usize::from(*other)].inbox.runs());
+        others.min_by_key(|other| (count(*other), *other != index)).unwrap_or(index)
+    }
+
+    /// Gives a connection to a loop, or back.
+    pub(crate) fn adopt(
+        &self,
+        index: u16,
+        socket: TcpStream,
+        input: Vec<u8>,
+        wait: bool,
+    ) -> Result<(), (Error, TcpStream, Vec<u8>)> {
+        let member = self.member(index);
+        member.arriving.fetch_add(1, Ordering::Relaxed);
+        let order = |(socket, input)| Order::Adopt { socket, input };
+        member.inbox.put_with((socket, input), order, wait).map_err(|(error, (socket, input))| {
+            self.arrived(index);
+            (error, socket, input)
+        })
+    }
+
+    /// A connection that was given to a loop is there.
+    pub(crate) fn arrived(&self, index: u16) {
+        self.member(index).arriving.fetch_sub(1, Ordering::Relaxed);
+    }
+}
