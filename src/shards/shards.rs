@@ -6,6 +6,7 @@ use crate::server::api::context::Context;
 use crate::server::api::publisher::Publisher;
 use crate::server::api::server::Server;
 use crate::server::api::stats::Stats;
+use crate::server::io::in_memory::InMemory;
 use crate::server::io::listeners::Listeners;
 use crate::server::io::mio_net::MioNet;
 use crate::server::io::net::Net;
@@ -209,6 +210,41 @@ impl<H: App, N: Net> Shards<H, N> {
     fn first(&self) -> &Server<H, N> {
         // There is one at least.
         &self.servers[0]
+    }
+}
+
+impl<H: App> Shards<H, InMemory> {
+    /// So many loops without sockets, whose clocks only go on when they are told to: for tests, see
+    /// [`Server::in_memory`].
+    ///
+    /// ```
+    /// use mio_sse::{Config, Event, RawRequest, Reply, Router, Shards};
+    ///
+    /// let mut shards = Shards::in_memory(2, |_shard| {
+    ///     let mut app = Router::new();
+    ///     app.get("/news", |_request, _cx| Reply::stream().topic("news"));
+    ///     app.post("/news", |_request, cx| cx.publish("news", "it rains"));
+    ///     app
+    /// }, Config::default())?;
+    /// let mut news = shards.servers()[0].ask(RawRequest::get("/news")?);
+    /// shards.servers()[1].ask(RawRequest::new("POST", "/news")?);
+    /// shards.settle();
+    /// assert_eq!(news.events(), [Event::from("it rains")]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`with_nets`](Self::with_nets).
+    pub fn in_memory(count: usize, handler: impl FnMut(usize) -> H, config: Config) -> io::Result<Self> {
+        Self::with_nets((0..count).map(|_| InMemory::default()).collect(), handler, config)
+    }
+
+    /// Has all loops do what they can without time passing, see [`Server::settle`].
+    pub fn settle(&mut self) {
+        // What one does may concern those before it.
+        while self.servers.iter_mut().any(|server| !server.is_stopped() && server.has_more()) {
+            self.servers.iter_mut().filter(|server| !server.is_stopped()).for_each(Server::settle);
+        }
     }
 }
 

@@ -43,6 +43,7 @@ mod rejections;
 mod router;
 mod several;
 #[cfg(target_os = "linux")]
+mod shards;
 mod short_reads;
 mod short_turns;
 mod sources;

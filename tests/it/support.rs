@@ -109,6 +109,15 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// Waits until something is as it should be.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = now() + DEADLINE;
+    while !condition() {
+        assert!(now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
 /// The head of a response.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {

@@ -64,11 +64,16 @@ impl<H: App> Server<H, InMemory> {
     pub fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
             self.turn(Some(Duration::ZERO)).expect("the network in memory never fails");
-            if self.is_stopped() || !self.net().has_news() && self.next_timeout() != Some(Duration::ZERO) {
+            if self.is_stopped() || !self.has_more() {
                 return;
             }
         }
         panic!("the server does not come to rest");
+    }
+
+    /// Whether there is something to do without time passing.
+    pub(crate) fn has_more(&mut self) -> bool {
+        self.net().has_news() || self.next_timeout() == Some(Duration::ZERO)
     }
 
     /// Lets time pass for the server, in steps from one timer to the next, and has it do what is due.
