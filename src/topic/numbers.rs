@@ -88,10 +88,10 @@ mod tests {
             }
             at.push(at[at.len() - 1] + u64::from(!is_skipped));
         }
-        for (place, number) in (0..).zip(&at) {
-            assert_eq!(numbers.number_at(place), Some(*number), "at {place}");
-            if place == 0 || at[place as usize - 1] < *number {
-                assert_eq!(numbers.place_of(*number), Some(place), "of {number}");
+        for (place, number) in at.iter().enumerate() {
+            assert_eq!(numbers.number_at(place as u64), Some(*number), "at {place}");
+            if place == 0 || at[place - 1] < *number {
+                assert_eq!(numbers.place_of(*number), Some(place as u64), "of {number}");
             }
         }
         let newest = at[at.len() - 1];
