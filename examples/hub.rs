@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A body is at most 64 KiB. `HISTORY=100` in the environment has each topic keep its last 100 events for those who come back, with
-//! Last-Event-ID or `?last_event_id=`, and for those who begin with `?from=oldest`. `PORT` chooses the port, `RUST_LOG` what is logged.
+//! Last-Event-ID or `?last_event_id=`, and for those who begin with `?from=oldest`. `SHARDS=4` runs it in four loops, on four cores:
+//! one hub to all who use it. `PORT` chooses the port, `RUST_LOG` what is logged.
 
 mod common;
 
@@ -39,12 +40,21 @@ fn app() -> Router {
 
 fn main() -> ExitCode {
     let mut config = Config::default();
-    if let Ok(history) = std::env::var("HISTORY") {
-        let Ok(events) = history.parse() else {
-            eprintln!("hub: HISTORY is a number of events, not {history:?}");
+    let (history, shards) = match (number("HISTORY"), number("SHARDS")) {
+        (Ok(history), Ok(shards)) => (history, shards.unwrap_or(1)),
+        (Err(problem), _) | (_, Err(problem)) => {
+            eprintln!("hub: {problem}");
             return ExitCode::FAILURE;
-        };
+        }
+    };
+    if let Some(events) = history {
         config.topic = TopicConfig::default().history(History::new().events(events));
     }
-    common::run_with("hub", app(), config)
+    common::run_shards("hub", shards, |_shard| app(), config)
+}
+
+/// A number in the environment, if it is there.
+fn number(name: &str) -> Result<Option<usize>, String> {
+    let Ok(text) = std::env::var(name) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| format!("{name} is a number, not {text:?}"))
 }

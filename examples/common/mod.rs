@@ -1,7 +1,8 @@
 //! What the examples share: the port, the log, and an end in good order.
 
-use mio_sse::{App, Config, Drain, LogObserver, Reply, Router, Server};
+use mio_sse::{App, Config, Drain, Listeners, LogObserver, Publisher, Reply, Router, Server, Shards};
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -49,11 +50,32 @@ pub(crate) fn run(name: &str, app: impl App) -> ExitCode {
 }
 
 /// As [`run`], with these limits.
+#[allow(dead_code, reason = "some examples run in several loops")]
 pub(crate) fn run_with(name: &str, app: impl App, config: Config) -> ExitCode {
+    started(name, |address| serve(name, address, app, config))
+}
+
+/// As [`run_with`], in so many loops.
+#[allow(dead_code, reason = "most examples run in one loop")]
+pub(crate) fn run_shards<H: App + Send>(
+    name: &str,
+    count: usize,
+    app: impl FnMut(usize) -> H,
+    config: Config,
+) -> ExitCode {
+    started(name, |address| {
+        let mut shards = Shards::listen(Listeners::new().tcp(address), count, app, config)?;
+        shards.servers().iter_mut().for_each(|server| server.observe(LogObserver));
+        announce(name, shards.publisher(), shards.local_addr()?)?;
+        shards.run()
+    })
+}
+
+fn started(name: &str, serve: impl FnOnce(&str) -> io::Result<()>) -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,sse:message=warn"))
         .init();
     let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
-    match serve(name, &port, app, config) {
+    match serve(&format!("127.0.0.1:{port}")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{name}: cannot serve on port {port}: {error}");
@@ -62,15 +84,20 @@ pub(crate) fn run_with(name: &str, app: impl App, config: Config) -> ExitCode {
     }
 }
 
-fn serve(name: &str, port: &str, app: impl App, config: Config) -> io::Result<()> {
-    let mut server = Server::bind_with(format!("127.0.0.1:{port}"), app, config)?;
+fn serve(name: &str, address: &str, app: impl App, config: Config) -> io::Result<()> {
+    let mut server = Server::bind_with(address, app, config)?;
     server.observe(LogObserver);
-    let publisher = server.publisher();
+    announce(name, server.publisher(), server.local_addr()?)?;
+    server.run()
+}
+
+/// Says where the example is, and has it end in good order.
+fn announce<S: 'static>(name: &str, publisher: Publisher<S>, address: SocketAddr) -> io::Result<()> {
     ctrlc::set_handler(move || {
         // An error says that the server has stopped already.
         let _ = publisher.drain(Drain::within(WINDOW).retry(RETRY));
     })
     .map_err(io::Error::other)?;
-    println!("{name}: http://{}", server.local_addr()?);
-    server.run()
+    println!("{name}: http://{address}");
+    Ok(())
 }
