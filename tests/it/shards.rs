@@ -3,8 +3,8 @@
 use crate::support::{Client, wait_until};
 use mio_sse::net::InMemory;
 use mio_sse::{
-    Answer, Config, Context, Error, Event, History, Ids, Listeners, Overflow, Position, RawRequest, Reply,
-    Request, Router, Server, Shards, StreamId, TopicConfig,
+    Answer, Config, Context, Error, Event, History, Ids, Listeners, Missed, Overflow, Position, RawRequest,
+    Reply, Request, Router, Server, Shards, StreamId, TopicConfig,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -148,6 +148,31 @@ fn a_client_that_is_ahead_of_its_loop_gets_what_is_new_to_it_and_nothing_else() 
         assert!(shards.stats().gaps == 0);
         assert_eq!(data(&mut second), got[4_901..], "{ids:?}");
     }
+}
+
+#[test]
+fn what_a_client_has_missed_comes_before_what_is_on_its_way() {
+    let mut shards = Shards::in_memory(
+        2,
+        |_| {
+            let mut app = Router::new();
+            app.get("/topics/news", |_request, cx| {
+                // Somebody else's request in the same turn would do.
+                cx.publish("news", Event::new().data("three").id("3"))?;
+                Ok::<_, Error>(Reply::stream().topic("news"))
+            });
+            app.missed(|stream, _id, cx| {
+                cx.send(stream, Event::new().data("two").id("2"))?;
+                Ok::<_, Error>(Missed::Sent)
+            });
+            app
+        },
+        kept(Ids::Own),
+    )
+    .unwrap();
+    let mut stream = read(&mut shards, 1, Some("1"));
+    shards.settle();
+    assert_eq!(texts(&mut stream), ["two", "three"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! behind that in its own loop goes the same way, until what it has published is there.
 
 use crate::conn::id::StreamId;
+use crate::delivery::stream::Phase;
 use crate::error::Error;
 use crate::event::Event;
 use crate::server::api::stats::Stats;
@@ -110,8 +111,9 @@ impl Core {
         if id.shard != link.index {
             return link.sequencer.inbox(id.shard).map(Some).ok_or(Error::Closed);
         }
-        self.delivery.slots.live(id)?;
-        Ok((link.waiting > 0).then_some(&self.inbox))
+        // What is sent to a stream that is being opened comes first in it, whatever waits.
+        let is_open = self.delivery.slots.live(id)?.phase == Phase::Open;
+        Ok((is_open && link.waiting > 0).then_some(&self.inbox))
     }
 
     /// The same for what is done at once in this loop whatever waits.
