@@ -49,7 +49,7 @@ pub enum Error {
     },
     /// The inbox of the [`Publisher`](crate::Publisher) is full; see [`Config::inbox_max`](crate::Config::inbox_max).
     /// Where a call waits for room this is only told on the loop's own thread, and where the server does not
-    /// run yet.
+    /// run yet. With [`Shards`](crate::Shards) handlers are told so as well, where another loop is too far behind.
     Full,
     /// The server has stopped or was dropped.
     Stopped,

@@ -41,7 +41,7 @@
 //!   clock says: their clients
 //!   get a `gap` event, and then what there is.
 //! - **A second server** has a history of its own. A client that meets the other one gets a `gap`. Send
-//!   clients to the same server, or use another kind.
+//!   clients to the same server, or use another kind. The loops of [`Shards`](crate::Shards) are one server.
 //! - **An outage longer than the history**: a `gap`, then [the oldest that is kept](crate::AfterGap::Oldest),
 //!   or [live](crate::AfterGap::Live).
 //! - On a `gap` a page fetches its state anew. A snapshot as the first event of each stream is another way:

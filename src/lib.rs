@@ -49,6 +49,7 @@
 //! | shut down in good order | [`Publisher::drain`], [`Drain`] |
 //! | watch | [`Stats`] as numbers, JSON and Prometheus text; an [`Observer`]; [`LogObserver`] and [`AccessLog`] that log |
 //! | test an application | [`Server::in_memory`], an [`Answer`] |
+//! | use several cores | [`Shards`]: several loops with the same events and ids |
 //! | use a loop that is there already | [`Server::turn`], [`next_timeout`](Server::next_timeout), `AsFd` |
 //! | take connections from another server | [`Publisher::adopt`], [`Server::adopt`], [`RawRequest`] |
 //!

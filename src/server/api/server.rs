@@ -145,37 +145,18 @@ impl<H: App> Server<H> {
     /// Serves a listener that exists already: one inherited from systemd or a parent process, or made with options of
     /// your own. [`Config::backlog`] is not applied to it.
     ///
-    /// This is the way to more than one core: a server in a thread for each, on one port, among which the kernel shares out the
-    /// connections (`SO_REUSEPORT`; Linux). They share nothing, so what is for everybody is published to each; and where topics
-    /// keep a history, events need [ids of your own](crate::Event::id) and the same order everywhere, as a client that comes back may
-    /// meet another server.
-    ///
     /// ```no_run
-    /// use mio_sse::{Config, Event, Reply, Router, Server};
+    /// use mio_sse::{Config, Router, Server};
     /// use socket2::{Domain, Socket, Type};
     /// use std::net::SocketAddr;
     ///
-    /// fn server(address: SocketAddr) -> std::io::Result<Server<Router>> {
-    ///     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    ///     socket.set_reuse_address(true)?;
-    ///     socket.set_reuse_port(true)?;
-    ///     socket.bind(&address.into())?;
-    ///     socket.listen(4096)?;
-    ///     let mut app = Router::new();
-    ///     app.get("/events", |_request, _cx| Reply::stream().topic("news"));
-    ///     Server::from_listener(socket.into(), app, Config::default())
-    /// }
-    ///
-    /// let mut publishers = Vec::new();
-    /// for _core in 0..8 {
-    ///     let mut server = server(SocketAddr::from(([0, 0, 0, 0], 8080)))?;
-    ///     publishers.push(server.publisher());
-    ///     std::thread::spawn(move || server.run());
-    /// }
-    /// for publisher in &publishers {
-    ///     publisher.publish("news", Event::new().data("to all of them").id("1"))?;
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// let address = SocketAddr::from(([0, 0, 0, 0], 8080));
+    /// let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    /// socket.set_reuse_address(true)?;
+    /// socket.bind(&address.into())?;
+    /// socket.listen(4096)?;
+    /// Server::from_listener(socket.into(), Router::new(), Config::default())?.run()
+    /// # ; Ok::<(), std::io::Error>(())
     /// ```
     ///
     /// # Errors
