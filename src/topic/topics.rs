@@ -225,6 +225,30 @@ impl Topics {
         }
     }
 
+    /// Has lost what an external log had up to `position`: appends `notice`, which has that id, to all topics
+    /// whose ids are positions and which have not finished. Returns how many streams read those, each once for
+    /// each of them.
+    pub(crate) fn lose_until(&mut self, position: Position, notice: &EncodedEvent) -> u64 {
+        self.forget_at(position);
+        self.positions = Some((self.positions.map_or(position, |(first, _)| first), position));
+        let mut readers = 0;
+        for place in 0..self.bound() {
+            let Some(key) = self.key_at(place) else { continue };
+            let topic = self.get(key);
+            if topic.kept().is_some_and(|kept| kept.ids == Ids::Ordered) && !topic.has_finished() {
+                readers += topic.subscribers.len() as u64;
+                self.append(key, notice, None);
+            }
+        }
+        readers
+    }
+
+    /// What was published elsewhere at `position` is in none of the topics that are not there.
+    pub(crate) fn forget_at(&mut self, position: Position) {
+        self.sequence = next_shared(self.sequence);
+        self.forgotten_positions = self.forgotten_positions.max(Mark { sequence: self.sequence, position });
+    }
+
     fn append(&mut self, key: TopicKey, event: &EncodedEvent, position: Option<Position>) {
         let topic = &mut self.topics[key.0 as usize];
         let read = !topic.subscribers.is_empty();
@@ -239,15 +263,17 @@ impl Topics {
                 event.bytes().len()
             }
             Some(kept) => {
-                match position {
-                    Some(position) => self.encoded.encode_with_id(event, position),
+                let event = match position {
+                    Some(position) => {
+                        self.encoded.encode_with_id(event, position);
+                        &self.encoded
+                    }
                     None if kept.ids == Ids::Generated => {
                         self.encoded.encode_with_id(event, self.maker.id(self.sequence));
+                        &self.encoded
                     }
-                    None => {}
-                }
-                let has_own = kept.ids == Ids::Own;
-                let event = if has_own { event } else { &self.encoded };
+                    None => event,
+                };
                 let tick = self.clock.tick;
                 log.append_dated(self.sequence, event.bytes(), event.kind(), tick, &mut self.spares);
                 kept.supersede(log, self.sequence, event);

@@ -246,7 +246,13 @@ impl Core {
         if !event.removes_key() {
             self.has_memory()?;
         }
-        self.make_room_for_topics(topics.clone(), Topics::would_add)?;
+        if let Err(error) = self.make_room_for_topics(topics.clone(), Topics::would_add) {
+            if let Some(position) = at {
+                // It cannot be published later: a topic that there is room for by then has missed it.
+                self.delivery.topics.forget_at(position);
+            }
+            return Err(error);
+        }
         if let Some(position) = at {
             self.delivery.catch_up_with(position);
         }
@@ -286,7 +292,7 @@ impl Core {
 
     /// Sees to it that there is room for those of `topics` that are to be added. Topics that were left in this turn
     /// do not count.
-    fn make_room_for_topics<'t>(
+    pub(super) fn make_room_for_topics<'t>(
         &mut self,
         topics: impl Iterator<Item = &'t str> + Clone,
         adds: fn(&Topics, &str) -> bool,
