@@ -192,6 +192,31 @@ impl<S: 'static> Publisher<S> {
         self.publish_to(iter::once(topic), event, None, false)
     }
 
+    /// Says that an external log has lost events, see [`Context::ordered_gap`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish). A position that does not increase is logged.
+    pub fn ordered_gap(&self, position: Position) -> Result<(), Error> {
+        self.in_all(move |core| core.ordered_gap(position))
+    }
+
+    /// Says where an external log ends, see [`Context::ordered_end`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish).
+    pub fn ordered_end(&self, newest: Position) -> Result<(), Error> {
+        self.in_all(move |core| core.ordered_end(newest))
+    }
+
+    /// Whether the server has stopped, or all of its loops.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        match &self.shards {
+            Some(all) => !all.inboxes().any(Inbox::runs),
+            None => !self.inbox.runs(),
+        }
+    }
+
     /// Says that nothing more will be published to a topic, see [`Context::finish_topic`]. Waits while the
     /// inbox is full.
     ///
