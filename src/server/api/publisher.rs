@@ -143,6 +143,20 @@ impl<S: 'static> Publisher<S> {
         self.publish_to(iter::once(topic), event, Some(position), self.waits)
     }
 
+    /// Publishes an event to several topics at its position in an external log, see
+    /// [`Context::publish_all_at`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    pub fn publish_all_at<'t, 'e>(
+        &self,
+        topics: impl IntoIterator<Item = &'t str>,
+        position: Position,
+        event: impl Into<Event<'e>>,
+    ) -> Result<(), Error> {
+        self.publish_to(topics, event, Some(position), self.waits)
+    }
+
     fn publish_to<'t, 'e>(
         &self,
         topics: impl IntoIterator<Item = &'t str>,
