@@ -153,15 +153,14 @@ impl Reader {
                 if is_short || collected.len() >= self.history {
                     let collected = std::mem::take(collected);
                     self.stage = Stage::Reading;
-                    collected.into_iter().rev().for_each(|entry| self.take(entry, &mut acts));
+                    collected.iter().rev().for_each(|entry| self.take(entry, &mut acts));
                 }
             }
             (Stage::Reading, Told::Behind { entries, is_there }) => {
-                self.behind(entries, is_there, now, &mut acts);
+                self.behind(&entries, is_there, now, &mut acts);
             }
             (Stage::Marking(_), Told::Added(Some(position))) => {
-                // What came before that and is not known here is told as lost.
-                (self.last, self.was_there, self.waits) = (self.highest, false, false);
+                (self.was_there, self.waits) = (false, false);
                 self.saw(position);
                 self.stage = Stage::Reading;
             }
@@ -173,17 +172,23 @@ impl Reader {
         acts
     }
 
-    fn behind(&mut self, entries: Vec<Entry>, is_there: bool, now: Duration, acts: &mut Vec<Act>) {
+    fn behind(&mut self, entries: &[Entry], is_there: bool, now: Duration, acts: &mut Vec<Act>) {
         let is_all = entries.len() < PAGE;
         // What is not there any more, or what was written before this was asked, and is not there.
         let diverged = self.was_there && !is_there;
         let newest = entries.last().map_or(self.last, |entry| entry.position);
-        if diverged || is_all && newest < self.expected {
+        let is_marked = || {
+            entries
+                .iter()
+                .any(|entry| Record::read(&entry.fields).is_ok_and(|record| record.what == What::Broken))
+        };
+        // Another node may have said so already.
+        if (diverged || is_all && newest < self.expected) && !is_marked() {
             self.marks += 1;
             self.stage = Stage::Marking(At::Ms(self.highest.ms().saturating_add(1)));
             return;
         }
-        entries.into_iter().for_each(|entry| self.take(entry, acts));
+        entries.iter().for_each(|entry| self.take(entry, acts));
         self.waits = is_all;
         if is_all && self.ended.is_none_or(|ended| now.saturating_sub(ended) >= END_PERIOD) {
             self.ended = Some(now);
@@ -191,7 +196,7 @@ impl Reader {
         }
     }
 
-    fn take(&mut self, entry: Entry, acts: &mut Vec<Act>) {
+    fn take(&mut self, entry: &Entry, acts: &mut Vec<Act>) {
         let position = entry.position;
         (self.last, self.was_there) = (position, true);
         self.saw(position);
@@ -351,10 +356,11 @@ mod tests {
             }
             let mark = written_at.unwrap_or(at(201));
             assert_eq!(reader.told(Told::Added(Some(mark)), SECOND), []);
-            assert_eq!(reader.ask(7), Ask::Behind { after: at(200), count: 500, waits: false });
-            let entries = vec![with(mark.ms(), &record), with(400, &record), entry(401)];
+            // What was written meanwhile is not lost.
+            assert_eq!(reader.ask(7), Ask::Behind { after: at(99), count: 500, waits: false });
+            let entries = vec![entry(100), with(mark.ms(), &record), with(400, &record), entry(401)];
             let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
-            assert_eq!(acts, [format!("gap {}", mark.ms()), "401".into(), "end 401".into()]);
+            assert_eq!(acts, ["100".into(), format!("gap {}", mark.ms()), "401".into(), "end 401".into()]);
             assert_eq!(reader.read().gaps, 1);
         }
     }
@@ -371,6 +377,17 @@ mod tests {
         reader.saw(at(60));
         let acts = reader.told(Told::Behind { entries: vec![], is_there: true }, SECOND);
         assert_eq!(said(acts), ["end 50"]);
+    }
+
+    #[test]
+    fn what_another_node_has_marked_is_not_marked_again() {
+        let mut reader = filled(&[50, 99]);
+        reader.saw(at(200));
+        reader.ask(0);
+        let record = Record { what: What::Broken, nonce: Some(Nonce { writer: 2, count: 1 }) };
+        let entries = vec![entry(100), with(120, &record), entry(130)];
+        let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
+        assert_eq!(acts, ["100", "gap 120", "130", "end 130"]);
     }
 
     #[test]
