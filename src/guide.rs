@@ -159,6 +159,7 @@
 //! - **An outage longer than the history**: a `gap`, or `missed`, which can ask the log for a range.
 //! - **A log that has lost events** is a gap for all streams that read it: [`Context::ordered_gap`]. A position that the log
 //!   will never reach is one as well, if the reader says where the log ends: [`Context::ordered_end`].
+//! - The crate `mio-sse-redis` does all of this with a Redis stream.
 //! - Positions increase over all such topics of a server: two logs that know nothing of each other belong to
 //!   two servers.
 //! - Where nothing was published yet, every id is unknown, and the id of a stream is `0-0`. So publish the

@@ -12,7 +12,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// Where Redis is.
 pub(crate) enum Link {
-    At(Client),
+    At(Box<Client>),
     /// Known by Sentinels, each time anew.
     BySentinel(Box<SentinelClient>),
 }
@@ -27,7 +27,7 @@ impl Link {
     /// At a URL; where there is a name of a master, at that which the Sentinels of these URLs, with commas between
     /// them, know by it. User, password and database are for Redis itself then, and those of the first URL.
     pub(crate) fn new(urls: &str, master: Option<&str>) -> RedisResult<Self> {
-        let Some(master) = master else { return Ok(Self::At(Client::open(urls)?)) };
+        let Some(master) = master else { return Ok(Self::At(Box::new(Client::open(urls)?))) };
         let infos = urls.split(',').map(|url| url.trim().into_connection_info());
         let infos = infos.collect::<RedisResult<Vec<ConnectionInfo>>>()?;
         let settings = infos.first().map(|info| info.redis_settings().clone()).unwrap_or_default();
@@ -35,7 +35,7 @@ impl Link {
         let sentinels: Vec<_> =
             infos.into_iter().map(|info| info.set_redis_settings(RedisConnectionInfo::default())).collect();
         let client =
-            SentinelClient::build(sentinels, master.to_owned(), Some(node), SentinelServerType::Master)?;
+            SentinelClient::build(sentinels, String::from(master), Some(node), SentinelServerType::Master)?;
         Ok(Self::BySentinel(Box::new(client)))
     }
 

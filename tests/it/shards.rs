@@ -641,3 +641,48 @@ fn a_slow_reader_in_one_loop_does_not_change_what_the_other_gives() {
     }
     assert_eq!(counts.len(), 2_000);
 }
+
+#[test]
+fn a_gap_of_an_external_log_is_told_in_every_loop_and_is_no_event_of_this_server() {
+    let mut config = kept(Ids::Ordered);
+    config.gap_event = Some("gap".into());
+    let mut step = 0;
+    let act_on = move |_: &Request<'_>, cx: &mut Context<'_>| {
+        step += 1;
+        match step {
+            1 => cx.configure("own", TopicConfig::default().history(History::new().events(9))),
+            2 => {
+                cx.publish_at("news", Position::new(1, 0), "one")?;
+                cx.ordered_gap(Position::new(2, 0))?;
+                cx.publish_at("news", Position::new(3, 0), "three")
+            }
+            _ => {
+                cx.ordered_end(Position::new(3, 0));
+                cx.publish("own", "made here")
+            }
+        }
+    };
+    let (mut shards, _) = shards(2, config, act_on);
+    act(&mut shards, 0);
+    let mut streams = [read(&mut shards, 0, None), read(&mut shards, 1, None)];
+    act(&mut shards, 0);
+    let got = streams.each_mut().map(|stream| stream.events());
+    let names = |events: &[Event<'_>]| {
+        let events = events.iter().filter(|event| event.data.is_some());
+        events.map(|event| event.event.as_deref().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((names(&got[0]), &got[0]), (vec!["".into(), "gap".into(), "".into()], &got[1]));
+    // A client that was elsewhere, with an id that the log has lost: it is given up when that cannot come.
+    let mut lost = read(&mut shards, 1, Some("9-0"));
+    act(&mut shards, 0);
+    act(&mut shards, 0);
+    assert_eq!(names(&lost.events()), ["gap"]);
+    // Two that were published at positions, two that were made here, and the next.
+    let own = RawRequest::get("/topics/own").unwrap();
+    let mut streams = [shards.servers()[0].ask(own.clone()), shards.servers()[1].ask(own)];
+    act(&mut shards, 0);
+    for stream in &mut streams {
+        let (text, id) = data(stream).remove(0);
+        assert!(text == "made here" && id.as_ref().unwrap().ends_with("-5"), "{id:?}");
+    }
+}
