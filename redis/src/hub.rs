@@ -257,7 +257,21 @@ impl Hub {
         event: impl Into<Event<'e>>,
         done: impl FnOnce(Result<Position, PublishError>) -> T + Send + 'static,
     ) -> Result<(), PublishError> {
-        let what = What::Event { topics: vec![topic.to_owned()], event: event.into().into_owned() };
+        self.submit_all([topic], event, done)
+    }
+
+    /// The same for several topics at once: a stream that reads more than one of them gets the event once.
+    ///
+    /// # Errors
+    /// As for [`submit`](Self::submit).
+    pub fn submit_all<'t, 'e, T>(
+        &self,
+        topics: impl IntoIterator<Item = &'t str>,
+        event: impl Into<Event<'e>>,
+        done: impl FnOnce(Result<Position, PublishError>) -> T + Send + 'static,
+    ) -> Result<(), PublishError> {
+        let topics = topics.into_iter().map(str::to_owned).collect();
+        let what = What::Event { topics, event: event.into().into_owned() };
         self.put(what, Box::new(move |result| drop(done(result))))
     }
 
