@@ -105,8 +105,10 @@ impl<const SHORT: bool> Lives<SHORT> {
         }
         self.rest();
         self.come_back();
-        for node in self.nodes {
-            self.summary.hash ^= node.world.borrow().trace.hash();
+        for mut node in self.nodes {
+            node.stop();
+            node.comes_to_its_end();
+            self.summary.hash ^= node.hash();
         }
         self.summary.counts = self.story.borrow().counts;
         self.summary
@@ -120,7 +122,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         let node = self.rng.usize(..self.nodes.len());
         let client = self.rng.usize(..self.clients.len());
         match self.rng.u8(..128) {
-            0..40 => self.nodes[node].turn(),
+            0..40 => self.nodes[node].turn_any(&mut self.rng),
             40..55 => {
                 let time = Duration::from_micros(self.rng.u64(..self.scenario.pause * 1_000));
                 self.pass(time);
@@ -137,7 +139,13 @@ impl<const SHORT: bool> Lives<SHORT> {
             125 => self.nodes[node].configure(),
             126 => self.replace(client),
             _ => match self.rng.u8(..8) {
-                0 => self.restart(node),
+                0 => {
+                    if self.rng.bool() {
+                        self.nodes[node].stop();
+                        self.nodes[node].comes_to_its_end();
+                    }
+                    self.restart(node);
+                }
                 1 if !self.nodes[node].is_draining => self.nodes[node].drain(),
                 _ => {}
             },
@@ -150,7 +158,7 @@ impl<const SHORT: bool> Lives<SHORT> {
     /// Time passes, everywhere.
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.nodes.iter_mut().for_each(|node| node.world.borrow_mut().now = self.now);
+        self.nodes.iter().for_each(|node| node.set_time(self.now));
     }
 
     fn publish(&mut self) {
@@ -162,7 +170,12 @@ impl<const SHORT: bool> Lives<SHORT> {
         }
         // Whoever reads a log reads it in its own time.
         if self.scenario.ids != Ids::Ordered {
-            (0..self.nodes.len()).for_each(|node| self.nodes[node].publish(u32::MAX));
+            for node in 0..self.nodes.len() {
+                // What is left is for handlers, or for later.
+                let leaves_some = self.scenario.is_sharded() && self.rng.bool();
+                let count = if leaves_some { self.rng.u32(..4) } else { u32::MAX };
+                self.nodes[node].publish(count);
+            }
         }
     }
 
@@ -208,7 +221,8 @@ impl<const SHORT: bool> Lives<SHORT> {
         // Most often where it was before.
         let usual = client % self.nodes.len();
         let node = if self.rng.u8(..3) == 0 { self.rng.usize(..self.nodes.len()) } else { usual };
-        let Node { world, process, .. } = &self.nodes[node];
+        let Node { worlds, process, .. } = &self.nodes[node];
+        let world = &worlds[self.rng.usize(..worlds.len())];
         self.clients[client].connect((world, *process), capacity, &mut self.story.borrow_mut());
     }
 
@@ -226,7 +240,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         self.count("processes");
         let fresh = Node::start(&self.story, self.now);
         let old = std::mem::replace(&mut self.nodes[node], fresh);
-        self.summary.hash ^= old.world.borrow().trace.hash();
+        self.summary.hash ^= old.hash();
         old.crash();
     }
 
@@ -238,12 +252,11 @@ impl<const SHORT: bool> Lives<SHORT> {
         self.clients.iter_mut().for_each(|client| client.has_finished = false);
         for node in 0..self.nodes.len() {
             if self.nodes[node].is_draining {
+                self.nodes[node].comes_to_its_end();
                 self.restart(node);
             }
         }
-        self.nodes.iter_mut().for_each(|node| {
-            node.world.borrow_mut().calm();
-        });
+        self.nodes.iter().for_each(Node::calm);
         let came_to_rest = (0..ROUNDS_TO_REST).any(|_| {
             self.round();
             self.is_at_rest()
@@ -258,7 +271,10 @@ impl<const SHORT: bool> Lives<SHORT> {
         let restless = restless.map(|(_, client)| client.number);
         assert!(came_to_rest, "client {restless:?} waits for an end that does not come, or for a stream");
         drop(story);
-        self.nodes.iter_mut().for_each(|node| node.world.borrow_mut().faults = self.scenario.faults);
+        self.nodes.iter_mut().for_each(|node| {
+            node.check_same();
+            node.set_faults(self.scenario.faults);
+        });
         self.story.borrow_mut().settles = false;
     }
 
@@ -268,7 +284,7 @@ impl<const SHORT: bool> Lives<SHORT> {
             self.bring();
             for node in &mut self.nodes {
                 node.publish(u32::MAX);
-                node.turn();
+                node.turn_those_awake();
             }
         }
         for client in 0..self.clients.len() {
@@ -292,7 +308,8 @@ impl<const SHORT: bool> Lives<SHORT> {
     fn is_at_rest(&self) -> bool {
         let story = self.story.borrow();
         let mut clients = self.clients.iter().enumerate();
-        self.nodes.iter().all(Node::is_up_to_date)
+        story.together.is_at_rest()
+            && self.nodes.iter().all(Node::is_up_to_date)
             && clients.all(|(at, client)| self.is_done(at) || client.is_at_rest(&story))
     }
 
