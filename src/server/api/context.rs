@@ -224,8 +224,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// [`Error::TooManyTopics`] where it keeps something, is not there, and would be one more than
     /// [`topics_max`](crate::Config::topics_max).
     pub fn finish_topic(&mut self, topic: &str) -> Result<(), Error> {
-        let topic: Box<str> = topic.into();
-        self.core.together(move |core| core.finish_topic(&topic), |_| Ok(()))
+        self.core.finish_topic_together(topic)
     }
 
     /// Sends an event to one stream, in order with everything published to its topics.

@@ -272,6 +272,13 @@ impl Core {
         Ok(())
     }
 
+    /// The same in all loops, at one place in the order of what is published.
+    pub(crate) fn finish_topic_together(&mut self, topic: &str) -> Result<(), Error> {
+        self.make_room_for_topics(iter::once(topic), Topics::would_add)?;
+        let topic: Box<str> = topic.into();
+        self.in_order(move |core| core.finish_topic(&topic)).unwrap_or(Ok(()))
+    }
+
     /// Sets how a topic behaves.
     pub(crate) fn configure(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
         config.check()?;

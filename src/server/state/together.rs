@@ -78,6 +78,16 @@ impl Core {
         result
     }
 
+    /// Does something that has its place in the order of what is published. Returns nothing where there are
+    /// several loops, which have yet to get there.
+    pub(crate) fn in_order<T>(&mut self, work: impl Fn(&mut Self) -> T + Send + Sync + 'static) -> Option<T> {
+        let Some(link) = self.link() else { return Some(work(self)) };
+        let work = Arc::new(work);
+        // Where all have stopped, nothing is to be done.
+        let _ = link.sequencer.put(|| order(&work), From::Insisting(None), In::All);
+        None
+    }
+
     /// Does something in this loop and in all others. Where what handlers have published before is still on
     /// its way, this comes behind it, and `meanwhile` says what is returned.
     pub(crate) fn together<T>(
