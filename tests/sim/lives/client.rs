@@ -200,8 +200,8 @@ impl Client {
             story.note(|| format!("client {} is told not to come back", self.number));
             wire.state = State::Over;
             if story.together.is_revoked(wire.process, self.number) {
-                // This was for the moment only, where there is more to come.
-                self.is_over = self.life.topics & !story.finished == 0;
+                // This was for the moment only, unless there was nothing more to come anyway.
+                self.is_over = self.life.has_seen_all(wire.process, &self.last_id, story);
                 return Some(Vec::new());
             }
             self.is_over = true;

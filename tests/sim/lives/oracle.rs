@@ -369,6 +369,15 @@ impl Life {
         self.stream = None;
     }
 
+    /// Whether all that it reads has finished, and nothing of that is missing.
+    pub(crate) fn has_seen_all(&mut self, process: u32, id: &str, story: &Story) -> bool {
+        if self.topics & !story.finished != 0 {
+            return false;
+        }
+        self.skips_to_second(id, u32::MAX, story.next[process as usize], story);
+        self.check(story).is_ok()
+    }
+
     /// It is not to come back: there is nothing more for it.
     pub(crate) fn is_told_to_stop(&mut self, process: u32, id: &str, story: &mut Story) {
         self.skips_to_second(id, u32::MAX, story.next[process as usize], story);
