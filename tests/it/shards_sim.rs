@@ -3,6 +3,10 @@
 use mio_sse::net::InMemory;
 use mio_sse::{Answer, Config, Event, History, RawRequest, Reply, Router, Shards, StreamId, TopicConfig};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How many messages a loop takes from its inbox at once.
+const BATCH: usize = 64;
 
 fn shards(count: usize, config: Config) -> (Shards<Router, InMemory>, Arc<Mutex<Vec<StreamId>>>) {
     let streams = Arc::<Mutex<Vec<StreamId>>>::default();
@@ -46,4 +50,25 @@ fn a_topic_finishes_at_the_same_place_in_all_loops() {
         assert_eq!(texts(stream), ["before"]);
         assert!(stream.is_over());
     }
+}
+
+#[test]
+fn what_is_sent_to_a_stream_stays_in_order_where_its_loop_gets_to_a_part_of_it() {
+    let mut config = kept();
+    // The inbox is left alone once so much is to be read.
+    config.lag_bytes_max = 500;
+    let (mut shards, streams) = shards(2, config);
+    let mut news = read(&mut shards, 0);
+    let stream = streams.lock().unwrap()[0];
+    let publisher = shards.publisher();
+    for _ in 0..BATCH - 1 {
+        publisher.publish("news", "of others").unwrap();
+    }
+    let mut cx = shards.servers()[0].context();
+    cx.publish("news", "first").unwrap();
+    cx.send(stream, "second").unwrap();
+    shards.servers()[0].turn(Some(Duration::ZERO)).unwrap();
+    shards.servers()[0].context().send(stream, "third").unwrap();
+    shards.settle();
+    assert_eq!(texts(&mut news)[BATCH - 1..], ["first", "second", "third"]);
 }

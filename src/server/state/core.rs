@@ -298,6 +298,14 @@ impl Core {
         Ok(())
     }
 
+    /// The same in all loops.
+    pub(crate) fn configure_together(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
+        self.configure(topic, config)?;
+        let topic: Box<str> = topic.into();
+        self.tell_others(&Arc::new(move |core: &mut Self| core.configure(&topic, config)));
+        Ok(())
+    }
+
     /// Sees to it that there is room for those of `topics` that are to be added. Topics that were left in this turn
     /// do not count.
     fn make_room_for_topics<'t>(
@@ -319,10 +327,10 @@ impl Core {
     }
 
     pub(crate) fn send(&mut self, id: StreamId, event: &Event<'_>) -> Result<(), Error> {
-        if let Some(inbox) = self.way_to(id)? {
+        if let Some(shard) = self.way_to(id)? {
             let mut encoded = EncodedEvent::default();
             encoded.encode_checked(event, self.config.id_bytes_max())?;
-            return inbox.put_of_handler(Order::Send { stream: id, event: encoded });
+            return self.put_to(shard, Order::Send { stream: id, event: encoded });
         }
         self.delivery.slots.live(id)?;
         self.encode(event, |core, encoded| core.send_encoded(id, encoded))?
