@@ -1,8 +1,8 @@
 //! The application on a server: it opens streams, and makes up for what clients have missed.
 
 use crate::lives::node::Watcher;
-use crate::lives::together::{Open, tag_of};
 use crate::lives::story::{Bringer, Opening, Story, TOPICS};
+use crate::lives::together::{Open, tag_of};
 use fastrand::Rng;
 use mio_sse::{
     AfterGap, CloseReason, Context, Event, Handler, Ids, Missed, Pull, Reply, Request, StreamId, StreamReply,
@@ -75,7 +75,16 @@ impl App {
         states: &States,
     ) -> Self {
         let (story, watcher) = (story.clone(), watcher.clone());
-        Self { story, watcher, process, at, begin, streams: HashMap::new(), opened: 0, states: states.clone() }
+        Self {
+            story,
+            watcher,
+            process,
+            at,
+            begin,
+            streams: HashMap::new(),
+            opened: 0,
+            states: states.clone(),
+        }
     }
 
     /// The number behind the newest event that was published here.
@@ -191,7 +200,14 @@ impl Handler for App {
         let mut story = self.story.borrow_mut();
         story.openings.insert(*who, opening.clone());
         let ends = opening.ends || opening.made_up.is_some();
-        story.together.open.push(Open { stream, process: self.process, who: *who, ends, next: opening.next, closes: None });
+        story.together.open.push(Open {
+            stream,
+            process: self.process,
+            who: *who,
+            ends,
+            next: opening.next,
+            closes: None,
+        });
         story.act_together((self.process, self.at), cx);
     }
 

@@ -6,9 +6,7 @@ use crate::lives::together::{NOBODYS, Way};
 use crate::net::{Faults, SimNet, World};
 use crate::run::check_work;
 use fastrand::Rng;
-use mio_sse::{
-    Audience, CloseReason, Drain, Event, Message, Observer, Publisher, Request, Shards, StreamId,
-};
+use mio_sse::{Audience, CloseReason, Drain, Event, Message, Observer, Publisher, Request, Shards, StreamId};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -209,7 +207,8 @@ impl<const SHORT: bool> Node<SHORT> {
                 return;
             }
             if loops > 1 && !by_inbox {
-                story.act_behind((process, at), story.feed[process as usize], &mut cx);
+                let until = story.published_until(process);
+                story.act_behind((process, at), until, &mut cx);
             }
         }
     }
@@ -290,7 +289,10 @@ impl<const SHORT: bool> Node<SHORT> {
         assert!(self.is_stopped(), "all loops stop when one is asked to");
         let stats = self.shards.stats();
         let left = [stats.connections, stats.streams, stats.tags, stats.timers, stats.inbox];
-        assert_eq!(left, [0; 5], "connections, streams, tags, timers and messages of loops that have stopped");
+        assert_eq!(
+            left, [0; 5],
+            "connections, streams, tags, timers and messages of loops that have stopped"
+        );
         self.story.borrow_mut().count("ends of all loops");
     }
 

@@ -1,8 +1,8 @@
 //! What the application has published, and to whom it has opened streams.
 
 use crate::lives::scenario::{Kind, Scenario};
-use fastrand::Rng;
 use crate::lives::together::Together;
+use fastrand::Rng;
 use mio_sse::{CloseReason, Event, EventSender, Ids, Missed, Position};
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};

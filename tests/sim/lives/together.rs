@@ -1,7 +1,7 @@
 //! What the loops of one server do together: a handler of any publishes, and what it does behind that, to the
 //! streams of whichever loop, comes behind it.
 
-use crate::lives::story::{Story, TOPICS};
+use crate::lives::story::{Entry, Story, TOPICS};
 use mio_sse::{CloseReason, Context, Error, Event, Publisher, StreamId};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -68,7 +68,8 @@ impl Together {
         let place = self.open.iter().position(is_it).expect("it was opened");
         let Open { who, ends, next, closes, .. } = self.open.swap_remove(place);
         // What was asked before it was opened, and was still to come.
-        let mut earlier = self.closed_first_tag.iter().filter(|(its, until)| *its == process && *until >= next);
+        let mut earlier =
+            self.closed_first_tag.iter().filter(|(its, until)| *its == process && *until >= next);
         let earlier = earlier.next().map(|(_, until)| *until).filter(|_| who.0.is_multiple_of(TAGS));
         let asked = [closes, earlier].into_iter().flatten().min();
         if asked.is_some() {
@@ -82,12 +83,7 @@ impl Together {
     }
 
     /// Something that was sent to a stream has come. Answers before which event everything has to be there.
-    pub(crate) fn is_sent(
-        &mut self,
-        who: (u32, u32),
-        data: &str,
-        serials: &mut [u64; LOOPS_MAX],
-    ) -> u32 {
+    pub(crate) fn is_sent(&mut self, who: (u32, u32), data: &str, serials: &mut [u64; LOOPS_MAX]) -> u32 {
         let mut parts = data.split(' ').map(|part| part.parse::<u64>().expect("a number"));
         let mut part = || parts.next().expect("three numbers");
         let (at, serial, until) = (usize::try_from(part()).expect("a loop"), part(), part());
@@ -182,11 +178,20 @@ impl Story {
         self.note(|| format!("{number} is published in {process}"));
         if self.scenario.is_sharded() {
             let by_handler = matches!(way, Way::Handler(_));
-            let (handlers, others) =
-                ("events published by handlers of several loops", "events published by others to several loops");
+            let (handlers, others) = (
+                "events published by handlers of several loops",
+                "events published by others to several loops",
+            );
             self.count(if by_handler { handlers } else { others });
         }
         Ok(())
+    }
+
+    /// The number behind the newest event that was given to a process to be published.
+    pub(crate) fn published_until(&self, process: u32) -> u32 {
+        let mut entries = self.entries[..self.feed[process as usize] as usize].iter();
+        let is_its = |entry: &Entry| !entry.finishes && entry.process.is_none_or(|its| its == process);
+        entries.rposition(is_its).map_or(0, |place| u32::try_from(place + 1).expect("few events"))
     }
 
     /// Now and then a callback of a loop publishes, and does something behind that.
@@ -194,12 +199,15 @@ impl Story {
         if !self.scenario.is_sharded() || self.rng.bool() {
             return;
         }
+        let mut until = 0;
         for _ in 0..self.rng.u8(..3) {
-            self.publish_next(process, Way::Handler(cx));
+            if self.publish_next(process, Way::Handler(cx)) {
+                until = self.published_until(process);
+            }
         }
         for _ in 0..self.rng.u8(..3) {
-            // Also where this loop has published nothing lately: what it has sent before comes before this.
-            self.act_behind((process, at), 0, cx);
+            // Also where this loop has published nothing now: what it has sent before comes before this.
+            self.act_behind((process, at), until, cx);
         }
     }
 
@@ -211,7 +219,9 @@ impl Story {
         match choice {
             0..12 => {
                 let open = self.together.open.iter_mut().filter(here);
-                let Some(Open { stream, who, .. }) = self.rng.choice(open.collect::<Vec<_>>()) else { return };
+                let Some(Open { stream, who, .. }) = self.rng.choice(open.collect::<Vec<_>>()) else {
+                    return;
+                };
                 let (stream, who) = (*stream, *who);
                 let event = self.sent_behind(at, until);
                 let serial = self.together.serial;
@@ -238,7 +248,9 @@ impl Story {
                 let event = self.sent_behind(at, until);
                 let serial = self.together.serial;
                 let sent = cx.send_tagged(&tag_of(tag), event);
-                self.note(|| format!("{serial} is sent by {at} to all with the tag {tag}, behind {until}: {sent:?}"));
+                self.note(|| {
+                    format!("{serial} is sent by {at} to all with the tag {tag}, behind {until}: {sent:?}")
+                });
                 if sent.is_err() {
                     self.together.unsent.insert(serial);
                     return;
