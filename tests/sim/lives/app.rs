@@ -156,6 +156,10 @@ impl Handler for App {
         }
         let Some((place, _)) = found else { return Missed::Gap };
         story.act_together((self.process, self.at), cx);
+        if !cx.is_open(stream) {
+            // What it was sent was too much for it.
+            return Missed::Gap;
+        }
         let is_its = |number: &u32| {
             let entry = &story.entries[*number as usize];
             *topics & 1 << entry.topic != 0 && !entry.finishes

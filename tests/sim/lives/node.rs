@@ -141,6 +141,12 @@ impl<const SHORT: bool> Node<SHORT> {
         }
     }
 
+    /// The loop that somebody comes to, often one that has something in its inbox.
+    pub(crate) fn draw_loop(&mut self, rng: &mut Rng) -> usize {
+        let behind = self.shards.servers().iter().position(|server| server.stats().inbox > 0);
+        behind.filter(|_| rng.u8(..4) > 0).unwrap_or_else(|| rng.usize(..self.worlds.len()))
+    }
+
     fn turn_all(&mut self) {
         (0..self.worlds.len()).for_each(|at| self.turn(at));
     }
@@ -163,6 +169,9 @@ impl<const SHORT: bool> Node<SHORT> {
         }
         server.turn(Some(Duration::ZERO)).unwrap();
         let stats = server.stats();
+        if self.worlds.len() > 1 && stats.inbox > 0 {
+            self.story.borrow_mut().count("turns that leave something in an inbox of several");
+        }
         if stats.memory_pressure > 0 {
             self.story.borrow_mut().count("turns short of memory");
         }
@@ -195,7 +204,8 @@ impl<const SHORT: bool> Node<SHORT> {
         let (process, story) = (self.process, &mut *self.story.borrow_mut());
         for _ in 0..count {
             let loops = self.worlds.len();
-            let by_inbox = if loops > 1 { story.rng.u8(..3) == 0 } else { story.scenario.by_inbox };
+            let by_others = story.rng.u8(..100) >= story.scenario.by_handlers;
+            let by_inbox = if loops > 1 { by_others } else { story.scenario.by_inbox };
             let at = if loops > 1 { story.rng.usize(..loops) } else { 0 };
             let server = &mut self.shards.servers()[at];
             if server.is_stopped() {

@@ -15,7 +15,7 @@ use std::time::Duration;
 const STEPS_TO_REST: u64 = 600;
 
 /// Rounds of 20 ms within which everything has arrived, when nothing goes wrong any more.
-const ROUNDS_TO_REST: u32 = 1_000;
+const ROUNDS_TO_REST: u32 = 3_000;
 
 /// Turns in each of them, in which everybody is served where it is one at a time.
 const TURNS_TO_ROUND: u32 = 20;
@@ -132,8 +132,16 @@ impl<const SHORT: bool> Lives<SHORT> {
             76..80 => self.bring(),
             80..122 => self.act(client),
             122..125 => {
+                let moves = self.scenario.is_sharded() && self.rng.u8(..4) > 0;
+                if moves {
+                    // It is to know more than the loop that it comes to.
+                    self.clients[client].read(usize::MAX, &mut self.story.borrow_mut());
+                }
                 self.count("cuts");
                 self.clients[client].cut(&mut self.story.borrow_mut());
+                if moves && !self.clients[client].is_over {
+                    self.connect(client, self.scenario.capacity);
+                }
             }
             125 if self.rng.bool() => self.nodes[node].set_clock(),
             125 => self.nodes[node].configure(),
@@ -221,9 +229,9 @@ impl<const SHORT: bool> Lives<SHORT> {
         // Most often where it was before.
         let usual = client % self.nodes.len();
         let node = if self.rng.u8(..3) == 0 { self.rng.usize(..self.nodes.len()) } else { usual };
+        let at = self.nodes[node].draw_loop(&mut self.rng);
         let Node { worlds, process, .. } = &self.nodes[node];
-        let world = &worlds[self.rng.usize(..worlds.len())];
-        self.clients[client].connect((world, *process), capacity, &mut self.story.borrow_mut());
+        self.clients[client].connect((&worlds[at], *process), capacity, &mut self.story.borrow_mut());
     }
 
     /// Somebody else comes in the place of a client.

@@ -42,6 +42,8 @@ pub(crate) struct Scenario {
     pub(crate) loops: usize,
     pub(crate) clients: u32,
     pub(crate) faults: Faults,
+    /// How many events in a hundred are published by handlers, where there are several loops.
+    pub(crate) by_handlers: u8,
     /// Whether events are published by way of the inbox.
     pub(crate) by_inbox: bool,
     /// Streams begin with a snapshot.
@@ -89,6 +91,7 @@ impl Scenario {
             loops,
             clients: [2, 6, 20][rng.usize(..3)],
             faults: faults(rng),
+            by_handlers: [0, 0, 66, 100][rng.usize(..4)],
             by_inbox: rng.bool(),
             snapshot: rng.u8(..3) == 0,
             after_gap_live: rng.u8(..4) == 0,

@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 pub(crate) const TOPICS: [&str; 3] = ["a", "b", "c"];
 
 /// What is counted of all that has happened.
-pub(crate) const COUNTED: [&str; 29] = [
+pub(crate) const COUNTED: [&str; 30] = [
     "steps",
     "events",
     "processes",
@@ -33,6 +33,7 @@ pub(crate) const COUNTED: [&str; 29] = [
     "ended by a drain",
     "told to stop",
     "streams ahead of their loop",
+    "turns that leave something in an inbox of several",
     "events published by handlers of several loops",
     "events published by others to several loops",
     "inboxes without room",

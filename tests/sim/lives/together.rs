@@ -201,7 +201,8 @@ impl Story {
         }
         let mut until = 0;
         for _ in 0..self.rng.u8(..3) {
-            if self.publish_next(process, Way::Handler(cx)) {
+            let publishes = self.rng.u8(..100) < self.scenario.by_handlers;
+            if publishes && self.publish_next(process, Way::Handler(cx)) {
                 until = self.published_until(process);
             }
         }
