@@ -271,6 +271,14 @@ impl<const SHORT: bool> Node<SHORT> {
         assert!(all.iter().all(|count| *count == all[0]), "the loops have published {all:?}");
     }
 
+    /// No loop goes round where there is nothing to do.
+    pub(crate) fn check_sleeps(&mut self) {
+        (0..TURNS_TO_SLEEP).for_each(|_| self.turn_those_awake());
+        let mut servers = self.shards.servers().iter_mut();
+        let awake = servers.position(|server| server.next_timeout() == Some(Duration::ZERO));
+        assert_eq!(awake, None, "a loop does not sleep");
+    }
+
     /// The process is to end, and tells its clients when to come again.
     pub(crate) fn drain(&mut self) {
         let (time, at);
@@ -324,6 +332,9 @@ impl<const SHORT: bool> Node<SHORT> {
         worlds.iter().for_each(|world| world.borrow_mut().crash());
     }
 }
+
+/// Turns after which a loop has done what it can without time that passes.
+const TURNS_TO_SLEEP: u32 = 100;
 
 /// Turns of 20 ms after which a server has stopped that was asked to, whatever memory it lacked.
 const TURNS_TO_END: u32 = 200;

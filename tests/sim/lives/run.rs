@@ -281,6 +281,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         drop(story);
         self.nodes.iter_mut().for_each(|node| {
             node.check_same();
+            node.check_sleeps();
             node.set_faults(self.scenario.faults);
         });
         self.story.borrow_mut().settles = false;

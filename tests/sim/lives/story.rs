@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 pub(crate) const TOPICS: [&str; 3] = ["a", "b", "c"];
 
 /// What is counted of all that has happened.
-pub(crate) const COUNTED: [&str; 30] = [
+pub(crate) const COUNTED: [&str; 32] = [
     "steps",
     "events",
     "processes",
@@ -38,6 +38,8 @@ pub(crate) const COUNTED: [&str; 30] = [
     "events published by others to several loops",
     "inboxes without room",
     "sent behind",
+    "bursts to one stream",
+    "published to what has finished",
     "closed behind",
     "sent to a tag",
     "closed with a tag",

@@ -2,12 +2,15 @@
 //! streams of whichever loop, comes behind it.
 
 use crate::lives::story::{Entry, Story, TOPICS};
-use mio_sse::{CloseReason, Context, Error, Event, Publisher, StreamId};
+use mio_sse::{CloseReason, Context, Error, Event, Ids, Position, Publisher, StreamId};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// How many loops a server has at most.
 pub(crate) const LOOPS_MAX: usize = 3;
+
+/// More than there are places between two events that are published.
+const BURST: u32 = 4_100;
 
 /// How many tags there are. Only the first is ever closed.
 const TAGS: u32 = 4;
@@ -278,8 +281,39 @@ impl Story {
                 self.note(|| format!("all with the first tag are closed by {at}, behind {until}"));
                 self.count("closed with a tag");
             }
+            19 => self.publish_too_late(process, cx),
+            20 if self.rng.u8(..32) == 0 => {
+                let here = self.together.open.iter().filter(|open| open.process == process);
+                let Some(Open { stream, .. }) = self.rng.choice(here.collect::<Vec<_>>()) else { return };
+                // So many that no place is left before what is published next.
+                (0..BURST).all(|_| cx.send(*stream, Event::new().data("").event("tick")).is_ok());
+                self.count("bursts to one stream");
+            }
             _ => {}
         }
+    }
+
+    /// A handler publishes to a topic that has finished: nobody gets it, in whichever loop.
+    fn publish_too_late(&mut self, process: u32, cx: &mut Context<'_>) {
+        let given = &self.entries[..self.feed[process as usize] as usize];
+        let finished = given.iter().filter(|entry| entry.finishes).map(|entry| usize::from(entry.topic));
+        let is_known = |topic: &usize| {
+            let kind = &self.scenario.kinds[*topic];
+            kind.has_ids && kind.is_ageless
+        };
+        let Some(topic) = self.rng.choice(finished.filter(is_known).collect::<Vec<_>>()) else { return };
+        let event = Event::new().data("too late");
+        let published = match self.scenario.ids {
+            Ids::Ordered => {
+                let next = given.iter().rev().find_map(|entry| entry.position).unwrap_or_default();
+                cx.publish_at(TOPICS[topic], Position::new(next.ms(), next.n() + 1), event)
+            }
+            _ => cx.publish(TOPICS[topic], event),
+        };
+        self.note(|| {
+            format!("nobody gets what is published to {} in {process}: {published:?}", TOPICS[topic])
+        });
+        self.count("published to what has finished");
     }
 
     fn sent_behind(&mut self, at: usize, until: u32) -> Event<'static> {
