@@ -157,6 +157,9 @@
 //! - A client that is ahead of a server which is still reading waits, and gets what comes behind its id,
 //!   without anything twice.
 //! - **An outage longer than the history**: a `gap`, or `missed`, which can ask the log for a range.
+//! - **A log that has lost events** is a gap for all streams that read it: [`Context::ordered_gap`]. A position that the log
+//!   will never reach is one as well, if the reader says where the log ends: [`Context::ordered_end`].
+//! - The crate `mio-sse-redis` does all of this with a Redis stream.
 //! - Positions increase over all such topics of a server: two logs that know nothing of each other belong to
 //!   two servers.
 //! - Where nothing was published yet, every id is unknown, and the id of a stream is `0-0`. So publish the
@@ -189,4 +192,6 @@
 //! [`Ids::Generated`]: crate::Ids::Generated
 //! [`Ids::Own`]: crate::Ids::Own
 //! [`Ids::Ordered`]: crate::Ids::Ordered
+//! [`Context::ordered_gap`]: crate::Context::ordered_gap
+//! [`Context::ordered_end`]: crate::Context::ordered_end
 //! [`Missed::Gap`]: crate::Missed::Gap

@@ -12,7 +12,7 @@ use crate::topic::log::Log;
 use crate::topic::position::Place;
 use crate::topic::topics::{TopicKey, Topics};
 use std::borrow::Cow;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Where the streams are: in slots, each with a socket of its own.
 pub(crate) trait Streams {
@@ -71,9 +71,9 @@ pub(crate) struct Delivery<S> {
     pub(crate) delivered: Delivered,
     /// The topic whose log holds more than it may, and until when: its streams have not had time to read it.
     pub(super) crowded: Option<(TopicKey, u64)>,
-    /// Streams whose clients are ahead of this server, with the position that each has seen. Invariant: its
-    /// extras say so too.
-    pub(super) ahead: BTreeSet<(Place, u32)>,
+    /// Streams whose clients are ahead of this server, with the place that each has seen, and whether they
+    /// were when the log was at its end last. Invariant: its extras say so too.
+    pub(super) ahead: BTreeMap<(Place, u32), bool>,
     pub(super) account: Account,
     /// Streams that were looked at to make room.
     pub(super) looked_at: u64,

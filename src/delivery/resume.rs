@@ -10,6 +10,7 @@ use crate::topic::position::{Place, Position};
 use crate::topic::topic::Topic;
 use crate::topic::topics::TopicKey;
 use std::borrow::Cow;
+use std::ops::Bound::{Excluded, Unbounded};
 
 /// Where a stream is to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,7 +190,7 @@ impl<S: Streams> Delivery<S> {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         topics.iter().for_each(|key| stream.read_from(*key, NOT_YET));
         stream.make_extras(&mut self.spare_extras).ahead = Some(place);
-        self.ahead.insert((place, slot));
+        self.ahead.insert((place, slot), false);
     }
 
     /// The ids of a topic's events are no positions any more: streams that wait for a position read this
@@ -217,18 +218,37 @@ impl<S: Streams> Delivery<S> {
     /// Something is about to be published at `place`: streams that have waited for that read it, and what
     /// comes behind.
     pub(crate) fn catch_up_with(&mut self, place: Place) {
-        let now = self.topics.sequence();
         let first = match place {
             Place::Number(_) => Place::Number(0),
             Place::At(_) => Place::At(Position::default()),
         };
-        while let Some(&(seen, slot)) = self.ahead.range((first, 0)..(place, 0)).next() {
-            self.ahead.remove(&(seen, slot));
-            let Some(stream) = self.stream_mut(slot) else { continue };
-            stream.extras_mut().and_then(|extras| extras.ahead.take());
-            let waiting = stream.subscriptions_mut().iter_mut().filter(|found| found.from == NOT_YET);
-            waiting.for_each(|found| found.from = now);
+        while let Some((&(_, slot), _)) = self.ahead.range((first, 0)..(place, 0)).next() {
+            self.begin_now(slot);
         }
+    }
+
+    /// The external log has nothing behind `newest`. Streams that wait for a position behind that, and did so
+    /// already when this was said last, read what is published from now on. Returns those, which are to be told
+    /// of a gap.
+    pub(crate) fn give_up_waiting_behind(&mut self, newest: Position) -> Vec<u32> {
+        let mut in_vain = Vec::new();
+        for ((_, slot), waited) in self.ahead.range_mut((Excluded((Place::At(newest), u32::MAX)), Unbounded))
+        {
+            if std::mem::replace(waited, true) {
+                in_vain.push(*slot);
+            }
+        }
+        in_vain.iter().for_each(|slot| self.begin_now(*slot));
+        in_vain
+    }
+
+    /// A stream that has waited for a position reads what is published from now on.
+    fn begin_now(&mut self, slot: u32) {
+        self.forget_wait(slot);
+        let now = self.topics.sequence();
+        let Some(stream) = self.stream_mut(slot) else { return };
+        let waiting = stream.subscriptions_mut().iter_mut().filter(|found| found.from == NOT_YET);
+        waiting.for_each(|found| found.from = now);
     }
 
     /// The stream waits for no position any more.

@@ -113,6 +113,8 @@ pub(crate) struct EncodedEvent {
     id_bytes: Option<u32>,
     key: Option<Box<str>>,
     removes_key: bool,
+    /// Whether it is the server's own, see [`Kind::event`].
+    is_notice: bool,
 }
 
 impl EncodedEvent {
@@ -120,6 +122,11 @@ impl EncodedEvent {
         let mut encoded = Self::default();
         encoded.encode(event)?;
         Ok(encoded)
+    }
+
+    /// An event of the server's own.
+    pub(crate) fn new_notice(event: &Event<'_>) -> Result<Self, EventError> {
+        Ok(Self { is_notice: true, ..Self::new(event)? })
     }
 
     /// Replaces the content by `event`.
@@ -216,7 +223,7 @@ impl EncodedEvent {
     }
 
     pub(crate) fn kind(&self) -> Kind {
-        Kind { prefix: self.prefix, event: true, told: false }
+        Kind { prefix: self.prefix, event: !self.is_notice, told: false }
     }
 
     /// The same for what the server itself puts into a stream.

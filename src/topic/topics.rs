@@ -217,6 +217,7 @@ impl Topics {
         // does not have it.
         let before = self.sequence;
         self.sequence = next_shared(before);
+        self.note_position(position);
         for name in names {
             let key = match self.key(name) {
                 // It was named before.
@@ -225,9 +226,34 @@ impl Topics {
                 None if self.would_add(name) => self.add(name, before),
                 None => continue,
             };
-            self.note_position(position);
             self.append(key, event, position);
         }
+    }
+
+    /// Has lost what an external log had up to `position`: appends `notice`, which has that id, to all topics
+    /// whose ids are positions and which have not finished. Returns how many streams read those, each once for
+    /// each of them.
+    pub(crate) fn lose_until(&mut self, position: Position, notice: &EncodedEvent) -> u64 {
+        self.forget_at(position);
+        self.note_position(Some(position));
+        let mut readers = 0;
+        for place in 0..self.bound() {
+            let Some(key) = self.key_at(place) else { continue };
+            let topic = self.get(key);
+            if topic.kept().is_some_and(|kept| kept.ids == Ids::Ordered) && !topic.has_finished() {
+                readers += topic.subscribers.len() as u64;
+                self.append(key, notice, None);
+            }
+        }
+        readers
+    }
+
+    /// What an external log has at `position` is in none of the topics that are not there.
+    fn forget_at(&mut self, position: Position) {
+        self.sequence = next_shared(self.sequence);
+        // It is no event of this server.
+        self.numbers.skip(shared_number(self.sequence));
+        self.forgotten_positions = self.forgotten_positions.max(Mark { sequence: self.sequence, position });
     }
 
     fn append(&mut self, key: TopicKey, event: &EncodedEvent, position: Option<Position>) {
@@ -245,15 +271,17 @@ impl Topics {
                 event.bytes().len()
             }
             Some(kept) => {
-                match position {
-                    Some(position) => self.encoded.encode_with_id(event, position),
+                let event = match position {
+                    Some(position) => {
+                        self.encoded.encode_with_id(event, position);
+                        &self.encoded
+                    }
                     None if kept.ids == Ids::Generated => {
                         self.encoded.encode_with_id(event, self.maker.id(number));
+                        &self.encoded
                     }
-                    None => {}
-                }
-                let has_own = kept.ids == Ids::Own;
-                let event = if has_own { event } else { &self.encoded };
+                    None => event,
+                };
                 let tick = self.clock.tick;
                 log.append_dated(self.sequence, event.bytes(), event.kind(), tick, &mut self.spares);
                 kept.supersede(log, self.sequence, event);
@@ -525,18 +553,10 @@ impl Topics {
         self.maker = maker;
     }
 
-    /// An event was published everywhere but here, for want of room: it has its place.
-    pub(crate) fn pass_over(&mut self, position: Option<Position>) {
-        self.sequence = next_shared(self.sequence);
-        self.note_position(position);
+    /// There is no room for a topic that what was published last is for, and that would keep it.
+    pub(crate) fn note_lost(&mut self) {
         let now = self.mark();
-        self.forgotten = now;
-        self.forgotten_positions = now;
-    }
-
-    /// Nobody accepts an event: it has its place.
-    pub(crate) fn refuse(&mut self) {
-        self.sequence = next_shared(self.sequence);
+        (self.forgotten, self.forgotten_positions) = (now, now);
     }
 
     fn note_position(&mut self, position: Option<Position>) {

@@ -34,6 +34,7 @@ mod memory_net;
 mod metrics;
 mod missed_and_finished;
 mod observers;
+mod ordered_log;
 mod panics;
 mod peer;
 mod promises;

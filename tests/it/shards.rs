@@ -139,14 +139,21 @@ fn a_client_that_is_ahead_of_its_loop_gets_what_is_new_to_it_and_nothing_else() 
             })
         };
         let (mut shards, _) = shards(2, config, publish);
+        shards.prepare(|cx| {
+            for number in 0..10 {
+                let event = Event::new().data("prepared");
+                let event = if ids == Ids::Own { event.id(format!("prepared {number}")) } else { event };
+                cx.publish("news", event).unwrap();
+            }
+        });
         let mut first = read(&mut shards, 0, None);
         shards.servers()[0].ask(RawRequest::new("POST", "/act").unwrap());
         let got = data(&mut first);
         assert_eq!(got.len(), 5_000);
         // This loop publishes a thousand of them in a turn, and reads the request in its second.
-        let mut second = read(&mut shards, 1, got[4_900].1.as_deref());
+        let mut second = read(&mut shards, 1, got[4_995].1.as_deref());
         assert!(shards.stats().gaps == 0);
-        assert_eq!(data(&mut second), got[4_901..], "{ids:?}");
+        assert_eq!(data(&mut second), got[4_996..], "{ids:?}");
     }
 }
 
@@ -633,4 +640,49 @@ fn a_slow_reader_in_one_loop_does_not_change_what_the_other_gives() {
         *counts.entry(text.split(' ').next().unwrap().to_owned()).or_insert(0) += 1;
     }
     assert_eq!(counts.len(), 2_000);
+}
+
+#[test]
+fn a_gap_of_an_external_log_is_told_in_every_loop_and_is_no_event_of_this_server() {
+    let mut config = kept(Ids::Ordered);
+    config.gap_event = Some("gap".into());
+    let mut step = 0;
+    let act_on = move |_: &Request<'_>, cx: &mut Context<'_>| {
+        step += 1;
+        match step {
+            1 => cx.configure("own", TopicConfig::default().history(History::new().events(9))),
+            2 => {
+                cx.publish_at("news", Position::new(1, 0), "one")?;
+                cx.ordered_gap(Position::new(2, 0))?;
+                cx.publish_at("news", Position::new(3, 0), "three")
+            }
+            _ => {
+                cx.ordered_end(Position::new(3, 0));
+                cx.publish("own", "made here")
+            }
+        }
+    };
+    let (mut shards, _) = shards(2, config, act_on);
+    act(&mut shards, 0);
+    let mut streams = [read(&mut shards, 0, None), read(&mut shards, 1, None)];
+    act(&mut shards, 0);
+    let got = streams.each_mut().map(|stream| stream.events());
+    let names = |events: &[Event<'_>]| {
+        let events = events.iter().filter(|event| event.data.is_some());
+        events.map(|event| event.event.as_deref().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((names(&got[0]), &got[0]), (vec!["".into(), "gap".into(), "".into()], &got[1]));
+    // A client that was elsewhere, with an id that the log has lost: it is given up when that cannot come.
+    let mut lost = read(&mut shards, 1, Some("9-0"));
+    act(&mut shards, 0);
+    act(&mut shards, 0);
+    assert_eq!(names(&lost.events()), ["gap"]);
+    // Two that were published at positions, two that were made here, and the next.
+    let own = RawRequest::get("/topics/own").unwrap();
+    let mut streams = [shards.servers()[0].ask(own.clone()), shards.servers()[1].ask(own)];
+    act(&mut shards, 0);
+    for stream in &mut streams {
+        let (text, id) = data(stream).remove(0);
+        assert!(text == "made here" && id.as_ref().unwrap().ends_with("-5"), "{id:?}");
+    }
 }

@@ -198,6 +198,81 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.publish(iter::once(topic), &event.into(), Some(position))
     }
 
+    /// Publishes one entry of an external log to several topics, at its position. A stream that reads more than one
+    /// of them gets it once. Unlike with [`publish_all`](Self::publish_all), topics that do not accept it are left
+    /// out, as it stands in the log already.
+    ///
+    /// ```
+    /// # use mio_sse::{Context, Error, Position};
+    /// fn on_entry(id: Position, topics: &[String], text: &str, cx: &mut Context<'_>) -> Result<(), Error> {
+    ///     cx.publish_all_at(topics.iter().map(String::as_str), id, text)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`publish_at`](Self::publish_at): that of the first topic that was left out. With
+    /// [`Error::TooMuchMemory`] nothing is published.
+    pub fn publish_all_at<'t, 'e>(
+        &mut self,
+        topics: impl IntoIterator<Item = &'t str, IntoIter: Clone>,
+        position: Position,
+        event: impl Into<Event<'e>>,
+    ) -> Result<(), Error> {
+        self.core.publish(topics.into_iter(), &event.into(), Some(position))
+    }
+
+    /// Says that an external log has lost events, all of them before `position`: it was deleted, came back without
+    /// its newest entries, or was trimmed before this server read it. `position` is that of an entry which says so, or
+    /// any that is greater than all that clients have seen, here or at other servers that read the log.
+    ///
+    /// Every stream that reads a topic whose ids are [`Ids::Ordered`](crate::Ids::Ordered) is told of a
+    /// [gap](crate::Config::gap_event), with `position` as its id, in order: after what was published before this call. A client
+    /// that comes back later with an older id is told of the gap when it gets there, or at once if the history begins
+    /// later by then. Streams that wait for an older position, as their clients were ahead of this server, go
+    /// on with the gap. Topics that have [finished](Self::finish_topic) have lost nothing. A stream counts in
+    /// [`Stats::gaps`](crate::Stats::gaps) once for each such topic.
+    ///
+    /// # Cost
+    /// One small event in each topic. Streams are told as of any other event, over several turns where there are many.
+    ///
+    /// ```
+    /// # use mio_sse::{Context, Error, Position};
+    /// fn on_restart_of_the_log(first: Position, cx: &mut Context<'_>) -> Result<(), Error> {
+    ///     cx.ordered_gap(first)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::PositionNotIncreasing`] unless `position` is greater than that of everything published so far.
+    pub fn ordered_gap(&mut self, position: Position) -> Result<(), Error> {
+        self.core.together(move |core| core.ordered_gap(position), |_| Ok(()))
+    }
+
+    /// Says that an external log was asked and has nothing after `newest`. To be called each time that a reader finds
+    /// out so, having published everything up to there.
+    ///
+    /// A client may come with the id of a later event, which another server has read already; its stream waits for that
+    /// position. If a stream waits for a position after `newest`, and did so already at the previous call, the log had
+    /// time to bring that. So it never will, as the id is made up or from a part of the log that was lost, and the stream goes
+    /// on with a [gap event](crate::Config::gap_event).
+    ///
+    /// # Cost
+    /// Only streams that wait are looked at.
+    ///
+    /// ```
+    /// # use mio_sse::{Context, Error, Position};
+    /// fn on_answer(entries: &[(Position, String)], asked_after: Position, cx: &mut Context<'_>) -> Result<(), Error> {
+    ///     for (position, text) in entries {
+    ///         cx.publish_at("news", *position, text)?;
+    ///     }
+    ///     cx.ordered_end(entries.last().map_or(asked_after, |(position, _)| *position));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn ordered_end(&mut self, newest: Position) {
+        self.core.together(move |core| core.ordered_end(newest), |_| ());
+    }
+
     /// Says that nothing more will be published to a topic. Streams all of whose topics have finished get
     /// what there is and end, with [`CloseReason::Finished`]; one with a [source](Self::set_source) ends when
     /// that does.

@@ -143,6 +143,20 @@ impl<S: 'static> Publisher<S> {
         self.publish_to(iter::once(topic), event, Some(position), self.waits)
     }
 
+    /// Publishes an event to several topics at its position in an external log, see
+    /// [`Context::publish_all_at`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    pub fn publish_all_at<'t, 'e>(
+        &self,
+        topics: impl IntoIterator<Item = &'t str>,
+        position: Position,
+        event: impl Into<Event<'e>>,
+    ) -> Result<(), Error> {
+        self.publish_to(topics, event, Some(position), self.waits)
+    }
+
     fn publish_to<'t, 'e>(
         &self,
         topics: impl IntoIterator<Item = &'t str>,
@@ -190,6 +204,31 @@ impl<S: 'static> Publisher<S> {
     /// [`Error::InvalidEvent`]; [`Error::Stopped`]; [`Error::Full`].
     pub fn try_publish<'e>(&self, topic: &str, event: impl Into<Event<'e>>) -> Result<(), Error> {
         self.publish_to(iter::once(topic), event, None, false)
+    }
+
+    /// Says that an external log has lost events, see [`Context::ordered_gap`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish). A position that does not increase is logged.
+    pub fn ordered_gap(&self, position: Position) -> Result<(), Error> {
+        self.in_all(move |core| core.ordered_gap(position))
+    }
+
+    /// Says where an external log ends, see [`Context::ordered_end`]. Waits while the inbox is full.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish).
+    pub fn ordered_end(&self, newest: Position) -> Result<(), Error> {
+        self.in_all(move |core| core.ordered_end(newest))
+    }
+
+    /// Whether the server has stopped, or all of its loops.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        match &self.shards {
+            Some(all) => !all.inboxes().any(Inbox::runs),
+            None => !self.inbox.runs(),
+        }
     }
 
     /// Says that nothing more will be published to a topic, see [`Context::finish_topic`]. Waits while the

@@ -38,7 +38,7 @@ use crate::shards::link::Link;
 use crate::topic::frame::EncodedEvent;
 use crate::topic::history::TopicConfig;
 use crate::topic::ids::Maker;
-use crate::topic::position::{Place, Position};
+use crate::topic::position::Position;
 use crate::topic::topics::{TopicKey, Topics};
 use std::any::Any;
 use std::collections::{HashSet, VecDeque};
@@ -224,7 +224,10 @@ impl Core {
         if self.is_linked() {
             return self.publish_together(topics, event, at);
         }
-        self.encode(event, |core, encoded| core.publish_encoded(topics, encoded, at))?
+        self.encode(event, |core, encoded| match at {
+            None => core.publish_encoded(topics, encoded),
+            Some(position) => core.publish_at(topics, encoded, position),
+        })?
     }
 
     /// Has `work` done with the event as it is sent, which is written where the last one was.
@@ -244,20 +247,16 @@ impl Core {
         &mut self,
         topics: impl Iterator<Item = &'t str> + Clone,
         event: &EncodedEvent,
-        at: Option<Position>,
     ) -> Result<(), Error> {
         for topic in topics.clone() {
-            self.delivery.topics.accepts(topic, event, at)?;
+            self.delivery.topics.accepts(topic, event, None)?;
         }
         // That a key is removed gives memory back.
         if !event.removes_key() {
             self.has_memory()?;
         }
         self.make_room_for_topics(topics.clone(), Topics::would_add)?;
-        if let Some(position) = at {
-            self.delivery.catch_up_with(Place::At(position));
-        }
-        self.delivery.topics.publish(topics.clone(), event, at);
+        self.delivery.topics.publish(topics.clone(), event, None);
         self.stats.events_published += 1;
         topics.for_each(|topic| self.observe(Audience::Topic(topic), event));
         Ok(())
@@ -308,7 +307,7 @@ impl Core {
 
     /// Sees to it that there is room for those of `topics` that are to be added. Topics that were left in this turn
     /// do not count.
-    fn make_room_for_topics<'t>(
+    pub(super) fn make_room_for_topics<'t>(
         &mut self,
         topics: impl Iterator<Item = &'t str> + Clone,
         adds: fn(&Topics, &str) -> bool,

@@ -15,6 +15,7 @@ pub(crate) mod inbox;
 pub(crate) mod lifecycle;
 pub(crate) mod log_limit;
 pub(crate) mod memory;
+pub(crate) mod ordered;
 pub(crate) mod pages;
 pub(crate) mod pressure;
 pub(crate) mod remain;

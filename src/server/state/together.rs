@@ -16,6 +16,7 @@ use crate::topic::frame::EncodedEvent;
 use crate::topic::ids::{Ids, id_of};
 use crate::topic::position::{Place, Position};
 use std::any::Any;
+use std::iter;
 use std::sync::Arc;
 
 impl Core {
@@ -61,7 +62,8 @@ impl Core {
     ) -> Result<(), Error> {
         let mut encoded = EncodedEvent::default();
         encoded.encode_checked(event, self.config.id_bytes_max())?;
-        for topic in topics.clone() {
+        // Of several topics with a position those take it that can.
+        for topic in topics.clone().filter(|_| at.is_none() || topics.clone().nth(1).is_none()) {
             self.delivery.topics.accepts(topic, &encoded, at)?;
         }
         if !encoded.removes_key() {
@@ -72,19 +74,16 @@ impl Core {
 
     /// Publishes what all loops publish at this place of the order. It is counted whatever becomes of it.
     pub(crate) fn publish_in_order(&mut self, publication: &Publication) -> Result<(), Error> {
-        let Some(link) = &mut self.link else {
-            return self.publish_encoded(publication.topics(), &publication.event, publication.at);
-        };
+        let Some(link) = &mut self.link else { return self.publish_encoded_at(publication) };
         link.waiting -= usize::from(publication.of_loop == Some(link.index));
-        let next = Place::Number(self.delivery.topics.number() + 1);
-        self.delivery.catch_up_with(next);
-        let result = self.publish_encoded(publication.topics(), &publication.event, publication.at);
-        match result {
-            Ok(()) => {}
-            Err(Error::TooManyTopics | Error::TooMuchMemory) => {
-                self.delivery.topics.pass_over(publication.at);
+        let before = self.delivery.topics.number();
+        self.delivery.catch_up_with(Place::Number(before + 1));
+        let result = self.publish_encoded_at(publication);
+        if self.delivery.topics.number() == before {
+            self.delivery.topics.publish(iter::empty(), &publication.event, None);
+            if matches!(result, Err(Error::TooManyTopics | Error::TooMuchMemory)) {
+                self.delivery.topics.note_lost();
             }
-            Err(_) => self.delivery.topics.refuse(),
         }
         result
     }
@@ -97,6 +96,14 @@ impl Core {
         // Where all have stopped, nothing is to be done.
         let _ = link.put(|| order(&work), From::Insisting(Some(link.index)));
         None
+    }
+
+    fn publish_encoded_at(&mut self, publication: &Publication) -> Result<(), Error> {
+        let (topics, event) = (publication.topics(), &publication.event);
+        match publication.at {
+            None => self.publish_encoded(topics, event),
+            Some(position) => self.publish_at(topics, event, position),
+        }
     }
 
     /// Does something in this loop and in all others. Where what handlers have published before is still on

@@ -1,0 +1,296 @@
+//! The handle of a hub.
+
+use crate::error::{HubError, PublishError};
+use crate::link::Link;
+use crate::reader::{Act, Reader};
+use crate::record::What;
+use crate::shared::Shared;
+use crate::stats::HubStats;
+use crate::threads::{self, READ_PATIENCE, Stream};
+use mio_sse::net::Net;
+use mio_sse::{App, Error, Event, Position, Publisher, Server, Shards};
+use redis::Connection;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How a hub uses Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HubConfig {
+    /// About how many entries the stream keeps in Redis (`MAXLEN ~`); default 100,000. A node that was away for
+    /// longer than that has a gap. All nodes should say the same.
+    pub kept: usize,
+    /// How many entries are read at the start, so that clients of other nodes can go on here: as many as the
+    /// [histories](mio_sse::History) of the topics keep together. Default 10,000.
+    pub history: usize,
+    /// How long an event may wait until Redis has it; default 5 seconds.
+    pub publish_timeout: Duration,
+    /// Events that may wait to be written; default 10,000.
+    pub waiting_max: usize,
+    /// The name of the master, if the URL is that of a Sentinel, or of several with commas between them. User,
+    /// password and database in the first URL are those of Redis then.
+    pub sentinel_master: Option<String>,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            kept: 100_000,
+            history: 10_000,
+            publish_timeout: Duration::from_secs(5),
+            waiting_max: 10_000,
+            sentinel_master: None,
+        }
+    }
+}
+
+/// One Redis stream, and this process as a node on it. All clones are one.
+///
+/// It is made before the server, so that handlers can have it, and [attached](Self::attach) to the server before
+/// that runs. When the server has stopped, or the last clone is dropped, its threads end.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    config: HubConfig,
+    stream: Stream,
+    /// The writer has a name of its own.
+    reader_name: u64,
+    shared: Arc<Shared>,
+    attached: AtomicBool,
+    /// The connections are made of this, once each.
+    links: Mutex<Option<(Link, Link)>>,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may have a password in it.
+        f.debug_struct("Hub")
+            .field("key", &self.0.stream.key)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl Hub {
+    /// The stream `key` of the Redis at `url`: `redis://user:password@host:port/db`, `unix:///path`, or, with the
+    /// feature `tls`, `rediss://…`. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`HubError::Url`].
+    pub fn new(url: &str, key: &str) -> Result<Self, HubError> {
+        Self::with_config(url, key, HubConfig::default())
+    }
+
+    /// The same, with a configuration.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_config(url: &str, key: &str, config: HubConfig) -> Result<Self, HubError> {
+        let link = || {
+            Link::new(url, config.sentinel_master.as_deref())
+                .map_err(|error| HubError::Url(error.to_string()))
+        };
+        let links = Mutex::new(Some((link()?, link()?)));
+        let name = || getrandom::u64().map_err(|error| HubError::System(error.to_string()));
+        let shared = Arc::new(Shared::new(name()?, config.waiting_max));
+        let stream = Stream { key: key.to_owned(), kept: config.kept };
+        let attached = AtomicBool::new(false);
+        Ok(Self(Arc::new(Inner { config, stream, reader_name: name()?, shared, attached, links })))
+    }
+
+    /// Reads what the stream has into the histories of the server, and goes on reading in a thread of its own.
+    ///
+    /// The topics of the hub have [`Ids::Ordered`](mio_sse::Ids::Ordered). Others may have other ids, or none, and
+    /// are this server's alone; no stream reads both kinds.
+    ///
+    /// # Errors
+    /// [`HubError::Redis`], with nothing begun: it can be tried again. [`HubError::Attached`].
+    pub fn attach<H: App, N: Net>(&self, server: &mut Server<H, N>) -> Result<(), HubError> {
+        let publisher = server.publisher().without_state();
+        self.begin(publisher, |acts| threads::fill(acts, &mut server.context()))
+    }
+
+    /// The same for a server of several loops.
+    ///
+    /// # Errors
+    /// As for [`attach`](Self::attach).
+    pub fn attach_shards<H: App, N: Net>(&self, shards: &mut Shards<H, N>) -> Result<(), HubError> {
+        let publisher = shards.publisher().without_state();
+        self.begin(publisher, |acts| shards.prepare(|cx| threads::fill(acts, cx)))
+    }
+
+    fn begin(&self, publisher: Publisher, fill: impl FnOnce(&[Act])) -> Result<(), HubError> {
+        let inner = &*self.0;
+        if inner.attached.swap(true, Ordering::SeqCst) {
+            return Err(HubError::Attached);
+        }
+        let mut links = inner.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((mut reads, writes)) = links.take() else { return Err(HubError::Attached) };
+        let mut reader = Reader::new(inner.config.history, inner.reader_name);
+        let filled = reads.connect(READ_PATIENCE).map_err(|error| error.to_string());
+        let filled = filled.and_then(|connection| self.read_history(&mut reader, connection));
+        let (connection, acts) = match filled {
+            Ok(filled) => filled,
+            Err(problem) => {
+                *links = Some((reads, writes));
+                inner.attached.store(false, Ordering::SeqCst);
+                return Err(HubError::Redis(problem));
+            }
+        };
+        fill(&acts);
+        inner.shared.lock().stats.is_connected = true;
+        self.start("mio-sse-redis-read", {
+            let (stream, shared) = (inner.stream.clone(), Arc::clone(&inner.shared));
+            move || threads::read(reader, &stream, reads, connection, &shared, &publisher)
+        })?;
+        self.start("mio-sse-redis-write", {
+            let (stream, shared) = (inner.stream.clone(), Arc::clone(&inner.shared));
+            let patience = inner.config.publish_timeout;
+            move || threads::write(&stream, writes, patience, &shared)
+        })
+    }
+
+    fn read_history(
+        &self,
+        reader: &mut Reader,
+        mut connection: Connection,
+    ) -> Result<(Connection, Vec<Act>), String> {
+        let mut acts = Vec::new();
+        while !reader.is_filled() {
+            acts.extend(threads::ask(reader, &self.0.stream, &mut connection, &self.0.shared)?);
+        }
+        Ok((connection, acts))
+    }
+
+    fn start(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), HubError> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+        thread.map(drop).map_err(|error| {
+            self.0.shared.stop();
+            HubError::System(error.to_string())
+        })
+    }
+
+    /// Publishes an event on all nodes, and waits until Redis has it: for
+    /// [`publish_timeout`](HubConfig::publish_timeout) at most. Returns its position, which is its id.
+    ///
+    /// Handlers must not wait: they [`submit`](Self::submit).
+    ///
+    /// # Errors
+    /// [`PublishError`]. Of [`TimedOut`](PublishError::TimedOut) alone it is not known whether the event is published.
+    pub fn publish<'e>(&self, topic: &str, event: impl Into<Event<'e>>) -> Result<Position, PublishError> {
+        self.publish_all([topic], event)
+    }
+
+    /// The same for several topics at once: a stream that reads more than one of them gets the event once.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    pub fn publish_all<'t, 'e>(
+        &self,
+        topics: impl IntoIterator<Item = &'t str>,
+        event: impl Into<Event<'e>>,
+    ) -> Result<Position, PublishError> {
+        let topics = topics.into_iter().map(str::to_owned).collect();
+        self.wait_for(What::Event { topics, event: event.into().into_owned() })
+    }
+
+    /// Says on all nodes that nothing more will be published to a topic, behind all that was published to it before:
+    /// see [`Context::finish_topic`](mio_sse::Context::finish_topic).
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    pub fn finish_topic(&self, topic: &str) -> Result<Position, PublishError> {
+        self.wait_for(What::Finish(topic.to_owned()))
+    }
+
+    fn wait_for(&self, what: What) -> Result<Position, PublishError> {
+        let (sender, receiver) = sync_channel(1);
+        // Nobody may be waiting any more.
+        self.put(what, Box::new(move |result| drop(sender.send(result))))?;
+        match receiver.recv_timeout(self.0.config.publish_timeout) {
+            Ok(result) => result,
+            Err(_) => Err(PublishError::TimedOut(None)),
+        }
+    }
+
+    /// Publishes an event on all nodes without waiting: for handlers. `done` is called in a thread of the hub with
+    /// what became of it, so it must be quick: what is written next waits for it.
+    ///
+    /// ```
+    /// use mio_sse::{Reply, Router};
+    /// use mio_sse_redis::Hub;
+    ///
+    /// fn app(hub: &Hub) -> Router {
+    ///     let mut app = Router::new();
+    ///     app.get("/news", |_request, _cx| Reply::stream().topic("news"));
+    ///     let hub = hub.clone();
+    ///     app.post("/news", move |request, cx| {
+    ///         let text = String::from_utf8_lossy(request.body());
+    ///         let (reply, responder) = cx.later();
+    ///         hub.submit("news", text, move |result| match result {
+    ///             Ok(position) => responder.reply(position.to_string()),
+    ///             Err(error) => responder.reply(Reply::text(error.to_string()).with_status(503)),
+    ///         })?;
+    ///         Ok::<_, mio_sse_redis::PublishError>(reply)
+    ///     });
+    ///     app
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`PublishError::Invalid`], [`PublishError::Full`] and [`PublishError::Stopped`], at once; `done` is dropped then.
+    pub fn submit<'e, T>(
+        &self,
+        topic: &str,
+        event: impl Into<Event<'e>>,
+        done: impl FnOnce(Result<Position, PublishError>) -> T + Send + 'static,
+    ) -> Result<(), PublishError> {
+        let what = What::Event { topics: vec![topic.to_owned()], event: event.into().into_owned() };
+        self.put(what, Box::new(move |result| drop(done(result))))
+    }
+
+    fn put(&self, what: What, done: crate::shared::Done) -> Result<(), PublishError> {
+        check(&what).map_err(PublishError::Invalid)?;
+        let inner = &*self.0;
+        let until = inner.shared.now() + inner.config.publish_timeout;
+        let mut state = inner.shared.lock();
+        if state.stopped {
+            return Err(PublishError::Stopped);
+        }
+        let put = state.writer.submit(what, until, done);
+        drop(state);
+        inner.shared.tell();
+        // It is dropped where nothing is locked.
+        put.map_err(|done| {
+            drop(done);
+            PublishError::Full
+        })
+    }
+
+    /// What the hub has counted so far.
+    #[must_use]
+    pub fn stats(&self) -> HubStats {
+        let state = self.0.shared.lock();
+        HubStats { newest: state.highest, waiting: state.writer.waiting() as u64, ..state.stats }
+    }
+}
+
+/// Whether an event can be read as what it was, wherever it is published.
+fn check(what: &What) -> Result<(), Error> {
+    let What::Event { event, .. } = what else { return Ok(()) };
+    if event.id.is_some() {
+        return Err(Error::OwnId);
+    }
+    event.encode().map(drop).map_err(Error::InvalidEvent)
+}

@@ -1,0 +1,418 @@
+//! Reading the stream: what to ask Redis next, and what the answers mean. No socket, clock or thread.
+//!
+//! All that is read is read behind the last entry that was. With each read it is asked whether that entry is
+//! still there: if it is, nothing behind it was deleted or lost, as a stream loses its oldest first. If not,
+//! the stream has *diverged*: it was deleted, a restart or a failover has lost its end, or it has trimmed more
+//! than was read. To read on from there could find nothing for ever. So an entry is written behind all that
+//! anybody here has seen, which says so: where a node reads it, its streams are told of a gap.
+
+use crate::nonces::Nonces;
+use crate::record::{At, Entry, Malformed, Nonce, Record, What};
+use mio_sse::{Event, Position};
+use std::cmp::max;
+use std::time::Duration;
+
+/// Entries asked for at once.
+const PAGE: usize = 500;
+
+/// How often it is said where the stream ends, at most.
+const END_PERIOD: Duration = Duration::from_secs(1);
+
+/// What is to be asked of Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// The newest `count` entries before a position, or of all: `XREVRANGE key (before - COUNT count`.
+    Newest { before: Option<Position>, count: usize },
+    /// What is behind a position, and whether the entry at the position is there: `XREAD COUNT count STREAMS key
+    /// after`, with `BLOCK` where it may wait, and then `XRANGE key after after COUNT 1`.
+    Behind { after: Position, count: usize, waits: bool },
+    /// To write an entry: `XADD key …`.
+    Add { at: At, record: Record },
+}
+
+/// What Redis has said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// To [`Ask::Newest`]: newest first.
+    Newest(Vec<Entry>),
+    /// To [`Ask::Behind`].
+    Behind { entries: Vec<Entry>, is_there: bool },
+    /// To [`Ask::Add`]: where it is, or that it is too early for there.
+    Added(Option<Position>),
+}
+
+/// What is to be done in the server, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    Publish {
+        topics: Vec<String>,
+        position: Position,
+        event: Event<'static>,
+    },
+    Finish(String),
+    /// Something is lost that was before this: [`ordered_gap`](mio_sse::Context::ordered_gap).
+    Gap(Position),
+    /// There is nothing behind this: [`ordered_end`](mio_sse::Context::ordered_end).
+    End(Position),
+}
+
+/// What was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Read {
+    pub entries: u64,
+    pub duplicates: u64,
+    pub malformed: u64,
+    /// How often the stream had lost something.
+    pub gaps: u64,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Collects the entries at the end, newest first.
+    Filling(Vec<Entry>),
+    Reading,
+    /// Has lost something, and writes that.
+    Marking(At),
+}
+
+/// One reader of the stream.
+#[derive(Debug)]
+pub struct Reader {
+    stage: Stage,
+    /// How many entries are read at the start.
+    history: usize,
+    /// What comes behind this is read next.
+    last: Position,
+    /// Whether `last` was an entry when it was read.
+    was_there: bool,
+    /// The newest position that anybody here knows of.
+    highest: Position,
+    /// What it was when the read on its way was asked for.
+    expected: Position,
+    /// Whether a read may wait. The first after a break does not: it is to be seen at once what was lost.
+    waits: bool,
+    nonces: Nonces,
+    /// The name of this reader's own marks, and how many there were.
+    name: u64,
+    marks: u64,
+    /// When it was said last where the stream ends.
+    ended: Option<Duration>,
+    read: Read,
+    last_malformed: Option<(Position, Malformed)>,
+}
+
+impl Reader {
+    /// Reads the newest `history` entries first, one at least. `name` is drawn at random.
+    #[must_use]
+    pub fn new(history: usize, name: u64) -> Self {
+        Self {
+            stage: Stage::Filling(Vec::new()),
+            history: history.max(1),
+            last: Position::default(),
+            was_there: false,
+            highest: Position::default(),
+            expected: Position::default(),
+            waits: false,
+            nonces: Nonces::default(),
+            name,
+            marks: 0,
+            ended: None,
+            read: Read::default(),
+            last_malformed: None,
+        }
+    }
+
+    /// What to ask next, at `unix_ms`. Asked again after the connection is [lost](Self::lost).
+    pub fn ask(&mut self, unix_ms: u64) -> Ask {
+        self.expected = self.highest;
+        match &self.stage {
+            Stage::Filling(entries) => {
+                let before = entries.last().map(|entry| entry.position);
+                Ask::Newest { before, count: PAGE.min(self.history - entries.len()) }
+            }
+            Stage::Reading => Ask::Behind { after: self.last, count: PAGE, waits: self.waits },
+            Stage::Marking(at) => {
+                let nonce = Some(Nonce { writer: self.name, count: self.marks });
+                // Behind all that any client of this node may have seen.
+                let at = match at {
+                    At::Any => At::Any,
+                    At::Ms(ms) => At::Ms(max(unix_ms, *ms)),
+                };
+                Ask::Add { at, record: Record { what: What::Broken, nonce } }
+            }
+        }
+    }
+
+    /// Takes the answer, at a time of any clock that only goes forward. Answers what is to be done.
+    pub fn told(&mut self, told: Told, now: Duration) -> Vec<Act> {
+        let mut acts = Vec::new();
+        match (&mut self.stage, told) {
+            (Stage::Filling(collected), Told::Newest(entries)) => {
+                let is_short = entries.len() < PAGE.min(self.history - collected.len());
+                collected.extend(entries);
+                if is_short || collected.len() >= self.history {
+                    let collected = std::mem::take(collected);
+                    self.stage = Stage::Reading;
+                    collected.iter().rev().for_each(|entry| self.take(entry, &mut acts));
+                }
+            }
+            (Stage::Reading, Told::Behind { entries, is_there }) => {
+                self.behind(&entries, is_there, now, &mut acts);
+            }
+            (Stage::Marking(_), Told::Added(Some(position))) => {
+                (self.was_there, self.waits) = (false, false);
+                self.saw(position);
+                self.stage = Stage::Reading;
+            }
+            // So the stream ends behind all that is known here.
+            (Stage::Marking(at), Told::Added(None)) => *at = At::Any,
+            // No answer to what was asked.
+            _ => self.lost(),
+        }
+        acts
+    }
+
+    fn behind(&mut self, entries: &[Entry], is_there: bool, now: Duration, acts: &mut Vec<Act>) {
+        let is_all = entries.len() < PAGE;
+        // What is not there any more, or what was written before this was asked, and is not there.
+        let diverged = self.was_there && !is_there;
+        let newest = entries.last().map_or(self.last, |entry| entry.position);
+        let is_marked = || {
+            entries
+                .iter()
+                .any(|entry| Record::read(&entry.fields).is_ok_and(|record| record.what == What::Broken))
+        };
+        // Another node may have said so already.
+        if (diverged || is_all && newest < self.expected) && !is_marked() {
+            self.marks += 1;
+            self.stage = Stage::Marking(At::Ms(self.highest.ms().saturating_add(1)));
+            return;
+        }
+        entries.iter().for_each(|entry| self.take(entry, acts));
+        self.waits = is_all;
+        if is_all && self.ended.is_none_or(|ended| now.saturating_sub(ended) >= END_PERIOD) {
+            self.ended = Some(now);
+            acts.push(Act::End(self.last));
+        }
+    }
+
+    fn take(&mut self, entry: &Entry, acts: &mut Vec<Act>) {
+        let position = entry.position;
+        (self.last, self.was_there) = (position, true);
+        self.saw(position);
+        self.read.entries += 1;
+        match Record::read(&entry.fields) {
+            Err(malformed) => {
+                self.read.malformed += 1;
+                self.last_malformed = Some((position, malformed));
+            }
+            Ok(record) if record.nonce.is_some_and(|nonce| !self.nonces.is_new(nonce)) => {
+                self.read.duplicates += 1;
+            }
+            Ok(Record { what, .. }) => match what {
+                What::Event { topics, event } => acts.push(Act::Publish { topics, position, event }),
+                What::Finish(topic) => acts.push(Act::Finish(topic)),
+                What::Broken => {
+                    self.read.gaps += 1;
+                    acts.push(Act::Gap(position));
+                }
+            },
+        }
+    }
+
+    /// Something was read or written at this position.
+    pub fn saw(&mut self, position: Position) {
+        self.highest = self.highest.max(position);
+    }
+
+    /// The newest position that anybody here knows of.
+    #[must_use]
+    pub fn highest(&self) -> Position {
+        self.highest
+    }
+
+    /// The connection is lost, with the answer to what was asked last. That is asked again.
+    pub fn lost(&mut self) {
+        self.waits = false;
+    }
+
+    /// Whether what was there at the start has been read.
+    #[must_use]
+    pub fn is_filled(&self) -> bool {
+        !matches!(self.stage, Stage::Filling(_))
+    }
+
+    /// What was read so far.
+    #[must_use]
+    pub fn read(&self) -> Read {
+        self.read
+    }
+
+    /// The last entry that could not be read, once.
+    pub fn take_malformed(&mut self) -> Option<(Position, Malformed)> {
+        self.last_malformed.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(ms: u64) -> Position {
+        Position::new(ms, 0)
+    }
+
+    fn entry(ms: u64) -> Entry {
+        let record = Record {
+            what: What::Event { topics: vec!["t".into()], event: Event::new().data(ms.to_string()) },
+            nonce: None,
+        };
+        with(ms, &record)
+    }
+
+    fn with(ms: u64, record: &Record) -> Entry {
+        let fields = record.fields().into_iter();
+        let fields = fields.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+        Entry { position: at(ms), fields: fields.collect() }
+    }
+
+    /// Short forms of what is done.
+    fn said(acts: Vec<Act>) -> Vec<String> {
+        let say = |act| match act {
+            Act::Publish { position, .. } => position.ms().to_string(),
+            Act::Finish(topic) => format!("finish {topic}"),
+            Act::Gap(position) => format!("gap {}", position.ms()),
+            Act::End(position) => format!("end {}", position.ms()),
+        };
+        acts.into_iter().map(say).collect()
+    }
+
+    fn filled(entries: &[u64]) -> Reader {
+        let mut reader = Reader::new(10, 1);
+        assert_eq!(reader.ask(0), Ask::Newest { before: None, count: 10 });
+        let newest_first = entries.iter().rev().map(|ms| entry(*ms)).collect();
+        let acts = said(reader.told(Told::Newest(newest_first), SECOND));
+        assert_eq!(acts, entries.iter().map(u64::to_string).collect::<Vec<_>>());
+        assert!(reader.is_filled());
+        reader
+    }
+
+    fn read(reader: &mut Reader, entries: &[u64], is_there: bool) -> Vec<String> {
+        assert!(matches!(reader.ask(0), Ask::Behind { .. }));
+        let entries = entries.iter().map(|ms| entry(*ms)).collect();
+        let acts = said(reader.told(Told::Behind { entries, is_there }, SECOND));
+        acts.into_iter().filter(|act| !act.starts_with("end")).collect()
+    }
+
+    #[test]
+    fn the_history_is_read_in_pages_from_its_end_and_published_from_its_beginning() {
+        let mut reader = Reader::new(700, 1);
+        assert_eq!(reader.ask(0), Ask::Newest { before: None, count: 500 });
+        let page = (501..=1000).rev().map(entry).collect();
+        assert_eq!(reader.told(Told::Newest(page), SECOND), []);
+        // The connection may break at any time.
+        reader.lost();
+        assert_eq!(reader.ask(0), Ask::Newest { before: Some(at(501)), count: 200 });
+        let acts = said(reader.told(Told::Newest((301..=500).rev().map(entry).collect()), SECOND));
+        assert_eq!(acts, (301..=1000).map(|ms| ms.to_string()).collect::<Vec<_>>());
+        assert_eq!(reader.ask(0), Ask::Behind { after: at(1000), count: 500, waits: false });
+    }
+
+    #[test]
+    fn it_waits_once_everything_is_read() {
+        let mut reader = filled(&[]);
+        assert_eq!(reader.ask(0), Ask::Behind { after: Position::default(), count: 500, waits: false });
+        let all = |reader: &mut Reader, entries, now| {
+            said(reader.told(Told::Behind { entries, is_there: true }, now))
+        };
+        assert_eq!(all(&mut reader, (1..=500).map(entry).collect(), SECOND).len(), 500);
+        assert_eq!(reader.ask(0), Ask::Behind { after: at(500), count: 500, waits: false });
+        assert_eq!(all(&mut reader, vec![entry(501)], SECOND), ["501", "end 501"]);
+        assert_eq!(reader.ask(0), Ask::Behind { after: at(501), count: 500, waits: true });
+        // Where it ends is not said all the time.
+        assert_eq!(all(&mut reader, vec![entry(502)], 3 * SECOND / 2), ["502"]);
+        assert_eq!(all(&mut reader, vec![], 2 * SECOND), ["end 502"]);
+        // After a break it is looked at once what is there.
+        reader.lost();
+        assert_eq!(reader.ask(0), Ask::Behind { after: at(502), count: 500, waits: false });
+    }
+
+    #[test]
+    fn where_the_last_entry_is_gone_it_marks_that_behind_all_that_is_known() {
+        for (written_at, tries) in [(None, 1), (Some(at(300)), 2)] {
+            let mut reader = filled(&[50, 99]);
+            reader.saw(at(200));
+            // Others have begun anew already.
+            assert_eq!(read(&mut reader, &[100], false), [""; 0]);
+            let Ask::Add { at: first, record } = reader.ask(7) else { panic!("it marks") };
+            assert_eq!((first, &record.what), (At::Ms(201), &What::Broken));
+            reader.lost();
+            assert_eq!(reader.ask(7), Ask::Add { at: first, record: record.clone() }, "the same again");
+            if tries > 1 {
+                assert_eq!(reader.told(Told::Added(None), SECOND), []);
+                assert_eq!(reader.ask(7), Ask::Add { at: At::Any, record: record.clone() });
+            }
+            let mark = written_at.unwrap_or(at(201));
+            assert_eq!(reader.told(Told::Added(Some(mark)), SECOND), []);
+            // What was written meanwhile is not lost.
+            assert_eq!(reader.ask(7), Ask::Behind { after: at(99), count: 500, waits: false });
+            let entries = vec![entry(100), with(mark.ms(), &record), with(400, &record), entry(401)];
+            let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
+            assert_eq!(acts, ["100".into(), format!("gap {}", mark.ms()), "401".into(), "end 401".into()]);
+            assert_eq!(reader.read().gaps, 1);
+        }
+    }
+
+    #[test]
+    fn what_was_written_here_and_is_not_there_is_lost_as_well() {
+        let mut reader = filled(&[50]);
+        reader.saw(at(60));
+        assert_eq!(read(&mut reader, &[55], true), [""; 0]);
+        assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(61), .. }));
+        // What is written while it reads may be missing in what it has read.
+        let mut reader = filled(&[50]);
+        assert!(matches!(reader.ask(0), Ask::Behind { .. }));
+        reader.saw(at(60));
+        let acts = reader.told(Told::Behind { entries: vec![], is_there: true }, SECOND);
+        assert_eq!(said(acts), ["end 50"]);
+    }
+
+    #[test]
+    fn what_another_node_has_marked_is_not_marked_again() {
+        let mut reader = filled(&[50, 99]);
+        reader.saw(at(200));
+        reader.ask(0);
+        let record = Record { what: What::Broken, nonce: Some(Nonce { writer: 2, count: 1 }) };
+        let entries = vec![entry(100), with(120, &record), entry(130)];
+        let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
+        assert_eq!(acts, ["100", "gap 120", "130", "end 130"]);
+    }
+
+    #[test]
+    fn a_mark_that_is_lost_is_made_again() {
+        let mut reader = filled(&[50]);
+        assert_eq!(read(&mut reader, &[], false), [""; 0]);
+        assert!(matches!(reader.ask(0), Ask::Add { .. }));
+        reader.told(Told::Added(Some(at(51))), SECOND);
+        // It is gone before it could be read.
+        assert_eq!(read(&mut reader, &[], false), [""; 0]);
+        assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(52), .. }));
+    }
+
+    #[test]
+    fn what_is_there_twice_or_says_nothing_is_left_out() {
+        let mut reader = filled(&[]);
+        let what = What::Finish("t".into());
+        let once = |count| Record { what: what.clone(), nonce: Some(Nonce { writer: 9, count }) };
+        let nothing = Entry { position: at(3), fields: vec![] };
+        let entries = vec![with(1, &once(1)), with(2, &once(1)), nothing, with(4, &once(2))];
+        reader.ask(0);
+        let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
+        assert_eq!(acts, ["finish t", "finish t", "end 4"]);
+        let read = reader.read();
+        assert_eq!((read.entries, read.duplicates, read.malformed), (4, 1, 1));
+        assert_eq!(reader.take_malformed().map(|(position, _)| position), Some(at(3)));
+    }
+}

@@ -1,0 +1,180 @@
+//! An event as an entry of the stream, and back.
+
+use mio_sse::{Event, Position};
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+/// An entry as Redis has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub position: Position,
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Where an entry is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// `<ms>-*`: within this millisecond.
+    Ms(u64),
+    /// `*`: behind what is there.
+    Any,
+}
+
+/// Which writer has written an entry, and how many it has written before: so one that is there twice is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nonce {
+    pub writer: u64,
+    pub count: u64,
+}
+
+impl fmt::Display for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.writer, self.count)
+    }
+}
+
+impl Nonce {
+    fn parse(text: &str) -> Option<Self> {
+        let (writer, count) = text.split_once('-')?;
+        Some(Self { writer: u64::from_str_radix(writer, 16).ok()?, count: count.parse().ok()? })
+    }
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub what: What,
+    pub nonce: Option<Nonce>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    Event {
+        topics: Vec<String>,
+        event: Event<'static>,
+    },
+    /// Nothing more will be published to a topic.
+    Finish(String),
+    /// The stream has lost something before this.
+    Broken,
+}
+
+/// An entry that says nothing that this crate knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+impl Record {
+    /// The fields of an entry, which [`read`](Self::read) reads.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(&'static str, Cow<'_, str>)> {
+        let mut fields = Vec::new();
+        match &self.what {
+            What::Event { topics, event } => {
+                fields.extend(topics.iter().map(|topic| ("topic", Cow::from(topic))));
+                let texts = [
+                    ("event", &event.event),
+                    ("data", &event.data),
+                    ("key", &event.key),
+                    ("comment", &event.comment),
+                ];
+                let texts =
+                    texts.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?.into())));
+                fields.extend(texts);
+                fields.extend(event.retry.map(|retry| ("retry", retry.as_millis().to_string().into())));
+                fields.extend(event.removes_key.then_some(("removal", "1".into())));
+            }
+            What::Finish(topic) => fields.extend([("topic", topic.into()), ("finish", "1".into())]),
+            What::Broken => fields.push(("broken", "1".into())),
+        }
+        fields.extend(self.nonce.map(|nonce| ("nonce", nonce.to_string().into())));
+        fields
+    }
+
+    /// What the fields of an entry say. Those that are unknown say nothing.
+    ///
+    /// # Errors
+    /// [`Malformed`]: there is no topic, what is to be text is not UTF-8, or `retry` is no number.
+    pub fn read(fields: &[(Vec<u8>, Vec<u8>)]) -> Result<Self, Malformed> {
+        let mut topics = Vec::new();
+        let (mut event, mut nonce) = (Event::new(), None);
+        let (mut finishes, mut is_broken) = (false, false);
+        for (name, value) in fields {
+            let text = || match str::from_utf8(value) {
+                Ok(text) => Ok(text.to_owned()),
+                Err(_) => Err(Malformed("a field is not UTF-8")),
+            };
+            match &**name {
+                b"topic" => topics.push(text()?),
+                b"event" => event.event = Some(text()?.into()),
+                b"data" => event.data = Some(text()?.into()),
+                b"key" => event.key = Some(text()?.into()),
+                b"comment" => event.comment = Some(text()?.into()),
+                b"retry" => {
+                    let ms = text()?.parse().map_err(|_| Malformed("retry is no number of milliseconds"))?;
+                    event.retry = Some(Duration::from_millis(ms));
+                }
+                b"removal" => event.removes_key = true,
+                b"finish" => finishes = true,
+                b"broken" => is_broken = true,
+                b"nonce" => nonce = str::from_utf8(value).ok().and_then(Nonce::parse),
+                _ => {}
+            }
+        }
+        let what = match topics.pop() {
+            _ if is_broken => What::Broken,
+            None => return Err(Malformed("there is no topic")),
+            Some(topic) if finishes => What::Finish(topic),
+            Some(topic) => {
+                topics.push(topic);
+                What::Event { topics, event }
+            }
+        };
+        Ok(Self { what, nonce })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(of: &[(&str, &str)]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        of.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+    }
+
+    fn back(record: &Record) -> Result<Record, Malformed> {
+        let written = record.fields();
+        Record::read(&fields(&written.iter().map(|(name, text)| (*name, &**text)).collect::<Vec<_>>()))
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let event =
+            Event::removal("k").event("name").data("one\ntwo").comment("c").retry(Duration::from_millis(7));
+        let nonce = Some(Nonce { writer: u64::MAX, count: 3 });
+        let topics = vec!["a".to_owned(), "b".to_owned()];
+        for what in [
+            What::Event { topics, event },
+            What::Event { topics: vec![String::new()], event: Event::new().data("") },
+            What::Finish("t".to_owned()),
+            What::Broken,
+        ] {
+            let record = Record { what, nonce };
+            assert_eq!(back(&record), Ok(record));
+        }
+    }
+
+    #[test]
+    fn entries_of_others_are_read_as_far_as_they_say_something() {
+        let read =
+            Record::read(&fields(&[("who", "x"), ("topic", "news"), ("data", "hello"), ("nonce", "?")]));
+        let event = Event::new().data("hello");
+        assert_eq!(
+            read,
+            Ok(Record { what: What::Event { topics: vec!["news".into()], event }, nonce: None })
+        );
+        assert_eq!(Record::read(&[]), Err(Malformed("there is no topic")));
+        assert!(Record::read(&fields(&[("topic", "t"), ("retry", "soon")])).is_err());
+        assert!(Record::read(&[(b"topic".to_vec(), vec![0xff])]).is_err());
+    }
+}

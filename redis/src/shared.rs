@@ -1,0 +1,128 @@
+//! What the threads of a hub and those who use it have in common.
+
+use crate::error::PublishError;
+use crate::stats::HubStats;
+use crate::writer::{Fate, Writer};
+use mio_sse::Position;
+use std::fmt;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What is told of an entry that was to be written.
+pub(crate) type Done = Box<dyn FnOnce(Result<Position, PublishError>) + Send>;
+
+/// The state of a hub.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Signalled when something is to be written, and when it is over.
+    news: Condvar,
+    begun: Instant,
+}
+
+pub(crate) struct State {
+    pub(crate) writer: Writer<Done>,
+    /// The newest position that was read or written.
+    pub(crate) highest: Position,
+    pub(crate) stats: HubStats,
+    pub(crate) stopped: bool,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lock().stats.fmt(f)
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(name: u64, waiting_max: usize) -> Self {
+        let state = State {
+            writer: Writer::new(name, waiting_max),
+            highest: Position::default(),
+            stats: HubStats::default(),
+            stopped: false,
+        };
+        Self { state: Mutex::new(state), news: Condvar::new(), begun: now() }
+    }
+
+    /// No code of the application runs under the lock.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Time since the hub was made.
+    pub(crate) fn now(&self) -> Duration {
+        now().duration_since(self.begun)
+    }
+
+    pub(crate) fn tell(&self) {
+        self.news.notify_all();
+    }
+
+    /// Waits so long, for ever if it is not said, or until there is news.
+    pub(crate) fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        time: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        match time {
+            None => self.news.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => self.news.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0,
+        }
+    }
+
+    /// Waits so long, or until it is over. Answers whether it goes on.
+    pub(crate) fn rest(&self, time: Duration) -> bool {
+        let until = self.now() + time;
+        let mut state = self.lock();
+        while !state.stopped {
+            let left = until.saturating_sub(self.now());
+            if left.is_zero() {
+                return true;
+            }
+            state = self.wait(state, Some(left));
+        }
+        false
+    }
+
+    /// The threads end, and what waits is not written.
+    pub(crate) fn stop(&self) {
+        let mut state = self.lock();
+        state.stopped = true;
+        let late = state.writer.give_up_all();
+        drop(state);
+        self.tell();
+        for (done, _) in late {
+            done(Err(PublishError::Stopped));
+        }
+    }
+
+    /// Tells what became of entries.
+    pub(crate) fn settle(&self, fates: Vec<(Done, Fate)>) {
+        if fates.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        for (_, fate) in &fates {
+            match fate {
+                Fate::Written(position) => {
+                    state.highest = state.highest.max(*position);
+                    state.stats.published += 1;
+                }
+                Fate::Late(_) | Fate::Refused(_) => state.stats.publish_failed += 1,
+            }
+        }
+        drop(state);
+        for (done, fate) in fates {
+            done(match fate {
+                Fate::Written(position) => Ok(position),
+                Fate::Late(problem) => Err(PublishError::TimedOut(problem)),
+                Fate::Refused(problem) => Err(PublishError::Refused(problem)),
+            });
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the threads of this crate have a clock of their own")]
+fn now() -> Instant {
+    Instant::now()
+}

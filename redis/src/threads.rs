@@ -1,0 +1,245 @@
+//! The two threads of a hub: one reads the stream, one writes to it, each on a connection of its own.
+
+use crate::link::{Link, send};
+use crate::reader::{Act, Reader};
+use crate::shared::Shared;
+use crate::wire;
+use mio_sse::{Context, Error, Publisher};
+use redis::{Connection, pipe};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long the reader waits for a reply: well above the time for which it has Redis wait.
+pub(crate) const READ_PATIENCE: Duration = Duration::from_secs(3 * wire::BLOCK.as_secs());
+
+/// How long the writer waits for one.
+const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between attempts to connect.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Where the stream is, and how much of it is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Stream {
+    pub(crate) key: String,
+    pub(crate) kept: usize,
+}
+
+/// Asks what the reader wants to know. Answers what is to be done.
+///
+/// # Errors
+/// What is wrong; the connection is of no more use.
+pub(crate) fn ask(
+    reader: &mut Reader,
+    stream: &Stream,
+    connection: &mut Connection,
+    shared: &Shared,
+) -> Result<Vec<Act>, String> {
+    reader.saw(shared.lock().highest);
+    let ask = reader.ask(unix_ms());
+    let replies = send(wire::ask(&stream.key, stream.kept, &ask), connection);
+    let told = replies.map_err(|error| error.to_string()).and_then(|replies| wire::told(&ask, replies));
+    let acts = match told {
+        Ok(told) => reader.told(told, shared.now()),
+        Err(problem) => {
+            reader.lost();
+            return Err(problem);
+        }
+    };
+    let read = reader.read();
+    let mut state = shared.lock();
+    state.highest = state.highest.max(reader.highest());
+    state.stats.entries_read = read.entries;
+    state.stats.duplicates = read.duplicates;
+    state.stats.malformed = read.malformed;
+    state.stats.gaps = read.gaps;
+    drop(state);
+    if let Some((position, problem)) = reader.take_malformed() {
+        log::warn!("the entry {position} of {:?} is no event: {}", stream.key, problem.0);
+    }
+    Ok(acts)
+}
+
+/// Does in a loop that does not run yet what a reader says.
+pub(crate) fn fill<S: 'static>(acts: &[Act], cx: &mut Context<'_, S>) {
+    for act in acts {
+        let done = match act {
+            Act::Publish { topics, position, event } => {
+                cx.publish_all_at(topics.iter().map(|topic| &**topic), *position, event)
+            }
+            Act::Finish(topic) => cx.finish_topic(topic),
+            Act::Gap(position) => cx.ordered_gap(*position),
+            Act::End(position) => {
+                cx.ordered_end(*position);
+                Ok(())
+            }
+        };
+        complain(done);
+    }
+}
+
+/// Does what a reader says.
+///
+/// # Errors
+/// The server has stopped.
+fn perform(acts: Vec<Act>, publisher: &Publisher) -> Result<(), Error> {
+    for act in acts {
+        let done = match act {
+            Act::Publish { topics, position, event } => {
+                publisher.publish_all_at(topics.iter().map(|topic| &**topic), position, event)
+            }
+            Act::Finish(topic) => publisher.finish_topic(topic),
+            Act::Gap(position) => publisher.ordered_gap(position),
+            Act::End(position) => publisher.ordered_end(position),
+        };
+        if done == Err(Error::Stopped) {
+            return done;
+        }
+        complain(done);
+    }
+    Ok(())
+}
+
+fn complain(done: Result<(), Error>) {
+    if let Err(error) = done {
+        log::warn!("an entry is not published: {error}");
+    }
+}
+
+/// Reads until the server or the hub has stopped.
+pub(crate) fn read(
+    mut reader: Reader,
+    stream: &Stream,
+    mut link: Link,
+    connection: Connection,
+    shared: &Arc<Shared>,
+    publisher: &Publisher,
+) {
+    let mut connection = Some(connection);
+    let mut pause = PAUSE_MIN;
+    loop {
+        if shared.lock().stopped {
+            return;
+        }
+        let open = match connection.take() {
+            Some(open) => Ok(open),
+            None => link.connect(READ_PATIENCE).map_err(|error| error.to_string()),
+        };
+        let asked = open.and_then(|mut open| {
+            let acts = ask(&mut reader, stream, &mut open, shared)?;
+            connection = Some(open);
+            Ok(acts)
+        });
+        match asked {
+            Ok(acts) => {
+                pause = PAUSE_MIN;
+                if !std::mem::replace(&mut shared.lock().stats.is_connected, true) {
+                    log::info!("{:?} is read again", stream.key);
+                }
+                if perform(acts, publisher).is_err() {
+                    return shared.stop();
+                }
+            }
+            Err(problem) => {
+                let mut state = shared.lock();
+                state.stats.disconnects += 1;
+                let was_connected = std::mem::replace(&mut state.stats.is_connected, false);
+                drop(state);
+                if was_connected {
+                    log::warn!("{:?} cannot be read, which is tried again: {problem}", stream.key);
+                }
+                if publisher.is_stopped() {
+                    return shared.stop();
+                }
+                if !shared.rest(scattered(pause)) {
+                    return;
+                }
+                pause = (2 * pause).min(PAUSE_MAX);
+            }
+        }
+    }
+}
+
+/// Writes what is submitted until the hub is over.
+pub(crate) fn write(stream: &Stream, mut link: Link, patience: Duration, shared: &Arc<Shared>) {
+    let mut connection: Option<Connection> = None;
+    let mut pause = PAUSE_MIN;
+    loop {
+        let mut state = shared.lock();
+        while state.writer.waiting() == 0 && !state.stopped {
+            state = shared.wait(state, None);
+        }
+        if state.stopped {
+            return;
+        }
+        let late = state.writer.give_up(shared.now());
+        let highest = state.highest;
+        let (mut together, mut count) = (pipe(), 0);
+        for (at, record) in state.writer.send(unix_ms(), highest) {
+            together.add_command(wire::add(&stream.key, stream.kept, at, record));
+            count += 1;
+        }
+        drop(state);
+        shared.settle(late);
+        if count == 0 {
+            continue;
+        }
+        let open = match connection.take() {
+            Some(open) => Ok(open),
+            None => link.connect(patience.min(WRITE_PATIENCE)),
+        };
+        let replied = open.and_then(|mut open| {
+            let replies = send(together, &mut open)?;
+            connection = Some(open);
+            Ok(replies)
+        });
+        let mut state = shared.lock();
+        let (fates, is_available) = match replied {
+            Ok(replies) => state.writer.told(replies.into_iter().map(wire::reply).collect()),
+            Err(error) => {
+                state.writer.lost(error.to_string());
+                (Vec::new(), false)
+            }
+        };
+        drop(state);
+        shared.settle(fates);
+        if is_available {
+            pause = PAUSE_MIN;
+            continue;
+        }
+        connection = None;
+        if !rest_and_give_up(shared, scattered(pause)) {
+            return;
+        }
+        pause = (2 * pause).min(PAUSE_MAX);
+    }
+}
+
+/// Waits so long, and gives up meanwhile what has waited too long. Answers whether it goes on.
+fn rest_and_give_up(shared: &Shared, time: Duration) -> bool {
+    let until = shared.now() + time;
+    loop {
+        let late = shared.lock().writer.next_late().unwrap_or(Duration::MAX);
+        if !shared.rest(until.min(late).saturating_sub(shared.now())) {
+            return false;
+        }
+        let late = shared.lock().writer.give_up(shared.now());
+        shared.settle(late);
+        if shared.now() >= until {
+            return true;
+        }
+    }
+}
+
+/// From half of it to all of it: nodes that have lost Redis together do not come back together.
+fn scattered(pause: Duration) -> Duration {
+    let share = getrandom::u32().unwrap_or(u32::MAX);
+    pause / 2 + (pause / 2).mul_f64(f64::from(share) / f64::from(u32::MAX))
+}
+
+#[expect(clippy::disallowed_methods, reason = "positions begin with the time of day")]
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

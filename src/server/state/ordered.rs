@@ -1,0 +1,80 @@
+//! What an external log says besides its events: topics whose ids are its positions.
+
+use crate::error::Error;
+use crate::event::Event;
+use crate::server::api::observer::Audience;
+use crate::server::state::core::Core;
+use crate::topic::frame::EncodedEvent;
+use crate::topic::position::{Place, Position};
+use crate::topic::topics::Topics;
+
+impl Core {
+    /// Publishes an event of the log to those topics that take it, as it stands there already. The error is that
+    /// of the first that does not.
+    pub(crate) fn publish_at<'t>(
+        &mut self,
+        topics: impl Iterator<Item = &'t str>,
+        event: &EncodedEvent,
+        position: Position,
+    ) -> Result<(), Error> {
+        if !event.removes_key() {
+            self.has_memory()?;
+        }
+        let (mut taken, mut refused, mut is_lost) = (Vec::new(), Ok(()), false);
+        for topic in topics {
+            let accepted = self.delivery.topics.accepts(topic, event, Some(position));
+            let all = taken.iter().copied().chain([topic]);
+            match accepted.and_then(|()| self.make_room_for_topics(all, Topics::would_add)) {
+                Ok(()) => taken.push(topic),
+                Err(error) => {
+                    // It cannot be published later: a topic that there is room for by then has missed it.
+                    is_lost |= error == Error::TooManyTopics;
+                    refused = refused.and(Err(error));
+                }
+            }
+        }
+        if taken.is_empty() && !is_lost {
+            return refused;
+        }
+        self.delivery.catch_up_with(Place::At(position));
+        self.delivery.topics.publish(taken.iter().copied(), event, Some(position));
+        if is_lost {
+            self.delivery.topics.note_lost();
+        }
+        self.stats.events_published += u64::from(!taken.is_empty());
+        taken.into_iter().for_each(|topic| self.observe(Audience::Topic(topic), event));
+        refused
+    }
+
+    /// The log has lost events up to `position`.
+    pub(crate) fn ordered_gap(&mut self, position: Position) -> Result<(), Error> {
+        if self.delivery.topics.positions().is_some_and(|(_, newest)| position <= newest) {
+            return Err(Error::PositionNotIncreasing);
+        }
+        self.delivery.catch_up_with(Place::At(position));
+        if let Some(notice) = self.gap_notice(position) {
+            self.stats.gaps += self.delivery.topics.lose_until(position, &notice);
+        }
+        Ok(())
+    }
+
+    /// The log has nothing behind `newest`. Who waits for that for the second time is told of a gap.
+    pub(crate) fn ordered_end(&mut self, newest: Position) {
+        let in_vain = self.delivery.give_up_waiting_behind(newest);
+        if in_vain.is_empty() {
+            return;
+        }
+        let Some(notice) = self.gap_notice(newest) else { return };
+        for slot in in_vain {
+            self.stats.gaps += 1;
+            self.delivery.send(slot, notice.bytes(), notice.kind());
+        }
+    }
+
+    /// Tells a stream that it has missed something before `position`. How many events that is, nobody knows.
+    fn gap_notice(&self, position: Position) -> Option<EncodedEvent> {
+        let notice = Event::notice(self.config.gap_event.as_ref()).id(position.to_string());
+        // A name that is configured has been checked to be one line, so it can be written.
+        EncodedEvent::new_notice(&notice).ok()
+    }
+}
