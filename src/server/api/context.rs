@@ -245,7 +245,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// # Errors
     /// [`Error::PositionNotIncreasing`] unless `position` is greater than that of everything published so far.
     pub fn ordered_gap(&mut self, position: Position) -> Result<(), Error> {
-        self.core.together(move |core| core.ordered_gap(position), |_| Ok(()))
+        self.core.in_order(move |core| core.ordered_gap(position)).unwrap_or(Ok(()))
     }
 
     /// Says that an external log was asked and has nothing after `newest`. To be called each time that a reader finds
@@ -270,7 +270,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// }
     /// ```
     pub fn ordered_end(&mut self, newest: Position) {
-        self.core.together(move |core| core.ordered_end(newest), |_| ());
+        self.core.in_order(move |core| core.ordered_end(newest));
     }
 
     /// Says that nothing more will be published to a topic. Streams all of whose topics have finished get
