@@ -17,7 +17,7 @@ pub(crate) struct Link<W> {
     pub(crate) deals: bool,
     /// Whether all loops are made to do the same one after the other, so that nothing is to be handed on.
     pub(crate) prepares: bool,
-    /// Events that handlers of this loop have published and that wait in its inbox.
+    /// What handlers of this loop have published, and what they have done behind that: it waits in its inbox.
     pub(crate) waiting: usize,
 }
 
@@ -40,9 +40,27 @@ impl<W> Link<W> {
         at: Option<Position>,
     ) -> Result<(), Error> {
         let publication = Arc::new(Publication::new(topics, event, at, Some(self.index)));
-        let order = || Order::Publish(Arc::clone(&publication));
+        let order = |_| Order::Publish(Arc::clone(&publication));
         self.sequencer.put(order, From::Handler(self.index), In::All)?;
         self.waiting += 1;
+        Ok(())
+    }
+
+    /// Puts into the inboxes of all loops what comes behind all that was published so far.
+    pub(crate) fn put(&mut self, order: impl Fn() -> Order<W>, from: From) -> Result<(), Error> {
+        let own = self.index;
+        let order = |index| if index == own { Order::Own(Box::new(order())) } else { order() };
+        self.sequencer.put(order, from, In::All)?;
+        self.waiting += 1;
+        Ok(())
+    }
+
+    /// Puts into the inbox of one loop what its handler has room for.
+    pub(crate) fn put_to(&mut self, index: u16, order: Order<W>) -> Result<(), Error> {
+        let is_own = index == self.index;
+        let inbox = self.sequencer.inbox(index).ok_or(Error::Closed)?;
+        inbox.put_of_handler(if is_own { Order::Own(Box::new(order)) } else { order })?;
+        self.waiting += usize::from(is_own);
         Ok(())
     }
 

@@ -69,9 +69,10 @@ impl<W> Sequencer<W> {
         self.loops.iter().map(|member| &member.inbox)
     }
 
-    /// Puts an order into the inboxes of all loops that run, or of none. That of a handler is not woken.
-    pub(crate) fn put(&self, order: impl Fn() -> Order<W>, from: From, into: In) -> Result<(), Error> {
-        let publishes = matches!(order(), Order::Publish(_));
+    /// Puts an order into the inboxes of all loops that run, or of none; to each what `order` makes for it. That of a
+    /// handler is not woken.
+    pub(crate) fn put(&self, order: impl Fn(u16) -> Order<W>, from: From, into: In) -> Result<(), Error> {
+        let publishes = matches!(order(0), Order::Publish(_));
         let members = || (0..).zip(&self.loops).filter(|(index, _)| into != In::AllBut(*index));
         let has_room = |member: &Member<W>| match from {
             From::Thread { .. } => member.inbox.has_room(1),
@@ -94,7 +95,7 @@ impl<W> Sequencer<W> {
         let mut to_wake = Vec::new();
         let mut runs = members().next().is_none();
         for (index, member) in members() {
-            let Some(is_first) = member.inbox.add_at_once(order()) else { continue };
+            let Some(is_first) = member.inbox.add_at_once(order(index)) else { continue };
             runs = true;
             let is_own = matches!(from, From::Handler(own) | From::Insisting(Some(own)) if own == index);
             if is_first && !is_own {

@@ -300,7 +300,7 @@ struct StopsAll<'a> {
 impl Drop for StopsAll<'_> {
     fn drop(&mut self) {
         let Some(sequencer) = self.sequencer else { return };
-        let stop = || Order::Run(Job::Run(Box::new(|core, _state| core.stopping = true)));
+        let stop = |_| Order::Run(Job::Run(Box::new(|core, _state| core.stopping = true)));
         // Where none runs any more, that is what was wanted.
         let _ = sequencer.put(stop, From::Insisting(None), In::All);
     }

@@ -45,6 +45,7 @@ mod router;
 mod several;
 #[cfg(target_os = "linux")]
 mod shards;
+mod shards_sim;
 mod short_reads;
 mod short_turns;
 mod sources;

@@ -757,7 +757,7 @@ fn time_outs(config: &Config) -> [Duration; 5] {
 }
 
 /// That no turn has done more of anything than it may.
-fn check_work(most: &Work, config: &Config) {
+pub(crate) fn check_work(most: &Work, config: &Config) {
     let bounds = [
         ("orders", most.orders, 1024),
         // Of those that are handed over, each is an order.

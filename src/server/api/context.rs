@@ -245,7 +245,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// # Errors
     /// [`Error::PositionNotIncreasing`] unless `position` is greater than that of everything published so far.
     pub fn ordered_gap(&mut self, position: Position) -> Result<(), Error> {
-        self.core.together(move |core| core.ordered_gap(position), |_| Ok(()))
+        self.core.in_order(move |core| core.ordered_gap(position)).unwrap_or(Ok(()))
     }
 
     /// Says that an external log was asked and has nothing after `newest`. To be called each time that a reader finds
@@ -270,7 +270,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// }
     /// ```
     pub fn ordered_end(&mut self, newest: Position) {
-        self.core.together(move |core| core.ordered_end(newest), |_| ());
+        self.core.in_order(move |core| core.ordered_end(newest));
     }
 
     /// Says that nothing more will be published to a topic. Streams all of whose topics have finished get
@@ -299,8 +299,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// [`Error::TooManyTopics`] where it keeps something, is not there, and would be one more than
     /// [`topics_max`](crate::Config::topics_max).
     pub fn finish_topic(&mut self, topic: &str) -> Result<(), Error> {
-        let topic: Box<str> = topic.into();
-        self.core.together(move |core| core.finish_topic(&topic), |_| Ok(()))
+        self.core.finish_topic_together(topic)
     }
 
     /// Sends an event to one stream, in order with everything published to its topics.
@@ -323,7 +322,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// [`Error::Closed`] if it has ended already.
     pub fn close(&mut self, stream: StreamId) -> Result<(), Error> {
         match self.core.way_to(stream)? {
-            Some(inbox) => inbox.put_of_handler(Order::Close { stream }),
+            Some(shard) => self.core.put_to(shard, Order::Close { stream }),
             None => self.core.close(stream),
         }
     }
@@ -363,10 +362,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// configured. Those that are given what `Config::topic` says do not count where that keeps nothing. [`Error::MixedIds`] where
     /// somebody reads the topic together with others whose ids somebody else makes.
     pub fn configure(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
-        self.core.configure(topic, config)?;
-        let topic: Box<str> = topic.into();
-        self.core.tell_others(move |core| core.configure(&topic, config));
-        Ok(())
+        self.core.configure_together(topic, config)
     }
 
     /// Whether a stream is open: what is sent to it now is on its way. This holds also for the

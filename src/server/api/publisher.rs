@@ -168,7 +168,7 @@ impl<S: 'static> Publisher<S> {
         match &self.shards {
             None => self.inbox.put(Order::Publish(publication), waits),
             Some(all) => {
-                all.put(|| Order::Publish(Arc::clone(&publication)), From::Thread { waits }, In::All)
+                all.put(|_| Order::Publish(Arc::clone(&publication)), From::Thread { waits }, In::All)
             }
         }
     }
@@ -182,7 +182,7 @@ impl<S: 'static> Publisher<S> {
         };
         match &self.shards {
             None => self.inbox.put(order(), self.waits),
-            Some(all) => all.put(order, From::Thread { waits: self.waits }, In::All),
+            Some(all) => all.put(|_| order(), From::Thread { waits: self.waits }, In::All),
         }
     }
 
@@ -260,7 +260,7 @@ impl<S: 'static> Publisher<S> {
         let order = || Order::SendTagged { tag: tag.into(), event: event.clone() };
         match &self.shards {
             None => self.inbox.put(order(), self.waits),
-            Some(all) => all.put(order, From::Thread { waits: self.waits }, In::All),
+            Some(all) => all.put(|_| order(), From::Thread { waits: self.waits }, In::All),
         }
     }
 

@@ -271,6 +271,13 @@ impl Core {
         Ok(())
     }
 
+    /// The same in all loops, at one place in the order of what is published.
+    pub(crate) fn finish_topic_together(&mut self, topic: &str) -> Result<(), Error> {
+        self.make_room_for_topics(iter::once(topic), Topics::would_add)?;
+        let topic: Box<str> = topic.into();
+        self.in_order(move |core| core.finish_topic(&topic)).unwrap_or(Ok(()))
+    }
+
     /// Sets how a topic behaves.
     pub(crate) fn configure(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
         config.check()?;
@@ -287,6 +294,14 @@ impl Core {
         if let Some(key) = key.filter(|_| changes) {
             self.delivery.wait_no_longer(key);
         }
+        Ok(())
+    }
+
+    /// The same in all loops.
+    pub(crate) fn configure_together(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
+        self.configure(topic, config)?;
+        let topic: Box<str> = topic.into();
+        self.tell_others(&Arc::new(move |core: &mut Self| core.configure(&topic, config)));
         Ok(())
     }
 
@@ -311,10 +326,10 @@ impl Core {
     }
 
     pub(crate) fn send(&mut self, id: StreamId, event: &Event<'_>) -> Result<(), Error> {
-        if let Some(inbox) = self.way_to(id)? {
+        if let Some(shard) = self.way_to(id)? {
             let mut encoded = EncodedEvent::default();
             encoded.encode_checked(event, self.config.id_bytes_max())?;
-            return inbox.put_of_handler(Order::Send { stream: id, event: encoded });
+            return self.put_to(shard, Order::Send { stream: id, event: encoded });
         }
         self.delivery.slots.live(id)?;
         self.encode(event, |core, encoded| core.send_encoded(id, encoded))?

@@ -34,6 +34,8 @@ pub(crate) enum Order<W> {
         input: Vec<u8>,
     },
     Run(W),
+    /// What a handler of this loop does behind what it has published.
+    Own(Box<Order<W>>),
 }
 
 /// An event for topics.
@@ -76,6 +78,7 @@ impl<W> Order<W> {
             Self::SendTagged { tag, event } => tag.len() + event.held(),
             Self::Send { event, .. } => event.held(),
             Self::Adopt { input, .. } => input.capacity(),
+            Self::Own(order) => order.size(),
             Self::Wake { .. } | Self::Close { .. } | Self::Run(_) => 0,
         };
         size_of::<Self>() + more
@@ -87,13 +90,17 @@ impl<W> Order<W> {
             // That a key is removed gives memory back.
             Self::Publish(publication) => !publication.event.removes_key(),
             Self::Send { .. } | Self::SendTagged { .. } => true,
+            Self::Own(order) => order.takes_memory(),
             Self::Wake { .. } | Self::Close { .. } | Self::Adopt { .. } | Self::Run(_) => false,
         }
     }
 
     /// Whether a handler waits for it, in this loop or another, which cannot be held back.
     fn is_of_handler(&self) -> bool {
-        matches!(self, Self::Publish(publication) if publication.of_loop.is_some())
+        match self {
+            Self::Publish(publication) => publication.of_loop.is_some(),
+            order => matches!(order, Self::Own(_)),
+        }
     }
 }
 

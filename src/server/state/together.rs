@@ -37,6 +37,17 @@ impl Core {
         self.link().is_some()
     }
 
+    fn link_mut(&mut self) -> Option<&mut Link<Job>> {
+        self.link.as_mut().filter(|link| !link.prepares)
+    }
+
+    /// Something that a handler of this loop has put into its inbox is there.
+    pub(crate) fn own_arrived(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.waiting -= 1;
+        }
+    }
+
     /// Whether something waits in the inbox that this loop has put there, and was not woken for.
     pub(crate) fn waits_for_own(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.waiting > 0)
@@ -77,6 +88,16 @@ impl Core {
         result
     }
 
+    /// Does something that has its place in the order of what is published. Returns nothing where there are
+    /// several loops, which have yet to get there.
+    pub(crate) fn in_order<T>(&mut self, work: impl Fn(&mut Self) -> T + Send + Sync + 'static) -> Option<T> {
+        let Some(link) = self.link_mut() else { return Some(work(self)) };
+        let work = Arc::new(work);
+        // Where all have stopped, nothing is to be done.
+        let _ = link.put(|| order(&work), From::Insisting(Some(link.index)));
+        None
+    }
+
     fn publish_encoded_at(&mut self, publication: &Publication) -> Result<(), Error> {
         let (topics, event) = (publication.topics(), &publication.event);
         match publication.at {
@@ -92,35 +113,40 @@ impl Core {
         work: impl Fn(&mut Self) -> T + Send + Sync + 'static,
         meanwhile: impl FnOnce(&Self) -> T,
     ) -> T {
-        let Some(link) = self.link() else { return work(self) };
-        let (work, waits) = (Arc::new(work), link.waiting > 0);
-        let into = if waits { In::All } else { In::AllBut(link.index) };
-        // Where all others have stopped, nobody else is to be told.
-        let _ = link.sequencer.put(|| order(&work), From::Insisting(Some(link.index)), into);
-        if waits { meanwhile(self) } else { work(self) }
+        if self.waits_for_own() {
+            return self.in_order(work).unwrap_or_else(|| meanwhile(self));
+        }
+        let work = Arc::new(work);
+        self.tell_others(&work);
+        work(self)
     }
 
     /// Has all other loops do something, too.
-    pub(crate) fn tell_others<T>(&self, work: impl Fn(&mut Self) -> T + Send + Sync + 'static) {
+    pub(crate) fn tell_others<T>(&self, work: &Arc<impl Fn(&mut Self) -> T + Send + Sync + 'static>) {
         let Some(link) = self.link() else { return };
-        let work = Arc::new(work);
+        // Where all of them have stopped, nobody is to be told.
         let _ =
-            link.sequencer.put(|| order(&work), From::Insisting(Some(link.index)), In::AllBut(link.index));
+            link.sequencer.put(|_| order(work), From::Insisting(Some(link.index)), In::AllBut(link.index));
     }
 
-    /// By which inbox something reaches a stream: that of its loop if it is another, or this loop's where what
-    /// was published before waits there. None where it can be done at once.
+    /// By the inbox of which loop something reaches a stream: that of its own if it is another, or this one where
+    /// what was published before waits there. None where it can be done at once.
     ///
     /// # Errors
-    /// [`Error::Closed`] where the stream is of this loop and has ended, or there is no such loop.
-    pub(crate) fn way_to(&self, id: StreamId) -> Result<Option<&Inbox<Job>>, Error> {
+    /// [`Error::Closed`] where the stream is of this loop and has ended.
+    pub(crate) fn way_to(&self, id: StreamId) -> Result<Option<u16>, Error> {
         let Some(link) = self.link() else { return Ok(None) };
         if id.shard != link.index {
-            return link.sequencer.inbox(id.shard).map(Some).ok_or(Error::Closed);
+            return Ok(Some(id.shard));
         }
         // What is sent to a stream that is being opened comes first in it, whatever waits.
         let is_open = self.delivery.slots.live(id)?.phase == Phase::Open;
-        Ok((is_open && link.waiting > 0).then_some(&self.inbox))
+        Ok((is_open && link.waiting > 0).then_some(link.index))
+    }
+
+    /// Does something in the loop that [`way_to`](Self::way_to) has named.
+    pub(crate) fn put_to(&mut self, index: u16, order: Order<Job>) -> Result<(), Error> {
+        self.link.as_mut().map_or(Err(Error::Closed), |link| link.put_to(index, order))
     }
 
     /// The same for what is done at once in this loop whatever waits.
@@ -146,12 +172,14 @@ impl Core {
         let mut encoded = EncodedEvent::default();
         encoded.encode_checked(event, self.config.id_bytes_max())?;
         let count = self.tags.count(tag);
-        let Some(link) = self.link() else { return Ok(count) };
-        let (own, waits) = (link.index, link.waiting > 0);
-        let into = if waits { In::All } else { In::AllBut(own) };
+        let Some(link) = self.link_mut() else { return Ok(count) };
         let order = || Order::SendTagged { tag: tag.into(), event: encoded.clone() };
-        link.sequencer.put(order, From::Handler(own), into)?;
-        Ok(if waits { count } else { self.send_tagged_encoded(tag, &encoded) })
+        let (own, from) = (link.index, From::Handler(link.index));
+        if link.waiting > 0 {
+            return link.put(order, from).map(|()| count);
+        }
+        link.sequencer.put(|_| order(), from, In::AllBut(own))?;
+        Ok(self.send_tagged_encoded(tag, &encoded))
     }
 
     /// What all loops have counted: of the others, when their last turns ended.

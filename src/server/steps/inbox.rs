@@ -91,6 +91,10 @@ impl<H: App, N: Net> Server<H, N> {
                 self.adopt_for_publisher(socket, input);
             }
             Order::Close { stream } => drop(self.core.close(stream)),
+            Order::Own(order) => {
+                self.core.own_arrived();
+                self.apply(*order);
+            }
             Order::Run(Job::Reply(request, awaited, reply)) => {
                 self.core.late.push_back((request, awaited, reply));
             }

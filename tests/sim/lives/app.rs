@@ -2,6 +2,7 @@
 
 use crate::lives::node::Watcher;
 use crate::lives::story::{Bringer, Opening, Story, TOPICS};
+use crate::lives::together::{Open, tag_of};
 use fastrand::Rng;
 use mio_sse::{
     AfterGap, CloseReason, Context, Event, Handler, Ids, Missed, Pull, Reply, Request, StreamId, StreamReply,
@@ -18,6 +19,8 @@ pub(crate) struct App {
     story: Rc<RefCell<Story>>,
     watcher: Watcher,
     process: u32,
+    /// The place of its loop among several.
+    at: usize,
     /// The first event that is published here.
     begin: u32,
     streams: HashMap<StreamId, Asked>,
@@ -67,12 +70,21 @@ impl App {
     pub(crate) fn new(
         story: &Rc<RefCell<Story>>,
         watcher: &Watcher,
-        process: u32,
+        (process, at): (u32, usize),
         begin: u32,
         states: &States,
     ) -> Self {
         let (story, watcher) = (story.clone(), watcher.clone());
-        Self { story, watcher, process, begin, streams: HashMap::new(), opened: 0, states: states.clone() }
+        Self {
+            story,
+            watcher,
+            process,
+            at,
+            begin,
+            streams: HashMap::new(),
+            opened: 0,
+            states: states.clone(),
+        }
     }
 
     /// The number behind the newest event that was published here.
@@ -111,6 +123,7 @@ impl Handler for App {
         let mut opening = Opening {
             process: self.process,
             next,
+            known: if story.scenario.is_sharded() { story.feed[self.process as usize] } else { next },
             begin: self.begin,
             // Of what has finished there is nothing else to get.
             snapshot: story.scenario.snapshot || topics & !story.finished == 0,
@@ -121,7 +134,8 @@ impl Handler for App {
             made_up: None,
         };
         let whom = (stream, request.last_event_id());
-        let reply = reply(topics, whom, &mut opening, &mut story, cx);
+        let reply = reply(topics, whom, &mut opening, &mut story, cx).tag(tag_of(who.0));
+        story.act_together((self.process, self.at), cx);
         self.streams.insert(stream, Asked { who, topics, opening });
         self.states.note(Stage::Made);
         cx.on_open(|stream, cx| {
@@ -137,9 +151,15 @@ impl Handler for App {
         if !story.settles && story.rng.u8(..16) == 0 {
             // It is to end behind what there is.
             cx.close(stream).expect("it is not closed");
+            opening.ends = true;
             return Missed::Gap;
         }
         let Some((place, _)) = found else { return Missed::Gap };
+        story.act_together((self.process, self.at), cx);
+        if !cx.is_open(stream) {
+            // What it was sent was too much for it.
+            return Missed::Gap;
+        }
         let is_its = |number: &u32| {
             let entry = &story.entries[*number as usize];
             *topics & 1 << entry.topic != 0 && !entry.finishes
@@ -176,12 +196,23 @@ impl Handler for App {
         }
     }
 
-    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, _cx: &mut Context<'_>) {
+    fn opened(&mut self, stream: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
         self.opened += 1;
         assert_eq!(self.states.get(Stage::Opened), self.opened, "told first, and once");
         let Asked { who, opening, .. } = self.streams.get(&stream).expect("asked for");
         assert_eq!(opening.next, self.next(), "nothing was published meanwhile");
-        self.story.borrow_mut().openings.insert(*who, opening.clone());
+        let mut story = self.story.borrow_mut();
+        story.openings.insert(*who, opening.clone());
+        let ends = opening.ends || opening.made_up.is_some();
+        story.together.open.push(Open {
+            stream,
+            process: self.process,
+            who: *who,
+            ends,
+            next: opening.next,
+            closes: None,
+        });
+        story.act_together((self.process, self.at), cx);
     }
 
     fn closed(&mut self, stream: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
@@ -191,6 +222,8 @@ impl Handler for App {
         let end = end.unwrap_or(self.begin);
         let mut story = self.story.borrow_mut();
         story.note(|| format!("{who:?} is closed: {reason}, before {end}"));
+        story.together.is_closed((stream, self.process), reason, end);
+        story.act_together((self.process, self.at), cx);
         story.closings.insert(who, (reason, end));
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::lives::oracle::Life;
 use crate::lives::story::Story;
+use crate::lives::together::LOOPS_MAX;
 use crate::net::World;
 use mio_sse::CloseReason;
 use std::cell::RefCell;
@@ -32,6 +33,8 @@ pub(crate) struct Client {
 pub(crate) struct Wire {
     world: Rc<RefCell<World>>,
     process: u32,
+    /// What was sent last of what has come from each loop.
+    serials: [u64; LOOPS_MAX],
     connection: u32,
     bytes: Vec<u8>,
     state: State,
@@ -105,7 +108,7 @@ impl Client {
         let last_id = &self.last_id;
         story.note(|| format!("client {number}.{attempt} comes to {process} behind {last_id:?}"));
         let wire = match self.idle.take() {
-            Some(idle) if idle.process == process && idle.is_open() => idle,
+            Some(idle) if Rc::ptr_eq(&idle.world, world) && idle.is_open() => idle,
             idle => {
                 idle.into_iter().for_each(|idle| idle.world.borrow_mut().close(idle.connection));
                 Wire::new(world, process, capacity)
@@ -125,10 +128,12 @@ impl Client {
             let reason = story.closings.remove(&(self.number, self.attempt)).filter(|_| clean);
             story.note(|| format!("client {} is at the end: {reason:?}", self.number));
             self.has_finished = reason.is_some_and(|(reason, _)| reason == CloseReason::Finished);
-            self.life.ends(reason, story);
+            let is_asked = story.together.asked.remove(&(self.number, self.attempt));
+            self.life.ends(reason, is_asked, story);
+            story.together.sent.remove(&(self.number, self.attempt));
             if clean && !self.is_over && story.rng.bool() {
                 // The next stream may come on the same connection.
-                self.idle = Some(Wire { state: State::Head, ..wire });
+                self.idle = Some(Wire { state: State::Head, serials: [0; LOOPS_MAX], ..wire });
             } else {
                 wire.world.borrow_mut().close(wire.connection);
             }
@@ -143,7 +148,8 @@ impl Client {
         let is_over =
             story.closings.contains_key(&(self.number, self.attempt)) || self.life.should_end(story);
         let reads = self.wire.as_ref().is_some_and(|wire| wire.state != State::Head);
-        reads && !is_over && self.life.check(story).is_ok()
+        let has_all = !story.together.sent.contains_key(&(self.number, self.attempt));
+        reads && !is_over && has_all && self.life.check(story).is_ok()
     }
 
     /// There is room for whatever comes.
@@ -157,7 +163,8 @@ impl Client {
     pub(crate) fn cut(&mut self, story: &mut Story) {
         if let Some(wire) = self.wire.take() {
             story.note(|| format!("client {} is cut", self.number));
-            self.life.ends(None, story);
+            self.life.ends(None, false, story);
+            story.together.sent.remove(&(self.number, self.attempt));
             let mut world = wire.world.borrow_mut();
             if story.rng.bool() { world.reset(wire.connection) } else { world.close(wire.connection) }
         }
@@ -191,9 +198,14 @@ impl Client {
         let head = String::from_utf8(wire.bytes.drain(..end).collect()).expect("a head is text");
         if head.starts_with("HTTP/1.1 204 ") {
             story.note(|| format!("client {} is told not to come back", self.number));
+            wire.state = State::Over;
+            if story.together.is_revoked(wire.process, self.number) {
+                // This was for the moment only, unless there was nothing more to come anyway.
+                self.is_over = self.life.has_seen_all(wire.process, &self.last_id, story);
+                return Some(Vec::new());
+            }
             self.is_over = true;
             self.life.is_told_to_stop(wire.process, &self.last_id, story);
-            wire.state = State::Over;
             return Some(Vec::new());
         }
         if head.starts_with("HTTP/1.1 408 ") {
@@ -219,7 +231,7 @@ impl Client {
         match line.split_once(": ").unwrap_or((line, "")) {
             ("", "") => {
                 let block = std::mem::take(block);
-                self.dispatch(block, wire.process, story);
+                self.dispatch(block, (wire.process, &mut wire.serials), story);
                 self.hears(story);
             }
             (":", "") => self.hears(story),
@@ -238,8 +250,14 @@ impl Client {
         }
     }
 
-    fn dispatch(&mut self, block: Block, process: u32, story: &mut Story) {
+    fn dispatch(
+        &mut self,
+        block: Block,
+        (process, serials): (u32, &mut [u64; LOOPS_MAX]),
+        story: &mut Story,
+    ) {
         let mut moved = false;
+        let given = block.id.clone();
         if let Some(id) = block.id.filter(|_| block.data.is_some() || !self.drops_bare) {
             self.life.is_placed(&id, block.name.is_none() && block.data.is_some(), story);
             self.last_id = id;
@@ -250,10 +268,18 @@ impl Client {
             (Some("gap"), Some(data)) => self.life.is_told(&data, story),
             (Some("hello"), Some(_)) => self.life.is_greeted(),
             (Some("bye" | "tick"), Some(_)) => {}
+            (Some("sent"), Some(data)) => {
+                let who = (self.number, self.attempt);
+                self.life.is_sent(story.together.is_sent(who, &data, serials), story);
+            }
             (None, None) => {}
             (None, Some(data)) => {
                 let number = data.split(' ').next().and_then(|number| number.parse().ok());
-                self.life.receives(number.expect("every event has a number"), story);
+                let number = number.expect("every event has a number");
+                if let Some(id) = given.filter(|_| !story.scenario.is_shared()) {
+                    story.together.is_named(process, number, id);
+                }
+                self.life.receives(number, story);
             }
             (name, data) => panic!("an event of {name:?} with {data:?}"),
         }
@@ -272,7 +298,8 @@ impl Wire {
     fn new(world: &Rc<RefCell<World>>, process: u32, capacity: usize) -> Self {
         let connection = world.borrow_mut().connect(capacity);
         let (bytes, line, block) = (Vec::new(), Vec::new(), Block::default());
-        Self { world: world.clone(), process, connection, bytes, state: State::Head, line, block }
+        let serials = [0; LOOPS_MAX];
+        Self { world: world.clone(), process, serials, connection, bytes, state: State::Head, line, block }
     }
 
     /// Whether it is thought that something could be sent on it.

@@ -1,11 +1,12 @@
 //! A server, from one start to the next, and the application on it.
 
 use crate::lives::app::{App, Stage, States};
-use crate::lives::story::{Entry, Story, TOPICS};
-use crate::net::{SimNet, World};
-use mio_sse::{
-    Audience, CloseReason, Drain, Error, Event, Message, Observer, Publisher, Request, Server, StreamId,
-};
+use crate::lives::story::{Story, TOPICS};
+use crate::lives::together::{NOBODYS, Way};
+use crate::net::{Faults, SimNet, World};
+use crate::run::check_work;
+use fastrand::Rng;
+use mio_sse::{Audience, CloseReason, Drain, Event, Message, Observer, Publisher, Request, Shards, StreamId};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -39,7 +40,7 @@ impl Observer for Watcher {
     }
 
     fn message(&mut self, message: &Message<'_>) {
-        if matches!(message.to, Audience::Topic(_)) {
+        if matches!(message.to, Audience::Topic(topic) if topic != NOBODYS) {
             let mut watched = self.get();
             watched.published += 1;
             let number = message.text.lines().find_map(number_of).expect("every event has a number");
@@ -61,80 +62,126 @@ fn number_of(line: &str) -> Option<u32> {
     line.strip_prefix("data: ")?.split(' ').next()?.parse().ok()
 }
 
-/// A server on its world.
+/// A server, of one loop or several, each on a world of its own.
 pub(crate) struct Node<const SHORT: bool> {
-    pub(crate) world: Rc<RefCell<World>>,
+    pub(crate) worlds: Vec<Rc<RefCell<World>>>,
     pub(crate) process: u32,
-    server: Server<App, SimNet<SHORT>>,
+    shards: Shards<App, SimNet<SHORT>>,
     publisher: Publisher,
-    watcher: Watcher,
-    states: States,
+    /// Of each loop.
+    watchers: Vec<Watcher>,
+    states: Vec<States>,
     story: Rc<RefCell<Story>>,
-    /// The first event that has not been published here.
-    feed: u32,
+    /// A loop that is not turned for now.
+    held_up: Option<usize>,
     pub(crate) is_draining: bool,
 }
 
 impl<const SHORT: bool> Node<SHORT> {
     /// A process starts, at some time of day.
     pub(crate) fn start(story: &Rc<RefCell<Story>>, now: Duration) -> Self {
-        let (world, process, begin, config, kinds);
+        let mut worlds = Vec::new();
+        let (process, begin, config, kinds);
         {
             let story = &mut *story.borrow_mut();
             let rng = &mut story.rng;
-            let mut fresh = World::new(rng.u64(..));
-            fresh.now = now;
-            fresh.unix_offset = if rng.bool() { 0 } else { rng.i64(-50_000..50_000) };
-            fresh.faults = story.scenario.faults;
-            world = Rc::new(RefCell::new(fresh));
+            let unix_offset = if rng.bool() { 0 } else { rng.i64(-50_000..50_000) };
+            for _ in 0..story.scenario.loops {
+                let mut fresh = World::new(rng.u64(..));
+                fresh.now = now;
+                fresh.unix_offset = unix_offset;
+                fresh.faults = story.scenario.faults;
+                worlds.push(Rc::new(RefCell::new(fresh)));
+            }
             process = u32::try_from(story.next.len()).expect("not that many");
             // Where the store is the same for all, some of the newest may be published again.
             let again = if story.scenario.is_shared() && rng.bool() { rng.u32(..20) } else { 0 };
             begin = story.len().saturating_sub(again);
             story.next.push(begin);
+            story.feed.push(begin);
             story.ended.push(Cell::default());
             (config, kinds) = (story.scenario.config.clone(), story.scenario.kinds.clone());
             story.note(|| format!("process {process} starts"));
         }
-        let watcher = Watcher::default();
-        let states = States::default();
-        let app = App::new(story, &watcher, process, begin, &states);
-        let mut server = Server::with_net(SimNet(world.clone()), app, config).unwrap();
-        server.observe(watcher.clone());
-        for (name, kind) in TOPICS.iter().zip(kinds) {
-            server.context().configure(name, kind.configs[0]).unwrap();
+        let watchers: Vec<_> = worlds.iter().map(|_| Watcher::default()).collect();
+        let states: Vec<_> = worlds.iter().map(|_| States::default()).collect();
+        let app = |at: usize| App::new(story, &watchers[at], (process, at), begin, &states[at]);
+        let nets = worlds.iter().map(|world| SimNet(world.clone())).collect();
+        let mut shards = Shards::with_nets(nets, app, config).unwrap();
+        for (server, watcher) in shards.servers().iter_mut().zip(&watchers) {
+            server.observe(watcher.clone());
         }
-        {
+        shards.prepare(|cx| {
+            for (name, kind) in TOPICS.iter().zip(&kinds) {
+                cx.configure(name, kind.configs[0]).unwrap();
+            }
             let story = story.borrow();
             for entry in story.entries[..begin as usize].iter().filter(|entry| entry.finishes) {
-                server.context().finish_topic(TOPICS[usize::from(entry.topic)]).unwrap();
+                cx.finish_topic(TOPICS[usize::from(entry.topic)]).unwrap();
                 story.ends_at(process, entry.topic);
             }
-        }
-        let publisher = server.publisher();
-        let (story, feed, is_draining) = (story.clone(), begin, false);
-        let mut node = Self { world, process, server, publisher, watcher, states, story, feed, is_draining };
+        });
+        let publisher = shards.publisher().nonblocking();
+        let (story, held_up, is_draining) = (story.clone(), None, false);
+        let mut node =
+            Self { worlds, process, shards, publisher, watchers, states, story, held_up, is_draining };
         // From the first turn on a publisher on this thread does not wait.
-        node.turn();
+        node.turn_all();
         node
     }
 
-    pub(crate) fn turn(&mut self) {
-        if self.is_stopped() {
+    /// Turns one of the loops, or holds one up for a while, or none any more.
+    pub(crate) fn turn_any(&mut self, rng: &mut Rng) {
+        let at = rng.usize(..self.worlds.len());
+        if rng.u8(..100) == 0 {
+            self.held_up = rng.bool().then_some(at);
+        }
+        if self.held_up != Some(at) || self.worlds.len() == 1 {
+            self.turn(at);
+        }
+    }
+
+    /// The loop that somebody comes to, often one that has something in its inbox.
+    pub(crate) fn draw_loop(&mut self, rng: &mut Rng) -> usize {
+        let behind = self.shards.servers().iter().position(|server| server.stats().inbox > 0);
+        behind.filter(|_| rng.u8(..4) > 0).unwrap_or_else(|| rng.usize(..self.worlds.len()))
+    }
+
+    fn turn_all(&mut self) {
+        (0..self.worlds.len()).for_each(|at| self.turn(at));
+    }
+
+    /// Turns all loops that would not sleep now.
+    pub(crate) fn turn_those_awake(&mut self) {
+        for at in 0..self.worlds.len() {
+            let has_news = self.worlds[at].borrow().has_news();
+            if has_news || self.shards.servers()[at].next_timeout() == Some(Duration::ZERO) {
+                self.turn(at);
+            }
+        }
+    }
+
+    fn turn(&mut self, at: usize) {
+        let (watcher, states) = (&self.watchers[at], &self.states[at]);
+        let server = &mut self.shards.servers()[at];
+        if server.is_stopped() {
             return;
         }
-        self.server.turn(Some(Duration::ZERO)).unwrap();
-        let stats = self.server.stats();
+        server.turn(Some(Duration::ZERO)).unwrap();
+        let stats = server.stats();
+        if self.worlds.len() > 1 && stats.inbox > 0 {
+            self.story.borrow_mut().count("turns that leave something in an inbox of several");
+        }
         if stats.memory_pressure > 0 {
             self.story.borrow_mut().count("turns short of memory");
         }
         {
-            let watched = self.watcher.get();
+            let watched = watcher.get();
             assert_eq!(watched.opened, stats.streams_opened, "observers are told");
             assert_eq!(watched.closed, stats.streams_closed(), "observers are told");
             assert_eq!(watched.published, stats.events_published, "observers are told");
         }
-        let count = |stage| self.states.get(stage);
+        let count = |stage| states.get(stage);
         assert_eq!(count(Stage::Opened), stats.streams_opened, "whoever opens is told");
         assert_eq!(
             count(Stage::Made) - count(Stage::Dropped),
@@ -145,54 +192,60 @@ impl<const SHORT: bool> Node<SHORT> {
     }
 
     fn note_next(&self) {
-        if let Some(next) = self.watcher.get().next {
+        let next = self.watchers.iter().filter_map(|watcher| watcher.get().next).max();
+        if let Some(next) = next {
             self.story.borrow_mut().next[self.process as usize] = next;
         }
     }
 
-    /// Publishes up to `count` events that have not been published here.
+    /// Publishes up to `count` events that have not been published here, by whichever way, and does something
+    /// behind them.
     pub(crate) fn publish(&mut self, count: u32) {
-        if self.is_stopped() {
-            return;
-        }
-        let story = self.story.clone();
-        let story = story.borrow();
-        let end = story.len().min(self.feed.saturating_add(count));
-        while self.feed < end {
-            let entry = &story.entries[self.feed as usize];
-            let is_here = entry.process.is_none_or(|process| process == self.process);
-            if is_here && let Err(error) = self.publish_entry(entry, &story) {
-                assert!(matches!(error, Error::Full | Error::TooMuchMemory), "it can be published: {error}");
+        let (process, story) = (self.process, &mut *self.story.borrow_mut());
+        for _ in 0..count {
+            let loops = self.worlds.len();
+            let by_others = story.rng.u8(..100) >= story.scenario.by_handlers;
+            let by_inbox = if loops > 1 { by_others } else { story.scenario.by_inbox };
+            let at = if loops > 1 { story.rng.usize(..loops) } else { 0 };
+            let server = &mut self.shards.servers()[at];
+            if server.is_stopped() {
                 return;
             }
-            self.feed += 1;
+            let mut cx = server.context();
+            let way = if by_inbox { Way::Thread(&self.publisher) } else { Way::Handler(&mut cx) };
+            if !story.publish_next(process, way) {
+                return;
+            }
+            if loops > 1 && !by_inbox {
+                let until = story.published_until(process);
+                story.act_behind((process, at), until, &mut cx);
+            }
         }
     }
 
-    fn publish_entry(&mut self, entry: &Entry, story: &Story) -> Result<(), Error> {
-        let (topic, event) = (TOPICS[usize::from(entry.topic)], story.event(self.feed, false));
-        let mut cx = self.server.context();
-        match (story.scenario.by_inbox, entry.position) {
-            (true, _) if entry.finishes => self.publisher.finish_topic(topic),
-            (true, Some(position)) => self.publisher.publish_at(topic, position, event),
-            (true, None) => self.publisher.publish(topic, event),
-            (false, _) if entry.finishes => {
-                cx.finish_topic(topic)?;
-                story.ends_at(self.process, entry.topic);
-                if story.scenario.kinds[usize::from(entry.topic)].has_ids {
-                    assert_eq!(cx.publish(topic, Event::new().data("too late")), Err(Error::Finished));
-                }
-                Ok(())
-            }
-            (false, Some(position)) => cx.publish_at(topic, position, event),
-            (false, None) => cx.publish(topic, event),
+    pub(crate) fn set_time(&self, now: Duration) {
+        self.worlds.iter().for_each(|world| world.borrow_mut().now = now);
+    }
+
+    pub(crate) fn set_faults(&self, faults: Faults) {
+        self.worlds.iter().for_each(|world| world.borrow_mut().faults = faults);
+    }
+
+    /// From now on everything works.
+    pub(crate) fn calm(&self) {
+        for world in &self.worlds {
+            world.borrow_mut().calm();
         }
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.worlds.iter().fold(0, |sum, world| sum.rotate_left(1) ^ world.borrow().trace.hash())
     }
 
     /// The time of day is set anew.
     pub(crate) fn set_clock(&mut self) {
         let step = self.story.borrow_mut().rng.i64(-20_000..20_000);
-        self.world.borrow_mut().unix_offset += step;
+        self.worlds.iter().for_each(|world| world.borrow_mut().unix_offset += step);
     }
 
     /// A topic keeps more or less than it did.
@@ -200,33 +253,88 @@ impl<const SHORT: bool> Node<SHORT> {
         let story = &mut *self.story.borrow_mut();
         let topic = story.rng.usize(..story.scenario.kinds.len());
         let config = story.scenario.kinds[topic].configs[story.rng.usize(..3)];
+        let at = story.rng.usize(..self.worlds.len());
         story.note(|| format!("process {} has {config:?} for {}", self.process, TOPICS[topic]));
-        self.server.context().configure(TOPICS[topic], config).unwrap();
+        self.shards.servers()[at].context().configure(TOPICS[topic], config).unwrap();
     }
 
     /// Whether all there is was published here.
     pub(crate) fn is_up_to_date(&self) -> bool {
-        self.feed == self.story.borrow().len() && self.server.stats().inbox == 0
+        let story = self.story.borrow();
+        story.feed[self.process as usize] == story.len() && self.shards.stats().inbox == 0
+    }
+
+    /// All loops have published the same.
+    pub(crate) fn check_same(&mut self) {
+        let servers = self.shards.servers();
+        let all: Vec<_> = servers.iter().map(|server| server.stats().events_published).collect();
+        assert!(all.iter().all(|count| *count == all[0]), "the loops have published {all:?}");
+    }
+
+    /// No loop goes round where there is nothing to do.
+    pub(crate) fn check_sleeps(&mut self) {
+        (0..TURNS_TO_SLEEP).for_each(|_| self.turn_those_awake());
+        let mut servers = self.shards.servers().iter_mut();
+        let awake = servers.position(|server| server.next_timeout() == Some(Duration::ZERO));
+        assert_eq!(awake, None, "a loop does not sleep");
     }
 
     /// The process is to end, and tells its clients when to come again.
     pub(crate) fn drain(&mut self) {
-        let time = Duration::from_millis(self.story.borrow_mut().rng.u64(..500));
+        let (time, at);
+        {
+            let rng = &mut self.story.borrow_mut().rng;
+            time = Duration::from_millis(rng.u64(..500));
+            at = rng.usize(..self.worlds.len());
+        }
         let drain = Drain::within(time).retry(time).farewell(Event::new().data("").event("bye"));
         self.is_draining = true;
-        self.server.context().drain(drain).unwrap();
+        self.shards.servers()[at].context().drain(drain).unwrap();
     }
 
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.server.is_stopped()
+    /// The process is to end at once.
+    pub(crate) fn stop(&mut self) {
+        let at = self.story.borrow_mut().rng.usize(..self.worlds.len());
+        self.shards.servers()[at].context().stop();
+    }
+
+    /// Turns all loops until they have stopped, which they do if one was asked to.
+    pub(crate) fn comes_to_its_end(&mut self) {
+        for _ in 0..TURNS_TO_END {
+            self.turn_all();
+            self.worlds.iter().for_each(|world| world.borrow_mut().now += Duration::from_millis(20));
+        }
+        assert!(self.is_stopped(), "all loops stop when one is asked to");
+        let stats = self.shards.stats();
+        let left = [stats.connections, stats.streams, stats.tags, stats.timers, stats.inbox];
+        assert_eq!(
+            left, [0; 5],
+            "connections, streams, tags, timers and messages of loops that have stopped"
+        );
+        self.story.borrow_mut().count("ends of all loops");
+    }
+
+    pub(crate) fn is_stopped(&mut self) -> bool {
+        self.shards.servers().iter().all(|server| server.is_stopped())
     }
 
     /// The process ends, with everything going on.
-    pub(crate) fn crash(self) {
+    pub(crate) fn crash(mut self) {
         self.note_next();
-        let Self { world, server, states, .. } = self;
-        drop(server);
-        assert_eq!(states.get(Stage::Made), states.get(Stage::Dropped), "nothing is left of any stream");
-        world.borrow_mut().crash();
+        let config = &self.story.borrow().scenario.config.clone();
+        self.shards.servers().iter().for_each(|server| check_work(&server.stats().work_max, config));
+        let Self { worlds, process, shards, states, story, .. } = self;
+        drop(shards);
+        for states in states {
+            assert_eq!(states.get(Stage::Made), states.get(Stage::Dropped), "nothing is left of any stream");
+        }
+        story.borrow_mut().together.ends(process);
+        worlds.iter().for_each(|world| world.borrow_mut().crash());
     }
 }
+
+/// Turns after which a loop has done what it can without time that passes.
+const TURNS_TO_SLEEP: u32 = 100;
+
+/// Turns of 20 ms after which a server has stopped that was asked to, whatever memory it lacked.
+const TURNS_TO_END: u32 = 200;

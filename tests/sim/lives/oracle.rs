@@ -52,9 +52,11 @@ struct Stream {
 
 impl Stream {
     /// Whether an event may come that its client has seen already.
-    fn may_come_again(&self, number: u32, keyed: bool, story: &Story) -> bool {
+    fn may_come_again(&self, number: u32, topic: usize, story: &Story) -> bool {
         let (gap, made_up) = (self.gap, self.opening.made_up.is_some());
-        let again = made_up || self.is_new || gap && keyed;
+        // Where nothing is kept, nobody knows what came from a loop that was ahead of this one.
+        let is_unknown = story.scenario.is_sharded() && !story.scenario.kinds[topic].has_ids;
+        let again = made_up || self.is_new || gap && story.is_keyed(topic) || is_unknown;
         again
             || match story.scenario.ids {
                 Ids::Generated => gap && self.is_strange,
@@ -102,8 +104,8 @@ impl Life {
         let found = story.find(id);
         let is_known = match (story.scenario.ids, found) {
             (Ids::Generated, _) => self.is_entitled && !is_elsewhere,
-            (Ids::Own, Some((first, _))) => first >= opening.begin && first < opening.next,
-            (Ids::Ordered, Some((place, _))) => place >= opening.begin && opening.begin < opening.next,
+            (Ids::Own, Some((first, last))) => first >= opening.begin && last < opening.known,
+            (Ids::Ordered, Some((place, _))) => place >= opening.begin && opening.begin < opening.known,
             (_, None) => false,
         };
         // What some topic has given up may be thought to be of any that is not there at the time.
@@ -119,6 +121,9 @@ impl Life {
         self.told = self.told.saturating_sub(std::mem::take(&mut self.told_behind_id));
         if !self.is_entitled {
             (self.told, self.anew_until) = (0, opening.next);
+        }
+        if story.scenario.is_sharded() && is_known && self.at > opening.next {
+            story.count("streams ahead of their loop");
         }
         self.stream = Some(Stream {
             opening,
@@ -195,6 +200,14 @@ impl Life {
         assert!(stream.last.is_none() && !stream.gap_is_due, "a greeting comes first, but for gaps");
         stream.greetings += 1;
         assert!(stream.greetings <= stream.opening.greetings, "each greeting comes once");
+    }
+
+    /// Something has come that was sent behind all that was published before `until`.
+    pub(crate) fn is_sent(&self, until: u32, story: &Story) {
+        let stream = self.stream.as_ref().expect("an open stream");
+        let is_brought = stream.opening.made_up.is_some() && !stream.gap;
+        let missing = self.check_up_to(until, story).err().filter(|_| !is_brought);
+        assert_eq!(missing, None, "what was sent behind all before {until} comes first");
     }
 
     /// It is told that it has missed something, and how much if that is known.
@@ -282,7 +295,7 @@ impl Life {
         assert!(!is_brought || !stream.counted_gap, "{number} is brought, behind a gap of what came later");
         let keyed = story.is_keyed(topic);
         if self.seen.contains(&number) {
-            let again = self.at <= number || stream.may_come_again(number, keyed, story);
+            let again = self.at <= number || stream.may_come_again(number, topic, story);
             assert!(again, "{number} comes twice, before {}", self.at);
             story.count("events received again");
         } else if number < self.owed[topic] {
@@ -325,8 +338,9 @@ impl Life {
         stream.came |= if moves { bit } else { 0 };
     }
 
-    /// Its stream has ended cleanly, for a reason and before an event, or was cut.
-    pub(crate) fn ends(&mut self, clean: Option<(CloseReason, u32)>, story: &mut Story) {
+    /// Its stream has ended cleanly, for a reason and before an event, or was cut. `is_asked` is whether
+    /// some loop has asked for that at any moment.
+    pub(crate) fn ends(&mut self, clean: Option<(CloseReason, u32)>, is_asked: bool, story: &mut Story) {
         if let Some((reason, until)) = clean
             && let Some(stream) = &self.stream
         {
@@ -337,7 +351,7 @@ impl Life {
                 _ => {}
             }
             // Where something was still to be brought, the rest is behind that.
-            let is_over = matches!(reason, CloseReason::Application | CloseReason::Finished);
+            let is_over = reason == CloseReason::Finished || reason == CloseReason::Application && !is_asked;
             let is_brought = stream.opening.made_up == Some(Missed::Later) && !is_over;
             let missing = self.check_up_to(until, story).err().filter(|_| !is_brought || stream.gap);
             assert_eq!(missing, None, "it ends before {until}: {reason}");
@@ -353,6 +367,15 @@ impl Life {
             self.owed[topic] = u32::MAX;
         }
         self.stream = None;
+    }
+
+    /// Whether all that it reads has finished, and nothing of that is missing.
+    pub(crate) fn has_seen_all(&mut self, process: u32, id: &str, story: &Story) -> bool {
+        if self.topics & !story.finished != 0 {
+            return false;
+        }
+        self.skips_to_second(id, u32::MAX, story.next[process as usize], story);
+        self.check(story).is_ok()
     }
 
     /// It is not to come back: there is nothing more for it.

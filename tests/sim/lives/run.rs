@@ -15,7 +15,7 @@ use std::time::Duration;
 const STEPS_TO_REST: u64 = 600;
 
 /// Rounds of 20 ms within which everything has arrived, when nothing goes wrong any more.
-const ROUNDS_TO_REST: u32 = 1_000;
+const ROUNDS_TO_REST: u32 = 3_000;
 
 /// Turns in each of them, in which everybody is served where it is one at a time.
 const TURNS_TO_ROUND: u32 = 20;
@@ -105,8 +105,10 @@ impl<const SHORT: bool> Lives<SHORT> {
         }
         self.rest();
         self.come_back();
-        for node in self.nodes {
-            self.summary.hash ^= node.world.borrow().trace.hash();
+        for mut node in self.nodes {
+            node.stop();
+            node.comes_to_its_end();
+            self.summary.hash ^= node.hash();
         }
         self.summary.counts = self.story.borrow().counts;
         self.summary
@@ -120,7 +122,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         let node = self.rng.usize(..self.nodes.len());
         let client = self.rng.usize(..self.clients.len());
         match self.rng.u8(..128) {
-            0..40 => self.nodes[node].turn(),
+            0..40 => self.nodes[node].turn_any(&mut self.rng),
             40..55 => {
                 let time = Duration::from_micros(self.rng.u64(..self.scenario.pause * 1_000));
                 self.pass(time);
@@ -130,14 +132,28 @@ impl<const SHORT: bool> Lives<SHORT> {
             76..80 => self.bring(),
             80..122 => self.act(client),
             122..125 => {
+                let moves = self.scenario.is_sharded() && self.rng.u8(..4) > 0;
+                if moves {
+                    // It is to know more than the loop that it comes to.
+                    self.clients[client].read(usize::MAX, &mut self.story.borrow_mut());
+                }
                 self.count("cuts");
                 self.clients[client].cut(&mut self.story.borrow_mut());
+                if moves && !self.clients[client].is_over {
+                    self.connect(client, self.scenario.capacity);
+                }
             }
             125 if self.rng.bool() => self.nodes[node].set_clock(),
             125 => self.nodes[node].configure(),
             126 => self.replace(client),
             _ => match self.rng.u8(..8) {
-                0 => self.restart(node),
+                0 => {
+                    if self.rng.bool() {
+                        self.nodes[node].stop();
+                        self.nodes[node].comes_to_its_end();
+                    }
+                    self.restart(node);
+                }
                 1 if !self.nodes[node].is_draining => self.nodes[node].drain(),
                 _ => {}
             },
@@ -150,7 +166,7 @@ impl<const SHORT: bool> Lives<SHORT> {
     /// Time passes, everywhere.
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.nodes.iter_mut().for_each(|node| node.world.borrow_mut().now = self.now);
+        self.nodes.iter().for_each(|node| node.set_time(self.now));
     }
 
     fn publish(&mut self) {
@@ -162,7 +178,12 @@ impl<const SHORT: bool> Lives<SHORT> {
         }
         // Whoever reads a log reads it in its own time.
         if self.scenario.ids != Ids::Ordered {
-            (0..self.nodes.len()).for_each(|node| self.nodes[node].publish(u32::MAX));
+            for node in 0..self.nodes.len() {
+                // What is left is for handlers, or for later.
+                let leaves_some = self.scenario.is_sharded() && self.rng.bool();
+                let count = if leaves_some { self.rng.u32(..4) } else { u32::MAX };
+                self.nodes[node].publish(count);
+            }
         }
     }
 
@@ -208,8 +229,9 @@ impl<const SHORT: bool> Lives<SHORT> {
         // Most often where it was before.
         let usual = client % self.nodes.len();
         let node = if self.rng.u8(..3) == 0 { self.rng.usize(..self.nodes.len()) } else { usual };
-        let Node { world, process, .. } = &self.nodes[node];
-        self.clients[client].connect((world, *process), capacity, &mut self.story.borrow_mut());
+        let at = self.nodes[node].draw_loop(&mut self.rng);
+        let Node { worlds, process, .. } = &self.nodes[node];
+        self.clients[client].connect((&worlds[at], *process), capacity, &mut self.story.borrow_mut());
     }
 
     /// Somebody else comes in the place of a client.
@@ -226,7 +248,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         self.count("processes");
         let fresh = Node::start(&self.story, self.now);
         let old = std::mem::replace(&mut self.nodes[node], fresh);
-        self.summary.hash ^= old.world.borrow().trace.hash();
+        self.summary.hash ^= old.hash();
         old.crash();
     }
 
@@ -238,12 +260,11 @@ impl<const SHORT: bool> Lives<SHORT> {
         self.clients.iter_mut().for_each(|client| client.has_finished = false);
         for node in 0..self.nodes.len() {
             if self.nodes[node].is_draining {
+                self.nodes[node].comes_to_its_end();
                 self.restart(node);
             }
         }
-        self.nodes.iter_mut().for_each(|node| {
-            node.world.borrow_mut().calm();
-        });
+        self.nodes.iter().for_each(Node::calm);
         let came_to_rest = (0..ROUNDS_TO_REST).any(|_| {
             self.round();
             self.is_at_rest()
@@ -258,7 +279,11 @@ impl<const SHORT: bool> Lives<SHORT> {
         let restless = restless.map(|(_, client)| client.number);
         assert!(came_to_rest, "client {restless:?} waits for an end that does not come, or for a stream");
         drop(story);
-        self.nodes.iter_mut().for_each(|node| node.world.borrow_mut().faults = self.scenario.faults);
+        self.nodes.iter_mut().for_each(|node| {
+            node.check_same();
+            node.check_sleeps();
+            node.set_faults(self.scenario.faults);
+        });
         self.story.borrow_mut().settles = false;
     }
 
@@ -268,7 +293,7 @@ impl<const SHORT: bool> Lives<SHORT> {
             self.bring();
             for node in &mut self.nodes {
                 node.publish(u32::MAX);
-                node.turn();
+                node.turn_those_awake();
             }
         }
         for client in 0..self.clients.len() {
@@ -292,7 +317,8 @@ impl<const SHORT: bool> Lives<SHORT> {
     fn is_at_rest(&self) -> bool {
         let story = self.story.borrow();
         let mut clients = self.clients.iter().enumerate();
-        self.nodes.iter().all(Node::is_up_to_date)
+        story.together.is_at_rest()
+            && self.nodes.iter().all(Node::is_up_to_date)
             && clients.all(|(at, client)| self.is_done(at) || client.is_at_rest(&story))
     }
 

@@ -38,8 +38,12 @@ pub(crate) struct Scenario {
     pub(crate) topics: u8,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) nodes: usize,
+    /// How many loops each of them has.
+    pub(crate) loops: usize,
     pub(crate) clients: u32,
     pub(crate) faults: Faults,
+    /// How many events in a hundred are published by handlers, where there are several loops.
+    pub(crate) by_handlers: u8,
     /// Whether events are published by way of the inbox.
     pub(crate) by_inbox: bool,
     /// Streams begin with a snapshot.
@@ -69,6 +73,9 @@ impl Scenario {
             config.memory_max = 1 << 20;
         }
         let is_roomy = config.memory_max == ROOMY;
+        // Each has an equal part.
+        let loops = [1, 1, 2, 3][rng.usize(..4)];
+        config.memory_max *= loops;
         kinds.iter_mut().for_each(|kind| kind.keeps_all &= !heavy && id_style != 3 && is_roomy);
         Self {
             config,
@@ -81,8 +88,10 @@ impl Scenario {
             topics,
             kinds,
             nodes: rng.usize(1..=3),
+            loops,
             clients: [2, 6, 20][rng.usize(..3)],
             faults: faults(rng),
+            by_handlers: [0, 0, 66, 100][rng.usize(..4)],
             by_inbox: rng.bool(),
             snapshot: rng.u8(..3) == 0,
             after_gap_live: rng.u8(..4) == 0,
@@ -99,7 +108,12 @@ const ROOMY: usize = 256 << 20;
 impl Scenario {
     /// Whether there is memory for everything.
     pub(crate) fn is_roomy(&self) -> bool {
-        self.config.memory_max == ROOMY
+        self.config.memory_max == ROOMY * self.loops
+    }
+
+    /// Whether a server has several loops.
+    pub(crate) fn is_sharded(&self) -> bool {
+        self.loops > 1
     }
 
     /// Whether all processes publish the same events.

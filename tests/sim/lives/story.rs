@@ -1,6 +1,7 @@
 //! What the application has published, and to whom it has opened streams.
 
 use crate::lives::scenario::{Kind, Scenario};
+use crate::lives::together::Together;
 use fastrand::Rng;
 use mio_sse::{CloseReason, Event, EventSender, Ids, Missed, Position};
 use std::cell::Cell;
@@ -10,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 pub(crate) const TOPICS: [&str; 3] = ["a", "b", "c"];
 
 /// What is counted of all that has happened.
-pub(crate) const COUNTED: [&str; 20] = [
+pub(crate) const COUNTED: [&str; 32] = [
     "steps",
     "events",
     "processes",
@@ -31,6 +32,18 @@ pub(crate) const COUNTED: [&str; 20] = [
     "ended as finished",
     "ended by a drain",
     "told to stop",
+    "streams ahead of their loop",
+    "turns that leave something in an inbox of several",
+    "events published by handlers of several loops",
+    "events published by others to several loops",
+    "inboxes without room",
+    "sent behind",
+    "bursts to one stream",
+    "published to what has finished",
+    "closed behind",
+    "sent to a tag",
+    "closed with a tag",
+    "ends of all loops",
 ];
 
 pub(crate) type Counts = [u64; COUNTED.len()];
@@ -61,6 +74,8 @@ pub(crate) struct Opening {
     pub(crate) process: u32,
     /// Everything that is published there from this number on is for it.
     pub(crate) next: u32,
+    /// Ids of events before this are known there, or on their way.
+    pub(crate) known: u32,
     /// The first that is ever published there.
     pub(crate) begin: u32,
     /// It may begin with what is kept, and does so with all of that.
@@ -100,6 +115,9 @@ pub(crate) struct Story {
     pub(crate) bringers: Vec<Bringer>,
     /// The number of the next event of each process.
     pub(crate) next: Vec<u32>,
+    /// The first event that has not been given to each process to be published.
+    pub(crate) feed: Vec<u32>,
+    pub(crate) together: Together,
     /// Topics that have surely finished there.
     pub(crate) ended: Vec<Cell<u8>>,
     /// Nothing unusual is done any more.
@@ -122,6 +140,8 @@ impl Story {
             closings: HashMap::new(),
             bringers: Vec::new(),
             next: Vec::new(),
+            feed: Vec::new(),
+            together: Together::default(),
             ended: Vec::new(),
             settles: false,
             step: 0,

@@ -1,0 +1,326 @@
+//! What the loops of one server do together: a handler of any publishes, and what it does behind that, to the
+//! streams of whichever loop, comes behind it.
+
+use crate::lives::story::{Entry, Story, TOPICS};
+use mio_sse::{CloseReason, Context, Error, Event, Ids, Position, Publisher, StreamId};
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+/// How many loops a server has at most.
+pub(crate) const LOOPS_MAX: usize = 3;
+
+/// More than there are places between two events that are published.
+const BURST: u32 = 4_100;
+
+/// How many tags there are. Only the first is ever closed.
+const TAGS: u32 = 4;
+
+/// The tag of a client's streams.
+pub(crate) fn tag_of(client: u32) -> String {
+    format!("tag {}", client % TAGS)
+}
+
+/// A stream that is open, in any of the loops.
+pub(crate) struct Open {
+    pub(crate) stream: StreamId,
+    pub(crate) process: u32,
+    /// The client and its attempt.
+    pub(crate) who: (u32, u32),
+    /// The application ends it by itself.
+    pub(crate) ends: bool,
+    /// The first event that was not published when it was opened.
+    pub(crate) next: u32,
+    /// It is to be closed behind all that was published before this.
+    pub(crate) closes: Option<u32>,
+}
+
+/// What has been asked of all loops.
+#[derive(Default)]
+pub(crate) struct Together {
+    pub(crate) open: Vec<Open>,
+    /// What was sent to each stream and is still to come, each with the loop whose handler has sent it.
+    pub(crate) sent: HashMap<(u32, u32), Vec<(u64, usize)>>,
+    serial: u64,
+    /// What was sent to nobody, as there was no room or no memory.
+    unsent: BTreeSet<u64>,
+    /// Streams that were closed as they were asked to.
+    pub(crate) asked: BTreeSet<(u32, u32)>,
+    /// Processes in which streams with the first tag were closed, each time behind all before an event, and
+    /// those in which they were turned away.
+    closed_first_tag: Vec<(u32, u32)>,
+    revoked_first_tag: BTreeSet<u32>,
+    /// The id of each event, and the event of each id.
+    ids: HashMap<(u32, u32), String>,
+    numbers: HashMap<(u32, String), u32>,
+}
+
+impl Together {
+    /// Whether everything has been closed that was to be.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.open.iter().all(|open| open.closes.is_none())
+    }
+
+    /// A process has ended, and with it all streams of it.
+    pub(crate) fn ends(&mut self, process: u32) {
+        self.open.retain(|open| open.process != process);
+    }
+
+    /// A stream was closed, before the event `end`.
+    pub(crate) fn is_closed(&mut self, (stream, process): (StreamId, u32), reason: CloseReason, end: u32) {
+        let is_it = |open: &Open| open.stream == stream && open.process == process;
+        let place = self.open.iter().position(is_it).expect("it was opened");
+        let Open { who, ends, next, closes, .. } = self.open.swap_remove(place);
+        // What was asked before it was opened, and was still to come.
+        let mut earlier =
+            self.closed_first_tag.iter().filter(|(its, until)| *its == process && *until >= next);
+        let earlier = earlier.next().map(|(_, until)| *until).filter(|_| who.0.is_multiple_of(TAGS));
+        let asked = [closes, earlier].into_iter().flatten().min();
+        if asked.is_some() {
+            self.asked.insert(who);
+        }
+        if ends || !matches!(reason, CloseReason::Application | CloseReason::Revoked) {
+            return;
+        }
+        let behind = asked.unwrap_or_else(|| panic!("{who:?} was closed by nobody"));
+        assert!(end >= behind, "{who:?} was closed before {end}, though it was behind all before {behind}");
+    }
+
+    /// Something that was sent to a stream has come. Answers before which event everything has to be there.
+    pub(crate) fn is_sent(&mut self, who: (u32, u32), data: &str, serials: &mut [u64; LOOPS_MAX]) -> u32 {
+        let mut parts = data.split(' ').map(|part| part.parse::<u64>().expect("a number"));
+        let mut part = || parts.next().expect("three numbers");
+        let (at, serial, until) = (usize::try_from(part()).expect("a loop"), part(), part());
+        assert!(!self.unsent.contains(&serial), "{serial} was sent to nobody");
+        assert!(serials[at] < serial, "{serial} comes to {who:?} behind {} of the same loop", serials[at]);
+        serials[at] = serial;
+        if let Some(sent) = self.sent.get_mut(&who) {
+            // A stream that has come since then may be sent what went to a tag.
+            let lost = sent.iter().find(|(found, of)| *of == at && *found < serial);
+            assert_eq!(lost, None, "{serial} comes to {who:?}, and what was sent before has not");
+            sent.retain(|(found, _)| *found != serial);
+            if sent.is_empty() {
+                self.sent.remove(&who);
+            }
+        }
+        u32::try_from(until).expect("few events")
+    }
+
+    /// An event has come with an id, which is the same in all loops.
+    pub(crate) fn is_named(&mut self, process: u32, number: u32, id: String) {
+        let known = self.ids.entry((process, number)).or_insert_with(|| id.clone());
+        assert_eq!(*known, id, "{number} has two ids");
+        let known = *self.numbers.entry((process, id)).or_insert(number);
+        assert_eq!(known, number, "two events have one id");
+    }
+
+    /// Whether a client may be turned away for its tag.
+    pub(crate) fn is_revoked(&self, process: u32, client: u32) -> bool {
+        self.revoked_first_tag.contains(&process) && client.is_multiple_of(TAGS)
+    }
+}
+
+/// By which way something is published.
+pub(crate) enum Way<'w, 'c> {
+    Thread(&'w Publisher),
+    Handler(&'w mut Context<'c>),
+}
+
+impl Story {
+    /// Publishes the next event that has not been published in a process. Answers whether there was one, and
+    /// room for it.
+    pub(crate) fn publish_next(&mut self, process: u32, mut way: Way<'_, '_>) -> bool {
+        while let Some(entry) = self.entries.get(self.feed[process as usize] as usize) {
+            if entry.process.is_some_and(|its| its != process) {
+                self.feed[process as usize] += 1;
+                continue;
+            }
+            let number = self.feed[process as usize];
+            if let Err(error) = self.publish_entry(number, process, &mut way) {
+                let expected = matches!(error, Error::Full | Error::TooMuchMemory | Error::Stopped);
+                assert!(expected, "it can be published: {error}");
+                if error == Error::Full {
+                    self.count("inboxes without room");
+                }
+                return false;
+            }
+            self.feed[process as usize] += 1;
+            return true;
+        }
+        false
+    }
+
+    fn publish_entry(&mut self, number: u32, process: u32, way: &mut Way<'_, '_>) -> Result<(), Error> {
+        let entry = &self.entries[number as usize];
+        let (topic, position) = (TOPICS[usize::from(entry.topic)], entry.position);
+        let event = self.event(number, false);
+        // A topic that nobody reads and that keeps nothing changes nothing.
+        let with_another = position.is_none() && self.scenario.is_sharded() && self.rng.u8(..8) == 0;
+        let topics = [topic, NOBODYS];
+        match way {
+            Way::Thread(publisher) if entry.finishes => publisher.finish_topic(topic)?,
+            Way::Thread(publisher) => match position {
+                Some(position) => publisher.publish_at(topic, position, event)?,
+                None if with_another => publisher.publish_all(topics, event)?,
+                None => publisher.publish(topic, event)?,
+            },
+            Way::Handler(cx) if entry.finishes => {
+                cx.finish_topic(topic)?;
+                if !self.scenario.is_sharded() {
+                    self.ends_at(process, entry.topic);
+                    if self.scenario.kinds[usize::from(entry.topic)].has_ids {
+                        assert_eq!(cx.publish(topic, Event::new().data("too late")), Err(Error::Finished));
+                    }
+                }
+            }
+            Way::Handler(cx) => match position {
+                Some(position) => cx.publish_at(topic, position, event)?,
+                None if with_another => cx.publish_all(topics, event)?,
+                None => cx.publish(topic, event)?,
+            },
+        }
+        self.note(|| format!("{number} is published in {process}"));
+        if self.scenario.is_sharded() {
+            let by_handler = matches!(way, Way::Handler(_));
+            let (handlers, others) = (
+                "events published by handlers of several loops",
+                "events published by others to several loops",
+            );
+            self.count(if by_handler { handlers } else { others });
+        }
+        Ok(())
+    }
+
+    /// The number behind the newest event that was given to a process to be published.
+    pub(crate) fn published_until(&self, process: u32) -> u32 {
+        let mut entries = self.entries[..self.feed[process as usize] as usize].iter();
+        let is_its = |entry: &Entry| !entry.finishes && entry.process.is_none_or(|its| its == process);
+        entries.rposition(is_its).map_or(0, |place| u32::try_from(place + 1).expect("few events"))
+    }
+
+    /// Now and then a callback of a loop publishes, and does something behind that.
+    pub(crate) fn act_together(&mut self, (process, at): (u32, usize), cx: &mut Context<'_>) {
+        if !self.scenario.is_sharded() || self.rng.bool() {
+            return;
+        }
+        let mut until = 0;
+        for _ in 0..self.rng.u8(..3) {
+            let publishes = self.rng.u8(..100) < self.scenario.by_handlers;
+            if publishes && self.publish_next(process, Way::Handler(cx)) {
+                until = self.published_until(process);
+            }
+        }
+        for _ in 0..self.rng.u8(..3) {
+            // Also where this loop has published nothing now: what it has sent before comes before this.
+            self.act_behind((process, at), until, cx);
+        }
+    }
+
+    /// The handler of a loop does something behind all that it has published, which is before `until`.
+    pub(crate) fn act_behind(&mut self, (process, at): (u32, usize), until: u32, cx: &mut Context<'_>) {
+        let here = |open: &&mut Open| open.process == process;
+        let choice = self.rng.u8(..32);
+        let closes = !self.settles;
+        match choice {
+            0..12 => {
+                let open = self.together.open.iter_mut().filter(here);
+                let Some(Open { stream, who, .. }) = self.rng.choice(open.collect::<Vec<_>>()) else {
+                    return;
+                };
+                let (stream, who) = (*stream, *who);
+                let event = self.sent_behind(at, until);
+                let serial = self.together.serial;
+                let sent = cx.send(stream, event);
+                self.note(|| format!("{serial} is sent by {at} to {who:?}, behind {until}: {sent:?}"));
+                match sent {
+                    Ok(()) => self.together.sent.entry(who).or_default().push((serial, at)),
+                    Err(_) => drop(self.together.unsent.insert(serial)),
+                }
+                self.count("sent behind");
+            }
+            12..14 if closes => {
+                let open = self.together.open.iter_mut().filter(here);
+                let Some(open) = self.rng.choice(open.collect::<Vec<_>>()) else { return };
+                let who = open.who;
+                if cx.close(open.stream).is_ok() {
+                    open.closes.get_or_insert(until);
+                    self.note(|| format!("{who:?} is closed by {at}, behind {until}"));
+                    self.count("closed behind");
+                }
+            }
+            14..18 => {
+                let tag = self.rng.u32(..TAGS);
+                let event = self.sent_behind(at, until);
+                let serial = self.together.serial;
+                let sent = cx.send_tagged(&tag_of(tag), event);
+                self.note(|| {
+                    format!("{serial} is sent by {at} to all with the tag {tag}, behind {until}: {sent:?}")
+                });
+                if sent.is_err() {
+                    self.together.unsent.insert(serial);
+                    return;
+                }
+                let its = |open: &&Open| open.process == process && open.who.0 % TAGS == tag;
+                for Open { who, .. } in self.together.open.iter().filter(its) {
+                    self.together.sent.entry(*who).or_default().push((serial, at));
+                }
+                self.count("sent to a tag");
+            }
+            18 if closes && until > 0 => {
+                self.together.closed_first_tag.push((process, until));
+                if self.rng.bool() {
+                    cx.close_tagged(&tag_of(0));
+                } else {
+                    // Over with the turn.
+                    self.together.revoked_first_tag.insert(process);
+                    cx.revoke(&tag_of(0), Duration::ZERO);
+                }
+                let its = |open: &&mut Open| open.process == process && open.who.0.is_multiple_of(TAGS);
+                for open in self.together.open.iter_mut().filter(its) {
+                    open.closes.get_or_insert(until);
+                }
+                self.note(|| format!("all with the first tag are closed by {at}, behind {until}"));
+                self.count("closed with a tag");
+            }
+            19 => self.publish_too_late(process, cx),
+            20 if self.rng.u8(..32) == 0 => {
+                let here = self.together.open.iter().filter(|open| open.process == process);
+                let Some(Open { stream, .. }) = self.rng.choice(here.collect::<Vec<_>>()) else { return };
+                // So many that no place is left before what is published next.
+                (0..BURST).all(|_| cx.send(*stream, Event::new().data("").event("tick")).is_ok());
+                self.count("bursts to one stream");
+            }
+            _ => {}
+        }
+    }
+
+    /// A handler publishes to a topic that has finished: nobody gets it, in whichever loop.
+    fn publish_too_late(&mut self, process: u32, cx: &mut Context<'_>) {
+        let given = &self.entries[..self.feed[process as usize] as usize];
+        let finished = given.iter().filter(|entry| entry.finishes).map(|entry| usize::from(entry.topic));
+        let is_known = |topic: &usize| {
+            let kind = &self.scenario.kinds[*topic];
+            kind.has_ids && kind.is_ageless
+        };
+        let Some(topic) = self.rng.choice(finished.filter(is_known).collect::<Vec<_>>()) else { return };
+        let event = Event::new().data("too late");
+        let published = match self.scenario.ids {
+            Ids::Ordered => {
+                let next = given.iter().rev().find_map(|entry| entry.position).unwrap_or_default();
+                cx.publish_at(TOPICS[topic], Position::new(next.ms(), next.n() + 1), event)
+            }
+            _ => cx.publish(TOPICS[topic], event),
+        };
+        self.note(|| {
+            format!("nobody gets what is published to {} in {process}: {published:?}", TOPICS[topic])
+        });
+        self.count("published to what has finished");
+    }
+
+    fn sent_behind(&mut self, at: usize, until: u32) -> Event<'static> {
+        self.together.serial += 1;
+        Event::new().data(format!("{at} {} {until}", self.together.serial)).event("sent")
+    }
+}
+
+/// A topic that nobody reads.
+pub(crate) const NOBODYS: &str = "nobody's";
