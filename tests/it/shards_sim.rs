@@ -89,3 +89,15 @@ fn an_external_log_has_a_gap_at_the_same_place_in_all_loops() {
         assert_eq!(texts(stream), ["before", ""], "an event, and the gap");
     }
 }
+
+#[test]
+fn a_loop_that_has_stopped_has_no_streams_for_the_others() {
+    let (mut shards, _) = shards(2, kept());
+    let _stream = read(&mut shards, 1);
+    let streams = |shards: &mut Shards<Router, InMemory>| shards.servers()[0].context().stats().streams;
+    assert_eq!(streams(&mut shards), 1);
+    // It stops at the end of its turn, the first in the next of its own.
+    shards.servers()[0].context().stop();
+    shards.servers()[1].turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(streams(&mut shards), 0);
+}

@@ -311,6 +311,10 @@ impl<const SHORT: bool> Node<SHORT> {
             left, [0; 5],
             "connections, streams, tags, timers and messages of loops that have stopped"
         );
+        for server in self.shards.servers() {
+            let seen = server.context().stats();
+            assert_eq!((seen.connections, seen.streams), (0, 0), "what a handler knows of all loops");
+        }
         self.story.borrow_mut().count("ends of all loops");
     }
 
