@@ -96,12 +96,15 @@ impl<D> Writer<D> {
     pub fn told(&mut self, replies: Vec<Reply>) -> (Vec<(D, Fate)>, bool) {
         let mut fates = Vec::new();
         let mut kept = VecDeque::new();
-        let mut is_available = true;
+        let (mut is_available, mut is_overtaken) = (true, false);
         self.is_behind = false;
         for reply in replies.into_iter().take(std::mem::take(&mut self.sent)) {
             let Some(item) = self.waiting.pop_front() else { break };
             match reply {
-                Reply::Written(position) => fates.push((item.done, Fate::Written(position))),
+                Reply::Written(position) => {
+                    is_overtaken |= !kept.is_empty();
+                    fates.push((item.done, Fate::Written(position)));
+                }
                 Reply::Refused(problem) => fates.push((item.done, Fate::Refused(problem))),
                 Reply::TooEarly => {
                     self.is_behind = true;
@@ -114,11 +117,11 @@ impl<D> Writer<D> {
                 }
             }
         }
-        if !kept.is_empty() {
-            // Others behind them may have been written, and readers drop what is not newer. Of none of these it
-            // is unknown whether it was.
-            kept.append(&mut self.waiting);
-            self.waiting = kept;
+        kept.append(&mut self.waiting);
+        self.waiting = kept;
+        if is_overtaken {
+            // Readers drop what is not newer. One that was written before, which nobody has heard of, is there
+            // twice then; that is better than not at all.
             for item in &mut self.waiting {
                 self.count += 1;
                 item.record.nonce = Some(Nonce { writer: self.name, count: self.count });
@@ -211,6 +214,18 @@ mod tests {
         assert_eq!(writer.next_late(), Some(Duration::ZERO));
         let late = Fate::Late(Some("full".into()));
         assert_eq!(writer.give_up_all(), [(0, late.clone()), (2, late)]);
+    }
+
+    #[test]
+    fn what_may_have_been_written_is_no_new_thing_where_the_stream_is_further() {
+        let mut writer = writer();
+        writer.send(5, at(1));
+        writer.lost("no answer".into());
+        writer.send(5, at(1));
+        writer.told(vec![Reply::TooEarly; 3]);
+        assert_eq!(counts(&writer.send(5, at(1))), [1, 2, 3]);
+        writer.told(vec![Reply::Written(at(8)), Reply::Unavailable("full".into()), Reply::TooEarly]);
+        assert_eq!(counts(&writer.send(5, at(8))), [2, 3]);
     }
 
     #[test]
