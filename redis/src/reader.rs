@@ -176,6 +176,11 @@ impl Reader {
         let is_all = entries.len() < PAGE;
         // What is not there any more, or what was written before this was asked, and is not there.
         let diverged = self.was_there && !is_there;
+        if diverged {
+            // Of what it has read, some may have been lost before the writer knew that it was there: it is
+            // written again, and not there twice.
+            self.nonces = Nonces::default();
+        }
         let newest = entries.last().map_or(self.last, |entry| entry.position);
         let is_marked = || {
             entries
@@ -399,6 +404,24 @@ mod tests {
         // It is gone before it could be read.
         assert_eq!(read(&mut reader, &[], false), [""; 0]);
         assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(52), .. }));
+    }
+
+    #[test]
+    fn what_was_lost_and_is_written_again_is_not_there_twice() {
+        let mut reader = filled(&[50]);
+        let what = What::Finish("t".into());
+        let record = Record { what, nonce: Some(Nonce { writer: 9, count: 1 }) };
+        let told = |reader: &mut Reader, entries, is_there| {
+            reader.ask(0);
+            said(reader.told(Told::Behind { entries, is_there }, SECOND))
+        };
+        assert_eq!(told(&mut reader, vec![with(51, &record)], true), ["finish t", "end 51"]);
+        assert_eq!(told(&mut reader, vec![], false), [""; 0]);
+        let Ask::Add { record: mark, .. } = reader.ask(0) else { panic!("it marks") };
+        reader.told(Told::Added(Some(at(52))), SECOND);
+        let entries = vec![with(52, &mark), with(53, &record), with(54, &record)];
+        assert_eq!(told(&mut reader, entries, false), ["gap 52", "finish t"]);
+        assert_eq!(reader.read().duplicates, 1);
     }
 
     #[test]
