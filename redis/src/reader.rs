@@ -35,8 +35,8 @@ pub enum Ask {
 pub enum Told {
     /// To [`Ask::Newest`]: newest first.
     Newest(Vec<Entry>),
-    /// To [`Ask::Behind`].
-    Behind { entries: Vec<Entry>, is_there: bool },
+    /// To [`Ask::Behind`]: what is behind the position, and what is there.
+    Behind { entries: Vec<Entry>, there: Option<Entry> },
     /// To [`Ask::Add`]: where it is, or that it is too early for there.
     Added(Option<Position>),
 }
@@ -83,8 +83,8 @@ pub struct Reader {
     history: usize,
     /// What comes behind this is read next.
     last: Position,
-    /// Whether `last` was an entry when it was read.
-    was_there: bool,
+    /// What was read there, if anything was.
+    was_there: Option<Entry>,
     /// The newest position that anybody here knows of.
     highest: Position,
     /// What it was when the read on its way was asked for.
@@ -109,7 +109,7 @@ impl Reader {
             stage: Stage::Filling(Vec::new()),
             history: history.max(1),
             last: Position::default(),
-            was_there: false,
+            was_there: None,
             highest: Position::default(),
             expected: Position::default(),
             waits: false,
@@ -151,16 +151,17 @@ impl Reader {
                 let is_short = entries.len() < PAGE.min(self.history - collected.len());
                 collected.extend(entries);
                 if is_short || collected.len() >= self.history {
-                    let collected = std::mem::take(collected);
+                    let mut collected = std::mem::take(collected);
                     self.stage = Stage::Reading;
-                    collected.iter().rev().for_each(|entry| self.take(entry, &mut acts));
+                    collected.reverse();
+                    self.take_all(collected, &mut acts);
                 }
             }
-            (Stage::Reading, Told::Behind { entries, is_there }) => {
-                self.behind(&entries, is_there, now, &mut acts);
+            (Stage::Reading, Told::Behind { entries, there }) => {
+                self.behind(entries, there.as_ref(), now, &mut acts);
             }
             (Stage::Marking(_), Told::Added(Some(position))) => {
-                (self.was_there, self.waits) = (false, false);
+                (self.was_there, self.waits) = (None, false);
                 self.saw(position);
                 self.stage = Stage::Reading;
             }
@@ -172,10 +173,11 @@ impl Reader {
         acts
     }
 
-    fn behind(&mut self, entries: &[Entry], is_there: bool, now: Duration, acts: &mut Vec<Act>) {
+    fn behind(&mut self, entries: Vec<Entry>, there: Option<&Entry>, now: Duration, acts: &mut Vec<Act>) {
         let is_all = entries.len() < PAGE;
-        // What is not there any more, or what was written before this was asked, and is not there.
-        let diverged = self.was_there && !is_there;
+        // What is not there any more, or what was written before this was asked, and is not there. What was lost
+        // has given its position free: something else may be there.
+        let diverged = self.was_there.is_some() && self.was_there.as_ref() != there;
         if diverged {
             // Of what it has read, some may have been lost before the writer knew that it was there: it is
             // written again, and not there twice.
@@ -193,7 +195,7 @@ impl Reader {
             self.stage = Stage::Marking(At::Ms(self.highest.ms().saturating_add(1)));
             return;
         }
-        entries.iter().for_each(|entry| self.take(entry, acts));
+        self.take_all(entries, acts);
         self.waits = is_all;
         if is_all && self.ended.is_none_or(|ended| now.saturating_sub(ended) >= END_PERIOD) {
             self.ended = Some(now);
@@ -201,9 +203,16 @@ impl Reader {
         }
     }
 
+    fn take_all(&mut self, mut entries: Vec<Entry>, acts: &mut Vec<Act>) {
+        entries.iter().for_each(|entry| self.take(entry, acts));
+        if let Some(newest) = entries.pop() {
+            self.last = newest.position;
+            self.was_there = Some(newest);
+        }
+    }
+
     fn take(&mut self, entry: &Entry, acts: &mut Vec<Act>) {
         let position = entry.position;
-        (self.last, self.was_there) = (position, true);
         self.saw(position);
         self.read.entries += 1;
         match Record::read(&entry.fields) {
@@ -304,10 +313,15 @@ mod tests {
         reader
     }
 
+    /// What is behind the last entry that was read, which is there or not.
+    fn behind(reader: &Reader, entries: Vec<Entry>, is_there: bool) -> Told {
+        Told::Behind { entries, there: reader.was_there.clone().filter(|_| is_there) }
+    }
+
     fn read(reader: &mut Reader, entries: &[u64], is_there: bool) -> Vec<String> {
         assert!(matches!(reader.ask(0), Ask::Behind { .. }));
         let entries = entries.iter().map(|ms| entry(*ms)).collect();
-        let acts = said(reader.told(Told::Behind { entries, is_there }, SECOND));
+        let acts = said(reader.told(behind(reader, entries, is_there), SECOND));
         acts.into_iter().filter(|act| !act.starts_with("end")).collect()
     }
 
@@ -329,9 +343,7 @@ mod tests {
     fn it_waits_once_everything_is_read() {
         let mut reader = filled(&[]);
         assert_eq!(reader.ask(0), Ask::Behind { after: Position::default(), count: 500, waits: false });
-        let all = |reader: &mut Reader, entries, now| {
-            said(reader.told(Told::Behind { entries, is_there: true }, now))
-        };
+        let all = |reader: &mut Reader, entries, now| said(reader.told(behind(reader, entries, true), now));
         assert_eq!(all(&mut reader, (1..=500).map(entry).collect(), SECOND).len(), 500);
         assert_eq!(reader.ask(0), Ask::Behind { after: at(500), count: 500, waits: false });
         assert_eq!(all(&mut reader, vec![entry(501)], SECOND), ["501", "end 501"]);
@@ -364,10 +376,20 @@ mod tests {
             // What was written meanwhile is not lost.
             assert_eq!(reader.ask(7), Ask::Behind { after: at(99), count: 500, waits: false });
             let entries = vec![entry(100), with(mark.ms(), &record), with(400, &record), entry(401)];
-            let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
+            let acts = said(reader.told(Told::Behind { entries, there: None }, SECOND));
             assert_eq!(acts, ["100".into(), format!("gap {}", mark.ms()), "401".into(), "end 401".into()]);
             assert_eq!(reader.read().gaps, 1);
         }
+    }
+
+    #[test]
+    fn something_else_at_the_position_is_not_the_entry() {
+        let mut reader = filled(&[50]);
+        reader.ask(0);
+        let other = with(50, &Record { what: What::Finish("t".into()), nonce: None });
+        let told = Told::Behind { entries: vec![entry(51)], there: Some(other) };
+        assert_eq!(reader.told(told, SECOND), []);
+        assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(51), .. }));
     }
 
     #[test]
@@ -380,7 +402,7 @@ mod tests {
         let mut reader = filled(&[50]);
         assert!(matches!(reader.ask(0), Ask::Behind { .. }));
         reader.saw(at(60));
-        let acts = reader.told(Told::Behind { entries: vec![], is_there: true }, SECOND);
+        let acts = reader.told(behind(&reader, vec![], true), SECOND);
         assert_eq!(said(acts), ["end 50"]);
     }
 
@@ -391,7 +413,7 @@ mod tests {
         reader.ask(0);
         let record = Record { what: What::Broken, nonce: Some(Nonce { writer: 2, count: 1 }) };
         let entries = vec![entry(100), with(120, &record), entry(130)];
-        let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
+        let acts = said(reader.told(Told::Behind { entries, there: None }, SECOND));
         assert_eq!(acts, ["100", "gap 120", "130", "end 130"]);
     }
 
@@ -413,7 +435,7 @@ mod tests {
         let record = Record { what, nonce: Some(Nonce { writer: 9, count: 1 }) };
         let told = |reader: &mut Reader, entries, is_there| {
             reader.ask(0);
-            said(reader.told(Told::Behind { entries, is_there }, SECOND))
+            said(reader.told(behind(reader, entries, is_there), SECOND))
         };
         assert_eq!(told(&mut reader, vec![with(51, &record)], true), ["finish t", "end 51"]);
         assert_eq!(told(&mut reader, vec![], false), [""; 0]);
@@ -432,7 +454,7 @@ mod tests {
         let nothing = Entry { position: at(3), fields: vec![] };
         let entries = vec![with(1, &once(1)), with(2, &once(1)), nothing, with(4, &once(2))];
         reader.ask(0);
-        let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
+        let acts = said(reader.told(Told::Behind { entries, there: None }, SECOND));
         assert_eq!(acts, ["finish t", "finish t", "end 4"]);
         let read = reader.read();
         assert_eq!((read.entries, read.duplicates, read.malformed), (4, 1, 1));
