@@ -10,10 +10,14 @@ use crate::nonces::Nonces;
 use crate::record::{At, Entry, Malformed, Nonce, Record, What};
 use mio_sse::{Event, Position};
 use std::cmp::max;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Entries asked for at once.
 const PAGE: usize = 500;
+
+/// So many entries that were written here are looked for; of more, only the newest.
+const AWAITED_MAX: usize = 4096;
 
 /// How often it is said where the stream ends, at most.
 const END_PERIOD: Duration = Duration::from_secs(1);
@@ -87,7 +91,9 @@ pub struct Reader {
     was_there: Option<Entry>,
     /// The newest position that anybody here knows of.
     highest: Position,
-    /// What it was when the read on its way was asked for.
+    /// What was written here and has not been read.
+    awaited: BTreeSet<Position>,
+    /// What `highest` was when the read on its way was asked for.
     expected: Position,
     /// Whether a read may wait. The first after a break does not: it is to be seen at once what was lost.
     waits: bool,
@@ -111,6 +117,7 @@ impl Reader {
             last: Position::default(),
             was_there: None,
             highest: Position::default(),
+            awaited: BTreeSet::new(),
             expected: Position::default(),
             waits: false,
             nonces: Nonces::default(),
@@ -162,6 +169,8 @@ impl Reader {
             }
             (Stage::Marking(_), Told::Added(Some(position))) => {
                 (self.was_there, self.waits) = (None, false);
+                // It stands for all that is lost. If it is lost itself, that is seen.
+                self.awaited.clear();
                 self.saw(position);
                 self.stage = Stage::Reading;
             }
@@ -184,13 +193,18 @@ impl Reader {
             self.nonces = Nonces::default();
         }
         let newest = entries.last().map_or(self.last, |entry| entry.position);
-        let is_marked = || {
-            entries
-                .iter()
-                .any(|entry| Record::read(&entry.fields).is_ok_and(|record| record.what == What::Broken))
+        let is_here = |at: &Position| entries.binary_search_by_key(at, |entry| entry.position).is_ok();
+        let missing = self.awaited.range(..=newest).rev().find(|at| !is_here(at));
+        let marked = entries
+            .iter()
+            .rev()
+            .find(|entry| Record::read(&entry.fields).is_ok_and(|record| record.what == What::Broken));
+        let is_told = match marked {
+            None => !diverged && missing.is_none() && !(is_all && newest < self.expected),
+            // Another node may have said so already.
+            Some(marked) => missing.is_none_or(|at| *at < marked.position),
         };
-        // Another node may have said so already.
-        if (diverged || is_all && newest < self.expected) && !is_marked() {
+        if !is_told {
             self.marks += 1;
             self.stage = Stage::Marking(At::Ms(self.highest.ms().saturating_add(1)));
             return;
@@ -207,13 +221,14 @@ impl Reader {
         entries.iter().for_each(|entry| self.take(entry, acts));
         if let Some(newest) = entries.pop() {
             self.last = newest.position;
+            self.awaited.retain(|at| *at > newest.position);
             self.was_there = Some(newest);
         }
     }
 
     fn take(&mut self, entry: &Entry, acts: &mut Vec<Act>) {
         let position = entry.position;
-        self.saw(position);
+        self.highest = self.highest.max(position);
         self.read.entries += 1;
         match Record::read(&entry.fields) {
             Err(malformed) => {
@@ -234,9 +249,12 @@ impl Reader {
         }
     }
 
-    /// Something was read or written at this position.
+    /// Something was written at this position, which is to be read there.
     pub fn saw(&mut self, position: Position) {
         self.highest = self.highest.max(position);
+        if position > self.last && self.awaited.len() < AWAITED_MAX {
+            self.awaited.insert(position);
+        }
     }
 
     /// The newest position that anybody here knows of.
@@ -404,6 +422,19 @@ mod tests {
         reader.saw(at(60));
         let acts = reader.told(behind(&reader, vec![], true), SECOND);
         assert_eq!(said(acts), ["end 50"]);
+    }
+
+    #[test]
+    fn what_was_written_here_is_lost_also_where_others_have_gone_on() {
+        let mut reader = filled(&[50]);
+        reader.saw(at(60));
+        reader.saw(at(80));
+        assert_eq!(read(&mut reader, &[70, 80, 90], true), [""; 0]);
+        assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(81), .. }));
+        reader.told(Told::Added(Some(at(91))), SECOND);
+        // The mark is lost in the same way.
+        assert_eq!(read(&mut reader, &[70, 80, 90, 95], true), [""; 0]);
+        assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(92), .. }));
     }
 
     #[test]
