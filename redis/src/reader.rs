@@ -10,13 +10,13 @@ use crate::nonces::Nonces;
 use crate::record::{At, Entry, Malformed, Nonce, Record, What};
 use mio_sse::{Event, Position};
 use std::cmp::max;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Entries asked for at once.
 const PAGE: usize = 500;
 
-/// So many entries that were written here are looked for; of more, only the newest.
+/// So many entries that were written here are looked for; of more, whether the newest has come.
 const AWAITED_MAX: usize = 4096;
 
 /// How often it is said where the stream ends, at most.
@@ -92,7 +92,7 @@ pub struct Reader {
     /// The newest position that anybody here knows of.
     highest: Position,
     /// What was written here and has not been read.
-    awaited: BTreeSet<Position>,
+    awaited: BTreeMap<Position, Nonce>,
     /// What `highest` was when the read on its way was asked for.
     expected: Position,
     /// Whether a read may wait. The first after a break does not: it is to be seen at once what was lost.
@@ -117,7 +117,7 @@ impl Reader {
             last: Position::default(),
             was_there: None,
             highest: Position::default(),
-            awaited: BTreeSet::new(),
+            awaited: BTreeMap::new(),
             expected: Position::default(),
             waits: false,
             nonces: Nonces::default(),
@@ -139,7 +139,7 @@ impl Reader {
             }
             Stage::Reading => Ask::Behind { after: self.last, count: PAGE, waits: self.waits },
             Stage::Marking(at) => {
-                let nonce = Some(Nonce { writer: self.name, count: self.marks });
+                let nonce = Some(self.mark());
                 // Behind all that any client of this node may have seen.
                 let at = match at {
                     At::Any => At::Any,
@@ -171,7 +171,7 @@ impl Reader {
                 (self.was_there, self.waits) = (None, false);
                 // It stands for all that is lost. If it is lost itself, that is seen.
                 self.awaited.clear();
-                self.saw(position);
+                self.wrote(position, self.mark());
                 self.stage = Stage::Reading;
             }
             // So the stream ends behind all that is known here.
@@ -193,18 +193,20 @@ impl Reader {
             self.nonces = Nonces::default();
         }
         let newest = entries.last().map_or(self.last, |entry| entry.position);
-        let is_here = |at: &Position| entries.binary_search_by_key(at, |entry| entry.position).is_ok();
-        let missing = self.awaited.range(..=newest).rev().find(|at| !is_here(at));
-        let marked = entries
-            .iter()
-            .rev()
-            .find(|entry| Record::read(&entry.fields).is_ok_and(|record| record.what == What::Broken));
-        let is_told = match marked {
-            None => !diverged && missing.is_none() && !(is_all && newest < self.expected),
-            // Another node may have said so already.
-            Some(marked) => missing.is_none_or(|at| *at < marked.position),
+        let is_short = is_all && newest < self.expected;
+        let is_there = |at: &Position, nonce: &Nonce| {
+            let found = entries.binary_search_by_key(at, |entry| entry.position);
+            found.is_ok_and(|place| entries[place].nonce() == Some(*nonce))
         };
-        if !is_told {
+        let missing = self.awaited.range(..=newest).rev().find(|(at, nonce)| !is_there(at, nonce));
+        // Another node may have said so already.
+        let is_told = || {
+            let is_mark =
+                |entry: &&Entry| Record::read(&entry.fields).is_ok_and(|it| it.what == What::Broken);
+            let mark = entries.iter().rev().find(is_mark);
+            mark.is_some_and(|mark| missing.is_none_or(|(at, _)| *at < mark.position))
+        };
+        if (diverged || is_short || missing.is_some()) && !is_told() {
             self.marks += 1;
             self.stage = Stage::Marking(At::Ms(self.highest.ms().saturating_add(1)));
             return;
@@ -221,14 +223,14 @@ impl Reader {
         entries.iter().for_each(|entry| self.take(entry, acts));
         if let Some(newest) = entries.pop() {
             self.last = newest.position;
-            self.awaited.retain(|at| *at > newest.position);
+            self.awaited.retain(|at, _| *at > newest.position);
             self.was_there = Some(newest);
         }
     }
 
     fn take(&mut self, entry: &Entry, acts: &mut Vec<Act>) {
         let position = entry.position;
-        self.highest = self.highest.max(position);
+        self.saw(position);
         self.read.entries += 1;
         match Record::read(&entry.fields) {
             Err(malformed) => {
@@ -249,12 +251,23 @@ impl Reader {
         }
     }
 
-    /// Something was written at this position, which is to be read there.
+    /// Something was written here at this position, and is to be read there.
+    pub fn wrote(&mut self, position: Position, nonce: Nonce) {
+        self.saw(position);
+        if position > self.last && self.awaited.len() < AWAITED_MAX {
+            // What was there first is lost, if this is something else.
+            self.awaited.entry(position).or_insert(nonce);
+        }
+    }
+
+    /// Something was read or written at this position.
     pub fn saw(&mut self, position: Position) {
         self.highest = self.highest.max(position);
-        if position > self.last && self.awaited.len() < AWAITED_MAX {
-            self.awaited.insert(position);
-        }
+    }
+
+    /// What this reader's mark is known by.
+    fn mark(&self) -> Nonce {
+        Nonce { writer: self.name, count: self.marks }
     }
 
     /// The newest position that anybody here knows of.
@@ -426,15 +439,31 @@ mod tests {
 
     #[test]
     fn what_was_written_here_is_lost_also_where_others_have_gone_on() {
+        let nonce = |count| Nonce { writer: 9, count };
+        let record = |count| Record { what: What::Finish("t".into()), nonce: Some(nonce(count)) };
+        for others in
+            [vec![entry(70), with(80, &record(2))], vec![with(60, &record(3)), with(80, &record(2))]]
+        {
+            let mut reader = filled(&[50]);
+            reader.wrote(at(60), nonce(1));
+            reader.wrote(at(80), nonce(2));
+            reader.wrote(at(60), nonce(3));
+            reader.ask(0);
+            assert_eq!(reader.told(behind(&reader, others.clone(), true), SECOND), []);
+            assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(81), .. }));
+            reader.told(Told::Added(Some(at(91))), SECOND);
+            // The mark is lost in the same way.
+            let more = [others, vec![entry(91)]].concat();
+            reader.ask(0);
+            assert_eq!(reader.told(behind(&reader, more, true), SECOND), []);
+            assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(92), .. }));
+        }
         let mut reader = filled(&[50]);
-        reader.saw(at(60));
-        reader.saw(at(80));
-        assert_eq!(read(&mut reader, &[70, 80, 90], true), [""; 0]);
-        assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(81), .. }));
-        reader.told(Told::Added(Some(at(91))), SECOND);
-        // The mark is lost in the same way.
-        assert_eq!(read(&mut reader, &[70, 80, 90, 95], true), [""; 0]);
-        assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(92), .. }));
+        reader.wrote(at(60), nonce(1));
+        reader.ask(0);
+        let entries = vec![entry(55), with(60, &record(1)), entry(70)];
+        assert_eq!(said(reader.told(behind(&reader, entries, true), SECOND)).len(), 4);
+        assert!(reader.awaited.is_empty());
     }
 
     #[test]

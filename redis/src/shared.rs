@@ -8,9 +8,6 @@ use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many positions wait for the reader.
-const ACKNOWLEDGED_MAX: usize = 4096;
-
 /// What is told of an entry that was to be written.
 pub(crate) type Done = Box<dyn FnOnce(Result<Position, PublishError>) + Send>;
 
@@ -26,8 +23,6 @@ pub(crate) struct State {
     pub(crate) writer: Writer<Done>,
     /// The newest position that was read or written.
     pub(crate) highest: Position,
-    /// What was written and not told to the reader, from the oldest on.
-    pub(crate) acknowledged: Vec<Position>,
     pub(crate) stats: HubStats,
     pub(crate) stopped: bool,
 }
@@ -43,7 +38,6 @@ impl Shared {
         let state = State {
             writer: Writer::new(name, waiting_max),
             highest: Position::default(),
-            acknowledged: Vec::new(),
             stats: HubStats::default(),
             stopped: false,
         };
@@ -112,10 +106,6 @@ impl Shared {
             match fate {
                 Fate::Written(position) => {
                     state.highest = state.highest.max(*position);
-                    // While nothing can be read. The reader is told the newest in any case.
-                    if state.acknowledged.len() < ACKNOWLEDGED_MAX {
-                        state.acknowledged.push(*position);
-                    }
                     state.stats.published += 1;
                 }
                 Fate::Late(_) | Fate::Refused(_) => state.stats.publish_failed += 1,

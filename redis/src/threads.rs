@@ -37,7 +37,8 @@ pub(crate) fn ask(
     shared: &Shared,
 ) -> Result<Vec<Act>, String> {
     let mut state = shared.lock();
-    std::mem::take(&mut state.acknowledged).into_iter().for_each(|written| reader.saw(written));
+    let written = state.writer.take_written();
+    written.into_iter().for_each(|(position, nonce)| reader.wrote(position, nonce));
     reader.saw(state.highest);
     drop(state);
     let ask = reader.ask(unix_ms());

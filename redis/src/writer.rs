@@ -9,6 +9,9 @@ use std::time::Duration;
 /// Entries that are sent together.
 const TOGETHER: usize = 256;
 
+/// So many that were written wait for the reader.
+const WRITTEN_MAX: usize = 4096;
+
 /// What Redis says to an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -52,6 +55,8 @@ pub struct Writer<D> {
     is_behind: bool,
     /// What Redis has said when it did not want to write.
     problem: Option<String>,
+    /// What was written and is not known to the reader.
+    written: Vec<(Position, Nonce)>,
 }
 
 impl<D> Writer<D> {
@@ -66,6 +71,7 @@ impl<D> Writer<D> {
             sent: 0,
             is_behind: false,
             problem: None,
+            written: Vec::new(),
         }
     }
 
@@ -103,6 +109,10 @@ impl<D> Writer<D> {
             match reply {
                 Reply::Written(position) => {
                     is_overtaken |= !kept.is_empty();
+                    // More only where nothing is read for long, and then it is seen that all of it is gone.
+                    if self.written.len() < WRITTEN_MAX {
+                        self.written.extend(item.record.nonce.map(|nonce| (position, nonce)));
+                    }
                     fates.push((item.done, Fate::Written(position)));
                 }
                 Reply::Refused(problem) => fates.push((item.done, Fate::Refused(problem))),
@@ -155,6 +165,11 @@ impl<D> Writer<D> {
         self.waiting.front().map(|item| item.until)
     }
 
+    /// What was written since this was asked last, for the [reader](crate::reader::Reader::wrote).
+    pub fn take_written(&mut self) -> Vec<(Position, Nonce)> {
+        std::mem::take(&mut self.written)
+    }
+
     /// How many wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -194,6 +209,7 @@ mod tests {
         let (fates, is_available) = writer.told(vec![Reply::Written(at(10)), Reply::Refused("no".into())]);
         assert_eq!(fates, [(0, Fate::Written(at(10))), (1, Fate::Refused("no".into()))]);
         assert!(is_available);
+        assert_eq!(writer.take_written(), [(at(10), Nonce { writer: 7, count: 1 })]);
         // Of the last it is not known whether it was written.
         assert_eq!(counts(&writer.send(10, at(9))), [3]);
         assert_eq!(writer.give_up(Duration::from_secs(2)), [(2, Fate::Late(Some("no answer".into())))]);

@@ -83,8 +83,6 @@ pub(crate) struct Node {
     pub(crate) reader: Reader,
     writer: Writer<u64>,
     pub(crate) highest: Position,
-    /// What is written and not told to the reader.
-    acknowledged: Vec<Position>,
     reading: Way<Ask, Told>,
     writing: Way<Vec<(At, Record)>, Vec<Replied>>,
     /// Commands on connections that are lost. They may arrive.
@@ -136,7 +134,6 @@ impl Node {
             reader: Reader::new(setting.history, u64::from(process) << 8 | 1),
             writer: Writer::new(u64::from(process) << 8 | 2, 50),
             highest: Position::default(),
-            acknowledged: Vec::new(),
             reading: Way::Idle,
             writing: Way::Idle,
             strays: VecDeque::new(),
@@ -172,7 +169,8 @@ impl Node {
     }
 
     fn ask(&mut self, unix_ms: u64) -> Ask {
-        std::mem::take(&mut self.acknowledged).into_iter().for_each(|written| self.reader.saw(written));
+        let written = self.writer.take_written();
+        written.into_iter().for_each(|(position, nonce)| self.reader.wrote(position, nonce));
         self.reader.saw(self.highest);
         self.reader.ask(unix_ms)
     }
@@ -318,7 +316,6 @@ impl Node {
             if let Fate::Written(position) = fate {
                 self.highest = self.highest.max(*position);
                 self.known.push(*position);
-                self.acknowledged.push(*position);
             }
         }
         self.fates.extend(fates);
