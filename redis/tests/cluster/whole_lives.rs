@@ -11,14 +11,15 @@ const CLIENTS: usize = 200;
 #[test]
 fn clients_that_move_all_the_time_have_every_event_once_and_in_order() {
     let redis = RedisServer::start();
-    let nodes = [Node::start(&redis.url(), 20_000), Node::start(&redis.url(), 20_000)];
+    // One runs in several loops.
+    let nodes = [Node::start(&redis.url(), 20_000), Node::start_in(2, &redis.url(), 20_000)];
     let topics = topics(50);
     let mut crowd = crowd(&[&nodes[0], &nodes[1]], &topics, CLIENTS);
     let load = Load::start(&[nodes[0].address, nodes[1].address], &topics, RATE);
     let (end, mut moves) = (now() + TIME, 0);
     while now() < end {
         crowd.turn();
-        // Each moves about once in four seconds: a turn takes some milliseconds.
+        // Each moves about three times a second.
         if fastrand::u8(..4) == 0 {
             let (listener, node) = (fastrand::usize(..CLIENTS), fastrand::usize(..2));
             crowd.move_to(listener, nodes[node].address);

@@ -36,9 +36,14 @@ fn example() -> &'static Path {
 impl Node {
     /// A node that keeps `history` entries of the Redis at `url`.
     pub(crate) fn start(url: &str, history: usize) -> Self {
+        Self::start_in(1, url, history)
+    }
+
+    /// The same in several loops.
+    pub(crate) fn start_in(shards: usize, url: &str, history: usize) -> Self {
         let mut command = tied(example());
         command.env("PORT", "0").env("REDIS_URL", url).env("HISTORY", history.to_string());
-        command.env("KEY", "events").stdout(Stdio::piped());
+        command.env("KEY", "events").env("SHARDS", shards.to_string()).stdout(Stdio::piped());
         if std::env::var_os("RUST_LOG").is_some() {
             command.stderr(Stdio::inherit());
         }
