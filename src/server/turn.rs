@@ -118,10 +118,10 @@ impl<H: App, N: Net> Server<H, N> {
         debug_assert_eq!(self.core.delivery.topics.broken_invariant(), None);
         debug_assert!(self.core.is_well_counted(), "memory is miscounted");
         self.measure();
-        self.core.note_for_others();
         if self.core.stopping || self.is_drained() {
             self.stop();
         }
+        self.core.note_for_others();
     }
 
     fn measure(&mut self) {

@@ -57,8 +57,12 @@ use std::thread;
 /// | [`Observer`](crate::Observer)s | the loop that they were [added](Server::observe) to; each sees every event that is published |
 ///
 /// What a handler publishes goes through the order that all loops have: it is in its own loop's logs in the
-/// next turn, and what the handler sends, closes or publishes after it comes after it.
+/// next turn, and what the handler sends, closes or publishes after it comes after it. The end of a topic has
+/// its place in the same order.
 /// Where the inbox of a loop is full twice over, it is [`Error::Full`](crate::Error::Full) and published nowhere.
+///
+/// A loop may be behind others for a moment. A client that comes to it from one of those gets nothing again of topics
+/// that keep a history; of a topic that keeps nothing it may get the same event once more.
 ///
 /// # Limits
 /// [`connections_max`](Config::connections_max), [`connections_per_address_max`](Config::connections_per_address_max)

@@ -1,7 +1,9 @@
 //! What the simulator has found where several loops are one server, each reduced to a few lines.
 
 use mio_sse::net::InMemory;
-use mio_sse::{Answer, Config, Event, History, RawRequest, Reply, Router, Shards, StreamId, TopicConfig};
+use mio_sse::{
+    Answer, Config, Event, History, Ids, Position, RawRequest, Reply, Router, Shards, StreamId, TopicConfig,
+};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -71,4 +73,31 @@ fn what_is_sent_to_a_stream_stays_in_order_where_its_loop_gets_to_a_part_of_it()
     shards.servers()[0].context().send(stream, "third").unwrap();
     shards.settle();
     assert_eq!(texts(&mut news)[BATCH - 1..], ["first", "second", "third"]);
+}
+
+#[test]
+fn an_external_log_has_a_gap_at_the_same_place_in_all_loops() {
+    let mut config = kept();
+    config.topic = config.topic.ids(Ids::Ordered);
+    let (mut shards, _) = shards(2, config);
+    let mut streams = [0, 1].map(|index| read(&mut shards, index));
+    shards.publisher().publish_at("news", Position::new(1, 0), "before").unwrap();
+    // This loop has not taken that from its inbox.
+    shards.servers()[0].context().ordered_gap(Position::new(2, 0)).unwrap();
+    shards.settle();
+    for stream in &mut streams {
+        assert_eq!(texts(stream), ["before", ""], "an event, and the gap");
+    }
+}
+
+#[test]
+fn a_loop_that_has_stopped_has_no_streams_for_the_others() {
+    let (mut shards, _) = shards(2, kept());
+    let _stream = read(&mut shards, 1);
+    let streams = |shards: &mut Shards<Router, InMemory>| shards.servers()[0].context().stats().streams;
+    assert_eq!(streams(&mut shards), 1);
+    // It stops at the end of its turn, the first in the next of its own.
+    shards.servers()[0].context().stop();
+    shards.servers()[1].turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(streams(&mut shards), 0);
 }

@@ -245,7 +245,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// # Errors
     /// [`Error::PositionNotIncreasing`] unless `position` is greater than that of everything published so far.
     pub fn ordered_gap(&mut self, position: Position) -> Result<(), Error> {
-        self.core.in_order(move |core| core.ordered_gap(position)).unwrap_or(Ok(()))
+        self.core.ordered_gap_together(position)
     }
 
     /// Says that an external log was asked and has nothing after `newest`. To be called each time that a reader finds

@@ -48,14 +48,27 @@ impl Core {
 
     /// The log has lost events up to `position`.
     pub(crate) fn ordered_gap(&mut self, position: Position) -> Result<(), Error> {
-        if self.delivery.topics.positions().is_some_and(|(_, newest)| position <= newest) {
-            return Err(Error::PositionNotIncreasing);
-        }
+        self.is_behind_all(position)?;
         self.delivery.catch_up_with(Place::At(position));
         if let Some(notice) = self.gap_notice(position) {
             self.stats.gaps += self.delivery.topics.lose_until(position, &notice);
         }
         Ok(())
+    }
+
+    /// The same in all loops, at one place in the order of what is published.
+    pub(crate) fn ordered_gap_together(&mut self, position: Position) -> Result<(), Error> {
+        self.is_behind_all(position)?;
+        self.in_order(move |core| core.ordered_gap(position)).unwrap_or(Ok(()))
+    }
+
+    fn is_behind_all(&self, position: Position) -> Result<(), Error> {
+        let newest = self.delivery.topics.positions().map(|(_, newest)| newest);
+        if newest.is_some_and(|newest| position <= newest) {
+            Err(Error::PositionNotIncreasing)
+        } else {
+            Ok(())
+        }
     }
 
     /// The log has nothing behind `newest`. Who waits for that for the second time is told of a gap.

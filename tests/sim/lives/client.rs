@@ -152,6 +152,10 @@ impl Client {
         reads && !is_over && has_all && self.life.check(story).is_ok()
     }
 
+    pub(crate) fn reads_at(&self, world: &Rc<RefCell<World>>) -> bool {
+        self.wire.as_ref().is_some_and(|wire| Rc::ptr_eq(&wire.world, world))
+    }
+
     /// There is room for whatever comes.
     pub(crate) fn make_room(&mut self) {
         if let Some(wire) = &self.wire {

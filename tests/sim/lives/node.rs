@@ -141,10 +141,9 @@ impl<const SHORT: bool> Node<SHORT> {
         }
     }
 
-    /// The loop that somebody comes to, often one that has something in its inbox.
-    pub(crate) fn draw_loop(&mut self, rng: &mut Rng) -> usize {
-        let behind = self.shards.servers().iter().position(|server| server.stats().inbox > 0);
-        behind.filter(|_| rng.u8(..4) > 0).unwrap_or_else(|| rng.usize(..self.worlds.len()))
+    /// A loop that has something in its inbox.
+    pub(crate) fn loop_behind(&mut self) -> Option<usize> {
+        self.shards.servers().iter().position(|server| server.stats().inbox > 0)
     }
 
     fn turn_all(&mut self) {
@@ -311,6 +310,10 @@ impl<const SHORT: bool> Node<SHORT> {
             left, [0; 5],
             "connections, streams, tags, timers and messages of loops that have stopped"
         );
+        for server in self.shards.servers() {
+            let seen = server.context().stats();
+            assert_eq!((seen.connections, seen.streams), (0, 0), "what a handler knows of all loops");
+        }
         self.story.borrow_mut().count("ends of all loops");
     }
 

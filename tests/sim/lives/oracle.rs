@@ -117,7 +117,7 @@ impl Life {
                 *owed = if opening.replays && has_rest { opening.begin } else { opening.next };
             }
         }
-        self.skips_to_second(id, opening.begin, opening.next, story);
+        self.skips_to_second(id, opening.begin, opening.known, story);
         self.told = self.told.saturating_sub(std::mem::take(&mut self.told_behind_id));
         if !self.is_entitled {
             (self.told, self.anew_until) = (0, opening.next);
@@ -144,8 +144,8 @@ impl Life {
 
     /// Of an id that is there twice the first place is meant. But where that is not kept any more, nobody can
     /// know.
-    fn skips_to_second(&mut self, id: &str, begin: u32, next: u32, story: &Story) {
-        let Some((first, last)) = story.find(id).filter(|(first, last)| first < last && *last < next) else {
+    fn skips_to_second(&mut self, id: &str, begin: u32, known: u32, story: &Story) {
+        let Some((first, last)) = story.find(id).filter(|(first, last)| first < last && *last < known) else {
             return;
         };
         let topic = usize::from(story.entries[first as usize].topic);

@@ -119,6 +119,9 @@ impl<const SHORT: bool> Lives<SHORT> {
     }
 
     fn step(&mut self) {
+        if self.scenario.is_sharded() && self.rng.u8(..8) == 0 {
+            self.go_to_those_behind();
+        }
         let node = self.rng.usize(..self.nodes.len());
         let client = self.rng.usize(..self.clients.len());
         match self.rng.u8(..128) {
@@ -132,16 +135,8 @@ impl<const SHORT: bool> Lives<SHORT> {
             76..80 => self.bring(),
             80..122 => self.act(client),
             122..125 => {
-                let moves = self.scenario.is_sharded() && self.rng.u8(..4) > 0;
-                if moves {
-                    // It is to know more than the loop that it comes to.
-                    self.clients[client].read(usize::MAX, &mut self.story.borrow_mut());
-                }
                 self.count("cuts");
                 self.clients[client].cut(&mut self.story.borrow_mut());
-                if moves && !self.clients[client].is_over {
-                    self.connect(client, self.scenario.capacity);
-                }
             }
             125 if self.rng.bool() => self.nodes[node].set_clock(),
             125 => self.nodes[node].configure(),
@@ -224,12 +219,32 @@ impl<const SHORT: bool> Lives<SHORT> {
         }
     }
 
+    /// A client that has read what there is for it goes to a loop that is behind.
+    fn go_to_those_behind(&mut self) {
+        let (client, nodes) = (self.rng.usize(..self.clients.len()), self.nodes.iter_mut().enumerate());
+        let Some((node, at)) = nodes.filter_map(|(node, it)| Some((node, it.loop_behind()?))).next() else {
+            return;
+        };
+        if self.clients[client].reads_at(&self.nodes[node].worlds[at]) {
+            return;
+        }
+        self.clients[client].read(usize::MAX, &mut self.story.borrow_mut());
+        self.clients[client].cut(&mut self.story.borrow_mut());
+        if !self.clients[client].is_over {
+            self.connect_to((node, at), client, self.scenario.capacity);
+        }
+    }
+
     fn connect(&mut self, client: usize, capacity: usize) {
-        self.count("connections");
         // Most often where it was before.
         let usual = client % self.nodes.len();
         let node = if self.rng.u8(..3) == 0 { self.rng.usize(..self.nodes.len()) } else { usual };
-        let at = self.nodes[node].draw_loop(&mut self.rng);
+        let at = self.rng.usize(..self.scenario.loops);
+        self.connect_to((node, at), client, capacity);
+    }
+
+    fn connect_to(&mut self, (node, at): (usize, usize), client: usize, capacity: usize) {
+        self.count("connections");
         let Node { worlds, process, .. } = &self.nodes[node];
         self.clients[client].connect((&worlds[at], *process), capacity, &mut self.story.borrow_mut());
     }

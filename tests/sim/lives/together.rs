@@ -216,81 +216,95 @@ impl Story {
     }
 
     /// The handler of a loop does something behind all that it has published, which is before `until`.
-    pub(crate) fn act_behind(&mut self, (process, at): (u32, usize), until: u32, cx: &mut Context<'_>) {
-        let here = |open: &&mut Open| open.process == process;
-        let choice = self.rng.u8(..32);
+    pub(crate) fn act_behind(&mut self, from: (u32, usize), until: u32, cx: &mut Context<'_>) {
         let closes = !self.settles;
-        match choice {
-            0..12 => {
-                let open = self.together.open.iter_mut().filter(here);
-                let Some(Open { stream, who, .. }) = self.rng.choice(open.collect::<Vec<_>>()) else {
-                    return;
-                };
-                let (stream, who) = (*stream, *who);
-                let event = self.sent_behind(at, until);
-                let serial = self.together.serial;
-                let sent = cx.send(stream, event);
-                self.note(|| format!("{serial} is sent by {at} to {who:?}, behind {until}: {sent:?}"));
-                match sent {
-                    Ok(()) => self.together.sent.entry(who).or_default().push((serial, at)),
-                    Err(_) => drop(self.together.unsent.insert(serial)),
-                }
-                self.count("sent behind");
-            }
-            12..14 if closes => {
-                let open = self.together.open.iter_mut().filter(here);
-                let Some(open) = self.rng.choice(open.collect::<Vec<_>>()) else { return };
-                let who = open.who;
-                if cx.close(open.stream).is_ok() {
-                    open.closes.get_or_insert(until);
-                    self.note(|| format!("{who:?} is closed by {at}, behind {until}"));
-                    self.count("closed behind");
-                }
-            }
-            14..18 => {
-                let tag = self.rng.u32(..TAGS);
-                let event = self.sent_behind(at, until);
-                let serial = self.together.serial;
-                let sent = cx.send_tagged(&tag_of(tag), event);
-                self.note(|| {
-                    format!("{serial} is sent by {at} to all with the tag {tag}, behind {until}: {sent:?}")
-                });
-                if sent.is_err() {
-                    self.together.unsent.insert(serial);
-                    return;
-                }
-                let its = |open: &&Open| open.process == process && open.who.0 % TAGS == tag;
-                for Open { who, .. } in self.together.open.iter().filter(its) {
-                    self.together.sent.entry(*who).or_default().push((serial, at));
-                }
-                self.count("sent to a tag");
-            }
-            18 if closes && until > 0 => {
-                self.together.closed_first_tag.push((process, until));
-                if self.rng.bool() {
-                    cx.close_tagged(&tag_of(0));
-                } else {
-                    // Over with the turn.
-                    self.together.revoked_first_tag.insert(process);
-                    cx.revoke(&tag_of(0), Duration::ZERO);
-                }
-                let its = |open: &&mut Open| open.process == process && open.who.0.is_multiple_of(TAGS);
-                for open in self.together.open.iter_mut().filter(its) {
-                    open.closes.get_or_insert(until);
-                }
-                self.note(|| format!("all with the first tag are closed by {at}, behind {until}"));
-                self.count("closed with a tag");
-            }
-            19 => self.publish_too_late(process, cx),
-            20 if self.rng.u8(..32) == 0 => {
-                let here = self.together.open.iter().filter(|open| open.process == process);
-                let Some(Open { stream, .. }) = self.rng.choice(here.collect::<Vec<_>>()) else { return };
-                // So many that no place is left before what is published next.
-                (0..BURST).all(|_| cx.send(*stream, Event::new().data("").event("tick")).is_ok());
-                self.count("bursts to one stream");
-            }
+        match self.rng.u8(..32) {
+            0..12 => self.send_behind(from, until, cx),
+            12..14 if closes => self.close_behind(from, until, cx),
+            14..18 => self.send_to_tag(from, until, cx),
+            18 if closes && until > 0 => self.close_first_tag(from, until, cx),
+            19 => self.publish_too_late(from.0, cx),
+            20 if self.rng.u8(..8) == 0 => self.send_burst(from.0, cx),
             _ => {}
         }
+    }
+
+    /// Any stream of a process.
+    fn draw_open(&mut self, process: u32) -> Option<&mut Open> {
+        let here = self.together.open.iter_mut().filter(|open| open.process == process);
+        self.rng.choice(here.collect::<Vec<_>>())
+    }
+
+    fn send_behind(&mut self, (process, at): (u32, usize), until: u32, cx: &mut Context<'_>) {
+        let Some(Open { stream, who, .. }) = self.draw_open(process) else { return };
+        let (stream, who) = (*stream, *who);
+        // Now and then more than a loop takes from its inbox at once.
+        let count = if self.rng.u8(..16) == 0 { self.rng.u8(..100) } else { 1 };
+        for _ in 0..count {
+            let (serial, event) = self.event_behind(at, until);
+            let sent = cx.send(stream, event);
+            self.note(|| format!("{serial} is sent by {at} to {who:?}, behind {until}: {sent:?}"));
+            assert_ne!(sent, Err(Error::OtherLoop), "any loop may send to it");
+            if sent.is_err() {
+                self.together.unsent.insert(serial);
+                return;
+            }
+            self.together.sent.entry(who).or_default().push((serial, at));
+            self.count("sent behind");
+        }
+    }
+
+    fn close_behind(&mut self, (process, at): (u32, usize), until: u32, cx: &mut Context<'_>) {
+        let Some(open) = self.draw_open(process) else { return };
+        let closed = cx.close(open.stream);
+        assert_ne!(closed, Err(Error::OtherLoop), "any loop may close it");
+        if closed.is_ok() {
+            open.closes.get_or_insert(until);
+            let who = open.who;
+            self.note(|| format!("{who:?} is closed by {at}, behind {until}"));
+            self.count("closed behind");
+        }
+    }
+
+    fn send_to_tag(&mut self, (process, at): (u32, usize), until: u32, cx: &mut Context<'_>) {
+        let tag = self.rng.u32(..TAGS);
+        let (serial, event) = self.event_behind(at, until);
+        let sent = cx.send_tagged(&tag_of(tag), event);
+        self.note(|| format!("{serial} is sent by {at} to the tag {tag}, behind {until}: {sent:?}"));
+        if sent.is_err() {
+            self.together.unsent.insert(serial);
+            return;
+        }
+        let its = |open: &&Open| open.process == process && open.who.0 % TAGS == tag;
+        for Open { who, .. } in self.together.open.iter().filter(its) {
+            self.together.sent.entry(*who).or_default().push((serial, at));
+        }
+        self.count("sent to a tag");
+    }
+
+    fn close_first_tag(&mut self, (process, at): (u32, usize), until: u32, cx: &mut Context<'_>) {
+        self.together.closed_first_tag.push((process, until));
+        if self.rng.bool() {
+            cx.close_tagged(&tag_of(0));
+        } else {
+            // Over with the turn.
+            self.together.revoked_first_tag.insert(process);
+            cx.revoke(&tag_of(0), Duration::ZERO);
+        }
+        let its = |open: &&mut Open| open.process == process && open.who.0.is_multiple_of(TAGS);
+        for open in self.together.open.iter_mut().filter(its) {
+            open.closes.get_or_insert(until);
+        }
+        self.note(|| format!("all with the first tag are closed by {at}, behind {until}"));
+        self.count("closed with a tag");
+    }
+
+    /// Sends so much to a stream that no place is left before what is published next.
+    fn send_burst(&mut self, process: u32, cx: &mut Context<'_>) {
+        let Some(Open { stream, .. }) = self.draw_open(process) else { return };
+        let stream = *stream;
+        (0..BURST).all(|_| cx.send(stream, Event::new().data("").event("tick")).is_ok());
+        self.count("bursts to one stream");
     }
 
     /// A handler publishes to a topic that has finished: nobody gets it, in whichever loop.
@@ -316,9 +330,11 @@ impl Story {
         self.count("published to what has finished");
     }
 
-    fn sent_behind(&mut self, at: usize, until: u32) -> Event<'static> {
+    /// What is sent behind all before `until`, and its number.
+    fn event_behind(&mut self, at: usize, until: u32) -> (u64, Event<'static>) {
         self.together.serial += 1;
-        Event::new().data(format!("{at} {} {until}", self.together.serial)).event("sent")
+        let serial = self.together.serial;
+        (serial, Event::new().data(format!("{at} {serial} {until}")).event("sent"))
     }
 }
 
