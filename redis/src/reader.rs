@@ -219,11 +219,16 @@ impl Reader {
             Ok(record) if record.nonce.is_some_and(|nonce| !self.nonces.is_new(nonce)) => {
                 self.read.duplicates += 1;
             }
-            Ok(Record { what, .. }) => match what {
+            Ok(Record { what, nonce }) => match what {
                 What::Event { topics, event } => acts.push(Act::Publish { topics, position, event }),
                 What::Finish(topic) => acts.push(Act::Finish(topic)),
                 What::Broken => {
                     self.read.gaps += 1;
+                    // What was read may be lost for others, and be written again: twice is better than never.
+                    self.nonces = Nonces::default();
+                    if let Some(nonce) = nonce {
+                        self.nonces.is_new(nonce);
+                    }
                     acts.push(Act::Gap(position));
                 }
             },
@@ -436,6 +441,18 @@ mod tests {
         assert_eq!(lost(with(100, &mark)), Some(at(100)), "nothing is before the mark");
         let next = Entry { position: Position::new(50, 1), ..entry(50) };
         assert_eq!(lost(next), Some(at(100)), "there is no place before it");
+    }
+
+    #[test]
+    fn what_is_written_again_behind_a_mark_is_new() {
+        let mut reader = filled(&[]);
+        let what = What::Event { topics: vec!["t".into()], event: Event::new().data("x") };
+        let event = Record { what, nonce: Some(Nonce { writer: 9, count: 1 }) };
+        let mark = Record { what: What::Broken, nonce: Some(Nonce { writer: 2, count: 1 }) };
+        let entries = vec![with(1, &event), with(2, &event), with(3, &mark), with(4, &mark), with(5, &event)];
+        reader.ask(0);
+        let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
+        assert_eq!(acts, ["1", "gap 3", "5", "end 5"]);
     }
 
     #[test]
