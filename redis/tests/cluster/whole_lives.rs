@@ -30,5 +30,6 @@ fn clients_that_move_all_the_time_have_every_event_once_and_in_order() {
     let (tally, crowd) = finish(crowd, load, &nodes[0], &topics);
     println!("{moves} moves, {accepted} published");
     assert_eq!((tally.gaps, tally.missed, cut_off(&crowd)), (0, 0, 0));
-    assert!(moves > 500, "{moves}");
+    // Far more where the machine has nothing else to do: 2,000 events a second, and some 20,000 moves.
+    assert!(moves > 500 && accepted > 10_000, "{moves}, {accepted}");
 }
