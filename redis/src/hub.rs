@@ -182,8 +182,9 @@ impl Hub {
     }
 
     /// Publishes an event on all nodes, and waits until Redis has it: for
-    /// [`publish_timeout`](HubConfig::publish_timeout) at most. Returns its position, which is its id. Before the hub is
-    /// attached nothing is written.
+    /// [`publish_timeout`](HubConfig::publish_timeout) at most. Returns its position, which is its id. If an answer
+    /// was lost and the event was written again, the position is that of the second entry, and the id is that of the first.
+    /// Before the hub is attached nothing is written.
     ///
     /// Handlers must not wait: they [`submit`](Self::submit).
     ///

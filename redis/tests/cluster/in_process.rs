@@ -123,6 +123,34 @@ fn publishing_fails_in_its_time_and_says_how() {
 }
 
 #[test]
+fn what_is_written_twice_since_the_answer_was_lost_is_given_once() {
+    let redis = RedisServer::start();
+    let (proxy, entries) = (Proxy::before(&redis), || redis.ask::<usize>("XLEN events"));
+    let (hub, writing) = attached(&proxy.url(), HubConfig::default());
+    let (other, reading) = attached(&redis.url(), HubConfig::default());
+    let mut crowd = Crowd::new(&[]);
+    crowd.join(writing.address, &["t"]);
+    crowd.join(reading.address, &["t"]);
+    crowd.until_open();
+    hub.publish("t", "first t").unwrap();
+    proxy.set(Mode::HoldReplies);
+    let (sender, told) = channel();
+    hub.submit("t", "twice t", move |result| sender.send(result)).unwrap();
+    until("the event to be written", || entries() == 2);
+    proxy.cut();
+    proxy.set(Mode::Pass);
+    told.recv_timeout(Duration::from_secs(10)).unwrap().unwrap();
+    assert_eq!(entries(), 3);
+    hub.publish("t", "last t").unwrap();
+    crowd.until_all_have("last");
+    for listener in &crowd.listeners {
+        let events: Vec<_> = listener.events().map(|(_, data)| data).collect();
+        assert_eq!(events, ["first t", "twice t", "last t"]);
+    }
+    assert_eq!((hub.stats().duplicates, other.stats().duplicates), (1, 1));
+}
+
+#[test]
 fn a_hub_that_cannot_begin_says_so_and_can_try_again() {
     assert!(matches!(Hub::new("http://x", "events"), Err(HubError::Url(_))));
     let mut redis = RedisServer::start();

@@ -13,7 +13,7 @@ fn delays_cuts_and_single_bytes_lose_nothing() {
     let mut crowd = crowd(&[&far, &near], &topics, 20);
     let load = Load::start(&[far.address, near.address], &topics, 100);
     more(&mut crowd, &load, 20);
-    for mode in [Mode::Delay(ms(50)), Mode::Trickle, Mode::Cut(5000)] {
+    for mode in [Mode::Delay(ms(50)), Mode::Trickle, Mode::Cut(1000)] {
         proxy.set(mode);
         for _ in 0..10 {
             let (listener, node) = (fastrand::usize(..20), if fastrand::bool() { &far } else { &near });

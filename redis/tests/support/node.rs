@@ -36,9 +36,14 @@ fn example() -> &'static Path {
 impl Node {
     /// A node that keeps `history` entries of the Redis at `url`.
     pub(crate) fn start(url: &str, history: usize) -> Self {
+        Self::start_in(1, url, history)
+    }
+
+    /// The same in several loops.
+    pub(crate) fn start_in(shards: usize, url: &str, history: usize) -> Self {
         let mut command = tied(example());
         command.env("PORT", "0").env("REDIS_URL", url).env("HISTORY", history.to_string());
-        command.env("KEY", "events").stdout(Stdio::piped());
+        command.env("KEY", "events").env("SHARDS", shards.to_string()).stdout(Stdio::piped());
         if std::env::var_os("RUST_LOG").is_some() {
             command.stderr(Stdio::inherit());
         }
@@ -51,7 +56,13 @@ impl Node {
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
-        ask(&mut connect(self.address).unwrap(), &format!("GET {path}"), "").unwrap()
+        self.get_for("http://x", path)
+    }
+
+    /// As a page of that origin asks.
+    pub(crate) fn get_for(&self, origin: &str, path: &str) -> Answer {
+        let request = format!("GET {path} HTTP/1.1\r\nOrigin: {origin}");
+        send(&mut connect(self.address).unwrap(), &request, "").unwrap()
     }
 
     /// Publishes, and returns what the node answers.
@@ -74,6 +85,8 @@ impl Node {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// All lines of the head behind the first.
+    pub(crate) headers: String,
     pub(crate) body: String,
 }
 
@@ -86,15 +99,19 @@ pub(crate) fn connect(node: SocketAddr) -> Result<BufReader<TcpStream>> {
 
 /// One request on a connection that is kept.
 pub(crate) fn ask(connection: &mut BufReader<TcpStream>, request: &str, body: &str) -> Result<Answer> {
+    send(connection, &format!("{request} HTTP/1.1"), body)
+}
+
+fn send(connection: &mut BufReader<TcpStream>, head: &str, body: &str) -> Result<Answer> {
     let length = body.len();
-    let request = format!("{request} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
+    let request = format!("{head}\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
     connection.get_mut().write_all(request.as_bytes())?;
     let invalid = |line: &str| Error::new(ErrorKind::InvalidData, line.to_owned());
     let mut line = String::new();
     connection.read_line(&mut line)?;
     let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| invalid(&line))?;
-    let mut length = 0;
+    let (mut headers, mut length) = (String::new(), 0);
     loop {
         line.clear();
         connection.read_line(&mut line)?;
@@ -106,8 +123,9 @@ pub(crate) fn ask(connection: &mut BufReader<TcpStream>, request: &str, body: &s
         if name.eq_ignore_ascii_case("Content-Length") {
             length = value.trim().parse().map_err(|_| invalid(&line))?;
         }
+        headers.push_str(&line);
     }
     let mut body = vec![0; length];
     connection.read_exact(&mut body)?;
-    Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+    Ok(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }

@@ -25,6 +25,8 @@ pub(crate) enum Mode {
     Cut(usize),
     /// Connections stay open, and new ones are accepted, but nothing goes on.
     Hold,
+    /// Requests go on, and replies do not.
+    HoldReplies,
     /// Connections are closed before a byte has passed.
     Refuse,
 }
@@ -156,11 +158,12 @@ fn pump(shared: &Shared, generation: u64, from: &mut impl Read, to: &mut impl Wr
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
             Err(_) => return,
         };
-        while shared.mode() == Mode::Hold {
-            if !shared.is_of(generation) {
-                return;
-            }
+        let is_held = |mode| mode == Mode::Hold || is_reply && mode == Mode::HoldReplies;
+        while is_held(shared.mode()) && shared.is_of(generation) {
             thread::sleep(LOOK);
+        }
+        if !shared.is_of(generation) {
+            return;
         }
         let bytes = &buffer[..count];
         let passed = match shared.mode() {
