@@ -34,6 +34,13 @@ pub(crate) struct Open {
     pub(crate) closes: Option<u32>,
 }
 
+impl Open {
+    /// Some loop has asked for its end, behind all before `until`. Which comes first, nobody can know.
+    fn is_to_close(&mut self, until: u32) {
+        self.closes = Some(self.closes.map_or(until, |closes| closes.min(until)));
+    }
+}
+
 /// What has been asked of all loops.
 #[derive(Default)]
 pub(crate) struct Together {
@@ -259,7 +266,7 @@ impl Story {
         let closed = cx.close(open.stream);
         assert_ne!(closed, Err(Error::OtherLoop), "any loop may close it");
         if closed.is_ok() {
-            open.closes.get_or_insert(until);
+            open.is_to_close(until);
             let who = open.who;
             self.note(|| format!("{who:?} is closed by {at}, behind {until}"));
             self.count("closed behind");
@@ -293,7 +300,7 @@ impl Story {
         }
         let its = |open: &&mut Open| open.process == process && open.who.0.is_multiple_of(TAGS);
         for open in self.together.open.iter_mut().filter(its) {
-            open.closes.get_or_insert(until);
+            open.is_to_close(until);
         }
         self.note(|| format!("all with the first tag are closed by {at}, behind {until}"));
         self.count("closed with a tag");
