@@ -43,7 +43,7 @@ pub(crate) enum Role {
     /// Measures.
     Harness(Args),
     /// The yardstick: a server that is a bare loop of writes.
-    Floor { coalesce: bool },
+    Floor { coalesce: bool, loops: usize },
     /// Holds the streams and publishes.
     Client,
     /// Lives between the harness and a server and ends the server when the harness is gone, however that went.
@@ -138,8 +138,11 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Role> {
         let mut operand = || words.next().ok_or_else(|| format!("{word} needs an operand"));
         match word.as_str() {
             "floor" => {
-                let coalesce = words.next().as_deref() == Some("--coalesce");
-                return Ok(Role::Floor { coalesce });
+                let rest: Vec<String> = words.collect();
+                let coalesce = rest.iter().any(|word| word == "--coalesce");
+                let loops = rest.iter().skip_while(|word| *word != "--loops").nth(1);
+                let loops = loops.map_or(Ok(1), |loops| positive("--loops", loops))?;
+                return Ok(Role::Floor { coalesce, loops });
             }
             "client" => return Ok(Role::Client),
             "keeper" => return Ok(Role::Keeper { program: operand()?.into(), arguments: words.collect() }),

@@ -6,6 +6,9 @@
 //!
 //! By default each event is one write per stream, also when several events arrive in one read. With `coalesce`, events
 //! that arrive together leave in one write per stream: the least that a burst can cost.
+//!
+//! With more than one loop it is as many threads, each with the streams that the kernel gives to its listener; what is posted
+//! to one of them is handed to the others.
 
 use crate::Result;
 use mio::net::{TcpListener, TcpStream};
@@ -14,8 +17,13 @@ use slab::Slab;
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 
 const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
 
 const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
     Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -29,8 +37,26 @@ struct Floor {
     /// The stream sockets, side by side for the loop of writes, each with its place in `peers`.
     streams: Vec<(TcpStream, usize)>,
     coalesce: bool,
-    delivered: u64,
+    counts: Arc<Counts>,
+    /// Frames that were posted to another loop, and how many.
+    posted: Receiver<(Arc<[u8]>, u64)>,
+    others: Vec<Other>,
     buf: Vec<u8>,
+}
+
+/// Of all loops.
+#[derive(Debug, Default)]
+struct Counts {
+    connections: AtomicU64,
+    streams: AtomicU64,
+    delivered: AtomicU64,
+}
+
+/// The way to another loop.
+#[derive(Debug, Clone)]
+struct Other {
+    post: Sender<(Arc<[u8]>, u64)>,
+    waker: Arc<mio::Waker>,
 }
 
 #[derive(Debug)]
@@ -49,22 +75,50 @@ enum Next {
     Close,
 }
 
-/// Serves on `PORT` of 127.0.0.1 until it is killed.
-pub(crate) fn run(coalesce: bool) -> Result<()> {
+/// Serves on `PORT` of 127.0.0.1 until it is killed, in so many loops.
+pub(crate) fn run(coalesce: bool, loops: usize) -> Result<()> {
     let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(0);
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    // Inherited by accepted sockets on Linux.
-    socket.set_tcp_nodelay(true)?;
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
-    socket.listen(4096)?;
-    let mut listener = TcpListener::from_std(socket.into());
-    let poll = Poll::new()?;
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    println!("floor on http://{}", listener.local_addr()?);
-    let buf = vec![0; 64 * 1024];
-    Floor { poll, listener, peers: Slab::new(), streams: Vec::new(), coalesce, delivered: 0, buf }.serve()
+    let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let counts = Arc::new(Counts::default());
+    let (mut floors, mut ways) = (Vec::new(), Vec::new());
+    for _ in 0..loops {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(loops > 1)?;
+        socket.set_nonblocking(true)?;
+        // Inherited by accepted sockets on Linux.
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(4096)?;
+        let mut listener = TcpListener::from_std(socket.into());
+        address = listener.local_addr()?;
+        let poll = Poll::new()?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let (post, posted) = channel();
+        ways.push(Other { post, waker: Arc::new(mio::Waker::new(poll.registry(), WAKER)?) });
+        floors.push(Floor {
+            poll,
+            listener,
+            peers: Slab::new(),
+            streams: Vec::new(),
+            coalesce,
+            counts: Arc::clone(&counts),
+            posted,
+            others: Vec::new(),
+            buf: vec![0; 64 * 1024],
+        });
+    }
+    for (index, floor) in floors.iter_mut().enumerate() {
+        let others = ways.iter().enumerate().filter(|(other, _)| *other != index);
+        floor.others = others.map(|(_, way)| way.clone()).collect();
+    }
+    println!("floor on http://{address}");
+    let mut floors = floors.into_iter();
+    let first = floors.next();
+    for mut floor in floors {
+        thread::spawn(move || floor.serve().expect("the poll works"));
+    }
+    first.map_or(Ok(()), |mut first| first.serve())
 }
 
 impl Floor {
@@ -78,6 +132,11 @@ impl Floor {
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept()?,
+                    WAKER => {
+                        while let Ok((frames, events)) = self.posted.try_recv() {
+                            self.deliver(&frames, events);
+                        }
+                    }
                     Token(place) => self.read(place, event.is_read_closed()),
                 }
             }
@@ -91,6 +150,7 @@ impl Floor {
                     let entry = self.peers.vacant_entry();
                     self.poll.registry().register(&mut socket, Token(entry.key()), Interest::READABLE)?;
                     entry.insert(Peer::Asking { socket, input: Vec::new() });
+                    self.counts.connections.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -170,15 +230,15 @@ impl Floor {
                 frame(data, frames);
                 *count += 1;
                 if !self.coalesce {
-                    self.deliver(frames, *count);
+                    self.deliver_everywhere(frames, *count);
                 }
                 answers.extend_from_slice(b"HTTP/1.1 204 No Content\r\n\r\n");
             } else if head.starts_with(b"GET /events/") {
                 answers.extend_from_slice(STREAM_HEAD);
                 next = Next::Stream;
             } else if head.starts_with(b"GET /stats ") {
-                let (streams, connections, delivered) =
-                    (self.streams.len(), self.peers.len(), self.delivered);
+                let counts = [&self.counts.streams, &self.counts.connections, &self.counts.delivered];
+                let [streams, connections, delivered] = counts.map(|count| count.load(Ordering::Relaxed));
                 let stats = format!(
                     "{{\"streams\":{streams},\"connections\":{connections},\"events_delivered\":{delivered},\"topics\":1}}"
                 );
@@ -193,21 +253,34 @@ impl Floor {
             }
         }
         if self.coalesce && together.1 > 0 {
-            self.deliver(&together.0, together.1);
+            self.deliver_everywhere(&together.0, together.1);
         }
         (used, next)
     }
 
+    fn deliver_everywhere(&mut self, frames: &[u8], events: u64) {
+        if !self.others.is_empty() {
+            let frames = Arc::<[u8]>::from(frames);
+            for other in &self.others {
+                // The other loops end with this one.
+                let _ = other.post.send((Arc::clone(&frames), events));
+                let _ = other.waker.wake();
+            }
+        }
+        self.deliver(frames, events);
+    }
+
     /// The loop of writes.
     fn deliver(&mut self, frames: &[u8], events: u64) {
-        let mut gone = Vec::new();
+        let (mut gone, mut delivered) = (Vec::new(), 0);
         for (socket, place) in &mut self.streams {
             if socket.write(frames).ok() == Some(frames.len()) {
-                self.delivered += events;
+                delivered += events;
             } else {
                 gone.push(*place);
             }
         }
+        self.counts.delivered.fetch_add(delivered, Ordering::Relaxed);
         for place in gone {
             eprintln!("floor: a stream did not take {} bytes at once and is dropped", frames.len());
             self.remove(place);
@@ -218,12 +291,15 @@ impl Floor {
         let peer = std::mem::replace(&mut self.peers[place], Peer::Streaming(self.streams.len()));
         if let Peer::Asking { socket, .. } = peer {
             self.streams.push((socket, place));
+            self.counts.streams.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     fn remove(&mut self, place: usize) {
+        self.counts.connections.fetch_sub(1, Ordering::Relaxed);
         if let Peer::Streaming(stream) = self.peers.remove(place) {
             self.streams.swap_remove(stream);
+            self.counts.streams.fetch_sub(1, Ordering::Relaxed);
             if let Some((_, moved)) = self.streams.get(stream) {
                 self.peers[*moved] = Peer::Streaming(stream);
             }

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
             println!("Nothing measured: start it with `cargo bench --bench streams`, or name a scenario.");
             Ok(true)
         }
-        Role::Floor { coalesce } => floor::run(coalesce).map(|()| true),
+        Role::Floor { coalesce, loops } => floor::run(coalesce, loops).map(|()| true),
         Role::Client => client::run().map(|()| true),
         Role::Keeper { program, arguments } => keeper::run(&program, &arguments).map(|()| true),
         Role::Harness(args) => harness(&args),

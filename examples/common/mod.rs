@@ -71,7 +71,9 @@ pub(crate) fn run_shards<H: App + Send>(
     })
 }
 
-fn started(name: &str, serve: impl FnOnce(&str) -> io::Result<()>) -> ExitCode {
+/// Does it, on the port that `PORT` says; a problem is a line on standard error.
+#[allow(dead_code, reason = "most examples need no more than the above")]
+pub(crate) fn started(name: &str, serve: impl FnOnce(&str) -> io::Result<()>) -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,sse:message=warn"))
         .init();
     let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
@@ -92,7 +94,12 @@ fn serve(name: &str, address: &str, app: impl App, config: Config) -> io::Result
 }
 
 /// Says where the example is, and has it end in good order.
-fn announce<S: 'static>(name: &str, publisher: Publisher<S>, address: SocketAddr) -> io::Result<()> {
+#[allow(dead_code, reason = "as for `started`")]
+pub(crate) fn announce<S: 'static>(
+    name: &str,
+    publisher: Publisher<S>,
+    address: SocketAddr,
+) -> io::Result<()> {
     ctrlc::set_handler(move || {
         // An error says that the server has stopped already.
         let _ = publisher.drain(Drain::within(WINDOW).retry(RETRY));

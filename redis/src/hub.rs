@@ -118,7 +118,7 @@ impl Hub {
     /// [`HubError::Redis`], with nothing begun: it can be tried again. [`HubError::Attached`].
     pub fn attach<H: App, N: Net>(&self, server: &mut Server<H, N>) -> Result<(), HubError> {
         let publisher = server.publisher().without_state();
-        self.begin(publisher, |acts| threads::fill(acts, &mut server.context()))
+        self.begin(publisher, |acts| threads::fill(acts, &self.0.shared, &mut server.context()))
     }
 
     /// The same for a server of several loops.
@@ -127,7 +127,7 @@ impl Hub {
     /// As for [`attach`](Self::attach).
     pub fn attach_shards<H: App, N: Net>(&self, shards: &mut Shards<H, N>) -> Result<(), HubError> {
         let publisher = shards.publisher().without_state();
-        self.begin(publisher, |acts| shards.prepare(|cx| threads::fill(acts, cx)))
+        self.begin(publisher, |acts| shards.prepare(|cx| threads::fill(acts, &self.0.shared, cx)))
     }
 
     fn begin(&self, publisher: Publisher, fill: impl FnOnce(&[Act])) -> Result<(), HubError> {
@@ -182,7 +182,8 @@ impl Hub {
     }
 
     /// Publishes an event on all nodes, and waits until Redis has it: for
-    /// [`publish_timeout`](HubConfig::publish_timeout) at most. Returns its position, which is its id.
+    /// [`publish_timeout`](HubConfig::publish_timeout) at most. Returns its position, which is its id. Before the hub is
+    /// attached nothing is written.
     ///
     /// Handlers must not wait: they [`submit`](Self::submit).
     ///
@@ -256,7 +257,21 @@ impl Hub {
         event: impl Into<Event<'e>>,
         done: impl FnOnce(Result<Position, PublishError>) -> T + Send + 'static,
     ) -> Result<(), PublishError> {
-        let what = What::Event { topics: vec![topic.to_owned()], event: event.into().into_owned() };
+        self.submit_all([topic], event, done)
+    }
+
+    /// The same for several topics at once: a stream that reads more than one of them gets the event once.
+    ///
+    /// # Errors
+    /// As for [`submit`](Self::submit).
+    pub fn submit_all<'t, 'e, T>(
+        &self,
+        topics: impl IntoIterator<Item = &'t str>,
+        event: impl Into<Event<'e>>,
+        done: impl FnOnce(Result<Position, PublishError>) -> T + Send + 'static,
+    ) -> Result<(), PublishError> {
+        let topics = topics.into_iter().map(str::to_owned).collect();
+        let what = What::Event { topics, event: event.into().into_owned() };
         self.put(what, Box::new(move |result| drop(done(result))))
     }
 

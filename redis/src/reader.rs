@@ -85,6 +85,8 @@ pub struct Reader {
     last: Position,
     /// Whether `last` was an entry when it was read.
     was_there: bool,
+    /// Whether something is lost between `last` and what is read next.
+    has_lost: bool,
     /// The newest position that anybody here knows of.
     highest: Position,
     /// What it was when the read on its way was asked for.
@@ -110,6 +112,7 @@ impl Reader {
             history: history.max(1),
             last: Position::default(),
             was_there: false,
+            has_lost: false,
             highest: Position::default(),
             expected: Position::default(),
             waits: false,
@@ -177,16 +180,23 @@ impl Reader {
         // What is not there any more, or what was written before this was asked, and is not there.
         let diverged = self.was_there && !is_there;
         let newest = entries.last().map_or(self.last, |entry| entry.position);
-        let is_marked = || {
-            entries
-                .iter()
-                .any(|entry| Record::read(&entry.fields).is_ok_and(|record| record.what == What::Broken))
-        };
-        // Another node may have said so already.
-        if (diverged || is_all && newest < self.expected) && !is_marked() {
-            self.marks += 1;
-            self.stage = Stage::Marking(At::Ms(self.highest.ms().saturating_add(1)));
-            return;
+        let is_mark =
+            |entry: &Entry| Record::read(&entry.fields).is_ok_and(|record| record.what == What::Broken);
+        if diverged || is_all && newest < self.expected {
+            self.has_lost = true;
+            // Another node may have said so already, and behind all that is known here.
+            if !entries.iter().any(|entry| entry.position > self.expected && is_mark(entry)) {
+                self.marks += 1;
+                self.stage = Stage::Marking(At::Ms(self.highest.ms().saturating_add(1)));
+                return;
+            }
+        }
+        if let Some(first) = entries.first()
+            && std::mem::take(&mut self.has_lost)
+            && !is_mark(first)
+        {
+            // What was written before the mark is given behind a gap of its own, in its place.
+            acts.extend(before(first.position).filter(|gap| *gap > self.last).map(Act::Gap));
         }
         entries.iter().for_each(|entry| self.take(entry, acts));
         self.waits = is_all;
@@ -251,6 +261,15 @@ impl Reader {
     /// The last entry that could not be read, once.
     pub fn take_malformed(&mut self) -> Option<(Position, Malformed)> {
         self.last_malformed.take()
+    }
+}
+
+/// The position right before another.
+fn before(position: Position) -> Option<Position> {
+    let (ms, n) = (position.ms(), position.n());
+    match n.checked_sub(1) {
+        Some(n) => Some(Position::new(ms, n)),
+        None => Some(Position::new(ms.checked_sub(1)?, u64::MAX)),
     }
 }
 
@@ -360,7 +379,8 @@ mod tests {
             assert_eq!(reader.ask(7), Ask::Behind { after: at(99), count: 500, waits: false });
             let entries = vec![entry(100), with(mark.ms(), &record), with(400, &record), entry(401)];
             let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
-            assert_eq!(acts, ["100".into(), format!("gap {}", mark.ms()), "401".into(), "end 401".into()]);
+            let mark = format!("gap {}", mark.ms());
+            assert_eq!(acts, ["gap 99".into(), "100".into(), mark, "401".into(), "end 401".into()]);
             assert_eq!(reader.read().gaps, 1);
         }
     }
@@ -383,11 +403,39 @@ mod tests {
     fn what_another_node_has_marked_is_not_marked_again() {
         let mut reader = filled(&[50, 99]);
         reader.saw(at(200));
-        reader.ask(0);
         let record = Record { what: What::Broken, nonce: Some(Nonce { writer: 2, count: 1 }) };
-        let entries = vec![entry(100), with(120, &record), entry(130)];
-        let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
-        assert_eq!(acts, ["100", "gap 120", "130", "end 130"]);
+        let answer = |mark| {
+            let entries = vec![entry(150), with(mark, &record), entry(230)];
+            Told::Behind { entries, is_there: false }
+        };
+        reader.ask(0);
+        assert_eq!(said(reader.told(answer(220), SECOND)), ["gap 149", "150", "gap 220", "230", "end 230"]);
+        // Clients may have seen what is behind this mark, and is lost as well.
+        let mut reader = filled(&[50, 99]);
+        reader.saw(at(200));
+        reader.ask(0);
+        assert_eq!(said(reader.told(answer(180), SECOND)), [""; 0]);
+        assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(201), .. }));
+    }
+
+    #[test]
+    fn a_gap_is_told_where_it_is() {
+        let mark = Record { what: What::Broken, nonce: None };
+        let lost = |first: Entry| {
+            let mut reader = filled(&[50]);
+            assert_eq!(read(&mut reader, &[90], false), [""; 0]);
+            reader.ask(0);
+            reader.told(Told::Added(Some(at(100))), SECOND);
+            reader.ask(0);
+            let entries = vec![first, with(100, &mark)];
+            let acts = reader.told(Told::Behind { entries, is_there: false }, SECOND);
+            acts.into_iter().find_map(|act| if let Act::Gap(gap) = act { Some(gap) } else { None })
+        };
+        assert_eq!(lost(entry(90)), Some(Position::new(89, u64::MAX)));
+        assert_eq!(lost(Entry { position: Position::new(90, 7), ..entry(90) }), Some(Position::new(90, 6)));
+        assert_eq!(lost(with(100, &mark)), Some(at(100)), "nothing is before the mark");
+        let next = Entry { position: Position::new(50, 1), ..entry(50) };
+        assert_eq!(lost(next), Some(at(100)), "there is no place before it");
     }
 
     #[test]

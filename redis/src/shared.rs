@@ -8,6 +8,9 @@ use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Between two lines in the log about what others have written.
+const COMPLAINTS: Duration = Duration::from_secs(60);
+
 /// What is told of an entry that was to be written.
 pub(crate) type Done = Box<dyn FnOnce(Result<Position, PublishError>) + Send>;
 
@@ -25,6 +28,8 @@ pub(crate) struct State {
     pub(crate) highest: Position,
     pub(crate) stats: HubStats,
     pub(crate) stopped: bool,
+    /// When something was logged last that others have written wrongly.
+    complained: Option<Duration>,
 }
 
 impl fmt::Debug for Shared {
@@ -40,6 +45,7 @@ impl Shared {
             highest: Position::default(),
             stats: HubStats::default(),
             stopped: false,
+            complained: None,
         };
         Self { state: Mutex::new(state), news: Condvar::new(), begun: now() }
     }
@@ -94,6 +100,18 @@ impl Shared {
         for (done, _) in late {
             done(Err(PublishError::Stopped));
         }
+    }
+
+    /// Logs what others have written wrongly, once in a while.
+    pub(crate) fn complain(&self, problem: &str) {
+        let now = self.now();
+        let mut state = self.lock();
+        let is_due = state.complained.is_none_or(|last| now.saturating_sub(last) >= COMPLAINTS);
+        if is_due {
+            state.complained = Some(now);
+        }
+        drop(state);
+        log::log!(if is_due { log::Level::Warn } else { log::Level::Debug }, "{problem}");
     }
 
     /// Tells what became of entries.

@@ -56,17 +56,21 @@ pub(crate) fn ask(
     state.stats.gaps = read.gaps;
     drop(state);
     if let Some((position, problem)) = reader.take_malformed() {
-        log::warn!("the entry {position} of {:?} is no event: {}", stream.key, problem.0);
+        shared.complain(&format!("the entry {position} of {:?} is no event: {}", stream.key, problem.0));
     }
     Ok(acts)
 }
 
 /// Does in a loop that does not run yet what a reader says.
-pub(crate) fn fill<S: 'static>(acts: &[Act], cx: &mut Context<'_, S>) {
+pub(crate) fn fill<S: 'static>(acts: &[Act], shared: &Shared, cx: &mut Context<'_, S>) {
     for act in acts {
         let done = match act {
             Act::Publish { topics, position, event } => {
-                cx.publish_all_at(topics.iter().map(|topic| &**topic), *position, event)
+                match cx.publish_all_at(topics.iter().map(|topic| &**topic), *position, event) {
+                    // Whoever comes back with an older id is to know.
+                    Err(Error::TooMuchMemory) => cx.ordered_gap(*position),
+                    done => done,
+                }
             }
             Act::Finish(topic) => cx.finish_topic(topic),
             Act::Gap(position) => cx.ordered_gap(*position),
@@ -75,36 +79,35 @@ pub(crate) fn fill<S: 'static>(acts: &[Act], cx: &mut Context<'_, S>) {
                 Ok(())
             }
         };
-        complain(done);
-    }
-}
-
-/// Does what a reader says.
-///
-/// # Errors
-/// The server has stopped.
-fn perform(acts: Vec<Act>, publisher: &Publisher) -> Result<(), Error> {
-    for act in acts {
-        let done = match act {
-            Act::Publish { topics, position, event } => {
-                publisher.publish_all_at(topics.iter().map(|topic| &**topic), position, event)
-            }
-            Act::Finish(topic) => publisher.finish_topic(topic),
-            Act::Gap(position) => publisher.ordered_gap(position),
-            Act::End(position) => publisher.ordered_end(position),
-        };
-        if done == Err(Error::Stopped) {
-            return done;
+        if let Err(error) = done {
+            shared.complain(&format!("an entry is not published: {error}"));
         }
-        complain(done);
     }
-    Ok(())
 }
 
-fn complain(done: Result<(), Error>) {
-    if let Err(error) = done {
-        log::warn!("an entry is not published: {error}");
+/// Does what a reader says. Answers whether the server, and the hub, go on.
+fn perform(acts: Vec<Act>, shared: &Shared, publisher: &Publisher) -> bool {
+    for act in acts {
+        loop {
+            let done = match &act {
+                Act::Publish { topics, position, event } => {
+                    publisher.publish_all_at(topics.iter().map(|topic| &**topic), *position, event)
+                }
+                Act::Finish(topic) => publisher.finish_topic(topic),
+                Act::Gap(position) => publisher.ordered_gap(*position),
+                Act::End(position) => publisher.ordered_end(*position),
+            };
+            match done {
+                // The server has not begun to run.
+                Err(Error::Full) if shared.rest(PAUSE_MIN) => continue,
+                Err(Error::Full | Error::Stopped) => return false,
+                Err(error) => shared.complain(&format!("an entry is not published: {error}")),
+                Ok(()) => {}
+            }
+            break;
+        }
     }
+    true
 }
 
 /// Reads until the server or the hub has stopped.
@@ -137,7 +140,7 @@ pub(crate) fn read(
                 if !std::mem::replace(&mut shared.lock().stats.is_connected, true) {
                     log::info!("{:?} is read again", stream.key);
                 }
-                if perform(acts, publisher).is_err() {
+                if !perform(acts, shared, publisher) {
                     return shared.stop();
                 }
             }

@@ -270,7 +270,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// }
     /// ```
     pub fn ordered_end(&mut self, newest: Position) {
-        self.core.together(move |core| core.ordered_end(newest), |_| ());
+        self.core.in_order(move |core| core.ordered_end(newest));
     }
 
     /// Says that nothing more will be published to a topic. Streams all of whose topics have finished get

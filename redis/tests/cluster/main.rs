@@ -1,0 +1,66 @@
+//! Nodes and clients over a real redis-server, which are killed, stopped and cut off from one another.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod harness;
+mod in_process;
+mod network;
+mod nodes_die;
+mod redis_dies;
+mod two_nodes;
+mod whole_lives;
+
+use support::{Crowd, Heard, Load, Node, Tally, Truth, until};
+
+/// Names of so many topics.
+fn topics(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("t{number}")).collect()
+}
+
+/// Each of `count` clients reads two of the topics, some at each of the nodes.
+fn crowd(nodes: &[&Node], topics: &[String], count: usize) -> Crowd {
+    // Where nothing was ever published no id means anything: to come back with one is a gap.
+    assert_eq!(nodes[0].publish("first", "first").status, 200);
+    for node in nodes {
+        until("the first event", || node.metric("mio_sse_redis_newest_ms") > 0);
+    }
+    let addresses: Vec<_> = nodes.iter().map(|node| node.address).collect();
+    let mut crowd = Crowd::new(&addresses);
+    for index in 0..count {
+        let first = index % topics.len();
+        let second = (first + 1 + index / topics.len()) % topics.len();
+        let mut reads = vec![&*topics[first], &*topics[second]];
+        reads.dedup();
+        crowd.join(addresses[index % addresses.len()], &reads);
+    }
+    crowd.until_open();
+    crowd
+}
+
+/// Waits until so many more are published.
+fn more(crowd: &mut Crowd, load: &Load, count: u64) {
+    let enough = load.accepted() + count;
+    crowd.until("events to be published", |_| load.accepted() >= enough);
+}
+
+/// Stops publishing, lets everything arrive, and sees that all clients have what they were entitled to.
+fn finish(mut crowd: Crowd, load: Load, node: &Node, topics: &[String]) -> (Tally, Crowd) {
+    let mut published = load.finish();
+    published.push(crowd.settle(node, topics));
+    let truth = Truth::new(&published, &crowd);
+    let tally = truth.check(&crowd).unwrap_or_else(|wrong| panic!("{wrong}"));
+    println!(
+        "{} events, {} given, {} gaps of {} events",
+        truth.len(),
+        tally.events,
+        tally.gaps,
+        tally.missed
+    );
+    (tally, crowd)
+}
+
+/// How many streams have ended, or were refused.
+fn cut_off(crowd: &Crowd) -> usize {
+    crowd.count(|heard| *heard == Heard::CutOff)
+}
