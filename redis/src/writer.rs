@@ -36,6 +36,8 @@ struct Item<D> {
     record: Record,
     until: Duration,
     done: D,
+    /// It was sent, and the answer was lost: it may be there already.
+    in_doubt: bool,
 }
 
 /// The entries of one node, written in order, each until it is known to be there or its time is over. One
@@ -79,7 +81,7 @@ impl<D> Writer<D> {
         }
         self.count += 1;
         let nonce = Some(Nonce { writer: self.name, count: self.count });
-        self.waiting.push_back(Item { record: Record { what, nonce }, until, done });
+        self.waiting.push_back(Item { record: Record { what, nonce }, until, done, in_doubt: false });
         Ok(())
     }
 
@@ -97,11 +99,16 @@ impl<D> Writer<D> {
         let mut fates = Vec::new();
         let mut kept = VecDeque::new();
         let mut is_available = true;
+        // Whether something was written behind what is kept.
+        let mut is_overtaken = false;
         self.is_behind = false;
         for reply in replies.into_iter().take(std::mem::take(&mut self.sent)) {
             let Some(item) = self.waiting.pop_front() else { break };
             match reply {
-                Reply::Written(position) => fates.push((item.done, Fate::Written(position))),
+                Reply::Written(position) => {
+                    is_overtaken |= !kept.is_empty();
+                    fates.push((item.done, Fate::Written(position)));
+                }
                 Reply::Refused(problem) => fates.push((item.done, Fate::Refused(problem))),
                 Reply::TooEarly => {
                     self.is_behind = true;
@@ -115,21 +122,35 @@ impl<D> Writer<D> {
             }
         }
         if !kept.is_empty() {
-            // Others behind them may have been written, and readers drop what is not newer. Of none of these it
-            // is unknown whether it was.
             kept.append(&mut self.waiting);
             self.waiting = kept;
-            for item in &mut self.waiting {
-                self.count += 1;
-                item.record.nonce = Some(Nonce { writer: self.name, count: self.count });
-            }
+        }
+        if is_overtaken {
+            fates.extend(self.begin_anew());
         }
         (fates, is_available)
     }
 
+    /// Something was written behind what waits, so readers would drop that: it is written as something new.
+    /// What may be there already would be there twice; of that it is told that it is not known.
+    fn begin_anew(&mut self) -> Vec<(D, Fate)> {
+        let mut fates = Vec::new();
+        for mut item in std::mem::take(&mut self.waiting) {
+            if item.in_doubt {
+                fates.push((item.done, Fate::Late(self.problem.clone())));
+                continue;
+            }
+            self.count += 1;
+            item.record.nonce = Some(Nonce { writer: self.name, count: self.count });
+            self.waiting.push_back(item);
+        }
+        fates
+    }
+
     /// The connection is lost, with the replies to what was sent.
     pub fn lost(&mut self, problem: String) {
-        self.sent = 0;
+        let sent = std::mem::take(&mut self.sent);
+        self.waiting.iter_mut().take(sent).for_each(|item| item.in_doubt = true);
         self.problem = Some(problem);
     }
 
@@ -211,6 +232,20 @@ mod tests {
         assert_eq!(writer.next_late(), Some(Duration::ZERO));
         let late = Fate::Late(Some("full".into()));
         assert_eq!(writer.give_up_all(), [(0, late.clone()), (2, late)]);
+    }
+
+    #[test]
+    fn what_may_be_there_already_is_never_written_as_something_new() {
+        let mut writer = writer();
+        writer.send(5, at(1));
+        writer.lost("no answer".into());
+        writer.send(5, at(1));
+        // They may have been written the first time.
+        assert_eq!(writer.told(vec![Reply::Written(at(5)), Reply::TooEarly, Reply::TooEarly]).0.len(), 1);
+        assert_eq!(counts(&writer.send(5, at(1))), [2, 3]);
+        let (fates, _) = writer.told(vec![Reply::Unavailable("full".into()), Reply::Written(at(8))]);
+        assert_eq!(fates, [(2, Fate::Written(at(8))), (1, Fate::Late(Some("full".into())))]);
+        assert_eq!(writer.waiting(), 0);
     }
 
     #[test]
