@@ -39,7 +39,7 @@
 //! back, each node looks whether the last entry that it has read is still there. If it is not, Redis has lost something:
 //! it was restarted without what it had, a replica was promoted that lacked the newest, the key was deleted, or the
 //! node was away for longer than the stream keeps. Then every stream is told of a [gap](mio_sse::Config::gap_event), on all nodes, and goes on
-//! with what comes next. What Redis has kept is never lost, and what it has lost is never lost silently.
+//! with what comes next. An event whose answer was lost then may come twice. What Redis has kept is never lost, and what it has lost is never lost silently.
 //!
 //! # One key
 //! The topics of a stream key have one order, which a client needs that reads several of them. Topics that no stream reads

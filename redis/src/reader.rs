@@ -10,10 +10,14 @@ use crate::nonces::Nonces;
 use crate::record::{At, Entry, Malformed, Nonce, Record, What};
 use mio_sse::{Event, Position};
 use std::cmp::max;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Entries asked for at once.
 const PAGE: usize = 500;
+
+/// So many entries that were written here are looked for; of more, whether the newest has come.
+const AWAITED_MAX: usize = 4096;
 
 /// How often it is said where the stream ends, at most.
 const END_PERIOD: Duration = Duration::from_secs(1);
@@ -35,8 +39,8 @@ pub enum Ask {
 pub enum Told {
     /// To [`Ask::Newest`]: newest first.
     Newest(Vec<Entry>),
-    /// To [`Ask::Behind`].
-    Behind { entries: Vec<Entry>, is_there: bool },
+    /// To [`Ask::Behind`]: what is behind the position, and what is there.
+    Behind { entries: Vec<Entry>, there: Option<Entry> },
     /// To [`Ask::Add`]: where it is, or that it is too early for there.
     Added(Option<Position>),
 }
@@ -83,13 +87,15 @@ pub struct Reader {
     history: usize,
     /// What comes behind this is read next.
     last: Position,
-    /// Whether `last` was an entry when it was read.
-    was_there: bool,
+    /// What was read there, if anything was.
+    was_there: Option<Entry>,
     /// Whether something is lost between `last` and what is read next.
     has_lost: bool,
     /// The newest position that anybody here knows of.
     highest: Position,
-    /// What it was when the read on its way was asked for.
+    /// What was written here and has not been read.
+    awaited: BTreeMap<Position, Nonce>,
+    /// What `highest` was when the read on its way was asked for.
     expected: Position,
     /// Whether a read may wait. The first after a break does not: it is to be seen at once what was lost.
     waits: bool,
@@ -111,9 +117,10 @@ impl Reader {
             stage: Stage::Filling(Vec::new()),
             history: history.max(1),
             last: Position::default(),
-            was_there: false,
+            was_there: None,
             has_lost: false,
             highest: Position::default(),
+            awaited: BTreeMap::new(),
             expected: Position::default(),
             waits: false,
             nonces: Nonces::default(),
@@ -135,7 +142,7 @@ impl Reader {
             }
             Stage::Reading => Ask::Behind { after: self.last, count: PAGE, waits: self.waits },
             Stage::Marking(at) => {
-                let nonce = Some(Nonce { writer: self.name, count: self.marks });
+                let nonce = Some(self.mark());
                 // Behind all that any client of this node may have seen.
                 let at = match at {
                     At::Any => At::Any,
@@ -154,17 +161,20 @@ impl Reader {
                 let is_short = entries.len() < PAGE.min(self.history - collected.len());
                 collected.extend(entries);
                 if is_short || collected.len() >= self.history {
-                    let collected = std::mem::take(collected);
+                    let mut collected = std::mem::take(collected);
                     self.stage = Stage::Reading;
-                    collected.iter().rev().for_each(|entry| self.take(entry, &mut acts));
+                    collected.reverse();
+                    self.take_all(collected, &mut acts);
                 }
             }
-            (Stage::Reading, Told::Behind { entries, is_there }) => {
-                self.behind(&entries, is_there, now, &mut acts);
+            (Stage::Reading, Told::Behind { entries, there }) => {
+                self.behind(entries, there.as_ref(), now, &mut acts);
             }
             (Stage::Marking(_), Told::Added(Some(position))) => {
-                (self.was_there, self.waits) = (false, false);
-                self.saw(position);
+                (self.was_there, self.waits) = (None, false);
+                // It stands for all that is lost. If it is lost itself, that is seen.
+                self.awaited.clear();
+                self.wrote(position, self.mark());
                 self.stage = Stage::Reading;
             }
             // So the stream ends behind all that is known here.
@@ -175,14 +185,25 @@ impl Reader {
         acts
     }
 
-    fn behind(&mut self, entries: &[Entry], is_there: bool, now: Duration, acts: &mut Vec<Act>) {
+    fn behind(&mut self, entries: Vec<Entry>, there: Option<&Entry>, now: Duration, acts: &mut Vec<Act>) {
         let is_all = entries.len() < PAGE;
-        // What is not there any more, or what was written before this was asked, and is not there.
-        let diverged = self.was_there && !is_there;
+        // What is not there any more, or what was written before this was asked, and is not there. What was lost
+        // has given its position free: something else may be there.
+        let diverged = self.was_there.is_some() && self.was_there.as_ref() != there;
+        if diverged {
+            // Of what it has read, some may have been lost before the writer knew that it was there: it is
+            // written again, and not there twice.
+            self.nonces = Nonces::default();
+        }
         let newest = entries.last().map_or(self.last, |entry| entry.position);
-        let is_mark =
-            |entry: &Entry| Record::read(&entry.fields).is_ok_and(|record| record.what == What::Broken);
-        if diverged || is_all && newest < self.expected {
+        let is_short = is_all && newest < self.expected;
+        let is_there = |at: &Position, nonce: &Nonce| {
+            let found = entries.binary_search_by_key(at, |entry| entry.position);
+            found.is_ok_and(|place| entries[place].nonce() == Some(*nonce))
+        };
+        let missing = self.awaited.range(..=newest).rev().find(|(at, nonce)| !is_there(at, nonce));
+        let is_mark = |entry: &Entry| Record::read(&entry.fields).is_ok_and(|it| it.what == What::Broken);
+        if diverged || is_short || missing.is_some() {
             self.has_lost = true;
             // Another node may have said so already, and behind all that is known here.
             if !entries.iter().any(|entry| entry.position > self.expected && is_mark(entry)) {
@@ -198,7 +219,7 @@ impl Reader {
             // What was written before the mark is given behind a gap of its own, in its place.
             acts.extend(before(first.position).filter(|gap| *gap > self.last).map(Act::Gap));
         }
-        entries.iter().for_each(|entry| self.take(entry, acts));
+        self.take_all(entries, acts);
         self.waits = is_all;
         if is_all && self.ended.is_none_or(|ended| now.saturating_sub(ended) >= END_PERIOD) {
             self.ended = Some(now);
@@ -206,9 +227,17 @@ impl Reader {
         }
     }
 
+    fn take_all(&mut self, mut entries: Vec<Entry>, acts: &mut Vec<Act>) {
+        entries.iter().for_each(|entry| self.take(entry, acts));
+        if let Some(newest) = entries.pop() {
+            self.last = newest.position;
+            self.awaited.retain(|at, _| *at > newest.position);
+            self.was_there = Some(newest);
+        }
+    }
+
     fn take(&mut self, entry: &Entry, acts: &mut Vec<Act>) {
         let position = entry.position;
-        (self.last, self.was_there) = (position, true);
         self.saw(position);
         self.read.entries += 1;
         match Record::read(&entry.fields) {
@@ -235,9 +264,23 @@ impl Reader {
         }
     }
 
+    /// Something was written here at this position, and is to be read there.
+    pub fn wrote(&mut self, position: Position, nonce: Nonce) {
+        self.saw(position);
+        if position > self.last && self.awaited.len() < AWAITED_MAX {
+            // What was there first is lost, if this is something else.
+            self.awaited.entry(position).or_insert(nonce);
+        }
+    }
+
     /// Something was read or written at this position.
     pub fn saw(&mut self, position: Position) {
         self.highest = self.highest.max(position);
+    }
+
+    /// What this reader's mark is known by.
+    fn mark(&self) -> Nonce {
+        Nonce { writer: self.name, count: self.marks }
     }
 
     /// The newest position that anybody here knows of.
@@ -323,10 +366,15 @@ mod tests {
         reader
     }
 
+    /// What is behind the last entry that was read, which is there or not.
+    fn behind(reader: &Reader, entries: Vec<Entry>, is_there: bool) -> Told {
+        Told::Behind { entries, there: reader.was_there.clone().filter(|_| is_there) }
+    }
+
     fn read(reader: &mut Reader, entries: &[u64], is_there: bool) -> Vec<String> {
         assert!(matches!(reader.ask(0), Ask::Behind { .. }));
         let entries = entries.iter().map(|ms| entry(*ms)).collect();
-        let acts = said(reader.told(Told::Behind { entries, is_there }, SECOND));
+        let acts = said(reader.told(behind(reader, entries, is_there), SECOND));
         acts.into_iter().filter(|act| !act.starts_with("end")).collect()
     }
 
@@ -348,9 +396,7 @@ mod tests {
     fn it_waits_once_everything_is_read() {
         let mut reader = filled(&[]);
         assert_eq!(reader.ask(0), Ask::Behind { after: Position::default(), count: 500, waits: false });
-        let all = |reader: &mut Reader, entries, now| {
-            said(reader.told(Told::Behind { entries, is_there: true }, now))
-        };
+        let all = |reader: &mut Reader, entries, now| said(reader.told(behind(reader, entries, true), now));
         assert_eq!(all(&mut reader, (1..=500).map(entry).collect(), SECOND).len(), 500);
         assert_eq!(reader.ask(0), Ask::Behind { after: at(500), count: 500, waits: false });
         assert_eq!(all(&mut reader, vec![entry(501)], SECOND), ["501", "end 501"]);
@@ -383,11 +429,21 @@ mod tests {
             // What was written meanwhile is not lost.
             assert_eq!(reader.ask(7), Ask::Behind { after: at(99), count: 500, waits: false });
             let entries = vec![entry(100), with(mark.ms(), &record), with(400, &record), entry(401)];
-            let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
+            let acts = said(reader.told(Told::Behind { entries, there: None }, SECOND));
             let mark = format!("gap {}", mark.ms());
             assert_eq!(acts, ["gap 99".into(), "100".into(), mark, "401".into(), "end 401".into()]);
             assert_eq!(reader.read().gaps, 1);
         }
+    }
+
+    #[test]
+    fn something_else_at_the_position_is_not_the_entry() {
+        let mut reader = filled(&[50]);
+        reader.ask(0);
+        let other = with(50, &Record { what: What::Finish("t".into()), nonce: None });
+        let told = Told::Behind { entries: vec![entry(51)], there: Some(other) };
+        assert_eq!(reader.told(told, SECOND), []);
+        assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(51), .. }));
     }
 
     #[test]
@@ -400,8 +456,37 @@ mod tests {
         let mut reader = filled(&[50]);
         assert!(matches!(reader.ask(0), Ask::Behind { .. }));
         reader.saw(at(60));
-        let acts = reader.told(Told::Behind { entries: vec![], is_there: true }, SECOND);
+        let acts = reader.told(behind(&reader, vec![], true), SECOND);
         assert_eq!(said(acts), ["end 50"]);
+    }
+
+    #[test]
+    fn what_was_written_here_is_lost_also_where_others_have_gone_on() {
+        let nonce = |count| Nonce { writer: 9, count };
+        let record = |count| Record { what: What::Finish("t".into()), nonce: Some(nonce(count)) };
+        for others in
+            [vec![entry(70), with(80, &record(2))], vec![with(60, &record(3)), with(80, &record(2))]]
+        {
+            let mut reader = filled(&[50]);
+            reader.wrote(at(60), nonce(1));
+            reader.wrote(at(80), nonce(2));
+            reader.wrote(at(60), nonce(3));
+            reader.ask(0);
+            assert_eq!(reader.told(behind(&reader, others.clone(), true), SECOND), []);
+            assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(81), .. }));
+            reader.told(Told::Added(Some(at(91))), SECOND);
+            // The mark is lost in the same way.
+            let more = [others, vec![entry(91)]].concat();
+            reader.ask(0);
+            assert_eq!(reader.told(behind(&reader, more, true), SECOND), []);
+            assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(92), .. }));
+        }
+        let mut reader = filled(&[50]);
+        reader.wrote(at(60), nonce(1));
+        reader.ask(0);
+        let entries = vec![entry(55), with(60, &record(1)), entry(70)];
+        assert_eq!(said(reader.told(behind(&reader, entries, true), SECOND)).len(), 4);
+        assert!(reader.awaited.is_empty());
     }
 
     #[test]
@@ -411,7 +496,7 @@ mod tests {
         let record = Record { what: What::Broken, nonce: Some(Nonce { writer: 2, count: 1 }) };
         let answer = |mark| {
             let entries = vec![entry(150), with(mark, &record), entry(230)];
-            Told::Behind { entries, is_there: false }
+            Told::Behind { entries, there: None }
         };
         reader.ask(0);
         assert_eq!(said(reader.told(answer(220), SECOND)), ["gap 149", "150", "gap 220", "230", "end 230"]);
@@ -429,16 +514,16 @@ mod tests {
         let lost = |first: Entry| {
             let mut reader = filled(&[50]);
             assert_eq!(read(&mut reader, &[90], false), [""; 0]);
-            reader.ask(0);
+            let Ask::Add { record, .. } = reader.ask(0) else { panic!("it marks") };
             reader.told(Told::Added(Some(at(100))), SECOND);
             reader.ask(0);
-            let entries = vec![first, with(100, &mark)];
-            let acts = reader.told(Told::Behind { entries, is_there: false }, SECOND);
+            let entries = vec![first, with(100, &record)];
+            let acts = reader.told(Told::Behind { entries, there: None }, SECOND);
             acts.into_iter().find_map(|act| if let Act::Gap(gap) = act { Some(gap) } else { None })
         };
         assert_eq!(lost(entry(90)), Some(Position::new(89, u64::MAX)));
         assert_eq!(lost(Entry { position: Position::new(90, 7), ..entry(90) }), Some(Position::new(90, 6)));
-        assert_eq!(lost(with(100, &mark)), Some(at(100)), "nothing is before the mark");
+        assert_eq!(lost(with(95, &mark)), Some(at(95)), "nothing is before the mark");
         let next = Entry { position: Position::new(50, 1), ..entry(50) };
         assert_eq!(lost(next), Some(at(100)), "there is no place before it");
     }
@@ -451,7 +536,7 @@ mod tests {
         let mark = Record { what: What::Broken, nonce: Some(Nonce { writer: 2, count: 1 }) };
         let entries = vec![with(1, &event), with(2, &event), with(3, &mark), with(4, &mark), with(5, &event)];
         reader.ask(0);
-        let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
+        let acts = said(reader.told(Told::Behind { entries, there: None }, SECOND));
         assert_eq!(acts, ["1", "gap 3", "5", "end 5"]);
     }
 
@@ -467,6 +552,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lost_and_is_written_again_is_not_there_twice() {
+        let mut reader = filled(&[50]);
+        let what = What::Finish("t".into());
+        let record = Record { what, nonce: Some(Nonce { writer: 9, count: 1 }) };
+        let told = |reader: &mut Reader, entries, is_there| {
+            reader.ask(0);
+            said(reader.told(behind(reader, entries, is_there), SECOND))
+        };
+        assert_eq!(told(&mut reader, vec![with(51, &record)], true), ["finish t", "end 51"]);
+        assert_eq!(told(&mut reader, vec![], false), [""; 0]);
+        let Ask::Add { record: mark, .. } = reader.ask(0) else { panic!("it marks") };
+        reader.told(Told::Added(Some(at(52))), SECOND);
+        let entries = vec![with(52, &mark), with(53, &record), with(54, &record)];
+        assert_eq!(told(&mut reader, entries, false), ["gap 52", "finish t"]);
+        assert_eq!(reader.read().duplicates, 1);
+    }
+
+    #[test]
     fn what_is_there_twice_or_says_nothing_is_left_out() {
         let mut reader = filled(&[]);
         let what = What::Finish("t".into());
@@ -474,7 +577,7 @@ mod tests {
         let nothing = Entry { position: at(3), fields: vec![] };
         let entries = vec![with(1, &once(1)), with(2, &once(1)), nothing, with(4, &once(2))];
         reader.ask(0);
-        let acts = said(reader.told(Told::Behind { entries, is_there: false }, SECOND));
+        let acts = said(reader.told(Told::Behind { entries, there: None }, SECOND));
         assert_eq!(acts, ["finish t", "finish t", "end 4"]);
         let read = reader.read();
         assert_eq!((read.entries, read.duplicates, read.malformed), (4, 1, 1));

@@ -12,6 +12,14 @@ pub struct Entry {
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+impl Entry {
+    /// Which writer has written it, if that is said.
+    pub(crate) fn nonce(&self) -> Option<Nonce> {
+        let nonce = self.fields.iter().rev().find(|(name, _)| name == b"nonce");
+        nonce.and_then(|(_, value)| Nonce::parse(str::from_utf8(value).ok()?))
+    }
+}
+
 /// Where an entry is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
@@ -160,6 +168,9 @@ mod tests {
             What::Broken,
         ] {
             let record = Record { what, nonce };
+            let written = record.fields();
+            let fields = fields(&written.iter().map(|(name, text)| (*name, &**text)).collect::<Vec<_>>());
+            assert_eq!(Entry { position: Position::default(), fields }.nonce(), nonce);
             assert_eq!(back(&record), Ok(record));
         }
     }

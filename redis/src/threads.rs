@@ -36,7 +36,11 @@ pub(crate) fn ask(
     connection: &mut Connection,
     shared: &Shared,
 ) -> Result<Vec<Act>, String> {
-    reader.saw(shared.lock().highest);
+    let mut state = shared.lock();
+    let written = state.writer.take_written();
+    written.into_iter().for_each(|(position, nonce)| reader.wrote(position, nonce));
+    reader.saw(state.highest);
+    drop(state);
     let ask = reader.ask(unix_ms());
     let replies = send(wire::ask(&stream.key, stream.kept, &ask), connection);
     let told = replies.map_err(|error| error.to_string()).and_then(|replies| wire::told(&ask, replies));

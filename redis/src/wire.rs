@@ -70,7 +70,7 @@ pub(crate) fn told(ask: &Ask, replies: Vec<RedisResult<Value>>) -> Result<Told, 
                 Value::Map(mut streams) if streams.len() == 1 => entries(streams.remove(0).1)?,
                 other => return Err(no_reply(&other)),
             };
-            Ok(Told::Behind { entries: read, is_there: !entries(next()?)?.is_empty() })
+            Ok(Told::Behind { entries: read, there: entries(next()?)?.pop() })
         }
         Ask::Add { .. } => match reply(replies.next().unwrap_or(Ok(Value::Nil))) {
             Reply::Written(position) => Ok(Told::Added(Some(position))),
@@ -183,18 +183,21 @@ mod tests {
     fn replies_of_both_protocols_are_read() {
         let behind = Ask::Behind { after: Position::new(1, 0), count: 5, waits: true };
         let there = Value::Array(vec![entry("1-0")]);
+        let parsed = |ms| {
+            let fields = vec![(b"topic".to_vec(), b"news".to_vec())];
+            Entry { position: Position::new(ms, 0), fields }
+        };
         let streams = [
             Value::Array(vec![Value::Array(vec![text("k"), Value::Array(vec![entry("2-0")])])]),
             Value::Map(vec![(text("k"), Value::Array(vec![entry("2-0")]))]),
         ];
         for read in streams {
             let told = told(&behind, vec![Ok(read), Ok(there.clone())]);
-            let fields = vec![(b"topic".to_vec(), b"news".to_vec())];
-            let entries = vec![Entry { position: Position::new(2, 0), fields }];
-            assert_eq!(told, Ok(Told::Behind { entries, is_there: true }));
+            let (entries, there) = (vec![parsed(2)], Some(parsed(1)));
+            assert_eq!(told, Ok(Told::Behind { entries, there }));
         }
         let nothing = told(&behind, vec![Ok(Value::Nil), Ok(Value::Array(vec![]))]);
-        assert_eq!(nothing, Ok(Told::Behind { entries: vec![], is_there: false }));
+        assert_eq!(nothing, Ok(Told::Behind { entries: vec![], there: None }));
         for strange in [
             vec![],
             vec![Value::Nil],

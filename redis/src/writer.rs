@@ -9,6 +9,9 @@ use std::time::Duration;
 /// Entries that are sent together.
 const TOGETHER: usize = 256;
 
+/// So many that were written wait for the reader.
+const WRITTEN_MAX: usize = 4096;
+
 /// What Redis says to an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -36,8 +39,6 @@ struct Item<D> {
     record: Record,
     until: Duration,
     done: D,
-    /// It was sent, and the answer was lost: it may be there already.
-    in_doubt: bool,
 }
 
 /// The entries of one node, written in order, each until it is known to be there or its time is over. One
@@ -54,6 +55,8 @@ pub struct Writer<D> {
     is_behind: bool,
     /// What Redis has said when it did not want to write.
     problem: Option<String>,
+    /// What was written and is not known to the reader.
+    written: Vec<(Position, Nonce)>,
 }
 
 impl<D> Writer<D> {
@@ -68,6 +71,7 @@ impl<D> Writer<D> {
             sent: 0,
             is_behind: false,
             problem: None,
+            written: Vec::new(),
         }
     }
 
@@ -81,7 +85,7 @@ impl<D> Writer<D> {
         }
         self.count += 1;
         let nonce = Some(Nonce { writer: self.name, count: self.count });
-        self.waiting.push_back(Item { record: Record { what, nonce }, until, done, in_doubt: false });
+        self.waiting.push_back(Item { record: Record { what, nonce }, until, done });
         Ok(())
     }
 
@@ -98,15 +102,17 @@ impl<D> Writer<D> {
     pub fn told(&mut self, replies: Vec<Reply>) -> (Vec<(D, Fate)>, bool) {
         let mut fates = Vec::new();
         let mut kept = VecDeque::new();
-        let mut is_available = true;
-        // Whether something was written behind what is kept.
-        let mut is_overtaken = false;
+        let (mut is_available, mut is_overtaken) = (true, false);
         self.is_behind = false;
         for reply in replies.into_iter().take(std::mem::take(&mut self.sent)) {
             let Some(item) = self.waiting.pop_front() else { break };
             match reply {
                 Reply::Written(position) => {
                     is_overtaken |= !kept.is_empty();
+                    // More only where nothing is read for long, and then it is seen that all of it is gone.
+                    if self.written.len() < WRITTEN_MAX {
+                        self.written.extend(item.record.nonce.map(|nonce| (position, nonce)));
+                    }
                     fates.push((item.done, Fate::Written(position)));
                 }
                 Reply::Refused(problem) => fates.push((item.done, Fate::Refused(problem))),
@@ -121,36 +127,22 @@ impl<D> Writer<D> {
                 }
             }
         }
-        if !kept.is_empty() {
-            kept.append(&mut self.waiting);
-            self.waiting = kept;
-        }
+        kept.append(&mut self.waiting);
+        self.waiting = kept;
         if is_overtaken {
-            fates.extend(self.begin_anew());
+            // Readers drop what is not newer. One that was written before, which nobody has heard of, is there
+            // twice then; that is better than not at all.
+            for item in &mut self.waiting {
+                self.count += 1;
+                item.record.nonce = Some(Nonce { writer: self.name, count: self.count });
+            }
         }
         (fates, is_available)
     }
 
-    /// Something was written behind what waits, so readers would drop that: it is written as something new.
-    /// What may be there already would be there twice; of that it is told that it is not known.
-    fn begin_anew(&mut self) -> Vec<(D, Fate)> {
-        let mut fates = Vec::new();
-        for mut item in std::mem::take(&mut self.waiting) {
-            if item.in_doubt {
-                fates.push((item.done, Fate::Late(self.problem.clone())));
-                continue;
-            }
-            self.count += 1;
-            item.record.nonce = Some(Nonce { writer: self.name, count: self.count });
-            self.waiting.push_back(item);
-        }
-        fates
-    }
-
     /// The connection is lost, with the replies to what was sent.
     pub fn lost(&mut self, problem: String) {
-        let sent = std::mem::take(&mut self.sent);
-        self.waiting.iter_mut().take(sent).for_each(|item| item.in_doubt = true);
+        self.sent = 0;
         self.problem = Some(problem);
     }
 
@@ -171,6 +163,11 @@ impl<D> Writer<D> {
     #[must_use]
     pub fn next_late(&self) -> Option<Duration> {
         self.waiting.front().map(|item| item.until)
+    }
+
+    /// What was written since this was asked last, for the [reader](crate::reader::Reader::wrote).
+    pub fn take_written(&mut self) -> Vec<(Position, Nonce)> {
+        std::mem::take(&mut self.written)
     }
 
     /// How many wait.
@@ -212,6 +209,7 @@ mod tests {
         let (fates, is_available) = writer.told(vec![Reply::Written(at(10)), Reply::Refused("no".into())]);
         assert_eq!(fates, [(0, Fate::Written(at(10))), (1, Fate::Refused("no".into()))]);
         assert!(is_available);
+        assert_eq!(writer.take_written(), [(at(10), Nonce { writer: 7, count: 1 })]);
         // Of the last it is not known whether it was written.
         assert_eq!(counts(&writer.send(10, at(9))), [3]);
         assert_eq!(writer.give_up(Duration::from_secs(2)), [(2, Fate::Late(Some("no answer".into())))]);
@@ -235,17 +233,15 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_there_already_is_never_written_as_something_new() {
+    fn what_may_have_been_written_is_no_new_thing_where_the_stream_is_further() {
         let mut writer = writer();
         writer.send(5, at(1));
         writer.lost("no answer".into());
         writer.send(5, at(1));
-        // They may have been written the first time.
-        assert_eq!(writer.told(vec![Reply::Written(at(5)), Reply::TooEarly, Reply::TooEarly]).0.len(), 1);
-        assert_eq!(counts(&writer.send(5, at(1))), [2, 3]);
-        let (fates, _) = writer.told(vec![Reply::Unavailable("full".into()), Reply::Written(at(8))]);
-        assert_eq!(fates, [(2, Fate::Written(at(8))), (1, Fate::Late(Some("full".into())))]);
-        assert_eq!(writer.waiting(), 0);
+        writer.told(vec![Reply::TooEarly; 3]);
+        assert_eq!(counts(&writer.send(5, at(1))), [1, 2, 3]);
+        writer.told(vec![Reply::Written(at(8)), Reply::Unavailable("full".into()), Reply::TooEarly]);
+        assert_eq!(counts(&writer.send(5, at(8))), [2, 3]);
     }
 
     #[test]

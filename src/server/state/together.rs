@@ -129,8 +129,8 @@ impl Core {
             link.sequencer.put(|_| order(work), From::Insisting(Some(link.index)), In::AllBut(link.index));
     }
 
-    /// By the inbox of which loop something reaches a stream: that of its own if it is another, or this one where
-    /// what was published before waits there. None where it can be done at once.
+    /// By the inbox of which loop something reaches a stream: that of its own if it is another, or this one
+    /// where what was published before waits there. None where it can be done at once.
     ///
     /// # Errors
     /// [`Error::Closed`] where the stream is of this loop and has ended.

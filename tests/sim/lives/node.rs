@@ -174,6 +174,7 @@ impl<const SHORT: bool> Node<SHORT> {
         if stats.memory_pressure > 0 {
             self.story.borrow_mut().count("turns short of memory");
         }
+        check_work(&stats.work_max, &self.story.borrow().scenario.config);
         {
             let watched = watcher.get();
             assert_eq!(watched.opened, stats.streams_opened, "observers are told");
@@ -305,6 +306,8 @@ impl<const SHORT: bool> Node<SHORT> {
         }
         assert!(self.is_stopped(), "all loops stop when one is asked to");
         let stats = self.shards.stats();
+        let held = stats.memory.total() - stats.memory.logs;
+        assert_eq!(held, 0, "what loops that have stopped hold beside their histories: {:?}", stats.memory);
         let left = [stats.connections, stats.streams, stats.tags, stats.timers, stats.inbox];
         assert_eq!(
             left, [0; 5],
@@ -322,10 +325,8 @@ impl<const SHORT: bool> Node<SHORT> {
     }
 
     /// The process ends, with everything going on.
-    pub(crate) fn crash(mut self) {
+    pub(crate) fn crash(self) {
         self.note_next();
-        let config = &self.story.borrow().scenario.config.clone();
-        self.shards.servers().iter().for_each(|server| check_work(&server.stats().work_max, config));
         let Self { worlds, process, shards, states, story, .. } = self;
         drop(shards);
         for states in states {

@@ -34,6 +34,13 @@ pub(crate) struct Open {
     pub(crate) closes: Option<u32>,
 }
 
+impl Open {
+    /// Some loop has asked for its end, behind all before `until`. Which comes first, nobody can know.
+    fn is_to_close(&mut self, until: u32) {
+        self.closes = Some(self.closes.map_or(until, |closes| closes.min(until)));
+    }
+}
+
 /// What has been asked of all loops.
 #[derive(Default)]
 pub(crate) struct Together {
@@ -41,6 +48,8 @@ pub(crate) struct Together {
     /// What was sent to each stream and is still to come, each with the loop whose handler has sent it.
     pub(crate) sent: HashMap<(u32, u32), Vec<(u64, usize)>>,
     serial: u64,
+    /// The client and attempt that something was done to last.
+    last: Option<(u32, u32)>,
     /// What was sent to nobody, as there was no room or no memory.
     unsent: BTreeSet<u64>,
     /// Streams that were closed as they were asked to.
@@ -229,17 +238,20 @@ impl Story {
         }
     }
 
-    /// Any stream of a process.
+    /// Any stream of a process, often the same as before.
     fn draw_open(&mut self, process: u32) -> Option<&mut Open> {
-        let here = self.together.open.iter_mut().filter(|open| open.process == process);
-        self.rng.choice(here.collect::<Vec<_>>())
+        let last = self.together.last.filter(|_| self.rng.bool());
+        let is_it = |open: &&mut Open| open.process == process && last.is_none_or(|last| open.who == last);
+        let open = self.rng.choice(self.together.open.iter_mut().filter(is_it).collect::<Vec<_>>())?;
+        self.together.last = Some(open.who);
+        Some(open)
     }
 
     fn send_behind(&mut self, (process, at): (u32, usize), until: u32, cx: &mut Context<'_>) {
         let Some(Open { stream, who, .. }) = self.draw_open(process) else { return };
         let (stream, who) = (*stream, *who);
         // Now and then more than a loop takes from its inbox at once.
-        let count = if self.rng.u8(..16) == 0 { self.rng.u8(..100) } else { 1 };
+        let count = if self.rng.u8(..8) == 0 { self.rng.u8(..100) } else { 1 };
         for _ in 0..count {
             let (serial, event) = self.event_behind(at, until);
             let sent = cx.send(stream, event);
@@ -259,7 +271,7 @@ impl Story {
         let closed = cx.close(open.stream);
         assert_ne!(closed, Err(Error::OtherLoop), "any loop may close it");
         if closed.is_ok() {
-            open.closes.get_or_insert(until);
+            open.is_to_close(until);
             let who = open.who;
             self.note(|| format!("{who:?} is closed by {at}, behind {until}"));
             self.count("closed behind");
@@ -293,7 +305,7 @@ impl Story {
         }
         let its = |open: &&mut Open| open.process == process && open.who.0.is_multiple_of(TAGS);
         for open in self.together.open.iter_mut().filter(its) {
-            open.closes.get_or_insert(until);
+            open.is_to_close(until);
         }
         self.note(|| format!("all with the first tag are closed by {at}, behind {until}"));
         self.count("closed with a tag");

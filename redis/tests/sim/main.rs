@@ -1,0 +1,73 @@
+//! Several nodes on one Redis stream, with everything that can go wrong: what clients see who go from node to node.
+//!
+//! The servers run in memory, and the machines that read and write are those of the library; Redis, time and
+//! connections are simulated, and drawn from a seed. `SIM_SEED` runs one seed and prints what has happened; `SIM_SEEDS` and
+//! `SIM_STEPS` say how many there are, and how long each is, `SIM_FIRST` which is the first.
+
+mod client;
+mod node;
+mod run;
+mod store;
+
+use run::Run;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// The topics that there are. The last comes to an end.
+pub(crate) const TOPICS: [&str; 4] = ["news", "chat", "jobs", "race"];
+
+const SEEDS: u64 = 100;
+const STEPS: u64 = 1_000;
+
+/// What a run has exercised.
+pub(crate) type Counts = BTreeMap<&'static str, u64>;
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+fn run(seed: u64, steps: u64, is_healthy: bool, verbose: bool) -> Counts {
+    let result = catch_unwind(AssertUnwindSafe(|| Run::new(seed, is_healthy, verbose).run(steps)));
+    result.unwrap_or_else(|panic| {
+        eprintln!("to repeat it: SIM_SEED={seed} SIM_STEPS={steps} cargo test -p mio-sse-redis --test sim");
+        resume_unwind(panic)
+    })
+}
+
+fn run_all(is_healthy: bool) -> Counts {
+    let steps = variable("SIM_STEPS").unwrap_or(STEPS);
+    let seed = variable("SIM_SEED");
+    let first = seed.or(variable("SIM_FIRST")).unwrap_or(0);
+    let count = if seed.is_some() { 1 } else { variable("SIM_SEEDS").unwrap_or(SEEDS) };
+    let mut sum = Counts::new();
+    for seed in first..first + count {
+        for (name, count) in run(seed, steps, is_healthy, count == 1) {
+            *sum.entry(name).or_default() += count;
+        }
+    }
+    println!("{count} seeds: {sum:?}");
+    sum
+}
+
+#[test]
+fn whatever_is_lost_is_told() {
+    let sum = run_all(false);
+    if sum["seeds"] >= SEEDS {
+        for (name, count) in sum {
+            assert!(count > 0, "there were no {name}");
+        }
+    }
+}
+
+#[test]
+fn where_nothing_is_lost_everything_comes_once() {
+    let sum = run_all(true);
+    assert_eq!((sum["gaps told"], sum["events twice"]), (0, 0));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..5 {
+        assert_eq!(run(seed, 300, false, false), run(seed, 300, false, false), "seed {seed}");
+    }
+}
