@@ -1,13 +1,14 @@
-//! How long an event takes from a node through Redis to a client of another node, and what it costs each of them.
+//! How long an event takes from a node through Redis to a client of another node, and what it costs each of
+//! them.
 //!
 //! ```text
 //! cargo bench -p mio-sse-redis --bench latency
 //! cargo bench -p mio-sse-redis --bench latency -- 100 1000 --seconds 5 --clients 10
 //! ```
 //!
-//! Two nodes are processes of their own, and so is Redis, which this starts. One node publishes so many events a second of 200 bytes, evenly
-//! spread; clients of the other note when each comes. The clock is the machine's, so all of it runs on one machine. Nothing may be
-//! missing.
+//! Two nodes are processes of their own, and so is Redis, which this starts. One node publishes so many
+//! events a second of 200 bytes, evenly spread; clients of the other note when each comes. The clock is the
+//! machine's, so all of it runs on one machine. Nothing may be missing.
 
 #![expect(clippy::disallowed_methods, reason = "this measures time")]
 
@@ -93,7 +94,8 @@ fn measure(rate: u64, seconds: u64, clients: u64) {
 /// User and system time of a process so far, in steps of 10 ms.
 fn cpu(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-    // The name, in brackets, can have spaces. Fields 14 and 15 of proc(5); the third is the first behind the name.
+    // The name, in brackets, can have spaces. Fields 14 and 15 of proc(5); the third is the first behind the
+    // name.
     let fields = stat.rsplit_once(") ").expect("a name").1;
     let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks"));
     Duration::from_millis(ticks.sum::<u64>() * 10)

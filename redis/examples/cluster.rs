@@ -1,5 +1,5 @@
-//! One hub on several nodes: what is published at any of them reaches the clients of all, and a client whose node is gone goes on at
-//! another exactly where it was.
+//! One hub on several nodes: what is published at any of them reaches the clients of all, and a client whose
+//! node is gone goes on at another exactly where it was.
 //!
 //! ```text
 //! PORT=8081 cargo run --release -p mio-sse-redis --example cluster
@@ -9,11 +9,13 @@
 //! curl http://127.0.0.1:8082/stats
 //! ```
 //!
-//! The page at `/` shows what a client is told, and moves between nodes. Several topics are joined by commas: `/events/news,sport`. What is
-//! published is answered when Redis has it, with its id: 504 if Redis has not said so in time.
+//! The page at `/` shows what a client is told, and moves between nodes. Several topics are joined by commas:
+//! `/events/news,sport`. What is published is answered when Redis has it, with its id: 504 if Redis has not
+//! said so in time.
 //!
-//! `REDIS_URL` says where Redis is (default `redis://127.0.0.1/`), `KEY` which stream is the hub's (`cluster`), `HISTORY` how many events
-//! each topic keeps, of which Redis has ten times as many (10,000), `SHARDS` in how many loops a node runs (1), `PORT` its port, and `RUST_LOG` what is logged.
+//! `REDIS_URL` says where Redis is (default `redis://127.0.0.1/`), `KEY` which stream is the hub's
+//! (`cluster`), `HISTORY` how many events each topic keeps, of which Redis has ten times as many (10,000),
+//! `SHARDS` in how many loops a node runs (1), `PORT` its port, and `RUST_LOG` what is logged.
 
 #[path = "../../examples/common/mod.rs"]
 mod common;

@@ -25,7 +25,8 @@ fn clients_of_a_killed_node_go_on_at_the_other() {
     assert_eq!((tally.gaps, tally.missed), (0, 0));
 }
 
-/// Stops a node while others publish; returns how many gaps its clients, and those of the other node, were told.
+/// Stops a node while others publish; returns how many gaps its clients, and those of the other node, were
+/// told.
 fn pause(history: usize, published_meanwhile: u64) -> [usize; 2] {
     let redis = RedisServer::start();
     let (paused, other) = (Node::start(&redis.url(), history), Node::start(&redis.url(), history));

@@ -68,6 +68,18 @@ fn killed_without_a_file_it_loses_all_and_everybody_is_told() {
 }
 
 #[test]
+fn killed_with_a_snapshot_it_loses_what_was_written_behind_that_and_everybody_is_told() {
+    let mut redis = RedisServer::start();
+    let mut scene = Scene::new(&redis.url());
+    let _: () = redis.ask("SAVE");
+    more(&mut scene.crowd, &scene.load, 100);
+    redis.kill();
+    redis.restart();
+    scene.go_on();
+    scene.all_are_told();
+}
+
+#[test]
 fn emptied_under_load_everybody_is_told() {
     for command in ["FLUSHALL", "DEL events"] {
         let redis = RedisServer::start();

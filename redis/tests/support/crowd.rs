@@ -1,5 +1,5 @@
-//! Clients of event streams, as many as need be in one thread. Each remembers all that it was told over all its connections, and comes
-//! back with its last id, as a browser does.
+//! Clients of event streams, as many as need be in one thread. Each remembers all that it was told over all
+//! its connections, and comes back with its last id, as a browser does.
 
 use super::{DEADLINE, Node, Outcome, Published, ms, now};
 use mio::event::Event;
@@ -154,10 +154,12 @@ impl Crowd {
         }
     }
 
-    /// Publishes an event to all of `topics`, and waits until all clients have it. Returns what was published.
+    /// Publishes an event to all of `topics`, and waits until all clients have it. Returns what was
+    /// published.
     pub(crate) fn settle(&mut self, node: &Node, topics: &[String]) -> Published {
         let topics = topics.join(",");
-        // A node that does not reach Redis yet is asked again, with a new event: of the other it is not known what becomes.
+        // A node that does not reach Redis yet is asked again, with a new event: of the other it is not known
+        // what becomes.
         let deadline = now() + DEADLINE;
         loop {
             let name = format!("end.{}", fastrand::u64(..));

@@ -1,4 +1,5 @@
-//! What the tests with a real Redis are made of: servers, nodes and clients that can be killed, stopped and cut off.
+//! What the tests with a real Redis are made of: servers, nodes and clients that can be killed, stopped and
+//! cut off.
 //!
 //! Everything that is started ends with the value that stands for it, also when a test panics.
 

@@ -15,7 +15,7 @@ pub(crate) struct RedisServer {
 }
 
 impl RedisServer {
-    /// It keeps nothing on disk.
+    /// It keeps nothing on disk but what `SAVE` has put there, which is there again after a restart.
     pub(crate) fn start() -> Self {
         Self::with(["--save", ""])
     }

@@ -7,8 +7,9 @@ use std::collections::{BTreeSet, HashMap};
 
 /// All events that there were: those that publishing said are there, and those that any client was given.
 ///
-/// An event is known by its data. It can have two positions: a node sends again what Redis has not answered, and where Redis has lost
-/// the first, nodes that have read it drop the second, and others do not. It counts where it was first.
+/// An event is known by its data. It can have two positions: a node sends again what Redis has not answered,
+/// and where Redis has lost the first, nodes that have read it drop the second, and others do not. It counts
+/// where it was first.
 pub(crate) struct Truth {
     first: HashMap<String, Position>,
     /// By topic. After a loss Redis can give a position again.
@@ -60,7 +61,8 @@ impl Truth {
         self.first.len()
     }
 
-    /// Whether each client has each event it was entitled to once and in order, or was told of a gap where it is missing.
+    /// Whether each client has each event it was entitled to once and in order, or was told of a gap where it
+    /// is missing.
     pub(crate) fn check(&self, crowd: &Crowd) -> Result<Tally, String> {
         let mut tally = Tally::default();
         let mut wrong = Vec::new();
@@ -114,7 +116,8 @@ impl Truth {
                 due.remove(&(self.first[data], data));
                 tally.events += 1;
             }
-            // All up to here is settled: it has come, or it is part of the gap, or it was before the first position.
+            // All up to here is settled: it has come, or it is part of the gap, or it was before the first
+            // position.
             let later = due.split_off(&(after(id), ""));
             let mut missing = std::mem::replace(&mut due, later);
             missing.retain(|(_, data)| !had.contains_key(data));
