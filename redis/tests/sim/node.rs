@@ -90,7 +90,7 @@ pub(crate) struct Node {
     /// How far the server's clock has come.
     clock: Duration,
     pub(crate) asleep_until: Duration,
-    /// The first position that was read, and the newest that was published.
+    /// The first position that was read.
     pub(crate) first: Option<Position>,
     /// All that was published: position and number.
     pub(crate) published: Vec<(Position, u64)>,
