@@ -44,6 +44,8 @@ mod router;
 mod several;
 #[cfg(target_os = "linux")]
 mod shards;
+#[cfg(target_os = "linux")]
+mod shards_attack;
 mod short_reads;
 mod short_turns;
 mod sources;
