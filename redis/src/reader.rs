@@ -548,7 +548,7 @@ mod tests {
         assert!(matches!(reader.ask(0), Ask::Add { .. }));
         reader.told(Told::Added(Some(at(900))), SECOND);
         let page: Vec<u64> = (100..600).collect();
-        assert_eq!(read(&mut reader, &page, false).len(), 500);
+        assert_eq!(read(&mut reader, &page, false).len(), 501, "with the gap");
         assert_eq!(reader.ask(0), Ask::Behind { after: at(599), count: 500, waits: false });
     }
 
