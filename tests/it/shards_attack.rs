@@ -1,10 +1,42 @@
 //! Several loops where they could part: what one does while others do something else, and when they end.
 
-use mio_sse::{Config, Error, Router, Shards};
+use mio_sse::net::InMemory;
+use mio_sse::{
+    Answer, Config, Context, Error, History, Ids, Overflow, RawRequest, Reply, Router, Shards, TopicConfig,
+};
 use std::sync::Barrier;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
+
+fn kept(ids: Ids) -> Config {
+    let mut config = Config::default();
+    config.topic = TopicConfig::default().history(History::new().events(100)).ids(ids);
+    config.heartbeat = None;
+    config
+}
+
+/// Loops whose streams read the topic that is the path, and whose POST does `act`.
+fn shards(
+    config: Config,
+    act: impl Fn(&mut Context<'_>) -> Result<(), Error> + Clone + Send + 'static,
+) -> Shards<Router, InMemory> {
+    let make = |_| {
+        let (mut app, act) = (Router::new(), act.clone());
+        app.get("/{topic}", |request, _cx| Reply::stream().topic(request.param("topic").unwrap()).tag("all"));
+        app.post("/act", move |_request, cx| act(cx));
+        app
+    };
+    Shards::in_memory(2, make, config).unwrap()
+}
+
+fn read(shards: &mut Shards<Router, InMemory>, index: usize, path: &str) -> Answer {
+    shards.servers()[index].ask(RawRequest::get(path).unwrap())
+}
+
+fn texts(answer: &mut Answer) -> Vec<String> {
+    answer.events().into_iter().filter_map(|event| event.data.map(|data| data.into_owned())).collect()
+}
 
 #[test]
 fn loops_that_wait_for_each_other_are_told_and_do_not_wait() {
@@ -37,4 +69,38 @@ fn loops_that_wait_for_each_other_are_told_and_do_not_wait() {
     assert_eq!(answers, Ok(vec![(full(), full()); 2]));
     publisher.run(|cx| cx.stop()).unwrap();
     running.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_topic_finishes_at_the_same_place_in_all_loops() {
+    let mut shards = shards(kept(Ids::Generated), |cx| {
+        // It waits in the inbox of this loop as well.
+        cx.publisher().publish("news", "the last")?;
+        cx.finish_topic("news")
+    });
+    let mut streams = [0, 1].map(|index| read(&mut shards, index, "/news"));
+    shards.servers()[0].ask(RawRequest::new("POST", "/act").unwrap());
+    shards.settle();
+    assert_eq!(streams.each_mut().map(texts), [["the last"]; 2]);
+    assert!(streams.iter_mut().all(Answer::is_over));
+}
+
+#[test]
+fn how_a_topic_is_and_which_tags_are_revoked_is_the_same_in_all_loops() {
+    let mut shards = shards(Config::default(), |_| Ok(()));
+    for (index, events) in [(0, 1), (1, 5)] {
+        let config = TopicConfig::default().history(History::new().events(events)).overflow(Overflow::Skip);
+        let mut cx = shards.servers()[index].context();
+        cx.configure("news", config).unwrap();
+        _ = if index == 0 { cx.revoke("user", Duration::from_secs(60)) } else { cx.unrevoke("user").into() };
+    }
+    shards.settle();
+    (0..9).for_each(|number| shards.publisher().publish("news", number.to_string()).unwrap());
+    shards.settle();
+    let [one, other] = [0, 1].map(|index| {
+        let request = RawRequest::get("/news").unwrap().header("Last-Event-ID", "x").unwrap();
+        let kept = texts(&mut shards.servers()[index].ask(request));
+        (kept, shards.servers()[index].context().is_revoked("user"))
+    });
+    assert_eq!(one, other);
 }

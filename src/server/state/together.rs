@@ -93,12 +93,24 @@ impl Core {
         if waits { meanwhile(self) } else { work(self) }
     }
 
-    /// Has all other loops do something, too.
-    pub(crate) fn tell_others<T>(&self, work: impl Fn(&mut Self) -> T + Send + Sync + 'static) {
+    /// Has something done in all loops at one place of their order, in this one as well, where it has been done
+    /// before or not: so what becomes of it does not depend on what of others' waits in which inbox.
+    pub(crate) fn in_order<T>(&self, work: impl Fn(&mut Self) -> T + Send + Sync + 'static) {
         let Some(link) = self.link() else { return };
         let work = Arc::new(work);
-        let _ =
-            link.sequencer.put(|| order(&work), From::Insisting(Some(link.index)), In::AllBut(link.index));
+        // This loop is woken, too, as it may wait for nothing of its own. Where all have stopped there is nothing to do.
+        let _ = link.sequencer.put(|| order(&work), From::Insisting(None), In::All);
+    }
+
+    /// Does something in this loop, unless what handlers have published before is still on its way, and in all loops
+    /// at one place of their order: what is the last word there is the last word in all.
+    pub(crate) fn now_and_in_order<T>(
+        &mut self,
+        work: impl Fn(&mut Self) -> T + Clone + Send + Sync + 'static,
+        meanwhile: impl FnOnce(&Self) -> T,
+    ) -> T {
+        self.in_order(work.clone());
+        if self.link().is_some_and(|link| link.waiting > 0) { meanwhile(self) } else { work(self) }
     }
 
     /// By which inbox something reaches a stream: that of its loop if it is another, or this loop's where what
