@@ -525,10 +525,13 @@ impl Topics {
         self.maker = maker;
     }
 
-    /// An event was published everywhere but here, for want of room: it has its place.
-    pub(crate) fn pass_over(&mut self, position: Option<Position>) {
-        self.sequence = next_shared(self.sequence);
-        self.note_position(position);
+    /// There was no room here to publish an event to one of its topics. It has its place, also where it is not
+    /// published to others.
+    pub(crate) fn pass_over(&mut self, position: Option<Position>, is_published: bool) {
+        if !is_published {
+            self.sequence = next_shared(self.sequence);
+            self.note_position(position);
+        }
         let now = self.mark();
         self.forgotten = now;
         self.forgotten_positions = now;

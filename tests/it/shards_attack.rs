@@ -142,3 +142,25 @@ fn what_was_made_up_for_does_not_come_again() {
         assert_eq!(texts(&mut stream), ["2", "3", "4"], "later: {later}");
     }
 }
+
+#[test]
+fn a_loop_without_room_for_one_topic_publishes_to_the_others() {
+    let mut config = kept(Ids::Generated);
+    config.topics_max = 2;
+    let mut shards = shards(config, |cx| cx.publish_all(["news", "other"], "for both"));
+    let mut streams = [0, 1].map(|index| read(&mut shards, index, "/news"));
+    let third = read(&mut shards, 1, "/third");
+    shards.servers()[0].ask(RawRequest::new("POST", "/act").unwrap());
+    shards.settle();
+    let [one, other] = streams.each_mut().map(Answer::events);
+    assert_eq!(one.len(), 1);
+    assert_eq!(one, other);
+    // Who asks for the other topic is told that something is missing here.
+    drop(third);
+    shards.settle();
+    let before = shards.stats().gaps;
+    let id = one[0].id.clone().unwrap().replace("-1", "-0");
+    let request = |id: &str| RawRequest::get("/other").unwrap().header("Last-Event-ID", id).unwrap();
+    drop(shards.servers()[1].ask(request(&id)));
+    assert_eq!(shards.stats().gaps, before + 1);
+}

@@ -71,7 +71,13 @@ impl Core {
         match result {
             Ok(()) => {}
             Err(Error::TooManyTopics | Error::TooMuchMemory) => {
-                self.delivery.topics.pass_over(publication.at);
+                // Those who read one of the topics get it all the same, as in other loops.
+                let topics = &self.delivery.topics;
+                let there: Vec<_> = publication.topics().filter(|topic| !topics.would_add(topic)).collect();
+                let (event, at) = (&publication.event, publication.at);
+                let is_published =
+                    !there.is_empty() && self.publish_encoded(there.into_iter(), event, at).is_ok();
+                self.delivery.topics.pass_over(publication.at, is_published);
             }
             Err(_) => self.delivery.topics.refuse(),
         }
