@@ -2,8 +2,8 @@
 
 use mio_sse::net::InMemory;
 use mio_sse::{
-    Answer, Config, Context, Error, Event, History, Ids, Missed, Overflow, RawRequest, Reply, Router, Shards,
-    TopicConfig,
+    Answer, Config, Context, Drain, Error, Event, History, Ids, Missed, Overflow, RawRequest, Reply, Router,
+    Shards, TopicConfig,
 };
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
@@ -163,4 +163,21 @@ fn a_loop_without_room_for_one_topic_publishes_to_the_others() {
     let request = |id: &str| RawRequest::get("/other").unwrap().header("Last-Event-ID", id).unwrap();
     drop(shards.servers()[1].ask(request(&id)));
     assert_eq!(shards.stats().gaps, before + 1);
+}
+
+#[test]
+fn a_loop_that_is_left_over_goes_on_as_before() {
+    let mut shards = shards(Config::default(), |_| Ok(()));
+    let mut streams = [0, 0, 1].map(|index| read(&mut shards, index, "/news"));
+    shards.publisher().drain(Drain::within(Duration::from_secs(10))).unwrap();
+    shards.settle();
+    // For this one the time is over.
+    shards.servers()[1].advance(Duration::from_secs(20));
+    assert!(shards.servers()[1].is_stopped());
+    let mut cx = shards.servers()[0].context();
+    assert_eq!(cx.send_tagged("all", "tagged"), Ok(1));
+    assert_eq!(cx.publish("news", "published"), Ok(()));
+    assert_eq!(cx.stats().streams, 1, "what has stopped has no streams");
+    shards.servers()[0].settle();
+    assert_eq!(texts(&mut streams[1]), ["tagged", "published"]);
 }

@@ -161,7 +161,11 @@ impl Core {
         let (own, waits) = (link.index, link.waiting > 0);
         let into = if waits { In::All } else { In::AllBut(own) };
         let order = || Order::SendTagged { tag: tag.into(), event: encoded.clone() };
-        link.sequencer.put(order, From::Handler(own), into)?;
+        match link.sequencer.put(order, From::Handler(own), into) {
+            // Where all others have stopped, there is this one.
+            Ok(()) | Err(Error::Stopped) => {}
+            Err(error) => return Err(error),
+        }
         Ok(if waits { count } else { self.send_tagged_encoded(tag, &encoded) })
     }
 

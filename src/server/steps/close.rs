@@ -111,5 +111,6 @@ impl<H: App, N: Net> Server<H, N> {
         while !self.core.ended.is_empty() || !self.core.closed.is_empty() || !self.core.remains.is_empty() {
             self.free_closed();
         }
+        self.core.note_for_others();
     }
 }
