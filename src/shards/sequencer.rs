@@ -160,6 +160,14 @@ impl<W> Sequencer<W> {
         (connections, self.loops.iter().map(|member| member.streams.load(Ordering::Relaxed)).sum())
     }
 
+    /// Whether no loop that runs has connections, or is to have one.
+    pub(crate) fn is_left(&self) -> bool {
+        let mut running = self.loops.iter().filter(|member| member.inbox.runs());
+        running.all(|member| {
+            member.connections.load(Ordering::Relaxed) + member.arriving.load(Ordering::Relaxed) == 0
+        })
+    }
+
     /// The loop with the fewest connections, `index` if it is one of them.
     pub(crate) fn fewest(&self, index: u16) -> u16 {
         let count = |index: u16| {

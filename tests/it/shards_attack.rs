@@ -166,6 +166,20 @@ fn a_loop_without_room_for_one_topic_publishes_to_the_others() {
 }
 
 #[test]
+fn a_drain_ends_when_all_loops_have_nobody_left() {
+    let mut shards = shards(Config::default(), |_| Ok(()));
+    let streams = [0, 1].map(|_| read(&mut shards, 1, "/news"));
+    let publisher = shards.publisher();
+    publisher.drain(Duration::from_secs(10)).unwrap();
+    shards.settle();
+    // The first loop has no streams, but others still have.
+    publisher.run(|_cx| {}).unwrap();
+    drop(streams);
+    shards.settle();
+    assert!(shards.servers().iter().all(|server| server.is_stopped()));
+}
+
+#[test]
 fn a_loop_that_is_left_over_goes_on_as_before() {
     let mut shards = shards(Config::default(), |_| Ok(()));
     let mut streams = [0, 0, 1].map(|index| read(&mut shards, index, "/news"));

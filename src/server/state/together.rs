@@ -99,6 +99,14 @@ impl Core {
         if waits { meanwhile(self) } else { work(self) }
     }
 
+    /// Has all other loops do something, too.
+    pub(crate) fn tell_others<T>(&self, work: impl Fn(&mut Self) -> T + Send + Sync + 'static) {
+        let Some(link) = self.link() else { return };
+        let work = Arc::new(work);
+        let from = From::Insisting(Some(link.index));
+        let _ = link.sequencer.put(|| order(&work), from, In::AllBut(link.index));
+    }
+
     /// Has something done in all loops at one place of their order, in this one as well, where it has been done
     /// before or not: so what becomes of it does not depend on what of others' waits in which inbox.
     pub(crate) fn in_order<T>(&self, work: impl Fn(&mut Self) -> T + Send + Sync + 'static) {
@@ -230,6 +238,11 @@ impl Core {
     /// How many connections there are, with those of other loops.
     pub(crate) fn connections(&self) -> usize {
         self.link.as_ref().map_or(self.delivery.slots.len(), |link| link.sequencer.counts().0)
+    }
+
+    /// Whether there are no connections any more, in any loop.
+    pub(crate) fn all_have_gone(&self) -> bool {
+        self.delivery.slots.len() == 0 && self.link.as_ref().is_none_or(|link| link.sequencer.is_left())
     }
 
     /// How many streams are open, with those of other loops.

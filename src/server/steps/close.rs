@@ -80,6 +80,10 @@ impl<H: App, N: Net> Server<H, N> {
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
         let reason = if self.core.drain.is_some() { CloseReason::Drained } else { CloseReason::Stopped };
+        if self.core.drain.is_some() && self.core.all_have_gone() {
+            // Other loops have nobody who would wake them.
+            self.core.tell_others(|core| core.stopping = true);
+        }
         let orders = self.core.inbox.stop();
         self.core.remains.add_all(orders);
         let late = std::mem::take(&mut self.core.late);
