@@ -5,6 +5,7 @@ use mio_sse::{
     Answer, Config, Context, Drain, Error, Event, History, Ids, Missed, Overflow, RawRequest, Reply, Router,
     Shards, TopicConfig,
 };
+use std::io::ErrorKind;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -194,4 +195,10 @@ fn a_loop_that_is_left_over_goes_on_as_before() {
     assert_eq!(cx.stats().streams, 1, "what has stopped has no streams");
     shards.servers()[0].settle();
     assert_eq!(texts(&mut streams[1]), ["tagged", "published"]);
+}
+
+#[test]
+fn more_loops_than_there_may_be_are_an_error_before_anything_is_opened() {
+    let error = Shards::bind("127.0.0.1:0", 70_000, |_| Router::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
