@@ -41,8 +41,12 @@ impl<W> Link<W> {
     ) -> Result<(), Error> {
         let publication = Arc::new(Publication::new(topics, event, at, Some(self.index)));
         let order = |_| Order::Publish(Arc::clone(&publication));
-        self.sequencer.put(order, From::Handler(self.index), In::All)?;
-        self.waiting += 1;
+        match self.sequencer.put(order, From::Handler(self.index), In::All) {
+            Ok(()) => self.waiting += 1,
+            // It stops, and nobody is left to get it, as in a server that stops.
+            Err(Error::Stopped) => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 

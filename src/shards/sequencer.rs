@@ -91,7 +91,11 @@ impl<W> Sequencer<W> {
             let From::Thread { waits } = from else { return Err(Error::Full) };
             // On the thread of any of the loops this could be for ever.
             let waits = waits && !self.is_on_a_loop();
-            full.inbox.wait_for_room(waits)?;
+            match full.inbox.wait_for_room(waits) {
+                // Others may run.
+                Ok(()) | Err(Error::Stopped) => {}
+                Err(error) => return Err(error),
+            }
         };
         if publishes {
             // Before a loop has it: no client may come to another with what nobody has published.
@@ -157,6 +161,14 @@ impl<W> Sequencer<W> {
         (connections, self.loops.iter().map(|member| member.streams.load(Ordering::Relaxed)).sum())
     }
 
+    /// Whether no loop that runs has connections, or is to have one.
+    pub(crate) fn is_left(&self) -> bool {
+        let mut running = self.loops.iter().filter(|member| member.inbox.runs());
+        running.all(|member| {
+            member.connections.load(Ordering::Relaxed) + member.arriving.load(Ordering::Relaxed) == 0
+        })
+    }
+
     /// The loop with the fewest connections, `index` if it is one of them.
     pub(crate) fn fewest(&self, index: u16) -> u16 {
         let count = |index: u16| {
@@ -188,5 +200,32 @@ impl<W> Sequencer<W> {
     /// A connection that was given to a loop is there.
     pub(crate) fn arrived(&self, index: u16) {
         self.member(index).arriving.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+    use std::thread;
+
+    #[test]
+    fn who_waits_for_a_loop_that_stops_reaches_the_others() {
+        let inboxes = [(); 2].map(|()| Inbox::new(1, 1 << 20, Waker::noop().clone()));
+        let sequencer = Sequencer::new(inboxes.iter().cloned());
+        let order = |_| Order::Run(());
+        inboxes[1].put_at_once(order(0)).unwrap();
+        inboxes.iter().for_each(Inbox::bind_to_this_thread);
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| sequencer.put(order, From::Thread { waits: true }, In::All));
+            while inboxes[1].counts().1 == 0 {
+                thread::yield_now();
+            }
+            drop(inboxes[1].stop());
+            assert_eq!(waits.join().unwrap(), Ok(()));
+        });
+        assert_eq!(inboxes[0].counts().0, 1);
+        drop(inboxes[0].stop());
+        assert_eq!(sequencer.put(order, From::Thread { waits: true }, In::All), Err(Error::Stopped));
     }
 }

@@ -48,7 +48,7 @@ use std::thread;
 ///
 /// | | |
 /// |---|---|
-/// | publish, finish a topic, configure one, send to a tag, close or revoke one, drain, stop | all loops, whoever asks for it |
+/// | publish, finish a topic, [configure](Context::configure) one, send to a tag, close or revoke one, drain, stop | all loops, whoever asks for it |
 /// | send to a stream, close, subscribe or tag it | the loop that it is of, wherever that is asked for |
 /// | timers, sources, `on_close` and the state of a stream | its own loop; elsewhere [`Error::OtherLoop`](crate::Error::OtherLoop). [`Publisher::run_for`] goes there |
 /// | [`Publisher::run`], [`Publisher::ask`] | the first loop; the handler's own with [`Context::publisher`]. [`Publisher::ask_all`] asks all |
@@ -59,15 +59,22 @@ use std::thread;
 /// What a handler publishes goes through the order that all loops have: it is in its own loop's logs in the
 /// next turn, and what the handler sends, closes or publishes after it comes after it. The end of a topic has
 /// its place in the same order.
-/// Where the inbox of a loop is full twice over, it is [`Error::Full`](crate::Error::Full) and published nowhere.
+/// Where the inbox of a loop, also its own, is full twice over, it is [`Error::Full`](crate::Error::Full) and published
+/// nowhere. What a topic turns out not to accept when its turn comes is dropped in all loops, as with a [`Publisher`]: it
+/// has finished meanwhile, or another loop has published at a later position.
+///
+/// What all loops do when they [start](crate::Router::on_start) is done as often as there are loops: a timer that
+/// publishes for all belongs into one of them, such as number 0.
 ///
 /// A loop may be behind others for a moment. A client that comes to it from one of those gets nothing again of topics
 /// that keep a history; of a topic that keeps nothing it may get the same event once more.
 ///
 /// # Limits
 /// [`connections_max`](Config::connections_max), [`connections_per_address_max`](Config::connections_per_address_max)
-/// and [`streams_max`](Config::streams_max) hold for all loops together. Of [`memory_max`](Config::memory_max) each
-/// has an equal part: a log is kept in each. All other limits are those of one loop.
+/// and [`streams_max`](Config::streams_max) hold for all loops together; loops that let somebody in at the same moment may
+/// go beyond them by one each. Of [`memory_max`](Config::memory_max) each
+/// has an equal part: a log is kept in each. Where one has no room for a topic, who asks there for what was published to it
+/// is told of a gap. All other limits are those of one loop.
 ///
 /// # Cost
 /// An event that is published is encoded once, and copied into the log of each loop: some 100 ns for each.
@@ -110,6 +117,7 @@ impl<H: App> Shards<H> {
         config: Config,
     ) -> io::Result<Self> {
         config.check()?;
+        check_count(count)?;
         let (nets, deals) = MioNet::listen(listeners, count, &config)?;
         let mut shards = Self::with_nets(nets, handler, config)?;
         if let Some(link) = shards.servers.first_mut().and_then(|first| first.core.link.as_mut()) {
@@ -131,10 +139,7 @@ impl<H: App, N: Net> Shards<H, N> {
         mut config: Config,
     ) -> io::Result<Self> {
         let count = nets.len();
-        if count == 0 || u16::try_from(count).is_err() {
-            let problem = format!("{count} loops: there have to be from 1 to 65,535");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
-        }
+        check_count(count)?;
         config.memory_max /= count;
         let servers = nets.into_iter().enumerate().map(|(index, net)| {
             let config = config.clone();
@@ -284,6 +289,14 @@ impl<H: App + Send, N: Net<Socket: Send> + Send> Shards<H, N> {
             result
         })
     }
+}
+
+fn check_count(count: usize) -> io::Result<()> {
+    if count > 0 && u16::try_from(count).is_ok() {
+        return Ok(());
+    }
+    let problem = format!("{count} loops: there have to be from 1 to 65,535");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
 }
 
 fn run_one<H: App, N: Net>(

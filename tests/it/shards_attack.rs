@@ -1,10 +1,44 @@
 //! Several loops where they could part: what one does while others do something else, and when they end.
 
-use mio_sse::{Config, Error, Router, Shards};
-use std::sync::Barrier;
+use mio_sse::net::InMemory;
+use mio_sse::{
+    Answer, Config, Context, Drain, Error, Event, History, Ids, Missed, Overflow, RawRequest, Reply, Router,
+    Shards, TopicConfig,
+};
+use std::io::ErrorKind;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
+
+fn kept(ids: Ids) -> Config {
+    let mut config = Config::default();
+    config.topic = TopicConfig::default().history(History::new().events(100)).ids(ids);
+    config.heartbeat = None;
+    config
+}
+
+/// Loops whose streams read the topic that is the path, and whose POST does `act`.
+fn shards(
+    config: Config,
+    act: impl Fn(&mut Context<'_>) -> Result<(), Error> + Clone + Send + 'static,
+) -> Shards<Router, InMemory> {
+    let make = |_| {
+        let (mut app, act) = (Router::new(), act.clone());
+        app.get("/{topic}", |request, _cx| Reply::stream().topic(request.param("topic").unwrap()).tag("all"));
+        app.post("/act", move |_request, cx| act(cx));
+        app
+    };
+    Shards::in_memory(2, make, config).unwrap()
+}
+
+fn read(shards: &mut Shards<Router, InMemory>, index: usize, path: &str) -> Answer {
+    shards.servers()[index].ask(RawRequest::get(path).unwrap())
+}
+
+fn texts(answer: &mut Answer) -> Vec<String> {
+    answer.events().into_iter().filter_map(|event| event.data.map(|data| data.into_owned())).collect()
+}
 
 #[test]
 fn loops_that_wait_for_each_other_are_told_and_do_not_wait() {
@@ -37,4 +71,134 @@ fn loops_that_wait_for_each_other_are_told_and_do_not_wait() {
     assert_eq!(answers, Ok(vec![(full(), full()); 2]));
     publisher.run(|cx| cx.stop()).unwrap();
     running.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_topic_finishes_at_the_same_place_in_all_loops() {
+    let mut shards = shards(kept(Ids::Generated), |cx| {
+        // It waits in the inbox of this loop as well.
+        cx.publisher().publish("news", "the last")?;
+        cx.finish_topic("news")
+    });
+    let mut streams = [0, 1].map(|index| read(&mut shards, index, "/news"));
+    shards.servers()[0].ask(RawRequest::new("POST", "/act").unwrap());
+    shards.settle();
+    assert_eq!(streams.each_mut().map(texts), [["the last"]; 2]);
+    assert!(streams.iter_mut().all(Answer::is_over));
+}
+
+#[test]
+fn how_a_topic_is_and_which_tags_are_revoked_is_the_same_in_all_loops() {
+    let mut shards = shards(Config::default(), |_| Ok(()));
+    for (index, events) in [(0, 1), (1, 5)] {
+        let config = TopicConfig::default().history(History::new().events(events)).overflow(Overflow::Skip);
+        let mut cx = shards.servers()[index].context();
+        cx.configure("news", config).unwrap();
+        _ = if index == 0 { cx.revoke("user", Duration::from_secs(60)) } else { cx.unrevoke("user").into() };
+    }
+    shards.settle();
+    (0..9).for_each(|number| shards.publisher().publish("news", number.to_string()).unwrap());
+    shards.settle();
+    let [one, other] = [0, 1].map(|index| {
+        let request = RawRequest::get("/news").unwrap().header("Last-Event-ID", "x").unwrap();
+        let kept = texts(&mut shards.servers()[index].ask(request));
+        (kept, shards.servers()[index].context().is_revoked("user"))
+    });
+    assert_eq!(one, other);
+}
+
+#[test]
+fn what_was_made_up_for_does_not_come_again() {
+    for later in [false, true] {
+        let make = |_| {
+            let (mut app, store) = (Router::new(), Arc::new(Mutex::new(vec![1, 2])));
+            let rows = Arc::clone(&store);
+            let event = |number: i32| Event::new().data(number.to_string()).id(number.to_string());
+            app.get("/news", move |_request, cx| {
+                // Inserted first and published second, by this request or another of the same turn.
+                store.lock().unwrap().push(3);
+                cx.publish("news", event(3))?;
+                Ok::<_, Error>(Reply::stream().topic("news"))
+            });
+            app.missed(move |stream, id, cx| {
+                let last: i32 = id.parse().unwrap();
+                let rows: Vec<_> = rows.lock().unwrap().iter().copied().filter(|row| *row > last).collect();
+                if later {
+                    let sender = cx.channel(stream, 16)?;
+                    rows.into_iter().try_for_each(|row| sender.send(event(row)))?;
+                    sender.complete();
+                    return Ok(Missed::Later);
+                }
+                rows.into_iter().try_for_each(|row| cx.send(stream, event(row)))?;
+                Ok::<_, Error>(Missed::Sent)
+            });
+            app
+        };
+        let mut shards = Shards::in_memory(2, make, kept(Ids::Own)).unwrap();
+        let request = RawRequest::get("/news").unwrap().header("Last-Event-ID", "1").unwrap();
+        let mut stream = shards.servers()[1].ask(request);
+        shards.settle();
+        shards.publisher().publish("news", Event::new().data("4").id("4")).unwrap();
+        shards.settle();
+        assert_eq!(texts(&mut stream), ["2", "3", "4"], "later: {later}");
+    }
+}
+
+#[test]
+fn a_loop_without_room_for_one_topic_publishes_to_the_others() {
+    let mut config = kept(Ids::Generated);
+    config.topics_max = 2;
+    let mut shards = shards(config, |cx| cx.publish_all(["news", "other"], "for both"));
+    let mut streams = [0, 1].map(|index| read(&mut shards, index, "/news"));
+    let third = read(&mut shards, 1, "/third");
+    shards.servers()[0].ask(RawRequest::new("POST", "/act").unwrap());
+    shards.settle();
+    let [one, other] = streams.each_mut().map(Answer::events);
+    assert_eq!(one.len(), 1);
+    assert_eq!(one, other);
+    // Who asks for the other topic is told that something is missing here.
+    drop(third);
+    shards.settle();
+    let before = shards.stats().gaps;
+    let id = one[0].id.clone().unwrap().replace("-1", "-0");
+    let request = |id: &str| RawRequest::get("/other").unwrap().header("Last-Event-ID", id).unwrap();
+    drop(shards.servers()[1].ask(request(&id)));
+    assert_eq!(shards.stats().gaps, before + 1);
+}
+
+#[test]
+fn a_drain_ends_when_all_loops_have_nobody_left() {
+    let mut shards = shards(Config::default(), |_| Ok(()));
+    let streams = [0, 1].map(|_| read(&mut shards, 1, "/news"));
+    let publisher = shards.publisher();
+    publisher.drain(Duration::from_secs(10)).unwrap();
+    shards.settle();
+    // The first loop has no streams, but others still have.
+    publisher.run(|_cx| {}).unwrap();
+    drop(streams);
+    shards.settle();
+    assert!(shards.servers().iter().all(|server| server.is_stopped()));
+}
+
+#[test]
+fn a_loop_that_is_left_over_goes_on_as_before() {
+    let mut shards = shards(Config::default(), |_| Ok(()));
+    let mut streams = [0, 0, 1].map(|index| read(&mut shards, index, "/news"));
+    shards.publisher().drain(Drain::within(Duration::from_secs(10))).unwrap();
+    shards.settle();
+    // For this one the time is over.
+    shards.servers()[1].advance(Duration::from_secs(20));
+    assert!(shards.servers()[1].is_stopped());
+    let mut cx = shards.servers()[0].context();
+    assert_eq!(cx.send_tagged("all", "tagged"), Ok(1));
+    assert_eq!(cx.publish("news", "published"), Ok(()));
+    assert_eq!(cx.stats().streams, 1, "what has stopped has no streams");
+    shards.servers()[0].settle();
+    assert_eq!(texts(&mut streams[1]), ["tagged", "published"]);
+}
+
+#[test]
+fn more_loops_than_there_may_be_are_an_error_before_anything_is_opened() {
+    let error = Shards::bind("127.0.0.1:0", 70_000, |_| Router::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }

@@ -297,7 +297,7 @@ impl<'a, S: 'static> Context<'a, S> {
     ///
     /// # Errors
     /// [`Error::TooManyTopics`] where it keeps something, is not there, and would be one more than
-    /// [`topics_max`](crate::Config::topics_max).
+    /// [`topics_max`](crate::Config::topics_max). With [`Shards`](crate::Shards) that is logged, and no error.
     pub fn finish_topic(&mut self, topic: &str) -> Result<(), Error> {
         self.core.finish_topic_together(topic)
     }
@@ -516,14 +516,14 @@ impl<'a, S: 'static> Context<'a, S> {
     /// ```
     pub fn revoke(&mut self, tag: &str, time: Duration) -> usize {
         let (tag, count) = (Box::<str>::from(tag), self.core.tags.count(tag));
-        self.core.together(move |core| core.revoke(&tag, time), |_| count)
+        self.core.now_and_in_order(move |core| core.revoke(&tag, time), |_| count)
     }
 
     /// Ends the time for which a tag is revoked. Answers whether it was. Clients that were answered 204 do not come back by
     /// themselves.
     pub fn unrevoke(&mut self, tag: &str) -> bool {
         let (tag, is_revoked) = (Box::<str>::from(tag), self.is_revoked(tag));
-        self.core.together(move |core| core.unrevoke(&tag), |_| is_revoked)
+        self.core.now_and_in_order(move |core| core.unrevoke(&tag), |_| is_revoked)
     }
 
     /// Whether a tag is revoked at this moment. A stream with such a tag is answered 204 by itself. This is for handlers that let

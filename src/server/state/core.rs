@@ -300,8 +300,11 @@ impl Core {
     /// The same in all loops.
     pub(crate) fn configure_together(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
         self.configure(topic, config)?;
-        let topic: Box<str> = topic.into();
-        self.tell_others(&Arc::new(move |core: &mut Self| core.configure(&topic, config)));
+        if self.is_linked() {
+            // In this loop, too: what is the last word in the order is that in all loops.
+            let topic: Box<str> = topic.into();
+            self.in_order(move |core| core.configure(&topic, config));
+        }
         Ok(())
     }
 

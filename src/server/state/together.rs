@@ -80,8 +80,15 @@ impl Core {
         self.delivery.catch_up_with(Place::Number(before + 1));
         let result = self.publish_encoded_at(publication);
         if self.delivery.topics.number() == before {
-            self.delivery.topics.publish(iter::empty(), &publication.event, None);
-            if matches!(result, Err(Error::TooManyTopics | Error::TooMuchMemory)) {
+            // Those who read one of the topics get it all the same, as in other loops.
+            let is_lost = matches!(result, Err(Error::TooManyTopics | Error::TooMuchMemory));
+            let topics =
+                publication.topics().filter(|topic| is_lost && !self.delivery.topics.would_add(topic));
+            let there: Vec<_> = topics.collect();
+            if there.is_empty() || self.publish_encoded(there.into_iter(), &publication.event).is_err() {
+                self.delivery.topics.publish(iter::empty(), &publication.event, None);
+            }
+            if is_lost {
                 self.delivery.topics.note_lost();
             }
         }
@@ -127,6 +134,21 @@ impl Core {
         // Where all of them have stopped, nobody is to be told.
         let _ =
             link.sequencer.put(|_| order(work), From::Insisting(Some(link.index)), In::AllBut(link.index));
+    }
+
+    /// Does something in this loop, unless what handlers have published before is still on its way, and in all loops
+    /// at one place of their order: what is the last word there is the last word in all.
+    pub(crate) fn now_and_in_order<T>(
+        &mut self,
+        work: impl Fn(&mut Self) -> T + Clone + Send + Sync + 'static,
+        meanwhile: impl FnOnce(&Self) -> T,
+    ) -> T {
+        if !self.is_linked() {
+            return work(self);
+        }
+        let waits = self.waits_for_own();
+        let _ = self.in_order(work.clone());
+        if waits { meanwhile(self) } else { work(self) }
     }
 
     /// By the inbox of which loop something reaches a stream: that of its own if it is another, or this one
@@ -175,11 +197,18 @@ impl Core {
         let Some(link) = self.link_mut() else { return Ok(count) };
         let order = || Order::SendTagged { tag: tag.into(), event: encoded.clone() };
         let (own, from) = (link.index, From::Handler(link.index));
-        if link.waiting > 0 {
-            return link.put(order, from).map(|()| count);
+        let waits = link.waiting > 0;
+        let put = if waits {
+            link.put(order, from)
+        } else {
+            link.sequencer.put(|_| order(), from, In::AllBut(own))
+        };
+        match put {
+            // Where all others have stopped, there is this one.
+            Ok(()) | Err(Error::Stopped) => {}
+            Err(error) => return Err(error),
         }
-        link.sequencer.put(|_| order(), from, In::AllBut(own))?;
-        Ok(self.send_tagged_encoded(tag, &encoded))
+        Ok(if waits { count } else { self.send_tagged_encoded(tag, &encoded) })
     }
 
     /// What all loops have counted: of the others, when their last turns ended.
@@ -205,6 +234,12 @@ impl Core {
             (Place::Number(_), None) => false,
             (Place::At(_), _) => true,
         }
+    }
+
+    /// The newest that was published, where this loop has not come to it yet.
+    pub(crate) fn on_its_way(&self) -> Option<Place> {
+        let published = self.link.as_ref()?.sequencer.published();
+        (published > self.delivery.topics.number()).then_some(Place::Number(published))
     }
 
     /// The place of the event with an id of the application's that waits in the inbox, for a topic that the
@@ -237,6 +272,11 @@ impl Core {
     /// How many connections there are, with those of other loops.
     pub(crate) fn connections(&self) -> usize {
         self.link.as_ref().map_or(self.delivery.slots.len(), |link| link.sequencer.counts().0)
+    }
+
+    /// Whether there are no connections any more, in any loop.
+    pub(crate) fn all_have_gone(&self) -> bool {
+        self.delivery.slots.len() == 0 && self.link.as_ref().is_none_or(|link| link.sequencer.is_left())
     }
 
     /// How many streams are open, with those of other loops.

@@ -6,6 +6,8 @@ use crate::server::api::app::App;
 use crate::server::api::context::Context;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
+use crate::server::state::core::Core;
+use std::sync::Arc;
 
 /// What a buffer that is used again keeps of its memory.
 const BUFFER_BYTES_KEPT: usize = 256 << 10;
@@ -80,6 +82,10 @@ impl<H: App, N: Net> Server<H, N> {
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
         let reason = if self.core.drain.is_some() { CloseReason::Drained } else { CloseReason::Stopped };
+        if self.core.drain.is_some() && self.core.all_have_gone() {
+            // Other loops have nobody who would wake them.
+            self.core.tell_others(&Arc::new(|core: &mut Core| core.stopping = true));
+        }
         let orders = self.core.inbox.stop();
         self.core.remains.add_all(orders);
         let late = std::mem::take(&mut self.core.late);
@@ -111,5 +117,6 @@ impl<H: App, N: Net> Server<H, N> {
         while !self.core.ended.is_empty() || !self.core.closed.is_empty() || !self.core.remains.is_empty() {
             self.free_closed();
         }
+        self.core.note_for_others();
     }
 }

@@ -84,12 +84,10 @@ impl<H: App, N: Net> Server<H, N> {
         self.core.delivery.slots.get(slot).is_some_and(unread)
     }
 
-    /// Whether a drain is over: everybody has gone, or the time is.
+    /// Whether a drain is over: everybody has gone, from all loops, or the time is.
     pub(crate) fn is_drained(&self) -> bool {
-        self.core
-            .drain
-            .as_ref()
-            .is_some_and(|drain| self.core.delivery.slots.len() == 0 || self.core.now >= drain.end())
+        let Some(drain) = &self.core.drain else { return false };
+        self.core.all_have_gone() || self.core.now >= drain.end()
     }
 }
 
