@@ -49,7 +49,8 @@ pub enum Error {
     },
     /// The inbox of the [`Publisher`](crate::Publisher) is full; see [`Config::inbox_max`](crate::Config::inbox_max).
     /// Where a call waits for room this is only told on the loop's own thread, and where the server does not
-    /// run yet. With [`Shards`](crate::Shards) handlers are told so as well, where another loop is too far behind.
+    /// run yet. With [`Shards`](crate::Shards) the threads of all loops are told so, and handlers as well, where the
+    /// inbox of a loop, also their own, is full twice over.
     Full,
     /// The server has stopped or was dropped.
     Stopped,

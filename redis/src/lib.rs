@@ -36,10 +36,12 @@
 //!
 //! # When Redis is away
 //! Streams stay open, and topics that have other ids go on. [`Hub::publish`] waits for a while, and then says so. When Redis is
-//! back, each node looks whether the last entry that it has read is still there. If it is not, Redis has lost something:
-//! it was restarted without what it had, a replica was promoted that lacked the newest, the key was deleted, or the
-//! node was away for longer than the stream keeps. Then every stream is told of a [gap](mio_sse::Config::gap_event), on all nodes, and goes on
-//! with what comes next. An event whose answer was lost then may come twice. What Redis has kept is never lost, and what it has lost is never lost silently.
+//! back, each node looks whether the last entry that it has read is still there, and what it has written. If not,
+//! Redis has lost something: it was restarted without what it had, a replica was promoted that lacked the newest, the
+//! key was deleted, or the node was away for longer than the stream keeps. Then every stream is told of a
+//! [gap](mio_sse::Config::gap_event), on all nodes, and goes on with what comes next. An event whose answer was lost may come
+//! twice then. What Redis has kept is never lost, and what it has lost is never lost silently, as long as a node is there
+//! that has read some of it, or written it.
 //!
 //! # One key
 //! The topics of a stream key have one order, which a client needs that reads several of them. Topics that no stream reads

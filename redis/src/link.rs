@@ -27,6 +27,9 @@ impl Link {
     /// At a URL; where there is a name of a master, at that which the Sentinels of these URLs, with commas between
     /// them, know by it. User, password and database are for Redis itself then, and those of the first URL.
     pub(crate) fn new(urls: &str, master: Option<&str>) -> RedisResult<Self> {
+        // An error says that the application has chosen another, which is used.
+        #[cfg(feature = "tls")]
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let Some(master) = master else { return Ok(Self::At(Box::new(Client::open(urls)?))) };
         let infos = urls.split(',').map(|url| url.trim().into_connection_info());
         let infos = infos.collect::<RedisResult<Vec<ConnectionInfo>>>()?;

@@ -3,8 +3,9 @@
 //! All that is read is read behind the last entry that was. With each read it is asked whether that entry is
 //! still there: if it is, nothing behind it was deleted or lost, as a stream loses its oldest first. If not,
 //! the stream has *diverged*: it was deleted, a restart or a failover has lost its end, or it has trimmed more
-//! than was read. To read on from there could find nothing for ever. So an entry is written behind all that
-//! anybody here has seen, which says so: where a node reads it, its streams are told of a gap.
+//! than was read. What was written here and is not where it was written says the same. To read on from there
+//! could find nothing for ever. So an entry is written behind all that anybody here has seen, which says so:
+//! where a node reads it, its streams are told of a gap.
 
 use crate::nonces::Nonces;
 use crate::record::{At, Entry, Malformed, Nonce, Record, What};
@@ -538,6 +539,17 @@ mod tests {
         reader.ask(0);
         let acts = said(reader.told(Told::Behind { entries, there: None }, SECOND));
         assert_eq!(acts, ["1", "gap 3", "5", "end 5"]);
+    }
+
+    #[test]
+    fn a_mark_that_is_many_entries_away_is_not_made_again() {
+        let mut reader = filled(&[50]);
+        assert_eq!(read(&mut reader, &[], false), [""; 0]);
+        assert!(matches!(reader.ask(0), Ask::Add { .. }));
+        reader.told(Told::Added(Some(at(900))), SECOND);
+        let page: Vec<u64> = (100..600).collect();
+        assert_eq!(read(&mut reader, &page, false).len(), 501, "with the gap");
+        assert_eq!(reader.ask(0), Ask::Behind { after: at(599), count: 500, waits: false });
     }
 
     #[test]

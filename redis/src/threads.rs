@@ -36,14 +36,12 @@ pub(crate) fn ask(
     connection: &mut Connection,
     shared: &Shared,
 ) -> Result<Vec<Act>, String> {
-    let mut state = shared.lock();
-    let written = state.writer.take_written();
-    written.into_iter().for_each(|(position, nonce)| reader.wrote(position, nonce));
-    reader.saw(state.highest);
-    drop(state);
+    tell_written(reader, shared);
     let ask = reader.ask(unix_ms());
     let replies = send(wire::ask(&stream.key, stream.kept, &ask), connection);
     let told = replies.map_err(|error| error.to_string()).and_then(|replies| wire::told(&ask, replies));
+    // What was written meanwhile may be among that.
+    tell_written(reader, shared);
     let acts = match told {
         Ok(told) => reader.told(told, shared.now()),
         Err(problem) => {
@@ -63,6 +61,14 @@ pub(crate) fn ask(
         shared.complain(&format!("the entry {position} of {:?} is no event: {}", stream.key, problem.0));
     }
     Ok(acts)
+}
+
+/// Tells the reader what it is to find.
+fn tell_written(reader: &mut Reader, shared: &Shared) {
+    let mut state = shared.lock();
+    let written = state.writer.take_written();
+    written.into_iter().for_each(|(position, nonce)| reader.wrote(position, nonce));
+    reader.saw(state.highest);
 }
 
 /// Does in a loop that does not run yet what a reader says.

@@ -245,6 +245,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_stays_before_what_came_later() {
+        let mut writer = Writer::new(7, 9);
+        assert_eq!(writer.submit(What::Broken, Duration::ZERO, 0), Ok(()));
+        writer.send(5, at(1));
+        assert_eq!(writer.submit(What::Broken, Duration::ZERO, 1), Ok(()));
+        writer.told(vec![Reply::TooEarly]);
+        assert_eq!(counts(&writer.send(5, at(1))), [1, 2]);
+    }
+
+    #[test]
     fn where_the_stream_is_further_it_is_written_behind_that() {
         let mut writer = writer();
         assert_eq!(writer.send(5, at(1))[0].0, At::Ms(5));

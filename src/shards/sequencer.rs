@@ -65,6 +65,11 @@ impl<W> Sequencer<W> {
         self.loops.get(usize::from(index)).map(|member| &member.inbox)
     }
 
+    /// Whether this is the thread of one of the loops.
+    pub(crate) fn is_on_a_loop(&self) -> bool {
+        self.inboxes().any(Inbox::is_of_this_thread)
+    }
+
     pub(crate) fn inboxes(&self) -> impl Iterator<Item = &Inbox<W>> {
         self.loops.iter().map(|member| &member.inbox)
     }
@@ -85,7 +90,7 @@ impl<W> Sequencer<W> {
             drop(held);
             let From::Thread { waits } = from else { return Err(Error::Full) };
             // On the thread of any of the loops this could be for ever.
-            let waits = waits && !self.inboxes().any(Inbox::is_of_this_thread);
+            let waits = waits && !self.is_on_a_loop();
             full.inbox.wait_for_room(waits)?;
         };
         if publishes {

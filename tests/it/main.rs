@@ -45,6 +45,8 @@ mod router;
 mod several;
 #[cfg(target_os = "linux")]
 mod shards;
+#[cfg(target_os = "linux")]
+mod shards_attack;
 mod shards_sim;
 mod short_reads;
 mod short_turns;

@@ -10,6 +10,7 @@ mod network;
 mod nodes_die;
 mod redis_dies;
 mod two_nodes;
+mod ways_in;
 mod whole_lives;
 
 use support::{Crowd, Heard, Load, Node, Tally, Truth};

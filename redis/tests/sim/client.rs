@@ -191,9 +191,9 @@ impl Client {
                 continue;
             }
             let was_lost_before = it.lost.is_some_and(|(lost, _)| lost < since);
-            // Its node has begun with nothing.
-            let was_never_there = from == Position::default() && it.is_trimmed;
-            if it.at < since && (position <= from || was_lost_before || was_never_there) {
+            // Its node has published nothing by then, which says nothing of what there was.
+            let begins_live = from == Position::default();
+            if it.at < since && (position <= from || was_lost_before || begins_live) {
                 continue;
             }
             // Behind what was lost come positions that were there before. What was trimmed is gone as well then.
@@ -231,7 +231,8 @@ impl Client {
     pub(crate) fn begins_anew(&mut self, now: u64) {
         self.gaps.clear();
         self.ids.clear();
-        self.since = self.last.map(|last| (last, now));
-        self.ids.extend(self.since);
+        self.ids.extend(self.last.map(|last| (last, now)));
+        // Whatever was written before is settled.
+        self.since = self.last.map(|_| (Position::new(u64::MAX, 0), now));
     }
 }

@@ -90,7 +90,7 @@ pub(crate) struct Node {
     /// How far the server's clock has come.
     clock: Duration,
     pub(crate) asleep_until: Duration,
-    /// The first position that was read, and the newest that was published.
+    /// The first position that was read.
     pub(crate) first: Option<Position>,
     /// All that was published: position and number.
     pub(crate) published: Vec<(Position, u64)>,
@@ -169,10 +169,14 @@ impl Node {
     }
 
     fn ask(&mut self, unix_ms: u64) -> Ask {
+        self.tell_written();
+        self.reader.ask(unix_ms)
+    }
+
+    fn tell_written(&mut self) {
         let written = self.writer.take_written();
         written.into_iter().for_each(|(position, nonce)| self.reader.wrote(position, nonce));
         self.reader.saw(self.highest);
-        self.reader.ask(unix_ms)
     }
 
     fn told(&mut self, ask: &Ask, told: Told, now: Duration) -> Vec<Act> {
@@ -184,6 +188,7 @@ impl Node {
             }
             _ => {}
         }
+        self.tell_written();
         let acts = self.reader.told(told, now);
         self.highest = self.highest.max(self.reader.highest());
         acts
@@ -244,8 +249,11 @@ impl Node {
     }
 
     fn perform(&mut self, acts: Vec<Act>) {
+        if acts.is_empty() {
+            return;
+        }
         self.note(&acts);
-        if self.setting.verbose && !acts.is_empty() {
+        if self.setting.verbose {
             println!("       process {} does {acts:?}", self.process);
         }
         for (count, act) in (1..).zip(acts) {
@@ -359,11 +367,6 @@ impl Node {
                 answer
             }
         }
-    }
-
-    /// The server has its turn, as after a client has read or left.
-    pub(crate) fn turn(&mut self) {
-        self.settle();
     }
 
     pub(crate) fn is_asleep(&self, now: Duration) -> bool {

@@ -181,9 +181,19 @@ impl<S: 'static> Publisher<S> {
             Order::Run(Job::Run(Box::new(move |core, _state| work(core).settle())))
         };
         match &self.shards {
-            None => self.inbox.put(order(), self.waits),
+            None => self.put(&self.inbox, order()),
             Some(all) => all.put(|_| order(), From::Thread { waits: self.waits }, In::All),
         }
+    }
+
+    /// Puts an order into the inbox of one loop.
+    fn put(&self, inbox: &Inbox<Job>, order: Order<Job>) -> Result<(), Error> {
+        inbox.put(order, self.waits && !self.is_on_one_of_several())
+    }
+
+    /// Whether this is the thread of one of several loops: two that wait for each other would do so for ever.
+    fn is_on_one_of_several(&self) -> bool {
+        self.shards.as_ref().is_some_and(|all| all.is_on_a_loop())
     }
 
     /// The inbox by which a stream is reached.
@@ -248,7 +258,7 @@ impl<S: 'static> Publisher<S> {
     /// As for [`publish`](Self::publish).
     pub fn send<'e>(&self, stream: StreamId, event: impl Into<Event<'e>>) -> Result<(), Error> {
         let event = self.encode(event)?;
-        self.inbox_of(stream)?.put(Order::Send { stream, event }, self.waits)
+        self.put(self.inbox_of(stream)?, Order::Send { stream, event })
     }
 
     /// Sends an event to every stream with a tag, see [`Context::send_tagged`]. Waits while the inbox is full.
@@ -259,7 +269,7 @@ impl<S: 'static> Publisher<S> {
         let event = self.encode(event)?;
         let order = || Order::SendTagged { tag: tag.into(), event: event.clone() };
         match &self.shards {
-            None => self.inbox.put(order(), self.waits),
+            None => self.put(&self.inbox, order()),
             Some(all) => all.put(|_| order(), From::Thread { waits: self.waits }, In::All),
         }
     }
@@ -303,7 +313,7 @@ impl<S: 'static> Publisher<S> {
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish). A stream that has ended is none.
     pub fn wake(&self, stream: StreamId) -> Result<(), Error> {
-        self.inbox_of(stream)?.put(Order::Wake { stream }, self.waits)
+        self.put(self.inbox_of(stream)?, Order::Wake { stream })
     }
 
     /// Closes a stream, see [`Context::close`]. Waits while the inbox is full.
@@ -311,7 +321,7 @@ impl<S: 'static> Publisher<S> {
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish).
     pub fn close(&self, stream: StreamId) -> Result<(), Error> {
-        self.inbox_of(stream)?.put(Order::Close { stream }, self.waits)
+        self.put(self.inbox_of(stream)?, Order::Close { stream })
     }
 
     /// Runs a closure in the loop, with all that a [`Context`] can do. Waits while the inbox is full, not until the closure
@@ -357,7 +367,7 @@ impl<S: 'static> Publisher<S> {
         let work = Job::Run(Box::new(move |core: &mut Core, state: &mut dyn Any| {
             Context::enter(core, state, None, |cx| work(cx).settle());
         }));
-        inbox.put(Order::Run(work), self.waits)
+        self.put(inbox, Order::Run(work))
     }
 
     /// Runs a closure in the loop, and waits for what it returns.
@@ -376,13 +386,14 @@ impl<S: 'static> Publisher<S> {
     /// An async task, which must not wait, has [`run`](Self::run) send the value to a channel of its own.
     ///
     /// # Errors
-    /// [`Error::Full`] as for [`publish`](Self::publish), on the loop's own thread always; [`Error::Stopped`], also when
+    /// [`Error::Full`] as for [`publish`](Self::publish), on the loop's own thread always, and on that of any loop of
+    /// [`Shards`](crate::Shards), as two could wait for each other; [`Error::Stopped`], also when
     /// the server stops before it gets to the closure, and when the closure panics.
     pub fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Context<'_, S>) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        if self.inbox.is_of_this_thread() {
+        if self.inbox.is_of_this_thread() || self.is_on_one_of_several() {
             return Err(Error::Full);
         }
         let answered = self.put_question(&self.inbox, question)?;
@@ -409,7 +420,7 @@ impl<S: 'static> Publisher<S> {
             Some(all) => all.inboxes().collect(),
             None => vec![&self.inbox],
         };
-        if inboxes.iter().any(|inbox| inbox.is_of_this_thread()) {
+        if self.inbox.is_of_this_thread() || self.is_on_one_of_several() {
             return Err(Error::Full);
         }
         let question = Arc::new(question);
@@ -482,7 +493,7 @@ impl<S: 'static> Publisher<S> {
 
     fn hand_over(&self, socket: TcpStream, input: Vec<u8>, waits: bool) -> Result<(), NotAdopted> {
         let put = match &self.shards {
-            Some(all) => all.adopt(all.fewest(0), socket, input, waits),
+            Some(all) => all.adopt(all.fewest(0), socket, input, waits && !self.is_on_one_of_several()),
             None => {
                 let order = |(socket, input)| Order::Adopt { socket, input };
                 let put = self.inbox.put_with((socket, input), order, waits);
