@@ -13,20 +13,27 @@ mod two_nodes;
 mod ways_in;
 mod whole_lives;
 
-use support::{Crowd, Heard, Load, Node, Tally, Truth, until};
+use support::{Crowd, Heard, Load, Node, Tally, Truth};
 
 /// Names of so many topics.
 fn topics(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("t{number}")).collect()
 }
 
+/// Waits until all nodes have read something: before that no id means anything, and to come with one is a gap.
+fn warm_up(nodes: &[&Node]) {
+    let mut crowd = Crowd::new(&[]);
+    for node in nodes {
+        crowd.join(node.address, &["first"]);
+    }
+    crowd.until_open();
+    assert_eq!(nodes[0].publish("first", "first first").status, 200);
+    crowd.until_all_have("first");
+}
+
 /// Each of `count` clients reads two of the topics, some at each of the nodes.
 fn crowd(nodes: &[&Node], topics: &[String], count: usize) -> Crowd {
-    // Where nothing was ever published no id means anything: to come back with one is a gap.
-    assert_eq!(nodes[0].publish("first", "first").status, 200);
-    for node in nodes {
-        until("the first event", || node.metric("mio_sse_redis_newest_ms") > 0);
-    }
+    warm_up(nodes);
     let addresses: Vec<_> = nodes.iter().map(|node| node.address).collect();
     let mut crowd = Crowd::new(&addresses);
     for index in 0..count {

@@ -1,7 +1,7 @@
 //! What two nodes have in common.
 
 use crate::support::{Crowd, Heard, Load, Node, RedisServer, until};
-use crate::{crowd, finish, more, topics};
+use crate::{crowd, finish, more, topics, warm_up};
 use mio_sse::Position;
 
 #[test]
@@ -94,7 +94,7 @@ fn what_is_not_kept_any_more_is_told() {
 fn an_id_that_never_was_is_a_gap_and_no_stall() {
     let redis = RedisServer::start();
     let node = Node::start(&redis.url(), 100);
-    assert_eq!(node.publish("t0", "e0 t0").status, 200);
+    warm_up(&[&node]);
     let mut crowd = Crowd::new(&[]);
     crowd.join(node.address, &["t0"]);
     crowd.listeners[0].claim("99999999999999-7");

@@ -22,7 +22,7 @@ impl RedisServer {
 
     /// All that it has answered is in a file, and there again after a restart.
     pub(crate) fn with_aof() -> Self {
-        Self::with(["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"])
+        Self::with(["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
     }
 
     /// It follows the server behind `proxy`, and has caught up when this returns.
