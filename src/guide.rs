@@ -113,8 +113,8 @@
 //!
 //! - Insert first, publish second, and both in the same order: `missed` then has everything up to this
 //!   moment, and what is published
-//!   later comes behind it. Do both in the loop, in a handler or by [`Publisher::run`](crate::Publisher::run): what another thread, or
-//!   another loop of [`Shards`](crate::Shards), has inserted and not published yet may come twice, from the store and live.
+//!   later comes behind it. Do both in the loop, in a handler or by [`Publisher::run`](crate::Publisher::run): what another thread has inserted and not
+//!   published yet may come twice, from the store and live.
 //! - **A restart** loses nothing: ids that the new server has not published are unknown to it, so the store
 //!   is asked. To spare the store, publish the newest rows
 //!   when the server starts ([`Router::on_start`]), in the order in which they were inserted, over all topics that one stream reads.

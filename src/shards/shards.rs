@@ -67,7 +67,8 @@ use std::thread;
 /// publishes for all belongs into one of them, such as number 0.
 ///
 /// A loop may be behind others for a moment. A client that comes to it from one of those gets nothing again of topics
-/// that keep a history; of a topic that keeps nothing it may get the same event once more.
+/// that keep a history; of a topic that keeps nothing it may get the same event once more. So may one for which
+/// [`missed`](crate::Handler::missed) has made up: its store may have what is on its way to this loop.
 ///
 /// # Limits
 /// [`connections_max`](Config::connections_max), [`connections_per_address_max`](Config::connections_per_address_max)

@@ -163,9 +163,12 @@ fn what_a_client_has_missed_comes_before_what_is_on_its_way() {
         2,
         |_| {
             let mut app = Router::new();
-            app.get("/topics/news", |_request, _cx| Reply::stream().topic("news"));
-            app.missed(|stream, _id, cx| {
+            app.get("/topics/news", |_request, cx| {
+                // Somebody else's request in the same turn would do.
                 cx.publish("news", Event::new().data("three").id("3"))?;
+                Ok::<_, Error>(Reply::stream().topic("news"))
+            });
+            app.missed(|stream, _id, cx| {
                 cx.send(stream, Event::new().data("two").id("2"))?;
                 Ok::<_, Error>(Missed::Sent)
             });

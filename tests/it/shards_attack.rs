@@ -2,12 +2,12 @@
 
 use mio_sse::net::InMemory;
 use mio_sse::{
-    Answer, Config, Context, Drain, Error, Event, History, Ids, Missed, Overflow, RawRequest, Reply, Router,
-    Shards, TopicConfig,
+    Answer, Config, Context, Drain, Error, History, Ids, Overflow, RawRequest, Reply, Router, Shards,
+    TopicConfig,
 };
 use std::io::ErrorKind;
+use std::sync::Barrier;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -105,43 +105,6 @@ fn how_a_topic_is_and_which_tags_are_revoked_is_the_same_in_all_loops() {
         (kept, shards.servers()[index].context().is_revoked("user"))
     });
     assert_eq!(one, other);
-}
-
-#[test]
-fn what_was_made_up_for_does_not_come_again() {
-    for later in [false, true] {
-        let make = |_| {
-            let (mut app, store) = (Router::new(), Arc::new(Mutex::new(vec![1, 2])));
-            let rows = Arc::clone(&store);
-            let event = |number: i32| Event::new().data(number.to_string()).id(number.to_string());
-            app.get("/news", move |_request, cx| {
-                // Inserted first and published second, by this request or another of the same turn.
-                store.lock().unwrap().push(3);
-                cx.publish("news", event(3))?;
-                Ok::<_, Error>(Reply::stream().topic("news"))
-            });
-            app.missed(move |stream, id, cx| {
-                let last: i32 = id.parse().unwrap();
-                let rows: Vec<_> = rows.lock().unwrap().iter().copied().filter(|row| *row > last).collect();
-                if later {
-                    let sender = cx.channel(stream, 16)?;
-                    rows.into_iter().try_for_each(|row| sender.send(event(row)))?;
-                    sender.complete();
-                    return Ok(Missed::Later);
-                }
-                rows.into_iter().try_for_each(|row| cx.send(stream, event(row)))?;
-                Ok::<_, Error>(Missed::Sent)
-            });
-            app
-        };
-        let mut shards = Shards::in_memory(2, make, kept(Ids::Own)).unwrap();
-        let request = RawRequest::get("/news").unwrap().header("Last-Event-ID", "1").unwrap();
-        let mut stream = shards.servers()[1].ask(request);
-        shards.settle();
-        shards.publisher().publish("news", Event::new().data("4").id("4")).unwrap();
-        shards.settle();
-        assert_eq!(texts(&mut stream), ["2", "3", "4"], "later: {later}");
-    }
 }
 
 #[test]

@@ -236,12 +236,6 @@ impl Core {
         }
     }
 
-    /// The newest that was published, where this loop has not come to it yet.
-    pub(crate) fn on_its_way(&self) -> Option<Place> {
-        let published = self.link.as_ref()?.sequencer.published();
-        (published > self.delivery.topics.number()).then_some(Place::Number(published))
-    }
-
     /// The place of the event with an id of the application's that waits in the inbox, for a topic that the
     /// stream in `slot` reads.
     pub(crate) fn find_own_to_come(&self, slot: u32, id: &str) -> Option<Place> {

@@ -34,13 +34,9 @@ impl<H: App, N: Net> Server<H, N> {
         let framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
         let mut belongings = stream.take_belongings();
         let mut resumption = self.core.resumption(id, stream, || last_event_id(stream, request));
-        // Before the handler looks: what others publish from now on it may not see.
-        let on_its_way = self.core.on_its_way();
         let made_up = resumption.gap && self.is_made_up(id, &resumption);
         if made_up {
-            let is_open = self.core.delivery.slots.live(id).is_ok();
-            let beginning = on_its_way.filter(|_| is_open).map_or(Beginning::Live, Beginning::Ahead);
-            (resumption.beginning, resumption.gap) = (beginning, false);
+            (resumption.beginning, resumption.gap) = (Beginning::Live, false);
         }
         if let Some(source) = belongings.source.take() {
             self.core.set_source_after(id, source);
