@@ -241,7 +241,7 @@ mod tests {
     fn channel_and_reader(ahead: usize) -> (EventSender, Reader<impl Source>) {
         let (bell, rings) = mpsc::channel();
         let inbox = Inbox::new(1, usize::MAX, Arc::new(Bell(bell)).into());
-        let stream = StreamId { slot: 0, generation: Generation::default() };
+        let stream = StreamId { slot: 0, generation: Generation::default(), shard: 0 };
         let (sender, source) =
             channel(stream, ahead, inbox.clone(), Account::default(), DrainFlag::default());
         (sender, Reader { source, inbox, rings, asked: 0, woken: 0 })
