@@ -11,7 +11,6 @@ use mio_sse::net::Net;
 use mio_sse::{App, Error, Event, Position, Publisher, Server, Shards};
 use redis::Connection;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -61,7 +60,6 @@ struct Inner {
     /// The writer has a name of its own.
     reader_name: u64,
     shared: Arc<Shared>,
-    attached: AtomicBool,
     /// The connections are made of this, once each.
     links: Mutex<Option<(Link, Link)>>,
 }
@@ -105,8 +103,7 @@ impl Hub {
         let name = || getrandom::u64().map_err(|error| HubError::System(error.to_string()));
         let shared = Arc::new(Shared::new(name()?, config.waiting_max));
         let stream = Stream { key: key.to_owned(), kept: config.kept };
-        let attached = AtomicBool::new(false);
-        Ok(Self(Arc::new(Inner { config, stream, reader_name: name()?, shared, attached, links })))
+        Ok(Self(Arc::new(Inner { config, stream, reader_name: name()?, shared, links })))
     }
 
     /// Reads what the stream has into the histories of the server, and goes on reading in a thread of its own.
@@ -132,9 +129,6 @@ impl Hub {
 
     fn begin(&self, publisher: Publisher, fill: impl FnOnce(&[Act])) -> Result<(), HubError> {
         let inner = &*self.0;
-        if inner.attached.swap(true, Ordering::SeqCst) {
-            return Err(HubError::Attached);
-        }
         let mut links = inner.links.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((mut reads, writes)) = links.take() else { return Err(HubError::Attached) };
         let mut reader = Reader::new(inner.config.history, inner.reader_name);
@@ -144,7 +138,6 @@ impl Hub {
             Ok(filled) => filled,
             Err(problem) => {
                 *links = Some((reads, writes));
-                inner.attached.store(false, Ordering::SeqCst);
                 return Err(HubError::Redis(problem));
             }
         };

@@ -77,7 +77,7 @@ pub(crate) fn fill<S: 'static>(acts: &[Act], shared: &Shared, cx: &mut Context<'
         let done = match act {
             Act::Publish { topics, position, event } => {
                 match cx.publish_all_at(topics.iter().map(|topic| &**topic), *position, event) {
-                    // Whoever comes back with an older id is to know.
+                    // A client that comes back with an older id has to be told.
                     Err(Error::TooMuchMemory) => cx.ordered_gap(*position),
                     done => done,
                 }

@@ -26,6 +26,13 @@ struct Member<W> {
     stats: Mutex<Stats>,
 }
 
+impl<W> Member<W> {
+    /// The connections that it has, and is to have.
+    fn load(&self) -> usize {
+        self.connections.load(Ordering::Relaxed) + self.arriving.load(Ordering::Relaxed)
+    }
+}
+
 /// Who wants something done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum From {
@@ -164,20 +171,14 @@ impl<W> Sequencer<W> {
     /// Whether no loop that runs has connections, or is to have one.
     pub(crate) fn is_left(&self) -> bool {
         let mut running = self.loops.iter().filter(|member| member.inbox.runs());
-        running.all(|member| {
-            member.connections.load(Ordering::Relaxed) + member.arriving.load(Ordering::Relaxed) == 0
-        })
+        running.all(|member| member.load() == 0)
     }
 
     /// The loop with the fewest connections, `index` if it is one of them.
     pub(crate) fn fewest(&self, index: u16) -> u16 {
-        let count = |index: u16| {
-            let member = self.member(index);
-            member.connections.load(Ordering::Relaxed) + member.arriving.load(Ordering::Relaxed)
-        };
-        let others =
-            (0..).take(self.loops.len()).filter(|other| self.loops[usize::from(*other)].inbox.runs());
-        others.min_by_key(|other| (count(*other), *other != index)).unwrap_or(index)
+        let running = (0..).zip(&self.loops).filter(|(_, member)| member.inbox.runs());
+        let fewest = running.min_by_key(|(other, member)| (member.load(), *other != index));
+        fewest.map_or(index, |(other, _)| other)
     }
 
     /// Gives a connection to a loop, or back.

@@ -48,7 +48,7 @@ use std::thread;
 ///
 /// | | |
 /// |---|---|
-/// | publish, finish a topic, [configure](Context::configure) one, send to a tag, close or revoke one, drain, stop | all loops, whoever asks for it |
+/// | publish, finish a topic, [configure](Context::configure) one, send to a tag, close or revoke one, drain, stop | all loops, from wherever it is asked for |
 /// | send to a stream, close, subscribe or tag it | the loop that it is of, wherever that is asked for |
 /// | timers, sources, `on_close` and the state of a stream | its own loop; elsewhere [`Error::OtherLoop`](crate::Error::OtherLoop). [`Publisher::run_for`] goes there |
 /// | [`Publisher::run`], [`Publisher::ask`] | the first loop; the handler's own with [`Context::publisher`]. [`Publisher::ask_all`] asks all |
