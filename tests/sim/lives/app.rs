@@ -123,7 +123,7 @@ impl Handler for App {
         let mut opening = Opening {
             process: self.process,
             next,
-            known: if story.scenario.is_sharded() { story.feed[self.process as usize] } else { next },
+            known: next,
             begin: self.begin,
             // Of what has finished there is nothing else to get.
             snapshot: story.scenario.snapshot || topics & !story.finished == 0,
@@ -136,6 +136,10 @@ impl Handler for App {
         let whom = (stream, request.last_event_id());
         let reply = reply(topics, whom, &mut opening, &mut story, cx).tag(tag_of(who.0));
         story.act_together((self.process, self.at), cx);
+        if story.scenario.is_sharded() {
+            // What was published just now is on its way, and its id is looked for behind this.
+            opening.known = story.feed[self.process as usize];
+        }
         self.streams.insert(stream, Asked { who, topics, opening });
         self.states.note(Stage::Made);
         cx.on_open(|stream, cx| {

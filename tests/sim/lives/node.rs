@@ -300,9 +300,14 @@ impl<const SHORT: bool> Node<SHORT> {
 
     /// Turns all loops until they have stopped, which they do if one was asked to.
     pub(crate) fn comes_to_its_end(&mut self) {
-        for _ in 0..TURNS_TO_END {
+        let (mut waiting, mut turns) = (u64::MAX, 0);
+        while !self.is_stopped() && turns < TURNS_TO_END {
             self.turn_all();
             self.worlds.iter().for_each(|world| world.borrow_mut().now += Duration::from_millis(20));
+            // What came before is done first, however few streams a turn may serve.
+            let still_waiting = self.shards.stats().inbox;
+            turns = if still_waiting < waiting { 0 } else { turns + 1 };
+            waiting = waiting.min(still_waiting);
         }
         assert!(self.is_stopped(), "all loops stop when one is asked to");
         let stats = self.shards.stats();
@@ -340,5 +345,6 @@ impl<const SHORT: bool> Node<SHORT> {
 /// Turns after which a loop has done what it can without time that passes.
 const TURNS_TO_SLEEP: u32 = 100;
 
-/// Turns of 20 ms after which a server has stopped that was asked to, whatever memory it lacked.
+/// Turns of 20 ms in which a server that was asked to stop does so, or takes something out of an inbox, whatever
+/// memory it lacks.
 const TURNS_TO_END: u32 = 200;
