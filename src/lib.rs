@@ -79,6 +79,7 @@ mod error;
 mod event;
 mod event_stream;
 pub mod guide;
+mod gzip;
 mod http;
 pub mod net;
 mod peer;

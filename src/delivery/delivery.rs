@@ -2,6 +2,7 @@
 
 use crate::account::Account;
 use crate::conn::list::List;
+use crate::delivery::compressor::Compressor;
 use crate::delivery::extras::{LargeFrames, SpareExtras, Subscription};
 use crate::delivery::stream::{Flags, Phase, Stream};
 use crate::delivery::walk::{merge, readings};
@@ -81,6 +82,7 @@ pub(crate) struct Delivery<S> {
     pub(super) taken_along: u64,
     pub(super) spare_extras: SpareExtras,
     pub(super) large_frames: LargeFrames,
+    pub(super) compressor: Compressor,
     /// Where frames are copied together that do not lie in one piece.
     pub(super) scratch: Block,
     /// Where a run is made close-delimited.
@@ -94,9 +96,12 @@ impl<S: Streams + Default> Delivery<S> {
         topics: Topics,
         lag_bytes_max: usize,
         gap_event: Option<Cow<'static, str>>,
+        gzip: Option<u8>,
         account: Account,
     ) -> Self {
-        Self { topics, lag_bytes_max, may_lag: lag_bytes_max, gap_event, account, ..Self::default() }
+        let compressor = Compressor::new(gzip, account.clone());
+        let may_lag = lag_bytes_max;
+        Self { topics, lag_bytes_max, may_lag, gap_event, account, compressor, ..Self::default() }
     }
 }
 
@@ -121,6 +126,7 @@ impl<S: Streams> Delivery<S> {
         let (topic, place) = self.topics.subscribe(topic, slot, stream.pins);
         let from = self.reads_from(slot, topic);
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
+        stream.flags.set(Flags::CHAINED, false);
         if stream.topics().next().is_none() && stream.reads_one_log() {
             // There is nothing else for it, so it may stand where this topic is.
             (stream.topic, stream.place) = (topic, place);
@@ -279,31 +285,57 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// The stream is open: its `head`, in its framing, and the events behind that go out before anything that
-    /// it was given already.
-    pub(crate) fn open<'a>(&mut self, slot: u32, head: &[&[u8]], first: impl Iterator<Item = &'a [u8]>) {
+    /// The stream is open: its `head`, and the frames behind that, go out before anything that it was given
+    /// already.
+    pub(crate) fn open<'a>(&mut self, slot: u32, head: &[u8], first: impl Iterator<Item = (Kind, &'a [u8])>) {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         stream.phase = Phase::Open;
         self.pinning += u64::from(stream.pins);
-        let extras = stream.make_extras(&mut self.spare_extras);
-        head.iter().for_each(|bytes| extras.hand.add(bytes, &self.account));
-        first.for_each(|bytes| extras.hand.add_event(bytes, &self.account));
-        if extras.end.is_some() {
+        let is_compressed = stream.framing == Framing::Gzip;
+        let is_closed = stream.end().is_some();
+        let hand = &mut stream.make_extras(&mut self.spare_extras).hand;
+        hand.add(head, &self.account);
+        if is_compressed {
+            hand.add(self.compressor.begin(slot), &self.account);
+        }
+        first.for_each(|(kind, bytes)| self.add_to_hand(slot, kind, bytes));
+        if is_closed {
             self.close_opened(slot);
         }
         self.queue(slot);
     }
 
-    /// Puts bytes into the hand of a stream that is held: what its client has missed, or that it has.
-    pub(crate) fn make_up(&mut self, slot: u32, bytes: &[u8], kind: Kind) {
+    /// Puts a frame of no log into the hand of a stream.
+    pub(super) fn add_to_hand(&mut self, slot: u32, kind: Kind, bytes: &[u8]) {
+        let is_stored = self.is_stored(slot);
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
-        let bytes = stream.framing.bytes_of(kind, bytes);
+        let bytes = self.compressor.frame(slot, stream, kind, bytes, is_stored);
         let hand = &mut stream.make_extras(&mut self.spare_extras).hand;
         if kind.event {
             hand.add_event(bytes, &self.account);
         } else {
             hand.add(bytes, &self.account);
         }
+    }
+
+    /// Whether what a compressed stream gets stands there as it is, since it reads a topic that is never compressed.
+    pub(super) fn is_stored(&self, slot: u32) -> bool {
+        self.stream(slot).is_some_and(|stream| {
+            stream.framing == Framing::Gzip
+                && stream.topics().any(|(key, _)| !self.topics.get(key).compresses)
+        })
+    }
+
+    /// Whether all topics of a stream may be compressed.
+    pub(crate) fn compresses(&self, slot: u32) -> bool {
+        let topics = self.stream(slot).into_iter().flat_map(Stream::topics);
+        self.compressor.level().is_some()
+            && topics.into_iter().all(|(key, _)| self.topics.get(key).compresses)
+    }
+
+    /// Puts bytes into the hand of a stream that is held: what its client has missed, or that it has.
+    pub(crate) fn make_up(&mut self, slot: u32, bytes: &[u8], kind: Kind) {
+        self.add_to_hand(slot, kind, bytes);
         self.queue(slot);
     }
 
@@ -321,6 +353,11 @@ impl<S: Streams> Delivery<S> {
         self.leave_all(slot);
         let (stream, _) = self.slots.stream_and_room(slot)?;
         let pinned = std::mem::take(&mut stream.pins) && stream.has_opened();
+        if stream.framing == Framing::Gzip && stream.has_opened() {
+            self.compressor.end();
+            // It ends once.
+            stream.framing = Framing::Chunked;
+        }
         self.pinning -= u64::from(pinned);
         let mut more = stream.more.take()?;
         let extras = more.extras.take();
@@ -386,6 +423,7 @@ impl<S: Streams> Delivery<S> {
     pub(crate) fn shrink_buffers(&mut self, bytes: usize, streams: usize) {
         self.scratch.shrink(bytes);
         self.unwrapped.shrink(bytes);
+        self.compressor.shrink_buffers(bytes);
         self.queue.give_back(streams);
         self.lagged.give_back(streams);
         self.aside.give_back(streams);

@@ -1,9 +1,10 @@
 //! What only some streams have.
 
 use crate::account::{Account, Charge, Purpose};
+use crate::delivery::batch::Cut;
 use crate::http::parse::held::Held;
 use crate::topic::few::Few;
-use crate::topic::frame::Frame;
+use crate::topic::frame::Framing;
 use crate::topic::log::Log;
 use crate::topic::position::Place;
 use crate::topic::sequence::is_shared;
@@ -124,31 +125,33 @@ const SHARED_BYTES_MIN: usize = 16 << 10;
 /// Large frames that some stream has in its hand.
 #[derive(Debug, Default)]
 pub(crate) struct LargeFrames {
-    /// By sequence, and whether it is chunked. The bytes are boxed so that they go with the last stream that
-    /// has them.
-    frames: HashMap<(u64, bool), Weak<Large>>,
+    /// By sequence, framing and size: what was published to several topics has an id in some of them, and none in
+    /// others. What is compressed for a topic also by that. The bytes are boxed so that they go with the last stream
+    /// that has them.
+    frames: HashMap<(u64, Framing, TopicKey, usize), Weak<Large>>,
     /// How many there were when those that nobody has any more were dropped last.
     kept: usize,
 }
 
 impl LargeFrames {
-    /// The rest of a frame that is cut, of whose bytes so many have been sent, as a stream has it in its
-    /// hand.
+    /// The rest of what is cut, as a stream has it in its hand.
     pub(crate) fn rest(
         &mut self,
-        (frame, bytes, sent): (Frame, &[u8], usize),
-        chunked: bool,
+        cut: Cut<'_>,
+        framing: Framing,
+        topic: TopicKey,
         account: &Account,
     ) -> Hand {
-        let events = u64::from(frame.kind.event);
-        if bytes.len() < SHARED_BYTES_MIN || !is_shared(frame.sequence) {
+        let Cut { sequence, events, bytes, sent } = cut;
+        let is_alone = framing == Framing::Gzip && topic == TopicKey::NONE;
+        if bytes.len() < SHARED_BYTES_MIN || !is_shared(sequence) || is_alone {
             return Hand::own(bytes[sent..].to_vec(), events, account);
         }
         if self.frames.len() > 2 * self.kept + 16 {
             self.frames.retain(|_, frame| frame.strong_count() > 0);
             self.kept = self.frames.len();
         }
-        let weak = self.frames.entry((frame.sequence, chunked)).or_default();
+        let weak = self.frames.entry((sequence, framing, topic, bytes.len())).or_default();
         let shared = weak.upgrade().unwrap_or_else(|| {
             let charge = account.charge(Purpose::Hands, bytes.len());
             let shared = Arc::new(Large { bytes: bytes.into(), _charge: charge });

@@ -21,6 +21,8 @@
 //! Nothing here knows a socket, a clock, a handler or an id of a stream: the caller says which slot, what
 //! time it is, and how to write.
 
+pub(crate) mod batch;
+pub(crate) mod compressor;
 #[expect(clippy::module_inception, reason = "it is what this layer is about")]
 pub(crate) mod delivery;
 pub(crate) mod extras;

@@ -1,9 +1,13 @@
 //! One stream is given what there is for it, in whatever logs it lies.
 
 use crate::delivery::delivery::{Delivery, Streams, Written};
+use crate::delivery::stream::Flags;
 use crate::delivery::walk::next_batch;
 use crate::event::Event;
-use crate::topic::frame::{EncodedEvent, Framing};
+use crate::gzip::EMPTY;
+use crate::topic::chain::sum_of;
+use crate::topic::frame::{COMMENT, EncodedEvent, Framing, Kind, append_chunk};
+use crate::topic::topics::TopicKey;
 
 /// How far a stream has come by what it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,7 @@ impl<S: Streams> Delivery<S> {
         if self.slots.has_room(slot) {
             self.tell_what_was_missed(slot);
         }
+        let is_stored = self.is_stored(slot);
         let Some((stream, room)) = self.slots.stream_and_room(slot) else { return Ok(Given::Everything) };
         if !*room {
             if let Some(extras) = stream.extras_mut() {
@@ -37,23 +42,36 @@ impl<S: Streams> Delivery<S> {
             self.pin(slot, true);
             return Ok(Given::Refused);
         }
-        let (batch, newest) = next_batch(stream, &self.topics, &mut self.scratch);
+        let (mut batch, newest) = next_batch(stream, &self.topics, &mut self.scratch);
         if batch.is_empty() {
+            if stream.conflates() {
+                // It may have done without what a chain holds.
+                stream.flags.set(Flags::CHAINED, false);
+            }
             if !stream.is_held() {
                 self.nothing_left(slot);
             }
             return Ok(Given::Everything);
         }
+        let is_packed = stream.framing == Framing::Gzip && !batch.frames().is_empty();
+        if is_packed {
+            batch = self.compressor.pack(slot, &batch, stream.end(), is_stored);
+        }
         let written = write(batch.bytes)?;
         let advance = batch.advance(stream.sequence(), written.bytes);
         let sequence = advance.sequence;
+        let given = Some(batch.pieces_until(sequence)).filter(|given| !given.is_empty()).map(sum_of);
         self.delivered.events += advance.events;
         self.delivered.bytes += written.bytes as u64;
         *room = written.all;
         // What was cut is copied before anything moves.
-        let chunked = stream.framing == Framing::Chunked;
-        let cut = advance.cut.map(|cut| self.large_frames.rest(cut, chunked, &self.account));
+        let framing = stream.framing;
+        let cut = advance.cut.map(|cut| self.large_frames.rest(cut, framing, TopicKey::NONE, &self.account));
         let in_hand = advance.hand;
+        if let Some(sum) = given {
+            self.compressor.add(slot, sum);
+            stream.flags.set(Flags::CHAINED, false);
+        }
         stream.took(written.bytes, written.all, now);
         stream.skip_to(sequence);
         if let Some(cut) = cut {
@@ -110,31 +128,34 @@ impl<S: Streams> Delivery<S> {
         else {
             return;
         };
-        let framing = stream.framing;
         let Some(extras) = stream.extras_mut().filter(|extras| extras.missed > 0 && extras.hand.is_empty())
         else {
             return;
         };
         let missed = std::mem::take(&mut extras.missed);
+        // Also where nobody is told.
+        stream.flags.set(Flags::CHAINED, false);
         self.delivered.gaps += 1;
         let event =
             self.gap_event.as_ref().map(|name| Event::new().data(missed.to_string()).event(name.clone()));
         // A name that is configured has been checked to be one line, so it can be written.
         if let Some(gap) = event.and_then(|event| EncodedEvent::new(&event).ok()) {
-            extras.hand.add(framing.bytes_of(gap.kind(), gap.bytes()), &self.account);
+            self.add_to_hand(slot, gap.notice(), gap.bytes());
         }
     }
 
-    /// Gives a stream that has nothing in its hand bytes of no log, in its framing, such as a heartbeat. What
+    /// Gives a stream that has nothing in its hand a frame of no log, such as a heartbeat. What
     /// the socket does not take goes out when it has room, before anything else. Answers whether they were
     /// given: where it has no room already, they are not.
     pub(crate) fn give_aside<E>(
         &mut self,
         slot: u32,
         now: u32,
+        kind: Kind,
         bytes: &[u8],
         write: impl FnOnce(&[u8]) -> Result<Written, E>,
     ) -> Result<bool, E> {
+        let is_stored = self.is_stored(slot);
         let Some((stream, room)) = self.slots.stream_and_room(slot).filter(|(_, room)| **room) else {
             return Ok(false);
         };
@@ -143,6 +164,14 @@ impl<S: Streams> Delivery<S> {
             return Ok(false);
         }
         debug_assert!(hand.is_empty(), "it waits for room, or to be served");
+        let mut nothing = Vec::new();
+        let bytes = if stream.framing == Framing::Gzip && bytes == COMMENT {
+            // Nothing of it is to be seen anyway, and so it fits into a chain.
+            append_chunk(&EMPTY, &mut nothing);
+            &nothing
+        } else {
+            self.compressor.frame(slot, stream, kind, bytes, is_stored)
+        };
         let written = write(bytes)?;
         *room = written.all;
         stream.took(written.bytes, written.all, now);

@@ -54,6 +54,8 @@ impl Flags {
     pub(crate) const HELD: Self = Self(32);
     /// It ends when that is done.
     pub(crate) const ENDS: Self = Self(64);
+    /// All it was given since a [chain](crate::topic::chain::Chain) of its first topic began is from that.
+    pub(crate) const CHAINED: Self = Self(128);
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

@@ -102,6 +102,7 @@ fn a_stream_with_one_topic_left_is_on_the_fast_path_whichever_it_has_left() {
             Topics::new(TopicConfig::default(), Maker::default(), Account::default()),
             1000,
             None,
+            None,
             Account::default(),
         );
         delivery.subscribe(0, "a");

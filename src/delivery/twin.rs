@@ -6,7 +6,7 @@ use super::serve::Given;
 use super::stream::{Phase, Stream};
 use crate::account::Account;
 use crate::event::Event;
-use crate::topic::frame::{EncodedEvent, Framing};
+use crate::topic::frame::{COMMENT, COMMENT_KIND, EncodedEvent, Framing};
 use crate::topic::history::{History, Overflow, TopicConfig};
 use crate::topic::ids::{Ids, Maker};
 use crate::topic::topics::{TopicKey, Topics};
@@ -53,7 +53,7 @@ enum Step {
         slot: usize,
         topics: u8,
         sent: bool,
-        chunked: bool,
+        framing: Framing,
         back: Option<usize>,
         close: bool,
     },
@@ -91,6 +91,15 @@ enum Step {
     Pass(u64),
 }
 
+fn framing_if(gzip: bool) -> Framing {
+    if gzip && cfg!(feature = "gzip") { Framing::Gzip } else { Framing::Chunked }
+}
+
+fn framing() -> impl Strategy<Value = Framing> {
+    let gzip = framing_if(true);
+    prop_oneof![1 => Just(Framing::Chunked), 1 => Just(Framing::CloseDelimited), 2 => Just(gzip)]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let size =
         || prop_oneof![6 => 0_usize..100, 2 => Just(10_000_usize), 1 => Just(20_000), 1 => Just(70_000)];
@@ -102,8 +111,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(topic, key, removes, size)| Step::Publish { topic, key, removes, size }),
         2 => size().prop_map(|size| Step::PublishToTwo { size }),
         2 => (slot(), size()).prop_map(|(slot, size)| Step::Send { slot, size }),
-        3 => (slot(), 0_u8..16, any::<bool>(), any::<bool>(), proptest::option::of(0_usize..100), prop::bool::weighted(0.1))
-            .prop_map(|(slot, topics, sent, chunked, back, close)| Step::Open { slot, topics, sent, chunked, back, close }),
+        3 => (slot(), 0_u8..16, any::<bool>(), framing(), proptest::option::of(0_usize..100), prop::bool::weighted(0.1))
+            .prop_map(|(slot, topics, sent, framing, back, close)| Step::Open { slot, topics, sent, framing, back, close }),
         1 => slot().prop_map(|slot| Step::Close { slot }),
         1 => (slot(), 0..TOPICS.len()).prop_map(|(slot, topic)| Step::Subscribe { slot, topic }),
         1 => (slot(), 0..TOPICS.len()).prop_map(|(slot, topic)| Step::Unsubscribe { slot, topic }),
@@ -132,7 +141,6 @@ impl Entry {
 }
 
 /// What one stream is to get, and what its socket has taken.
-#[derive(Default)]
 struct Twin {
     /// The numbers of its events, each with whether it may do without.
     due: Vec<(usize, bool)>,
@@ -149,7 +157,7 @@ struct Twin {
     ended: bool,
     capacity: usize,
     output: Vec<u8>,
-    chunked: bool,
+    framing: Framing,
 }
 
 struct World {
@@ -165,20 +173,32 @@ fn event(number: usize, size: usize) -> Event<'static> {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(uncompressed: bool) -> Self {
         let mut topics = Topics::new(TopicConfig::default(), Maker::default(), Account::default());
         topics.set_clock(1_000_000, 1000);
         let keyed = TopicConfig::default().overflow(Overflow::Skip).keyed().ids(Ids::Own);
         let kept = TopicConfig::default().history(History::new().bytes(30_000)).ids(Ids::Own);
-        for (name, config) in
-            [("skips", TopicConfig::default().overflow(Overflow::Skip)), ("keyed", keyed), ("kept", kept)]
-        {
+        let skips = TopicConfig::default().overflow(Overflow::Skip);
+        let skips = if uncompressed { skips.uncompressed() } else { skips };
+        for (name, config) in [("skips", skips), ("keyed", keyed), ("kept", kept)] {
             topics.configure(name, config, 10);
         }
         let mut delivery =
-            Delivery::<Table>::new(topics, LAG_BYTES_MAX, Some("gap".into()), Account::default());
+            Delivery::<Table>::new(topics, LAG_BYTES_MAX, Some("gap".into()), Some(6), Account::default());
         delivery.slots.0.resize_with(SLOTS, || None);
         Self { delivery, twins: Default::default(), entries: Vec::new(), now: 1000, arrived: 0 }
+    }
+
+    /// All streams read the same topic, as far as they can compressed, and have read some of it.
+    fn begin_with_a_crowd(&mut self) {
+        for slot in 0..SLOTS {
+            self.open(slot, 1, false, framing_if(true), None, false);
+            self.make_room(slot, 1 << 20);
+        }
+        for _ in 0..3 {
+            self.publish(0, None, false, 20);
+            self.turn(SLOTS, SLOTS, usize::MAX);
+        }
     }
 
     fn tick(&self) -> u32 {
@@ -250,15 +270,21 @@ impl World {
         self.delivery.unsubscribe(slot as u32, key);
     }
 
-    fn open(&mut self, slot: usize, topics: u8, sent: bool, chunked: bool, back: Option<usize>, close: bool) {
+    fn open(
+        &mut self,
+        slot: usize,
+        topics: u8,
+        sent: bool,
+        framing: Framing,
+        back: Option<usize>,
+        close: bool,
+    ) {
         if self.twins[slot].is_some() {
             return;
         }
         let sequence = self.delivery.topics.sequence();
-        let mut stream = Stream::opening(sequence, self.tick(), 1);
-        stream.framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
-        self.delivery.slots.0[slot] = Some((stream, true));
-        self.twins[slot] = Some(Twin { chunked, ..Twin::default() });
+        self.delivery.slots.0[slot] = Some((Stream::opening(sequence, self.tick(), 1), true));
+        self.twins[slot] = Some(Twin::new());
         for topic in 0..TOPICS.len() {
             if topics & 1 << topic != 0 {
                 self.subscribe(slot, topic);
@@ -286,10 +312,14 @@ impl World {
             twin.due.extend(keyed.into_iter().map(|number| (number, true)));
             twin.due.sort_unstable();
         }
+        let may = framing != Framing::Gzip || self.delivery.compresses(at);
+        let framing = if may { framing } else { Framing::Chunked };
+        self.delivery.stream_mut(at).unwrap().framing = framing;
+        self.twins[slot].as_mut().unwrap().framing = framing;
         if close {
             self.close(slot);
         }
-        self.delivery.open(at, &[b"HEAD\n"], iter::empty());
+        self.delivery.open(at, b"HEAD\n", iter::empty());
         if close {
             self.delivery.stream_mut(at).unwrap().phase = Phase::Ending;
         }
@@ -379,8 +409,8 @@ impl World {
             }
             Step::PublishToTwo { size } => self.publish_to_two(size),
             Step::Send { slot, size } => self.send(slot, size),
-            Step::Open { slot, topics, sent, chunked, back, close } => {
-                self.open(slot, topics, sent, chunked, back, close);
+            Step::Open { slot, topics, sent, framing, back, close } => {
+                self.open(slot, topics, sent, framing, back, close);
             }
             Step::Close { slot } => self.close(slot),
             Step::Subscribe { slot, topic } => self.subscribe(slot, topic),
@@ -405,9 +435,10 @@ impl World {
             return;
         }
         let twin = self.twins[slot].as_mut().unwrap();
-        let beat: &[u8] = if twin.chunked { b"3\r\n:\n\n\r\n" } else { b":\n\n" };
         self.delivery
-            .give_aside(slot as u32, now, beat, |bytes| Ok::<_, Infallible>(twin.take(bytes)))
+            .give_aside(slot as u32, now, COMMENT_KIND, COMMENT, |bytes| {
+                Ok::<_, Infallible>(twin.take(bytes))
+            })
             .unwrap();
     }
 
@@ -522,6 +553,22 @@ enum Got {
 }
 
 impl Twin {
+    fn new() -> Self {
+        Self {
+            due: Vec::new(),
+            settled: 0,
+            exact: Vec::new(),
+            subscribed: Default::default(),
+            may_conflate: false,
+            closed: false,
+            closed_at: None,
+            ended: false,
+            capacity: 0,
+            output: Vec::new(),
+            framing: Framing::Chunked,
+        }
+    }
+
     /// It has been given everything.
     fn settle(&mut self) {
         if !self.may_conflate {
@@ -543,7 +590,8 @@ impl Twin {
         let Some(body) = self.output.strip_prefix(b"HEAD\n") else { return Vec::new() };
         let mut text = Vec::new();
         let mut rest = body;
-        while self.chunked && !rest.is_empty() {
+        let is_chunked = self.framing != Framing::CloseDelimited;
+        while is_chunked && !rest.is_empty() {
             let Some(line) = rest.windows(2).position(|pair| pair == b"\r\n") else { break };
             let size = usize::from_str_radix(str::from_utf8(&rest[..line]).unwrap(), 16)
                 .expect("a chunk begins here");
@@ -554,7 +602,12 @@ impl Twin {
             rest = &rest[line + 4 + size..];
             assert!(size > 0 || rest.is_empty(), "nothing follows the end");
         }
-        let text = if self.chunked { &text[..] } else { body };
+        let text = match self.framing {
+            Framing::Chunked => text,
+            Framing::CloseDelimited => body.to_vec(),
+            Framing::Gzip => gunzip(&text, self.ended),
+        };
+        let text = &text[..];
         let blocks =
             str::from_utf8(text).unwrap().split_inclusive("\n\n").filter(|block| block.ends_with("\n\n"));
         let got = blocks.filter_map(|block| {
@@ -566,10 +619,37 @@ impl Twin {
     }
 }
 
+/// What has come of a gzip stream, which is read strictly if that is all.
+#[cfg(feature = "gzip")]
+fn gunzip(bytes: &[u8], is_all: bool) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut decoder = flate2::bufread::GzDecoder::new(bytes);
+    let read = std::io::Read::read_to_end(&mut decoder, &mut text);
+    if is_all {
+        assert!(decoder.into_inner().is_empty(), "nothing follows the trailer");
+        read.expect("a right trailer");
+    } else if let Err(error) = read {
+        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{error}");
+    }
+    text
+}
+
+#[cfg(not(feature = "gzip"))]
+fn gunzip(_bytes: &[u8], _is_all: bool) -> Vec<u8> {
+    unreachable!("nothing is compressed")
+}
+
 proptest! {
     #[test]
-    fn streams_get_what_their_lists_say(steps in proptest::collection::vec(step(), 1..150)) {
-        let mut world = World::new();
+    fn streams_get_what_their_lists_say(
+        steps in proptest::collection::vec(step(), 1..150),
+        uncompressed in any::<bool>(),
+        crowd in any::<bool>(),
+    ) {
+        let mut world = World::new(uncompressed);
+        if crowd {
+            world.begin_with_a_crowd();
+        }
         for step in steps {
             world.step(step);
             world.check_state();

@@ -1,8 +1,9 @@
 //! The one walk: what a stream is given next, in one order over all the logs that it reads.
 
+use crate::delivery::batch::Batch;
 use crate::delivery::stream::Stream;
 use crate::topic::block::Block;
-use crate::topic::frame::{Frame, Framing, Kind};
+use crate::topic::frame::{Framing, Kind};
 use crate::topic::log::{Log, Place, Run};
 use crate::topic::topics::{TopicKey, Topics};
 use std::cmp::Reverse;
@@ -29,67 +30,6 @@ pub(crate) fn readings<'a>(
     let more =
         stream.subscriptions().iter().map(move |found| Reading { log: log(found.topic), from: found.from });
     first.into_iter().chain(own).chain(more)
-}
-
-/// Bytes to be sent next, and what they mean for the stream.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Batch<'a> {
-    pub(crate) bytes: &'a [u8],
-    /// How many of them are from its hand.
-    hand: usize,
-    frames: &'a [Frame],
-    base: u32,
-}
-
-/// Where sending a part of a batch brings a stream.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Advance<'a> {
-    /// The bytes of its hand that are sent.
-    pub(crate) hand: usize,
-    pub(crate) sequence: u64,
-    /// The events of the frames that are completely sent by now.
-    pub(crate) events: u64,
-    /// The frame that is sent in part, with all its bytes, and how many of them are sent.
-    pub(crate) cut: Option<(Frame, &'a [u8], usize)>,
-}
-
-impl<'a> Batch<'a> {
-    pub(crate) fn of_run(run: Run<'a>) -> Self {
-        Self { bytes: run.bytes, hand: 0, frames: run.frames, base: run.base }
-    }
-
-    /// The frames that were copied into `block`, behind `hand` bytes of others.
-    pub(crate) fn of_copy(block: &'a Block, hand: usize) -> Self {
-        Self { bytes: &block.bytes, hand, frames: &block.frames, base: 0 }
-    }
-
-    fn of_hand(hand: &'a [u8]) -> Self {
-        Self { bytes: hand, hand: hand.len(), frames: &[], base: 0 }
-    }
-
-    /// Whether there is nothing to do. A batch may have frames but no bytes: the end of a close-delimited
-    /// stream.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.hand == 0
-    }
-
-    /// What it means for a stream at `sequence`, for which the batch was made, that `sent` bytes of it are
-    /// sent.
-    pub(crate) fn advance(&self, sequence: u64, sent: usize) -> Advance<'a> {
-        debug_assert!(sent <= self.bytes.len());
-        if sent < self.hand {
-            return Advance { hand: sent, sequence, events: 0, cut: None };
-        }
-        let end = |frame: &Frame| (frame.end - self.base) as usize;
-        let whole = self.frames.partition_point(|frame| end(frame) <= sent);
-        let (given, rest) = self.frames.split_at(whole);
-        let events = given.iter().filter(|frame| frame.kind.event).count() as u64;
-        let (sequence, from) = given.last().map_or((sequence, self.hand), |last| (last.sequence, end(last)));
-        let cut = rest.first().filter(|_| sent > from);
-        let cut = cut.map(|frame| (*frame, &self.bytes[from..end(frame)], sent - from));
-        let sequence = cut.map_or(sequence, |(frame, ..)| frame.sequence);
-        Advance { hand: self.hand, sequence, events, cut }
-    }
 }
 
 /// The next bytes for a stream: what is in its hand, then everything in the order of the sequence, whichever
@@ -192,12 +132,9 @@ pub(crate) fn merge<'a>(
 fn copy(run: Run<'_>, framing: Framing, scratch: &mut Block) {
     match framing {
         Framing::Chunked => scratch.push_all(run.frames, run.base, run.bytes),
-        Framing::CloseDelimited => {
-            let mut start = run.base;
-            for frame in run.frames {
-                let bytes = &run.bytes[(start - run.base) as usize..(frame.end - run.base) as usize];
+        Framing::CloseDelimited | Framing::Gzip => {
+            for (frame, bytes) in run.each() {
                 scratch.push(frame.sequence, framing.bytes_of(frame.kind, bytes), frame.kind);
-                start = frame.end;
             }
         }
     }

@@ -1,9 +1,12 @@
 //! What was published is offered to every subscriber of a topic, in a wave that may take several turns.
 
+use crate::delivery::batch::{Advance, Batch};
 use crate::delivery::delivery::{Delivery, Streams, Written, tick_of};
 use crate::delivery::stream::Flags;
-use crate::delivery::walk::{Advance, Batch, unwrap_run};
-use crate::topic::busy::TIME_TO_READ;
+use crate::delivery::walk::unwrap_run;
+use crate::gzip::{Addition, Sum};
+use crate::topic::busy::{Busy, TIME_TO_READ};
+use crate::topic::chain::{Piece, sum_of};
 use crate::topic::frame::Framing;
 use crate::topic::history::Overflow;
 use crate::topic::log::Place;
@@ -24,6 +27,30 @@ struct Shared<'a> {
     place: Place,
 }
 
+/// What a topic's chain has for compressed streams at one place, for the next one, which most often needs the same.
+struct InChain<'a> {
+    /// Where such a stream stands, and whether it continues.
+    behind: (u64, bool),
+    batch: Batch<'a>,
+    finished: Advance<'a>,
+    addition: Addition,
+}
+
+/// What compressed streams get that do not read the chain: the run that they share, in one piece.
+struct Alone {
+    bytes: Vec<u8>,
+    piece: [Piece; 1],
+    addition: Addition,
+}
+
+impl Alone {
+    fn new(bytes: Vec<u8>, first: u64, run: &Advance<'_>, sum: Sum) -> Self {
+        let Advance { sequence, events, .. } = *run;
+        let piece = Piece { first, sequence, end: bytes.len(), events, sum, begins: true };
+        Self { bytes, piece: [piece], addition: Addition::of(sum) }
+    }
+}
+
 /// What one step of a wave has left to the caller.
 #[derive(Debug)]
 pub(crate) struct Offered<E> {
@@ -41,7 +68,9 @@ impl<S: Streams> Delivery<S> {
     pub(crate) fn begin_wave(&mut self, key: TopicKey) {
         if !self.topics.get(key).has_wave() {
             self.make_room(key);
-            self.topics.begin_wave(key);
+            // An encoder takes memory that those may need who lag.
+            let level = self.compressor.level().filter(|_| !self.is_short_of_memory());
+            self.topics.begin_wave(key, level);
         }
     }
 
@@ -148,17 +177,23 @@ impl<S: Streams> Delivery<S> {
         mut write: impl FnMut(u32, &[u8]) -> Result<Written, E>,
     ) -> Offered<E> {
         let mut aside = std::mem::take(&mut self.aside);
-        let Topic { subscribers, busy: Some(busy), .. } = self.topics.get_mut(key) else {
+        let Topic { subscribers, busy: Some(busy), compresses, .. } = self.topics.get_mut(key) else {
             return Offered { visited: 0, failed: Vec::new(), aside };
         };
         let start = busy.wave.unwrap_or(0);
         let end = start.saturating_add(count).min(subscribers.len());
         busy.wave = Some(end);
-        let log = &busy.log;
+        let compresses = *compresses;
+        let Busy { log, chain, .. } = &mut **busy;
+        if let Some(chain) = chain {
+            chain.catch_up(log);
+        }
+        let (log, chain) = (&*log, chain.as_deref());
 
         let mut failed = Vec::new();
         let mut shared: Option<Shared<'_>> = None;
-        let mut pins = 0;
+        let (mut in_chain, mut alone): (Option<InChain<'_>>, Option<Alone>) = (None, None);
+        let (mut pins, mut compressed, mut wanted) = (0, 0, false);
         for &slot in subscribers.get(start..end).unwrap_or_default() {
             let Some((stream, room)) = self.slots.stream_and_room(slot) else { continue };
             if stream.pins || !stream.reads_one_log() {
@@ -173,10 +208,45 @@ impl<S: Streams> Delivery<S> {
                 let chunked = Batch::of_run(run);
                 let finished = chunked.advance(sequence, chunked.bytes.len());
                 shared = Some(Shared { from, to, chunked, finished, unwrapped: false, place });
+                alone = None;
             }
             let Some(shared) = &mut shared else { continue };
+            let mut finished = shared.finished;
+            // How it is added to what a compressed stream was sent, and whose chain it is of.
+            let mut packed = None;
             let batch = match stream.framing {
                 Framing::Chunked => shared.chunked,
+                // What is never compressed is stored for each.
+                Framing::Gzip if !compresses => {
+                    aside.push(slot);
+                    continue;
+                }
+                Framing::Gzip => {
+                    compressed += 1;
+                    let behind = (sequence, stream.flags.has(Flags::CHAINED));
+                    if in_chain.as_ref().is_none_or(|found| found.behind != behind) {
+                        let found = chain.and_then(|chain| chain.behind(behind.0, behind.1));
+                        in_chain = found.map(|(pieces, bytes, base)| {
+                            let batch = Batch::of_pieces(bytes, 0, pieces, base);
+                            let finished = batch.advance(sequence, bytes.len());
+                            InChain { behind, batch, finished, addition: Addition::of(sum_of(pieces)) }
+                        });
+                    }
+                    if let Some(found) = &in_chain {
+                        (finished, packed) = (found.finished, Some((&found.addition, key)));
+                        found.batch
+                    } else {
+                        wanted = true;
+                        let alone = alone.get_or_insert_with(|| {
+                            unwrap_run(log.run(shared.place), &mut self.unwrapped);
+                            shared.unwrapped = true;
+                            let (bytes, sum) = self.compressor.alone(&self.unwrapped.bytes);
+                            Alone::new(bytes.to_vec(), shared.to, &shared.finished, sum)
+                        });
+                        packed = Some((&alone.addition, TopicKey::NONE));
+                        Batch::of_pieces(&alone.bytes, 0, &alone.piece, 0)
+                    }
+                }
                 Framing::CloseDelimited => {
                     if !shared.unwrapped {
                         unwrap_run(log.run(shared.place), &mut self.unwrapped);
@@ -187,20 +257,29 @@ impl<S: Streams> Delivery<S> {
             };
             match write(slot, batch.bytes) {
                 Ok(written) => {
-                    let advance =
-                        if written.all { shared.finished } else { batch.advance(sequence, written.bytes) };
+                    let advance = if written.all { finished } else { batch.advance(sequence, written.bytes) };
                     stream.skip_to(advance.sequence);
                     stream.took(written.bytes, written.all, now);
                     self.delivered.events += advance.events;
                     self.delivered.bytes += written.bytes as u64;
                     *room = written.all;
+                    let mut of_chain = TopicKey::NONE;
+                    if let Some((addition, chain)) = packed
+                        && let Some(sum) = self.compressor.sum_mut(slot)
+                    {
+                        of_chain = chain;
+                        if written.all {
+                            addition.add_to(sum);
+                        } else {
+                            *sum = sum.then(sum_of(batch.pieces_until(advance.sequence)));
+                        }
+                        if advance.sequence > sequence {
+                            stream.flags.set(Flags::CHAINED, chain != TopicKey::NONE);
+                        }
+                    }
                     if !written.all {
                         if let Some(cut) = advance.cut {
-                            let cut = self.large_frames.rest(
-                                cut,
-                                stream.framing == Framing::Chunked,
-                                &self.account,
-                            );
+                            let cut = self.large_frames.rest(cut, stream.framing, of_chain, &self.account);
                             stream.make_extras(&mut self.spare_extras).hand = cut;
                         }
                         stream.pins = true;
@@ -212,7 +291,14 @@ impl<S: Streams> Delivery<S> {
                 Err(error) => failed.push((slot, error)),
             }
         }
-        self.topics.get_mut(key).pins += pins;
+        let topic = self.topics.get_mut(key);
+        topic.pins += pins;
+        if let Some(busy) = topic.busy.as_mut().filter(|_| compressed > 0) {
+            busy.compressed += compressed;
+            if let Some(chain) = busy.chain.as_mut().filter(|_| wanted) {
+                chain.want();
+            }
+        }
         self.pinning += u64::from(pins);
         Offered { visited: end - start.min(end), failed, aside }
     }

@@ -19,6 +19,7 @@
 //! come to disagree about where a request ends (request smuggling).
 
 pub(crate) mod browser;
+pub(crate) mod coding;
 pub(crate) mod header;
 pub(crate) mod parse;
 pub(crate) mod reply;

@@ -1,5 +1,7 @@
 //! What a topic has only while something is in its log, or is kept.
 
+use crate::account::Account;
+use crate::topic::chain::Chain;
 use crate::topic::history::Kept;
 use crate::topic::log::Log;
 
@@ -17,6 +19,10 @@ pub(crate) struct Busy {
     pub(crate) offers: Offers,
     /// When it was said that nothing more will come, if it was, by the server's clock.
     pub(crate) finished: Option<u64>,
+    /// The same compressed, where several streams read it so.
+    pub(crate) chain: Option<Box<Chain>>,
+    /// How many such streams the wave has visited so far.
+    pub(crate) compressed: usize,
     /// What of the log is kept for newcomers, if anything.
     pub(crate) kept: Option<Box<Kept>>,
 }
@@ -31,8 +37,40 @@ impl Busy {
             && self.fresh == 0
             && self.finished.is_none()
             && self.kept.is_none()
+            && !self.has_chain()
+    }
+
+    /// Whether it has a chain, or may have one with the next wave.
+    pub(crate) fn has_chain(&self) -> bool {
+        self.chain.is_some() || self.compressed >= CHAIN_READERS
+    }
+
+    /// Before a wave: what the last one has offered is needed no more, and whether it is worth to compress what
+    /// comes depends on how many it has visited that read it compressed.
+    pub(crate) fn begin_chain(&mut self, level: Option<u8>, account: &Account) {
+        let offered = self.log.marked();
+        let readers = std::mem::take(&mut self.compressed);
+        match (&mut self.chain, level) {
+            (None, Some(level)) if readers >= CHAIN_READERS => {
+                self.chain = Chain::new(level, offered, account).map(Box::new);
+            }
+            (Some(chain), Some(_)) if readers > 0 => chain.forget(offered),
+            (chain, _) => *chain = None,
+        }
+    }
+
+    /// No wave is due: all who read the chain were given what is in it.
+    pub(crate) fn rest_chain(&mut self, is_left: bool) {
+        if is_left {
+            (self.chain, self.compressed) = (None, 0);
+        } else if let Some(chain) = &mut self.chain {
+            chain.forget(u64::MAX);
+        }
     }
 }
+
+/// So many streams have to read a topic compressed, that an encoder of its own is worth its memory.
+const CHAIN_READERS: usize = 2;
 
 /// How long a stream has, at least, to read what it was offered before that counts as lag, in milliseconds. A
 /// burst of more than the log may hold would otherwise cut streams that read as fast as they can.

@@ -54,6 +54,17 @@ pub(crate) enum Role {
     Superseded,
 }
 
+/// The last chunk of a body.
+pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Adds a chunk with these bytes, of which there is one at least.
+pub(crate) fn append_chunk(bytes: &[u8], out: &mut Vec<u8>) {
+    // Writing to a vector cannot fail.
+    let _ = write!(out, "{:x}\r\n", bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(CHUNK_SUFFIX);
+}
+
 /// The bytes behind the data of a chunk.
 const CHUNK_SUFFIX: &[u8] = b"\r\n";
 
@@ -67,28 +78,32 @@ pub(crate) const COMMENT_KIND: Kind = Kind { prefix: 3, event: false, told: fals
 /// Room for the largest chunk size line: eight hexadecimal digits and CRLF.
 const PREFIX_MAX: usize = 10;
 
-/// How the body of a stream is delimited on the wire (RFC 9112 6.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the body of a stream is delimited on the wire (RFC 9112 6.3), and coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Framing {
     /// Chunked transfer coding: frames are sent just as they lie in the log.
     Chunked,
     /// The end of the connection ends the body: the same frames without their chunk lines.
     CloseDelimited,
+    /// Chunked, and gzip within the chunks (RFC 9110 8.4.1.3).
+    Gzip,
 }
 
 impl Framing {
-    /// What ends the body: the last chunk (RFC 9112 7.1), or nothing but the end of the connection.
+    /// What ends the body: the last chunk (RFC 9112 7.1), or nothing but the end of the connection. Before the last
+    /// chunk of one that is compressed stands the end of that.
     pub(crate) fn end(self) -> &'static [u8] {
         match self {
-            Self::Chunked => b"0\r\n\r\n",
-            Self::CloseDelimited => b"",
+            Self::Chunked => LAST_CHUNK,
+            Self::CloseDelimited | Self::Gzip => b"",
         }
     }
 
-    /// The bytes of a frame, which lies in the log as `bytes`, in this framing.
+    /// The bytes of a frame, which lies in the log as `bytes`, in this framing; without chunk lines where it has yet to
+    /// be compressed.
     pub(crate) fn bytes_of(self, kind: Kind, bytes: &[u8]) -> &[u8] {
         match self {
-            Self::CloseDelimited if kind.prefix > 0 => {
+            Self::CloseDelimited | Self::Gzip if kind.prefix > 0 => {
                 &bytes[usize::from(kind.prefix)..bytes.len() - CHUNK_SUFFIX.len()]
             }
             _ => bytes,

@@ -98,6 +98,7 @@ pub struct TopicConfig {
     pub(crate) overflow: Overflow,
     pub(crate) keyed: bool,
     pub(crate) ids: Ids,
+    uncompressed: bool,
 }
 
 impl TopicConfig {
@@ -121,6 +122,22 @@ impl TopicConfig {
     pub const fn keyed(mut self) -> Self {
         self.keyed = true;
         self
+    }
+
+    /// Never has it compressed, whatever [`Config::gzip`](crate::Config::gzip) says: a stream that begins with such a
+    /// topic is not compressed at all, and to one that subscribes to it later its events are sent as they are,
+    /// within what is compressed.
+    ///
+    /// For topics that hold secrets beside text that others choose. What is repeated is compressed to less, so the
+    /// length of what is sent tells who can see that whether a guess is right (the BREACH attack).
+    #[must_use]
+    pub const fn uncompressed(mut self) -> Self {
+        self.uncompressed = true;
+        self
+    }
+
+    pub(crate) fn compresses(&self) -> bool {
+        !self.uncompressed
     }
 
     /// Who makes the ids of the events. Default [`Ids::Generated`], by which a topic has ids where it keeps

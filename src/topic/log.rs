@@ -57,6 +57,16 @@ impl<'a> Run<'a> {
         &self.frames[0]
     }
 
+    /// Each of its frames, with its bytes.
+    pub(crate) fn each(self) -> impl Iterator<Item = (&'a Frame, &'a [u8])> {
+        let mut start = self.base;
+        self.frames.iter().map(move |frame| {
+            let bytes = &self.bytes[(start - self.base) as usize..(frame.end - self.base) as usize];
+            start = frame.end;
+            (frame, bytes)
+        })
+    }
+
     /// Its first `count` frames, of which there is one at least.
     pub(crate) fn cut(self, count: usize) -> Self {
         let frames = &self.frames[..count];

@@ -16,6 +16,7 @@
 
 pub(crate) mod block;
 pub(crate) mod busy;
+pub(crate) mod chain;
 pub(crate) mod few;
 pub(crate) mod frame;
 pub(crate) mod history;

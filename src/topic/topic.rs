@@ -19,6 +19,8 @@ pub(crate) struct Topic {
     /// to offer them. Invariant: while it is 0 and no wave is due, nobody needs a frame of this log.
     pub(crate) pins: u32,
     pub(crate) overflow: Overflow,
+    /// Whether streams may get it compressed.
+    pub(crate) compresses: bool,
     /// Whether the topic waits in `Topics::dirty` for a wave, or for the rest of one.
     pub(crate) dirty: bool,
 }
@@ -34,6 +36,7 @@ impl Topic {
             busy: None,
             pins: 0,
             overflow: Overflow::default(),
+            compresses: true,
             dirty: false,
         }
     }
@@ -99,6 +102,11 @@ impl Topic {
     /// Frees what nobody needs of the log; at `tick`, by the server's clock. A topic that is at rest then gives up
     /// what it was busy with. Returns whether there is more to free than is freed at once.
     pub(crate) fn settle(&mut self, tick: u64, spares: &mut Spares, spare_busy: &mut SpareBusy) -> bool {
+        if !self.dirty
+            && let Some(busy) = &mut self.busy
+        {
+            busy.rest_chain(self.subscribers.is_empty());
+        }
         if self.pins > 0 || self.dirty {
             return false;
         }

@@ -18,7 +18,7 @@ use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 
 /// A topic's key. Valid while the topic has a subscriber, a history, or is dirty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TopicKey(u32);
 
 impl TopicKey {
@@ -116,7 +116,7 @@ impl Topics {
         let Some(key) = self.key(name) else { return true };
         let (tick, now) = (self.clock.tick, self.mark());
         let topic = &mut self.topics[key.0 as usize];
-        topic.overflow = config.overflow;
+        (topic.overflow, topic.compresses) = (config.overflow, config.compresses());
         self.aging -= usize::from(topic.ages());
         let Busy { log, kept, .. } = topic.busy(&mut self.spare_busy);
         match (config.kept(), &mut *kept) {
@@ -308,7 +308,7 @@ impl Topics {
     fn add(&mut self, name: &str, horizon: u64) -> TopicKey {
         let (config, since) = self.config_of(name);
         let mut topic = Topic::new(name);
-        topic.overflow = config.overflow;
+        (topic.overflow, topic.compresses) = (config.overflow, config.compresses());
         if let Some(limits) = config.kept() {
             // The topic may have been there before and be gone because nothing was left of what it kept.
             let is_ordered = config.ids == Ids::Ordered;
@@ -374,9 +374,11 @@ impl Topics {
         self.clock.tick
     }
 
-    /// Begins a wave, if none is on its way.
-    pub(crate) fn begin_wave(&mut self, key: TopicKey) {
-        if let Some(busy) = self.get_mut(key).busy.as_mut().filter(|busy| busy.wave.is_none()) {
+    /// Begins a wave, if none is on its way. With a `level`, what is offered is compressed for those who read it so.
+    pub(crate) fn begin_wave(&mut self, key: TopicKey, level: Option<u8>) {
+        let topic = &mut self.topics[key.0 as usize];
+        if let Some(busy) = topic.busy.as_mut().filter(|busy| busy.wave.is_none()) {
+            busy.begin_chain(level.filter(|_| topic.compresses), &self.account);
             busy.log.mark();
             busy.wave = Some(0);
             busy.offered = std::mem::take(&mut busy.fresh);
@@ -633,11 +635,12 @@ impl Topics {
         if topics().any(|topic| topic.pins as usize > topic.subscribers.len()) {
             return Some("a log is pinned by more streams than there are");
         }
-        if topics().any(|topic| {
-            topic.busy.as_ref().is_some_and(|busy| busy.kept.is_none() && busy.finished.is_none())
-                && topic.pins == 0
-                && !topic.dirty
-        }) {
+        let is_for_nobody = |busy: &Busy| {
+            busy.kept.is_none() && busy.finished.is_none() && !(busy.has_chain() && busy.log.is_empty())
+        };
+        if topics()
+            .any(|topic| topic.busy.as_deref().is_some_and(is_for_nobody) && topic.pins == 0 && !topic.dirty)
+        {
             return Some("a log is kept for nobody, or room for one");
         }
         if topics()

@@ -17,6 +17,8 @@ mod example_mcp;
 mod example_pages;
 mod examples;
 mod failures;
+#[cfg(feature = "gzip")]
+mod gzip;
 mod history;
 mod hosts;
 mod interplay;

@@ -256,6 +256,17 @@ impl Client {
         }
     }
 
+    /// Reads to the end of a body in chunks, of whatever bytes.
+    #[cfg(feature = "gzip")]
+    pub(crate) fn chunks_to_end(&mut self) -> Vec<u8> {
+        self.unwrap_chunks();
+        while !self.ended {
+            assert!(self.fill(), "the end of the body");
+            self.unwrap_chunks();
+        }
+        std::mem::take(&mut self.body)
+    }
+
     /// The data of the first `count` events.
     pub(crate) fn data(&mut self, count: usize) -> Vec<String> {
         self.events(count).into_iter().take(count).map(|event| event.data).collect()

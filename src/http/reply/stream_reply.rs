@@ -35,6 +35,8 @@ pub struct StreamReply {
     content_type: Option<Box<str>>,
     headers: Headers,
     close_delimited: bool,
+    uncompressed: bool,
+    coding: Coding,
     max_age: Option<Duration>,
     finish: bool,
     start: Start,
@@ -45,6 +47,17 @@ pub struct StreamReply {
     pub(crate) belongings: Belongings,
     /// What was wrong first while it was built.
     error: Option<Box<Error>>,
+}
+
+/// How the body is coded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// As it is, whatever the client takes.
+    #[default]
+    Identity,
+    /// As it is, as the client takes nothing else.
+    OnlyIdentity,
+    Gzip,
 }
 
 /// What of the application's comes with a reply, for the stream to have when it opens.
@@ -237,6 +250,13 @@ impl StreamReply {
         self
     }
 
+    /// Sends the stream as it is, whatever [`Config::gzip`](crate::Config::gzip) says.
+    #[must_use]
+    pub fn uncompressed(mut self) -> StreamReply {
+        self.uncompressed = true;
+        self
+    }
+
     /// How long this stream may stay open, in place of [`Config::max_age`](crate::Config::max_age), and exactly: for a
     /// session that ends, a token that expires. It is closed cleanly then, with
     /// [`CloseReason::MaxAge`](crate::CloseReason::MaxAge). Costs a timer.
@@ -382,6 +402,16 @@ impl StreamReply {
         self.close_delimited
     }
 
+    /// Whether it may be compressed, as far as that depends on it.
+    pub(crate) fn compresses(&self) -> bool {
+        // An application that says it itself does it itself.
+        !self.uncompressed && !self.close_delimited && !self.headers.has("Content-Encoding")
+    }
+
+    pub(crate) fn set_coding(&mut self, coding: Coding) {
+        self.coding = coding;
+    }
+
     /// Writes the head. Without `chunked` the connection ends with the stream, and the head says so whatever
     /// `cx` says, unless the head is all that is wanted.
     pub(crate) fn encode_head(&self, cx: &HeadContext<'_>, chunked: bool, out: &mut Vec<u8>) {
@@ -397,6 +427,11 @@ impl StreamReply {
                 "\r\n\
                  Cache-Control: no-store, no-transform\r\n\
                  X-Accel-Buffering: no\r\n",
+                match self.coding {
+                    Coding::Identity => "",
+                    Coding::OnlyIdentity => "Vary: Accept-Encoding\r\n",
+                    Coding::Gzip => "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n",
+                },
                 if chunked { "Transfer-Encoding: chunked\r\n" } else { "" },
                 cx.connection(keep_alive),
                 &self.headers.lines,

@@ -137,6 +137,7 @@ impl Core {
                 Topics::new(config.topic, maker, account.clone()),
                 config.lag_bytes_max,
                 config.gap_event.clone(),
+                config.gzip_level(),
                 account.clone(),
             ),
             config,

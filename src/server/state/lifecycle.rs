@@ -135,9 +135,8 @@ impl Core {
         let comment = opening.is_none() && !follows;
         let opening = opening.as_ref().map(|event| (event.notice(), event.bytes()));
         let opening = opening.or_else(|| comment.then_some((COMMENT_KIND, COMMENT)));
-        let opening = opening.map_or(&[][..], |(kind, bytes)| framing.bytes_of(kind, bytes));
-        let first = first.iter().map(|event| framing.bytes_of(event.kind(), event.bytes()));
-        self.delivery.open(id.slot, &[head, opening], first);
+        let first = first.iter().map(|event| (event.kind(), event.bytes()));
+        self.delivery.open(id.slot, head, opening.into_iter().chain(first));
         self.stats.streams_opened += 1;
         self.count_for_others(0, 1);
         self.source_ready(id);

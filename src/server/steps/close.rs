@@ -110,7 +110,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
         // What was published and not offered yet is for nobody now.
         while let Some(key) = self.core.delivery.topics.next_dirty() {
-            self.core.delivery.topics.begin_wave(key);
+            self.core.delivery.topics.begin_wave(key, None);
             self.core.delivery.topics.rotate_dirty();
         }
         self.core.delivery.topics.free_idle();

@@ -2,9 +2,10 @@
 
 use crate::conn::id::StreamId;
 use crate::delivery::resume::Beginning;
+use crate::http::coding::accepts_gzip;
 use crate::http::parse::request::Request;
 use crate::http::reply::headers::HeadContext;
-use crate::http::reply::stream_reply::{Belongings, StreamReply};
+use crate::http::reply::stream_reply::{Belongings, Coding, StreamReply};
 use crate::server::api::app::App;
 use crate::server::api::context::Context;
 use crate::server::api::missed::Missed;
@@ -30,8 +31,18 @@ impl<H: App, N: Net> Server<H, N> {
         let keep_alive = keep_alive && chunked;
         let cx = HeadContext { date: &self.requests.date.text, keep_alive, http_10, head_request: false };
         let earlier = replies.len();
+        let coding = match chunked && stream.compresses() && self.core.delivery.compresses(id.slot) {
+            false => Coding::Identity,
+            true if accepts_gzip(request) => Coding::Gzip,
+            true => Coding::OnlyIdentity,
+        };
+        stream.set_coding(coding);
         stream.encode_head(&cx, chunked, replies);
-        let framing = if chunked { Framing::Chunked } else { Framing::CloseDelimited };
+        let framing = match coding {
+            Coding::Gzip => Framing::Gzip,
+            _ if chunked => Framing::Chunked,
+            _ => Framing::CloseDelimited,
+        };
         let mut belongings = stream.take_belongings();
         let mut resumption = self.core.resumption(id, stream, || last_event_id(stream, request));
         let made_up = resumption.gap && self.is_made_up(id, &resumption);

@@ -222,15 +222,13 @@ impl<H: App, N: Net> Server<H, N> {
         if !stream.is_held() && stream.topics().any(|(key, _)| self.core.delivery.topics.get(key).dirty) {
             return;
         }
-        let framing = stream.framing;
         // Who has not what it has missed, or is ahead of this server, must not lose its place.
         let has_place = !stream.is_held() && stream.waits_for().is_none();
         let ids = self.core.delivery.ids_of(slot).filter(|_| has_place);
         let (beat, kind) = self.sweep.beats.frame(&self.core, ids);
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         let net = &mut self.net;
-        let beat = framing.bytes_of(kind, beat);
-        match self.core.delivery.give_aside(slot, now, beat, |bytes| write(net, socket, bytes)) {
+        match self.core.delivery.give_aside(slot, now, kind, beat, |bytes| write(net, socket, bytes)) {
             Ok(given) => self.core.stats.heartbeats += u64::from(given),
             Err(reason) => self.core.end(slot, reason),
         }
