@@ -17,12 +17,14 @@ pub(crate) enum Purpose {
     Channels,
     /// Keys and ids of frames.
     Indexes,
+    /// Encoders, and what they have made.
+    Encoders,
 }
 
 /// The sums, in bytes. All clones are one account.
 #[derive(Clone, Default)]
 pub(crate) struct Account {
-    sums: Arc<[AtomicUsize; 5]>,
+    sums: Arc<[AtomicUsize; 6]>,
 }
 
 impl fmt::Debug for Account {

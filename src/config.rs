@@ -237,7 +237,7 @@ pub struct Config {
     ///
     /// # Cost
     /// Currently some 0.5 to 5 µs of an event of 200 bytes to 1 KB at level 1, once for all streams; 330 KiB for each
-    /// topic with at least two such streams, and once for all others; 8 bytes for each connection.
+    /// topic that at least two such streams read, up to an eighth of `memory_max` in all, and once for all others; 8 bytes for each connection.
     #[cfg(feature = "gzip")]
     pub gzip: Option<u8>,
     /// How long a connection that the server has closed on its side waits for the peer to do the same. Default 2 s. To

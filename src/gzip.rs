@@ -211,7 +211,7 @@ mod tests {
     fn decode(bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut decoder = flate2::bufread::GzDecoder::new(bytes);
-        decoder.read_to_end(&mut out).unwrap();
+        decoder.read_to_end(&mut out).expect("it can be decompressed");
         assert!(decoder.into_inner().is_empty());
         out
     }

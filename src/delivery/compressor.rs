@@ -4,7 +4,7 @@ use crate::account::{Account, Charge, Purpose};
 use crate::delivery::batch::Batch;
 use crate::delivery::stream::{Flags, Stream};
 use crate::gzip::{ENCODER_BYTES, Encoder, HEADER, Sum, store};
-use crate::topic::chain::Piece;
+use crate::topic::chain::{Chains, Piece};
 use crate::topic::frame::{Framing, Kind, LAST_CHUNK, append_chunk};
 
 /// Makes pieces that fit behind anything: what topics have published goes by their [chains](crate::topic::chain).
@@ -12,6 +12,7 @@ use crate::topic::frame::{Framing, Kind, LAST_CHUNK, append_chunk};
 pub(crate) struct Compressor {
     /// From 1 to 9; none where no stream is compressed.
     level: Option<u8>,
+    chains_max: usize,
     account: Account,
     /// Made with the first stream, and gone with the last.
     encoder: Option<(Encoder, Charge)>,
@@ -31,8 +32,15 @@ pub(crate) struct Compressor {
 }
 
 impl Compressor {
-    pub(crate) fn new(level: Option<u8>, account: Account) -> Self {
-        Self { level, account, ..Self::default() }
+    /// With a level, and the memory that the chains of topics may take.
+    pub(crate) fn new(level: Option<u8>, chains_max: usize, account: Account) -> Self {
+        Self { level, chains_max, account, ..Self::default() }
+    }
+
+    /// Whether topics have chains, where there is memory for others.
+    pub(crate) fn chains(&self) -> Chains {
+        let held = self.account.sum(Purpose::Encoders);
+        Chains { level: self.level, may_begin: held + ENCODER_BYTES <= self.chains_max }
     }
 
     pub(crate) fn level(&self) -> Option<u8> {
@@ -56,7 +64,7 @@ impl Compressor {
     pub(crate) fn end(&mut self) {
         self.streams -= 1;
         if self.streams == 0 {
-            *self = Self::new(self.level, self.account.clone());
+            *self = Self::new(self.level, self.chains_max, self.account.clone());
         }
     }
 

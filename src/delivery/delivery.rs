@@ -96,10 +96,9 @@ impl<S: Streams + Default> Delivery<S> {
         topics: Topics,
         lag_bytes_max: usize,
         gap_event: Option<Cow<'static, str>>,
-        gzip: Option<u8>,
+        compressor: Compressor,
         account: Account,
     ) -> Self {
-        let compressor = Compressor::new(gzip, account.clone());
         let may_lag = lag_bytes_max;
         Self { topics, lag_bytes_max, may_lag, gap_event, account, compressor, ..Self::default() }
     }

@@ -1,5 +1,6 @@
 //! The walk over several logs, piece by piece.
 
+use super::compressor::Compressor;
 use super::delivery::{Delivery, Streams};
 use super::stream::{Phase, Stream};
 use super::walk::{Reading, merge};
@@ -102,7 +103,7 @@ fn a_stream_with_one_topic_left_is_on_the_fast_path_whichever_it_has_left() {
             Topics::new(TopicConfig::default(), Maker::default(), Account::default()),
             1000,
             None,
-            None,
+            Compressor::default(),
             Account::default(),
         );
         delivery.subscribe(0, "a");

@@ -1,5 +1,6 @@
 //! The whole layer against its naive twin: for each stream a list of what it is to get.
 
+use super::compressor::Compressor;
 use super::delivery::{Delivery, Streams, Written};
 use super::resume::Beginning;
 use super::serve::Given;
@@ -183,8 +184,9 @@ impl World {
         for (name, config) in [("skips", skips), ("keyed", keyed), ("kept", kept)] {
             topics.configure(name, config, 10);
         }
+        let compressor = Compressor::new(Some(6), usize::MAX, Account::default());
         let mut delivery =
-            Delivery::<Table>::new(topics, LAG_BYTES_MAX, Some("gap".into()), Some(6), Account::default());
+            Delivery::<Table>::new(topics, LAG_BYTES_MAX, Some("gap".into()), compressor, Account::default());
         delivery.slots.0.resize_with(SLOTS, || None);
         Self { delivery, twins: Default::default(), entries: Vec::new(), now: 1000, arrived: 0 }
     }

@@ -6,7 +6,7 @@ use crate::delivery::stream::Flags;
 use crate::delivery::walk::unwrap_run;
 use crate::gzip::{Addition, Sum};
 use crate::topic::busy::{Busy, TIME_TO_READ};
-use crate::topic::chain::{Piece, sum_of};
+use crate::topic::chain::{Chains, Piece, sum_of};
 use crate::topic::frame::Framing;
 use crate::topic::history::Overflow;
 use crate::topic::log::Place;
@@ -69,8 +69,8 @@ impl<S: Streams> Delivery<S> {
         if !self.topics.get(key).has_wave() {
             self.make_room(key);
             // An encoder takes memory that those may need who lag.
-            let level = self.compressor.level().filter(|_| !self.is_short_of_memory());
-            self.topics.begin_wave(key, level);
+            let chains = if self.is_short_of_memory() { Chains::default() } else { self.compressor.chains() };
+            self.topics.begin_wave(key, chains);
         }
     }
 

@@ -34,11 +34,11 @@ fn prefers_gzip<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
 /// gets what all understand.
 fn weight(parameters: &str) -> u16 {
     let parameters = parameters.split(';').map(str::trim);
-    let weights = parameters.filter_map(|parameter| {
+    let mut weights = parameters.filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
     });
-    let Some(weight) = weights.last() else { return 1000 };
+    let Some(weight) = weights.next_back() else { return 1000 };
     let (whole, part) = weight.split_once('.').unwrap_or((weight, ""));
     let is_number = part.len() <= 3 && part.bytes().all(|digit| digit.is_ascii_digit());
     match whole {

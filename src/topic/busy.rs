@@ -1,7 +1,7 @@
 //! What a topic has only while something is in its log, or is kept.
 
 use crate::account::Account;
-use crate::topic::chain::Chain;
+use crate::topic::chain::{Chain, Chains};
 use crate::topic::history::Kept;
 use crate::topic::log::Log;
 
@@ -47,11 +47,11 @@ impl Busy {
 
     /// Before a wave: what the last one has offered is needed no more, and whether it is worth to compress what
     /// comes depends on how many it has visited that read it compressed.
-    pub(crate) fn begin_chain(&mut self, level: Option<u8>, account: &Account) {
+    pub(crate) fn begin_chain(&mut self, chains: Chains, account: &Account) {
         let offered = self.log.marked();
         let readers = std::mem::take(&mut self.compressed);
-        match (&mut self.chain, level) {
-            (None, Some(level)) if readers >= CHAIN_READERS => {
+        match (&mut self.chain, chains.level) {
+            (None, Some(level)) if readers >= CHAIN_READERS && chains.may_begin => {
                 self.chain = Chain::new(level, offered, account).map(Box::new);
             }
             (Some(chain), Some(_)) if readers > 0 => chain.forget(offered),

@@ -30,6 +30,15 @@ pub(crate) fn sum_of(pieces: &[Piece]) -> Sum {
     pieces.iter().fold(Sum::default(), |sum, piece| sum.then(piece.sum))
 }
 
+/// Whether topics have chains.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Chains {
+    /// The level of those there are; none where all of them are to go.
+    pub(crate) level: Option<u8>,
+    /// Whether there is memory for one more.
+    pub(crate) may_begin: bool,
+}
+
 /// The pieces of one encoder, each of which may refer to those before it: so they are for streams that get all
 /// of them, from one that begins on.
 #[derive(Debug)]
@@ -55,7 +64,7 @@ pub(crate) struct Chain {
 impl Chain {
     /// One that begins behind the frame `after`. None where it cannot be.
     pub(crate) fn new(level: u8, after: u64, account: &Account) -> Option<Self> {
-        let charge = account.charge(Purpose::Indexes, ENCODER_BYTES);
+        let charge = account.charge(Purpose::Encoders, ENCODER_BYTES);
         Some(Self {
             encoder: Encoder::new(level)?,
             bytes: Vec::new(),

@@ -1,6 +1,7 @@
 //! Logs and topics, without streams.
 
 use super::block::{BLOCK_BYTES, Spares};
+use super::chain::Chains;
 use super::frame::{EncodedEvent, Kind, Role};
 use super::log::Log;
 use super::topic::Topic;
@@ -80,7 +81,7 @@ fn an_idle_topic_is_gone_and_leaves_nothing_behind() {
     topics.free_idle();
     assert_eq!(topics.len(), 1, "a topic in the queue stays until it had its turn");
     while let Some(key) = topics.next_dirty() {
-        topics.begin_wave(key, None);
+        topics.begin_wave(key, Chains::default());
         topics.get_mut(key).busy.as_mut().unwrap().wave = Some(0);
         topics.rotate_dirty();
     }

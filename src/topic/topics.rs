@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::event::EventError;
 use crate::topic::block::Spares;
 use crate::topic::busy::{Busy, SpareBusy};
+use crate::topic::chain::Chains;
 use crate::topic::frame::EncodedEvent;
 use crate::topic::history::{FRAMES_PER_EVENT, Kept, Mark, TopicConfig};
 use crate::topic::ids::{GeneratedId, Ids, Maker};
@@ -374,11 +375,13 @@ impl Topics {
         self.clock.tick
     }
 
-    /// Begins a wave, if none is on its way. With a `level`, what is offered is compressed for those who read it so.
-    pub(crate) fn begin_wave(&mut self, key: TopicKey, level: Option<u8>) {
+    /// Begins a wave, if none is on its way. What is offered is compressed for those who read it so, at the level of
+    /// `chains`.
+    pub(crate) fn begin_wave(&mut self, key: TopicKey, chains: Chains) {
         let topic = &mut self.topics[key.0 as usize];
         if let Some(busy) = topic.busy.as_mut().filter(|busy| busy.wave.is_none()) {
-            busy.begin_chain(level.filter(|_| topic.compresses), &self.account);
+            let chains = if topic.compresses { chains } else { Chains::default() };
+            busy.begin_chain(chains, &self.account);
             busy.log.mark();
             busy.wave = Some(0);
             busy.offered = std::mem::take(&mut busy.fresh);
@@ -409,7 +412,7 @@ impl Topics {
 
     /// The memory of all logs, those of single streams too, and of what is kept to find frames by keys and ids.
     pub(crate) fn held(&self) -> usize {
-        self.spares.held + self.account.sum(Purpose::Indexes)
+        self.spares.held + self.account.sum(Purpose::Indexes) + self.account.sum(Purpose::Encoders)
     }
 
     /// The same of logs, counted anew, with `others` that are no topic's.

@@ -12,6 +12,7 @@ mod belongings;
 mod client;
 mod counts;
 mod ends;
+mod gunzip;
 mod kept;
 mod late;
 mod lives;

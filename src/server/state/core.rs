@@ -11,6 +11,7 @@ use crate::conn::list::List;
 use crate::conn::refusal::Refusal;
 use crate::conn::slots::Slots;
 use crate::conn::ticket::Awaited;
+use crate::delivery::compressor::Compressor;
 use crate::delivery::delivery::Delivery;
 use crate::delivery::stream::Phase;
 use crate::error::Error;
@@ -129,6 +130,9 @@ pub(crate) struct Core {
     encoded: EncodedEvent,
 }
 
+/// What part of the memory may be taken by encoders: those that topics have.
+const CHAINS_PART: usize = 8;
+
 impl Core {
     pub(crate) fn new(config: Config, inbox: Inbox<Job>, maker: Maker, now: Duration) -> Self {
         let account = Account::default();
@@ -137,7 +141,7 @@ impl Core {
                 Topics::new(config.topic, maker, account.clone()),
                 config.lag_bytes_max,
                 config.gap_event.clone(),
-                config.gzip_level(),
+                Compressor::new(config.gzip_level(), config.memory_max / CHAINS_PART, account.clone()),
                 account.clone(),
             ),
             config,

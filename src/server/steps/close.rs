@@ -7,6 +7,7 @@ use crate::server::api::context::Context;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::state::core::Core;
+use crate::topic::chain::Chains;
 use std::sync::Arc;
 
 /// What a buffer that is used again keeps of its memory.
@@ -110,7 +111,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
         // What was published and not offered yet is for nobody now.
         while let Some(key) = self.core.delivery.topics.next_dirty() {
-            self.core.delivery.topics.begin_wave(key, None);
+            self.core.delivery.topics.begin_wave(key, Chains::default());
             self.core.delivery.topics.rotate_dirty();
         }
         self.core.delivery.topics.free_idle();

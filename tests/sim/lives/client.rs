@@ -1,6 +1,7 @@
 //! A client as browsers have it: it reads strictly, remembers the last id, and comes back with it (WHATWG
 //! HTML 9.2).
 
+use crate::gunzip::Gunzip;
 use crate::lives::oracle::Life;
 use crate::lives::story::Story;
 use crate::lives::together::LOOPS_MAX;
@@ -38,6 +39,8 @@ pub(crate) struct Wire {
     connection: u32,
     bytes: Vec<u8>,
     state: State,
+    /// Reads the stream, where it is compressed.
+    gunzip: Option<Gunzip>,
     /// What has come of a line.
     line: Vec<u8>,
     block: Block,
@@ -102,8 +105,10 @@ impl Client {
             1 => query = format!("?last_event_id={}", encode(&self.last_id)),
             _ => header = format!("Last-Event-ID: {}\r\n", self.last_id),
         }
+        // Most take what is compressed, whether they get it or not.
+        let accepts = if (number + attempt) % 4 > 0 { "Accept-Encoding: gzip\r\n" } else { "" };
         let request = format!(
-            "GET /{number}/{attempt}/{topics}{query} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n{header}\r\n"
+            "GET /{number}/{attempt}/{topics}{query} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n{accepts}{header}\r\n"
         );
         let last_id = &self.last_id;
         story.note(|| format!("client {number}.{attempt} comes to {process} behind {last_id:?}"));
@@ -183,7 +188,16 @@ impl Client {
                 State::Ignored => return wire.bytes.clear(),
                 State::Over => return assert!(wire.bytes.is_empty(), "nothing comes behind the end"),
             };
-            let Some(text) = taken else { return };
+            let Some(mut text) = taken else { return };
+            if let Some(gunzip) = &mut wire.gunzip {
+                text = gunzip.read(&text);
+            }
+            if wire.state == State::Over
+                && let Some(gunzip) = wire.gunzip.take()
+            {
+                gunzip.end();
+                story.count("compressed streams read to their ends");
+            }
             for byte in text {
                 assert!(byte != b'\r', "lines end with LF");
                 if byte == b'\n' {
@@ -220,6 +234,10 @@ impl Client {
         assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("text/event-stream"), "{head}");
         let chunked = head.contains("Transfer-Encoding: chunked");
         wire.state = if chunked { State::Chunks } else { State::ToEnd };
+        wire.gunzip = head.contains("Content-Encoding: gzip").then(Gunzip::new);
+        if wire.gunzip.is_some() {
+            story.count("compressed streams");
+        }
         // Whoever is refused gets a stream that says when to come again, which nobody has opened.
         if let Some(opening) = story.openings.remove(&(self.number, self.attempt)) {
             story.note(|| format!("client {}.{}: {opening:?}", self.number, self.attempt));
@@ -303,7 +321,8 @@ impl Wire {
         let connection = world.borrow_mut().connect(capacity);
         let (bytes, line, block) = (Vec::new(), Vec::new(), Block::default());
         let serials = [0; LOOPS_MAX];
-        Self { world: world.clone(), process, serials, connection, bytes, state: State::Head, line, block }
+        let (world, state, gunzip) = (world.clone(), State::Head, None);
+        Self { world, process, serials, connection, bytes, state, gunzip, line, block }
     }
 
     /// Whether it is thought that something could be sent on it.

@@ -29,14 +29,14 @@ pub(crate) struct Summary {
 
 impl Summary {
     pub(crate) fn add(&mut self, other: &Self) {
-        for (sum, more) in self.counts.iter_mut().zip(other.counts) {
+        for (sum, more) in self.counts.0.iter_mut().zip(other.counts.0) {
             *sum += more;
         }
     }
 
     /// That everything was really exercised.
     pub(crate) fn check_coverage(&self) {
-        for (name, count) in COUNTED.iter().zip(self.counts) {
+        for (name, count) in COUNTED.iter().zip(self.counts.0) {
             assert!(count > 0, "there were no {name}");
         }
     }
@@ -44,7 +44,7 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        COUNTED.iter().zip(self.counts).try_for_each(|(name, count)| write!(f, "\n{count:>10} {name}"))
+        COUNTED.iter().zip(self.counts.0).try_for_each(|(name, count)| write!(f, "\n{count:>10} {name}"))
     }
 }
 

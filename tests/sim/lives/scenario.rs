@@ -76,6 +76,10 @@ impl Scenario {
         // Each has an equal part.
         let loops = [1, 1, 2, 3][rng.usize(..4)];
         config.memory_max *= loops;
+        #[cfg(feature = "gzip")]
+        {
+            config.gzip = [None, Some(1), Some(6)][rng.usize(..3)];
+        }
         kinds.iter_mut().for_each(|kind| kind.keeps_all &= !heavy && id_style != 3 && is_roomy);
         Self {
             config,

@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 pub(crate) const TOPICS: [&str; 3] = ["a", "b", "c"];
 
 /// What is counted of all that has happened.
-pub(crate) const COUNTED: [&str; 32] = [
+pub(crate) const COUNTED: &[&str] = &[
     "steps",
     "events",
     "processes",
@@ -44,9 +44,21 @@ pub(crate) const COUNTED: [&str; 32] = [
     "sent to a tag",
     "closed with a tag",
     "ends of all loops",
+    #[cfg(feature = "gzip")]
+    "compressed streams",
+    #[cfg(feature = "gzip")]
+    "compressed streams read to their ends",
 ];
 
-pub(crate) type Counts = [u64; COUNTED.len()];
+/// How often each of these was.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counts(pub(crate) [u64; COUNTED.len()]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; COUNTED.len()])
+    }
+}
 
 /// How much of what has happened is kept to be read.
 const KEPT: usize = 20_000;
@@ -152,7 +164,7 @@ impl Story {
 
     pub(crate) fn count(&mut self, what: &str) {
         let at = COUNTED.iter().position(|name| *name == what).expect("it is counted");
-        self.counts[at] += 1;
+        self.counts.0[at] += 1;
     }
 
     /// Writes down what has happened, where somebody is to read it.
