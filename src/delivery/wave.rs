@@ -183,7 +183,7 @@ impl<S: Streams> Delivery<S> {
         let start = busy.wave.unwrap_or(0);
         let end = start.saturating_add(count).min(subscribers.len());
         busy.wave = Some(end);
-        let compresses = *compresses;
+        let (compresses, conflates) = (*compresses, busy.conflates());
         let Busy { log, chain, .. } = &mut **busy;
         if let Some(chain) = chain {
             chain.catch_up(log);
@@ -196,7 +196,10 @@ impl<S: Streams> Delivery<S> {
         let (mut pins, mut compressed, mut wanted) = (0, 0, false);
         for &slot in subscribers.get(start..end).unwrap_or_default() {
             let Some((stream, room)) = self.slots.stream_and_room(slot) else { continue };
-            if stream.pins || !stream.reads_one_log() {
+            if stream.pins || conflates || !stream.reads_one_log() {
+                if conflates {
+                    stream.flags.set(Flags::CONFLATES, true);
+                }
                 aside.push(slot);
                 continue;
             }

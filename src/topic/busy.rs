@@ -12,6 +12,10 @@ pub(crate) struct Busy {
     /// How many subscribers the current wave has visited; `None` between waves. A wave offers every subscriber what
     /// was published, and may take several turns.
     pub(crate) wave: Option<usize>,
+    /// How many milliseconds there are between two waves at least.
+    pub(crate) pace: u64,
+    /// When the next wave may begin, by the server's clock.
+    next_wave: u64,
     /// Bytes published since the last wave began.
     pub(crate) fresh: usize,
     /// Bytes that the current wave was begun for.
@@ -38,6 +42,25 @@ impl Busy {
             && self.finished.is_none()
             && self.kept.is_none()
             && !self.has_chain()
+            && self.pace == 0
+    }
+
+    /// A wave begins.
+    pub(crate) fn begin_wave(&mut self, tick: u64) {
+        self.log.mark();
+        self.wave = Some(0);
+        self.offered = std::mem::take(&mut self.fresh);
+        self.next_wave = tick.saturating_add(self.pace);
+    }
+
+    /// When the next wave may begin, if that is not now. What is a lot does not wait.
+    pub(crate) fn rests_until(&self, tick: u64) -> Option<u64> {
+        (self.next_wave > tick && self.fresh < PACED_BYTES_MAX).then_some(self.next_wave)
+    }
+
+    /// Whether streams do without what is superseded, though they are not behind.
+    pub(crate) fn conflates(&self) -> bool {
+        self.pace > 0 && self.log.is_conflated()
     }
 
     /// Whether it has a chain, or may have one with the next wave.
@@ -68,6 +91,9 @@ impl Busy {
         }
     }
 }
+
+/// So much waits for the next wave of a topic with a pace at most.
+const PACED_BYTES_MAX: usize = 1 << 20;
 
 /// So many streams have to read a topic compressed, that an encoder of its own is worth its memory.
 const CHAIN_READERS: usize = 2;

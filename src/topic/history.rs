@@ -8,6 +8,7 @@ use crate::topic::ids::{Ids, OwnIds, id_of};
 use crate::topic::log::{Log, position_of};
 use crate::topic::position::Position;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// How much a topic keeps for streams that resume: as many of its newest events as all three limits allow.
@@ -99,6 +100,7 @@ pub struct TopicConfig {
     pub(crate) keyed: bool,
     pub(crate) ids: Ids,
     uncompressed: bool,
+    pace: Option<Duration>,
 }
 
 impl TopicConfig {
@@ -122,6 +124,36 @@ impl TopicConfig {
     pub const fn keyed(mut self) -> Self {
         self.keyed = true;
         self
+    }
+
+    /// Has streams get what is published to it at most once in this time, from 1 ms to 10 s: the first event at once, and
+    /// those that follow sooner together, in order, when the time is over. Of a [keyed](Self::keyed) topic they get
+    /// the newest of each key then. For what changes more often than anybody looks: a delivery costs the same for one
+    /// event and for twenty.
+    ///
+    /// ```
+    /// use mio_sse::TopicConfig;
+    /// use std::time::Duration;
+    ///
+    /// let prices = TopicConfig::default().keyed().pace(Duration::from_millis(250));
+    /// ```
+    ///
+    /// Where some streams may look less often than others, publish the same to two topics with
+    /// [`publish_all`](crate::Context::publish_all), each with its pace. When 1 MiB waits, it waits no longer. A stream
+    /// that is closed, or to which something is sent alone, gets what waits before that; its heartbeats wait with it.
+    ///
+    /// # Cost
+    /// Some 250 bytes for the topic.
+    #[must_use]
+    pub const fn pace(mut self, interval: Duration) -> Self {
+        self.pace = Some(interval);
+        self
+    }
+
+    /// The least time between two waves, in milliseconds; none is 0.
+    pub(crate) fn pace_ms(&self) -> u64 {
+        let pace = self.pace.map_or(0, |pace| pace.as_millis());
+        u64::try_from(pace).unwrap_or(u64::MAX)
     }
 
     /// Never has it compressed, whatever [`Config::gzip`](crate::Config::gzip) says: a stream that begins with such a
@@ -162,6 +194,10 @@ impl TopicConfig {
 
     /// Whether it makes sense.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        const PACES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+        if self.pace.is_some_and(|pace| !PACES.contains(&pace)) {
+            return Err(ConfigError::new("topic.pace", "must be from 1 ms to 10 s"));
+        }
         self.history.map_or(Ok(()), |history| history.check())
     }
 

@@ -16,10 +16,10 @@ use crate::topic::position::Position;
 use crate::topic::sequence::{next_local, next_shared, shared, shared_number, shared_place};
 use crate::topic::topic::{Excess, Topic};
 use slab::Slab;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// A topic's key. Valid while the topic has a subscriber, a history, or is dirty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TopicKey(u32);
 
 impl TopicKey {
@@ -39,6 +39,8 @@ pub(crate) struct Topics {
     configured: HashMap<Box<str>, (TopicConfig, Mark)>,
     /// Topics with something that has not been offered to all of their subscribers, in the order they get their turn.
     dirty: VecDeque<TopicKey>,
+    /// Topics with something for which it is too early, by when it is not.
+    paced: BTreeSet<(u64, TopicKey)>,
     /// Topics that may have become idle in this turn.
     idle: Vec<TopicKey>,
     /// The place of what was published last.
@@ -93,6 +95,21 @@ impl Topics {
     /// Sets the time, for all that is published from now on.
     pub(crate) fn set_clock(&mut self, unix_ms: u64, tick: u64) {
         self.clock = Clock { unix_ms, tick };
+        self.end_rests(tick);
+    }
+
+    /// The topics whose waves may begin by `tick` get their turns.
+    pub(crate) fn end_rests(&mut self, tick: u64) {
+        while self.paced.first().is_some_and(|(due, _)| *due <= tick)
+            && let Some((_, key)) = self.paced.pop_first()
+        {
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// When the next wave may begin that waits for its time, by the server's clock.
+    pub(crate) fn next_paced(&self) -> Option<u64> {
+        self.paced.first().map(|(due, _)| *due)
     }
 
     /// The time of day, in milliseconds since the Unix epoch.
@@ -119,7 +136,8 @@ impl Topics {
         let topic = &mut self.topics[key.0 as usize];
         (topic.overflow, topic.compresses) = (config.overflow, config.compresses());
         self.aging -= usize::from(topic.ages());
-        let Busy { log, kept, .. } = topic.busy(&mut self.spare_busy);
+        let Busy { log, kept, pace, .. } = topic.busy(&mut self.spare_busy);
+        *pace = config.pace_ms();
         match (config.kept(), &mut *kept) {
             (None, kept) => {
                 *kept = None;
@@ -297,12 +315,18 @@ impl Topics {
             self.idle.push(key);
             return;
         }
+        let rested = busy.rests_until(self.clock.tick);
         busy.fresh += size;
         self.unoffered += size;
-        if !topic.dirty {
-            topic.dirty = true;
-            self.dirty.push_back(key);
+        let rests = busy.rests_until(self.clock.tick);
+        match (rested, rests) {
+            (_, Some(due)) if !topic.dirty => _ = self.paced.insert((due, key)),
+            // What waits is too much.
+            (Some(due), None) if topic.dirty && self.paced.remove(&(due, key)) => self.dirty.push_back(key),
+            _ if !topic.dirty => self.dirty.push_back(key),
+            _ => {}
         }
+        topic.dirty = true;
     }
 
     /// Adds a topic in which everything behind the frame `horizon` is new.
@@ -310,6 +334,9 @@ impl Topics {
         let (config, since) = self.config_of(name);
         let mut topic = Topic::new(name);
         (topic.overflow, topic.compresses) = (config.overflow, config.compresses());
+        if config.pace_ms() > 0 {
+            topic.busy(&mut self.spare_busy).pace = config.pace_ms();
+        }
         if let Some(limits) = config.kept() {
             // The topic may have been there before and be gone because nothing was left of what it kept.
             let is_ordered = config.ids == Ids::Ordered;
@@ -382,9 +409,7 @@ impl Topics {
         if let Some(busy) = topic.busy.as_mut().filter(|busy| busy.wave.is_none()) {
             let chains = if topic.compresses { chains } else { Chains::default() };
             busy.begin_chain(chains, &self.account);
-            busy.log.mark();
-            busy.wave = Some(0);
-            busy.offered = std::mem::take(&mut busy.fresh);
+            busy.begin_wave(self.clock.tick);
         }
     }
 
@@ -398,7 +423,10 @@ impl Topics {
                 self.unoffered -= std::mem::take(&mut busy.offered);
             }
             if busy.wave.is_some() || busy.fresh > 0 {
-                self.dirty.push_back(key);
+                match busy.rests_until(self.clock.tick).filter(|_| busy.wave.is_none()) {
+                    Some(due) => _ = self.paced.insert((due, key)),
+                    None => self.dirty.push_back(key),
+                }
                 return;
             }
         }
@@ -639,16 +667,19 @@ impl Topics {
             return Some("a log is pinned by more streams than there are");
         }
         let is_for_nobody = |busy: &Busy| {
-            busy.kept.is_none() && busy.finished.is_none() && !(busy.has_chain() && busy.log.is_empty())
+            let has_more = busy.has_chain() || busy.pace > 0;
+            busy.kept.is_none() && busy.finished.is_none() && !(has_more && busy.log.is_empty())
         };
         if topics()
             .any(|topic| topic.busy.as_deref().is_some_and(is_for_nobody) && topic.pins == 0 && !topic.dirty)
         {
             return Some("a log is kept for nobody, or room for one");
         }
-        if topics()
-            .any(|topic| topic.dirty && !self.dirty.iter().any(|key| std::ptr::eq(self.get(*key), topic)))
-        {
+        let is_in_turn = |topic: &Topic| {
+            let mut waiting = self.dirty.iter().chain(self.paced.iter().map(|(_, key)| key));
+            waiting.any(|key| std::ptr::eq(self.get(*key), topic))
+        };
+        if topics().any(|topic| topic.dirty != is_in_turn(topic)) {
             return Some("a topic waits for a wave that will not come");
         }
         if topics()

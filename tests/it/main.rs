@@ -37,6 +37,7 @@ mod metrics;
 mod missed_and_finished;
 mod observers;
 mod ordered_log;
+mod pace;
 mod panics;
 mod peer;
 mod promises;

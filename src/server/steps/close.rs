@@ -110,6 +110,7 @@ impl<H: App, N: Net> Server<H, N> {
             self.core.end(slot, reason);
         }
         // What was published and not offered yet is for nobody now.
+        self.core.delivery.topics.end_rests(u64::MAX);
         while let Some(key) = self.core.delivery.topics.next_dirty() {
             self.core.delivery.topics.begin_wave(key, Chains::default());
             self.core.delivery.topics.rotate_dirty();

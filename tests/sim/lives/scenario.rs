@@ -80,6 +80,10 @@ impl Scenario {
         {
             config.gzip = [None, Some(1), Some(6)][rng.usize(..3)];
         }
+        if rng.u8(..4) == 0 {
+            let pace = Duration::from_millis(rng.u64(1..500));
+            kinds.iter_mut().for_each(|kind| kind.configs = kind.configs.map(|config| config.pace(pace)));
+        }
         kinds.iter_mut().for_each(|kind| kind.keeps_all &= !heavy && id_style != 3 && is_roomy);
         Self {
             config,
