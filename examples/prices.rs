@@ -4,6 +4,9 @@
 //! Whoever reads too slowly skips the prices that newer ones have superseded, so its table is late, but never wrong. Each event
 //! has a number, in which that shows.
 //!
+//! A page says how often it wants to see prices: `/prices?pace=1000` is once a second, then with the newest of each symbol. The
+//! same events are published to a topic for each pace.
+//!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
 mod common;
@@ -16,6 +19,9 @@ const SYMBOLS: [&str; 20] = [
     "ACME", "BOLT", "CRUX", "DUNE", "ECHO", "FLUX", "GLOW", "HALO", "IRIS", "JADE", "KITE", "LUMA", "MOSS",
     "NOVA", "OPAL", "PINE", "QUAY", "RUNE", "SAGE", "TIDE",
 ];
+
+/// How often there are prices in milliseconds, and the topic that has them so; the first as they come.
+const PACES: [(u64, &str); 3] = [(0, "prices"), (250, "prices 250"), (1_000, "prices 1000")];
 
 /// 200 prices a second.
 const PERIOD: Duration = Duration::from_millis(5);
@@ -48,7 +54,7 @@ impl Market {
             }
             None => Event::from(format!(r#"{{"n":{n},"symbol":"{name}"}}"#)).event("delisted").removes_key(),
         };
-        cx.publish("prices", event.key(name))
+        cx.publish_all(PACES.map(|(_, topic)| topic), event.key(name))
     }
 
     /// A trade: one price moves by half a percent at most.
@@ -74,10 +80,22 @@ impl Market {
 fn app() -> Router {
     let mut app = Router::new();
     common::page(&mut app, include_str!("prices.html"));
-    app.get("/prices", |_request, _cx| Reply::stream().topic("prices").snapshot());
+    app.get("/prices", |request, _cx| {
+        let asked: u64 = match request.query("pace") {
+            Some(pace) => pace.parse().map_err(|_| Reply::text("pace is in milliseconds\n").with_status(400))?,
+            None => 0,
+        };
+        // The slowest that is no slower than that.
+        let topic = PACES.iter().rev().find(|(pace, _)| *pace <= asked).map_or("prices", |(_, topic)| topic);
+        Ok::<_, Reply>(Reply::stream().topic(topic).snapshot())
+    });
 
     app.on_start(|cx| {
-        cx.configure("prices", TopicConfig::default().keyed())?;
+        for (pace, topic) in PACES {
+            let config = TopicConfig::default().keyed();
+            let paced = config.pace(Duration::from_millis(pace));
+            cx.configure(topic, if pace > 0 { paced } else { config })?;
+        }
         let mut market = Market::new();
         for symbol in 0..SYMBOLS.len() {
             market.publish(symbol, cx)?;

@@ -76,6 +76,21 @@ mod prices {
     }
 
     #[test]
+    fn who_looks_less_often_is_spared_most_of_it_and_sees_the_same() {
+        let example = Example::start("prices");
+        let mut client = example.connect();
+        assert_eq!(client.get("/prices?pace=often").status, 400);
+        let mut paced = example.connect();
+        assert_eq!(paced.get("/prices?pace=999").status, 200);
+        // A table, and what comes in three more waves at least, of 50 events each that are mostly superseded.
+        let events = paced.events(90);
+        let (first, last) = (n(&events[20]), n(events.last().unwrap()));
+        assert!(last - first > 2 * (90 - 20), "{first} to {last}");
+        let seen = table(&events, last);
+        assert!(seen.len() >= 19, "{seen:?}");
+    }
+
+    #[test]
     fn a_newcomer_gets_each_symbol_once_and_then_every_change() {
         let example = Example::start("prices");
         has_a_page(&example, &["/prices"]);
