@@ -82,7 +82,9 @@ fn app() -> Router {
     common::page(&mut app, include_str!("prices.html"));
     app.get("/prices", |request, _cx| {
         let asked: u64 = match request.query("pace") {
-            Some(pace) => pace.parse().map_err(|_| Reply::text("pace is in milliseconds\n").with_status(400))?,
+            Some(pace) => {
+                pace.parse().map_err(|_| Reply::text("pace is in milliseconds\n").with_status(400))?
+            }
             None => 0,
         };
         // The slowest that is no slower than that.

@@ -659,3 +659,29 @@ proptest! {
         world.come_to_rest();
     }
 }
+
+#[test]
+fn those_that_have_come_and_gone_for_long_stand_in_order_again() {
+    const STREAMS: usize = 3_000;
+    let mut world = World::new(false);
+    world.delivery.slots.0.resize_with(STREAMS, || None);
+    let slots: Vec<u32> = (0..STREAMS as u32).map(|number| number * 1_201 % STREAMS as u32).collect();
+    for &slot in &slots {
+        world.delivery.slots.0[slot as usize] = Some((Stream::opening(0, 1000, 1), true));
+        world.delivery.subscribe(slot, TOPICS[0]);
+        world.delivery.open(slot, b"", iter::empty());
+        world.delivery.give(slot, 1000, |_| Ok::<_, Infallible>(Written { bytes: 0, all: true })).unwrap();
+    }
+    world.delivery.queue.clear();
+    let event = EncodedEvent::new(&event(0, 10)).unwrap();
+    world.delivery.topics.publish(iter::once(TOPICS[0]), &event, None);
+    let key = world.delivery.topics.next_dirty().unwrap();
+    assert!(!world.delivery.topics.get(key).subscribers.is_sorted());
+    world.delivery.begin_wave(key);
+    let subscribers = world.delivery.topics.get(key).subscribers.to_vec();
+    assert!(subscribers.is_sorted() && subscribers.len() == STREAMS);
+    for (place, slot) in (0..).zip(subscribers) {
+        let stream = world.delivery.stream(slot).unwrap();
+        assert_eq!(stream.topics().collect::<Vec<_>>(), [(key, place)]);
+    }
+}

@@ -62,15 +62,45 @@ pub(crate) struct Offered<E> {
     pub(crate) aside: Vec<u32>,
 }
 
+/// So many subscribers are put into order in one turn at most, which takes some 30 ms.
+const ORDERED_AT_ONCE: usize = 1 << 20;
+
+/// Fewer than that lie near each other whatever their order.
+const SCATTERED_MIN: usize = 1 << 10;
+
+/// Whether more than an eighth of these stand before one that is less, as far as a sample shows.
+fn is_scattered(slots: &[u32]) -> bool {
+    const SAMPLE: usize = 64;
+    let step = slots.len() / SAMPLE;
+    let pairs = || (0..SAMPLE).map(|number| &slots[number * step..]).filter(|pair| pair[0] > pair[1]);
+    slots.len() >= SCATTERED_MIN && pairs().count() > SAMPLE / 8
+}
+
 impl<S: Streams> Delivery<S> {
     /// Begins a wave of a topic, if none is on its way. Before it offers more, the log forgets what lags too
     /// far.
     pub(crate) fn begin_wave(&mut self, key: TopicKey) {
         if !self.topics.get(key).has_wave() {
             self.make_room(key);
+            self.put_in_order(key);
             // An encoder takes memory that those may need who lag.
             let chains = if self.is_short_of_memory() { Chains::default() } else { self.compressor.chains() };
             self.topics.begin_wave(key, chains);
+        }
+    }
+
+    /// Has the subscribers of a topic stand in the order of their slots, if many of them do not: those that have come and
+    /// gone for long stand in any, and then each visit waits for memory. A part of them, where they are too many for one turn.
+    fn put_in_order(&mut self, key: TopicKey) {
+        let all = &mut self.topics.get_mut(key).subscribers;
+        let mut parts = all.chunks_mut(ORDERED_AT_ONCE).enumerate();
+        let Some((part, slots)) = parts.find(|(_, slots)| is_scattered(slots)) else { return };
+        slots.sort_unstable();
+        let first = part * ORDERED_AT_ONCE;
+        for (place, &slot) in (first..).zip(slots.iter()) {
+            if let Some((stream, _)) = self.slots.stream_and_room(slot) {
+                stream.moved(key, u32::try_from(place).unwrap_or(u32::MAX));
+            }
         }
     }
 
