@@ -134,6 +134,7 @@ pub(crate) fn title(server: &str) -> &str {
         "hub" => "mio-sse",
         "floor --coalesce" => "floor, coalescing",
         "node" => "Node",
+        "go" => "Go",
         "nchan" => "nginx + nchan",
         other => other,
     }

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
 /// Events that a stream may be behind: many times what the harness publishes before it waits.
-const CAPACITY: usize = 1024;
+pub const CAPACITY: usize = 1024;
 
 /// Listens on `PORT` of 127.0.0.1, and says where. Accepted sockets inherit `TCP_NODELAY`, and nobody waits for a place in the
 /// backlog.

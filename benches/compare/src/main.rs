@@ -12,9 +12,9 @@
 //! the figures: tables on stdout, and `compare.csv`, `idle.svg`, `delivery.svg`, `latency.svg` and `accept.svg` in `benches/record/`.
 //!
 //! Everybody has one thread that serves, since what is compared is the work that a core gets done: tokio's `current_thread`, one
-//! worker of actix-web, one of nginx, one process of Node. Each uses what its own documentation offers for event streams, with
-//! heartbeats, `TCP_NODELAY` and a long backlog. With the programs in Rust there is nothing to install; nginx with nchan, and Node, are
-//! left out where they are missing.
+//! worker of actix-web, one of nginx, one process of Node, `GOMAXPROCS` of 1. Each uses what its own documentation offers for event
+//! streams, with heartbeats, `TCP_NODELAY` and a long backlog. With the programs in Rust there is nothing to install; nginx with nchan, Node,
+//! better-sse (npm) and Go are left out where they are missing.
 
 #![allow(
     clippy::print_stdout,
@@ -39,8 +39,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const USAGE: &str = "\
 usage: cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTION]...
 
-  --runs N       runs of each server, in turn (5); with all servers one takes about eight minutes
-  --only NAMES   of the others only these: axum,warp,actix-web,node,nchan
+  --runs N       runs of each server, in turn (5); with all servers one takes about a quarter of an hour
+  --only NAMES   of the others only these: hyper,axum,warp,poem,salvo,actix-web,node,better-sse,go,nchan
   --streams N    open streams (memory and latency: 18,000; otherwise 5,000)
   --events N     events of one run (one at a time: 200; in bursts: 640; on schedule: 20)
   --pin          server on CPU 0, client on CPU 1 (needs `taskset`)

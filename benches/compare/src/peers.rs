@@ -12,22 +12,32 @@ pub(crate) struct Peer {
     pub(crate) version: String,
 }
 
-/// Those that can be measured here. Of the others it says which Debian packages are missing.
+/// In the order of the tables.
+const NAMES: [&str; 10] =
+    ["hyper", "axum", "warp", "poem", "salvo", "actix-web", "node", "better-sse", "go", "nchan"];
+
+/// Those that can be measured here. Of the others it says what is missing.
 pub(crate) fn find(package: &Path, only: Option<&[String]>) -> Result<Vec<Peer>> {
-    let names = ["axum", "warp", "actix-web", "node", "nchan"];
-    if let Some(unknown) = only.into_iter().flatten().find(|only| !names.contains(&only.as_str())) {
+    if let Some(unknown) = only.into_iter().flatten().find(|only| !NAMES.contains(&only.as_str())) {
         return Err(format!("there is no {unknown:?} to compare with").into());
     }
     let built = std::env::current_exe()?;
     let built = |name| built.with_file_name(name);
     let mut peers = Vec::new();
-    for name in names.into_iter().filter(|name| only.is_none_or(|only| only.iter().any(|one| one == name))) {
+    for name in NAMES.into_iter().filter(|name| only.is_none_or(|only| only.iter().any(|one| one == name))) {
         let (program, version) = match name {
-            "axum" | "warp" => (built(name), Ok(locked(name))),
+            "hyper" | "axum" | "warp" | "poem" | "salvo" => (built(name), Ok(locked(name))),
             "actix-web" => {
                 (built("actix"), Ok(format!("{}, {}", locked("actix-web"), locked("actix-web-lab"))))
             }
             "node" => (package.join("peers/node.mjs"), node()),
+            "better-sse" => (package.join("peers/better-sse/hub.mjs"), better_sse(package)),
+            "go" => {
+                // Beside the programs in Rust; none of them has this name.
+                let program = built("go-hub");
+                let version = go(package, &program);
+                (program, version)
+            }
             _ => (built("nchan"), nchan()),
         };
         match version {
@@ -49,6 +59,39 @@ fn locked(name: &str) -> String {
 fn node() -> std::result::Result<String, &'static str> {
     let version = said("node", &["--version"]).ok_or("install Debian's nodejs")?;
     Ok(format!("Node {}", version.trim_start_matches('v')))
+}
+
+fn better_sse(package: &Path) -> std::result::Result<String, &'static str> {
+    let node = node()?;
+    let folder = package.join("peers/better-sse");
+    let installed = Command::new("npm")
+        .args(["install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"])
+        .current_dir(&folder)
+        .stdin(Stdio::null())
+        .status();
+    if !installed.is_ok_and(|status| status.success()) {
+        return Err("npm (Debian's npm) has not installed it");
+    }
+    let version = include_str!("../peers/better-sse/package.json")
+        .split_once("\"better-sse\": \"")
+        .and_then(|(_, rest)| rest.split('"').next());
+    Ok(format!("better-sse {} on {node}", version.unwrap_or("of unknown version")))
+}
+
+/// Builds the hub in Go.
+fn go(package: &Path, program: &Path) -> std::result::Result<String, &'static str> {
+    let version = said("go", &["env", "GOVERSION"]).ok_or("install Debian's golang-go")?;
+    let built = Command::new("go")
+        .args(["build", "-o"])
+        .arg(program)
+        .arg("main.go")
+        .current_dir(package.join("peers/go"))
+        .stdin(Stdio::null())
+        .status();
+    if !built.is_ok_and(|status| status.success()) {
+        return Err("it does not compile");
+    }
+    Ok(format!("Go {}", version.trim_start_matches("go")))
 }
 
 fn nchan() -> std::result::Result<String, &'static str> {
