@@ -318,9 +318,16 @@ impl Life {
         let is_new = begins_anew || is_made_up;
         let has_ids = story.scenario.kinds[topic].has_ids;
         if !is_new && !keyed && has_ids && self.topics == bit {
-            // What comes again may be lost again.
+            // What comes again may be lost again, and so may what was published before it came, or before it
+            // was told of a gap, and is behind the id that it came with.
             let from = stream.last.or(stream.place).map_or(0, |last| last + 1);
-            let again = (from..number).filter(|number| self.seen.contains(number)).count() as u64;
+            let is_unowed = |number: &u32| {
+                let Entry { topic: its, process, finishes, .. } = &story.entries[*number as usize];
+                let is_here = process.is_none_or(|process| process == stream.opening.process);
+                usize::from(*its) == topic && is_here && !finishes && *number < self.owed[topic]
+            };
+            let again = |number: &u32| self.seen.contains(number) || is_unowed(number);
+            let again = (from..number).filter(again).count() as u64;
             let too_many = counted && self.told > again;
             assert!(!too_many, "{number} comes behind a gap of {}, too many", self.told);
         }
