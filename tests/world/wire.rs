@@ -25,6 +25,7 @@ struct State {
     cut: bool,
     gone: bool,
     links: Vec<Arc<Link>>,
+    heads: Vec<String>,
 }
 
 /// A connection through the wire.
@@ -45,10 +46,11 @@ impl Link {
         let _ = self.server.shutdown(Shutdown::Both);
     }
 
-    /// Passes on what comes until it ends, in good order or not.
-    fn pass(&self, mut from: &TcpStream, mut to: &TcpStream) {
+    /// Passes on what comes until it ends, in good order or not, and shows it before.
+    fn pass(&self, mut from: &TcpStream, mut to: &TcpStream, mut show: impl FnMut(&[u8])) {
         let mut buffer = [0; 16 << 10];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
+            show(&buffer[..count]);
             if to.write_all(&buffer[..count]).is_err() {
                 break;
             }
@@ -94,6 +96,11 @@ impl Wire {
         self.shared.state.lock().unwrap().cut = false;
     }
 
+    /// The heads of the server's replies so far.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.shared.state.lock().unwrap().heads.clone()
+    }
+
     /// Resets one of the connections, if there is any, and lets it come back at once.
     pub(crate) fn cut_one(&self, choose: impl FnOnce(usize) -> usize) -> bool {
         let mut state = self.shared.state.lock().unwrap();
@@ -108,7 +115,16 @@ impl Wire {
 }
 
 impl Shared {
-    fn connect(&self, client: TcpStream) {
+    /// Keeps the head of a reply, which the server sends at once.
+    fn keep_head(&self, bytes: &[u8]) {
+        let end = bytes.windows(4).position(|end| end == b"\r\n\r\n");
+        if let Some(end) = end.filter(|_| bytes.starts_with(b"HTTP/")) {
+            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            self.state.lock().unwrap().heads.push(head);
+        }
+    }
+
+    fn connect(self: &Arc<Self>, client: TcpStream) {
         let mut state = self.state.lock().unwrap();
         let server = if state.cut { None } else { TcpStream::connect(self.server).ok() };
         let Some(server) = server else {
@@ -121,9 +137,9 @@ impl Shared {
         let link = Arc::new(Link { client, server, over: AtomicBool::new(false) });
         state.links.retain(|link| !link.over.load(Ordering::SeqCst));
         state.links.push(link.clone());
-        let other = link.clone();
-        std::thread::spawn(move || link.pass(&link.client, &link.server));
-        std::thread::spawn(move || other.pass(&other.server, &other.client));
+        let (other, shared) = (link.clone(), self.clone());
+        std::thread::spawn(move || link.pass(&link.client, &link.server, |_| ()));
+        std::thread::spawn(move || other.pass(&other.server, &other.client, |bytes| shared.keep_head(bytes)));
     }
 }
 

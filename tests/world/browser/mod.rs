@@ -1,10 +1,11 @@
-//! Chromium, as Debian has it, with its own `EventSource`.
+//! Chromium, as Debian has it, with its own `EventSource`, and Firefox.
 
 mod before_the_first_event;
 mod connections;
 mod datastar;
 pub(crate) mod devtools;
 mod events;
+pub(crate) mod firefox;
 mod htmx;
 mod leaks;
 mod leaving;

@@ -9,13 +9,35 @@ use std::sync::{Arc, Condvar, Mutex};
 /// Ended when it is dropped.
 pub(crate) struct Script {
     process: Child,
-    said: Arc<Said>,
+    pub(crate) said: Arc<Said>,
 }
 
+/// The lines that a client has said so far.
 #[derive(Default)]
-struct Said {
+pub(crate) struct Said {
     lines: Mutex<Vec<Value>>,
     more: Condvar,
+}
+
+impl Said {
+    pub(crate) fn hear(&self, line: &[u8]) {
+        let value = serde_json::from_slice(line)
+            .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(line)));
+        self.lines.lock().unwrap().push(value);
+        self.more.notify_all();
+    }
+
+    /// Waits until the lines are as they should be, and answers with them.
+    pub(crate) fn wait_for(&self, what: &str, mut condition: impl FnMut(&[Value]) -> bool) -> Vec<Value> {
+        let deadline = now() + DEADLINE;
+        let mut lines = self.lines.lock().unwrap();
+        while !condition(&lines) {
+            let left = deadline.saturating_duration_since(now());
+            assert!(!left.is_zero(), "{what}, not {lines:?}");
+            lines = self.more.wait_timeout(lines, left).unwrap().0;
+        }
+        lines.clone()
+    }
 }
 
 impl Script {
@@ -32,24 +54,15 @@ impl Script {
         let hearer = said.clone();
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                let value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-                hearer.lines.lock().unwrap().push(value);
-                hearer.more.notify_all();
+                hearer.hear(line.as_bytes());
             }
         });
         Self { process, said }
     }
 
     /// Waits until the lines are as they should be, and answers with them.
-    pub(crate) fn wait_for(&self, what: &str, mut condition: impl FnMut(&[Value]) -> bool) -> Vec<Value> {
-        let deadline = now() + DEADLINE;
-        let mut lines = self.said.lines.lock().unwrap();
-        while !condition(&lines) {
-            let left = deadline.saturating_duration_since(now());
-            assert!(!left.is_zero(), "{what}, not {lines:?}");
-            lines = self.said.more.wait_timeout(lines, left).unwrap().0;
-        }
-        lines.clone()
+    pub(crate) fn wait_for(&self, what: &str, condition: impl FnMut(&[Value]) -> bool) -> Vec<Value> {
+        self.said.wait_for(what, condition)
     }
 
     /// Waits for its end, and answers with all that it has said.

@@ -1,0 +1,27 @@
+//! Firefox, which no test looks into: a page says to its server what it sees.
+
+use crate::support::{run, scratch, tied};
+use std::process::{Child, Command, Stdio};
+
+/// A browser with a profile of its own, ended when it is dropped.
+pub(crate) struct Firefox(Child);
+
+impl Firefox {
+    /// Loads a page. The name is that of its profile.
+    pub(crate) fn open(name: &str, url: &str) -> Self {
+        let directory = scratch(&format!("firefox-{name}"));
+        let mut command = tied("firefox-esr");
+        command.args(["--headless", "--no-remote", "--profile"]).arg(&directory).arg(url);
+        // It writes also beside its profile.
+        command.env("HOME", &directory).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Firefox {
+    fn drop(&mut self) {
+        // So that its other processes end with it.
+        run(Command::new("kill").args(["-TERM", &self.0.id().to_string()]));
+        let _ = self.0.wait();
+    }
+}

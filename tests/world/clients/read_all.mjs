@@ -1,0 +1,8 @@
+// Reads a stream several times at once, as lines of JSON; see readers.mjs: "eventsource", which is the package,
+// or "fetch", the URL, and when readers begin.
+import { createRequire } from "node:module";
+import { readAll } from "./readers.mjs";
+
+const [kind, url, joins] = process.argv.slice(2);
+const npm = () => createRequire(process.cwd() + "/")("eventsource").EventSource;
+readAll(kind === "eventsource" ? npm() : undefined, url, JSON.parse(joins), (line) => console.log(line));

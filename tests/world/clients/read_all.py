@@ -1,0 +1,94 @@
+"""Reads a stream several times at once, as lines of JSON; see readers.mjs, whose twin for Python and curl it is:
+"requests", "httpx", "aiohttp" or "curl", the URL, and when readers begin.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import aiohttp
+import httpx
+import requests
+
+# A reader yields nothing but an empty line once the stream is open, and then the lines of the body.
+
+
+def with_requests(url, headers):
+    with requests.get(url, headers=headers, stream=True) as response:
+        yield ""
+        yield from response.iter_lines(decode_unicode=True)
+
+
+def with_httpx(url, headers):
+    with httpx.stream("GET", url, headers=headers, timeout=None) as response:
+        yield ""
+        yield from response.iter_lines()
+
+
+async def lines_of_aiohttp(url, headers):
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url, headers=headers) as response:
+        yield ""
+        async for line in response.content:
+            yield line.decode().rstrip("\n")
+
+
+def with_aiohttp(url, headers):
+    loop = asyncio.new_event_loop()
+    lines = lines_of_aiohttp(url, headers)
+    try:
+        while True:
+            yield loop.run_until_complete(anext(lines))
+    except StopAsyncIteration:
+        pass
+    finally:
+        loop.run_until_complete(lines.aclose())
+        loop.close()
+
+
+def with_curl(url, headers):
+    command = ["curl", "-sNi", "--compressed", *(f"-H{name}: {value}" for name, value in headers.items()), url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        lines = (line.rstrip("\n") for line in process.stdout)
+        # The head ends with an empty line.
+        yield from (line for line in lines if not line or line.startswith(("id: ", "data: ")))
+    if process.returncode != 0:
+        raise RuntimeError(f"curl: {process.returncode}")
+
+
+kind, url, joins = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+read_with = {"requests": with_requests, "httpx": with_httpx, "aiohttp": with_aiohttp, "curl": with_curl}[kind]
+output = threading.Lock()
+
+
+def say(*line):
+    with output:
+        print(json.dumps(line), flush=True)
+
+
+def read(reader):
+    headers, got = {}, 0
+    while True:
+        try:
+            is_open = False
+            for line in read_with(f"{url}?reader={reader}", headers):
+                if not is_open:
+                    is_open = True
+                    say(reader, "open", "")
+                if line.startswith("id: "):
+                    headers["Last-Event-ID"] = line[4:]
+                if line.startswith("data: "):
+                    say(reader, "event", line[6:])
+                    got += 1
+                    for other in (other for other, count in enumerate(joins) if reader == 0 and count == got):
+                        threading.Thread(target=read, args=(other,)).start()
+            say(reader, "end", "")
+        except (requests.RequestException, httpx.HTTPError, aiohttp.ClientError, RuntimeError) as error:
+            say(reader, "error", repr(error))
+        time.sleep(0.02)
+
+
+read(0)
