@@ -65,6 +65,7 @@
 //!
 //! # Features
 //!
+//! - `gzip`: [`Config`]`::gzip`, streams that are compressed, what a topic publishes once for all.
 //! - `json`: [`Event::json`](Event), [`Request::json`](Request) and [`Reply::json`](Reply) for any `serde` value.
 
 #![forbid(unsafe_code)]
