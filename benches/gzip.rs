@@ -51,7 +51,7 @@ fn main() {
                     results.push(measure(kind, count, level));
                 }
             }
-            let [identity, one, six] = rounds.map(median);
+            let [identity, one, six] = rounds.each_ref().map(|rounds| median(rounds));
             let part = |of: Delivery| of.bytes / identity.bytes;
             println!(
                 "{:<8} {count:>7} {:>8.0} {:>6.2}  {:>8.1} {:>6.2} {:>6.2}  {:>8.1} {:>6.2} {:>6.2}",
@@ -76,7 +76,7 @@ struct Delivery {
     us: f64,
 }
 
-fn median(rounds: Vec<Delivery>) -> Delivery {
+fn median(rounds: &[Delivery]) -> Delivery {
     let middle = |of: fn(&Delivery) -> f64| {
         let mut values: Vec<f64> = rounds.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
