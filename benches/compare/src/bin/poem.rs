@@ -14,14 +14,14 @@ use tokio_stream::StreamExt;
 type Shared = Arc<Topics<Event>>;
 
 #[handler]
-fn events(Path(topic): Path<String>, topics: Data<&Shared>) -> SSE {
+fn events(Path(topic): Path<String>, Data(topics): Data<&Shared>) -> SSE {
     // A stream that has lagged ends, and its client comes back.
     let events = topics.subscribe(topic).map_while(|event| event.ok());
     SSE::new(events).keep_alive(Duration::from_secs(15))
 }
 
 #[handler]
-fn publish(Path(topic): Path<String>, topics: Data<&Shared>, data: String) -> StatusCode {
+fn publish(Path(topic): Path<String>, Data(topics): Data<&Shared>, data: String) -> StatusCode {
     topics.publish(&topic, Event::message(data));
     StatusCode::NO_CONTENT
 }
