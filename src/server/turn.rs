@@ -79,10 +79,11 @@ impl<H: App, N: Net> Server<H, N> {
         }
         let deadlines =
             [core.timers.next_due(), core.tags.next_due(), self.sweep.next_due(core), self.accept.next_due()];
+        let relief = core.pressure.next_due(core.memory().total(), core.config.memory_max);
         let deadlines = deadlines
             .into_iter()
             .chain([self.inbox_rests_until, core.delivery.topics.next_paced().map(Duration::from_millis)])
-            .chain([core.drain.as_ref().map(Draining::next_due), core.pressure.next_due()]);
+            .chain([core.drain.as_ref().map(Draining::next_due), relief]);
         // The last turn has taken its time since it read the clock.
         let wait = deadlines.flatten().min().map(|due| due.saturating_sub(self.net.now()));
         match (wait, limit) {

@@ -293,6 +293,26 @@ fn pressure_ends_by_itself() {
 }
 
 #[test]
+fn a_loop_of_your_own_is_told_to_turn_where_memory_is_short() {
+    let mut config = config();
+    config.topic = TopicConfig::default().history(History::new().bytes(MAX));
+    let mut world = Loop::<_, true>::with_config(app(), config);
+    world.settle();
+    // Nobody reads it, so there is nothing else to do.
+    let event = || Event::new().data("x".repeat(10_000));
+    while world.server.context().publish("t", event()).is_ok() {}
+    assert_eq!(world.server.stats().memory_pressure, 5);
+    let begun = world.now();
+    while let Err(error) = world.server.context().publish("t", event()) {
+        assert_eq!(error, Error::TooMuchMemory);
+        let wait = world.server.next_timeout().expect("there is something to give way");
+        assert!(world.now() - begun < secs(1), "{:?}", world.server.stats());
+        world.pass(wait.max(ms(1)));
+    }
+    assert!(world.server.stats().memory_shortened > 0, "{:?}", world.server.stats());
+}
+
+#[test]
 fn what_other_threads_publish_while_all_is_full_waits_and_is_not_lost() {
     let mut config = config();
     config.topic = TopicConfig::default().keyed();

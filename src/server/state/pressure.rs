@@ -73,7 +73,7 @@ impl Pressure {
 
     /// So many bytes are held of `max`. What is to be done about it?
     pub(crate) fn look(&mut self, held: usize, max: usize, now: Duration) -> Option<Relief> {
-        let part = |sixteenths: usize| max / 16 * sixteenths;
+        let part = |sixteenths| part(max, sixteenths);
         self.stage = match self.stage {
             Stage::Calm if held < part(BEGINS) => return None,
             Stage::Calm => Stage::Waiting { since: now },
@@ -110,15 +110,20 @@ impl Pressure {
         matches!(self.stage, Stage::Stuck { .. })
     }
 
-    /// When there is something to be done again.
-    pub(crate) fn next_due(&self) -> Option<Duration> {
+    /// When there is something to be done again, where so many bytes are held of `max`.
+    pub(crate) fn next_due(&self, held: usize, max: usize) -> Option<Duration> {
         match self.stage {
-            Stage::Calm => None,
+            // What has come since the last look may be too much.
+            Stage::Calm => (held >= part(max, BEGINS)).then_some(Duration::ZERO),
             Stage::Waiting { since } => Some(since.saturating_add(PATIENCE)),
             Stage::Cutting { .. } | Stage::Shortening { .. } => Some(Duration::ZERO),
             Stage::Stuck { until } => Some(until),
         }
     }
+}
+
+fn part(max: usize, sixteenths: usize) -> usize {
+    max / 16 * sixteenths
 }
 
 #[cfg(test)]
