@@ -9,7 +9,8 @@
 //!
 //! A body is at most 64 KiB. `HISTORY=100` in the environment has each topic keep its last 100 events for those who come back, with
 //! Last-Event-ID or `?last_event_id=`, and for those who begin with `?from=oldest`. `SHARDS=4` runs it in four loops, on four cores:
-//! one hub to all who use it. `PORT` chooses the port, `RUST_LOG` what is logged.
+//! one hub to all who use it. With `--features gzip` streams are compressed for clients that take it: `GZIP=6` is the level, 1 by
+//! default, and `GZIP=0` turns that off. `PORT` chooses the port, `RUST_LOG` what is logged.
 
 mod common;
 
@@ -39,18 +40,27 @@ fn app() -> Router {
 }
 
 fn main() -> ExitCode {
-    let mut config = Config::default();
-    let (history, shards) = match (number("HISTORY"), number("SHARDS")) {
-        (Ok(history), Ok(shards)) => (history, shards.unwrap_or(1)),
-        (Err(problem), _) | (_, Err(problem)) => {
+    match from_environment() {
+        Ok((config, shards)) => common::run_shards("hub", shards, |_shard| app(), config),
+        Err(problem) => {
             eprintln!("hub: {problem}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
-    if let Some(events) = history {
+    }
+}
+
+/// The limits, and in how many loops it runs.
+fn from_environment() -> Result<(Config, usize), String> {
+    let mut config = Config::default();
+    if let Some(events) = number("HISTORY")? {
         config.topic = TopicConfig::default().history(History::new().events(events));
     }
-    common::run_shards("hub", shards, |_shard| app(), config)
+    #[cfg(feature = "gzip")]
+    if let level @ 1.. = number("GZIP")?.unwrap_or(1) {
+        // The server says what is wrong with a level that is too high.
+        config.gzip = Some(u8::try_from(level).unwrap_or(u8::MAX));
+    }
+    Ok((config, number("SHARDS")?.unwrap_or(1)))
 }
 
 /// A number in the environment, if it is there.

@@ -276,6 +276,31 @@ mod hub {
         assert_eq!(back.data(1), ["4"]);
     }
 
+    #[cfg(all(unix, feature = "gzip"))]
+    #[test]
+    fn streams_of_a_hub_are_compressed_unless_it_is_told_otherwise() {
+        for (level, encoding) in [(None, Some("gzip")), (Some("9"), Some("gzip")), (Some("0"), None)] {
+            let mut command = example("hub");
+            command.env("PORT", "0").stderr(Stdio::null());
+            level.map(|level| command.env("GZIP", level));
+            let example = Example::start_as("hub", &mut command);
+            let mut news = example.connect();
+            news.write("GET /events/news HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n");
+            assert_eq!(news.head().get("Content-Encoding"), encoding, "{level:?}");
+            assert_eq!(publish(&mut example.connect(), "news", "one"), 204);
+            let pid = example.process.id().to_string();
+            assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+            let body = news.chunks_to_end();
+            let body = if encoding.is_some() { crate::gzip::gunzip(&body, true).into_bytes() } else { body };
+            assert!(body.starts_with(b":\ndata: one\n\n"), "{}", String::from_utf8_lossy(&body));
+        }
+        for (level, problem) in [("10", "gzip must be from 1 to 9"), ("high", "GZIP is a number")] {
+            let output = example("hub").env("PORT", "0").env("GZIP", level).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success() && said.contains(problem), "{said}");
+        }
+    }
+
     fn stats(client: &mut Client) -> serde_json::Value {
         client.write(get("/stats"));
         let (head, body) = client.reply();

@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
 /// What has come of a gzip stream; all of it is read strictly, its end too.
-fn gunzip(bytes: &[u8], is_over: bool) -> String {
+pub(crate) fn gunzip(bytes: &[u8], is_over: bool) -> String {
     let mut text = Vec::new();
     let mut decoder = GzDecoder::new(bytes);
     match decoder.read_to_end(&mut text) {
