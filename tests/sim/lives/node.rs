@@ -261,7 +261,12 @@ impl<const SHORT: bool> Node<SHORT> {
     /// Whether all there is was published here.
     pub(crate) fn is_up_to_date(&self) -> bool {
         let story = self.story.borrow();
-        story.feed[self.process as usize] == story.len() && self.shards.stats().inbox == 0
+        story.feed[self.process as usize] == story.len() && self.waiting() == 0
+    }
+
+    /// How many orders wait in the inboxes of its loops.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.shards.stats().inbox
     }
 
     /// All loops have published the same.

@@ -280,10 +280,15 @@ impl<const SHORT: bool> Lives<SHORT> {
             }
         }
         self.nodes.iter().for_each(Node::calm);
-        let came_to_rest = (0..ROUNDS_TO_REST).any(|_| {
+        let (mut waiting, mut rounds, mut came_to_rest) = (u64::MAX, 0, false);
+        while !came_to_rest && rounds < ROUNDS_TO_REST {
             self.round();
-            self.is_at_rest()
-        });
+            came_to_rest = self.is_at_rest();
+            // Near the limit of its memory a loop takes few orders at a time.
+            let still_waiting = self.nodes.iter().map(Node::waiting).sum();
+            rounds = if still_waiting < waiting { 0 } else { rounds + 1 };
+            waiting = waiting.min(still_waiting);
+        }
         let story = self.story.borrow();
         for client in &self.clients {
             let told = client.life.check(&story);
