@@ -12,7 +12,8 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// After how many events each reader joins: while a chain begins, in the midst of it, and once it can begin anew.
+/// After how many events each reader joins: at the beginning, while others share what is compressed, and
+/// once that can begin anew.
 const JOINS: [usize; 3] = [0, 10, 25];
 
 /// How many events there are before the first end.
@@ -176,7 +177,7 @@ impl Play {
             self.publish(readers);
             match count {
                 35 => self.send(1),
-                // Then a chain has begun anew, and goes on behind a heartbeat.
+                // By then all share what is compressed, until a heartbeat.
                 53 => {
                     let before = self.server.stats().heartbeats;
                     self.server.wait_for("a heartbeat", |stats| stats.heartbeats >= before + all as u64);

@@ -1,5 +1,5 @@
-"""Reads a stream several times at once, as lines of JSON; see readers.mjs, whose twin for Python and curl it is:
-"requests", "httpx", "aiohttp" or "curl", the URL, and when readers begin.
+"""Reads a stream several times at once, as lines of JSON, as readers.mjs does. The arguments are "requests",
+"httpx", "aiohttp" or "curl", the URL, and when readers begin.
 """
 
 import asyncio
@@ -50,7 +50,8 @@ def with_aiohttp(url, headers):
 
 
 def with_curl(url, headers):
-    command = ["curl", "-sNi", "--compressed", *(f"-H{name}: {value}" for name, value in headers.items()), url]
+    own = (f"-H{name}: {value}" for name, value in headers.items())
+    command = ["curl", "-sNi", "--compressed", *own, url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         lines = (line.rstrip("\n") for line in process.stdout)
         # The head ends with an empty line.
