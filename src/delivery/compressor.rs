@@ -29,6 +29,8 @@ pub(crate) struct Compressor {
     packed: Vec<u8>,
     pieces: Vec<Piece>,
     scratch: Vec<u8>,
+    /// How many bytes were compressed so far, chains included.
+    compressed: u64,
 }
 
 impl Compressor {
@@ -64,7 +66,9 @@ impl Compressor {
     pub(crate) fn end(&mut self) {
         self.streams -= 1;
         if self.streams == 0 {
-            *self = Self::new(self.level, self.chains_max, self.account.clone());
+            let compressed = self.compressed;
+            let new = Self::new(self.level, self.chains_max, self.account.clone());
+            *self = Self { compressed, ..new };
         }
     }
 
@@ -84,6 +88,7 @@ impl Compressor {
                 encoder.begin_anew();
                 encoder.add(plain, &mut self.scratch);
                 encoder.end(&mut self.scratch);
+                self.compressed += plain.len() as u64;
             }
             _ => store(plain, &mut self.scratch),
         }
@@ -166,6 +171,16 @@ impl Compressor {
         }
     }
 
+    /// How many bytes were compressed so far: that takes far longer than to write them.
+    pub(crate) fn compressed(&self) -> u64 {
+        self.compressed
+    }
+
+    /// So many were by a chain.
+    pub(crate) fn count_compressed(&mut self, bytes: usize) {
+        self.compressed += bytes as u64;
+    }
+
     /// The sum of what a stream was sent, for the walk over many.
     pub(crate) fn sum_mut(&mut self, slot: u32) -> Option<&mut Sum> {
         self.sums.get_mut(slot as usize)
@@ -175,6 +190,7 @@ impl Compressor {
     pub(crate) fn shrink_buffers(&mut self, bytes: usize) {
         if self.plain.capacity() > bytes {
             (self.plain, self.chunk, self.is_stored) = (Vec::new(), Vec::new(), false);
+            self.sum = Sum::default();
         }
         for buffer in [&mut self.packed, &mut self.scratch] {
             if buffer.capacity() > bytes {

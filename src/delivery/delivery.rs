@@ -35,6 +35,9 @@ pub(crate) fn tick_of(milliseconds: u64) -> u32 {
 /// How many times what may lag may come at once.
 const BURST: usize = 16;
 
+/// While one byte is compressed, so many could be written, about.
+const COMPRESSING: u64 = 8;
+
 /// What a socket has taken.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
@@ -176,6 +179,11 @@ impl<S: Streams> Delivery<S> {
         extras.private.append(sequence, bytes, kind, &mut self.topics.spares);
         self.queue(slot);
         too_much
+    }
+
+    /// What was done so far that takes time, in bytes that are written.
+    pub(crate) fn work(&self) -> u64 {
+        self.delivered.bytes + COMPRESSING * self.compressor.compressed()
     }
 
     /// Whether those who lag have to give way for want of memory.

@@ -144,7 +144,7 @@ impl LargeFrames {
     ) -> Hand {
         let Cut { sequence, events, bytes, sent } = cut;
         let is_alone = framing == Framing::Gzip && topic == TopicKey::NONE;
-        if bytes.len() < SHARED_BYTES_MIN || !is_shared(sequence) || is_alone {
+        if bytes.len() < SHARED_BYTES_MIN || !is_shared(sequence) {
             return Hand::own(bytes[sent..].to_vec(), events, account);
         }
         if self.frames.len() > 2 * self.kept + 16 {
@@ -152,7 +152,9 @@ impl LargeFrames {
             self.kept = self.frames.len();
         }
         let weak = self.frames.entry((sequence, framing, topic, bytes.len())).or_default();
-        let shared = weak.upgrade().unwrap_or_else(|| {
+        // Pieces of the same end and size need not be the same where they are not of a chain.
+        let same = weak.upgrade().filter(|large| !is_alone || *large.bytes == *bytes);
+        let shared = same.unwrap_or_else(|| {
             let charge = account.charge(Purpose::Hands, bytes.len());
             let shared = Arc::new(Large { bytes: bytes.into(), _charge: charge });
             *weak = Arc::downgrade(&shared);

@@ -31,7 +31,8 @@ impl<S: Streams> Delivery<S> {
         self.may_lag
     }
 
-    /// Makes room in the logs of up to `count` topics, from place `from` on. Returns how many there were.
+    /// Makes room in the logs of up to `count` topics, from place `from` on, and has them do without encoders.
+    /// Returns how many there were.
     pub(crate) fn make_room_in(&mut self, from: usize, count: usize) -> usize {
         let end = self.topics.bound().min(from + count);
         for place in from..end {
@@ -39,6 +40,7 @@ impl<S: Streams> Delivery<S> {
             let key = self.topics.key_at(place);
             if let Some(key) = key.filter(|key| !self.topics.get(*key).has_wave()) {
                 self.make_room(key);
+                self.topics.drop_chain(key);
             }
         }
         end.saturating_sub(from)

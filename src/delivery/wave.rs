@@ -216,7 +216,7 @@ impl<S: Streams> Delivery<S> {
         let (compresses, conflates) = (*compresses, busy.conflates());
         let Busy { log, chain, .. } = &mut **busy;
         if let Some(chain) = chain {
-            chain.catch_up(log);
+            self.compressor.count_compressed(chain.catch_up(log));
         }
         let (log, chain) = (&*log, chain.as_deref());
 

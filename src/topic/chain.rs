@@ -83,8 +83,9 @@ impl Chain {
         self.wanted = true;
     }
 
-    /// Compresses what the log has and this has not.
-    pub(crate) fn catch_up(&mut self, log: &Log) {
+    /// Compresses what the log has and this has not. Returns how many bytes that was.
+    pub(crate) fn catch_up(&mut self, log: &Log) -> usize {
+        let mut compressed = 0;
         let mut begins = self.newest < log.newest() && self.wanted && self.events >= ANEW;
         if begins {
             self.encoder.begin_anew();
@@ -97,6 +98,7 @@ impl Chain {
                 let plain = Framing::CloseDelimited.bytes_of(frame.kind, bytes);
                 self.encoder.add(plain, &mut self.scratch);
                 sum = sum.then(Sum::of(plain));
+                compressed += plain.len();
                 events += u64::from(frame.kind.event);
                 self.newest = frame.sequence;
             }
@@ -108,6 +110,7 @@ impl Chain {
             begins = false;
         }
         self.count();
+        compressed
     }
 
     /// The pieces that a stream gets which was given everything up to the frame `after`, with their bytes and the offset
@@ -130,6 +133,7 @@ impl Chain {
         self.bytes.drain(..bytes);
         self.bytes.shrink_to(ROOM);
         self.scratch.shrink_to(ROOM);
+        self.pieces.shrink_to(ROOM / size_of::<Piece>());
         self.count();
     }
 

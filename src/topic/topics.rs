@@ -413,6 +413,14 @@ impl Topics {
         }
     }
 
+    /// A topic does without its chain from now on. Not in the middle of a wave, which some have from that.
+    pub(crate) fn drop_chain(&mut self, key: TopicKey) {
+        if let Some(busy) = &mut self.topics[key.0 as usize].busy {
+            (busy.chain, busy.compressed) = (None, 0);
+            self.settle(key);
+        }
+    }
+
     /// Ends the turn of the topic at the front: its wave is through, or it goes on after the others.
     pub(crate) fn rotate_dirty(&mut self) {
         let Some(key) = self.dirty.pop_front() else { return };

@@ -1,5 +1,6 @@
 //! Streams that are compressed: who gets them so, and that all of it can be read at any time.
 
+use crate::memory_net::{Loop, Peer};
 use crate::support::{Client as Socket, serve_with};
 use flate2::bufread::GzDecoder;
 use mio_sse::net::InMemory;
@@ -269,4 +270,137 @@ fn the_connection_carries_the_next_request_behind_a_compressed_stream() {
         bodies.push(gunzip(&client.chunks_to_end(), true));
     }
     assert_eq!(bodies, ["data: one\n\ndata: two\n\n"; 3]);
+}
+
+/// Streams on a network in memory, whose room is set.
+fn crowd(count: usize, config: Config) -> (Loop<Router>, Vec<Peer>) {
+    let mut world = Loop::<_, true>::with_config(app(), config);
+    let peers = (0..count).map(|_| ask(&mut world, "/topic/chat", "")).collect();
+    (world, peers)
+}
+
+fn ask(world: &mut Loop<Router>, path: &str, more: &str) -> Peer {
+    let peer = world.connect();
+    peer.write(format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n{more}\r\n"));
+    world.settle();
+    peer
+}
+
+/// The text of a stream that is not over.
+fn text_of(bytes: &[u8]) -> String {
+    let head = bytes.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    let (mut rest, mut body) = (&bytes[head..], Vec::new());
+    while let Some(line) = rest.windows(2).position(|end| end == b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        let Some(chunk) = rest.get(line + 2..line + 2 + size) else { break };
+        body.extend_from_slice(chunk);
+        rest = rest.get(line + 4 + size..).unwrap_or_default();
+    }
+    gunzip(&body, false)
+}
+
+/// What is not made smaller.
+fn noise(size: usize) -> String {
+    let mut random = fastrand::Rng::with_seed(5);
+    (0..size).map(|_| char::from(random.u8(b' '..b'~'))).collect()
+}
+
+#[test]
+fn a_turn_compresses_no_more_than_its_share() {
+    let mut config = config();
+    config.topic = TopicConfig::default().history(History::new().bytes(64 << 20));
+    let (mut world, first) = crowd(1, config);
+    let text = text_of(&first[0].read_bytes());
+    let id = text.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+    for number in 0..200 {
+        // It becomes a thousandth of that.
+        let data = format!("{number} {}", "x".repeat(100_000));
+        world.server.context().publish("chat", Event::new().data(data)).unwrap();
+        world.settle();
+    }
+    let back: Vec<_> = (0..3)
+        .map(|number| {
+            let peer = world.connect();
+            let topic = "GET /topic/chat HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip";
+            peer.write(format!("{topic}\r\nLast-Event-ID: {id}\r\nX: {number}\r\n\r\n"));
+            peer
+        })
+        .collect();
+    let (mut turns, mut before) = (0, world.server.stats().events_delivered);
+    while before < 4 * 200 {
+        world.turn();
+        let delivered = world.server.stats().events_delivered;
+        assert!(delivered - before < 30, "{} events of 100 KB in one turn", delivered - before);
+        (turns, before) = (turns + 1, delivered);
+        assert!(turns < 10_000, "it goes on");
+    }
+    for peer in back {
+        let text = text_of(&peer.read_bytes());
+        let numbers = text.lines().filter_map(|line| line.strip_prefix("data: ")?.split(' ').next());
+        assert!(numbers.eq((0..200).map(|number| number.to_string())));
+    }
+}
+
+#[test]
+fn encoders_of_topics_at_rest_give_way_to_those_who_lag() {
+    let mut config = config();
+    config.memory_max = 16 << 20;
+    config.topic = TopicConfig::default();
+    config.lag_bytes_max = 64 << 20;
+    (config.heartbeat, config.max_age, config.stall_timeout) = (None, None, Duration::from_secs(86_400));
+    let (mut world, _) = crowd(0, config);
+    let mut peers = Vec::new();
+    for number in 0..4 {
+        let path = format!("/topic/{number}");
+        peers.extend([ask(&mut world, &path, ""), ask(&mut world, &path, "")]);
+        for _ in 0..3 {
+            world.server.context().publish(&number.to_string(), "an event").unwrap();
+            world.settle();
+        }
+    }
+    let at_rest = world.server.stats().memory.logs;
+    assert!(at_rest > 4 * (300 << 10), "{at_rest}: there are chains");
+    let slow = ask(&mut world, "/topic/slow", "");
+    slow.set_room(0);
+    for number in 0..2_000 {
+        let published = world.server.context().publish("slow", noise(20_000 + number));
+        world.settle();
+        world.pass(Duration::from_millis(200));
+        if published.is_err() || slow.is_closed() {
+            break;
+        }
+    }
+    assert!(slow.is_closed(), "it lags");
+    world.settle();
+    // The encoder of single streams is left.
+    let held = world.server.stats().memory.logs;
+    assert!(held < 400 << 10, "{held} bytes");
+    // And all goes on.
+    for number in 0..4 {
+        for count in 0..4 {
+            world.server.context().publish(&number.to_string(), format!("later {count}")).unwrap();
+            world.settle();
+        }
+    }
+    for peer in &peers {
+        let text = text_of(&peer.read_bytes());
+        assert_eq!((text.matches("an event").count(), text.matches("later").count()), (3, 4));
+    }
+}
+
+#[test]
+fn a_large_event_is_held_once_for_all_who_are_cut_within_it_also_if_they_have_only_joined() {
+    let (mut world, peers) = crowd(20, config());
+    peers.iter().for_each(|peer| peer.set_room(100));
+    world.server.context().publish("chat", noise(300_000)).unwrap();
+    world.settle();
+    let hands = world.server.stats().memory.hands;
+    assert!((200_000..600_000).contains(&hands), "{hands} bytes for 20 streams");
+    peers.iter().for_each(|peer| peer.set_room(usize::MAX));
+    world.server.context().publish("chat", "the next").unwrap();
+    world.settle();
+    for peer in peers {
+        let text = text_of(&peer.read_bytes());
+        assert!(text.contains(&noise(300_000)) && text.ends_with("data: the next\n\n"));
+    }
 }

@@ -461,7 +461,12 @@ impl Peer {
 
     /// Takes what has arrived.
     pub(crate) fn read(&self) -> String {
-        String::from_utf8(std::mem::take(&mut self.connection().to_peer)).unwrap()
+        String::from_utf8(self.read_bytes()).unwrap()
+    }
+
+    /// The same where it is no text.
+    pub(crate) fn read_bytes(&self) -> Vec<u8> {
+        std::mem::take(&mut self.connection().to_peer)
     }
 
     /// What each write of the server since the last call took.

@@ -1,6 +1,7 @@
 //! Simulated clients: what they ask, how they send and read it, and a strict parser for what they receive.
 
 use crate::ends::is_over;
+use crate::gunzip::Gunzip;
 use crate::kept::ALWAYS;
 use crate::model::{Answer, Model, SURPLUS_TIMEOUT, Softness};
 use crate::net::World;
@@ -73,6 +74,9 @@ pub(crate) struct Wire {
     close: bool,
     /// Of each request, whether it says that it is the last.
     lasts: Vec<bool>,
+    /// Where its stream is compressed: what reads that, and the text that has come with a chunk.
+    gunzip: Option<Gunzip>,
+    text: Vec<u8>,
     /// What it remembers from one stream to the next.
     pub(crate) page: Page,
 }
@@ -143,12 +147,12 @@ impl Client {
         let kind = rng.u8(..32);
         self.wire.lasts.push(matches!(kind, 2 | 4));
         let last_seen = self.wire.page.draw(rng);
-        let (mut query, mut header) = (String::new(), String::new());
+        let (mut query, mut header) = (String::new(), accepts(connection, number, model));
         if let Some(id) = &last_seen {
             match rng.u8(..4) {
                 0 => query = format!("?lastEventId={id}"),
                 1 => query = format!("?last_event_id={id}"),
-                _ => header = format!("\r\nLast-Event-ID: {id}"),
+                _ => header.push_str(&format!("\r\nLast-Event-ID: {id}")),
             }
         }
         model.connections[connection as usize].last_seen.push(last_seen);
@@ -305,6 +309,13 @@ impl std::fmt::Display for Client {
     }
 }
 
+/// What a request says of whether it takes gzip: some do, where there is room for that.
+fn accepts(connection: u32, number: usize, model: &Model) -> String {
+    let is_roomy = model.config.head_bytes_max > 256;
+    let accepts = cfg!(feature = "gzip") && is_roomy && (connection as usize + number) % 4 > 0;
+    if accepts { "\r\nAccept-Encoding: gzip".into() } else { String::new() }
+}
+
 /// What is no request, with what pretends to be one behind it.
 fn spoil(rng: &mut Rng, model: &Model, out: &mut Vec<u8>) {
     let config = &model.config;
@@ -408,6 +419,15 @@ impl Wire {
                     model.check_complete(stream);
                     model.counts.ends_seen += 1;
                     self.state = if self.close { State::Over } else { State::Head };
+                    self.gunzip.take().into_iter().for_each(Gunzip::end);
+                } else if let Some(gunzip) = &mut self.gunzip {
+                    self.text = gunzip.read(content);
+                    let mut text = &self.text[..];
+                    while !text.is_empty() {
+                        let end = end_of_frame(text, 0).expect("what has come in a piece is whole");
+                        frame(&text[..end], (connection, stream), &mut self.page, world, model);
+                        text = &text[end..];
+                    }
                 } else {
                     frame(content, (connection, stream), &mut self.page, world, model);
                 }
@@ -415,14 +435,10 @@ impl Wire {
                 true
             }
             State::ToEnd(stream) => {
-                // A comment, and a time to come again, have no empty line.
-                let is_alone = rest[0] == b':' || rest.starts_with(b"retry: ");
-                let what: &[u8] = if is_alone { b"\n" } else { b"\n\n" };
-                let Some(end) = find(rest, self.scanned, what) else {
+                let Some(end) = end_of_frame(rest, self.scanned) else {
                     self.scanned = rest.len().saturating_sub(1);
                     return false;
                 };
-                let end = end + what.len();
                 frame(&rest[..end], (connection, stream), &mut self.page, world, model);
                 self.at += end;
                 true
@@ -444,6 +460,7 @@ impl Wire {
         let mut chunked = false;
         let mut is_stream = false;
         let mut retry_after = None;
+        let mut is_compressed = false;
         for line in lines {
             let (name, value) = line.split_once(": ").expect("a header line");
             match name {
@@ -451,11 +468,15 @@ impl Wire {
                 "Transfer-Encoding" => chunked = value == "chunked",
                 "Connection" => self.close = value == "close",
                 "Retry-After" => retry_after = value.parse::<u128>().ok(),
+                "Content-Encoding" => is_compressed = value == "gzip",
                 "Content-Type" => is_stream = value == "text/event-stream",
                 _ => {}
             }
         }
         assert!(!(chunked && length.is_some()), "one framing: {text}");
+        assert!(!is_compressed || chunked && is_stream, "only chunked streams are compressed: {text}");
+        self.gunzip = is_compressed.then(Gunzip::new);
+        model.counts.compressed += u64::from(is_compressed);
         let answers = &model.connections[connection as usize];
         let at = self.answered as usize;
         if let Some(Some(close)) = answers.closes.get(at) {
@@ -652,6 +673,14 @@ fn frame(
 fn is_retry(frame: &[u8]) -> bool {
     let retry = frame.strip_prefix(b"retry: ").and_then(|rest| rest.strip_suffix(b"\n"));
     retry.is_some_and(|retry| retry.iter().all(u8::is_ascii_digit))
+}
+
+/// Where the first frame in `bytes` ends, of which `scanned` do not contain that.
+fn end_of_frame(bytes: &[u8], scanned: usize) -> Option<usize> {
+    // A comment, and a time to come again, have no empty line.
+    let is_alone = bytes[0] == b':' || bytes.starts_with(b"retry: ");
+    let what: &[u8] = if is_alone { b"\n" } else { b"\n\n" };
+    Some(find(bytes, scanned, what)? + what.len())
 }
 
 /// Where `what` begins in `bytes`, of which `scanned` do not contain its end.

@@ -74,4 +74,5 @@ counts! {
     late_given_up "late replies given up",
     late_timed_out "late replies timed out",
     late_in_vain "late replies that nobody waits for",
+    compressed "compressed streams",
 }

@@ -75,8 +75,14 @@ pub(crate) enum End {
 
 impl Scenario {
     pub(crate) fn new(rng: &mut Rng) -> Self {
+        #[cfg(feature = "gzip")]
+        let gzip = [None, Some(1), Some(6)][rng.clone().fork().usize(..3)];
         let clients = [4, 12, 40, 100, 300][rng.usize(..5)];
         let mut config = config(rng, clients);
+        #[cfg(feature = "gzip")]
+        {
+            config.gzip = gzip;
+        }
         let plain = rng.u8(..5) == 0;
         let own_ids = !plain && rng.bool();
         let kind = |rng: &mut Rng| if plain { Kind::default() } else { Kind::draw(rng, own_ids) };

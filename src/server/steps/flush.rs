@@ -1,7 +1,6 @@
 //! Step 7: streams are given what there is for them, those in the queue and those that a wave comes by.
 
 use crate::conn::close_reason::CloseReason;
-use crate::delivery::delivery::Written;
 use crate::delivery::serve::Given;
 use crate::delivery::stream::{Flags, Phase};
 use crate::server::api::app::App;
@@ -13,7 +12,8 @@ use crate::topic::topics::TopicKey;
 /// Subscribers of one topic that are visited before the next topic has its turn.
 const QUANTUM: usize = 256;
 
-/// Bytes that are written in one turn, of all streams together, and some more: some milliseconds' worth.
+/// Bytes that are written in one turn, of all streams together, and some more: some milliseconds' worth. What is
+/// compressed counts as more, see [`Delivery::work`](crate::delivery::delivery::Delivery::work).
 const BYTES_PER_TURN: usize = 4 << 20;
 
 /// Bytes given to a stream in the queue before the others have their turn.
@@ -22,7 +22,7 @@ const BYTES_PER_VISIT: usize = 256 << 10;
 impl<H: App, N: Net> Server<H, N> {
     /// Serves the streams in the queue, then fans out what was published.
     pub(crate) fn flush(&mut self) {
-        let (budget, begun) = (self.core.config.sends_per_turn, self.core.delivery.delivered.bytes);
+        let (budget, begun) = (self.core.config.sends_per_turn, self.core.delivery.work());
         // Where there is both, each gets half of the turn at least.
         let parts = if self.core.delivery.topics.has_dirty() { 2 } else { 1 };
         let served = self.serve_queue(budget.div_ceil(parts), BYTES_PER_TURN / parts);
@@ -30,10 +30,10 @@ impl<H: App, N: Net> Server<H, N> {
         while left > 0 {
             let Some(key) = self.core.delivery.topics.next_dirty() else { return };
             self.core.begin_wave(key);
-            let written = usize::try_from(self.core.delivery.delivered.bytes - begun).unwrap_or(usize::MAX);
+            let done = usize::try_from(self.core.delivery.work() - begun).unwrap_or(usize::MAX);
             // Most streams get what was published since the last wave, so many that the turn stays short.
             let each = self.core.delivery.topics.get(key).offered().max(1);
-            let share = BYTES_PER_TURN.saturating_sub(written) / each;
+            let share = BYTES_PER_TURN.saturating_sub(done) / each;
             let count = left.min(QUANTUM).min(share.max(1));
             left = left.saturating_sub(self.fan_out(key, count, begun + BYTES_PER_TURN as u64).max(1));
             self.core.delivery.topics.rotate_dirty();
@@ -48,9 +48,9 @@ impl<H: App, N: Net> Server<H, N> {
     pub(crate) fn serve_queue(&mut self, count: usize, bytes: usize) -> usize {
         // Streams that have more than one visit's worth to get queue up again, for the next turn.
         let count = count.min(self.core.delivery.queue.len());
-        let end = self.core.delivery.delivered.bytes.saturating_add(bytes as u64);
+        let end = self.core.delivery.work().saturating_add(bytes as u64);
         let mut served = 0;
-        while served < count && self.core.delivery.delivered.bytes < end {
+        while served < count && self.core.delivery.work() < end {
             let Some(slot) = self.core.delivery.queue.pop_front() else { break };
             served += 1;
             if let Some(stream) = self.core.delivery.stream_mut(slot) {
@@ -78,7 +78,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
         for &slot in &offered.aside {
             // The log forgets nothing that is still to come for a stream that has room and waits for its turn.
-            if self.core.delivery.delivered.bytes < end {
+            if self.core.delivery.work() < end {
                 self.serve(slot, BYTES_PER_VISIT);
             } else {
                 self.core.delivery.give_more_later(slot);
@@ -94,13 +94,8 @@ impl<H: App, N: Net> Server<H, N> {
         let now = self.core.tick();
         loop {
             let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return };
-            let net = &mut self.net;
-            let mut taken = 0;
-            let given = self.core.delivery.give(slot, now, |bytes| {
-                let written: Result<Written, CloseReason> = write(net, socket, bytes);
-                taken = written.as_ref().map_or(0, |written| written.bytes);
-                written
-            });
+            let (net, begun) = (&mut self.net, self.core.delivery.work());
+            let given = self.core.delivery.give(slot, now, |bytes| write(net, socket, bytes));
             match given {
                 Err(reason) => return self.core.end(slot, reason),
                 Ok(Given::Everything) => return self.core.feed_again(slot),
@@ -108,7 +103,8 @@ impl<H: App, N: Net> Server<H, N> {
                 Ok(Given::Ended) => return self.finish(slot),
                 Ok(Given::More) => {}
             }
-            budget = budget.saturating_sub(taken.max(1));
+            let done = usize::try_from(self.core.delivery.work() - begun).unwrap_or(usize::MAX);
+            budget = budget.saturating_sub(done.max(1));
             if budget == 0 {
                 return self.core.delivery.give_more_later(slot);
             }
