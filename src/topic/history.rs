@@ -156,7 +156,7 @@ impl TopicConfig {
         u64::try_from(pace).unwrap_or(u64::MAX)
     }
 
-    /// Never has it compressed, whatever [`Config::gzip`](crate::Config::gzip) says: a stream that begins with such a
+    /// Never has it compressed, whatever `Config::gzip` says: a stream that begins with such a
     /// topic is not compressed at all, and to one that subscribes to it later its events are sent as they are,
     /// within what is compressed.
     ///

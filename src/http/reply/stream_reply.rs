@@ -250,7 +250,7 @@ impl StreamReply {
         self
     }
 
-    /// Sends the stream as it is, whatever [`Config::gzip`](crate::Config::gzip) says.
+    /// Sends the stream as it is, whatever `Config::gzip` says.
     #[must_use]
     pub fn uncompressed(mut self) -> StreamReply {
         self.uncompressed = true;
