@@ -312,7 +312,7 @@ impl std::fmt::Display for Client {
 /// What a request says of whether it takes gzip: some do, where there is room for that.
 fn accepts(connection: u32, number: usize, model: &Model) -> String {
     let is_roomy = model.config.head_bytes_max > 256;
-    let accepts = cfg!(feature = "gzip") && is_roomy && (connection as usize + number) % 4 > 0;
+    let accepts = cfg!(feature = "gzip") && is_roomy && !(connection as usize + number).is_multiple_of(4);
     if accepts { "\r\nAccept-Encoding: gzip".into() } else { String::new() }
 }
 
