@@ -20,8 +20,10 @@ impl Model {
             CloseReason::Reset => connection.reset,
             CloseReason::IoError => connection.broken,
             CloseReason::Lagged => {
-                // Whoever has taken everything so far has not been offered the rest.
-                let held_up = connection.held_up_at.is_some_and(|at| at >= stream.since);
+                // Whoever has taken everything so far has not been offered the rest. What came before the stream on its
+                // connection may hold it up as well.
+                let held_up = connection.behind_since.is_some()
+                    || connection.held_up_at.is_some_and(|at| at >= stream.since);
                 self.lags(stream) && (held_up || self.lags_alone(stream))
             }
             CloseReason::Stalled => is_over(connection.written_at, world.now, self.config.stall_timeout),
