@@ -60,8 +60,13 @@ impl Model {
         let closed_at = connection.server_closed.unwrap_or(now);
         let since =
             if answers.expects { connection.accepted_at.unwrap_or_default() } else { connection.written_at };
-        // Who waits for a reply has all the time that there is for it.
-        let waits = matches!(answers.answers.last(), Some(Answer::Late { said: None, .. }));
+        // Who waits for a reply has all the time that there is for it. Behind the 504 it has the usual time.
+        let waits = match answers.answers.last() {
+            Some(Answer::Late { since, said: None, .. }) => {
+                !is_over(*since, closed_at, config.late_reply_timeout)
+            }
+            _ => false,
+        };
         let may_time_out = !waits || connection.unfinished;
         connection.fin
             || connection.reset
