@@ -11,9 +11,6 @@ use no_deflate::Deflate;
 /// What a gzip stream begins with: no name, no time, of no system (RFC 1952 2.3).
 pub(crate) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// A piece that is nothing when it is decoded, and fits anywhere: an empty stored block.
-pub(crate) const EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
-
 /// An empty block that is the last (RFC 1951 3.2.6).
 const LAST_BLOCK: [u8; 2] = [3, 0];
 
@@ -242,7 +239,7 @@ mod tests {
                     alone.add(&event, &mut all);
                     alone.end(&mut all);
                 }
-                all.extend(EMPTY);
+                all.extend([0, 0, 0, 0xff, 0xff]); // an empty block
                 plain.extend(&event);
                 sum = sum.then(Sum::of(&event));
                 match random.u8(..8) {

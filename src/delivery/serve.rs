@@ -4,9 +4,8 @@ use crate::delivery::delivery::{Delivery, Streams, Written};
 use crate::delivery::stream::Flags;
 use crate::delivery::walk::next_batch;
 use crate::event::Event;
-use crate::gzip::EMPTY;
 use crate::topic::chain::sum_of;
-use crate::topic::frame::{COMMENT, EncodedEvent, Framing, Kind, append_chunk};
+use crate::topic::frame::{COMMENT, EMPTY_BLOCK, EncodedEvent, Framing, Kind};
 use crate::topic::topics::TopicKey;
 
 /// How far a stream has come by what it was given.
@@ -53,8 +52,7 @@ impl<S: Streams> Delivery<S> {
             }
             return Ok(Given::Everything);
         }
-        let is_packed = stream.framing == Framing::Gzip && !batch.frames().is_empty();
-        if is_packed {
+        if stream.framing == Framing::Gzip && !batch.frames().is_empty() {
             batch = self.compressor.pack(slot, &batch, stream.end(), is_stored);
         }
         let written = write(batch.bytes)?;
@@ -164,11 +162,9 @@ impl<S: Streams> Delivery<S> {
             return Ok(false);
         }
         debug_assert!(hand.is_empty(), "it waits for room, or to be served");
-        let mut nothing = Vec::new();
         let bytes = if stream.framing == Framing::Gzip && bytes == COMMENT {
             // Nothing of it is to be seen anyway, and so it fits into a chain.
-            append_chunk(&EMPTY, &mut nothing);
-            &nothing
+            EMPTY_BLOCK
         } else {
             self.compressor.frame(slot, stream, kind, bytes, is_stored)
         };

@@ -72,6 +72,10 @@ const CHUNK_SUFFIX: &[u8] = b"\r\n";
 /// of its own, which some clients take for an event.
 pub(crate) const COMMENT: &[u8] = b"2\r\n:\n\r\n";
 
+/// The heartbeat of a compressed stream: an empty stored block (RFC 1951 3.2.4), which is nothing when it is decoded,
+/// and fits behind anything.
+pub(crate) const EMPTY_BLOCK: &[u8] = b"5\r\n\0\0\0\xff\xff\r\n";
+
 /// What [`COMMENT`] is.
 pub(crate) const COMMENT_KIND: Kind = Kind { prefix: 3, event: false, told: false };
 

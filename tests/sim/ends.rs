@@ -20,8 +20,7 @@ impl Model {
             CloseReason::Reset => connection.reset,
             CloseReason::IoError => connection.broken,
             CloseReason::Lagged => {
-                // Whoever has taken everything so far has not been offered the rest. What came before the stream on its
-                // connection may hold it up as well.
+                // A stream that has taken all it was offered does not lag, unless earlier replies on its connection wait.
                 let held_up = connection.behind_since.is_some()
                     || connection.held_up_at.is_some_and(|at| at >= stream.since);
                 self.lags(stream) && (held_up || self.lags_alone(stream))

@@ -305,14 +305,12 @@ impl<const SHORT: bool> Node<SHORT> {
 
     /// Turns all loops until they have stopped, which they do if one was asked to.
     pub(crate) fn comes_to_its_end(&mut self) {
-        let (mut waiting, mut turns) = (u64::MAX, 0);
-        while !self.is_stopped() && turns < TURNS_TO_END {
+        let mut turns = Standstill::default();
+        while !self.is_stopped() && turns.count < TURNS_TO_END {
             self.turn_all();
             self.worlds.iter().for_each(|world| world.borrow_mut().now += Duration::from_millis(20));
             // What came before is done first, however few streams a turn may serve.
-            let still_waiting = self.shards.stats().inbox;
-            turns = if still_waiting < waiting { 0 } else { turns + 1 };
-            waiting = waiting.min(still_waiting);
+            turns.add(self.waiting());
         }
         assert!(self.is_stopped(), "all loops stop when one is asked to");
         let stats = self.shards.stats();
@@ -349,6 +347,25 @@ impl<const SHORT: bool> Node<SHORT> {
 
 /// Turns after which a loop has done what it can without time that passes.
 const TURNS_TO_SLEEP: u32 = 100;
+
+/// How many turns, or rounds, were made since the inboxes became emptier last than they ever were.
+#[derive(Default)]
+pub(crate) struct Standstill {
+    pub(crate) count: u32,
+    /// The fewest orders that have waited.
+    fewest: Option<u64>,
+}
+
+impl Standstill {
+    /// One more was made, after which so many orders wait.
+    pub(crate) fn add(&mut self, waiting: u64) {
+        if self.fewest.is_none_or(|fewest| waiting < fewest) {
+            (self.fewest, self.count) = (Some(waiting), 0);
+        } else {
+            self.count += 1;
+        }
+    }
+}
 
 /// Turns of 20 ms in which a server that was asked to stop does so, or takes something out of an inbox, whatever
 /// memory it lacks.

@@ -1,7 +1,7 @@
 //! One run: servers that come and go, their application, and clients that read them for all their lives.
 
 use crate::lives::client::Client;
-use crate::lives::node::Node;
+use crate::lives::node::{Node, Standstill};
 use crate::lives::scenario::Scenario;
 use crate::lives::story::{COUNTED, Counts, Story};
 use fastrand::Rng;
@@ -280,14 +280,12 @@ impl<const SHORT: bool> Lives<SHORT> {
             }
         }
         self.nodes.iter().for_each(Node::calm);
-        let (mut waiting, mut rounds, mut came_to_rest) = (u64::MAX, 0, false);
-        while !came_to_rest && rounds < ROUNDS_TO_REST {
+        let (mut rounds, mut came_to_rest) = (Standstill::default(), false);
+        while !came_to_rest && rounds.count < ROUNDS_TO_REST {
             self.round();
             came_to_rest = self.is_at_rest();
             // Near the limit of its memory a loop takes few orders at a time.
-            let still_waiting = self.nodes.iter().map(Node::waiting).sum();
-            rounds = if still_waiting < waiting { 0 } else { rounds + 1 };
-            waiting = waiting.min(still_waiting);
+            rounds.add(self.nodes.iter().map(Node::waiting).sum());
         }
         let story = self.story.borrow();
         for client in &self.clients {
