@@ -10,12 +10,14 @@
 //! A body is at most 64 KiB. `HISTORY=100` in the environment has each topic keep its last 100 events for those who come back, with
 //! Last-Event-ID or `?last_event_id=`, and for those who begin with `?from=oldest`. `SHARDS=4` runs it in four loops, on four cores:
 //! one hub to all who use it. With `--features gzip` streams are compressed for clients that take it: `GZIP=6` is the level, 1 by
-//! default, and `GZIP=0` turns that off. `PORT` chooses the port, `RUST_LOG` what is logged.
+//! default, and `GZIP=0` turns that off. `DEFER_ACCEPT=5` has the kernel keep connections to itself until they send something, for
+//! 5 seconds. `PORT` chooses the port, `RUST_LOG` what is logged.
 
 mod common;
 
 use mio_sse::{BadRequest, Config, History, Reply, Router, Stats, TopicConfig};
 use std::process::ExitCode;
+use std::time::Duration;
 
 fn app() -> Router {
     let mut app = Router::new();
@@ -59,6 +61,9 @@ fn from_environment() -> Result<(Config, usize), String> {
     if let level @ 1.. = number("GZIP")?.unwrap_or(1) {
         // The server says what is wrong with a level that is too high.
         config.gzip = Some(u8::try_from(level).unwrap_or(u8::MAX));
+    }
+    if let Some(seconds) = number("DEFER_ACCEPT")? {
+        config.tcp_defer_accept = Some(Duration::from_secs(seconds as u64));
     }
     Ok((config, number("SHARDS")?.unwrap_or(1)))
 }

@@ -26,6 +26,7 @@ Options:
   --streams N   open streams                        --events N   events of one run
   --runs N      runs of each server, in turn (5)
   --seconds N   churn: for so long
+  --opening N   streams that a client opens at the same time (100)
   --csv FILE    every single figure, one per line   --json FILE  the same, a JSON object per line
   --hub PATH    measure this program instead of building the example `hub`;
                 a script in its place has to `exec` it
@@ -45,7 +46,7 @@ pub(crate) enum Role {
     /// The yardstick: a server that is a bare loop of writes.
     Floor { coalesce: bool, loops: usize },
     /// Holds the streams and publishes.
-    Client,
+    Client { opening: usize },
     /// Lives between the harness and a server and ends the server when the harness is gone, however that went.
     Keeper { program: PathBuf, arguments: Vec<String> },
     /// Started by `cargo test --all-targets`, where nobody waits minutes for figures.
@@ -66,9 +67,13 @@ pub(crate) struct Args {
     pub(crate) json: Option<PathBuf>,
     pub(crate) pin: bool,
     pub(crate) seconds: Option<usize>,
+    pub(crate) opening: usize,
     /// What the streams of `memory` and `churn` have of their own, by the names that the server of patterns knows.
     pub(crate) patterns: Vec<&'static str>,
 }
+
+/// Streams that are being opened at the same time, if nothing else is said: below the 128 that many servers queue before they accept.
+const OPENING: usize = 100;
 
 /// All that `--pattern` can say.
 const PATTERNS: [&str; 7] = ["shared", "timer", "close", "both", "topic", "two", "tag"];
@@ -131,7 +136,7 @@ impl Scenario {
 }
 
 pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Role> {
-    let mut args = Args { runs: 5, ..Args::default() };
+    let mut args = Args { runs: 5, opening: OPENING, ..Args::default() };
     // `cargo bench` adds `--bench`; `cargo test` does not.
     let mut bench = false;
     while let Some(word) = words.next() {
@@ -144,7 +149,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Role> {
                 let loops = loops.map_or(Ok(1), |loops| positive("--loops", loops))?;
                 return Ok(Role::Floor { coalesce, loops });
             }
-            "client" => return Ok(Role::Client),
+            "client" => return Ok(Role::Client { opening: positive(&word, &operand()?)? }),
             "keeper" => return Ok(Role::Keeper { program: operand()?.into(), arguments: words.collect() }),
             "--bench" => bench = true,
             "--help" | "-h" => return Ok(Role::Help),
@@ -152,6 +157,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Role> {
             "--events" => args.events = Some(positive(&word, &operand()?)?),
             "--runs" => args.runs = positive(&word, &operand()?)?,
             "--seconds" => args.seconds = Some(positive(&word, &operand()?)?),
+            "--opening" => args.opening = positive(&word, &operand()?)?,
             "--hub" => args.hub = Some(operand()?.into()),
             "--peer" => args.peers.push(peer(&operand()?)?),
             "--json" => args.json = Some(operand()?.into()),

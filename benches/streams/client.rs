@@ -35,18 +35,16 @@ use std::ops::Range;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Streams that are being opened at the same time: below the 128 that many servers queue before they accept.
-const OPENING: usize = 100;
-
 /// Nothing that brings the command forward within this time ends it. Heartbeats do not count as progress.
 const STALL: Duration = Duration::from_secs(15);
 
 /// The receive buffer of a stream that is to stall: as small as the kernel allows.
 const STALLED_ROOM: usize = 2048;
 
-/// Reads commands until the harness closes the pipe.
-pub(crate) fn run() -> Result<()> {
+/// Reads commands until the harness closes the pipe. Opens so many streams at the same time.
+pub(crate) fn run(opening: usize) -> Result<()> {
     let mut client = Client {
+        opening,
         poll: Poll::new()?,
         events: Some(Events::with_capacity(1024)),
         streams: Vec::new(),
@@ -74,6 +72,8 @@ pub(crate) fn run() -> Result<()> {
 
 #[derive(Debug)]
 struct Client {
+    /// Streams that are being opened at the same time.
+    opening: usize,
     poll: Poll,
     /// Taken out while it is walked over.
     events: Option<Events>,
@@ -186,7 +186,7 @@ impl Client {
         let mut opened = 0;
         let mut progress = Instant::now();
         while opened < count {
-            while self.streams.len() - before < count.min(opened + OPENING) {
+            while self.streams.len() - before < count.min(opened + self.opening) {
                 let nth = u32::try_from(self.streams.len())?;
                 self.connect(address, Ipv4Addr::from_bits(source.to_bits() + nth % sources))?;
             }

@@ -61,7 +61,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Role::Floor { coalesce, loops } => floor::run(coalesce, loops).map(|()| true),
-        Role::Client => client::run().map(|()| true),
+        Role::Client { opening } => client::run(opening).map(|()| true),
         Role::Keeper { program, arguments } => keeper::run(&program, &arguments).map(|()| true),
         Role::Harness(args) => harness(&args),
     };

@@ -27,6 +27,7 @@ pub(crate) struct Rig {
     pub(crate) events: Option<usize>,
     pub(crate) runs: usize,
     pub(crate) seconds: Option<usize>,
+    pub(crate) opening: usize,
     pub(crate) patterns: Vec<&'static str>,
     pin: bool,
     program: PathBuf,
@@ -57,6 +58,7 @@ impl Rig {
             events: args.events,
             runs: args.runs,
             seconds: args.seconds,
+            opening: args.opening,
             patterns: args.patterns.clone(),
             pin: args.pin,
             program: std::env::current_exe()?,
@@ -177,7 +179,7 @@ impl Rig {
         } else {
             command = Command::new(&self.program);
         }
-        command.arg("client");
+        command.arg("client").arg(self.opening.to_string());
         Subscribers::start(command, Sources { first, count: sources })
     }
 

@@ -1,7 +1,7 @@
 //! Who is let in when there are too many: some to be told, the rest not at all, and nobody who is there has to leave.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
-use crate::support::{parse, replies};
+use crate::support::{parse, replies, serve_with};
 use mio_sse::{App, CloseReason, Config, Event, Refusal, Reply, Router};
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -22,6 +22,13 @@ fn app() -> Router {
 fn config(connections_max: usize) -> Config {
     let mut config = Config::default();
     config.connections_max = connections_max;
+    config
+}
+
+/// Connections come with what they say.
+fn deferred() -> Config {
+    let mut config = Config::default();
+    config.tcp_defer_accept = Some(Duration::from_secs(60));
     config
 }
 
@@ -69,6 +76,54 @@ fn is_refused_softly(answer: &str) -> bool {
         && answer.contains("\r\nContent-Length: ")
         && answer.contains("\r\nConnection: close\r\n")
         && answer.contains("\r\n\r\nretry: ")
+}
+
+#[test]
+fn what_has_come_with_a_deferred_connection_is_answered_in_the_turn_that_accepts_it() {
+    let mut world: Loop<_> = Loop::with_config(app(), deferred());
+    let peer = world.connect();
+    peer.write(get("/page"));
+    world.turn();
+    assert_eq!(replies(&peer.read()), [(200, "page".into())]);
+    assert_eq!(peer.reads(), 1);
+    // What comes later, in pieces, is read as ever.
+    let late = world.connect();
+    world.turn();
+    let request = get("/page");
+    late.write(&request[..5]);
+    world.settle();
+    late.write(&request[5..]);
+    world.settle();
+    assert_eq!(replies(&late.read()), [(200, "page".into())]);
+}
+
+#[test]
+fn a_crowd_with_requests_shares_the_turns() {
+    let mut config = deferred();
+    config.requests_per_turn = 10;
+    let mut world: Loop<_> = Loop::with_config(app(), config);
+    let peers: Vec<_> = (0..25).map(|_| world.connect()).collect();
+    peers.iter().for_each(|peer| peer.write(get("/page")));
+    let in_each_turn = [(); 4].map(|()| {
+        world.turn();
+        peers.iter().filter(|peer| !peer.writes().is_empty()).count()
+    });
+    assert_eq!(in_each_turn, [10, 10, 5, 0]);
+}
+
+/// The kernel keeps those that say nothing to itself, and gives them to us when they do.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_connection_that_says_nothing_is_accepted_later_if_the_server_wants_it_so() {
+    let server = serve_with(app(), deferred());
+    let mut silent = server.connect();
+    let mut other = server.connect();
+    other.write(get("/page"));
+    assert_eq!(other.reply().1, "page");
+    assert_eq!(server.stats().accepted, 1);
+    silent.write(get("/page"));
+    assert_eq!(silent.reply().1, "page");
+    assert_eq!(server.stats().accepted, 2);
 }
 
 #[test]

@@ -190,6 +190,7 @@ mod time_ticker {
 
 mod hub {
     use super::*;
+    use mio_sse::Config;
 
     fn subscribe(example: &Example, topic: &str) -> Client {
         let mut client = example.connect();
@@ -208,6 +209,18 @@ mod hub {
         let head = client.head();
         client.body(&head);
         head.status
+    }
+
+    /// Or it would stand still for some milliseconds each time that the table of descriptors has to grow.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn there_is_room_for_the_descriptors_of_a_crowd_before_it_comes() {
+        let example = Example::start("hub");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", example.process.id())).unwrap();
+        let room = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap().trim();
+        let (limit, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+        let wanted = limit.min(Config::default().connections_max as u64);
+        assert!(room.parse::<u64>().unwrap() >= wanted, "{room} of {wanted}");
     }
 
     #[test]

@@ -173,6 +173,8 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
         }
         let count = peer.to_server.len().min(buffer.len());
         if count == 0 && !peer.peer_closed {
+            // The poll says what is so when it is asked.
+            peer.readable = false;
             peer.read_armed = true;
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -180,6 +182,7 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
             *to = from;
         }
         if SHORT && count < buffer.len() {
+            peer.readable &= peer.peer_closed;
             peer.read_armed = true;
         }
         Ok(count)

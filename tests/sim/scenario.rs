@@ -178,6 +178,8 @@ fn config(rng: &mut Rng, clients: usize) -> Config {
         1 => Some(Duration::from_millis(rng.u64(4..100))),
         _ => Some(time(rng, 1_000, 20_000)),
     };
+    // The network here gives connections as they come; what matters is that the loop reads them at once.
+    config.tcp_defer_accept = rng.bool().then_some(Duration::from_secs(5));
     config
 }
 

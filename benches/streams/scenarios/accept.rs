@@ -14,7 +14,7 @@ const SUBJECTS: [Subject; 2] = [Subject::Hub, Subject::Floor];
 
 pub(super) fn run(rig: &mut Rig) -> Result<()> {
     let streams = rig.streams(5_000);
-    let title = format!("accept: {} streams", count(streams as u64));
+    let title = format!("accept: {} streams, {} under way", count(streams as u64), rig.opening);
     in_turn(rig, "accept", &SUBJECTS, &title, |rig, subject| come_and_go(rig, subject, streams))
 }
 

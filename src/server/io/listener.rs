@@ -28,9 +28,7 @@ pub(crate) enum Listener {
 impl Listener {
     pub(crate) fn tcp(listener: std::net::TcpListener, options: &Options) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        if INHERITED {
-            options.set(&SockRef::from(&listener))?;
-        }
+        options.set_of_listener(&listener)?;
         Ok(Self::Tcp(TcpListener::from_std(listener)))
     }
 

@@ -5,6 +5,8 @@
 
 use crate::config::Config;
 use crate::peer::Peer;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::server::io::descriptors::make_room;
 use crate::server::io::listener::Listener;
 use crate::server::io::listeners::Listeners;
 use crate::server::io::net::{Net, Ready};
@@ -91,7 +93,12 @@ impl MioNet {
         let options = Options::new(config);
         let (of_loops, deals) = listeners.open(loops, config, &options)?;
         let nets = of_loops.into_iter().map(|listeners| Self::new(listeners, options.clone()));
-        Ok((nets.collect::<io::Result<_>>()?, deals))
+        let nets: Vec<_> = nets.collect::<io::Result<_>>()?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(net) = nets.first() {
+            make_room(net, config.connections_max.saturating_mul(loops));
+        }
+        Ok((nets, deals))
     }
 
     fn new(mut listeners: Vec<Listener>, options: Options) -> io::Result<Self> {

@@ -1,5 +1,7 @@
 //! The seam to the world: sockets, poll, clock; and the real one.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) mod descriptors;
 pub(crate) mod in_memory;
 pub(crate) mod listener;
 pub(crate) mod listeners;

@@ -3,7 +3,20 @@
 use crate::config::Config;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
+use std::net::TcpListener;
 use std::time::Duration;
+
+/// `TCP_DEFER_ACCEPT`, which no crate has by name: after how many seconds a connection is accepted that has sent nothing.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod defer_accept {
+    use nix::libc;
+    use nix::sys::socket::sockopt::SetUsize;
+
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct DeferAccept;
+
+    nix::setsockopt_impl!(DeferAccept, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, usize, SetUsize);
+}
 
 /// Whether accepted sockets have the options of the listener, which saves a system call for each.
 pub(crate) const INHERITED: bool = cfg!(any(target_os = "linux", target_os = "android"));
@@ -15,6 +28,7 @@ pub(crate) struct Options {
     user_timeout: Option<Duration>,
     notsent_lowat: Option<u32>,
     send_buffer: Option<usize>,
+    defer_accept: Option<Duration>,
 }
 
 impl Options {
@@ -24,6 +38,7 @@ impl Options {
             user_timeout: config.tcp_user_timeout,
             notsent_lowat: config.tcp_notsent_lowat,
             send_buffer: config.send_buffer_bytes,
+            defer_accept: config.tcp_defer_accept,
         }
     }
 
@@ -42,6 +57,17 @@ impl Options {
             socket.set_tcp_notsent_lowat(bytes)?;
         }
         self.set_of_any(socket)
+    }
+
+    /// Those of a listener, and those that what it accepts inherits.
+    pub(crate) fn set_of_listener(&self, listener: &TcpListener) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(time) = self.defer_accept {
+            // The kernel counts whole seconds.
+            let seconds = usize::try_from(time.as_millis().div_ceil(1000)).unwrap_or(usize::MAX);
+            nix::sys::socket::setsockopt(listener, defer_accept::DeferAccept, &seconds)?;
+        }
+        if INHERITED { self.set(&SockRef::from(listener)) } else { Ok(()) }
     }
 
     /// Those that unix sockets have as well.

@@ -84,15 +84,27 @@ impl<H: App, N: Net> Server<H, N> {
 
     /// Takes a connection, or gives it to the loop that has the fewest.
     fn take_or_deal(&mut self, socket: N::Socket, address: Option<IpAddr>) {
-        // Where the network does not want a connection, this has been logged.
         let Some((others, other)) = self.core.deals_to() else {
-            return drop(self.add_connection(socket, address, None));
+            return self.take(socket, address, None);
         };
         match self.net.release(socket).map(|socket| others.adopt(other, socket, Vec::new(), false)) {
             Ok(Ok(())) => {}
             // It has no room for more, or has stopped.
             Ok(Err((_, socket, input))) => self.adopt_for_publisher(socket, input),
-            Err(socket) => drop(self.add_connection(socket, address, None)),
+            Err(socket) => self.take(socket, address, None),
+        }
+    }
+
+    /// Gives a connection a slot. Where the kernel has waited for its request, that is read at once; elsewhere it mostly
+    /// has not come yet, and to ask would be a system call for nothing.
+    fn take(&mut self, socket: N::Socket, address: Option<IpAddr>, refusal: Option<Refusal>) {
+        // Where the network does not want a connection, this has been logged.
+        let Ok(Some(slot)) = self.add_connection(socket, address, refusal) else { return };
+        if self.core.config.tcp_defer_accept.is_some()
+            && let Some(entry) = self.core.delivery.slots.get_mut(slot)
+        {
+            entry.input = entry.input.with_more();
+            self.on_readable(slot);
         }
     }
 
@@ -102,7 +114,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.accept.reserve = self.net.reserve(left);
         match self.net.accept() {
             Ok((socket, address)) => {
-                let _ = self.add_connection(socket, address, Some(Refusal::Descriptors));
+                self.take(socket, address, Some(Refusal::Descriptors));
                 true
             }
             Err(_) => {

@@ -175,6 +175,7 @@ fn config(rng: &mut Rng) -> Config {
     config.lag_bytes_max = [1, 300, 3_000, 1 << 20][rng.usize(..4)];
     config.sends_per_turn = [1, 5, 1_024][rng.usize(..3)];
     config.requests_per_turn = [1, 1_024][rng.usize(..2)];
+    config.tcp_defer_accept = rng.bool().then_some(Duration::from_secs(5));
     config.memory_max = [ROOMY, ROOMY, 1 << 20, 3 << 20][rng.usize(..4)];
     config.inbox_max = [3, 1_024][rng.usize(..2)];
     config.heartbeat = rng.bool().then(|| Duration::from_millis(rng.u64(10..1_000)));
