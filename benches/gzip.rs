@@ -98,8 +98,8 @@ fn measure(kind: &Payload, count: usize, level: Option<u8>) -> Delivery {
     let total = WARM_UP + kind.events_for(count);
     let step = |server: &mut Server<Router>, readers: &mut Readers, joins: usize| {
         for _ in 0..joins {
-            readers.join();
-            while server.stats().streams_opened < readers.joined() {
+            let joined = readers.join();
+            while server.stats().streams_opened < joined {
                 server.turn(Some(Duration::from_millis(1))).expect("a turn");
             }
         }

@@ -485,7 +485,7 @@ mod tests {
     #[test]
     fn limits_that_make_no_sense_are_named() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 19] = [
+        let cases: [(&str, Spoil); 20] = [
             ("inbox_max", |config| config.inbox_max = 0),
             ("sends_per_turn", |config| config.sends_per_turn = 0),
             ("backlog", |config| config.backlog = 0),

@@ -1,5 +1,6 @@
 //! One event and its encoding as an event stream (WHATWG HTML 9.2.5, "Parsing an event stream").
 
+use memchr::memchr2;
 use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
@@ -251,7 +252,7 @@ impl<'a> Event<'a> {
 
     /// Whether it can be written, as far as that can be told without doing it.
     pub(crate) fn check(&self) -> Result<(), EventError> {
-        if self.event.as_deref().is_some_and(|name| line_break(name.as_bytes()).is_some()) {
+        if self.event.as_deref().is_some_and(|name| memchr2(b'\r', b'\n', name.as_bytes()).is_some()) {
             return Err(EventError::LineBreakInName);
         }
         if let Some(id) = self.id.as_deref() {
@@ -329,7 +330,7 @@ fn lines(text: &str) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text.as_bytes());
     std::iter::from_fn(move || {
         let bytes = rest?;
-        let Some(end) = line_break(bytes) else {
+        let Some(end) = memchr2(b'\r', b'\n', bytes) else {
             rest = None;
             return Some(bytes);
         };
@@ -337,19 +338,6 @@ fn lines(text: &str) -> impl Iterator<Item = &[u8]> {
         rest = Some(tail.strip_prefix(b"\r\n").unwrap_or(&tail[1..]));
         Some(line)
     })
-}
-
-/// Where the first CR or LF is. Whether there is one in a block is something that compilers know how to ask of 16 bytes at once.
-fn line_break(bytes: &[u8]) -> Option<usize> {
-    let ends_line = |byte: u8| byte == b'\r' || byte == b'\n';
-    let (blocks, _) = bytes.as_chunks::<16>();
-    let clear_blocks = blocks
-        .iter()
-        .position(|block| block.iter().fold(false, |found, &byte| found | ends_line(byte)))
-        .unwrap_or(blocks.len());
-    let clear = clear_blocks * 16;
-    let position = bytes.get(clear..)?.iter().position(|&byte| ends_line(byte))?;
-    Some(clear + position)
 }
 
 /// Why an event cannot be written. It is refused whole: stripping what is wrong would send something the

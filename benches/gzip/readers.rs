@@ -39,8 +39,8 @@ impl Readers {
         Self { address, registry, shared, joined: 0, thread: Some(thread) }
     }
 
-    /// One more comes.
-    pub(crate) fn join(&mut self) {
+    /// One more comes. Returns how many have.
+    pub(crate) fn join(&mut self) -> u64 {
         let mut socket = std::net::TcpStream::connect(self.address).expect("a connection");
         socket.write_all(REQUEST).expect("room for a request");
         socket.set_nonblocking(true).expect("a socket");
@@ -50,9 +50,6 @@ impl Readers {
         socket.register(&self.registry, token, Interest::READABLE).expect("a registration");
         arrivals.push(socket);
         self.joined += 1;
-    }
-
-    pub(crate) fn joined(&self) -> u64 {
         self.joined
     }
 

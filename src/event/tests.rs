@@ -15,23 +15,6 @@ fn every_kind_of_line_break_makes_one_new_data_line() {
     assert_eq!(encoded(&Event::new().data("\n\r")), "data: \ndata: \ndata: \n\n");
 }
 
-/// Whatever lies between two of the blocks that are searched at once, or behind the last of them.
-#[test]
-fn a_line_break_is_found_wherever_it_stands() {
-    for length in 0..70 {
-        // Neighbours of CR and LF, and bytes that differ from them in the highest bit alone.
-        let mut bytes: Vec<u8> =
-            [9, 11, 12, 14, 0x8a, 0x8d, 0].iter().copied().cycle().take(length).collect();
-        assert_eq!(line_break(&bytes), None, "{length}");
-        for at in (0..length).rev() {
-            for byte in [b'\r', b'\n'] {
-                bytes[at] = byte;
-                assert_eq!(line_break(&bytes), Some(at), "{at} of {length}");
-            }
-        }
-    }
-}
-
 #[test]
 fn events_are_made_of_what_there_is_and_can_be_read() {
     let text = String::from("x");
