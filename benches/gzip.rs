@@ -1,5 +1,5 @@
-//! What compressed streams save, and what that costs the server: bytes on the wire and time of its thread for each
-//! delivery, of five kinds of events, beside the same without compression.
+//! What compressed streams save, and what that costs the server: bytes on the wire and time of its thread for
+//! each delivery, of five kinds of events, beside the same without compression.
 //!
 //! ```text
 //! cargo bench --bench gzip --features gzip                   five kinds, for 1, 100 and 5,000 streams

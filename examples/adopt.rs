@@ -1,4 +1,5 @@
-//! A plain HTTP server, a thread for each request, that hands its event streams over: a thousand of them need no thousand threads.
+//! A plain HTTP server, a thread for each request, that hands its event streams over: a thousand of them need
+//! no thousand threads.
 //!
 //! ```text
 //! cargo run --release --example adopt
@@ -6,8 +7,9 @@
 //! curl -N http://127.0.0.1:8080/events
 //! ```
 //!
-//! The server here stands for the one that you have: all it needs is the connection, and what it has read of it so far. One that keeps
-//! only a parsed request writes it as bytes again with `mio_sse::RawRequest`. `PORT` in the environment chooses the port.
+//! The server here stands for the one that you have: all it needs is the connection, and what it has read of
+//! it so far. One that keeps only a parsed request writes it as bytes again with `mio_sse::RawRequest`.
+//! `PORT` in the environment chooses the port.
 
 use mio_sse::{Config, Event, LogObserver, Publisher, Reply, Router, Server};
 use std::error::Error;

@@ -1,11 +1,13 @@
-//! A countdown that every stream has for itself, out of an iterator: `cargo run --release --example countdown`, then
+//! A countdown that every stream has for itself, out of an iterator: `cargo run --release --example
+//! countdown`, then
 //!
 //! ```text
 //! curl -N http://127.0.0.1:8080/countdown
 //! curl -N 'http://127.0.0.1:8080/countdown?from=3'
 //! ```
 //!
-//! The stream ends when the iterator does. When the client leaves before, the iterator is dropped: that is all the clean-up there is.
+//! The stream ends when the iterator does. When the client leaves before, the iterator is dropped: that is
+//! all the clean-up there is.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -30,7 +32,8 @@ fn app() -> Router {
         // Where the client was cut off it comes back with Last-Event-ID, and goes on from there.
         let seen: Option<u32> = request.last_event_id().and_then(|id| id.parse().ok());
         if seen == Some(0) {
-            // EventSource also comes back after the end. This is the answer from which it does not come back again.
+            // EventSource also comes back after the end. This is the answer from which it does not come back
+            // again.
             return Reply::no_content();
         }
         let next = seen.map_or(from, |seen| from.min(seen - 1));

@@ -1,8 +1,11 @@
-//! The server's own numbers as live charts: `cargo run --release --example dashboard`, then open the address it prints.
+//! The server's own numbers as live charts: `cargo run --release --example dashboard`, then open the address
+//! it prints.
 //!
-//! - `/stats`: once a second a sample with the time, from a topic with a history of five minutes; so a page that opens shows
-//!   the past at once, and one that comes back misses nothing. With it, from a keyed topic, all counters as they are now.
-//! - `/demo`: a topic that is published ten times a second, or as often as `POST /demo/<events a second>` says.
+//! - `/stats`: once a second a sample with the time, from a topic with a history of five minutes; so a page
+//!   that opens shows the past at once, and one that comes back misses nothing. With it, from a keyed topic,
+//!   all counters as they are now.
+//! - `/demo`: a topic that is published ten times a second, or as often as `POST /demo/<events a second>`
+//!   says.
 //!
 //! Two hundred streams more to look at, for half a minute:
 //!
@@ -54,8 +57,8 @@ fn app() -> Router {
     app
 }
 
-/// Publishes what there is to say of this second. Counters, not rates: those are the page's to make, over whatever time has
-/// passed between two of them.
+/// Publishes what there is to say of this second. Counters, not rates: those are the page's to make, over
+/// whatever time has passed between two of them.
 fn sample(cx: &mut Context<'_>) -> Result<(), Error> {
     let stats = cx.stats();
     let time = jiff::Timestamp::now().as_millisecond();

@@ -1,11 +1,12 @@
-//! A poll whose bars move in every tab, with datastar: `cargo run --release --example datastar`, then open the address it
-//! prints in several tabs.
+//! A poll whose bars move in every tab, with datastar: `cargo run --release --example datastar`, then open
+//! the address it prints in several tabs.
 //!
 //! One stream, opened by `data-init="@get('/poll')"`, brings both kinds of change:
 //!
-//! - `datastar-patch-elements`: the options, when there is a new one. The HTML is the whole list, and the page changes where
-//!   it differs.
-//! - `datastar-patch-signals`: the votes, as numbers. Bars and percentages are the page's to compute from them.
+//! - `datastar-patch-elements`: the options, when there is a new one. The HTML is the whole list, and the
+//!   page changes where it differs.
+//! - `datastar-patch-signals`: the votes, as numbers. Bars and percentages are the page's to compute from
+//!   them.
 //!
 //! The other way, `@post` sends the page's signals as JSON, and the reply may be signals again.
 //!

@@ -6,8 +6,9 @@
 //! echo 'kitchen 21.5' > /dev/udp/127.0.0.1/9000        # bash
 //! ```
 //!
-//! There is one thread and one place that waits. What the server needs of the outer loop is said in `main`: its descriptor, which
-//! becomes readable when there is something to do, and its next deadline. `PORT` and `UDP_PORT` in the environment choose the ports.
+//! There is one thread and one place that waits. What the server needs of the outer loop is said in `main`:
+//! its descriptor, which becomes readable when there is something to do, and its next deadline. `PORT` and
+//! `UDP_PORT` in the environment choose the ports.
 
 use mio::net::UdpSocket;
 use mio::unix::SourceFd;

@@ -1,5 +1,5 @@
-//! A shopping list that grows in every tab as people add to it, with htmx and its SSE extension: `cargo run --release
-//! --example htmx`, then open the address it prints in several tabs.
+//! A shopping list that grows in every tab as people add to it, with htmx and its SSE extension: `cargo run
+//! --release --example htmx`, then open the address it prints in several tabs.
 //!
 //! The server sends HTML, and attributes of the page say where it goes; there is no script to write:
 //!
@@ -40,8 +40,8 @@ fn app() -> Router<List> {
     app
 }
 
-/// The topic is keyed by item, so a stream begins with the items that there are. A page that comes back gets what it has
-/// missed.
+/// The topic is keyed by item, so a stream begins with the items that there are. A page that comes back gets
+/// what it has missed.
 fn stream(request: &Request<'_>, cx: &mut Context<'_, List>) -> StreamReply {
     cx.on_open(|stream, cx| {
         cx.state.people += 1;
@@ -54,7 +54,8 @@ fn stream(request: &Request<'_>, cx: &mut Context<'_, List>) -> StreamReply {
     let stream = Reply::stream().topic("list").snapshot();
     match request.last_event_id() {
         Some(_) => stream,
-        // After an error page of a proxy, the extension opens a new EventSource, which has seen nothing. The page has.
+        // After an error page of a proxy, the extension opens a new EventSource, which has seen nothing. The
+        // page has.
         None => stream.first(Event::new().event("gap").data("")),
     }
 }

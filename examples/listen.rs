@@ -1,13 +1,15 @@
-//! A client for the command line: prints the events of a stream, and comes back when it is cut off, as a browser does.
+//! A client for the command line: prints the events of a stream, and comes back when it is cut off, as a
+//! browser does.
 //!
 //! ```text
 //! cargo run --release --example listen http://127.0.0.1:8080/events/news
 //! cargo run --release --example listen http://127.0.0.1:8080/events/news 1767225600000-3
 //! ```
 //!
-//! The second argument is the id to go on behind. Data goes to standard output, what has a name as `name: data`, and what happens to the
-//! stream to standard error. It ends when the server answers 204 (No Content), which says that nothing more will come, or with an
-//! error that another try cannot mend (WHATWG HTML 9.2.3, "Processing model").
+//! The second argument is the id to go on behind. Data goes to standard output, what has a name as `name:
+//! data`, and what happens to the stream to standard error. It ends when the server answers 204 (No Content),
+//! which says that nothing more will come, or with an error that another try cannot mend (WHATWG HTML 9.2.3,
+//! "Processing model").
 //!
 //! It asks with HTTP/1.0, so that the stream comes without chunks, and only knows `http://`.
 

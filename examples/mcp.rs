@@ -139,7 +139,8 @@ fn initialize(message: &Message, cx: &mut Context<'_, Mcp>) -> Result<Reply, Rep
     if cx.state.sessions.len() >= SESSIONS_MAX {
         return Err(refusal(503, -32000, "there are too many sessions"));
     }
-    // The id of a session is all it takes to use it: 128 bits from the operating system, not from any other dice.
+    // The id of a session is all it takes to use it: 128 bits from the operating system, not from any other
+    // dice.
     let mut session = [0; 16];
     getrandom::fill(&mut session).expect("the operating system has random bytes");
     let session = format!("{:032x}", u128::from_ne_bytes(session));

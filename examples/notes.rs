@@ -1,5 +1,6 @@
-//! Notes that everyone has for themselves, on all of their devices at once: `cargo run --release --example notes`, then open the address
-//! it prints in several tabs. There is no password, as it is a demo: whoever says a name is that person.
+//! Notes that everyone has for themselves, on all of their devices at once: `cargo run --release --example
+//! notes`, then open the address it prints in several tabs. There is no password, as it is a demo: whoever
+//! says a name is that person.
 //!
 //! ```text
 //! curl -c jar -d name=ada http://127.0.0.1:8080/login
@@ -9,7 +10,8 @@
 //! curl -b jar -X POST http://127.0.0.1:8080/logout
 //! ```
 //!
-//! A stream begins with the notes there are, then come the changes; one that was cut off goes on where it was.
+//! A stream begins with the notes there are, then come the changes; one that was cut off goes on where it
+//! was.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -31,10 +33,11 @@ const REVOKED: Duration = Duration::from_secs(3600);
 /// What the requests share. The loop runs one callback at a time, so it needs no lock and no cell.
 #[derive(Default)]
 struct Notes {
-    /// The user of each session. In memory and for ever: a real application lets them expire, and asks for a password.
+    /// The user of each session. In memory and for ever: a real application lets them expire, and asks for a
+    /// password.
     sessions: HashMap<String, String>,
-    /// The ids of each user's notes. What the notes say is kept by the topic of the user; a real application has it in a
-    /// database, and publishes what it has committed.
+    /// The ids of each user's notes. What the notes say is kept by the topic of the user; a real application
+    /// has it in a database, and publishes what it has committed.
     notes: HashMap<String, BTreeSet<u64>>,
     last_id: u64,
 }
@@ -84,22 +87,24 @@ fn log_in(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Reply {
     if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.contains(char::is_control) {
         return Reply::text(format!("a name has up to {NAME_CHARS_MAX} letters\n")).with_status(400);
     }
-    // The id of a session is all it takes to be that user: 128 bits from the operating system, not from any other dice.
+    // The id of a session is all it takes to be that user: 128 bits from the operating system, not from any
+    // other dice.
     let mut id = [0; 16];
     getrandom::fill(&mut id).expect("the operating system has random bytes");
     let session = format!("{:032x}", u128::from_ne_bytes(id));
     cx.state.sessions.insert(session.clone(), name);
-    // The cookie is `HttpOnly; SameSite=Lax`: no script sees it, and no post from another site brings it along. Where
-    // there is TLS in front, add `.secure()`.
+    // The cookie is `HttpOnly; SameSite=Lax`: no script sees it, and no post from another site brings it
+    // along. Where there is TLS in front, add `.secure()`.
     Reply::redirect("/").cookie(Cookie::new("session", session))
 }
 
-/// The topic is keyed by note, so its snapshot is the notes that there are, and a client that comes back gets what it
-/// has missed. Then comes whose notes they are, as that is newer.
+/// The topic is keyed by note, so its snapshot is the notes that there are, and a client that comes back gets
+/// what it has missed. Then comes whose notes they are, as that is newer.
 fn stream(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Result<Reply, Reply> {
     let session = request.cookie("session").unwrap_or_default();
     if cx.is_revoked(&tag(session)) {
-        // 401 makes EventSource give up as well. 204 says to other clients, too, that this is no mistake but the end.
+        // 401 makes EventSource give up as well. 204 says to other clients, too, that this is no mistake but
+        // the end.
         return Ok(Reply::no_content());
     }
     let (session, user) = user(request, cx)?;
@@ -120,8 +125,8 @@ fn log_out(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Result<Reply, 
 
 fn add(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Result<Reply, Reply> {
     let (_, user) = user(request, cx)?;
-    // A form on another page can post text, but not this type without being asked for leave (CORS): the second lock
-    // besides SameSite.
+    // A form on another page can post text, but not this type without being asked for leave (CORS): the
+    // second lock besides SameSite.
     if !request.header("Content-Type").is_some_and(|kind| kind.starts_with("application/json")) {
         return Err(problem(415, "a note is posted as application/json"));
     }

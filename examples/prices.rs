@@ -1,11 +1,12 @@
-//! A table of prices that updates in place: `cargo run --release --example prices`, then open the address it prints.
+//! A table of prices that updates in place: `cargo run --release --example prices`, then open the address it
+//! prints.
 //!
-//! The topic is keyed by symbol. Whoever comes begins with the newest price of each symbol, and not with all that led to it.
-//! Whoever reads too slowly skips the prices that newer ones have superseded, so its table is late, but never wrong. Each event
-//! has a number, in which that shows.
+//! The topic is keyed by symbol. Whoever comes begins with the newest price of each symbol, and not with all
+//! that led to it. Whoever reads too slowly skips the prices that newer ones have superseded, so its table is
+//! late, but never wrong. Each event has a number, in which that shows.
 //!
-//! A page says how often it wants to see prices: `/prices?pace=1000` is once a second, then with the newest of each symbol. The
-//! same events are published to a topic for each pace.
+//! A page says how often it wants to see prices: `/prices?pace=1000` is once a second, then with the newest
+//! of each symbol. The same events are published to a topic for each pace.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 

@@ -4,9 +4,9 @@
 //! ping 127.0.0.1 | cargo run --release --example tail
 //! ```
 //!
-//! Who comes later begins with what was kept, and who comes back goes on where it was: 1,000 lines or 1 MiB are kept. Who reads too
-//! slowly skips lines, and is told how many. `curl -N http://127.0.0.1:8080/lines` is for terminals. When the input has ended the page
-//! stays, until Ctrl-C.
+//! Who comes later begins with what was kept, and who comes back goes on where it was: 1,000 lines or 1 MiB
+//! are kept. Who reads too slowly skips lines, and is told how many. `curl -N http://127.0.0.1:8080/lines` is
+//! for terminals. When the input has ended the page stays, until Ctrl-C.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -32,7 +32,8 @@ fn app() -> Router {
     app
 }
 
-/// Publishes each line of `input`. Waits while the server has more to do than it can, and whoever writes the lines waits then, too.
+/// Publishes each line of `input`. Waits while the server has more to do than it can, and whoever writes the
+/// lines waits then, too.
 fn read_lines(mut input: impl BufRead, publisher: &Publisher) {
     let publish = |event| match publisher.publish("lines", event) {
         // The server has been asked to end.

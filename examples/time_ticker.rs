@@ -1,6 +1,7 @@
 //! A page that ticks: `cargo run --release --example time_ticker`, then open the address it prints.
 //!
-//! - `/sse/time`: the time, at once and each second, to this stream alone; the server ends it after ten seconds.
+//! - `/sse/time`: the time, at once and each second, to this stream alone; the server ends it after ten
+//!   seconds.
 //! - `/sse/clock`: one topic, published ten times a second to everybody, without end.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.

@@ -1,16 +1,18 @@
-//! An answer word by word, to a POST, as language models are served: `cargo run --release --example tokens`, then open the address it
-//! prints, or
+//! An answer word by word, to a POST, as language models are served: `cargo run --release --example tokens`,
+//! then open the address it prints, or
 //!
 //! ```text
 //! curl -N http://127.0.0.1:8080/v1/chat/completions \
 //!     --json '{"messages":[{"role":"user","content":"Where does the river begin?"}],"stream":true}'
 //! ```
 //!
-//! The wire is OpenAI's chat completions, as far as its official packages need it. The "model" is a Markov chain over the few sentences below: after
-//! each word it throws dice for one of those that follow it there. It understands nothing, and says so by what it says.
+//! The wire is OpenAI's chat completions, as far as its official packages need it. The "model" is a Markov
+//! chain over the few sentences below: after each word it throws dice for one of those that follow it there.
+//! It understands nothing, and says so by what it says.
 //!
-//! Each answer is written by a thread, as a model would be: slow work does not belong in the loop. When the client leaves, what the
-//! thread writes to is gone, and it stops; the log says so. While the client does not read, it waits.
+//! Each answer is written by a thread, as a model would be: slow work does not belong in the loop. When the
+//! client leaves, what the thread writes to is gone, and it stops; the log says so. While the client does not
+//! read, it waits.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -140,8 +142,8 @@ fn problem(status: u16, message: &str) -> Reply {
     Reply::json_text(json!({ "error": error }).to_string()).with_status(status)
 }
 
-/// What the model says to a question: a walk through [`TEXT`]. The question only chooses the dice, so that the same one has
-/// the same answer. A real model thinks in the thread that writes.
+/// What the model says to a question: a walk through [`TEXT`]. The question only chooses the dice, so that
+/// the same one has the same answer. A real model thinks in the thread that writes.
 struct Answer {
     /// What all parts of it have in common, without choices.
     head: Value,

@@ -5,8 +5,8 @@
 //! curl http://127.0.0.1:8080/slow
 //! ```
 //!
-//! The server has a thread of its own, as it waits for its sockets there. Tasks publish to it and reply for it, and none of
-//! what they call waits: a runtime's threads are for all of its tasks.
+//! The server has a thread of its own, as it waits for its sockets there. Tasks publish to it and reply for
+//! it, and none of what they call waits: a runtime's threads are for all of its tasks.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 

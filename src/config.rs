@@ -24,55 +24,60 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct Config {
     /// Connections that the kernel holds ready for the server to accept. The kernel caps it (Linux:
-    /// `net.core.somaxconn`). Default 4096: room for a crowd that reconnects at once, which a backlog of 128 turns away.
+    /// `net.core.somaxconn`). Default 4096: room for a crowd that reconnects at once, which a backlog of 128
+    /// turns away.
     pub backlog: u32,
 
-    /// Connections, with or without a stream. Default 120,000: more than `streams_max`, so that a server full of streams
-    /// still answers other requests. Some more, a sixteenth (8 at least, 1,024 at most), are let in for one request each:
-    /// a page they get, a stream is [refused](Self::refuse). Whoever comes beyond that is closed at once. The process
-    /// needs a descriptor for each, see `ulimit -n`; where there are none left, a few held in reserve serve the same purpose.
+    /// Connections, with or without a stream. Default 120,000: more than `streams_max`, so that a server full
+    /// of streams still answers other requests. Some more, a sixteenth (8 at least, 1,024 at most), are let
+    /// in for one request each: a page they get, a stream is [refused](Self::refuse). Whoever comes beyond
+    /// that is closed at once. The process needs a descriptor for each, see `ulimit -n`; where there are none
+    /// left, a few held in reserve serve the same purpose.
     pub connections_max: usize,
-    /// Connections from one IPv4 address, or one /64 network of IPv6. `None`, the default, is any number, since behind a
-    /// reverse proxy all come from one address. Whoever comes beyond it is treated as under `connections_max`. Costs 16 bytes
-    /// for each connection and 40 for each address.
+    /// Connections from one IPv4 address, or one /64 network of IPv6. `None`, the default, is any number,
+    /// since behind a reverse proxy all come from one address. Whoever comes beyond it is treated as under
+    /// `connections_max`. Costs 16 bytes for each connection and 40 for each address.
     pub connections_per_address_max: Option<usize>,
-    /// Requests that one connection may carry, at most 65,535. Default 1,000: a connection closed now and then lets a load
-    /// balancer spread its clients anew, and costs a handshake in a thousand requests.
+    /// Requests that one connection may carry, at most 65,535. Default 1,000: a connection closed now and
+    /// then lets a load balancer spread its clients anew, and costs a handshake in a thousand requests.
     pub requests_per_connection_max: usize,
     /// Open streams. Default 100,000, which cost 7 MB here and some 400 MB in the kernel. One more is
     /// [refused](Self::refuse).
     pub streams_max: usize,
-    /// Topics that one stream may read. Default 128: every one of them is looked at for each delivery to a stream that
-    /// reads several. A stream that asks for more is answered 400; [`Context::subscribe`](crate::Context::subscribe) is
+    /// Topics that one stream may read. Default 128: every one of them is looked at for each delivery to a
+    /// stream that reads several. A stream that asks for more is answered 400;
+    /// [`Context::subscribe`](crate::Context::subscribe) is
     /// [`Error::TooManySubscriptions`](crate::Error::TooManySubscriptions).
     pub subscriptions_max: usize,
-    /// Topics that have a subscriber, or of which something is kept. Default 1,000,000, some 200 bytes each. A stream that asks
-    /// for one more is [refused](Self::refuse); [`Context::subscribe`](crate::Context::subscribe), and
-    /// [`Context::publish`](crate::Context::publish) to a topic that would be kept, are
-    /// [`Error::TooManyTopics`](crate::Error::TooManyTopics).
+    /// Topics that have a subscriber, or of which something is kept. Default 1,000,000, some 200 bytes each.
+    /// A stream that asks for one more is [refused](Self::refuse);
+    /// [`Context::subscribe`](crate::Context::subscribe), and [`Context::publish`](crate::Context::publish)
+    /// to a topic that would be kept, are [`Error::TooManyTopics`](crate::Error::TooManyTopics).
     pub topics_max: usize,
-    /// Tags that one stream may have. Default 16: they are gone through for each that is added or removed. Each costs 32 bytes, and
-    /// some 90 and its name where no other stream has it. A stream that asks for more is answered 400;
-    /// [`Context::tag`](crate::Context::tag) is [`Error::TooManyTags`](crate::Error::TooManyTags).
+    /// Tags that one stream may have. Default 16: they are gone through for each that is added or removed.
+    /// Each costs 32 bytes, and some 90 and its name where no other stream has it. A stream that asks for
+    /// more is answered 400; [`Context::tag`](crate::Context::tag) is
+    /// [`Error::TooManyTags`](crate::Error::TooManyTags).
     pub tags_max: usize,
-    /// Tags that are [revoked](crate::Context::revoke) at a time. Default 1,000,000, some 150 bytes each. With one more, the
-    /// one that would be over first is over at once.
+    /// Tags that are [revoked](crate::Context::revoke) at a time. Default 1,000,000, some 150 bytes each.
+    /// With one more, the one that would be over first is over at once.
     pub revoked_max: usize,
     /// How a stream is refused where there are too many. Default [`Refuse::Auto`].
     pub refuse: Refuse,
-    /// When whoever is refused should come again, at the earliest: in `retry:` or `Retry-After`, with up to as much again
-    /// added, different for each, so that they do not all come at once. Default 10 s.
+    /// When whoever is refused should come again, at the earliest: in `retry:` or `Retry-After`, with up to
+    /// as much again added, different for each, so that they do not all come at once. Default 10 s.
     pub refuse_retry: Duration,
 
-    /// Which pages of other origins may read replies. Default `None`: none, unless handlers let them by headers of their own.
-    /// With `Some`, the server adds the headers to all replies and answers preflights; see [`Cors`].
+    /// Which pages of other origins may read replies. Default `None`: none, unless handlers let them by
+    /// headers of their own. With `Some`, the server adds the headers to all replies and answers preflights;
+    /// see [`Cors`].
     pub cors: Option<Cors>,
-    /// The hosts that clients may reach this server by: names or addresses, each with a port or for all ports,
-    /// in upper or lower case, without wildcards. A request for any other host gets 421 (Misdirected Request,
-    /// RFC 9110 15.5.20) as soon as its head has arrived, and counts in
-    /// [`Stats::rejected`](crate::Stats::rejected). The host is that of the `Host` header, or of the target if
-    /// that is a whole URL. A request that names no host, as HTTP/1.0 allows, gets 421 too. Default empty: all
-    /// hosts.
+    /// The hosts that clients may reach this server by: names or addresses, each with a port or for all
+    /// ports, in upper or lower case, without wildcards. A request for any other host gets 421 (Misdirected
+    /// Request, RFC 9110 15.5.20) as soon as its head has arrived, and counts in
+    /// [`Stats::rejected`](crate::Stats::rejected). The host is that of the `Host` header, or of the target
+    /// if that is a whole URL. A request that names no host, as HTTP/1.0 allows, gets 421 too. Default empty:
+    /// all hosts.
     ///
     /// Set it for a server on a user's own machine, or in a private network, that does not ask for a login.
     /// Without it, every page in the world can read such a server through the browser of a user nearby, by
@@ -99,11 +104,11 @@ pub struct Config {
     /// Currently each request is compared with all of them, one after the other.
     pub hosts: Vec<String>,
 
-    /// Makes the body of each error that has none of its own, so that an API says in JSON what is wrong, whatever it is:
-    /// of [`Reply::status`](crate::Reply::status) from 400 on, of what a [`Router`](crate::Router) answers where there is no
-    /// route, of a handler that fails, and of requests that the server refuses or cannot read. It is given the status
-    /// and what would be said in plain text, and its reply's body, type and headers are used, its status is not.
-    /// Default `None`: plain text.
+    /// Makes the body of each error that has none of its own, so that an API says in JSON what is wrong,
+    /// whatever it is: of [`Reply::status`](crate::Reply::status) from 400 on, of what a
+    /// [`Router`](crate::Router) answers where there is no route, of a handler that fails, and of requests
+    /// that the server refuses or cannot read. It is given the status and what would be said in plain text,
+    /// and its reply's body, type and headers are used, its status is not. Default `None`: plain text.
     ///
     /// ```
     /// # use mio_sse::{Config, Reply};
@@ -114,40 +119,44 @@ pub struct Config {
     /// The text may be what a handler said in a [`BadRequest`](crate::BadRequest).
     pub error_body: Option<fn(u16, &str) -> Reply>,
 
-    /// Bytes of a request head, and of what a peer may send while its stream is open. Default 16 KiB: generous for
-    /// cookies, too little to hurt. More is answered 431.
+    /// Bytes of a request head, and of what a peer may send while its stream is open. Default 16 KiB:
+    /// generous for cookies, too little to hurt. More is answered 431.
     pub head_bytes_max: usize,
     /// Bytes of an event's id. Default 4 KiB, and never more than half of `head_bytes_max`: the client comes
     /// back with it in the head of its request, and is lost for good if that is answered 431. An event with a
     /// longer one is [`Error::IdTooLong`](crate::Error::IdTooLong).
     pub event_id_bytes_max: usize,
-    /// Bytes of a request target. Default 8 KiB, the least that RFC 9110 4.1 recommends. More is answered 414.
+    /// Bytes of a request target. Default 8 KiB, the least that RFC 9110 4.1 recommends. More is answered
+    /// 414.
     pub target_bytes_max: usize,
     /// Header lines of a request, at most 128. Default 100. More are answered 431.
     pub headers_max: usize,
-    /// Bytes of a request body, which is held in memory until it is complete. Default 64 KiB. More is answered 413.
+    /// Bytes of a request body, which is held in memory until it is complete. Default 64 KiB. More is
+    /// answered 413.
     pub body_bytes_max: usize,
-    /// Time for a complete request head, from the moment the connection is accepted, or from the first byte on one
-    /// kept alive. Default 10 s: whoever sends a byte now and then cannot hold a connection for ever. One that has begun is
-    /// answered 408; a connection without a byte is just closed.
+    /// Time for a complete request head, from the moment the connection is accepted, or from the first byte
+    /// on one kept alive. Default 10 s: whoever sends a byte now and then cannot hold a connection for ever.
+    /// One that has begun is answered 408; a connection without a byte is just closed.
     pub head_timeout: Duration,
-    /// Time for a complete request body, from the end of the head. Default 30 s: 64 KiB over a line of 20 kbit/s. Too late is
-    /// answered 408.
+    /// Time for a complete request body, from the end of the head. Default 30 s: 64 KiB over a line of 20
+    /// kbit/s. Too late is answered 408.
     pub body_timeout: Duration,
-    /// How long a connection may stay open between two requests. Default 75 s, a little longer than the proxies' own 60 s,
-    /// so that it is they who close.
+    /// How long a connection may stay open between two requests. Default 75 s, a little longer than the
+    /// proxies' own 60 s, so that it is they who close.
     pub keep_alive_timeout: Duration,
 
-    /// How many requests may wait for a reply that is said [later](crate::Context::later). Default 1024. More get 503.
+    /// How many requests may wait for a reply that is said [later](crate::Context::later). Default 1024. More
+    /// get 503.
     pub late_replies_max: usize,
     /// How long a request waits for such a reply. Default 30 s. Then it gets 504, and the log says so.
     pub late_reply_timeout: Duration,
 
-    /// The longest silence on a stream: after it a comment is sent, so that proxies do not close the connection and dead
-    /// peers are found. Default 15 s. A stream that gets events often enough gets no heartbeats. `None`: never.
+    /// The longest silence on a stream: after it a comment is sent, so that proxies do not close the
+    /// connection and dead peers are found. Default 15 s. A stream that gets events often enough gets no
+    /// heartbeats. `None`: never.
     ///
-    /// Each costs a `send`: with a million quiet streams the default makes 78,000 a second of them. Make it minutes there rather than
-    /// `None`, as a system under pressure may drop what tells of a peer's end.
+    /// Each costs a `send`: with a million quiet streams the default makes 78,000 a second of them. Make it
+    /// minutes there rather than `None`, as a system under pressure may drop what tells of a peer's end.
     ///
     /// Where the ids of its topics are [made by the server or are positions](crate::Ids), a stream gets an
     /// `id:` with it: so a client that comes back after a long silence is placed at its end at once.
@@ -165,16 +174,17 @@ pub struct Config {
     /// How long bytes may wait for a peer that takes none of them, of a stream as of any other response.
     /// Default 30 s. The stream is closed with [`CloseReason::Stalled`](crate::CloseReason::Stalled). The
     /// time runs from when the socket first refuses something, and anew each time it takes something, of a
-    /// response that is no stream each time it has taken 16 KiB. What the kernel has taken counts as taken, so
-    /// a peer that reads nothing is noticed only once the socket is full.
+    /// response that is no stream each time it has taken 16 KiB. What the kernel has taken counts as taken,
+    /// so a peer that reads nothing is noticed only once the socket is full.
     ///
-    /// A stream that has ended has a quarter of [`max_age`](Self::max_age) for what is left of it, or this time
-    /// if that is longer, where `max_age` is no shorter than this.
+    /// A stream that has ended has a quarter of [`max_age`](Self::max_age) for what is left of it, or this
+    /// time if that is longer, where `max_age` is no shorter than this.
     pub stall_timeout: Duration,
-    /// How long a stream may stay open. It is closed cleanly, with [`CloseReason::MaxAge`](crate::CloseReason::MaxAge), after
-    /// three quarters of this at the earliest, different for each, so that streams which came together do not come back
-    /// together; EventSource reconnects by itself. At least 100 ms. Default 24 h: a proxy may take the bytes for a client
-    /// that is long gone, and then nothing else ever ends the stream. `None`: for ever.
+    /// How long a stream may stay open. It is closed cleanly, with
+    /// [`CloseReason::MaxAge`](crate::CloseReason::MaxAge), after three quarters of this at the earliest,
+    /// different for each, so that streams which came together do not come back together; EventSource
+    /// reconnects by itself. At least 100 ms. Default 24 h: a proxy may take the bytes for a client that is
+    /// long gone, and then nothing else ever ends the stream. `None`: for ever.
     /// [`StreamReply::max_age`](crate::StreamReply::max_age) sets it for one stream.
     pub max_age: Option<Duration>,
     /// Bytes of events that a topic keeps for streams that read slowly, besides its history, and bytes that
@@ -208,26 +218,27 @@ pub struct Config {
     /// [`Error::TooMuchMemory`](crate::Error::TooMuchMemory) in the loop and waits on other threads.
     /// [`Stats::memory`](crate::Stats::memory) says what is held for what.
     pub memory_max: usize,
-    /// How topics behave that are not [configured](crate::Context::configure) by name: what they keep for streams that come back, and
-    /// what happens to those that lag. Default: nothing is kept, and who lags is closed.
+    /// How topics behave that are not [configured](crate::Context::configure) by name: what they keep for
+    /// streams that come back, and what happens to those that lag. Default: nothing is kept, and who lags is
+    /// closed.
     pub topic: TopicConfig,
     /// The name of the event that tells a stream that it has missed some: with the number of them as its
     /// data, where that is known, and no data where not. It comes before everything that the stream gets
     /// next. Default `gap`. `None`: no such event.
     pub gap_event: Option<Cow<'static, str>>,
     /// How hard streams are compressed for clients that take it, which browsers and most libraries do
-    /// (`Accept-Encoding: gzip`, RFC 9110 12.5.3): from 1, fast, to 9. Default `None`: not at all. Level 1 is right
-    /// where much is published, 6 where bytes cost more than the time of a core.
+    /// (`Accept-Encoding: gzip`, RFC 9110 12.5.3): from 1, fast, to 9. Default `None`: not at all. Level 1 is
+    /// right where much is published, 6 where bytes cost more than the time of a core.
     ///
-    /// What is published to a topic is compressed once, however many streams read it, each event with those before
-    /// it in mind: events that resemble each other become small. What is for one stream alone (what is
-    /// [sent](crate::Context::send) to it, what it missed, several topics) is compressed by itself, which saves less;
-    /// the stream then waits for up to 16 events of its topic before it shares what others get. So compression is of
-    /// most use where many streams read one topic each.
+    /// What is published to a topic is compressed once, however many streams read it, each event with those
+    /// before it in mind: events that resemble each other become small. What is for one stream alone (what is
+    /// [sent](crate::Context::send) to it, what it missed, several topics) is compressed by itself, which
+    /// saves less; the stream then waits for up to 16 events of its topic before it shares what others get.
+    /// So compression is of most use where many streams read one topic each.
     ///
-    /// Events arrive as soon as without it. The `gzip` of such a stream ends with the right checksum. Streams for
-    /// HTTP/1.0, and those that are [close-delimited](crate::StreamReply::close_delimited), are not compressed.
-    /// [`TopicConfig::uncompressed`](crate::TopicConfig::uncompressed) and
+    /// Events arrive as soon as without it. The `gzip` of such a stream ends with the right checksum. Streams
+    /// for HTTP/1.0, and those that are [close-delimited](crate::StreamReply::close_delimited), are not
+    /// compressed. [`TopicConfig::uncompressed`](crate::TopicConfig::uncompressed) and
     /// [`StreamReply::uncompressed`](crate::StreamReply::uncompressed) are exceptions.
     ///
     /// ```
@@ -236,58 +247,64 @@ pub struct Config {
     /// ```
     ///
     /// # Cost
-    /// Currently some 0.5 to 5 µs of an event of 200 bytes to 1 KB at level 1, once for all streams; 330 KiB for each
-    /// topic that at least two such streams read, up to an eighth of `memory_max` in all, and once for all others; 8 bytes for each connection.
+    /// Currently some 0.5 to 5 µs of an event of 200 bytes to 1 KB at level 1, once for all streams; 330 KiB
+    /// for each topic that at least two such streams read, up to an eighth of `memory_max` in all, and once
+    /// for all others; 8 bytes for each connection.
     #[cfg(feature = "gzip")]
     pub gzip: Option<u8>,
-    /// How long a connection that the server has closed on its side waits for the peer to do the same. Default 2 s. To
-    /// close at once would destroy what the peer has not read yet. What the peer still sends is dropped, 1 MiB at
-    /// most: then it is closed at once.
+    /// How long a connection that the server has closed on its side waits for the peer to do the same.
+    /// Default 2 s. To close at once would destroy what the peer has not read yet. What the peer still sends
+    /// is dropped, 1 MiB at most: then it is closed at once.
     pub linger: Duration,
-    /// Whether a client that has closed its sending half (`nc -N`, `shutdown(SHUT_WR)`) still gets its stream. Default
-    /// `false`: it counts as gone, as that is what an end of the connection nearly always means.
+    /// Whether a client that has closed its sending half (`nc -N`, `shutdown(SHUT_WR)`) still gets its
+    /// stream. Default `false`: it counts as gone, as that is what an end of the connection nearly always
+    /// means.
     pub half_closed: bool,
 
     /// Messages from [`Publisher`](crate::Publisher)s that wait for the loop. Default 1024. More make the
     /// publisher wait, as do more bytes than an eighth of [`memory_max`](Self::memory_max).
     pub inbox_max: usize,
-    /// Connections accepted in one turn at most, so that a storm of them does not hold up the streams. Default 256.
+    /// Connections accepted in one turn at most, so that a storm of them does not hold up the streams.
+    /// Default 256.
     pub accepts_per_turn: usize,
-    /// Requests answered in one turn at most, shared evenly among the connections that have some, so that peers which
-    /// pipeline requests hold up neither each other nor the streams. Default 1024.
+    /// Requests answered in one turn at most, shared evenly among the connections that have some, so that
+    /// peers which pipeline requests hold up neither each other nor the streams. Default 1024.
     pub requests_per_turn: usize,
-    /// Streams served in one turn at most, so that a fan-out does not hold up requests and timers. Default 1024, which
-    /// takes about 5 ms.
+    /// Streams served in one turn at most, so that a fan-out does not hold up requests and timers. Default
+    /// 1024, which takes about 5 ms.
     pub sends_per_turn: usize,
     /// Timers fired in one turn at most. Default 1024.
     pub timers_per_turn: usize,
-    /// A turn that takes longer is counted in [`Stats::slow_turns`](crate::Stats::slow_turns) and, once in ten seconds,
-    /// logged as a warning: some callback works too long. Default 100 ms.
+    /// A turn that takes longer is counted in [`Stats::slow_turns`](crate::Stats::slow_turns) and, once in
+    /// ten seconds, logged as a warning: some callback works too long. Default 100 ms.
     pub slow_turn: Duration,
-    /// Whether a panic in a callback of the application ends the loop, by way of [`Server::turn`](crate::Server::turn). Default
-    /// `false`: it is logged as an error and ends the stream or request that the callback was for, and no other. A server that it has ended is of no more use.
+    /// Whether a panic in a callback of the application ends the loop, by way of
+    /// [`Server::turn`](crate::Server::turn). Default `false`: it is logged as an error and ends the stream
+    /// or request that the callback was for, and no other. A server that it has ended is of no more use.
     pub propagate_panics: bool,
 
     /// Silence on a connection after which the kernel asks whether the peer is still there (`SO_KEEPALIVE`,
-    /// `TCP_KEEPIDLE`), and how long it waits between the questions. Default 60 s: finds the dead also among those that are
-    /// sent nothing. `None`: never.
+    /// `TCP_KEEPIDLE`), and how long it waits between the questions. Default 60 s: finds the dead also among
+    /// those that are sent nothing. `None`: never.
     pub tcp_keepalive: Option<Duration>,
     /// How long the kernel waits for the peer to acknowledge what was sent before it gives the connection up
-    /// (`TCP_USER_TIMEOUT`, RFC 5482; Linux only). Default 60 s: longer than a tunnel, shorter than Linux' own 15 minutes. With
-    /// heartbeats it bounds how long a peer that died without a word holds its place. `None`: as the kernel thinks fit.
+    /// (`TCP_USER_TIMEOUT`, RFC 5482; Linux only). Default 60 s: longer than a tunnel, shorter than Linux'
+    /// own 15 minutes. With heartbeats it bounds how long a peer that died without a word holds its place.
+    /// `None`: as the kernel thinks fit.
     pub tcp_user_timeout: Option<Duration>,
-    /// Bytes written but not sent that the kernel takes for one connection (`TCP_NOTSENT_LOWAT`; Linux only). Default
-    /// 16 KiB: what a slow reader is behind stays in the topic's log, where it is shared, and not in the kernel, where it is
-    /// not. `None`: up to the send buffer.
+    /// Bytes written but not sent that the kernel takes for one connection (`TCP_NOTSENT_LOWAT`; Linux only).
+    /// Default 16 KiB: what a slow reader is behind stays in the topic's log, where it is shared, and not in
+    /// the kernel, where it is not. `None`: up to the send buffer.
     pub tcp_notsent_lowat: Option<u32>,
-    /// Bytes of the kernel's send buffer of one connection (`SO_SNDBUF`; Linux doubles it). Default `None`: the kernel
-    /// finds its size, up to some megabytes for a fast line.
+    /// Bytes of the kernel's send buffer of one connection (`SO_SNDBUF`; Linux doubles it). Default `None`:
+    /// the kernel finds its size, up to some megabytes for a fast line.
     pub send_buffer_bytes: Option<usize>,
-    /// How long the kernel keeps a new connection to itself while it has sent nothing (`TCP_DEFER_ACCEPT`; Linux only, in
-    /// whole seconds). Default `None`: a connection is accepted as soon as it stands. With some seconds here, one that sends
-    /// its request at once, as every HTTP client does, wakes the server once and not twice: a third less CPU time for each
-    /// stream that comes. One that sends nothing is accepted when the time is over, and only then do its time-outs begin;
-    /// until then it is in no count and no limit but the kernel's own (`net.ipv4.tcp_max_syn_backlog`).
+    /// How long the kernel keeps a new connection to itself while it has sent nothing (`TCP_DEFER_ACCEPT`;
+    /// Linux only, in whole seconds). Default `None`: a connection is accepted as soon as it stands. With
+    /// some seconds here, one that sends its request at once, as every HTTP client does, wakes the server
+    /// once and not twice: a third less CPU time for each stream that comes. One that sends nothing is
+    /// accepted when the time is over, and only then do its time-outs begin; until then it is in no count and
+    /// no limit but the kernel's own (`net.ipv4.tcp_max_syn_backlog`).
     pub tcp_defer_accept: Option<Duration>,
 }
 
@@ -296,8 +313,8 @@ pub struct Config {
 /// EventSource gives up for good on any status but 200, so a 503 that is meant for a minute is for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Refuse {
-    /// As it suits who asks: [`Soft`](Self::Soft) for a GET that accepts `text/event-stream`, as EventSource does, and
-    /// [`Unavailable`](Self::Unavailable) for the rest.
+    /// As it suits who asks: [`Soft`](Self::Soft) for a GET that accepts `text/event-stream`, as EventSource
+    /// does, and [`Unavailable`](Self::Unavailable) for the rest.
     #[default]
     Auto,
     /// 200 and an event stream that only says when to come again (`retry:`) and ends.

@@ -47,16 +47,18 @@ pub enum Error {
         /// What is wrong with the name or the value.
         problem: &'static str,
     },
-    /// The inbox of the [`Publisher`](crate::Publisher) is full; see [`Config::inbox_max`](crate::Config::inbox_max).
-    /// Where a call waits for room this is only told on the loop's own thread, and where the server does not
-    /// run yet. With [`Shards`](crate::Shards) the threads of all loops are told so, and handlers as well, where the
-    /// inbox of a loop, also their own, is full twice over.
+    /// The inbox of the [`Publisher`](crate::Publisher) is full; see
+    /// [`Config::inbox_max`](crate::Config::inbox_max). Where a call waits for room this is only told on the
+    /// loop's own thread, and where the server does not run yet. With [`Shards`](crate::Shards) the threads
+    /// of all loops are told so, and handlers as well, where the inbox of a loop, also their own, is full
+    /// twice over.
     Full,
     /// The server has stopped or was dropped.
     Stopped,
     /// A topic cannot be configured like this.
     InvalidConfig(ConfigError),
-    /// The stream would read more topics than [`Config::subscriptions_max`](crate::Config::subscriptions_max).
+    /// The stream would read more topics than
+    /// [`Config::subscriptions_max`](crate::Config::subscriptions_max).
     TooManySubscriptions,
     /// There would be more topics than [`Config::topics_max`](crate::Config::topics_max).
     TooManyTopics,
@@ -122,8 +124,8 @@ impl From<ConfigError> for Error {
     }
 }
 
-/// What is wrong with a request: a handler that answers with this error, most simply by `?`, has it answered 400
-/// (Bad Request), with its text. It is nothing that a log has to tell of, so it is logged as `debug`.
+/// What is wrong with a request: a handler that answers with this error, most simply by `?`, has it answered
+/// 400 (Bad Request), with its text. It is nothing that a log has to tell of, so it is logged as `debug`.
 ///
 /// ```
 /// use mio_sse::{BadRequest, Reply, Router};

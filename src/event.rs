@@ -18,8 +18,8 @@ const FIELDS_BYTES: usize = 64;
 /// One event of an event stream: any of data, event name, id, retry and comment.
 ///
 /// Building an event never fails; what cannot be written is refused, with a typed [`EventError`], by whatever
-/// publishes or sends the event. Text may hold any line breaks: data and comments are split at CR, LF and CRLF into
-/// several lines, which a client joins again with LF.
+/// publishes or sends the event. Text may hold any line breaks: data and comments are split at CR, LF and
+/// CRLF into several lines, which a client joins again with LF.
 ///
 /// ```
 /// use mio_sse::Event;
@@ -30,7 +30,8 @@ const FIELDS_BYTES: usize = 64;
 /// # Ok::<(), mio_sse::EventError>(())
 /// ```
 ///
-/// Text alone is an event with that data: whatever takes an event takes `"hello"`, a `String` or `&event` as well.
+/// Text alone is an event with that data: whatever takes an event takes `"hello"`, a `String` or `&event` as
+/// well.
 ///
 /// ```
 /// # use mio_sse::Event;
@@ -40,8 +41,8 @@ const FIELDS_BYTES: usize = 64;
 /// The fields can be read: `event.data`, `event.id` and so on.
 ///
 /// # Cost
-/// An event borrows the text it is made of, which is copied once, when the event is encoded: at once by what publishes
-/// or sends it, in the thread that calls. An owned `String` is moved.
+/// An event borrows the text it is made of, which is copied once, when the event is encoded: at once by what
+/// publishes or sends it, in the thread that calls. An owned `String` is moved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event<'a> {
@@ -74,8 +75,9 @@ impl<'a> Event<'a> {
         Self::default()
     }
 
-    /// Says that what `key` names is gone, in a [keyed](crate::TopicConfig::keyed) topic: an event with empty data that
-    /// [removes its key](Self::removes_key). Give it a name, so that clients can tell it from others.
+    /// Says that what `key` names is gone, in a [keyed](crate::TopicConfig::keyed) topic: an event with empty
+    /// data that [removes its key](Self::removes_key). Give it a name, so that clients can tell it from
+    /// others.
     ///
     /// ```
     /// # use mio_sse::Event;
@@ -223,16 +225,18 @@ impl<'a> Event<'a> {
         Ok(())
     }
 
-    /// What the event is about, in a [keyed](crate::TopicConfig::keyed) topic: it supersedes the event before it with the same
-    /// key. The key itself is not sent. In other topics, and for what is sent to one stream, it means nothing.
+    /// What the event is about, in a [keyed](crate::TopicConfig::keyed) topic: it supersedes the event before
+    /// it with the same key. The key itself is not sent. In other topics, and for what is sent to one stream,
+    /// it means nothing.
     #[must_use]
     pub fn key(mut self, key: impl Into<Cow<'a, str>>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Says that what the key names is gone: streams that read the topic get the event, and the events of that key before it
-    /// are in no snapshot any more. It stays itself as long as the [history](crate::TopicConfig::history) keeps events.
+    /// Says that what the key names is gone: streams that read the topic get the event, and the events of
+    /// that key before it are in no snapshot any more. It stays itself as long as the
+    /// [history](crate::TopicConfig::history) keeps events.
     #[must_use]
     pub fn removes_key(mut self) -> Self {
         self.removes_key = true;
@@ -317,7 +321,8 @@ impl<'a> From<&'a Event<'_>> for Event<'a> {
     }
 }
 
-/// One space behind the colon: a parser takes away exactly one, so that values which begin with a space survive.
+/// One space behind the colon: a parser takes away exactly one, so that values which begin with a space
+/// survive.
 fn write_field(out: &mut Vec<u8>, field: &[u8], value: &[u8]) {
     out.extend_from_slice(field);
     out.push(b' ');

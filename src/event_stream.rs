@@ -3,8 +3,8 @@
 use crate::event::Event;
 use std::time::Duration;
 
-/// Takes the whole blocks out of `text`, and returns the events in them: what a client's handlers would be called with. An
-/// event has the id and the `retry:` that stand in its own block.
+/// Takes the whole blocks out of `text`, and returns the events in them: what a client's handlers would be
+/// called with. An event has the id and the `retry:` that stand in its own block.
 pub(crate) fn take_events(text: &mut String) -> Vec<Event<'static>> {
     let Some(end) = text.rfind("\n\n").map(|at| at + 2) else { return Vec::new() };
     let blocks: String = text.drain(..end).collect();

@@ -112,12 +112,12 @@
 //! ```
 //!
 //! - Insert first, publish second, and both in the same order: `missed` then has everything up to this
-//!   moment, and what is published
-//!   later comes behind it. Do both in the loop, in a handler or by [`Publisher::run`](crate::Publisher::run): what another thread has inserted and not
-//!   published yet may come twice, from the store and live.
+//!   moment, and what is published later comes behind it. Do both in the loop, in a handler or by
+//!   [`Publisher::run`](crate::Publisher::run): what another thread has inserted and not published yet may
+//!   come twice, from the store and live.
 //! - **A restart** loses nothing: ids that the new server has not published are unknown to it, so the store
-//!   is asked. To spare the store, publish the newest rows
-//!   when the server starts ([`Router::on_start`]), in the order in which they were inserted, over all topics that one stream reads.
+//!   is asked. To spare the store, publish the newest rows when the server starts ([`Router::on_start`]), in
+//!   the order in which they were inserted, over all topics that one stream reads.
 //! - **A second server** with the same store is the same: what one has not published yet, `missed` brings.
 //! - **An outage longer than the history**: the store is asked. If it answers [`Missed::Gap`], or fails, the
 //!   client is told.
@@ -157,8 +157,9 @@
 //! - A client that is ahead of a server which is still reading waits, and gets what comes behind its id,
 //!   without anything twice.
 //! - **An outage longer than the history**: a `gap`, or `missed`, which can ask the log for a range.
-//! - **A log that has lost events** is a gap for all streams that read it: [`Context::ordered_gap`]. A position that the log
-//!   will never reach is one as well, if the reader says where the log ends: [`Context::ordered_end`].
+//! - **A log that has lost events** is a gap for all streams that read it: [`Context::ordered_gap`]. A
+//!   position that the log will never reach is one as well, if the reader says where the log ends:
+//!   [`Context::ordered_end`].
 //! - The crate `mio-sse-redis` does all of this with a Redis stream.
 //! - Positions increase over all such topics of a server: two logs that know nothing of each other belong to
 //!   two servers.
@@ -172,8 +173,8 @@
 //!   is published:
 //!   [`EventError`](crate::EventError), [`Error::IdTooLong`](crate::Error::IdTooLong).
 //! - Some clients, npm `eventsource` and the MCP SDK for JavaScript among them, take no notice of an id
-//!   without data. With
-//!   [`Config::heartbeat_event`](crate::Config::heartbeat_event) the first block and the heartbeats are events with data.
+//!   without data. With [`Config::heartbeat_event`](crate::Config::heartbeat_event) the first block and the
+//!   heartbeats are events with data.
 //! - Others, httpx-sse and fetch-event-source among them, take a lone id for an empty message: let them pass
 //!   over messages without data.
 //! - A new `EventSource` object has seen nothing. To go on over a reload of the page, keep `lastEventId` and

@@ -1,7 +1,7 @@
 //! The gzip format (RFC 1952): pieces of deflate that many streams get, and what each stream was sent in all.
 //!
-//! A piece ends at a byte, by a sync flush, so pieces of different makers fit one behind the other. Only what an
-//! encoder made since it began anew refers back to something, and only to that.
+//! A piece ends at a byte, by a sync flush, so pieces of different makers fit one behind the other. Only what
+//! an encoder made since it began anew refers back to something, and only to that.
 
 #[cfg(feature = "gzip")]
 use deflate::Deflate;

@@ -4,17 +4,19 @@ use crate::event::Event;
 use std::fmt;
 use std::time::Duration;
 
-/// Where a stream gets its events from, one by one, whenever it has room: an iterator, by [`Events`], or a closure that answers
-/// with a [`Pull`].
+/// Where a stream gets its events from, one by one, whenever it has room: an iterator, by [`Events`], or a
+/// closure that answers with a [`Pull`].
 ///
 /// The stream is given one by [`StreamReply::source`](crate::StreamReply::source) or
-/// [`Context::set_source`](crate::Context::set_source). It is asked for its next event only when everything before has been taken by
-/// the client's connection, so it produces as fast as the client reads, and nothing waits in memory. When the stream ends, whoever
-/// ends it, the source is dropped at the end of that turn: its `Drop` is its clean-up. When the source ends, so does the stream, cleanly.
+/// [`Context::set_source`](crate::Context::set_source). It is asked for its next event only when everything
+/// before has been taken by the client's connection, so it produces as fast as the client reads, and nothing
+/// waits in memory. When the stream ends, whoever ends it, the source is dropped at the end of that turn: its
+/// `Drop` is its clean-up. When the source ends, so does the stream, cleanly.
 ///
-/// It is asked in the loop, between other streams, so it must not wait for anything: for time there is [`Pull::Wait`], for other
-/// threads [`Context::channel`](crate::Context::channel), which is made of [`Pull::Idle`] and [`Publisher::wake`](crate::Publisher::wake). One that
-/// panics ends its stream with [`CloseReason::Panicked`](crate::CloseReason::Panicked).
+/// It is asked in the loop, between other streams, so it must not wait for anything: for time there is
+/// [`Pull::Wait`], for other threads [`Context::channel`](crate::Context::channel), which is made of
+/// [`Pull::Idle`] and [`Publisher::wake`](crate::Publisher::wake). One that panics ends its stream with
+/// [`CloseReason::Panicked`](crate::CloseReason::Panicked).
 ///
 /// An event that cannot be written ([`EventError`](crate::EventError)) is left out: the stream goes on with
 /// the next one. The server logs a warning, at most one a minute for all its sources. After 64 such events in
@@ -46,8 +48,8 @@ pub trait Source: Send + 'static {
     /// The next event, or why there is none.
     fn pull(&mut self) -> Pull;
 
-    /// The server has begun to [drain](crate::Context::drain): the stream will be closed at some moment of the
-    /// window. The source is asked once more after this, also where it waits or is idle, so it may bring
+    /// The server has begun to [drain](crate::Context::drain): the stream will be closed at some moment of
+    /// the window. The source is asked once more after this, also where it waits or is idle, so it may bring
     /// something for the end, or end.
     fn draining(&mut self) {}
 }
@@ -70,8 +72,9 @@ pub enum Pull {
     /// The next event. The source is asked again as soon as there is room. An event that cannot be written is
     /// left out, see [`Source`].
     Event(Event<'static>),
-    /// Nothing for so long, at least a millisecond; then the source is asked again. One wait after the other is a steady beat: the
-    /// time that passes between them is part of the next, unless the client reads too slowly for that.
+    /// Nothing for so long, at least a millisecond; then the source is asked again. One wait after the other
+    /// is a steady beat: the time that passes between them is part of the next, unless the client reads too
+    /// slowly for that.
     Wait(Duration),
     /// Nothing until [`Context::wake`](crate::Context::wake) or [`Publisher::wake`](crate::Publisher::wake).
     Idle,

@@ -257,8 +257,9 @@ fn what_is_steady_allocates_nothing() {
     assert!(left < 30, "{left} bytes for each stream that has left");
     drop(server);
 
-    // A stream that is opened may allocate, but what it keeps is its record: nothing for each stream on its own. Once others have
-    // opened, all that is left is its reply and the name of the topic in it, and the lists that grow now and then.
+    // A stream that is opened may allocate, but what it keeps is its record: nothing for each stream on its
+    // own. Once others have opened, all that is left is its reply and the name of the topic in it, and the
+    // lists that grow now and then.
     let mut server = None;
     let first = allocations(|| server = Some(streams(requests[0])));
     let mut server = server.unwrap();

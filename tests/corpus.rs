@@ -10,7 +10,8 @@ use std::path::Path;
 #[allow(unreachable_pub, reason = "it is a library for the fuzz targets")]
 mod checks;
 
-/// Checks every file of `fuzz/corpus/<target>`, and of `fuzz/artifacts/<target>` what a fuzzer has just failed on here.
+/// Checks every file of `fuzz/corpus/<target>`, and of `fuzz/artifacts/<target>` what a fuzzer has just
+/// failed on here.
 fn replay(target: &str, check: fn(&[u8])) {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let mut failed = Vec::new();

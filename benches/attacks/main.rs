@@ -1,5 +1,5 @@
-//! The longest turn, and the most memory, under everything that a client, a topic or a call can do, with 20,000 streams over a network
-//! in memory.
+//! The longest turn, and the most memory, under everything that a client, a topic or a call can do, with
+//! 20,000 streams over a network in memory.
 //!
 //! ```text
 //! cargo bench --bench attacks                      all, three times each
@@ -8,9 +8,9 @@
 //! cargo bench --bench attacks -- --hours 24        instead, so many simulated hours of everything at once
 //! ```
 //!
-//! What is timed is time of day, so a busy machine makes turns longer than they are; `a turn` is the most that one
-//! turn has written, and memory what the heap holds above what it held
-//! when the attack began, exactly.
+//! What is timed is time of day, so a busy machine makes turns longer than they are; `a turn` is the most
+//! that one turn has written, and memory what the heap holds above what it held when the attack began,
+//! exactly.
 
 #![allow(
     clippy::disallowed_methods,

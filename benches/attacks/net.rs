@@ -1,4 +1,5 @@
-//! A network in memory whose peers do as an attack needs: they read as much as they like, and send the same for ever.
+//! A network in memory whose peers do as an attack needs: they read as much as they like, and send the same
+//! for ever.
 
 use mio_sse::net::{Net, Ready};
 use std::collections::VecDeque;

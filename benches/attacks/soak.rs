@@ -1,4 +1,5 @@
-//! Hours of everything at once, in simulated time: what the server holds at the end is what it held in the first hour.
+//! Hours of everything at once, in simulated time: what the server holds at the end is what it held in the
+//! first hour.
 
 use crate::heap;
 use crate::net::AttackNet;
@@ -15,8 +16,8 @@ const STREAMS: usize = 4_000;
 /// How often it is looked at what is held, in an hour.
 const SAMPLES: usize = 180;
 
-/// What is held may grow by so much from the first hour to the last. Of what the allocator keeps the figures are
-/// printed.
+/// What is held may grow by so much from the first hour to the last. Of what the allocator keeps the figures
+/// are printed.
 const DRIFT_MAX: f64 = 0.05;
 
 struct Soak {

@@ -33,7 +33,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A server without heartbeats, on which no stream stalls or is closed for its age, but for what `change` says.
+    /// A server without heartbeats, on which no stream stalls or is closed for its age, but for what `change`
+    /// says.
     pub(crate) fn new(change: impl FnOnce(&mut Config)) -> World {
         let mut config = Config::default();
         config.connections_max = 100_000;

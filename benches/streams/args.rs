@@ -38,7 +38,8 @@ Options:
                 `patterns`, as which --hub and --peer have to serve too
   --pin         server on CPU 0, client on CPU 1 (needs `taskset`)";
 
-/// What this process is to be. The harness starts itself again in the other roles, so that one build is all there is.
+/// What this process is to be. The harness starts itself again in the other roles, so that one build is all
+/// there is.
 #[derive(Debug)]
 pub(crate) enum Role {
     /// Measures.
@@ -47,7 +48,8 @@ pub(crate) enum Role {
     Floor { coalesce: bool, loops: usize },
     /// Holds the streams and publishes.
     Client { opening: usize },
-    /// Lives between the harness and a server and ends the server when the harness is gone, however that went.
+    /// Lives between the harness and a server and ends the server when the harness is gone, however that
+    /// went.
     Keeper { program: PathBuf, arguments: Vec<String> },
     /// Started by `cargo test --all-targets`, where nobody waits minutes for figures.
     Idle,
@@ -68,11 +70,13 @@ pub(crate) struct Args {
     pub(crate) pin: bool,
     pub(crate) seconds: Option<usize>,
     pub(crate) opening: usize,
-    /// What the streams of `memory` and `churn` have of their own, by the names that the server of patterns knows.
+    /// What the streams of `memory` and `churn` have of their own, by the names that the server of patterns
+    /// knows.
     pub(crate) patterns: Vec<&'static str>,
 }
 
-/// Streams that are being opened at the same time, if nothing else is said: below the 128 that many servers queue before they accept.
+/// Streams that are being opened at the same time, if nothing else is said: below the 128 that many servers
+/// queue before they accept.
 const OPENING: usize = 100;
 
 /// All that `--pattern` can say.
@@ -196,7 +200,8 @@ fn patterns(name: &str) -> Result<Vec<&'static str>> {
     Ok(named)
 }
 
-/// The client keeps every line that it expects ready, and its numbers in 32 bits: hence a bound that no use reaches.
+/// The client keeps every line that it expects ready, and its numbers in 32 bits: hence a bound that no use
+/// reaches.
 fn positive(option: &str, text: &str) -> Result<usize> {
     match text.replace(['_', ','], "").parse() {
         Ok(number @ 1..=1_000_000) => Ok(number),

@@ -1,8 +1,9 @@
 //! The client role: holds the streams, publishes, and checks that every event reaches every stream in order.
 //!
-//! It publishes too, as that puts the sending of an event and its arrival at the last stream on one clock, with no
-//! third process to be woken in between. One thread, one loop, no allocation once the streams are open: on two cores
-//! it has one and the server has the other, and it must be the server that is at its limit.
+//! It publishes too, as that puts the sending of an event and its arrival at the last stream on one clock,
+//! with no third process to be woken in between. One thread, one loop, no allocation once the streams are
+//! open: on two cores it has one and the server has the other, and it must be the server that is at its
+//! limit.
 //!
 //! Commands come in lines on stdin, answers go in lines to stdout:
 //! ```text
@@ -120,7 +121,8 @@ impl Client {
         }
     }
 
-    /// Waits until something is readable or writable, no longer than `wait`; fails when `progress` lies too far back.
+    /// Waits until something is readable or writable, no longer than `wait`; fails when `progress` lies too
+    /// far back.
     fn poll(
         &mut self,
         events: &mut Events,
@@ -138,8 +140,8 @@ impl Client {
         Ok(())
     }
 
-    /// Waits as [`poll`](Self::poll) does, and does what sockets are ready for. `came` learns of each read the numbers of the
-    /// events that it has completed.
+    /// Waits as [`poll`](Self::poll) does, and does what sockets are ready for. `came` learns of each read
+    /// the numbers of the events that it has completed.
     fn exchange(
         &mut self,
         publisher: &mut Publisher,
@@ -249,8 +251,8 @@ impl Client {
         Ok(())
     }
 
-    /// Reads what has come. A read that did not fill the buffer has emptied the socket and saves the one that would
-    /// only say so; unless the peer has closed, which a read has to see.
+    /// Reads what has come. A read that did not fill the buffer has emptied the socket and saves the one that
+    /// would only say so; unless the peer has closed, which a read has to see.
     fn read(&mut self, index: usize, closed: bool) -> Result<()> {
         let stream = &mut self.streams[index];
         loop {
@@ -320,8 +322,8 @@ impl Client {
         Ok(answer)
     }
 
-    /// Looks a last time for what should not have come, then closes every stream: in an orderly way, or so that no
-    /// port stays behind in TIME_WAIT.
+    /// Looks a last time for what should not have come, then closes every stream: in an orderly way, or so
+    /// that no port stays behind in TIME_WAIT.
     fn leave(&mut self, reset: bool) -> Result<String> {
         for index in 0..self.streams.len() {
             self.read(index, false)?;

@@ -7,8 +7,8 @@
 //!
 //! A body that is not chunked, as some servers send it, ends with the connection.
 //!
-//! No byte is kept and none is looked at twice: what a read cut off is remembered as a state. A line that lies whole
-//! in the buffer and is the one expected next, which nearly every line is, costs one comparison.
+//! No byte is kept and none is looked at twice: what a read cut off is remembered as a state. A line that
+//! lies whole in the buffer and is the one expected next, which nearly every line is, costs one comparison.
 
 use super::payload::{DATA_BYTES, LINE_BYTES, Lines, PADDING};
 use std::fmt;
@@ -151,7 +151,8 @@ impl Decoder {
                     }
                     None => return Ok(()),
                 },
-                // The same line without the space, which is optional, and with it where a read began behind the colon.
+                // The same line without the space, which is optional, and with it where a read began behind
+                // the colon.
                 Line::Number { length: 0, .. }
                     if let (None, Some(line)) = (self.block, lines.get(self.next))
                         && bytes.starts_with(&line[LINE_BYTES - DATA_BYTES - 1..]) =>
@@ -172,7 +173,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// One byte of a line that is not whole in the buffer, or not the one expected. Says whether it took the byte.
+    /// One byte of a line that is not whole in the buffer, or not the one expected. Says whether it took the
+    /// byte.
     fn step(&mut self, line: Line, byte: u8) -> Result<(Line, bool), Fault> {
         const NAME: &[u8] = b"data:";
         let fault = Fault::Data { next: self.next };
@@ -256,7 +258,8 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// The end of a line that says how the body is framed. No other line of a server that is tested ends like this.
+    /// The end of a line that says how the body is framed. No other line of a server that is tested ends like
+    /// this.
     const CHUNKED: &[u8] = b"chunked\r";
 
     /// Whether the head has announced a chunked body.

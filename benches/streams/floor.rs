@@ -1,14 +1,15 @@
 //! The yardstick: the least that a single-threaded server can do and still deliver.
 //!
-//! It accepts, reads up to an empty line, answers with a fixed head, and on a POST walks over all stream sockets and
-//! writes. It knows one topic whatever the path says, has no log, no limits and no timers, trusts its peers, and drops
-//! whoever does not take a whole frame at once. So its cost is what the kernel asks for the same traffic.
+//! It accepts, reads up to an empty line, answers with a fixed head, and on a POST walks over all stream
+//! sockets and writes. It knows one topic whatever the path says, has no log, no limits and no timers, trusts
+//! its peers, and drops whoever does not take a whole frame at once. So its cost is what the kernel asks for
+//! the same traffic.
 //!
-//! By default each event is one write per stream, also when several events arrive in one read. With `coalesce`, events
-//! that arrive together leave in one write per stream: the least that a burst can cost.
+//! By default each event is one write per stream, also when several events arrive in one read. With
+//! `coalesce`, events that arrive together leave in one write per stream: the least that a burst can cost.
 //!
-//! With more than one loop it is as many threads, each with the streams that the kernel gives to its listener; what is posted
-//! to one of them is handed to the others.
+//! With more than one loop it is as many threads, each with the streams that the kernel gives to its
+//! listener; what is posted to one of them is handed to the others.
 
 use crate::Result;
 use mio::net::{TcpListener, TcpStream};
@@ -159,8 +160,8 @@ impl Floor {
         }
     }
 
-    /// Reads until the socket is empty, which edge-triggered polling asks for. A read that did not fill the buffer has
-    /// emptied it, unless the end of the stream is behind.
+    /// Reads until the socket is empty, which edge-triggered polling asks for. A read that did not fill the
+    /// buffer has emptied it, unless the end of the stream is behind.
     fn read(&mut self, place: usize, closed: bool) {
         let mut buf = std::mem::take(&mut self.buf);
         loop {
@@ -207,7 +208,8 @@ impl Floor {
         }
     }
 
-    /// Serves the whole requests at the beginning of `input`; says how many bytes they were and what is to come.
+    /// Serves the whole requests at the beginning of `input`; says how many bytes they were and what is to
+    /// come.
     fn requests(&mut self, input: &[u8], answers: &mut Vec<u8>) -> (usize, Next) {
         let mut used = 0;
         let mut next = Next::Request;

@@ -1,7 +1,8 @@
 //! Ends a server when the harness is gone.
 //!
-//! A guard in the harness kills its children on every way out that runs destructors; a SIGTERM or SIGKILL runs none.
-//! So a keeper stands between: its stdin is a pipe from the harness, and the kernel closes that pipe in every case.
+//! A guard in the harness kills its children on every way out that runs destructors; a SIGTERM or SIGKILL
+//! runs none. So a keeper stands between: its stdin is a pipe from the harness, and the kernel closes that
+//! pipe in every case.
 
 use crate::Result;
 use std::io::Read;

@@ -1,8 +1,9 @@
 //! The load harness: how much memory and CPU time a stream, a delivery and an accepted connection cost.
 //!
-//! The server under test is the example `hub` in a process of its own, so that the kernel accounts for it alone. Beside
-//! it, in turn, runs the `floor`: a bare loop of writes that does nothing a server needs beyond delivering. What the
-//! hub costs above the floor is what the library costs; the ratio holds on other machines where a time does not.
+//! The server under test is the example `hub` in a process of its own, so that the kernel accounts for it
+//! alone. Beside it, in turn, runs the `floor`: a bare loop of writes that does nothing a server needs beyond
+//! delivering. What the hub costs above the floor is what the library costs; the ratio holds on other
+//! machines where a time does not.
 //!
 //! ```text
 //! cargo bench --bench streams                                   everything

@@ -1,8 +1,9 @@
-//! A server whose streams are made as applications make them: with a timer, `on_close`, a topic or a tag of their own.
+//! A server whose streams are made as applications make them: with a timer, `on_close`, a topic or a tag of
+//! their own.
 //!
-//! `memory --pattern` measures what each of these costs. `GET /events/{topic}?pattern=close` says which; without a pattern a stream
-//! has the topic and nothing else, as those of the example `hub`. It uses little of the library, so that it builds against older
-//! versions too.
+//! `memory --pattern` measures what each of these costs. `GET /events/{topic}?pattern=close` says which;
+//! without a pattern a stream has the topic and nothing else, as those of the example `hub`. It uses little
+//! of the library, so that it builds against older versions too.
 
 #[path = "../../examples/common/mod.rs"]
 mod common;

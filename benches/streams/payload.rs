@@ -17,8 +17,8 @@ pub(crate) fn data(number: u32) -> [u8; DATA_BYTES] {
     data
 }
 
-/// The lines of the events that are about to be published, made beforehand. Every stream compares what it reads with
-/// the same few bytes, which is what makes checking every byte of every event affordable.
+/// The lines of the events that are about to be published, made beforehand. Every stream compares what it
+/// reads with the same few bytes, which is what makes checking every byte of every event affordable.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     first: u32,

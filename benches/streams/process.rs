@@ -1,4 +1,5 @@
-//! Child processes that speak in lines, are never waited for without a deadline, and never outlive the harness.
+//! Child processes that speak in lines, are never waited for without a deadline, and never outlive the
+//! harness.
 
 use crate::Result;
 use std::io::{BufRead, BufReader, Write};

@@ -36,8 +36,8 @@ impl Sub for Cpu {
     }
 }
 
-/// CPU time of all threads of a process. The kernel brings the figure up to date when a thread stops running, so this
-/// waits until none runs and the sum stands still; a process that never rests is taken as it is.
+/// CPU time of all threads of a process. The kernel brings the figure up to date when a thread stops running,
+/// so this waits until none runs and the sum stands still; a process that never rests is taken as it is.
 pub(crate) fn cpu(pid: u32) -> Result<Cpu> {
     let deadline = Instant::now() + Duration::from_millis(500);
     let mut nanos = 0;
@@ -77,7 +77,8 @@ pub(crate) struct Memory {
     pub(crate) resident: u64,
     /// `RssAnon`: heap and stacks.
     pub(crate) anonymous: u64,
-    /// The same counted page by page, as kernels before 6.18 round the counters above by up to 128 KiB a core.
+    /// The same counted page by page, as kernels before 6.18 round the counters above by up to 128 KiB a
+    /// core.
     pub(crate) counted: u64,
 }
 
@@ -91,13 +92,14 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
     })
 }
 
-/// Memory that the kernel of the whole machine has for its own objects: sockets, files, what epoll keeps of them. That of
-/// one process is not to be had from it.
+/// Memory that the kernel of the whole machine has for its own objects: sockets, files, what epoll keeps of
+/// them. That of one process is not to be had from it.
 ///
-/// The objects are counted where that is allowed, which takes root; the pages that hold them, which is all that others are
-/// told, also hold room that earlier runs have left.
+/// The objects are counted where that is allowed, which takes root; the pages that hold them, which is all
+/// that others are told, also hold room that earlier runs have left.
 ///
-/// Waits until it stands still, as what was closed before is given up with some delay; but not for ever, as others may be busy.
+/// Waits until it stands still, as what was closed before is given up with some delay; but not for ever, as
+/// others may be busy.
 pub(crate) fn kernel_memory() -> Result<u64> {
     const LOOK: Duration = Duration::from_millis(100);
     const STILL: u64 = 32 << 10;
@@ -169,8 +171,8 @@ pub(crate) fn ports() -> Result<usize> {
     Ok(usize::try_from(high.saturating_sub(low) + 1)?)
 }
 
-/// CPU time that the whole machine has spent on anything, stolen time of a virtual machine included. In ticks of
-/// 10 ms, as on every Linux that people use.
+/// CPU time that the whole machine has spent on anything, stolen time of a virtual machine included. In ticks
+/// of 10 ms, as on every Linux that people use.
 pub(crate) fn machine_busy() -> Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().unwrap_or_default();

@@ -201,7 +201,8 @@ pub(crate) struct Metric {
 /// The figures of one run of one server.
 pub(crate) type Figures = Vec<(Metric, f64)>;
 
-/// Builds a server as a user would, and learns from cargo where it lies, as that depends on more than one setting.
+/// Builds a server as a user would, and learns from cargo where it lies, as that depends on more than one
+/// setting.
 fn build(example: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);

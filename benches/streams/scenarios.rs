@@ -117,10 +117,10 @@ struct Traffic {
 
 /// Sends traffic through a fresh server; gives the figures of the run.
 ///
-/// The next turn begins when the last stream has the one before. A fixed schedule would look fairer and is not: a
-/// server that falls behind it finds two events waiting, sends them together, and is rewarded for its delay with a
-/// cheaper delivery. This way each server sends exactly the same, whatever its speed. The price is that waiting in
-/// line is not part of the latencies; they are the time that one fan-out takes.
+/// The next turn begins when the last stream has the one before. A fixed schedule would look fairer and is
+/// not: a server that falls behind it finds two events waiting, sends them together, and is rewarded for its
+/// delay with a cheaper delivery. This way each server sends exactly the same, whatever its speed. The price
+/// is that waiting in line is not part of the latencies; they are the time that one fan-out takes.
 fn traffic(rig: &mut Rig, subject: Subject, traffic: Traffic) -> Result<Figures> {
     let Traffic { streams, turns, burst, warm_up } = traffic;
     let server = warm_server(rig, subject, streams)?;

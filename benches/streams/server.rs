@@ -59,8 +59,8 @@ impl Server {
             keeper.env("RUST_LOG", "warn");
         }
         let keeper = Process::spawn(subject.name(), keeper)?;
-        // The keeper tells the one and the server the other, in whichever order. A server whose work is done by another
-        // process than the one that was started says so before it tells its address.
+        // The keeper tells the one and the server the other, in whichever order. A server whose work is done
+        // by another process than the one that was started says so before it tells its address.
         let (pid, worker, at) = (Cell::new(None), Cell::new(None), Cell::new(None));
         let (pid, address) = keeper.line(ANSWER, |line| {
             match (line.strip_prefix("pid "), line.strip_prefix("worker ")) {
@@ -101,8 +101,8 @@ impl Server {
         procfs::descriptors(self.pid)
     }
 
-    /// Waits until the server has closed what its peers have left. Counting from outside costs it nothing, so this may
-    /// happen between two looks at its CPU time.
+    /// Waits until the server has closed what its peers have left. Counting from outside costs it nothing, so
+    /// this may happen between two looks at its CPU time.
     pub(crate) fn until_descriptors(&self, at_most: usize) -> Result<()> {
         let deadline = Instant::now() + self.patience;
         loop {

@@ -17,8 +17,8 @@ pub(crate) struct Subscribers {
     sources: Sources,
 }
 
-/// The addresses that a client connects from: one has too few ports for many streams, and each client has its own, so
-/// that ports which an earlier one left in TIME_WAIT are in nobody's way.
+/// The addresses that a client connects from: one has too few ports for many streams, and each client has its
+/// own, so that ports which an earlier one left in TIME_WAIT are in nobody's way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sources {
     pub(crate) first: Ipv4Addr,

@@ -51,8 +51,8 @@ impl Comparison {
         }
     }
 
-    /// Adds one run of one subject. A peer may fail, by losing an event or a stream: that is a result too, and the
-    /// others are measured all the same.
+    /// Adds one run of one subject. A peer may fail, by losing an event or a stream: that is a result too,
+    /// and the others are measured all the same.
     pub(crate) fn add(
         &mut self,
         rig: &mut Rig,
@@ -89,8 +89,8 @@ impl Comparison {
         Ok(())
     }
 
-    /// Prints a line per metric: median (min … max) of each subject, then the first subject's ratio to each other one.
-    /// A ratio is taken run by run, of neighbours in time, so that what disturbs both cancels out.
+    /// Prints a line per metric: median (min … max) of each subject, then the first subject's ratio to each
+    /// other one. A ratio is taken run by run, of neighbours in time, so that what disturbs both cancels out.
     pub(crate) fn print(&self, title: &str) {
         let mut header = vec!["median (min … max)".to_owned()];
         header.extend(self.subjects.iter().map(|&subject| subject.to_owned()));

@@ -1,5 +1,6 @@
-//! What the parts of a turn cost, without an operating system: the real [`Server::turn`](mio_sse::Server::turn) over a network
-//! in memory, whose writes check what they are given and cost next to nothing.
+//! What the parts of a turn cost, without an operating system: the real
+//! [`Server::turn`](mio_sse::Server::turn) over a network in memory, whose writes check what they are given
+//! and cost next to nothing.
 //!
 //! ```text
 //! cargo bench --bench turn                       everything, some two minutes
@@ -10,7 +11,8 @@
 //! cargo bench --bench turn -- come 2000          no measurement: so many streams open and close, likewise
 //! ```
 //!
-//! What a delivery costs with everything is another matter, which `benches/streams` measures: nearly all of that is the kernel's.
+//! What a delivery costs with everything is another matter, which `benches/streams` measures: nearly all of
+//! that is the kernel's.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,7 +1,7 @@
 //! A network in memory that costs next to nothing, so that what is measured is the loop.
 //!
-//! Unlike the one of the tests it has no faults, and keeps nothing for a peer but what the socket itself has room for: the
-//! number of the event that has to come next, in the four bytes of a descriptor.
+//! Unlike the one of the tests it has no faults, and keeps nothing for a peer but what the socket itself has
+//! room for: the number of the event that has to come next, in the four bytes of a descriptor.
 
 use crate::numbered::Numbered;
 use mio_sse::net::{Net, Ready};

@@ -172,7 +172,8 @@ impl Rig {
         self.turn_until(|rig| rig.server.next_timeout() != Some(Duration::ZERO));
     }
 
-    /// Has all streams at `/live` stand in any order among its subscribers, as they do when they have come and gone for long.
+    /// Has all streams at `/live` stand in any order among its subscribers, as they do when they have come
+    /// and gone for long.
     pub(crate) fn shuffle(&mut self) {
         let mut streams = self.server.handler().opened.clone();
         fastrand::Rng::with_seed(1).shuffle(&mut streams);

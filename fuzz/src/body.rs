@@ -1,4 +1,5 @@
-//! Bodies: the chunked transfer coding against a dumb twin, and against the same body with its length in front.
+//! Bodies: the chunked transfer coding against a dumb twin, and against the same body with its length in
+//! front.
 
 use super::talk::{App, check_any_pieces};
 use super::twin::{Coded, decode_chunks};
@@ -9,8 +10,8 @@ const HEAD_BYTES_MAX: usize = 256;
 /// Enough for a body, its trailers and all extensions that may be in it; more is no body that anyone accepts.
 const BYTES_MAX: usize = 6 << 10;
 
-/// The first three bytes tell how all that is sent is cut into pieces. The others are sent as they are, as a chunked body,
-/// and then as what a body carries, in chunks whose size the first byte tells.
+/// The first three bytes tell how all that is sent is cut into pieces. The others are sent as they are, as a
+/// chunked body, and then as what a body carries, in chunks whose size the first byte tells.
 pub fn check(data: &[u8]) {
     let Some((lengths, bytes)) = data.split_first_chunk::<3>() else { return };
     let bytes = bytes.get(..BYTES_MAX).unwrap_or(bytes);

@@ -1,10 +1,11 @@
-//! A whole connection: requests, streams that end and streams that do not, one behind the other, and somebody else who
-//! listens to what is published.
+//! A whole connection: requests, streams that end and streams that do not, one behind the other, and somebody
+//! else who listens to what is published.
 
 use super::talk::{App, check_any_pieces};
 use mio_sse::Config;
 
-/// As much may wait behind an open stream; a peer that sends more loses it, at a moment that depends on the pieces.
+/// As much may wait behind an open stream; a peer that sends more loses it, at a moment that depends on the
+/// pieces.
 const BYTES_MAX: usize = 2048;
 
 /// The first three bytes tell how the others are cut into pieces, and how much the peer reads at a time.

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 const TOPIC: &str = "all";
 
-/// The first byte tells which parts the event has, and the others are these parts, with `|` between them: event name, id,
-/// retry in microseconds, data, comment.
+/// The first byte tells which parts the event has, and the others are these parts, with `|` between them:
+/// event name, id, retry in microseconds, data, comment.
 pub fn check(data: &[u8]) {
     let Some((&parts, text)) = data.split_first() else { return };
     let text = String::from_utf8_lossy(text);
@@ -113,8 +113,8 @@ impl Parts {
     }
 }
 
-/// The body of a stream that was given these events, by a topic or to itself alone, until it is closed. One event is
-/// refused, for the reason given.
+/// The body of a stream that was given these events, by a topic or to itself alone, until it is closed. One
+/// event is refused, for the reason given.
 fn deliver(events: &[Event<'static>], public: bool, version: &str, refused: Option<EventError>) -> String {
     let app = Sender { events: events.to_vec(), public, errors: Vec::new() };
     let mut world = Loop::<_, true>::with_config(app, Default::default());

@@ -9,8 +9,8 @@ const BYTES_MAX: usize = 1024;
 /// The first three bytes tell how the others are cut into pieces, and the first of them whether all hosts are
 /// served.
 ///
-/// However they are cut, the same requests are seen and the same is answered. And what was seen, written again by the
-/// plainest of clients, is seen the same: so nothing is in a request that its parts do not say.
+/// However they are cut, the same requests are seen and the same is answered. And what was seen, written
+/// again by the plainest of clients, is seen the same: so nothing is in a request that its parts do not say.
 pub fn check(data: &[u8]) {
     let Some((lengths, bytes)) = data.split_first_chunk::<3>() else { return };
     let app = app(lengths[0] == u8::MAX);

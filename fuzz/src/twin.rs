@@ -3,8 +3,8 @@
 use super::seen::{Seen, is_token};
 use mio_sse::Config;
 
-/// What was seen must be what the bytes are, one request behind the other, to a reader who forgives nothing. So neither can
-/// hide something from the other, which is what request smuggling is made of.
+/// What was seen must be what the bytes are, one request behind the other, to a reader who forgives nothing.
+/// So neither can hide something from the other, which is what request smuggling is made of.
 pub(crate) fn check(bytes: &[u8], seen: &[Seen], config: &Config) {
     let mut rest = bytes;
     for seen in seen {
@@ -71,8 +71,8 @@ pub(crate) enum Coded<'a> {
     Complete(Vec<u8>, &'a [u8]),
 }
 
-/// RFC 9112 7.1 line by line, of all bytes at once. A line that is not complete is judged as far as it goes, as whoever
-/// reads byte by byte does.
+/// RFC 9112 7.1 line by line, of all bytes at once. A line that is not complete is judged as far as it goes,
+/// as whoever reads byte by byte does.
 pub(crate) fn decode_chunks<'a>(bytes: &'a [u8], config: &Config) -> Coded<'a> {
     let mut rest = bytes;
     let mut body = Vec::new();

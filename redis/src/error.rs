@@ -9,11 +9,13 @@ use std::fmt;
 pub enum PublishError {
     /// The event cannot be written as an event stream, or has an id of its own: here its position is its id.
     Invalid(Error),
-    /// As many events wait to be written as may: see [`HubConfig::waiting_max`](crate::HubConfig::waiting_max).
+    /// As many events wait to be written as may: see
+    /// [`HubConfig::waiting_max`](crate::HubConfig::waiting_max).
     Full,
     /// Redis has not said in time that the event is there: see
-    /// [`HubConfig::publish_timeout`](crate::HubConfig::publish_timeout). It may be, or it may come to be: the
-    /// answer may have been lost. What Redis has said last, or what is wrong with the connection, if anything.
+    /// [`HubConfig::publish_timeout`](crate::HubConfig::publish_timeout). It may be, or it may come to be:
+    /// the answer may have been lost. What Redis has said last, or what is wrong with the connection, if
+    /// anything.
     TimedOut(Option<String>),
     /// Redis does not take it, for this reason: the key is no stream, or the user may not write to it.
     Refused(String),

@@ -20,8 +20,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubConfig {
-    /// About how many entries the stream keeps in Redis (`MAXLEN ~`); default 100,000. A node that was away for
-    /// longer than that has a gap. All nodes should say the same.
+    /// About how many entries the stream keeps in Redis (`MAXLEN ~`); default 100,000. A node that was away
+    /// for longer than that has a gap. All nodes should say the same.
     pub kept: usize,
     /// How many entries are read at the start, so that clients of other nodes can go on here: as many as the
     /// [histories](mio_sse::History) of the topics keep together. Default 10,000.
@@ -30,8 +30,8 @@ pub struct HubConfig {
     pub publish_timeout: Duration,
     /// Events that may wait to be written; default 10,000.
     pub waiting_max: usize,
-    /// The name of the master, if the URL is that of a Sentinel, or of several with commas between them. User,
-    /// password and database in the first URL are those of Redis then.
+    /// The name of the master, if the URL is that of a Sentinel, or of several with commas between them.
+    /// User, password and database in the first URL are those of Redis then.
     pub sentinel_master: Option<String>,
 }
 
@@ -49,8 +49,8 @@ impl Default for HubConfig {
 
 /// One Redis stream, and this process as a node on it. All clones are one.
 ///
-/// It is made before the server, so that handlers can have it, and [attached](Self::attach) to the server before
-/// that runs. When the server has stopped, or the last clone is dropped, its threads end.
+/// It is made before the server, so that handlers can have it, and [attached](Self::attach) to the server
+/// before that runs. When the server has stopped, or the last clone is dropped, its threads end.
 #[derive(Clone)]
 pub struct Hub(Arc<Inner>);
 
@@ -81,8 +81,8 @@ impl Drop for Inner {
 }
 
 impl Hub {
-    /// The stream `key` of the Redis at `url`: `redis://user:password@host:port/db`, `unix:///path`, or, with the
-    /// feature `tls`, `rediss://…`. Nothing is connected yet.
+    /// The stream `key` of the Redis at `url`: `redis://user:password@host:port/db`, `unix:///path`, or, with
+    /// the feature `tls`, `rediss://…`. Nothing is connected yet.
     ///
     /// # Errors
     /// [`HubError::Url`].
@@ -106,10 +106,11 @@ impl Hub {
         Ok(Self(Arc::new(Inner { config, stream, reader_name: name()?, shared, links })))
     }
 
-    /// Reads what the stream has into the histories of the server, and goes on reading in a thread of its own.
+    /// Reads what the stream has into the histories of the server, and goes on reading in a thread of its
+    /// own.
     ///
-    /// The topics of the hub have [`Ids::Ordered`](mio_sse::Ids::Ordered). Others may have other ids, or none, and
-    /// are this server's alone; no stream reads both kinds.
+    /// The topics of the hub have [`Ids::Ordered`](mio_sse::Ids::Ordered). Others may have other ids, or
+    /// none, and are this server's alone; no stream reads both kinds.
     ///
     /// # Errors
     /// [`HubError::Redis`], with nothing begun: it can be tried again. [`HubError::Attached`].
@@ -175,14 +176,15 @@ impl Hub {
     }
 
     /// Publishes an event on all nodes, and waits until Redis has it: for
-    /// [`publish_timeout`](HubConfig::publish_timeout) at most. Returns its position, which is its id. If an answer
-    /// was lost and the event was written again, the position is that of the second entry, and the id is that of the first.
-    /// Before the hub is attached nothing is written.
+    /// [`publish_timeout`](HubConfig::publish_timeout) at most. Returns its position, which is its id. If an
+    /// answer was lost and the event was written again, the position is that of the second entry, and the id
+    /// is that of the first. Before the hub is attached nothing is written.
     ///
     /// Handlers must not wait: they [`submit`](Self::submit).
     ///
     /// # Errors
-    /// [`PublishError`]. Of [`TimedOut`](PublishError::TimedOut) alone it is not known whether the event is published.
+    /// [`PublishError`]. Of [`TimedOut`](PublishError::TimedOut) alone it is not known whether the event is
+    /// published.
     pub fn publish<'e>(&self, topic: &str, event: impl Into<Event<'e>>) -> Result<Position, PublishError> {
         self.publish_all([topic], event)
     }
@@ -200,8 +202,8 @@ impl Hub {
         self.wait_for(What::Event { topics, event: event.into().into_owned() })
     }
 
-    /// Says on all nodes that nothing more will be published to a topic, behind all that was published to it before:
-    /// see [`Context::finish_topic`](mio_sse::Context::finish_topic).
+    /// Says on all nodes that nothing more will be published to a topic, behind all that was published to it
+    /// before: see [`Context::finish_topic`](mio_sse::Context::finish_topic).
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
@@ -219,8 +221,8 @@ impl Hub {
         }
     }
 
-    /// Publishes an event on all nodes without waiting: for handlers. `done` is called in a thread of the hub with
-    /// what became of it, so it must be quick: what is written next waits for it.
+    /// Publishes an event on all nodes without waiting: for handlers. `done` is called in a thread of the hub
+    /// with what became of it, so it must be quick: what is written next waits for it.
     ///
     /// ```
     /// use mio_sse::{Reply, Router};
@@ -244,7 +246,8 @@ impl Hub {
     /// ```
     ///
     /// # Errors
-    /// [`PublishError::Invalid`], [`PublishError::Full`] and [`PublishError::Stopped`], at once; `done` is dropped then.
+    /// [`PublishError::Invalid`], [`PublishError::Full`] and [`PublishError::Stopped`], at once; `done` is
+    /// dropped then.
     pub fn submit<'e, T>(
         &self,
         topic: &str,

@@ -24,8 +24,9 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    /// At a URL; where there is a name of a master, at that which the Sentinels of these URLs, with commas between
-    /// them, know by it. User, password and database are for Redis itself then, and those of the first URL.
+    /// At a URL; where there is a name of a master, at that which the Sentinels of these URLs, with commas
+    /// between them, know by it. User, password and database are for Redis itself then, and those of the
+    /// first URL.
     pub(crate) fn new(urls: &str, master: Option<&str>) -> RedisResult<Self> {
         // An error says that the application has chosen another, which is used.
         #[cfg(feature = "tls")]

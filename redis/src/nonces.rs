@@ -3,8 +3,8 @@
 use crate::record::Nonce;
 use std::collections::HashMap;
 
-/// Writers that are remembered; of more, those are forgotten that have written longest ago. One is a node, from
-/// its start to its end.
+/// Writers that are remembered; of more, those are forgotten that have written longest ago. One is a node,
+/// from its start to its end.
 const WRITERS_MAX: usize = 1024;
 
 /// The newest that each writer has written. A writer writes in order, so what is not newer was there before.

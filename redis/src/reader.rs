@@ -2,10 +2,10 @@
 //!
 //! All that is read is read behind the last entry that was. With each read it is asked whether that entry is
 //! still there: if it is, nothing behind it was deleted or lost, as a stream loses its oldest first. If not,
-//! the stream has *diverged*: it was deleted, a restart or a failover has lost its end, or it has trimmed more
-//! than was read. What was written here and is not where it was written says the same. To read on from there
-//! could find nothing for ever. So an entry is written behind all that anybody here has seen, which says so:
-//! where a node reads it, its streams are told of a gap.
+//! the stream has *diverged*: it was deleted, a restart or a failover has lost its end, or it has trimmed
+//! more than was read. What was written here and is not where it was written says the same. To read on from
+//! there could find nothing for ever. So an entry is written behind all that anybody here has seen, which
+//! says so: where a node reads it, its streams are told of a gap.
 
 use crate::nonces::Nonces;
 use crate::record::{At, Entry, Malformed, Nonce, Record, What};
@@ -28,8 +28,8 @@ const END_PERIOD: Duration = Duration::from_secs(1);
 pub enum Ask {
     /// The newest `count` entries before a position, or of all: `XREVRANGE key (before - COUNT count`.
     Newest { before: Option<Position>, count: usize },
-    /// What is behind a position, and whether the entry at the position is there: `XREAD COUNT count STREAMS key
-    /// after`, with `BLOCK` where it may wait, and then `XRANGE key after after COUNT 1`.
+    /// What is behind a position, and whether the entry at the position is there: `XREAD COUNT count STREAMS
+    /// key after`, with `BLOCK` where it may wait, and then `XRANGE key after after COUNT 1`.
     Behind { after: Position, count: usize, waits: bool },
     /// To write an entry: `XADD key …`.
     Add { at: At, record: Record },
@@ -188,8 +188,8 @@ impl Reader {
 
     fn behind(&mut self, entries: Vec<Entry>, there: Option<&Entry>, now: Duration, acts: &mut Vec<Act>) {
         let is_all = entries.len() < PAGE;
-        // What is not there any more, or what was written before this was asked, and is not there. What was lost
-        // has given its position free: something else may be there.
+        // What is not there any more, or what was written before this was asked, and is not there. What was
+        // lost has given its position free: something else may be there.
         let diverged = self.was_there.is_some() && self.was_there.as_ref() != there;
         if diverged {
             // Of what it has read, some may have been lost before the writer knew that it was there: it is

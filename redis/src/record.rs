@@ -29,7 +29,8 @@ pub enum At {
     Any,
 }
 
-/// Which writer has written an entry, and how many it has written before: so one that is there twice is known.
+/// Which writer has written an entry, and how many it has written before: so one that is there twice is
+/// known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nonce {
     pub writer: u64,

@@ -7,7 +7,8 @@ use std::fmt::Write;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubStats {
-    /// Gauge: whether the stream is being read. Where it is not, streams of clients stay open and get what is local.
+    /// Gauge: whether the stream is being read. Where it is not, streams of clients stay open and get what is
+    /// local.
     pub is_connected: bool,
     /// Gauge: the newest position that was read or written here.
     pub newest: Position,
@@ -30,7 +31,8 @@ pub struct HubStats {
 }
 
 impl HubStats {
-    /// The same in the text format of Prometheus, to stand behind [`Stats::prometheus`](mio_sse::Stats::prometheus).
+    /// The same in the text format of Prometheus, to stand behind
+    /// [`Stats::prometheus`](mio_sse::Stats::prometheus).
     #[must_use]
     pub fn prometheus(&self) -> String {
         let mut text = String::new();

@@ -89,8 +89,8 @@ impl<D> Writer<D> {
         Ok(())
     }
 
-    /// What is to be sent now, if anything is. Each is to be [told](Self::told) of, or [`lost`](Self::lost) said.
-    /// `highest` is the newest position that anybody here knows of.
+    /// What is to be sent now, if anything is. Each is to be [told](Self::told) of, or [`lost`](Self::lost)
+    /// said. `highest` is the newest position that anybody here knows of.
     pub fn send(&mut self, unix_ms: u64, highest: Position) -> Vec<(At, &Record)> {
         let at = if self.is_behind { At::Any } else { At::Ms(max(unix_ms, highest.ms())) };
         self.sent = self.waiting.len().min(TOGETHER);
@@ -130,8 +130,8 @@ impl<D> Writer<D> {
         kept.append(&mut self.waiting);
         self.waiting = kept;
         if is_overtaken {
-            // Readers drop what is not newer. One that was written before, which nobody has heard of, is there
-            // twice then; that is better than not at all.
+            // Readers drop what is not newer. One that was written before, which nobody has heard of, is
+            // there twice then; that is better than not at all.
             for item in &mut self.waiting {
                 self.count += 1;
                 item.record.nonce = Some(Nonce { writer: self.name, count: self.count });

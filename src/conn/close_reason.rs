@@ -3,18 +3,19 @@
 use std::fmt;
 use std::io;
 
-/// Why a stream, or the connection it was on, ended. Every open stream ends exactly once, with exactly one of these, and
-/// so does every connection.
+/// Why a stream, or the connection it was on, ended. Every open stream ends exactly once, with exactly one of
+/// these, and so does every connection.
 ///
-/// Connections also end for reasons that no stream has: those from [`HeadTimeout`](Self::HeadTimeout) on. A connection
-/// outlives its stream if it can carry the next request.
+/// Connections also end for reasons that no stream has: those from [`HeadTimeout`](Self::HeadTimeout) on. A
+/// connection outlives its stream if it can carry the next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
     /// The application closed it with [`Context::close`](crate::Context::close) or
     /// [`close_tagged`](crate::Context::close_tagged), there or on a [`Publisher`](crate::Publisher).
     Application,
-    /// The peer closed the connection (FIN): a page that was left, `EventSource.close()`, a client that ended.
+    /// The peer closed the connection (FIN): a page that was left, `EventSource.close()`, a client that
+    /// ended.
     PeerClosed,
     /// The connection was reset: by the peer (RST), or by something on the way to it.
     Reset,
@@ -23,7 +24,8 @@ pub enum CloseReason {
     /// The peer read so slowly that the log no longer holds what it should get next; see
     /// [`Config::lag_bytes_max`](crate::Config::lag_bytes_max).
     Lagged,
-    /// The peer took nothing for [`Config::stall_timeout`](crate::Config::stall_timeout) though bytes were waiting for it.
+    /// The peer took nothing for [`Config::stall_timeout`](crate::Config::stall_timeout) though bytes were
+    /// waiting for it.
     Stalled,
     /// The peer kept sending while the stream was open, more than one request head's worth.
     ExcessInput,
@@ -40,9 +42,11 @@ pub enum CloseReason {
     Panicked,
     /// The server was stopped or dropped.
     Stopped,
-    /// Only of connections: no complete request head came within [`Config::head_timeout`](crate::Config::head_timeout).
+    /// Only of connections: no complete request head came within
+    /// [`Config::head_timeout`](crate::Config::head_timeout).
     HeadTimeout,
-    /// Only of connections: no complete body came within [`Config::body_timeout`](crate::Config::body_timeout).
+    /// Only of connections: no complete body came within
+    /// [`Config::body_timeout`](crate::Config::body_timeout).
     BodyTimeout,
     /// Only of connections: no further request came within
     /// [`Config::keep_alive_timeout`](crate::Config::keep_alive_timeout).

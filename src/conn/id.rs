@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// Names one stream of one server, for as long as the server lives: after the stream has ended the id means nothing,
-/// and every operation with it is [`Error::Closed`](crate::Error::Closed). It never comes to mean another stream.
+/// Names one stream of one server, for as long as the server lives: after the stream has ended the id means
+/// nothing, and every operation with it is [`Error::Closed`](crate::Error::Closed). It never comes to mean
+/// another stream.
 ///
 /// Cost: 12 bytes, `Copy`. A look-up is an index and a comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,8 +16,9 @@ pub struct StreamId {
     pub(crate) shard: u16,
 }
 
-/// A 48-bit number: at 20,000 streams a second it lasts for four centuries, and leaves two bytes of a slot's record to
-/// its flags. In three parts, highest first, so that it needs no more alignment than those flags leave.
+/// A 48-bit number: at 20,000 streams a second it lasts for four centuries, and leaves two bytes of a slot's
+/// record to its flags. In three parts, highest first, so that it needs no more alignment than those flags
+/// leave.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub(crate) struct Generation([u16; 3]);
 

@@ -15,8 +15,9 @@
 //!   From everywhere: the peer leaves, the socket fails, a limit ends it ─→ Closed
 //! ```
 //!
-//! `Replying` is skipped where the whole reply fits into the socket at once, which is nearly always. A slot stays
-//! `Closed` until the end of the turn, so that nothing that happens within one turn meets another connection there.
+//! `Replying` is skipped where the whole reply fits into the socket at once, which is nearly always. A slot
+//! stays `Closed` until the end of the turn, so that nothing that happens within one turn meets another
+//! connection there.
 
 pub(crate) mod close_reason;
 pub(crate) mod id;

@@ -4,14 +4,15 @@ use std::fmt;
 
 /// Why a connection or a stream was not let in. Never is anyone who is there already evicted for a new one.
 ///
-/// Whoever is refused is told, see [`Config::refuse`](crate::Config::refuse), save for connections beyond the few that are let in
-/// for it.
+/// Whoever is refused is told, see [`Config::refuse`](crate::Config::refuse), save for connections beyond the
+/// few that are let in for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
     /// There are [`connections_max`](crate::Config::connections_max) connections.
     Connections,
-    /// Its address has [`connections_per_address_max`](crate::Config::connections_per_address_max) connections.
+    /// Its address has [`connections_per_address_max`](crate::Config::connections_per_address_max)
+    /// connections.
     ConnectionsPerAddress,
     /// The process has no descriptors left.
     Descriptors,
@@ -25,7 +26,8 @@ pub enum Refusal {
     Tags,
     /// The server is [draining](crate::Context::drain).
     Draining,
-    /// The stream has a tag that is [revoked](crate::Context::revoke). It is answered 204, so that it is not asked for again.
+    /// The stream has a tag that is [revoked](crate::Context::revoke). It is answered 204, so that it is not
+    /// asked for again.
     Revoked,
     /// The stream would read topics that differ in [who makes their ids](crate::TopicConfig::ids). It is
     /// answered 400.
@@ -35,8 +37,8 @@ pub enum Refusal {
     Finished,
     /// [`memory_max`](crate::Config::memory_max) is held already. This is also of other requests.
     Memory,
-    /// [`late_replies_max`](crate::Config::late_replies_max) requests wait for their replies already. This is also of
-    /// other requests.
+    /// [`late_replies_max`](crate::Config::late_replies_max) requests wait for their replies already. This is
+    /// also of other requests.
     LateReplies,
 }
 

@@ -8,7 +8,8 @@ use crate::conn::ticket::Ticket;
 use crate::delivery::stream::Stream;
 use crate::http::parse::held::Held;
 
-/// A connection, or a slot of one that was closed in this turn. See the graph in the [module](super) documentation.
+/// A connection, or a slot of one that was closed in this turn. See the graph in the [module](super)
+/// documentation.
 ///
 /// Invariant: 48 bytes, whatever is added (a test holds it).
 #[derive(Debug)]
@@ -17,12 +18,13 @@ pub(crate) struct Slot {
     /// The generation of the stream that is open here, or was last.
     pub(crate) generation: Generation,
     pub(crate) input: Input,
-    /// Whether the socket has taken everything that was written to it. False from a short write on until the poll says
-    /// that there is room.
+    /// Whether the socket has taken everything that was written to it. False from a short write on until the
+    /// poll says that there is room.
     pub(crate) writable: bool,
 }
 
-/// What is known of bytes waiting in the socket. Readiness is told once, so it is remembered until a read meets the end.
+/// What is known of bytes waiting in the socket. Readiness is told once, so it is remembered until a read
+/// meets the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Input {
     /// The last read took everything; the poll will tell of more.
@@ -61,8 +63,8 @@ pub(crate) enum Connection {
     Awaiting(Box<Awaiting>),
     /// An event stream, from just before the handler is asked until its last byte.
     Streaming(Stream),
-    /// Everything is written and our side is closed. What the peer still sends is read and dropped until it closes too:
-    /// closing at once would reset the connection and destroy what the peer has not read yet.
+    /// Everything is written and our side is closed. What the peer still sends is read and dropped until it
+    /// closes too: closing at once would reset the connection and destroy what the peer has not read yet.
     Lingering {
         since: u32,
         reason: CloseReason,
@@ -79,14 +81,16 @@ pub(crate) struct PendingReply {
     pub(crate) bytes: Vec<u8>,
     pub(crate) sent: usize,
     charge: Charge,
-    /// Milliseconds of the server's clock when the peer had taken enough last, and how much it had taken then.
+    /// Milliseconds of the server's clock when the peer had taken enough last, and how much it had taken
+    /// then.
     pub(crate) written: u32,
     renewed: usize,
     /// Requests answered so far on this connection, this one included.
     pub(crate) requests: u16,
     /// Why the connection closes behind it; `None` if the next request may follow.
     pub(crate) close: Option<CloseReason>,
-    /// Whether the connection is one too many and its request is still to come: this is only the word that its body is wanted.
+    /// Whether the connection is one too many and its request is still to come: this is only the word that
+    /// its body is wanted.
     pub(crate) refused: Option<Refusal>,
     pub(crate) held: Option<Box<Held>>,
 }
@@ -268,7 +272,8 @@ mod tests {
         assert_eq!(slab_entry_size::<Slot>(), 48);
     }
 
-    /// A slab's entry is the value or the number of the next vacant entry: `Slot` has to leave room to tell them apart.
+    /// A slab's entry is the value or the number of the next vacant entry: `Slot` has to leave room to tell
+    /// them apart.
     fn slab_entry_size<T>() -> usize {
         #[expect(dead_code, reason = "only its size matters")]
         enum Entry<T> {

@@ -73,8 +73,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The pieces that a stream at `sequence` was given when this has brought it to `given`, or has to be given the
-    /// rest of.
+    /// The pieces that a stream at `sequence` was given when this has brought it to `given`, or has to be
+    /// given the rest of.
     pub(crate) fn pieces_until(&self, given: u64) -> &'a [Piece] {
         match self.parts {
             Parts::Frames(..) => &[],

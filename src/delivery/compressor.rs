@@ -7,7 +7,8 @@ use crate::gzip::{ENCODER_BYTES, Encoder, HEADER, Sum, store};
 use crate::topic::chain::{Chains, Piece};
 use crate::topic::frame::{Framing, Kind, LAST_CHUNK, append_chunk};
 
-/// Makes pieces that fit behind anything: what topics have published goes by their [chains](crate::topic::chain).
+/// Makes pieces that fit behind anything: what topics have published goes by their
+/// [chains](crate::topic::chain).
 #[derive(Debug, Default)]
 pub(crate) struct Compressor {
     /// From 1 to 9; none where no stream is compressed.
@@ -20,7 +21,8 @@ pub(crate) struct Compressor {
     sums: Vec<Sum>,
     /// How many compressed streams there are.
     streams: usize,
-    /// The piece that was made last: of what, how, its chunk and its sum. Those who come back in a crowd need the same.
+    /// The piece that was made last: of what, how, its chunk and its sum. Those who come back in a crowd need
+    /// the same.
     plain: Vec<u8>,
     is_stored: bool,
     chunk: Vec<u8>,
@@ -124,8 +126,8 @@ impl Compressor {
         (&self.chunk, self.sum)
     }
 
-    /// What a batch that holds frames is for a compressed stream: the same hand, all frames in one piece, and the end
-    /// of the body if that is the frame `end`.
+    /// What a batch that holds frames is for a compressed stream: the same hand, all frames in one piece, and
+    /// the end of the body if that is the frame `end`.
     pub(crate) fn pack(
         &mut self,
         slot: u32,

@@ -325,7 +325,8 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Whether what a compressed stream gets stands there as it is, since it reads a topic that is never compressed.
+    /// Whether what a compressed stream gets stands there as it is, since it reads a topic that is never
+    /// compressed.
     pub(super) fn is_stored(&self, slot: u32) -> bool {
         self.stream(slot).is_some_and(|stream| {
             stream.framing == Framing::Gzip
@@ -425,8 +426,8 @@ impl<S: Streams> Delivery<S> {
         stream.shrink(&mut self.spare_extras);
     }
 
-    /// Gives up memory of buffers that is more than so many bytes, and of lists that is more than for twice so
-    /// many streams.
+    /// Gives up memory of buffers that is more than so many bytes, and of lists that is more than for twice
+    /// so many streams.
     pub(crate) fn shrink_buffers(&mut self, bytes: usize, streams: usize) {
         self.scratch.shrink(bytes);
         self.unwrapped.shrink(bytes);

@@ -125,9 +125,9 @@ const SHARED_BYTES_MIN: usize = 16 << 10;
 /// Large frames that some stream has in its hand.
 #[derive(Debug, Default)]
 pub(crate) struct LargeFrames {
-    /// By sequence, framing and size: what was published to several topics has an id in some of them, and none in
-    /// others. What is compressed for a topic also by that. The bytes are boxed so that they go with the last stream
-    /// that has them.
+    /// By sequence, framing and size: what was published to several topics has an id in some of them, and
+    /// none in others. What is compressed for a topic also by that. The bytes are boxed so that they go with
+    /// the last stream that has them.
     frames: HashMap<(u64, Framing, TopicKey, usize), Weak<Large>>,
     /// How many there were when those that nobody has any more were dropped last.
     kept: usize,
@@ -164,8 +164,8 @@ impl LargeFrames {
     }
 }
 
-/// Extras that no stream has at the moment. Each has some while its head waits to be written, and while anything waits that is
-/// for it alone, so they come and go far more often than streams do.
+/// Extras that no stream has at the moment. Each has some while its head waits to be written, and while
+/// anything waits that is for it alone, so they come and go far more often than streams do.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "they are given back as they lie in memory, not copied")]
 pub(crate) struct SpareExtras {

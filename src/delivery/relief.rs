@@ -31,8 +31,8 @@ impl<S: Streams> Delivery<S> {
         self.may_lag
     }
 
-    /// Makes room in the logs of up to `count` topics, from place `from` on, and has them do without encoders.
-    /// Returns how many there were.
+    /// Makes room in the logs of up to `count` topics, from place `from` on, and has them do without
+    /// encoders. Returns how many there were.
     pub(crate) fn make_room_in(&mut self, from: usize, count: usize) -> usize {
         let end = self.topics.bound().min(from + count);
         for place in from..end {

@@ -228,8 +228,8 @@ impl<S: Streams> Delivery<S> {
     }
 
     /// The external log has nothing behind `newest`. Streams that wait for a position behind that, and did so
-    /// already when this was said last, read what is published from now on. Returns those, which are to be told
-    /// of a gap.
+    /// already when this was said last, read what is published from now on. Returns those, which are to be
+    /// told of a gap.
     pub(crate) fn give_up_waiting_behind(&mut self, newest: Position) -> Vec<u32> {
         let mut in_vain = Vec::new();
         for ((_, slot), waited) in self.ahead.range_mut((Excluded((Place::At(newest), u32::MAX)), Unbounded))

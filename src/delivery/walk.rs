@@ -94,8 +94,8 @@ pub(crate) fn merge<'a>(
     framing: Framing,
     scratch: &mut Block,
 ) -> bool {
-    // What was published to several topics at once stands in the logs of all. The longest has the id that a topic
-    // which keeps it has given it: with another the client would come back for it once more.
+    // What was published to several topics at once stands in the logs of all. The longest has the id that a
+    // topic which keeps it has given it: with another the client would come back for it once more.
     let place = |run: &Run<'_>| (run.first().sequence, Reverse(run.first().end - run.base));
     while scratch.bytes.len() < COPY_BYTES_MAX {
         let mut next: Option<Run<'_>> = None;

@@ -27,7 +27,8 @@ struct Shared<'a> {
     place: Place,
 }
 
-/// What a topic's chain has for compressed streams at one place, for the next one, which most often needs the same.
+/// What a topic's chain has for compressed streams at one place, for the next one, which most often needs the
+/// same.
 struct InChain<'a> {
     /// Where such a stream stands, and whether it continues.
     behind: (u64, bool),
@@ -89,8 +90,9 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Has the subscribers of a topic stand in the order of their slots, if many of them do not: those that have come and
-    /// gone for long stand in any, and then each visit waits for memory. A part of them, where they are too many for one turn.
+    /// Has the subscribers of a topic stand in the order of their slots, if many of them do not: those that
+    /// have come and gone for long stand in any, and then each visit waits for memory. A part of them, where
+    /// they are too many for one turn.
     fn put_in_order(&mut self, key: TopicKey) {
         let all = &mut self.topics.get_mut(key).subscribers;
         let mut parts = all.chunks_mut(ORDERED_AT_ONCE).enumerate();
@@ -196,8 +198,8 @@ impl<S: Streams> Delivery<S> {
 
     /// Goes on with the topic's wave: offers what was published to the next `count` subscribers.
     ///
-    /// This is the hot path. A stream at the end of the log, as nearly all are, gets the same contiguous bytes in
-    /// one write; one that needs more thought is left aside.
+    /// This is the hot path. A stream at the end of the log, as nearly all are, gets the same contiguous
+    /// bytes in one write; one that needs more thought is left aside.
     #[inline(always)]
     pub(crate) fn offer<E>(
         &mut self,

@@ -30,8 +30,8 @@ fn prefers_gzip<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
     gzip > 0 && gzip >= identity
 }
 
-/// The weight among the parameters, in thousandths (RFC 9110 12.4.2). One that cannot be read is none: then the client
-/// gets what all understand.
+/// The weight among the parameters, in thousandths (RFC 9110 12.4.2). One that cannot be read is none: then
+/// the client gets what all understand.
 fn weight(parameters: &str) -> u16 {
     let parameters = parameters.split(';').map(str::trim);
     let mut weights = parameters.filter_map(|parameter| {

@@ -16,10 +16,10 @@ use std::fmt;
 
 /// An application made of closures, one for each method and path.
 ///
-/// A path may have parameters: `/events/{topic}` matches one segment, `/files/{*rest}` all that remain. They are found
-/// with [`Request::param`], percent-decoded. Fixed segments come before parameters. `HEAD` is answered by the route for `GET`,
-/// without the body; `OPTIONS` with the methods there are. A path without a route is answered 404, a route without the method
-/// 405.
+/// A path may have parameters: `/events/{topic}` matches one segment, `/files/{*rest}` all that remain. They
+/// are found with [`Request::param`], percent-decoded. Fixed segments come before parameters. `HEAD` is
+/// answered by the route for `GET`, without the body; `OPTIONS` with the methods there are. A path without a
+/// route is answered 404, a route without the method 405.
 ///
 /// ```
 /// use mio_sse::{Reply, Router};
@@ -34,9 +34,10 @@ use std::fmt;
 ///
 /// # State
 ///
-/// What closures share lies in the state that a router is made [with](Self::with_state), without a lock or a cell: as they
-/// run one after the other, each has it as `&mut`, in [`Context::state`]. So do timers, and what is called when streams
-/// open and close. Closures are `Send`, so that a server can be built in one thread and run in another.
+/// What closures share lies in the state that a router is made [with](Self::with_state), without a lock or a
+/// cell: as they run one after the other, each has it as `&mut`, in [`Context::state`]. So do timers, and
+/// what is called when streams open and close. Closures are `Send`, so that a server can be built in one
+/// thread and run in another.
 ///
 /// ```
 /// use mio_sse::{Error, Reply, Router};
@@ -63,8 +64,8 @@ use std::fmt;
 ///
 /// # Before and after
 ///
-/// [`before`](Self::before) sees requests ahead of their routes and may answer them, [`after`](Self::after) sees every reply.
-/// Both hold for all routes of the router, or of a [scope](Self::scope) of it.
+/// [`before`](Self::before) sees requests ahead of their routes and may answer them, [`after`](Self::after)
+/// sees every reply. Both hold for all routes of the router, or of a [scope](Self::scope) of it.
 ///
 /// Mistakes in the routes, such as two that match the same paths, are reported when the server is built.
 pub struct Router<S = ()> {
@@ -168,20 +169,20 @@ impl<S: 'static> Router<S> {
         self.route("POST", path, handler)
     }
 
-    /// Answers `GET` of a path with a stream. The closure is called once for each stream, before anything is sent; what it
-    /// sends follows the head of the response.
+    /// Answers `GET` of a path with a stream. The closure is called once for each stream, before anything is
+    /// sent; what it sends follows the head of the response.
     ///
-    /// It is not called for `HEAD`, nor where every stream would be refused: while the server drains, or has as
-    /// many streams or connections as it may. Such an answer has the headers of [`Config::cors`](crate::Config::cors),
-    /// but none of the closure's own. A route that also answers whole replies is better a [`get`](Self::get) or
-    /// [`post`](Self::post), which are always called.
+    /// It is not called for `HEAD`, nor where every stream would be refused: while the server drains, or has
+    /// as many streams or connections as it may. Such an answer has the headers of
+    /// [`Config::cors`](crate::Config::cors), but none of the closure's own. A route that also answers whole
+    /// replies is better a [`get`](Self::get) or [`post`](Self::post), which are always called.
     ///
     /// The stream that it answers may still be refused, for a tag that is revoked or one topic too many. Then
     /// all that it gave to the stream is dropped, and its [`on_close`](Context::on_close) is not called. What
     /// has to be undone at the end of a stream is done in [`Context::on_open`].
     ///
-    /// It answers nothing, or the last result of what it did, or a [`StreamReply`](crate::StreamReply) with topics and headers, or another
-    /// [`Reply`] to refuse. An error is logged and answered 500.
+    /// It answers nothing, or the last result of what it did, or a [`StreamReply`](crate::StreamReply) with
+    /// topics and headers, or another [`Reply`] to refuse. An error is logged and answered 500.
     ///
     /// ```
     /// # use mio_sse::{Event, Router};
@@ -201,8 +202,8 @@ impl<S: 'static> Router<S> {
         self.sse_route("GET", path, handler)
     }
 
-    /// As [`sse`](Self::sse), of `POST`: for what is asked with a body and answered with a stream, such as a question to a language
-    /// model. A page reads it with `fetch`, as `EventSource` only asks with GET.
+    /// As [`sse`](Self::sse), of `POST`: for what is asked with a body and answered with a stream, such as a
+    /// question to a language model. A page reads it with `fetch`, as `EventSource` only asks with GET.
     pub fn sse_post<R: SseOutcome>(
         &mut self,
         path: &str,
@@ -242,10 +243,10 @@ impl<S: 'static> Router<S> {
         self
     }
 
-    /// Adds routes whose paths begin with `prefix`, such as `/api`, or with nothing more, as a group: what is said to the
-    /// router [before](Self::before) and [after](Self::after) them, and their [CORS policy](Self::cors), holds for them
-    /// alone. Scopes may have scopes. All else that is said in one, such as [`on_start`](Self::on_start), is as said
-    /// outside.
+    /// Adds routes whose paths begin with `prefix`, such as `/api`, or with nothing more, as a group: what is
+    /// said to the router [before](Self::before) and [after](Self::after) them, and their [CORS
+    /// policy](Self::cors), holds for them alone. Scopes may have scopes. All else that is said in one, such
+    /// as [`on_start`](Self::on_start), is as said outside.
     ///
     /// ```
     /// use mio_sse::{Reply, Router};
@@ -273,12 +274,12 @@ impl<S: 'static> Router<S> {
         self
     }
 
-    /// Asks `before` ahead of every route of the router, or of the [scope](Self::scope) that is being built, also of those
-    /// that were added earlier. A reply of it is the reply to the request, and the route is not asked; `None` lets the
-    /// request through. Several are asked in order, those of an outer scope first.
+    /// Asks `before` ahead of every route of the router, or of the [scope](Self::scope) that is being built,
+    /// also of those that were added earlier. A reply of it is the reply to the request, and the route is not
+    /// asked; `None` lets the request through. Several are asked in order, those of an outer scope first.
     ///
-    /// Those of the router itself are asked about paths without a route as well; those of a scope are not, nor about
-    /// methods that a path does not have. Of CORS preflights none hears.
+    /// Those of the router itself are asked about paths without a route as well; those of a scope are not,
+    /// nor about methods that a path does not have. Of CORS preflights none hears.
     pub fn before(
         &mut self,
         before: impl FnMut(&Request<'_>, &mut Context<'_, S>) -> Option<Reply> + Send + 'static,
@@ -287,13 +288,13 @@ impl<S: 'static> Router<S> {
         self
     }
 
-    /// Gives `after` every reply of the routes of the router, or of the [scope](Self::scope) that is being built, also
-    /// of those that were added earlier: it returns the reply, most often with a header more. Streams are replies,
-    /// too. Several are called in order, those of an outer scope last.
+    /// Gives `after` every reply of the routes of the router, or of the [scope](Self::scope) that is being
+    /// built, also of those that were added earlier: it returns the reply, most often with a header more.
+    /// Streams are replies, too. Several are called in order, those of an outer scope last.
     ///
-    /// They get what [`before`](Self::before) has answered, [late replies](Context::later) when they come, and those of the
-    /// router itself also 404 and 405. They do not get what the server answers by itself, such as 413 (Content Too
-    /// Large), or 500 after a panic.
+    /// They get what [`before`](Self::before) has answered, [late replies](Context::later) when they come,
+    /// and those of the router itself also 404 and 405. They do not get what the server answers by itself,
+    /// such as 413 (Content Too Large), or 500 after a panic.
     ///
     /// ```
     /// # use mio_sse::Router;
@@ -308,9 +309,9 @@ impl<S: 'static> Router<S> {
         self
     }
 
-    /// Lets pages of other origins read the replies of the router, or of the [scope](Self::scope) that is being built,
-    /// instead of what [`Config::cors`](crate::Config::cors) says. Requests that take no route, such as those that are
-    /// answered 404 or 413, are left to `Config::cors`.
+    /// Lets pages of other origins read the replies of the router, or of the [scope](Self::scope) that is
+    /// being built, instead of what [`Config::cors`](crate::Config::cors) says. Requests that take no route,
+    /// such as those that are answered 404 or 413, are left to `Config::cors`.
     ///
     /// ```
     /// # use mio_sse::{Cors, Reply, Router};
@@ -321,13 +322,15 @@ impl<S: 'static> Router<S> {
     /// });
     /// ```
     ///
-    /// A policy that makes no sense is reported when the server is built, as by [`Config::check`](crate::Config::check).
+    /// A policy that makes no sense is reported when the server is built, as by
+    /// [`Config::check`](crate::Config::check).
     pub fn cors(&mut self, policy: Cors) -> &mut Self {
         self.scopes[self.scope].cors = Some(policy);
         self
     }
 
-    /// Calls `start` once, when the server begins to run: the place to configure topics, and for timers that belong to no stream.
+    /// Calls `start` once, when the server begins to run: the place to configure topics, and for timers that
+    /// belong to no stream.
     pub fn on_start<O: Outcome>(
         &mut self,
         start: impl FnOnce(&mut Context<'_, S>) -> O + Send + 'static,
@@ -336,8 +339,8 @@ impl<S: 'static> Router<S> {
         self
     }
 
-    /// Calls `drain` once, when the server begins to [drain](Context::drain): the place to tell what should end
-    /// by itself.
+    /// Calls `drain` once, when the server begins to [drain](Context::drain): the place to tell what should
+    /// end by itself.
     ///
     /// ```
     /// # use mio_sse::{Event, Router};
@@ -352,8 +355,8 @@ impl<S: 'static> Router<S> {
         self
     }
 
-    /// Calls `missed` for a client that comes back with an id which is unknown here, see [`Handler::missed`](crate::Handler::missed).
-    /// The last one that is given counts.
+    /// Calls `missed` for a client that comes back with an id which is unknown here, see
+    /// [`Handler::missed`](crate::Handler::missed). The last one that is given counts.
     ///
     /// ```
     /// # use mio_sse::{Event, Missed, Router};

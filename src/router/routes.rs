@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 
-/// Routes by path and method, each with a value of your own: what a [`Router`](crate::Router) finds its closures with,
-/// for a [`Handler`](crate::Handler) that wants paths with parameters.
+/// Routes by path and method, each with a value of your own: what a [`Router`](crate::Router) finds its
+/// closures with, for a [`Handler`](crate::Handler) that wants paths with parameters.
 ///
-/// A path may have parameters: `/events/{topic}` matches one segment, `/files/{*rest}` all that remain. They are
-/// percent-decoded. Fixed segments come before parameters. `HEAD` takes the route for `GET`.
+/// A path may have parameters: `/events/{topic}` matches one segment, `/files/{*rest}` all that remain. They
+/// are percent-decoded. Fixed segments come before parameters. `HEAD` takes the route for `GET`.
 ///
 /// ```
 /// use mio_sse::{Context, Handler, Reply, Request, Routes};
@@ -109,8 +109,8 @@ impl<T> Routes<T> {
     /// Adds a route. Methods are case-sensitive (RFC 9110 9.1).
     ///
     /// # Errors
-    /// [`RouteError`] if the path does not begin with `/` or is malformed, or if there is such a route already, or
-    /// one whose path differs only in the names of its parameters.
+    /// [`RouteError`] if the path does not begin with `/` or is malformed, or if there is such a route
+    /// already, or one whose path differs only in the names of its parameters.
     pub fn add(&mut self, method: &str, path: &str, target: T) -> Result<(), RouteError> {
         let error = |problem| RouteError { method: method.to_owned(), path: path.to_owned(), problem };
         if !path.starts_with('/') {
@@ -140,8 +140,8 @@ impl<T> Routes<T> {
     /// The route of a request.
     ///
     /// # Errors
-    /// The reply to a request that takes none: 404 (Not Found), 405 (Method Not Allowed) with the methods that there
-    /// are, or, where it asks for these with `OPTIONS`, 204 (RFC 9110 9.3.7).
+    /// The reply to a request that takes none: 404 (Not Found), 405 (Method Not Allowed) with the methods
+    /// that there are, or, where it asks for these with `OPTIONS`, 204 (RFC 9110 9.3.7).
     pub fn find<'r>(&'r mut self, request: &Request<'r>) -> Result<Found<'r, T>, Reply> {
         // The path of a request has been checked, so it has a normal form.
         match normal_form(request.raw_path()).unwrap_or_default() {
@@ -202,8 +202,8 @@ fn position<T>(targets: &[(String, T)], method: &str) -> Option<usize> {
     position(method).or_else(|| position("GET").filter(|_| method == "HEAD"))
 }
 
-/// The one spelling of a path that routes are compared with: decoded, save for a slash within a segment, which must
-/// not become a separator, and for the sign that marks it. `None` if it cannot be decoded.
+/// The one spelling of a path that routes are compared with: decoded, save for a slash within a segment,
+/// which must not become a separator, and for the sign that marks it. `None` if it cannot be decoded.
 fn normal_form(raw: &str) -> Option<Cow<'_, str>> {
     if !raw.contains('%') {
         return Some(Cow::Borrowed(raw));

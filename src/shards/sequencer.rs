@@ -81,8 +81,8 @@ impl<W> Sequencer<W> {
         self.loops.iter().map(|member| &member.inbox)
     }
 
-    /// Puts an order into the inboxes of all loops that run, or of none; to each what `order` makes for it. That of a
-    /// handler is not woken.
+    /// Puts an order into the inboxes of all loops that run, or of none; to each what `order` makes for it.
+    /// That of a handler is not woken.
     pub(crate) fn put(&self, order: impl Fn(u16) -> Order<W>, from: From, into: In) -> Result<(), Error> {
         let publishes = matches!(order(0), Order::Publish(_));
         let members = || (0..).zip(&self.loops).filter(|(index, _)| into != In::AllBut(*index));

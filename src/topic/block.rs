@@ -5,8 +5,8 @@ use crate::topic::frame::{Frame, Kind, Role};
 /// Where a block is full: the next frame begins a new one, unless it belongs to a burst (see `Log::append`).
 pub(crate) const BLOCK_BYTES: usize = 64 << 10;
 
-/// What the store of unused blocks holds at most. A steady flow of events needs one block; the rest is for many
-/// streams that are sent to in one turn.
+/// What the store of unused blocks holds at most. A steady flow of events needs one block; the rest is for
+/// many streams that are sent to in one turn.
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
 /// What a block may have to spare while nothing happens to it.
@@ -34,8 +34,8 @@ impl Block {
         self.frames.push(Frame { sequence, end, kind, role: Role::Plain });
     }
 
-    /// Adds frames that lie one behind the other in `bytes`, which is what stands behind the offset `base` of their block.
-    /// Whose copies they are knows their roles: here they are not counted.
+    /// Adds frames that lie one behind the other in `bytes`, which is what stands behind the offset `base` of
+    /// their block. Whose copies they are knows their roles: here they are not counted.
     pub(crate) fn push_all(&mut self, frames: &[Frame], base: u32, bytes: &[u8]) {
         let before = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         self.bytes.extend_from_slice(bytes);
@@ -109,8 +109,8 @@ impl Block {
 
     /// Gives back memory that nothing has been put into, where it is much.
     pub(crate) fn fit(&mut self) {
-        // A vector that has just grown has room for as much again: who gave that back each time would copy everything with each
-        // event.
+        // A vector that has just grown has room for as much again: who gave that back each time would copy
+        // everything with each event.
         let used =
             self.bytes.len() + self.frames.len() * size_of::<Frame>() + self.ticks.len() * size_of::<u64>();
         if self.capacity() > SLACK_BYTES && self.capacity() / 4 > used {
@@ -153,7 +153,8 @@ impl Block {
     }
 }
 
-/// Blocks that no log needs at the moment. An idle topic holds no memory, and yet a busy one does not allocate.
+/// Blocks that no log needs at the moment. An idle topic holds no memory, and yet a busy one does not
+/// allocate.
 #[derive(Debug, Default)]
 pub(crate) struct Spares {
     blocks: Vec<Block>,
@@ -172,7 +173,8 @@ impl Spares {
         block
     }
 
-    /// Keeps `block` for later, or frees it where there is enough already or it has grown out of the ordinary.
+    /// Keeps `block` for later, or frees it where there is enough already or it has grown out of the
+    /// ordinary.
     pub(crate) fn give(&mut self, mut block: Block) {
         let capacity = block.capacity();
         self.held -= capacity;

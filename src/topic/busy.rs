@@ -9,8 +9,8 @@ use crate::topic::log::Log;
 #[derive(Debug, Default)]
 pub(crate) struct Busy {
     pub(crate) log: Log,
-    /// How many subscribers the current wave has visited; `None` between waves. A wave offers every subscriber what
-    /// was published, and may take several turns.
+    /// How many subscribers the current wave has visited; `None` between waves. A wave offers every
+    /// subscriber what was published, and may take several turns.
     pub(crate) wave: Option<usize>,
     /// How many milliseconds there are between two waves at least.
     pub(crate) pace: u64,
@@ -32,8 +32,8 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
-    /// Whether nobody would miss it. Where its log stands does not matter: an empty log gives nothing to anybody,
-    /// and only a topic that keeps something is asked where that began.
+    /// Whether nobody would miss it. Where its log stands does not matter: an empty log gives nothing to
+    /// anybody, and only a topic that keeps something is asked where that began.
     pub(crate) fn is_at_rest(&self) -> bool {
         debug_assert!(self.wave.is_none() || self.fresh + self.offered > 0);
         self.log.is_empty()
@@ -68,8 +68,8 @@ impl Busy {
         self.chain.is_some() || self.compressed >= CHAIN_READERS
     }
 
-    /// Before a wave: what the last one has offered is needed no more, and whether it is worth to compress what
-    /// comes depends on how many it has visited that read it compressed.
+    /// Before a wave: what the last one has offered is needed no more, and whether it is worth to compress
+    /// what comes depends on how many it has visited that read it compressed.
     pub(crate) fn begin_chain(&mut self, chains: Chains, account: &Account) {
         let offered = self.log.marked();
         let readers = std::mem::take(&mut self.compressed);
@@ -123,8 +123,8 @@ impl Offers {
     }
 }
 
-/// Boxes that no topic needs at the moment, each with the room for a few blocks that its log has: a topic that
-/// is published to now and then does not allocate each time.
+/// Boxes that no topic needs at the moment, each with the room for a few blocks that its log has: a topic
+/// that is published to now and then does not allocate each time.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "they are given back as they lie in memory, not copied")]
 pub(crate) struct SpareBusy(Vec<Box<Busy>>);

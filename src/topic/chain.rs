@@ -5,8 +5,8 @@ use crate::gzip::{ENCODER_BYTES, Encoder, Sum};
 use crate::topic::frame::{Framing, append_chunk};
 use crate::topic::log::Log;
 
-/// After so many events a chain begins anew where a stream waits for that. Sooner would cost those who are in it
-/// more than it gives to those who are not.
+/// After so many events a chain begins anew where a stream waits for that. Sooner would cost those who are in
+/// it more than it gives to those who are not.
 const ANEW: usize = 16;
 
 /// Bytes of deflate that many streams get at once, whole or not at all: some frames of one log.
@@ -39,8 +39,8 @@ pub(crate) struct Chains {
     pub(crate) may_begin: bool,
 }
 
-/// The pieces of one encoder, each of which may refer to those before it: so they are for streams that get all
-/// of them, from one that begins on.
+/// The pieces of one encoder, each of which may refer to those before it: so they are for streams that get
+/// all of them, from one that begins on.
 #[derive(Debug)]
 pub(crate) struct Chain {
     encoder: Encoder,
@@ -113,8 +113,9 @@ impl Chain {
         compressed
     }
 
-    /// The pieces that a stream gets which was given everything up to the frame `after`, with their bytes and the offset
-    /// at which those begin; if it `continues`, or else from a beginning on. None where there are none for it.
+    /// The pieces that a stream gets which was given everything up to the frame `after`, with their bytes and
+    /// the offset at which those begin; if it `continues`, or else from a beginning on. None where there are
+    /// none for it.
     pub(crate) fn behind(&self, after: u64, continues: bool) -> Option<(&[Piece], &[u8], usize)> {
         let from = self.pieces.partition_point(|piece| piece.sequence <= after);
         let first = self.pieces.get(from).filter(|piece| piece.first > after && after >= self.floor)?;

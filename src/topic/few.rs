@@ -23,8 +23,8 @@ impl<T> Few<T> {
         }
     }
 
-    /// Removes the entry at `index`, whose place the last one takes, and gives back memory where little of it is
-    /// used.
+    /// Removes the entry at `index`, whose place the last one takes, and gives back memory where little of it
+    /// is used.
     pub(crate) fn swap_remove(&mut self, index: usize) -> Option<T> {
         debug_assert!(index < self.len());
         match std::mem::take(self) {

@@ -8,7 +8,8 @@ use std::io::Write;
 /// What the bytes of a frame are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Kind {
-    /// The bytes of its chunk size line; 0 for bytes that are no chunk and are sent as they are, such as a response head.
+    /// The bytes of its chunk size line; 0 for bytes that are no chunk and are sent as they are, such as a
+    /// response head.
     pub(crate) prefix: u8,
     /// Whether it counts as an event that was delivered: not what the server itself puts into a stream.
     pub(crate) event: bool,
@@ -72,8 +73,8 @@ const CHUNK_SUFFIX: &[u8] = b"\r\n";
 /// of its own, which some clients take for an event.
 pub(crate) const COMMENT: &[u8] = b"2\r\n:\n\r\n";
 
-/// The heartbeat of a compressed stream: an empty stored block (RFC 1951 3.2.4), which is nothing when it is decoded,
-/// and fits behind anything.
+/// The heartbeat of a compressed stream: an empty stored block (RFC 1951 3.2.4), which is nothing when it is
+/// decoded, and fits behind anything.
 pub(crate) const EMPTY_BLOCK: &[u8] = b"5\r\n\0\0\0\xff\xff\r\n";
 
 /// What [`COMMENT`] is.
@@ -94,8 +95,8 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// What ends the body: the last chunk (RFC 9112 7.1), or nothing but the end of the connection. Before the last
-    /// chunk of one that is compressed stands the end of that.
+    /// What ends the body: the last chunk (RFC 9112 7.1), or nothing but the end of the connection. Before
+    /// the last chunk of one that is compressed stands the end of that.
     pub(crate) fn end(self) -> &'static [u8] {
         match self {
             Self::Chunked => LAST_CHUNK,
@@ -103,8 +104,8 @@ impl Framing {
         }
     }
 
-    /// The bytes of a frame, which lies in the log as `bytes`, in this framing; without chunk lines where it has yet to
-    /// be compressed.
+    /// The bytes of a frame, which lies in the log as `bytes`, in this framing; without chunk lines where it
+    /// has yet to be compressed.
     pub(crate) fn bytes_of(self, kind: Kind, bytes: &[u8]) -> &[u8] {
         match self {
             Self::CloseDelimited | Self::Gzip if kind.prefix > 0 => {
@@ -124,8 +125,8 @@ pub(crate) fn text_of(kind: Kind, bytes: &[u8]) -> &str {
 /// One encoded event in chunk framing. Reused, it encodes without allocating.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EncodedEvent {
-    /// `PREFIX_MAX` bytes of room, the event, CRLF. The size line stands at the end of the room, so that it can be
-    /// written when the size is known and nothing has to move.
+    /// `PREFIX_MAX` bytes of room, the event, CRLF. The size line stands at the end of the room, so that it
+    /// can be written when the size is known and nothing has to move.
     bytes: Vec<u8>,
     prefix: u8,
     /// How many bytes its id has, if it has one.

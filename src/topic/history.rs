@@ -56,7 +56,8 @@ impl History {
         self
     }
 
-    /// Keeps events for so long at most, from 1 ms to 40 days. A topic of which nothing is left, and that nobody reads, is gone.
+    /// Keeps events for so long at most, from 1 ms to 40 days. A topic of which nothing is left, and that
+    /// nobody reads, is gone.
     #[must_use]
     pub const fn age(mut self, max: Duration) -> Self {
         self.age = Some(max);
@@ -82,8 +83,8 @@ impl History {
 /// What becomes of a stream that reads so slowly that a topic's log no longer holds what it should get next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overflow {
-    /// It is closed, with [`CloseReason::Lagged`](crate::CloseReason::Lagged). A client that resumes with Last-Event-ID then
-    /// gets what the history still has.
+    /// It is closed, with [`CloseReason::Lagged`](crate::CloseReason::Lagged). A client that resumes with
+    /// Last-Event-ID then gets what the history still has.
     #[default]
     Disconnect,
     /// It goes on with the oldest event there is, and is told how many it has missed: a
@@ -112,12 +113,14 @@ impl TopicConfig {
         self
     }
 
-    /// Lets an event [with a key](crate::Event::key) supersede the one before it with the same key. A stream that is behind gets
-    /// the newest of each key only, in order; the topic keeps the newest of each, besides its history, for
-    /// [snapshots](crate::StreamReply::snapshot) and for those who come back. Streams that are not behind get every event.
+    /// Lets an event [with a key](crate::Event::key) supersede the one before it with the same key. A stream
+    /// that is behind gets the newest of each key only, in order; the topic keeps the newest of each, besides
+    /// its history, for [snapshots](crate::StreamReply::snapshot) and for those who come back. Streams that
+    /// are not behind get every event.
     ///
-    /// That a key was [removed](crate::Event::removes_key) is kept as long as the history keeps it, and not at all without one. A client that was away
-    /// meanwhile is told of a gap, and then gets all there is: on a [gap event](crate::Config::gap_event) a page empties its table.
+    /// That a key was [removed](crate::Event::removes_key) is kept as long as the history keeps it, and not
+    /// at all without one. A client that was away meanwhile is told of a gap, and then gets all there is: on
+    /// a [gap event](crate::Config::gap_event) a page empties its table.
     ///
     /// Cost: the newest event of each key, and some 100 bytes besides, as long as there is the key.
     #[must_use]
@@ -126,10 +129,10 @@ impl TopicConfig {
         self
     }
 
-    /// Has streams get what is published to it at most once in this time, from 1 ms to 10 s: the first event at once, and
-    /// those that follow sooner together, in order, when the time is over. Of a [keyed](Self::keyed) topic they get
-    /// the newest of each key then. For what changes more often than anybody looks: a delivery costs the same for one
-    /// event and for twenty.
+    /// Has streams get what is published to it at most once in this time, from 1 ms to 10 s: the first event
+    /// at once, and those that follow sooner together, in order, when the time is over. Of a
+    /// [keyed](Self::keyed) topic they get the newest of each key then. For what changes more often than
+    /// anybody looks: a delivery costs the same for one event and for twenty.
     ///
     /// ```
     /// use mio_sse::TopicConfig;
@@ -139,8 +142,9 @@ impl TopicConfig {
     /// ```
     ///
     /// Where some streams may look less often than others, publish the same to two topics with
-    /// [`publish_all`](crate::Context::publish_all), each with its pace. When 1 MiB waits, it waits no longer. A stream
-    /// that is closed, or to which something is sent alone, gets what waits before that; its heartbeats wait with it.
+    /// [`publish_all`](crate::Context::publish_all), each with its pace. When 1 MiB waits, it waits no
+    /// longer. A stream that is closed, or to which something is sent alone, gets what waits before that; its
+    /// heartbeats wait with it.
     ///
     /// # Cost
     /// Some 250 bytes for the topic.
@@ -156,12 +160,12 @@ impl TopicConfig {
         u64::try_from(pace).unwrap_or(u64::MAX)
     }
 
-    /// Never has it compressed, whatever `Config::gzip` says: a stream that begins with such a
-    /// topic is not compressed at all, and to one that subscribes to it later its events are sent as they are,
-    /// within what is compressed.
+    /// Never has it compressed, whatever `Config::gzip` says: a stream that begins with such a topic is not
+    /// compressed at all, and to one that subscribes to it later its events are sent as they are, within what
+    /// is compressed.
     ///
-    /// For topics that hold secrets beside text that others choose. What is repeated is compressed to less, so the
-    /// length of what is sent tells who can see that whether a guess is right (the BREACH attack).
+    /// For topics that hold secrets beside text that others choose. What is repeated is compressed to less,
+    /// so the length of what is sent tells who can see that whether a guess is right (the BREACH attack).
     #[must_use]
     pub const fn uncompressed(mut self) -> Self {
         self.uncompressed = true;
@@ -387,8 +391,8 @@ impl Kept {
         log.superseded() >= GAIN_MIN && log.superseded() > log.bytes() / 2
     }
 
-    /// Nobody lags: gives up what a keyed topic keeps no longer, and its memory, when that is most of it. Returns whether
-    /// there is more of that than is given up at once.
+    /// Nobody lags: gives up what a keyed topic keeps no longer, and its memory, when that is most of it.
+    /// Returns whether there is more of that than is given up at once.
     pub(crate) fn compact_keys(&mut self, log: &mut Log, spares: &mut Spares) -> bool {
         self.retire(log, self.horizon);
         if log.superseded() == log.bytes() {
@@ -410,8 +414,8 @@ impl Kept {
         self.retired = self.retired.max(until);
     }
 
-    /// Makes the log of a keyed topic forget what is superseded up to the frame `can`, and what has no key up to
-    /// the frame `until`. Returns whether that was only a part, as it is much.
+    /// Makes the log of a keyed topic forget what is superseded up to the frame `can`, and what has no key up
+    /// to the frame `until`. Returns whether that was only a part, as it is much.
     pub(crate) fn retain(&mut self, log: &mut Log, until: u64, can: u64, spares: &mut Spares) -> bool {
         self.retire(log, until);
         let mut ids = self.own_ids.as_deref_mut();

@@ -174,8 +174,8 @@ impl Log {
         Some(block.frames[low - 1].sequence)
     }
 
-    /// Gives up frames up to `sequence` at the front of the oldest block as well, when they are most of it, and memory that is
-    /// reserved for more. For a log that is left alone for a while: there may be many.
+    /// Gives up frames up to `sequence` at the front of the oldest block as well, when they are most of it,
+    /// and memory that is reserved for more. For a log that is left alone for a while: there may be many.
     pub(crate) fn compact(&mut self, sequence: u64, spares: &mut Spares) {
         if let Some(front) = self.blocks.front_mut() {
             let dead = front.frames.partition_point(|frame| frame.sequence <= sequence);
@@ -254,8 +254,8 @@ impl Log {
         self.superseded
     }
 
-    /// Up to which frame those without a key would have to go, so that `bytes_max` are left of them, if that is
-    /// worth it: none behind `can` does.
+    /// Up to which frame those without a key would have to go, so that `bytes_max` are left of them, if that
+    /// is worth it: none behind `can` does.
     pub(crate) fn plain_excess(&self, bytes_max: usize, can: u64) -> Option<u64> {
         let plain = self.bytes - self.superseded - self.current;
         let (mut gain, mut excess, mut whole) = (0, None, None);
@@ -299,8 +299,8 @@ impl Log {
         })
     }
 
-    /// What has no key, behind the frame `after` and up to `until`, counts as superseded from now on: nobody needs
-    /// it who is behind.
+    /// What has no key, behind the frame `after` and up to `until`, counts as superseded from now on: nobody
+    /// needs it who is behind.
     pub(crate) fn supersede_plain(&mut self, after: u64, until: u64) {
         let first = self.blocks.partition_point(|block| block.last() <= after);
         for block in self.blocks.range_mut(first..) {
@@ -322,11 +322,11 @@ impl Log {
         }
     }
 
-    /// Gives up what is superseded up to the frame `can`; `gone` is told of each. Returns whether there may be more
-    /// to give up.
+    /// Gives up what is superseded up to the frame `can`; `gone` is told of each. Returns whether there may
+    /// be more to give up.
     ///
-    /// A block of which that is little is left alone, and one of which it is a part is copied without it, as long as
-    /// no more than `copy_max` bytes have been copied.
+    /// A block of which that is little is left alone, and one of which it is a part is copied without it, as
+    /// long as no more than `copy_max` bytes have been copied.
     pub(crate) fn drop_superseded(
         &mut self,
         can: u64,
@@ -412,8 +412,8 @@ impl Log {
         Run { bytes: &block.bytes[base as usize..], frames: &block.frames[frame..], base }
     }
 
-    /// The sequence of the frame before the one at this place: whoever stands there or behind it, and before the
-    /// frame itself, is at the same place.
+    /// The sequence of the frame before the one at this place: whoever stands there or behind it, and before
+    /// the frame itself, is at the same place.
     pub(crate) fn before(&self, Place { block, frame }: Place) -> u64 {
         match (block, frame) {
             (0, 0) => self.floor,
@@ -428,8 +428,8 @@ impl Log {
         (&block.frames[frame], block.frame_bytes(frame))
     }
 
-    /// The newest frame of the oldest blocks that can be given up, if any can, so that `bytes_max` are left without them. None
-    /// that holds a frame behind `can` does.
+    /// The newest frame of the oldest blocks that can be given up, if any can, so that `bytes_max` are left
+    /// without them. None that holds a frame behind `can` does.
     pub(crate) fn excess(&self, bytes_max: usize, can: u64) -> Option<u64> {
         let mut left = self.bytes;
         let mut excess = None;
@@ -455,7 +455,8 @@ impl Log {
         self.release(self.newest, spares);
     }
 
-    /// Makes a log that has been [cleared](Self::clear) a new one, with the room for a few blocks that it has.
+    /// Makes a log that has been [cleared](Self::clear) a new one, with the room for a few blocks that it
+    /// has.
     pub(crate) fn reset(&mut self) {
         debug_assert!(self.is_empty());
         self.blocks.shrink_to(SPARE_ROOM);
@@ -587,7 +588,8 @@ mod tests {
     }
 
     proptest! {
-        /// A keyed log gives up what is superseded and nothing else, in pieces, but for what is little of its block.
+        /// A keyed log gives up what is superseded and nothing else, in pieces, but for what is little of its
+        /// block.
         #[test]
         fn a_log_that_is_copied_in_pieces_loses_nothing_else(
             roles in proptest::collection::vec((0..3_usize, 0..6_000_usize), 1..400),

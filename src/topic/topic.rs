@@ -7,7 +7,8 @@ use crate::topic::history::{FRAMES_PER_EVENT, FRAMES_PER_LOOK, Kept, Overflow};
 use crate::topic::log::Log;
 use crate::topic::name::Name;
 
-/// A named log and its subscribers. At rest, with one subscriber and a short name, this is all there is of it.
+/// A named log and its subscribers. At rest, with one subscriber and a short name, this is all there is of
+/// it.
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(crate) name: Name,
@@ -70,15 +71,15 @@ impl Topic {
         u32::try_from(self.subscribers.len() - 1).unwrap_or(u32::MAX)
     }
 
-    /// Removes the subscriber at `place` in constant time. Others take its place: `moved` is told of each slot and its
-    /// new place.
+    /// Removes the subscriber at `place` in constant time. Others take its place: `moved` is told of each
+    /// slot and its new place.
     pub(crate) fn unsubscribe(&mut self, place: u32, mut moved: impl FnMut(u32, u32)) {
         let mut place = place as usize;
         let mut told = |place: usize, slot: u32| moved(slot, u32::try_from(place).unwrap_or(u32::MAX));
         let wave = self.busy.as_mut().and_then(|busy| busy.wave.as_mut());
         if let Some(visited) = wave.filter(|visited| place < **visited) {
-            // The hole goes to the border between those that the wave has visited and those that it has not, so that
-            // nobody crosses the border.
+            // The hole goes to the border between those that the wave has visited and those that it has not,
+            // so that nobody crosses the border.
             *visited -= 1;
             if place != *visited {
                 self.subscribers.swap(place, *visited);
@@ -99,8 +100,8 @@ impl Topic {
         kept.shorten(log, tick, FRAMES_PER_LOOK)
     }
 
-    /// Frees what nobody needs of the log; at `tick`, by the server's clock. A topic that is at rest then gives up
-    /// what it was busy with. Returns whether there is more to free than is freed at once.
+    /// Frees what nobody needs of the log; at `tick`, by the server's clock. A topic that is at rest then
+    /// gives up what it was busy with. Returns whether there is more to free than is freed at once.
     pub(crate) fn settle(&mut self, tick: u64, spares: &mut Spares, spare_busy: &mut SpareBusy) -> bool {
         if !self.dirty
             && let Some(busy) = &mut self.busy

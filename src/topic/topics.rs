@@ -27,8 +27,8 @@ impl TopicKey {
     pub(crate) const NONE: Self = Self(u32::MAX);
 }
 
-/// Every topic there is. One appears with its first subscriber, or with the first event that is kept, and is gone with the
-/// last of both.
+/// Every topic there is. One appears with its first subscriber, or with the first event that is kept, and is
+/// gone with the last of both.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     by_name: Index<TopicKey>,
@@ -37,7 +37,8 @@ pub(crate) struct Topics {
     default: TopicConfig,
     /// How others are, and since when they have kept something.
     configured: HashMap<Box<str>, (TopicConfig, Mark)>,
-    /// Topics with something that has not been offered to all of their subscribers, in the order they get their turn.
+    /// Topics with something that has not been offered to all of their subscribers, in the order they get
+    /// their turn.
     dirty: VecDeque<TopicKey>,
     /// Topics with something for which it is too early, by when it is not.
     paced: BTreeSet<(u64, TopicKey)>,
@@ -250,8 +251,8 @@ impl Topics {
     }
 
     /// Has lost what an external log had up to `position`: appends `notice`, which has that id, to all topics
-    /// whose ids are positions and which have not finished. Returns how many streams read those, each once for
-    /// each of them.
+    /// whose ids are positions and which have not finished. Returns how many streams read those, each once
+    /// for each of them.
     pub(crate) fn lose_until(&mut self, position: Position, notice: &EncodedEvent) -> u64 {
         self.forget_at(position);
         self.note_position(Some(position));
@@ -402,8 +403,8 @@ impl Topics {
         self.clock.tick
     }
 
-    /// Begins a wave, if none is on its way. What is offered is compressed for those who read it so, at the level of
-    /// `chains`.
+    /// Begins a wave, if none is on its way. What is offered is compressed for those who read it so, at the
+    /// level of `chains`.
     pub(crate) fn begin_wave(&mut self, key: TopicKey, chains: Chains) {
         let topic = &mut self.topics[key.0 as usize];
         if let Some(busy) = topic.busy.as_mut().filter(|busy| busy.wave.is_none()) {
@@ -446,7 +447,8 @@ impl Topics {
         }
     }
 
-    /// The memory of all logs, those of single streams too, and of what is kept to find frames by keys and ids.
+    /// The memory of all logs, those of single streams too, and of what is kept to find frames by keys and
+    /// ids.
     pub(crate) fn held(&self) -> usize {
         self.spares.held + self.account.sum(Purpose::Indexes) + self.account.sum(Purpose::Encoders)
     }
@@ -482,7 +484,8 @@ impl Topics {
         (end.saturating_sub(from), bytes)
     }
 
-    /// Frees the topics that nobody and nothing needs. To be called when no key of theirs is in anyone's hands.
+    /// Frees the topics that nobody and nothing needs. To be called when no key of theirs is in anyone's
+    /// hands.
     pub(crate) fn free_idle(&mut self) {
         if self.idle.is_empty() {
             return;
@@ -503,9 +506,9 @@ impl Topics {
         self.shrink();
     }
 
-    /// Gives memory back when most of the topics are gone. A topic that stays keeps the slots before its own; so
-    /// after a try the next one waits until half of the rest are gone, and its cost, proportional to the slots,
-    /// is spread over those that were freed.
+    /// Gives memory back when most of the topics are gone. A topic that stays keeps the slots before its own;
+    /// so after a try the next one waits until half of the rest are gone, and its cost, proportional to the
+    /// slots, is spread over those that were freed.
     fn shrink(&mut self) {
         let (used, capacity) = (self.topics.len(), self.topics.capacity());
         if capacity < SHRINK_MIN || used > capacity / 4 {
@@ -528,8 +531,8 @@ impl Topics {
         }
     }
 
-    /// Looks at the next `count` topics for events that have become too old, and at one of those that have more to
-    /// free than they did at once.
+    /// Looks at the next `count` topics for events that have become too old, and at one of those that have
+    /// more to free than they did at once.
     pub(crate) fn expire(&mut self, count: usize) {
         if let Some(key) = self.unsettled.pop() {
             self.settle(key);
@@ -564,7 +567,8 @@ impl Topics {
         self.is_behind && self.aging > 0 || !self.unsettled.is_empty()
     }
 
-    /// The id of the newest event up to a place, of those that are generated here; none if it is too long ago.
+    /// The id of the newest event up to a place, of those that are generated here; none if it is too long
+    /// ago.
     pub(crate) fn generated_id(&self, sequence: u64) -> Option<GeneratedId> {
         self.numbers.number_at(shared_number(sequence)).map(|number| self.maker.id(number))
     }
@@ -638,7 +642,8 @@ impl Topics {
         !self.dirty.is_empty()
     }
 
-    /// How much has been published but not been offered to everybody: where this grows, publishers are too fast.
+    /// How much has been published but not been offered to everybody: where this grows, publishers are too
+    /// fast.
     pub(crate) fn unoffered(&self) -> usize {
         self.unoffered
     }
@@ -664,7 +669,8 @@ impl Topics {
         self.key(name).map(|key| self.get(key))
     }
 
-    /// What is wrong, if anything is: for `debug_assert`. Looks at every topic, or at none where there are many.
+    /// What is wrong, if anything is: for `debug_assert`. Looks at every topic, or at none where there are
+    /// many.
     pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
         const TOPICS_MAX: usize = 16;
         if self.topics.len() > TOPICS_MAX {

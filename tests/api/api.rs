@@ -1,6 +1,8 @@
-//! What other programs can name is what `public-api.txt` says: a change there is seen in review, and may break them.
+//! What other programs can name is what `public-api.txt` says: a change there is seen in review, and may
+//! break them.
 //!
-//! `cargo test --manifest-path tests/api/Cargo.toml --target-dir target`, and with `UPDATE=1` in front the file is written anew.
+//! `cargo test --manifest-path tests/api/Cargo.toml --target-dir target`, and with `UPDATE=1` in front the
+//! file is written anew.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! Who is let in when there are too many: some to be told, the rest not at all, and nobody who is there has to leave.
+//! Who is let in when there are too many: some to be told, the rest not at all, and nobody who is there has
+//! to leave.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{parse, replies, serve_with};

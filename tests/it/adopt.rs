@@ -1,4 +1,5 @@
-//! Connections that another server has accepted: whatever it has read of them, they go on as if it had been read here.
+//! Connections that another server has accepted: whatever it has read of them, they go on as if it had been
+//! read here.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{Client, DEADLINE, Running, ms, now, replies, secs, serve, serve_with};

@@ -1,5 +1,5 @@
-//! What a connection goes through from its first byte to its last: requests one by one and in heaps, bodies, replies that
-//! do not fit, peers that leave, and the time that all this may take.
+//! What a connection goes through from its first byte to its last: requests one by one and in heaps, bodies,
+//! replies that do not fit, peers that leave, and the time that all this may take.
 
 use crate::memory_net::{Loop, Peer, get};
 use crate::support::{Client, Running, replies, serve};
@@ -947,8 +947,9 @@ fn zeros() -> Router {
     app
 }
 
-/// The replies to a pipeline reach 64 KiB and are written; the socket takes a part, and, the peer reading meanwhile, in the
-/// second attempt of the same visit all of the rest. The requests behind them are held, and nobody looks at them again.
+/// The replies to a pipeline reach 64 KiB and are written; the socket takes a part, and, the peer reading
+/// meanwhile, in the second attempt of the same visit all of the rest. The requests behind them are held, and
+/// nobody looks at them again.
 fn pipeline_read_while_it_is_written<const SHORT: bool>() {
     let mut world = Loop::<_, SHORT>::with_config(zeros(), Config::default());
     let peer = world.connect();
@@ -970,8 +971,8 @@ fn a_pipeline_goes_on_when_the_peer_reads_while_it_is_written_to_also_where_writ
     pipeline_read_while_it_is_written::<false>();
 }
 
-/// A reply is one peer's, and what it asked before is another thing: the earlier replies of a pipeline are dropped when a
-/// later handler sends more to its stream than may wait for it.
+/// A reply is one peer's, and what it asked before is another thing: the earlier replies of a pipeline are
+/// dropped when a later handler sends more to its stream than may wait for it.
 #[test]
 fn earlier_replies_of_a_pipeline_survive_a_stream_that_is_ended_before_it_is_opened() {
     let mut config = Config::default();

@@ -1,4 +1,5 @@
-//! Pages of other origins: what the server adds to replies, which preflights it answers, and what it never writes.
+//! Pages of other origins: what the server adds to replies, which preflights it answers, and what it never
+//! writes.
 
 use crate::memory_net::{Loop, check_accounts, get, subscribe};
 use crate::support::replies;

@@ -1,4 +1,5 @@
-//! What the application has given to the server is dropped in its own time, and may panic then like every other code.
+//! What the application has given to the server is dropped in its own time, and may panic then like every
+//! other code.
 
 use crate::memory_net::{Loop, get, subscribe};
 use crate::support::secs;

@@ -1,4 +1,5 @@
-//! Graceful shutdown: everybody gets what was published, then a farewell, each at a moment of its own, and then it is over.
+//! Graceful shutdown: everybody gets what was published, then a farewell, each at a moment of its own, and
+//! then it is over.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{ms, replies, secs, serve};
@@ -87,7 +88,8 @@ fn answer_ends(world: &mut Loop<App>, peers: &[Peer]) {
     world.settle();
 }
 
-/// Passes time until the server has stopped, and answers how long that took. Peers close when they see the end.
+/// Passes time until the server has stopped, and answers how long that took. Peers close when they see the
+/// end.
 fn until_stopped(world: &mut Loop<App>, peers: &[Peer], limit: Duration) -> Duration {
     let begun = world.now();
     loop {

@@ -98,7 +98,8 @@ mod prices {
         let events = open(&example).events(80);
         let numbers: Vec<_> = events.iter().map(n).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
-        // Nineteen or twenty are listed. The newest event there was is the last of them, and what comes behind leaves out nothing.
+        // Nineteen or twenty are listed. The newest event there was is the last of them, and what comes
+        // behind leaves out nothing.
         let listed = if numbers[19] == numbers[18] + 1 { 19 } else { 20 };
         let symbols: BTreeSet<_> = events[..listed].iter().map(symbol).collect();
         assert_eq!(symbols.len(), listed, "{events:?}");
@@ -153,7 +154,8 @@ mod prices {
         client.write(format!("GET /prices HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {}\r\n\r\n", seen.id));
         assert_eq!(client.head().status, 200);
         let events = client.events(30);
-        // That a symbol is delisted is not kept: who may have missed it is told of a gap, and given the whole table.
+        // That a symbol is delisted is not kept: who may have missed it is told of a gap, and given the whole
+        // table.
         if events[0].event == "price" {
             assert!(events.iter().all(|event| n(event) > n(&seen)), "{seen:?}, then {events:?}");
         } else {

@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-/// Plain `cargo test` builds the examples too, next to the directory of the tests; with `--test it` or `--all-targets` it
-/// does not.
+/// Plain `cargo test` builds the examples too, next to the directory of the tests; with `--test it` or
+/// `--all-targets` it does not.
 pub(crate) fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(|deps| deps.parent()).unwrap();

@@ -1,4 +1,5 @@
-//! Everything at once: operations of all kinds from every callback, against a list of what each stream should get.
+//! Everything at once: operations of all kinds from every callback, against a list of what each stream should
+//! get.
 
 use crate::memory_net::{Loop, Peer, get};
 use crate::support::parse;
@@ -486,7 +487,8 @@ fn perform_with(
                 shared.lock().unwrap().streams[index].hooks_run += 1;
                 perform_script(&shared, cx);
             });
-            // While it is told that it has opened, its end can still be waited for, though it has come already.
+            // While it is told that it has opened, its end can still be waited for, though it has come
+            // already.
             if !stream.live && result.is_ok() || stream.accepts(&result, may_be_cut) {
                 stream.hooks_set += 1;
             }

@@ -132,7 +132,8 @@ fn who_comes_back_gets_what_has_changed() {
         "no gap: what is gone is superseded"
     );
     assert_eq!(data(&open(&mut world, "/a", Some(&ids[4]))), [""; 0]);
-    // That a key is gone is kept no longer than the history is, which is not at all here; what follows is everything.
+    // That a key is gone is kept no longer than the history is, which is not at all here; what follows is
+    // everything.
     remove(&mut world, "y");
     world.settle();
     let back = open(&mut world, "/a", Some(&ids[1]));
@@ -257,7 +258,8 @@ impl Client {
 }
 
 proptest! {
-    /// However slowly a client reads and however often it comes back: in the end its table is that of the server.
+    /// However slowly a client reads and however often it comes back: in the end its table is that of the
+    /// server.
     #[test]
     fn every_table_ends_up_the_same(steps in proptest::collection::vec(step(), 1..200)) {
         let mut world = world(keyed());

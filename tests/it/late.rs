@@ -549,7 +549,8 @@ fn the_last_request_of_a_connection_may_have_a_late_reply() {
     assert!(peer.is_shut());
 }
 
-/// Requests that wait may be all that memory is held for: what cannot be published must not keep their replies away.
+/// Requests that wait may be all that memory is held for: what cannot be published must not keep their
+/// replies away.
 #[test]
 fn late_replies_pass_by_what_there_is_no_memory_for() {
     let mut config = Config::default();

@@ -1,5 +1,5 @@
-//! Late replies while everything else happens: clients that leave, do not read, or send more; limits, time-outs, drains
-//! and panics. Whatever it was, in the end nothing is left.
+//! Late replies while everything else happens: clients that leave, do not read, or send more; limits,
+//! time-outs, drains and panics. Whatever it was, in the end nothing is left.
 
 use crate::memory_net::{Loop, Peer, check_accounts};
 use crate::support::{ms, secs};

@@ -461,7 +461,8 @@ fn who_is_there_can_be_asked() {
     assert_eq!(cx.streams("a").collect::<std::collections::BTreeSet<_>>(), [first, last].into());
     assert_eq!(cx.streams("b").collect::<Vec<_>>(), [middle]);
     assert_eq!((cx.streams("c").count(), cx.streams_tagged("nobody").count()), (0, 0));
-    // One that is closed is open no more, though it is not given the end of its body yet, as that has no room.
+    // One that is closed is open no more, though it is not given the end of its body yet, as that has no
+    // room.
     peers[2].0.set_room(0);
     cx.publish("a", Event::new().data("on its way")).unwrap();
     cx.close(last).unwrap();

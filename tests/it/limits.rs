@@ -427,7 +427,8 @@ fn a_real_peer_that_has_done_sending_gets_its_stream_to_the_end() {
     assert_eq!(client.head().status, 200);
     let before = server.wait_for("some heartbeats", |stats| stats.heartbeats > 3);
     let after = server.wait_for("some more heartbeats", |stats| stats.heartbeats > before.heartbeats + 5);
-    // Each of the questions for the stats takes a turn or two as well, so this says only that time passes in between.
+    // Each of the questions for the stats takes a turn or two as well, so this says only that time passes in
+    // between.
     assert_eq!(after.connections, 1);
     server.publisher.publish("t", Event::new().data("later")).unwrap();
     assert_eq!(client.data(1), ["later"]);

@@ -1,4 +1,5 @@
-//! Topics of every kind at once, reconfigured while they are read, against a model that knows nothing but what was published.
+//! Topics of every kind at once, reconfigured while they are read, against a model that knows nothing but
+//! what was published.
 //!
 //! The model does not foresee what a stream gets. It says what may be missing, and where that has to be told.
 
@@ -245,8 +246,9 @@ impl Client {
     fn begin(&mut self, shared: &Shared) {
         let Some(opened) = shared.opened.get(&self.number).filter(|_| !self.begun) else { return };
         self.begun = true;
-        // A gap empties the table and has no id: cut off before what follows, the client asks as before. The same topics are missing
-        // the same, but of others it is no news that they have nothing behind that id.
+        // A gap empties the table and has no id: cut off before what follows, the client asks as before. The
+        // same topics are missing the same, but of others it is no news that they have nothing behind that
+        // id.
         if self.told.take().is_some_and(|told| told != self.topics) {
             self.full = [None; 3];
         }

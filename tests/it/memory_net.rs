@@ -1,7 +1,7 @@
 //! A network in memory: the same loop, without an operating system.
 //!
-//! It is stricter than real ones: readiness is told once and not again before the loop has met the end, so that a lost
-//! wake-up is a test that fails.
+//! It is stricter than real ones: readiness is told once and not again before the loop has met the end, so
+//! that a lost wake-up is a test that fails.
 
 use mio_sse::net::{Net, Ready};
 use mio_sse::{App, CloseReason, Config, Server, Stats};
@@ -296,7 +296,8 @@ impl<H: App, const SHORT: bool> Loop<H, SHORT> {
         Peer { world: self.world.clone(), number }
     }
 
-    /// A peer whose connection somebody else has accepted, who has read `input` of it. It comes from 127.0.0.1.
+    /// A peer whose connection somebody else has accepted, who has read `input` of it. It comes from
+    /// 127.0.0.1.
     pub(crate) fn adopt(&mut self, input: impl Into<Vec<u8>>) -> Peer {
         let (peer, socket) = self.adoptable();
         self.server.adopt(socket, input).unwrap();

@@ -1,4 +1,5 @@
-//! Other threads: what they publish arrives whole and in order, a full inbox holds them back, and nobody waits for ever.
+//! Other threads: what they publish arrives whole and in order, a full inbox holds them back, and nobody
+//! waits for ever.
 
 use crate::memory_net::{Loop, get};
 use crate::support::{DEADLINE, parse, replies, serve, serve_with};

@@ -1,4 +1,5 @@
-//! What is no request: each kind gets its status, the connection is closed behind it, and nothing that follows is believed.
+//! What is no request: each kind gets its status, the connection is closed behind it, and nothing that
+//! follows is believed.
 
 use crate::memory_net::{Loop, get};
 use crate::support::{Running, replies, serve_with};

@@ -1,4 +1,5 @@
-//! Applications as they are written, from outside: routes and their parameters, handlers by hand, replies on the wire.
+//! Applications as they are written, from outside: routes and their parameters, handlers by hand, replies on
+//! the wire.
 
 use crate::memory_net::{Loop, get};
 use crate::support::{Client, Running, ms, secs, serve};

@@ -536,7 +536,8 @@ fn a_source_and_timers_of_the_stream_live_side_by_side() {
     assert_eq!((stats.timers, stats.closed(CloseReason::Application)), (0, 1));
 }
 
-/// Streams in topic and tag `all`, with the same queue for a source each, and their ids in the order they were opened.
+/// Streams in topic and tag `all`, with the same queue for a source each, and their ids in the order they
+/// were opened.
 #[derive(Default)]
 struct Many {
     queue: Queue,

@@ -1,4 +1,5 @@
-//! Many clients that leave and come back at random over real sockets, while events are published all the time.
+//! Many clients that leave and come back at random over real sockets, while events are published all the
+//! time.
 
 use crate::memory_net::get;
 use crate::support::{DEADLINE, now};

@@ -1,4 +1,5 @@
-//! Tags: who is sent what, who is closed, who is not let in, and that nothing is remembered of those who have gone.
+//! Tags: who is sent what, who is closed, who is not let in, and that nothing is remembered of those who have
+//! gone.
 
 use crate::memory_net::{Loop, Peer, get, subscribe};
 use crate::support::secs;
@@ -540,8 +541,8 @@ fn a_handler_that_panics_or_sends_too_much_leaves_no_tag_behind() {
     assert!(untagged(&mut world));
 }
 
-/// Does something to a server on which a stream with tags is open, and answers why it ended. The tags are gone by the time
-/// anybody is told.
+/// Does something to a server on which a stream with tags is open, and answers why it ended. The tags are
+/// gone by the time anybody is told.
 fn ended_by(what: impl FnOnce(&mut World, &Peer, StreamId)) -> Option<CloseReason> {
     let mut config = Config::default();
     config.lag_bytes_max = 1000;

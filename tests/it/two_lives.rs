@@ -1,4 +1,5 @@
-//! A stream is asked for, and then it opens, or not: what was done for one that does not leaves nothing behind.
+//! A stream is asked for, and then it opens, or not: what was done for one that does not leaves nothing
+//! behind.
 
 use crate::memory_net::{Loop, Peer, check_accounts, subscribe};
 use crate::support::secs;
@@ -33,7 +34,8 @@ impl Counts {
         std::array::from_fn(|what| self.0[what].load(Ordering::Relaxed))
     }
 
-    /// Looks whether the state of a stream is there when it should be. Callbacks cannot fail the test themselves.
+    /// Looks whether the state of a stream is there when it should be. Callbacks cannot fail the test
+    /// themselves.
     fn look(&self, stream: StreamId, is_there: bool, cx: &mut Context<'_>) {
         if cx.of::<Token>(stream).is_some() != is_there || cx.of::<u32>(stream).is_some() {
             self.note(LOST);

@@ -19,7 +19,8 @@ pub(crate) fn one_too_many(
     if !stream.live && stream.opened {
         return Some(None);
     }
-    // What is read, or surely keeps something, is there; what nobody needs may be there until the end of the turn.
+    // What is read, or surely keeps something, is there; what nobody needs may be there until the end of the
+    // turn.
     let is_there = |topic: u8| {
         cx.subscribers(TOPICS[topic as usize]) > 0
             || model.topics[topic as usize].keeps_something(model.now).0

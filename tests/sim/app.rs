@@ -447,7 +447,8 @@ fn perform_with(shared: &Shared, model: &mut Model, operation: Operation, index:
                 });
                 play_for_nobody(&again, cx);
             });
-            // While it is told that it has opened, its end can still be waited for, though it has come already.
+            // While it is told that it has opened, its end can still be waited for, though it has come
+            // already.
             let has_ended = !model.streams[index as usize].live;
             if has_ended && result.is_ok() || model.accepts(index, &result) {
                 model.streams[index as usize].hooks_set += 1;
@@ -683,7 +684,8 @@ impl Handler for App {
     }
 }
 
-/// Sends what a client has missed, from a store that has everything. Not if it is too much, or if the dice say so.
+/// Sends what a client has missed, from a store that has everything. Not if it is too much, or if the dice
+/// say so.
 fn missed(model: &mut Model, index: u32, cx: &mut Context<'_>) -> bool {
     let Some(missed) = model.missed(index).filter(|missed| missed.len() < 200) else { return false };
     let id = model.streams[index as usize].id;

@@ -78,7 +78,8 @@ impl Model {
         assert!(cx.of::<u32>(stream.id).is_none(), "of another type there is none");
     }
 
-    /// Whatever the application gave to streams that are over, or were none, is dropped at the end of the turn.
+    /// Whatever the application gave to streams that are over, or were none, is dropped at the end of the
+    /// turn.
     pub(crate) fn check_dropped(&mut self) {
         for index in std::mem::take(&mut self.just_over) {
             let stream = &self.streams[index as usize];

@@ -240,8 +240,8 @@ impl Client {
         matches!(self.wire.state, State::Chunks(_) | State::ToEnd(_))
     }
 
-    /// That whatever has been received can end here: the server has closed the connection. `may_be_cut` says that it
-    /// had a reason to do so at any time.
+    /// That whatever has been received can end here: the server has closed the connection. `may_be_cut` says
+    /// that it had a reason to do so at any time.
     pub(crate) fn check_end(&self, may_be_cut: bool, model: &mut Model) {
         if may_be_cut {
             model.counts.cut += 1;

@@ -20,7 +20,8 @@ impl Model {
             CloseReason::Reset => connection.reset,
             CloseReason::IoError => connection.broken,
             CloseReason::Lagged => {
-                // A stream that has taken all it was offered does not lag, unless earlier replies on its connection wait.
+                // A stream that has taken all it was offered does not lag, unless earlier replies on its
+                // connection wait.
                 let held_up = connection.behind_since.is_some()
                     || connection.held_up_at.is_some_and(|at| at >= stream.since);
                 self.lags(stream) && (held_up || self.lags_alone(stream))
@@ -43,7 +44,8 @@ impl Model {
         assert!(justified, "{reason:?} of stream {index}: {stream:?}, {connection:?}");
     }
 
-    /// Whether the server may have closed the connection, or broken it off, for a reason that is none of its own.
+    /// Whether the server may have closed the connection, or broken it off, for a reason that is none of its
+    /// own.
     pub(crate) fn may_be_cut(&self, number: u32, connection: &Connection, now: Duration) -> bool {
         let answers = &self.connections[number as usize];
         let config = &self.config;
@@ -90,8 +92,8 @@ impl Model {
             })
     }
 
-    /// Whether what was left of a stream that ended at `since` has had its time: a quarter of the longest age,
-    /// as exactly as its clock goes.
+    /// Whether what was left of a stream that ended at `since` has had its time: a quarter of the longest
+    /// age, as exactly as its clock goes.
     fn rest_is_over(&self, since: Duration, now: Duration) -> bool {
         let stall = self.config.stall_timeout;
         let age = self.config.max_age.filter(|age| *age >= stall);

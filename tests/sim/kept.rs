@@ -1,7 +1,7 @@
 //! What a topic keeps, in the simplest way: a list of everything that was ever published to it.
 //!
-//! What is kept of it is known as far as its documentation says so. Where it is a matter of bytes or time, the model knows what is
-//! surely kept, and what may be.
+//! What is kept of it is known as far as its documentation says so. Where it is a matter of bytes or time,
+//! the model knows what is surely kept, and what may be.
 
 use crate::model::FRAME_BYTES;
 use fastrand::Rng;
@@ -78,7 +78,8 @@ pub(crate) struct Entry {
     pub(crate) shared: bool,
     /// The server gives it an id if it has none.
     pub(crate) is_dated: bool,
-    /// The bytes of all events up to this one: those of their data, more or less, and those of their frames, at least and at most.
+    /// The bytes of all events up to this one: those of their data, more or less, and those of their frames,
+    /// at least and at most.
     end: u64,
     least: u64,
     most: u64,
@@ -95,7 +96,8 @@ pub(crate) struct Topic {
     newest_own: Option<u32>,
     /// Nothing before this place is kept: the topic was of another kind.
     reset: u32,
-    /// Of the events before the first place nothing is kept, all from the second on are, if it is not for their age.
+    /// Of the events before the first place nothing is kept, all from the second on are, if it is not for
+    /// their age.
     horizon: (u32, u32),
     /// The last turns in which it closed streams that lag, and in which it had them skip.
     disconnects: u64,
@@ -252,8 +254,8 @@ impl Topic {
         (highest < self.count() || !self.table.is_empty(), lowest < self.count() || has_newest)
     }
 
-    /// The bytes that a log may have with nobody lagging, when what is too old since `late` is gone. While somebody lags nothing goes
-    /// for its age.
+    /// The bytes that a log may have with nobody lagging, when what is too old since `late` is gone. While
+    /// somebody lags nothing goes for its age.
     pub(crate) fn log_bytes_max(&self, now: Duration, late: Duration) -> u64 {
         if !self.kind.is_kept() {
             return 0;

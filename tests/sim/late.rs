@@ -272,7 +272,8 @@ impl Model {
         assert!(matches!(result, Err(Error::Closed | Error::Stopped)), "{result:?}");
     }
 
-    /// After each turn, which is counted already: who does not wait any more has left, or has waited too long.
+    /// After each turn, which is counted already: who does not wait any more has left, or has waited too
+    /// long.
     pub(crate) fn check_late(&mut self, world: &World, stats: &Stats) {
         for connection in std::mem::take(&mut self.peerless) {
             let is_reset = world.connections[connection as usize].reset;

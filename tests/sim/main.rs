@@ -1,10 +1,11 @@
-//! The whole server on a simulated network: hundreds of clients of all kinds, faults that no real network produces on
-//! demand, and after every step the invariants of the library.
+//! The whole server on a simulated network: hundreds of clients of all kinds, faults that no real network
+//! produces on demand, and after every step the invariants of the library.
 //!
 //! Beside it, in `lives`, several servers that restart, and what their clients see in all their lives.
 //!
-//! Everything is drawn from a seed, so a failure can be repeated. `SIM_SEED` runs one seed and prints the end of its trace
-//! if it fails; `SIM_SEEDS` and `SIM_STEPS` say how many there are, and how long each is, `SIM_FIRST` which is the first.
+//! Everything is drawn from a seed, so a failure can be repeated. `SIM_SEED` runs one seed and prints the end
+//! of its trace if it fails; `SIM_SEEDS` and `SIM_STEPS` say how many there are, and how long each is,
+//! `SIM_FIRST` which is the first.
 
 mod answers;
 mod app;

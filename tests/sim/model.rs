@@ -1,8 +1,10 @@
-//! What each stream is entitled to, kept as numbers: publishing costs the model one entry, however many streams there are.
+//! What each stream is entitled to, kept as numbers: publishing costs the model one entry, however many
+//! streams there are.
 //!
-//! Every event has a number, which is the first line of its data. The model knows whom it was for and its place among those for
-//! the same topic or stream; a stream remembers which place of each topic it expects next. So whatever a client receives
-//! is checked at once, and nothing has to be searched. What topics keep is in `kept`, what that means for a stream in `reading`.
+//! Every event has a number, which is the first line of its data. The model knows whom it was for and its
+//! place among those for the same topic or stream; a stream remembers which place of each topic it expects
+//! next. So whatever a client receives is checked at once, and nothing has to be searched. What topics keep
+//! is in `kept`, what that means for a stream in `reading`.
 
 use crate::counts::Counts;
 use crate::kept::{ALWAYS, Entry, Key, Kind, Topic};
@@ -160,7 +162,8 @@ pub(crate) struct Obituaries {
     last: String,
 }
 
-/// Callbacks are told at the end of a turn only, an observer at once: what is published in between is not for the stream.
+/// Callbacks are told at the end of a turn only, an observer at once: what is published in between is not for
+/// the stream.
 pub(crate) struct Watcher(pub(crate) Arc<Mutex<Obituaries>>);
 
 impl Observer for Watcher {
@@ -276,7 +279,8 @@ pub(crate) struct Stream {
     pub(crate) store_answered: bool,
     pub(crate) store_left: usize,
     store_last: u32,
-    /// How much had been published or sent when it was opened, and what it has received last of what it was sent before.
+    /// How much had been published or sent when it was opened, and what it has received last of what it was
+    /// sent before.
     pub(crate) opened_order: u32,
     early_last: u32,
     pub(crate) losses: Losses,
@@ -292,8 +296,8 @@ pub(crate) struct Stream {
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     pub(crate) answers: Vec<Answer>,
-    /// Whether the connection has to close behind each of them, apart from what the client has asked for, if that is
-    /// known.
+    /// Whether the connection has to close behind each of them, apart from what the client has asked for, if
+    /// that is known.
     pub(crate) closes: Vec<Option<bool>>,
     /// Of each request on it, what its client says that it has seen last.
     pub(crate) last_seen: Vec<Option<String>>,
@@ -304,8 +308,8 @@ pub(crate) struct Answers {
     pub(crate) excess: bool,
     /// So much was sent ahead that the rest may be left unread.
     pub(crate) enough: bool,
-    /// One of the requests on it waits for word that its body is wanted: whatever was written for that, the time for
-    /// the request runs from before.
+    /// One of the requests on it waits for word that its body is wanted: whatever was written for that, the
+    /// time for the request runs from before.
     pub(crate) expects: bool,
     /// When it was asked for something last.
     pub(crate) asked_at: Duration,
@@ -442,8 +446,8 @@ impl Model {
         (number, event)
     }
 
-    /// Several topics that keep nothing and never will, so that it does not matter by which of them an event comes.
-    /// One may be there twice.
+    /// Several topics that keep nothing and never will, so that it does not matter by which of them an event
+    /// comes. One may be there twice.
     pub(crate) fn several_topics(&mut self) -> Option<Vec<u8>> {
         let plain: Vec<u8> =
             (0..).zip(&self.topics).filter(|(_, topic)| !topic.kind.is_kept()).map(|(it, _)| it).collect();
@@ -801,7 +805,8 @@ impl Model {
         (least, most)
     }
 
-    /// That a stream which is whole, open or closed by the application, has received all that it is entitled to.
+    /// That a stream which is whole, open or closed by the application, has received all that it is entitled
+    /// to.
     pub(crate) fn check_complete(&mut self, index: u32) {
         let stream = &self.streams[index as usize];
         if stream.closed == Some(CloseReason::Drained) {

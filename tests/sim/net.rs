@@ -1,5 +1,5 @@
-//! A network with faults, as strict as [`Net`] allows: readiness is told once, and not again before the loop has met the
-//! end of it. Whatever goes wrong is drawn from a seed.
+//! A network with faults, as strict as [`Net`] allows: readiness is told once, and not again before the loop
+//! has met the end of it. Whatever goes wrong is drawn from a seed.
 
 use crate::trace::{Note, Trace};
 use fastrand::Rng;
@@ -156,7 +156,8 @@ pub(crate) struct Connection {
     /// When the server has accepted it, and when it last wrote to it.
     pub(crate) accepted_at: Option<Duration>,
     pub(crate) written_at: Duration,
-    /// When it last tried to, or closed its side: being told of room that is not there makes the wait for it begin anew.
+    /// When it last tried to, or closed its side: being told of room that is not there makes the wait for it
+    /// begin anew.
     pub(crate) tried_at: Duration,
     /// Since when there has been something that was not taken.
     pub(crate) behind_since: Option<Duration>,
@@ -453,7 +454,8 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
             let until_blocked = it.fin || it.reset || it.unannounced || !it.marks.is_empty();
             ready.push(Ready::Connection { slot, readable, writable, until_blocked });
         }
-        // What a poll without a limit of its own has left out is told by the next one, and until then it is not over.
+        // What a poll without a limit of its own has left out is told by the next one, and until then it is
+        // not over.
         world.left_out = !world.pending.is_empty() || world.listener_ready;
         let told = ready.len() - before;
         world.activity += told as u64;
@@ -606,7 +608,8 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
             world.turned_away += 1;
         }
         if it.read < it.to_server.len() && !it.to_peer.is_empty() {
-            // Whoever closes with something unread resets the connection: what is on its way may never arrive.
+            // Whoever closes with something unread resets the connection: what is on its way may never
+            // arrive.
             it.unfinished = true;
             it.to_peer.truncate(world.rng.usize(..=it.to_peer.len()));
             world.struck.0[15] += 1;

@@ -1,7 +1,7 @@
 //! What a stream is entitled to of each topic: from where on, up to where, and what of it may be missing.
 //!
-//! An event that a stream does not get is either superseded while the stream was behind, or counted in a gap event, or published
-//! where the stream is not to have it. There is no fourth way.
+//! An event that a stream does not get is either superseded while the stream was behind, or counted in a gap
+//! event, or published where the stream is not to have it. There is no fourth way.
 
 use crate::counts::Counts;
 use crate::kept::Topic;
@@ -46,7 +46,8 @@ impl Window {
         }
     }
 
-    /// Whether it has had all of its topic that was published behind `order`, and nothing before that is on its way.
+    /// Whether it has had all of its topic that was published behind `order`, and nothing before that is on
+    /// its way.
     fn reads_since(&self, order: u32) -> bool {
         !self.given_up && self.since <= order
     }
@@ -257,8 +258,8 @@ impl Model {
             })
     }
 
-    /// Where a stream stands that has seen this id last, and whether it is surely found. Where several topics know it, the oldest
-    /// is meant.
+    /// Where a stream stands that has seen this id last, and whether it is surely found. Where several topics
+    /// know it, the oldest is meant.
     fn token(&self, index: u32, id: &str) -> Option<(Token, bool)> {
         if let Some(token) = self.ids.find(id) {
             return Some((token, true));
@@ -278,8 +279,8 @@ impl Model {
         (lowest < u32::MAX).then_some((Token { lowest, highest, exact: 0, own: true }, sure < u32::MAX))
     }
 
-    /// The events that the client has missed of what its stream reads, by their numbers and in order; none where something has been
-    /// published to it since.
+    /// The events that the client has missed of what its stream reads, by their numbers and in order; none
+    /// where something has been published to it since.
     pub(crate) fn missed(&self, index: u32) -> Option<Vec<(u8, u32)>> {
         let stream = &self.streams[index as usize];
         let (token, _) = self.token(index, stream.plan.id.as_ref()?)?;

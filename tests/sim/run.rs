@@ -1,4 +1,5 @@
-//! One run: a server on a simulated network, its clients, its application, and the scheduler that moves them all.
+//! One run: a server on a simulated network, its clients, its application, and the scheduler that moves them
+//! all.
 
 use crate::app::{App, Shared, by_inbox, configure, drain, draw, perform, sync, with};
 use crate::client::{CHARACTERS, Character, Client};
@@ -21,8 +22,8 @@ use std::time::Duration;
 /// Turns within which everything comes to rest when nothing new happens.
 const TURNS_TO_REST: u32 = 50_000;
 
-/// Turns without waiting in which nothing happens between the server and the world: more are a loop that spins. A
-/// topic's wave, one subscriber a turn, of whom none needs anything, is the longest there can be.
+/// Turns without waiting in which nothing happens between the server and the world: more are a loop that
+/// spins. A topic's wave, one subscriber a turn, of whom none needs anything, is the longest there can be.
 const IDLE_TURNS_MAX: u32 = 2_000;
 
 /// How long the loop rests at most before it takes more from its inbox.
@@ -448,7 +449,8 @@ impl<const SHORT: bool> Sim<SHORT> {
 
     // Rest.
 
-    /// All faults end and everybody reads: everything that anybody is entitled to arrives, and the server waits.
+    /// All faults end and everybody reads: everything that anybody is entitled to arrives, and the server
+    /// waits.
     fn settle(&mut self) {
         self.note("settle", 0);
         let faults = self.world.borrow_mut().calm();
@@ -602,8 +604,8 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
     }
 
-    /// A connection that the server still has must not have outstayed its time. On it there is a stream since `stream`,
-    /// or none.
+    /// A connection that the server still has must not have outstayed its time. On it there is a stream since
+    /// `stream`, or none.
     fn check_open(&self, connection: &Connection, stream: Option<Duration>, now: Duration) {
         let config = &self.scenario.config;
         // Where half of a connection is enough for a stream, only what is written shows that nobody reads it.

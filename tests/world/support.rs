@@ -50,7 +50,8 @@ pub(crate) fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// A command that ends with the thread that has started it, however that ends: `setpriv` is of util-linux, which is everywhere.
+/// A command that ends with the thread that has started it, however that ends: `setpriv` is of util-linux,
+/// which is everywhere.
 pub(crate) fn tied(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM"]).arg(program).stdin(Stdio::null());
@@ -141,8 +142,8 @@ impl Example {
         Self::start_on(0, name, input)
     }
 
-    /// Asks it to end in good order, calls `meanwhile`, and starts it anew on the same port once it has ended. `between` is
-    /// called while there is none.
+    /// Asks it to end in good order, calls `meanwhile`, and starts it anew on the same port once it has
+    /// ended. `between` is called while there is none.
     pub(crate) fn restart(
         mut self,
         name: &str,

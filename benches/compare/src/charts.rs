@@ -156,8 +156,8 @@ fn single(figures: &Figures, scenario: &str, metric: &str, unit: &str) -> Vec<Ba
     figures.servers(scenario).into_iter().map(bar).collect()
 }
 
-/// The bars of deliveries. Bursts are over too soon for their time to be divided; and a floor that writes each of their events on its own
-/// would make all the others too short to be read.
+/// The bars of deliveries. Bursts are over too soon for their time to be divided; and a floor that writes
+/// each of their events on its own would make all the others too short to be read.
 fn delivery(figures: &Figures, scenario: &str) -> Vec<Bar> {
     if scenario == "fanout" {
         return split(figures, scenario);

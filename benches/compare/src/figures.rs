@@ -83,8 +83,8 @@ impl Figures {
         (failed, rows().map(|row| row.run).max().unwrap_or(0))
     }
 
-    /// The median over all runs. There is none when a single one of them has failed: who drops what it should deliver is not
-    /// to look cheaper for it.
+    /// The median over all runs. There is none when a single one of them has failed: who drops what it should
+    /// deliver is not to look cheaper for it.
     pub(crate) fn median(&self, scenario: &str, server: &str, metric: &str) -> Option<f64> {
         median(self.samples(scenario, server, metric)?.into_iter().map(|(_, value)| value).collect())
     }
@@ -94,7 +94,8 @@ impl Figures {
         median(self.ratios(scenario, server, other, metric)?)
     }
 
-    /// The ratios to another server, the least first. Each is taken of neighbours in time, so that what disturbs both cancels out.
+    /// The ratios to another server, the least first. Each is taken of neighbours in time, so that what
+    /// disturbs both cancels out.
     pub(crate) fn ratios(&self, scenario: &str, server: &str, other: &str, metric: &str) -> Option<Vec<f64>> {
         let others = self.samples(scenario, other, metric)?;
         let ratios = self.samples(scenario, server, metric)?.into_iter().filter_map(|(run, value)| {

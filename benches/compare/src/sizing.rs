@@ -1,16 +1,17 @@
 //! What a service needs: cores, memory, bandwidth, computed from the figures of the hub.
 //!
-//! A delivery costs the server what its first event costs, and less for each further one of the same turn; a stream costs the
-//! memory of its slot and that of one end of a connection in the kernel.
+//! A delivery costs the server what its first event costs, and less for each further one of the same turn; a
+//! stream costs the memory of its slot and that of one end of a connection in the kernel.
 
 use crate::figures::{CPU_PER_DELIVERY, Figures};
 use crate::tables::{figure, table};
 
-/// Of a core's time and of the bandwidth, what is planned with: the rest is for peaks, and for clients that come back at once.
+/// Of a core's time and of the bandwidth, what is planned with: the rest is for peaks, and for clients that
+/// come back at once.
 const PLANNED: f64 = 0.7;
 
-/// Seconds between two heartbeats of a stream, on average, where 60 are configured: they are spread and never late. The default is 15;
-/// whoever has millions of streams takes more.
+/// Seconds between two heartbeats of a stream, on average, where 60 are configured: they are spread and never
+/// late. The default is 15; whoever has millions of streams takes more.
 const HEARTBEAT: f64 = 52.0;
 
 /// Bytes of a heartbeat.
@@ -19,8 +20,8 @@ const HEARTBEAT_BYTES: f64 = 8.0;
 /// Ethernet, IP and TCP with timestamps around what is sent, as each delivery is a packet of its own.
 const PACKET: f64 = 66.0;
 
-/// A machine: loops, each on a core of its own beside what the network card's interrupts need; bytes of memory that streams may
-/// take; bits a second.
+/// A machine: loops, each on a core of its own beside what the network card's interrupts need; bytes of
+/// memory that streams may take; bits a second.
 const LOOPS: f64 = 8.0;
 const MEMORY: f64 = 16e9;
 const BANDWIDTH: f64 = 10e9;

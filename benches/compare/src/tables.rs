@@ -65,7 +65,8 @@ fn delivery(figures: &Figures) {
     );
 }
 
-/// Too short for more: user and kernel time are counted in ticks, and of so few turns there is no 99th of a hundred.
+/// Too short for more: user and kernel time are counted in ticks, and of so few turns there is no 99th of a
+/// hundred.
 fn burst(figures: &Figures, name: &str, heading: &str) {
     let of = Scenario { figures, name };
     of.print(

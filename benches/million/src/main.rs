@@ -1,13 +1,13 @@
-//! A million streams in one process, one thread: what they cost, how long one event takes to reach them all, and that nobody is
-//! missing.
+//! A million streams in one process, one thread: what they cost, how long one event takes to reach them all,
+//! and that nobody is missing.
 //!
 //! ```text
 //! benches/million/run                 # a million, in a guest where this machine's limits do not allow it
 //! STREAMS=2000 benches/million/run    # so many
 //! ```
 //!
-//! `million STREAMS` starts `million server STREAMS`, holds the other ends itself and prints each figure as `name value unit`;
-//! how far it has come goes to standard error.
+//! `million STREAMS` starts `million server STREAMS`, holds the other ends itself and prints each figure as
+//! `name value unit`; how far it has come goes to standard error.
 
 mod control;
 mod procfs;

@@ -1,7 +1,8 @@
-//! The other ends of the streams: for each a socket and a number, which says how much of what everybody is to get has come.
+//! The other ends of the streams: for each a socket and a number, which says how much of what everybody is to
+//! get has come.
 //!
-//! Every stream gets the same bytes, but for the date, so those are kept once, and each byte that comes is compared with them:
-//! what is missing, doubled, or out of order shows at once.
+//! Every stream gets the same bytes, but for the date, so those are kept once, and each byte that comes is
+//! compared with them: what is missing, doubled, or out of order shows at once.
 
 use crate::control::Control;
 use crate::server::data;
@@ -22,7 +23,8 @@ const OPENING: usize = 512;
 /// Streams that are closed here and not yet by the server, at most.
 const CLOSING: usize = 512;
 
-/// Streams from one address. Each has a port of its own, chosen here, as the kernel searches ever longer for one.
+/// Streams from one address. Each has a port of its own, chosen here, as the kernel searches ever longer for
+/// one.
 const PORTS: Range<u16> = 2_000..62_000;
 
 /// Bytes of the receive buffer: unread events are the kernel's memory.
@@ -128,8 +130,9 @@ impl Streams {
         Ok(())
     }
 
-    /// Closes them all, and waits until the server has. No more at a time than the kernel keeps in order: of very many that one
-    /// side has closed and the other has not, it resets some, and a reset that is dropped is not sent again.
+    /// Closes them all, and waits until the server has. No more at a time than the kernel keeps in order: of
+    /// very many that one side has closed and the other has not, it resets some, and a reset that is dropped
+    /// is not sent again.
     pub(crate) fn close(&mut self, control: &mut Control) -> Result<()> {
         let mut progress = Progress::new(self.count, "streams are closed");
         loop {

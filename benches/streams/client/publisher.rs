@@ -129,7 +129,8 @@ fn connect(address: SocketAddr, poll: &Poll) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// Finds where one answer ends and the next begins: each is a 2xx, mostly a 204, and may have a body of known length.
+/// Finds where one answer ends and the next begins: each is a 2xx, mostly a 204, and may have a body of known
+/// length.
 #[derive(Debug, Default)]
 struct Answers {
     /// What has come of a head.

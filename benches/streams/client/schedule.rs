@@ -1,7 +1,7 @@
 //! Publishing on a schedule, whatever has become of the events before, and resting.
 //!
-//! Latencies count from the time at which an event was *to be* published: a server that holds up the publisher, or a
-//! client that is late, makes them longer instead of hiding in them.
+//! Latencies count from the time at which an event was *to be* published: a server that holds up the
+//! publisher, or a client that is late, makes them longer instead of hiding in them.
 
 use super::{Client, STALL};
 use crate::Result;

@@ -1,5 +1,5 @@
-//! Streams that come and go: the CPU time of accepting one, with reading its request and sending the response head,
-//! and of noticing that one has left.
+//! Streams that come and go: the CPU time of accepting one, with reading its request and sending the response
+//! head, and of noticing that one has left.
 
 use super::{Watch, in_turn, warm_server};
 use crate::Result;

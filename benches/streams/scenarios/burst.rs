@@ -1,7 +1,7 @@
 //! Many events at once to many streams, flat out: what batching is worth.
 //!
-//! A burst is published as pipelined requests in one write on one connection. The floor without batching says what
-//! each event costs by itself, the one with batching what a burst costs at least.
+//! A burst is published as pipelined requests in one write on one connection. The floor without batching says
+//! what each event costs by itself, the one with batching what a burst costs at least.
 
 use super::{Traffic, in_turn, traffic};
 use crate::Result;

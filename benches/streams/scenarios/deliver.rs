@@ -1,5 +1,5 @@
-//! Every event reaches every stream, once and in order; the server counts the same; and when all have left, it has
-//! given everything back.
+//! Every event reaches every stream, once and in order; the server counts the same; and when all have left,
+//! it has given everything back.
 //!
 //! The order is checked by the client, at every stream and with every byte of the data: see `decoder.rs`.
 

@@ -1,4 +1,5 @@
-//! SIGTERM to a server with many streams: every one of them ends cleanly, spread over the window, and the server in time.
+//! SIGTERM to a server with many streams: every one of them ends cleanly, spread over the window, and the
+//! server in time.
 
 use super::{Checks, percentile, warm_server};
 use crate::Result;

@@ -8,8 +8,9 @@ use crate::subscribers::Leave;
 use crate::table::{Comparison, count};
 use std::time::Duration;
 
-/// The library's default, which is what the hub has: within it, from when they are opened, all streams have their first
-/// heartbeat and none its second. Later they are somewhat closer, as they are spread and never late.
+/// The library's default, which is what the hub has: within it, from when they are opened, all streams have
+/// their first heartbeat and none its second. Later they are somewhat closer, as they are spread and never
+/// late.
 const INTERVAL: Duration = Duration::from_secs(15);
 
 /// Heartbeats that may be missing or come twice in the interval, as its ends meet those of some streams' own.

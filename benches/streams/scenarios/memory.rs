@@ -1,5 +1,5 @@
-//! How much memory an idle stream takes: user memory of the server, and apart from it what the kernel keeps for both
-//! ends of a connection, which comes on top for every server alike.
+//! How much memory an idle stream takes: user memory of the server, and apart from it what the kernel keeps
+//! for both ends of a connection, which comes on top for every server alike.
 
 use super::{in_turn, kernel_memory, warm_server};
 use crate::Result;

@@ -1,4 +1,5 @@
-//! More and more streams on one server: what each costs, in user memory and in the kernel's, and an event to all of them.
+//! More and more streams on one server: what each costs, in user memory and in the kernel's, and an event to
+//! all of them.
 
 use super::{CPU_PER_DELIVERY, kernel_memory, millis, percentile, warm_server};
 use crate::Result;

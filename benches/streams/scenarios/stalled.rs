@@ -1,4 +1,5 @@
-//! Some streams with little room that never read, among many that do: what they cost the others, and what becomes of them.
+//! Some streams with little room that never read, among many that do: what they cost the others, and what
+//! becomes of them.
 
 use super::{Checks, millis, percentile, warm_server};
 use crate::Result;

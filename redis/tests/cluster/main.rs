@@ -20,7 +20,8 @@ fn topics(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("t{number}")).collect()
 }
 
-/// Waits until all nodes have read something: before that no id means anything, and to come with one is a gap.
+/// Waits until all nodes have read something: before that no id means anything, and to come with one is a
+/// gap.
 fn warm_up(nodes: &[&Node]) {
     let mut crowd = Crowd::new(&[]);
     for node in nodes {

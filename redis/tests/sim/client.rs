@@ -178,7 +178,8 @@ impl Client {
         }
     }
 
-    /// Whether all is well so far: it has what it was to get, or was told. `lives` are the processes that are there.
+    /// Whether all is well so far: it has what it was to get, or was told. `lives` are the processes that are
+    /// there.
     pub(crate) fn check(&self, store: &Store, lives: &HashSet<u32>) -> Result<u64, String> {
         let Some((from, since)) = self.since else { return Ok(0) };
         let is_witnessed = |loss: usize| store.losses[loss].witnesses.iter().any(|it| lives.contains(it));
@@ -196,7 +197,8 @@ impl Client {
             if it.at < since && (position <= from || was_lost_before || begins_live) {
                 continue;
             }
-            // Behind what was lost come positions that were there before. What was trimmed is gone as well then.
+            // Behind what was lost come positions that were there before. What was trimmed is gone as well
+            // then.
             let was_lost = |gap: &Gap| match it.lost {
                 Some((lost, _)) => lost < gap.at,
                 None => it.is_trimmed && store.losses.iter().any(|loss| loss.at > it.at && loss.at < gap.at),

@@ -1,8 +1,9 @@
-//! Several nodes on one Redis stream, with everything that can go wrong: what clients see who go from node to node.
+//! Several nodes on one Redis stream, with everything that can go wrong: what clients see who go from node to
+//! node.
 //!
 //! The servers run in memory, and the machines that read and write are those of the library; Redis, time and
-//! connections are simulated, and drawn from a seed. `SIM_SEED` runs one seed and prints what has happened; `SIM_SEEDS` and
-//! `SIM_STEPS` say how many there are, and how long each is, `SIM_FIRST` which is the first.
+//! connections are simulated, and drawn from a seed. `SIM_SEED` runs one seed and prints what has happened;
+//! `SIM_SEEDS` and `SIM_STEPS` say how many there are, and how long each is, `SIM_FIRST` which is the first.
 
 mod client;
 mod node;

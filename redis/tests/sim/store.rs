@@ -75,7 +75,8 @@ impl Store {
         self.stream.len()
     }
 
-    /// Which topics an event is for that was written at some time: not those that had come to their end by then.
+    /// Which topics an event is for that was written at some time: not those that had come to their end by
+    /// then.
     pub(crate) fn topics_at(&self, topics: u8, at: u64) -> u8 {
         let has_ended = self.finished_at.is_some_and(|finished| finished < at);
         if has_ended { topics & !(1 << (TOPICS.len() - 1)) } else { topics }

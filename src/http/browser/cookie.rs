@@ -6,8 +6,8 @@ use crate::http::token::is_token_byte;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-/// Browsers drop a cookie whose name and value are longer than this together, and an attribute that is longer than
-/// `ATTRIBUTE_BYTES_MAX` (RFC 6265bis 5.6).
+/// Browsers drop a cookie whose name and value are longer than this together, and an attribute that is longer
+/// than `ATTRIBUTE_BYTES_MAX` (RFC 6265bis 5.6).
 const COOKIE_BYTES_MAX: usize = 4096;
 const ATTRIBUTE_BYTES_MAX: usize = 1024;
 
@@ -18,11 +18,12 @@ const MAX_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 const HOST_PREFIX: &str = "__Host-";
 const SECURE_PREFIX: &str = "__Secure-";
 
-/// A cookie for [`Reply::cookie`](crate::Reply::cookie) and [`StreamReply::cookie`](crate::StreamReply::cookie).
+/// A cookie for [`Reply::cookie`](crate::Reply::cookie) and
+/// [`StreamReply::cookie`](crate::StreamReply::cookie).
 ///
-/// It begins as what a session wants: for all paths of this host, out of reach of scripts, not sent along with requests
-/// that other sites cause other than by a link, and gone with the browser: `Path=/; HttpOnly; SameSite=Lax`. Behind TLS, add
-/// [`secure`](Self::secure).
+/// It begins as what a session wants: for all paths of this host, out of reach of scripts, not sent along
+/// with requests that other sites cause other than by a link, and gone with the browser: `Path=/; HttpOnly;
+/// SameSite=Lax`. Behind TLS, add [`secure`](Self::secure).
 ///
 /// ```
 /// use mio_sse::{Cookie, Reply, Router};
@@ -59,19 +60,19 @@ pub struct Cookie {
 pub enum SameSite {
     /// With none of them, not even when a link to this site is followed.
     Strict,
-    /// With those that go to a page of this site, such as a link that is followed, but with no form that is posted, no
-    /// `fetch` and no `EventSource`.
+    /// With those that go to a page of this site, such as a link that is followed, but with no form that is
+    /// posted, no `fetch` and no `EventSource`.
     #[default]
     Lax,
     /// With all, which pages of other sites need that open a stream with credentials; see
-    /// [`Cors::credentials`](crate::Cors::credentials). Only for a cookie that is [`secure`](Cookie::secure): browsers drop
-    /// others.
+    /// [`Cors::credentials`](crate::Cors::credentials). Only for a cookie that is [`secure`](Cookie::secure):
+    /// browsers drop others.
     None,
 }
 
 impl Cookie {
-    /// A cookie that is forgotten when the browser is closed. One whose name begins with `__Host-` or `__Secure-` is
-    /// [`secure`](Self::secure), as it has to be.
+    /// A cookie that is forgotten when the browser is closed. One whose name begins with `__Host-` or
+    /// `__Secure-` is [`secure`](Self::secure), as it has to be.
     #[must_use]
     pub fn new(name: impl Into<String>, value: impl Into<String>) -> Cookie {
         let name = name.into();
@@ -96,8 +97,8 @@ impl Cookie {
         Self::new(name, "").max_age(Duration::ZERO)
     }
 
-    /// How long the browser keeps it. Parts of a second count as a second, and more than 400 days as those, since browsers
-    /// keep none for longer. Zero makes it forget the cookie.
+    /// How long the browser keeps it. Parts of a second count as a second, and more than 400 days as those,
+    /// since browsers keep none for longer. Zero makes it forget the cookie.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Cookie {
         self.max_age = Some(age);
@@ -139,10 +140,10 @@ impl Cookie {
         self
     }
 
-    /// Gives the user a separate cookie on each site that embeds this one: `Partitioned` (CHIPS, Cookies Having
-    /// Independent Partitioned State). Browsers that block third-party cookies still send these: with a frame
-    /// or a stream of this site in a page of another one. A cookie set there is not sent when the user opens
-    /// this site itself, or on a third site.
+    /// Gives the user a separate cookie on each site that embeds this one: `Partitioned` (CHIPS, Cookies
+    /// Having Independent Partitioned State). Browsers that block third-party cookies still send these: with
+    /// a frame or a stream of this site in a page of another one. A cookie set there is not sent when the
+    /// user opens this site itself, or on a third site.
     ///
     /// Browsers drop it unless it is [`secure`](Self::secure), and send it across sites only with
     /// [`SameSite::None`]. A name that begins with `__Host-` is recommended.

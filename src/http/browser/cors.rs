@@ -9,10 +9,12 @@ use std::time::Duration;
 /// What a page may do with a `fetch` of its own origin, save for methods that nobody uses.
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
-/// No browser keeps the answer to a preflight for more than a day: whoever says more than this means something else.
+/// No browser keeps the answer to a preflight for more than a day: whoever says more than this means
+/// something else.
 const MAX_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Which pages of other origins may read replies, for [`Config::cors`](crate::Config::cors) (Fetch, CORS protocol).
+/// Which pages of other origins may read replies, for [`Config::cors`](crate::Config::cors) (Fetch, CORS
+/// protocol).
 ///
 /// The server adds what browsers want to see to each reply: to whole ones and to streams, also where a stream
 /// is refused or a handler fails. It answers preflights itself, with 204; handlers never see those. A reply
@@ -36,9 +38,10 @@ const MAX_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// assert!(config.check().is_err(), "an origin has no path");
 /// ```
 ///
-/// It lets pages *read*; it protects nothing. What a browser sends without a preflight, such as a form that is posted,
-/// reaches the handler whatever its origin is, and whatever is no browser can name any origin. Whom to let in is for
-/// sessions to say: see [`Cookie`](crate::Cookie) and [`Request::cookie`](crate::Request::cookie).
+/// It lets pages *read*; it protects nothing. What a browser sends without a preflight, such as a form that
+/// is posted, reaches the handler whatever its origin is, and whatever is no browser can name any origin.
+/// Whom to let in is for sessions to say: see [`Cookie`](crate::Cookie) and
+/// [`Request::cookie`](crate::Request::cookie).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
     pub(super) origins: Origins,
@@ -58,22 +61,22 @@ pub(super) enum Origins {
 }
 
 impl Cors {
-    /// Pages of any origin may read all replies that need no credentials: `Access-Control-Allow-Origin: *`, also to who
-    /// names no origin, so that a cache may give one reply to all.
+    /// Pages of any origin may read all replies that need no credentials: `Access-Control-Allow-Origin: *`,
+    /// also to who names no origin, so that a cache may give one reply to all.
     #[must_use]
     pub fn any() -> Cors {
         Self::new(Origins::Any)
     }
 
-    /// Pages of these origins may read all replies. Each is a scheme, a host and a port that is not the scheme's own, as
-    /// browsers send it: `https://app.example`, `http://localhost:3000`. There are no wildcards. `null` is the origin of
-    /// local files and sandboxed frames, so that any page can have it.
+    /// Pages of these origins may read all replies. Each is a scheme, a host and a port that is not the
+    /// scheme's own, as browsers send it: `https://app.example`, `http://localhost:3000`. There are no
+    /// wildcards. `null` is the origin of local files and sandboxed frames, so that any page can have it.
     ///
     /// Origins are compared byte by byte, so [`Config::check`](crate::Config::check) refuses those that no
     /// browser sends, and says what to write instead: `http://[0:0::1]:80/` is `http://[::1]`.
     ///
-    /// The origin that asks is named in the reply, if it is one of these, and all replies say `Vary: Origin`, so that no cache
-    /// gives one's reply to another. Each request is compared with all of them.
+    /// The origin that asks is named in the reply, if it is one of these, and all replies say `Vary: Origin`,
+    /// so that no cache gives one's reply to another. Each request is compared with all of them.
     #[must_use]
     pub fn origins(origins: impl IntoIterator<Item = impl Into<String>>) -> Cors {
         Self::new(Origins::Listed(strings(origins)))
@@ -92,40 +95,42 @@ impl Cors {
         }
     }
 
-    /// Lets these pages send cookies along, and read what is answered: `new EventSource(url, { withCredentials: true })`,
-    /// `fetch(url, { credentials: "include" })`. Cookies come along only if they are
-    /// [`SameSite::None`](crate::SameSite::None), or if the page is of the same site and only the origin differs.
+    /// Lets these pages send cookies along, and read what is answered: `new EventSource(url, {
+    /// withCredentials: true })`, `fetch(url, { credentials: "include" })`. Cookies come along only if they
+    /// are [`SameSite::None`](crate::SameSite::None), or if the page is of the same site and only the origin
+    /// differs.
     ///
-    /// Not with [`any`](Self::any), nor with `null`: every page in the world could act for, and read as, whoever looks at
-    /// it (Fetch, CORS protocol and credentials).
+    /// Not with [`any`](Self::any), nor with `null`: every page in the world could act for, and read as,
+    /// whoever looks at it (Fetch, CORS protocol and credentials).
     #[must_use]
     pub fn credentials(mut self) -> Cors {
         self.credentials = true;
         self
     }
 
-    /// The methods that preflights are told, in place of GET, HEAD, POST, PUT, PATCH and DELETE. Those are case-sensitive,
-    /// and GET, HEAD and POST are always allowed.
+    /// The methods that preflights are told, in place of GET, HEAD, POST, PUT, PATCH and DELETE. Those are
+    /// case-sensitive, and GET, HEAD and POST are always allowed.
     #[must_use]
     pub fn methods(mut self, methods: impl IntoIterator<Item = impl Into<String>>) -> Cors {
         self.methods = strings(methods);
         self
     }
 
-    /// The headers that requests may have beside those that all may have, in place of all that a preflight asks for.
+    /// The headers that requests may have beside those that all may have, in place of all that a preflight
+    /// asks for.
     #[must_use]
     pub fn headers(mut self, headers: impl IntoIterator<Item = impl Into<String>>) -> Cors {
         self.headers = Some(strings(headers));
         self
     }
 
-    /// Lets scripts read these headers of replies: `Access-Control-Expose-Headers`, on all replies except those
-    /// to preflights. Default none. Scripts can always read `Cache-Control`, `Content-Language`,
+    /// Lets scripts read these headers of replies: `Access-Control-Expose-Headers`, on all replies except
+    /// those to preflights. Default none. Scripts can always read `Cache-Control`, `Content-Language`,
     /// `Content-Length`, `Content-Type`, `Expires`, `Last-Modified` and `Pragma` (Fetch, CORS-safelisted
     /// response-header name).
     ///
-    /// `*` means all headers, and is an error with [`credentials`](Self::credentials), where it would mean none.
-    /// No script can read `Set-Cookie`.
+    /// `*` means all headers, and is an error with [`credentials`](Self::credentials), where it would mean
+    /// none. No script can read `Set-Cookie`.
     ///
     /// ```
     /// use mio_sse::Cors;
@@ -140,14 +145,14 @@ impl Cors {
     }
 
     /// Lets pages of these origins that come from the internet use this server although it is in a private
-    /// network, or on the browser's own machine: a preflight with `Access-Control-Request-Private-Network: true`
-    /// gets `Access-Control-Allow-Private-Network: true`. Default no.
+    /// network, or on the browser's own machine: a preflight with `Access-Control-Request-Private-Network:
+    /// true` gets `Access-Control-Allow-Private-Network: true`. Default no.
     ///
     /// Only older browsers ask. The headers are those of the draft *Private Network Access*. Chrome sent such
     /// preflights from version 98 on, put the draft on hold in October 2024 before it enforced them, and
-    /// replaced it by *Local Network Access* (a WICG draft): since Chrome 142, and step by step in Firefox, the
-    /// browser asks its user for permission, and no header of a server can give it. So this is of use only for
-    /// older versions of Chromium, and where an administrator has switched the old checks on.
+    /// replaced it by *Local Network Access* (a WICG draft): since Chrome 142, and step by step in Firefox,
+    /// the browser asks its user for permission, and no header of a server can give it. So this is of use
+    /// only for older versions of Chromium, and where an administrator has switched the old checks on.
     ///
     /// Which pages may *read* is up to [`origins`](Self::origins) in any case. Against pages that make
     /// themselves the same origin, see [`Config::hosts`](crate::Config::hosts).
@@ -157,8 +162,8 @@ impl Cors {
         self
     }
 
-    /// How long a browser may remember the answer to a preflight, in whole seconds, in place of its own default of 5 s. At
-    /// most 7 days; browsers keep none for longer than one.
+    /// How long a browser may remember the answer to a preflight, in whole seconds, in place of its own
+    /// default of 5 s. At most 7 days; browsers keep none for longer than one.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Cors {
         self.max_age = Some(age);

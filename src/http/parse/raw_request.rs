@@ -8,8 +8,8 @@ use crate::http::parse::target::is_host_and_port;
 use crate::http::token::{is_control, is_token_byte};
 use std::fmt;
 
-/// Headers about the connection that the request came on, or about how its body was sent there: none of what they say is
-/// true here.
+/// Headers about the connection that the request came on, or about how its body was sent there: none of what
+/// they say is true here.
 const ABOUT_THE_CONNECTION: [&str; 9] = [
     "Connection",
     "Content-Length",
@@ -22,11 +22,12 @@ const ABOUT_THE_CONNECTION: [&str; 9] = [
     "Upgrade",
 ];
 
-/// A request written as bytes, for [`Server::adopt`](crate::Server::adopt) and [`Publisher::adopt`](crate::Publisher::adopt),
-/// where a server has parsed a request and has not kept what it read.
+/// A request written as bytes, for [`Server::adopt`](crate::Server::adopt) and
+/// [`Publisher::adopt`](crate::Publisher::adopt), where a server has parsed a request and has not kept what
+/// it read.
 ///
-/// It says `Connection: close`: what else came on the connection is known only to whoever has read it. Where the
-/// connection is to carry further requests, give the bytes that were read instead.
+/// It says `Connection: close`: what else came on the connection is known only to whoever has read it. Where
+/// the connection is to carry further requests, give the bytes that were read instead.
 ///
 /// ```
 /// use mio_sse::{Error, RawRequest};
@@ -57,7 +58,8 @@ impl RawRequest {
     /// A request with any method but CONNECT.
     ///
     /// # Errors
-    /// [`Error::InvalidHeader`], which names the method or the target, where the server would reject a request with it.
+    /// [`Error::InvalidHeader`], which names the method or the target, where the server would reject a
+    /// request with it.
     pub fn new(method: &str, target: &str) -> Result<Self, Error> {
         if method.is_empty() || !method.bytes().all(is_token_byte) {
             return Err(invalid(method, "a method consists of letters, digits and !#$%&'*+-.^_`|~"));
@@ -80,13 +82,13 @@ impl RawRequest {
         Ok(Self { head, has_host: false, body: Vec::new() })
     }
 
-    /// Adds a header line. Those about the connection that the request came on, such as `Connection`, `Transfer-Encoding`,
-    /// `Content-Length` and `Expect`, are left out, so all headers of a request can be given. Without `Host` an empty one is
-    /// written.
+    /// Adds a header line. Those about the connection that the request came on, such as `Connection`,
+    /// `Transfer-Encoding`, `Content-Length` and `Expect`, are left out, so all headers of a request can be
+    /// given. Without `Host` an empty one is written.
     ///
     /// # Errors
-    /// [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or another control character,
-    /// and for a second or malformed `Host`.
+    /// [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or another
+    /// control character, and for a second or malformed `Host`.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, Error> {
         let value = value.as_ref();
         check_name(name)?;

@@ -183,8 +183,8 @@ impl<'a> Request<'a> {
         self.cookies().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// All cookies in their order, from all `Cookie` lines (RFC 6265 5.4). What has no name, no `=` or is not UTF-8 is
-    /// left out, and so is the whitespace around names and values.
+    /// All cookies in their order, from all `Cookie` lines (RFC 6265 5.4). What has no name, no `=` or is not
+    /// UTF-8 is left out, and so is the whitespace around names and values.
     pub fn cookies(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         self.headers()
             .filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"))
@@ -238,8 +238,8 @@ impl<'a> Request<'a> {
         self.body
     }
 
-    /// The first value of this name in a form that was posted, decoded as in [`query`](Self::query); `None` also when the
-    /// body is no such form, see [`form_pairs`](Self::form_pairs).
+    /// The first value of this name in a form that was posted, decoded as in [`query`](Self::query); `None`
+    /// also when the body is no such form, see [`form_pairs`](Self::form_pairs).
     ///
     /// ```
     /// use mio_sse::{Reply, Router};
@@ -255,8 +255,9 @@ impl<'a> Request<'a> {
         self.form_pairs().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// All names and values of a form that was posted, in their order. There are none unless `Content-Type` says that the
-    /// body is `application/x-www-form-urlencoded` (WHATWG URL 5.1), which HTML forms and `URLSearchParams` are.
+    /// All names and values of a form that was posted, in their order. There are none unless `Content-Type`
+    /// says that the body is `application/x-www-form-urlencoded` (WHATWG URL 5.1), which HTML forms and
+    /// `URLSearchParams` are.
     pub fn form_pairs(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
         let is_form = self.content_type_is("application/x-www-form-urlencoded");
         form_urlencoded::parse(if is_form { self.body } else { &[] })
@@ -264,10 +265,10 @@ impl<'a> Request<'a> {
 
     /// The body, read as JSON. Needs the feature `json`. Text in it without escapes can be borrowed: `&str`.
     ///
-    /// `Content-Type` is not asked. It matters where a cookie is all that lets a request in, and is sent along with requests
-    /// that pages of other origins cause: those post text without asking first, but `application/json` only if
-    /// [`Config::cors`](crate::Config::cors) lets them. To those of other sites, [`Cookie`](crate::Cookie)s are not sent
-    /// along unless they are `SameSite=None`.
+    /// `Content-Type` is not asked. It matters where a cookie is all that lets a request in, and is sent
+    /// along with requests that pages of other origins cause: those post text without asking first, but
+    /// `application/json` only if [`Config::cors`](crate::Config::cors) lets them. To those of other sites,
+    /// [`Cookie`](crate::Cookie)s are not sent along unless they are `SameSite=None`.
     ///
     /// ```
     /// use mio_sse::{BadRequest, Reply, Router};

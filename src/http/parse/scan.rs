@@ -164,9 +164,10 @@ fn refuse_version(version: u64) -> Rejection {
     }
 }
 
-/// Where the first byte is that is not greater than `bound`, which is below 0x80. Eight bytes are looked at together:
-/// subtracting one more than `bound` from each of them borrows from the high bit of those that are not greater, unless that bit
-/// was set before. What one byte borrows from the next falsifies only what stands behind the first that is found.
+/// Where the first byte is that is not greater than `bound`, which is below 0x80. Eight bytes are looked at
+/// together: subtracting one more than `bound` from each of them borrows from the high bit of those that are
+/// not greater, unless that bit was set before. What one byte borrows from the next falsifies only what
+/// stands behind the first that is found.
 fn position_of_at_most(bound: u8, bytes: &[u8]) -> Option<usize> {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH_BITS: u64 = EACH * 0x80;

@@ -28,8 +28,9 @@ const JSON: &str = "application/json";
 /// assert_eq!(missing.status_code(), 404);
 /// ```
 ///
-/// Building a reply never fails. What cannot be sent, such as a header with a line break, makes it a 500 (Internal Server
-/// Error) when the handler returns it, and the log says why; [`check`](Self::check) tells in advance.
+/// Building a reply never fails. What cannot be sent, such as a header with a line break, makes it a 500
+/// (Internal Server Error) when the handler returns it, and the log says why; [`check`](Self::check) tells in
+/// advance.
 #[derive(Debug)]
 pub struct Reply {
     kind: Kind,
@@ -75,8 +76,8 @@ impl Reply {
         Self::whole(Cow::Borrowed(JSON), into_bytes(json.into()))
     }
 
-    /// A value as JSON. Needs the feature `json`. One that cannot be written, such as a map whose keys are not strings, is
-    /// [`Error::InvalidJson`].
+    /// A value as JSON. Needs the feature `json`. One that cannot be written, such as a map whose keys are
+    /// not strings, is [`Error::InvalidJson`].
     ///
     /// ```
     /// # use mio_sse::Reply;
@@ -203,9 +204,10 @@ impl Reply {
 
     /// The same reply with one header line more. `Content-Type` is replaced instead, there being only one.
     ///
-    /// It is [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or another
-    /// control character, or when the header is one that the server itself writes, such as `Content-Length`
-    /// or `Connection`; of a stream, also `Content-Type`, `Cache-Control` and `X-Accel-Buffering`.
+    /// It is [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or
+    /// another control character, or when the header is one that the server itself writes, such as
+    /// `Content-Length` or `Connection`; of a stream, also `Content-Type`, `Cache-Control` and
+    /// `X-Accel-Buffering`.
     ///
     /// ```
     /// use mio_sse::Reply;
@@ -237,9 +239,9 @@ impl Reply {
         }
     }
 
-    /// The same reply, which sets a cookie; one with the same name, path and domain as an earlier one replaces it in the
-    /// browser. It is [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see
-    /// [`Cookie`].
+    /// The same reply, which sets a cookie; one with the same name, path and domain as an earlier one
+    /// replaces it in the browser. It is [`Error::InvalidHeader`] when it cannot be written as a cookie, or
+    /// is one that browsers drop; see [`Cookie`].
     ///
     /// ```
     /// use mio_sse::{Cookie, Reply};
@@ -280,7 +282,8 @@ impl Reply {
         self
     }
 
-    /// The status; 200 for a stream and for one that comes [later](crate::Context::later), and 500 for what cannot be sent.
+    /// The status; 200 for a stream and for one that comes [later](crate::Context::later), and 500 for what
+    /// cannot be sent.
     #[must_use]
     pub fn status_code(&self) -> u16 {
         match &self.kind {
@@ -431,10 +434,11 @@ impl From<StreamReply> for Reply {
 
 /// What a handler may return.
 ///
-/// Of a `Result`, the error may be a [`Reply`] as well. Any other is logged with the method and the path, and the client
-/// gets a 500 (Internal Server Error) that does not reveal it. Text is [plain text](Reply::text), a number a [status](Reply::status),
-/// `None` a 404 and nothing, `()`, a 204: so a handler can end in `cx.publish(…)`. [`BadRequest`](crate::BadRequest), also in a `Box<dyn Error>`, is a 400 with
-/// its text, and [`Error::TooMuchMemory`] a 503.
+/// Of a `Result`, the error may be a [`Reply`] as well. Any other is logged with the method and the path, and
+/// the client gets a 500 (Internal Server Error) that does not reveal it. Text is [plain text](Reply::text),
+/// a number a [status](Reply::status), `None` a 404 and nothing, `()`, a 204: so a handler can end in
+/// `cx.publish(…)`. [`BadRequest`](crate::BadRequest), also in a `Box<dyn Error>`, is a 400 with its text,
+/// and [`Error::TooMuchMemory`] a 503.
 ///
 /// ```
 /// use mio_sse::{IntoReply, Reply};
@@ -499,8 +503,8 @@ impl<R: IntoReply, E: fmt::Display + 'static> IntoReply for Result<R, E> {
     }
 }
 
-/// What `?` makes of an error in a function that returns `Result<Reply, Reply>`, so that it can end early with a reply
-/// as well as with an error.
+/// What `?` makes of an error in a function that returns `Result<Reply, Reply>`, so that it can end early
+/// with a reply as well as with an error.
 ///
 /// ```
 /// use mio_sse::{Context, Reply, Request};

@@ -81,7 +81,8 @@ enum Start {
 /// Where a stream goes on whose client has missed events that are not kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AfterGap {
-    /// With the oldest event that is kept and that it has not seen; in a [keyed](crate::TopicConfig::keyed) topic, with all of its keys.
+    /// With the oldest event that is kept and that it has not seen; in a [keyed](crate::TopicConfig::keyed)
+    /// topic, with all of its keys.
     #[default]
     Oldest,
     /// With the next event that is published.
@@ -103,8 +104,8 @@ impl StreamReply {
     }
 
     /// Gives the stream a tag, such as the user or the session that it belongs to: see
-    /// [`Context::send_tagged`](crate::Context::send_tagged), [`close_tagged`](crate::Context::close_tagged) and
-    /// [`revoke`](crate::Context::revoke). Several calls give it several tags, up to
+    /// [`Context::send_tagged`](crate::Context::send_tagged), [`close_tagged`](crate::Context::close_tagged)
+    /// and [`revoke`](crate::Context::revoke). Several calls give it several tags, up to
     /// [`Config::tags_max`](crate::Config::tags_max); naming a tag twice is as naming it once.
     ///
     /// With a tag that is revoked there is no stream: the answer is 204, with the headers of this one.
@@ -132,8 +133,8 @@ impl StreamReply {
         self
     }
 
-    /// Has the stream pull its events, besides those that are published and sent to it, from a [`Source`]; when that ends, so does
-    /// the stream.
+    /// Has the stream pull its events, besides those that are published and sent to it, from a [`Source`];
+    /// when that ends, so does the stream.
     ///
     /// ```
     /// use mio_sse::{Event, Events, Reply};
@@ -147,9 +148,10 @@ impl StreamReply {
         self
     }
 
-    /// Gives the stream a state of its own, which [`Context::of`](crate::Context::of) finds from when the stream opens until its end
-    /// has been told. It is dropped after [`Handler::closed`](crate::Handler::closed), or at the end of the
-    /// turn if the stream does not open. A stream has one value at most; the last that is given counts.
+    /// Gives the stream a state of its own, which [`Context::of`](crate::Context::of) finds from when the
+    /// stream opens until its end has been told. It is dropped after
+    /// [`Handler::closed`](crate::Handler::closed), or at the end of the turn if the stream does not open. A
+    /// stream has one value at most; the last that is given counts.
     ///
     /// ```
     /// # use mio_sse::{Reply, Router};
@@ -188,12 +190,12 @@ impl StreamReply {
         self
     }
 
-    /// Adds a header line to the head of the stream. `Content-Type` replaces the one that it has: it is `text/event-stream`
-    /// with parameters, such as `text/event-stream; charset=utf-8`, which some clients want to see though there is no
-    /// other charset (WHATWG HTML 9.2.3).
+    /// Adds a header line to the head of the stream. `Content-Type` replaces the one that it has: it is
+    /// `text/event-stream` with parameters, such as `text/event-stream; charset=utf-8`, which some clients
+    /// want to see though there is no other charset (WHATWG HTML 9.2.3).
     ///
-    /// It is [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or another
-    /// control character, or when the header is one that the server itself writes, such as
+    /// It is [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or
+    /// another control character, or when the header is one that the server itself writes, such as
     /// `Cache-Control` or `Connection`.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> StreamReply {
@@ -219,7 +221,8 @@ impl StreamReply {
     }
 
     /// Sets a cookie with the head of the stream, and with what is sent instead if it is refused. It is
-    /// [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see [`Cookie`].
+    /// [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see
+    /// [`Cookie`].
     #[must_use]
     pub fn cookie(mut self, cookie: Cookie) -> StreamReply {
         match cookie.into_header_value() {
@@ -229,8 +232,8 @@ impl StreamReply {
         self
     }
 
-    /// Whether it can be sent as it was built. One that cannot is a 500 (Internal Server Error) instead, and the log
-    /// says why.
+    /// Whether it can be sent as it was built. One that cannot is a 500 (Internal Server Error) instead, and
+    /// the log says why.
     ///
     /// # Errors
     /// What was wrong with it first: [`Error::InvalidHeader`] or [`InvalidEvent`](Error::InvalidEvent).
@@ -257,8 +260,8 @@ impl StreamReply {
         self
     }
 
-    /// How long this stream may stay open, in place of [`Config::max_age`](crate::Config::max_age), and exactly: for a
-    /// session that ends, a token that expires. It is closed cleanly then, with
+    /// How long this stream may stay open, in place of [`Config::max_age`](crate::Config::max_age), and
+    /// exactly: for a session that ends, a token that expires. It is closed cleanly then, with
     /// [`CloseReason::MaxAge`](crate::CloseReason::MaxAge). Costs a timer.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> StreamReply {
@@ -266,17 +269,18 @@ impl StreamReply {
         self
     }
 
-    /// Lets the stream end by itself when the server [drains](crate::Context::drain), as long as there is time: for one that is
-    /// about to end anyway, such as an answer in progress.
+    /// Lets the stream end by itself when the server [drains](crate::Context::drain), as long as there is
+    /// time: for one that is about to end anyway, such as an answer in progress.
     #[must_use]
     pub fn finish(mut self) -> StreamReply {
         self.finish = true;
         self
     }
 
-    /// Begins with what is published next, whatever the client has seen. Without this, a client that comes back to topics with a
-    /// [history](crate::TopicConfig::history), which it says by `Last-Event-ID` (or `lastEventId` or `last_event_id` in the
-    /// query), gets everything behind that event first, once and in order (WHATWG HTML 9.2.3).
+    /// Begins with what is published next, whatever the client has seen. Without this, a client that comes
+    /// back to topics with a [history](crate::TopicConfig::history), which it says by `Last-Event-ID` (or
+    /// `lastEventId` or `last_event_id` in the query), gets everything behind that event first, once and in
+    /// order (WHATWG HTML 9.2.3).
     #[must_use]
     pub fn live(mut self) -> StreamReply {
         self.start = Start::Live;

@@ -5,17 +5,18 @@ use crate::peer::Peer;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A reply that is on its way, as [`Observer::access`](crate::Observer::access) sees it: one that a handler has made, a
-/// refusal, or the rejection of what was no request.
+/// A reply that is on its way, as [`Observer::access`](crate::Observer::access) sees it: one that a handler
+/// has made, a refusal, or the rejection of what was no request.
 ///
-/// Written with `{}`, it is a line of the Common Log Format that web servers and the tools for their logs share:
+/// Written with `{}`, it is a line of the Common Log Format that web servers and the tools for their logs
+/// share:
 ///
 /// ```text
 /// 192.0.2.7 - - [06/Nov/1994:08:49:37 +0000] "GET /news HTTP/1.1" 200 -
 /// ```
 ///
-/// The size is that of the body, and `-` for a stream. What a client may have written into the line to mislead a reader,
-/// such as a quote or a line break, is escaped.
+/// The size is that of the body, and `-` for a stream. What a client may have written into the line to
+/// mislead a reader, such as a quote or a line break, is escaped.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Access<'a> {

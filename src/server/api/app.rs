@@ -12,8 +12,8 @@ use std::error::Error;
 
 /// What a [`Server`](crate::Server) serves: a [`Router`](crate::Router), or any [`Handler`].
 ///
-/// It has no methods that could be called, so a router cannot be wrapped in a handler that forgets to pass something on.
-/// What is to be done before or after its routes is said to the router itself.
+/// It has no methods that could be called, so a router cannot be wrapped in a handler that forgets to pass
+/// something on. What is to be done before or after its routes is said to the router itself.
 pub trait App: Serve {}
 
 impl<T: Serve> App for T {}
@@ -30,7 +30,8 @@ pub trait Serve {
     /// What becomes of a late reply.
     fn after(&mut self, request: &Request<'_>, reply: Reply, cx: &mut Context<'_>) -> Reply;
 
-    /// Who may read the reply to a request, or to what a preflight asks for, if that is not for the server to say.
+    /// Who may read the reply to a request, or to what a preflight asks for, if that is not for the server to
+    /// say.
     fn cors(&self, request: &Request<'_>) -> Option<&Cors>;
 
     fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> Missed;

@@ -13,8 +13,8 @@ use std::time::Duration;
 const TURNS_MAX: usize = 1_000_000;
 
 impl<H: App> Server<H, InMemory> {
-    /// A server without sockets, for tests of an application: [`ask`](Self::ask) is its client, and its clock stands still
-    /// until [`advance`](Self::advance) moves it. All else is as ever.
+    /// A server without sockets, for tests of an application: [`ask`](Self::ask) is its client, and its clock
+    /// stands still until [`advance`](Self::advance) moves it. All else is as ever.
     ///
     /// ```
     /// use mio_sse::{Config, Event, RawRequest, Reply, Router, Server};
@@ -32,13 +32,15 @@ impl<H: App> Server<H, InMemory> {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for limits that make no sense or a handler that is not sound.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for limits that make no sense or a handler that is not
+    /// sound.
     pub fn in_memory(app: H, config: Config) -> io::Result<Self> {
         Self::with_net(InMemory::default(), app, config)
     }
 
-    /// Sends a request on a connection of its own, and [lets the server do](Self::settle) what there is to do. The bytes are
-    /// most easily made by a [`RawRequest`](crate::RawRequest). When the answer is dropped, the client leaves.
+    /// Sends a request on a connection of its own, and [lets the server do](Self::settle) what there is to
+    /// do. The bytes are most easily made by a [`RawRequest`](crate::RawRequest). When the answer is dropped,
+    /// the client leaves.
     pub fn ask(&mut self, request: impl Into<Vec<u8>>) -> Answer {
         let wire = self.net().connect();
         let request = request.into();
@@ -56,7 +58,8 @@ impl<H: App> Server<H, InMemory> {
         }
     }
 
-    /// Has the server do all that it can without time passing: what other threads have asked it for by now, too.
+    /// Has the server do all that it can without time passing: what other threads have asked it for by now,
+    /// too.
     ///
     /// # Panics
     /// If it does not come to rest, as where a timer is set for now again and again.
@@ -160,8 +163,9 @@ impl Answer {
         String::from_utf8_lossy(self.body()).into_owned()
     }
 
-    /// The events that have come since this was called last: what a client's handlers would be called with. Each has its
-    /// id and `retry:`, if these stand with it. Comments, heartbeats and lone ids are no events; [`text`](Self::text) has them.
+    /// The events that have come since this was called last: what a client's handlers would be called with.
+    /// Each has its id and `retry:`, if these stand with it. Comments, heartbeats and lone ids are no events;
+    /// [`text`](Self::text) has them.
     pub fn events(&mut self) -> Vec<Event<'static>> {
         self.take();
         // A stream is UTF-8; what is not is another body.

@@ -55,8 +55,9 @@ impl Drain {
         self
     }
 
-    /// When clients should come back, at the earliest (`retry:`), with up to as much again added, different for each. For
-    /// `EventSource` this holds from then on, until the next `retry:`. Without it they come when they would after any end.
+    /// When clients should come back, at the earliest (`retry:`), with up to as much again added, different
+    /// for each. For `EventSource` this holds from then on, until the next `retry:`. Without it they come
+    /// when they would after any end.
     #[must_use]
     pub fn retry(mut self, retry: Duration) -> Self {
         self.retry = Some(retry);

@@ -8,11 +8,12 @@ use crate::server::api::context::Context;
 use crate::server::api::missed::Missed;
 use std::error::Error;
 
-/// An application: answers requests, and is told when streams open and close. [`Router`](crate::Router) is one made of
-/// closures; implement the trait for state of your own without a lock or a cell.
+/// An application: answers requests, and is told when streams open and close. [`Router`](crate::Router) is
+/// one made of closures; implement the trait for state of your own without a lock or a cell.
 ///
-/// The server calls it from the loop, one call at a time, so a call that takes long holds up every stream. What a call
-/// asks of the [`Context`] is recorded and done in the same turn, after the call: calls never nest.
+/// The server calls it from the loop, one call at a time, so a call that takes long holds up every stream.
+/// What a call asks of the [`Context`] is recorded and done in the same turn, after the call: calls never
+/// nest.
 ///
 /// ```no_run
 /// use mio_sse::{CloseReason, Context, Event, Handler, Reply, Request, Server, StreamId};
@@ -42,9 +43,9 @@ use std::error::Error;
 pub trait Handler {
     /// Answers a request with a whole reply or with a stream. The request is complete, with its body.
     ///
-    /// The stream that would be opened by the reply has its id already, [`Context::stream`], so that events, timers and
-    /// subscriptions can be given to it before it is open. They are dropped if the reply is none, for HEAD, and
-    /// if the stream is refused. So what has to be undone when the stream ends is done in
+    /// The stream that would be opened by the reply has its id already, [`Context::stream`], so that events,
+    /// timers and subscriptions can be given to it before it is open. They are dropped if the reply is none,
+    /// for HEAD, and if the stream is refused. So what has to be undone when the stream ends is done in
     /// [`opened`](Self::opened) or [`Context::on_open`].
     fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply;
 
@@ -67,12 +68,14 @@ pub trait Handler {
         let _ = (stream, request, cx);
     }
 
-    /// A stream has ended, by whoever's doing. Called exactly once for each stream that was opened; its id is closed.
+    /// A stream has ended, by whoever's doing. Called exactly once for each stream that was opened; its id is
+    /// closed.
     fn closed(&mut self, stream: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
         let _ = (stream, reason, cx);
     }
 
-    /// Called once, in the first turn of the loop, before any request: the place for timers that belong to nobody.
+    /// Called once, in the first turn of the loop, before any request: the place for timers that belong to
+    /// nobody.
     fn started(&mut self, cx: &mut Context<'_>) {
         let _ = cx;
     }

@@ -74,8 +74,8 @@ impl Stats {
 impl Stats {
     /// All counters and gauges as one JSON object, some 3 KB, on one line.
     ///
-    /// The names are those of the fields and methods of `Stats`; what is counted by reason is an object, with the names of
-    /// [`CloseReason`] and [`Refusal`]. Times are in seconds.
+    /// The names are those of the fields and methods of `Stats`; what is counted by reason is an object, with
+    /// the names of [`CloseReason`] and [`Refusal`]. Times are in seconds.
     ///
     /// ```
     /// # use mio_sse::{Reply, Router};

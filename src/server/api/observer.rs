@@ -5,12 +5,13 @@ use crate::conn::id::StreamId;
 use crate::http::parse::request::Request;
 use crate::server::api::access::Access;
 
-/// Is told of every reply, every stream that opens, every event that is published or sent, and every stream that closes: for access logs,
-/// traces, counters of your own. See [`Server::observe`](crate::Server::observe).
+/// Is told of every reply, every stream that opens, every event that is published or sent, and every stream
+/// that closes: for access logs, traces, counters of your own. See
+/// [`Server::observe`](crate::Server::observe).
 ///
-/// Called in the loop, at the moment it happens; what takes long here holds up every stream. Events are told once when they
-/// are published, not for each of their deliveries. One that panics is told of the next thing all the same, see
-/// [`Config::propagate_panics`](crate::Config::propagate_panics).
+/// Called in the loop, at the moment it happens; what takes long here holds up every stream. Events are told
+/// once when they are published, not for each of their deliveries. One that panics is told of the next thing
+/// all the same, see [`Config::propagate_panics`](crate::Config::propagate_panics).
 ///
 /// ```
 /// use mio_sse::{CloseReason, Observer, Request, Router, Server, StreamId};
@@ -33,8 +34,8 @@ use crate::server::api::access::Access;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait Observer {
-    /// A reply is on its way: a whole one, or a stream, of which [`open`](Self::open) tells next. Told of every request
-    /// once, refused and rejected ones included; not of connections that end without one.
+    /// A reply is on its way: a whole one, or a stream, of which [`open`](Self::open) tells next. Told of
+    /// every request once, refused and rejected ones included; not of connections that end without one.
     ///
     /// ```
     /// use mio_sse::{Access, Observer};
@@ -91,8 +92,8 @@ pub enum Audience<'a> {
     Tag(&'a str),
 }
 
-/// Writes a line to the `log` for everything it is told, at level `info`, under the targets `sse:open`, `sse:message` and
-/// `sse:close`. With `env_logger` that is `RUST_LOG=sse:open,sse:close`, for example.
+/// Writes a line to the `log` for everything it is told, at level `info`, under the targets `sse:open`,
+/// `sse:message` and `sse:close`. With `env_logger` that is `RUST_LOG=sse:open,sse:close`, for example.
 ///
 /// ```
 /// use mio_sse::{LogObserver, Router, Server};
@@ -124,8 +125,8 @@ impl Observer for LogObserver {
     }
 }
 
-/// Writes every request and the status that it got to the `log`, in the [Common Log Format](Access), at level `info` and
-/// under the target `access`. With `env_logger` that is `RUST_LOG=access`, for example.
+/// Writes every request and the status that it got to the `log`, in the [Common Log Format](Access), at level
+/// `info` and under the target `access`. With `env_logger` that is `RUST_LOG=access`, for example.
 ///
 /// ```
 /// use mio_sse::{AccessLog, Router, Server};

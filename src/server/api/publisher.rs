@@ -44,7 +44,8 @@ use std::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// `S` is the [state of the router](crate::Router::with_state), which what it [runs](Self::run) in the loop gets.
+/// `S` is the [state of the router](crate::Router::with_state), which what it [runs](Self::run) in the loop
+/// gets.
 pub struct Publisher<S = ()> {
     inbox: Inbox<Job>,
     /// Where there are several loops: all of them.
@@ -82,9 +83,9 @@ impl<S: 'static> Publisher<S> {
         Publisher { inbox, shards, id_bytes_max, waits, state: PhantomData }
     }
 
-    /// The same, but nothing waits for room in the inbox: where it is full, each call is [`Error::Full`] at once and nothing
-    /// is done. For an async task, which must not block the threads that run it, and wherever dropping an event is
-    /// better than waiting.
+    /// The same, but nothing waits for room in the inbox: where it is full, each call is [`Error::Full`] at
+    /// once and nothing is done. For an async task, which must not block the threads that run it, and
+    /// wherever dropping an event is better than waiting.
     ///
     /// ```
     /// use mio_sse::{Error, Event, Publisher};
@@ -117,7 +118,8 @@ impl<S: 'static> Publisher<S> {
         self.publish_to(iter::once(topic), event, None, self.waits)
     }
 
-    /// Publishes an event to several topics at once, see [`Context::publish_all`]. Waits while the inbox is full.
+    /// Publishes an event to several topics at once, see [`Context::publish_all`]. Waits while the inbox is
+    /// full.
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
@@ -216,10 +218,12 @@ impl<S: 'static> Publisher<S> {
         self.publish_to(iter::once(topic), event, None, false)
     }
 
-    /// Says that an external log has lost events, see [`Context::ordered_gap`]. Waits while the inbox is full.
+    /// Says that an external log has lost events, see [`Context::ordered_gap`]. Waits while the inbox is
+    /// full.
     ///
     /// # Errors
-    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish). A position that does not increase is logged.
+    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish). A position that does not
+    /// increase is logged.
     pub fn ordered_gap(&self, position: Position) -> Result<(), Error> {
         self.in_all(move |core| core.ordered_gap(position))
     }
@@ -251,8 +255,8 @@ impl<S: 'static> Publisher<S> {
         self.in_all(move |core| core.finish_topic(&topic))
     }
 
-    /// Sends an event to one stream. Waits while the inbox is full. If the stream has ended by the time the loop gets
-    /// to it, the event is dropped.
+    /// Sends an event to one stream. Waits while the inbox is full. If the stream has ended by the time the
+    /// loop gets to it, the event is dropped.
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
@@ -261,7 +265,8 @@ impl<S: 'static> Publisher<S> {
         self.put(self.inbox_of(stream)?, Order::Send { stream, event })
     }
 
-    /// Sends an event to every stream with a tag, see [`Context::send_tagged`]. Waits while the inbox is full.
+    /// Sends an event to every stream with a tag, see [`Context::send_tagged`]. Waits while the inbox is
+    /// full.
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
@@ -285,8 +290,8 @@ impl<S: 'static> Publisher<S> {
         })
     }
 
-    /// Closes every stream with a tag and lets none be opened with it for `time`, see [`Context::revoke`]. The time runs from the
-    /// moment the loop gets to it. Waits while the inbox is full.
+    /// Closes every stream with a tag and lets none be opened with it for `time`, see [`Context::revoke`].
+    /// The time runs from the moment the loop gets to it. Waits while the inbox is full.
     ///
     /// # Errors
     /// As for [`close`](Self::close).
@@ -308,10 +313,12 @@ impl<S: 'static> Publisher<S> {
         })
     }
 
-    /// Has the [source](crate::Source) of a stream asked again, see [`Context::wake`]. Waits while the inbox is full.
+    /// Has the [source](crate::Source) of a stream asked again, see [`Context::wake`]. Waits while the inbox
+    /// is full.
     ///
     /// # Errors
-    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish). A stream that has ended is none.
+    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish). A stream that has ended is
+    /// none.
     pub fn wake(&self, stream: StreamId) -> Result<(), Error> {
         self.put(self.inbox_of(stream)?, Order::Wake { stream })
     }
@@ -324,8 +331,8 @@ impl<S: 'static> Publisher<S> {
         self.put(self.inbox_of(stream)?, Order::Close { stream })
     }
 
-    /// Runs a closure in the loop, with all that a [`Context`] can do. Waits while the inbox is full, not until the closure
-    /// has run.
+    /// Runs a closure in the loop, with all that a [`Context`] can do. Waits while the inbox is full, not
+    /// until the closure has run.
     ///
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish).
@@ -336,8 +343,8 @@ impl<S: 'static> Publisher<S> {
         self.run_in(&self.inbox, work)
     }
 
-    /// Runs a closure in the loop of a stream, which is where all of [`Context`] can be done with it. With one loop
-    /// this is [`run`](Self::run).
+    /// Runs a closure in the loop of a stream, which is where all of [`Context`] can be done with it. With
+    /// one loop this is [`run`](Self::run).
     ///
     /// ```
     /// # use mio_sse::{Error, Event, Publisher, StreamId};
@@ -386,9 +393,9 @@ impl<S: 'static> Publisher<S> {
     /// An async task, which must not wait, has [`run`](Self::run) send the value to a channel of its own.
     ///
     /// # Errors
-    /// [`Error::Full`] as for [`publish`](Self::publish), on the loop's own thread always, and on that of any loop of
-    /// [`Shards`](crate::Shards), as two could wait for each other; [`Error::Stopped`], also when
-    /// the server stops before it gets to the closure, and when the closure panics.
+    /// [`Error::Full`] as for [`publish`](Self::publish), on the loop's own thread always, and on that of any
+    /// loop of [`Shards`](crate::Shards), as two could wait for each other; [`Error::Stopped`], also when the
+    /// server stops before it gets to the closure, and when the closure panics.
     pub fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Context<'_, S>) -> T + Send + 'static,
@@ -400,8 +407,9 @@ impl<S: 'static> Publisher<S> {
         wait_for_answer(&self.inbox, &answered)
     }
 
-    /// Runs a closure in each loop of [`Shards`](crate::Shards), and waits for what it returns, in the order of the
-    /// loops; those that have stopped are left out. Where there is one loop this is [`ask`](Self::ask).
+    /// Runs a closure in each loop of [`Shards`](crate::Shards), and waits for what it returns, in the order
+    /// of the loops; those that have stopped are left out. Where there is one loop this is
+    /// [`ask`](Self::ask).
     ///
     /// ```
     /// # use mio_sse::{Error, Publisher};
@@ -457,7 +465,8 @@ impl<S: 'static> Publisher<S> {
     }
 
     /// Hands over a connection that another HTTP server has accepted, with what that has read of it, see
-    /// [`Server::adopt`](crate::Server::adopt). Waits while the inbox is full, not until the request is answered.
+    /// [`Server::adopt`](crate::Server::adopt). Waits while the inbox is full, not until the request is
+    /// answered.
     ///
     /// ```no_run
     /// use mio_sse::{Event, RawRequest, Router, Server};
@@ -476,17 +485,19 @@ impl<S: 'static> Publisher<S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish); the connection is closed then. What goes wrong
-    /// when the loop gets to it closes the connection, is logged and counted in
+    /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish); the connection is closed
+    /// then. What goes wrong when the loop gets to it closes the connection, is logged and counted in
     /// [`Stats::accept_errors`](crate::Stats::accept_errors).
     pub fn adopt(&self, socket: TcpStream, input: impl Into<Vec<u8>>) -> Result<(), Error> {
         self.hand_over(socket, input.into(), self.waits).map_err(|not_adopted| not_adopted.error)
     }
 
-    /// Hands over a connection, see [`adopt`](Self::adopt), if there is room for it now. [`NotAdopted`] has an example.
+    /// Hands over a connection, see [`adopt`](Self::adopt), if there is room for it now. [`NotAdopted`] has
+    /// an example.
     ///
     /// # Errors
-    /// [`Error::Stopped`]; [`Error::Full`]. The connection comes back, so that whoever accepted it can answer.
+    /// [`Error::Stopped`]; [`Error::Full`]. The connection comes back, so that whoever accepted it can
+    /// answer.
     pub fn try_adopt(&self, socket: TcpStream, input: impl Into<Vec<u8>>) -> Result<(), NotAdopted> {
         self.hand_over(socket, input.into(), false)
     }
@@ -503,8 +514,8 @@ impl<S: 'static> Publisher<S> {
         put.map_err(|(error, socket, input)| NotAdopted { error, socket, input })
     }
 
-    /// Shuts the server down gracefully, see [`Context::drain`]; the second time, now. Does not wait until that is done:
-    /// [`Server::run`](crate::Server::run) returns then.
+    /// Shuts the server down gracefully, see [`Context::drain`]; the second time, now. Does not wait until
+    /// that is done: [`Server::run`](crate::Server::run) returns then.
     ///
     /// # Errors
     /// As for [`publish`](Self::publish); [`Error::InvalidEvent`] is about the farewell.

@@ -12,7 +12,8 @@ use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Replies to one request, from any thread, some time after its handler has returned: what [`Context::later`] gives.
+/// Replies to one request, from any thread, some time after its handler has returned: what [`Context::later`]
+/// gives.
 ///
 /// One that is dropped without a reply replies 500 (Internal Server Error).
 pub struct Responder<S = ()> {
@@ -30,9 +31,9 @@ impl<S> fmt::Debug for Responder<S> {
 }
 
 impl<S: 'static> Context<'_, S> {
-    /// Has the request that is being answered wait for its reply: return the [`Reply`] that this gives, and say what it
-    /// is with the [`Responder`], later and on any thread. So what takes long, such as a question to a database, holds
-    /// up nobody. The reply may be whole or a stream.
+    /// Has the request that is being answered wait for its reply: return the [`Reply`] that this gives, and
+    /// say what it is with the [`Responder`], later and on any thread. So what takes long, such as a question
+    /// to a database, holds up nobody. The reply may be whole or a stream.
     ///
     /// ```
     /// # use mio_sse::{Reply, Router};
@@ -49,15 +50,17 @@ impl<S: 'static> Context<'_, S> {
     /// });
     /// ```
     ///
-    /// Until then the connection waits: the client's next requests, if there are any, are answered in their order, and
-    /// that it leaves is noticed. (Not if it has sent [`head_bytes_max`](crate::Config::head_bytes_max) or more after
-    /// the request: then nothing is read.) After [`late_reply_timeout`](crate::Config::late_reply_timeout) it gets 504
-    /// (Gateway Timeout). More requests than [`late_replies_max`](crate::Config::late_replies_max) do not wait at a time: those
-    /// get 503.
+    /// Until then the connection waits: the client's next requests, if there are any, are answered in their
+    /// order, and that it leaves is noticed. (Not if it has sent
+    /// [`head_bytes_max`](crate::Config::head_bytes_max) or more after the request: then nothing is read.)
+    /// After [`late_reply_timeout`](crate::Config::late_reply_timeout) it gets 504 (Gateway Timeout). More
+    /// requests than [`late_replies_max`](crate::Config::late_replies_max) do not wait at a time: those get
+    /// 503.
     ///
-    /// What was given to the [stream](Self::stream) of the request by then is dropped, as the stream is another one:
-    /// give it to the late reply, or in [`Responder::reply_with`]. [`Router::after`](crate::Router::after) gets the late
-    /// reply. The reply that this gives has no headers of its own: adding some makes it a 500.
+    /// What was given to the [stream](Self::stream) of the request by then is dropped, as the stream is
+    /// another one: give it to the late reply, or in [`Responder::reply_with`].
+    /// [`Router::after`](crate::Router::after) gets the late reply. The reply that this gives has no headers
+    /// of its own: adding some makes it a 500.
     ///
     /// # Cost
     /// The request is copied, and some 300 bytes.
@@ -74,15 +77,15 @@ impl<S: 'static> Responder<S> {
     /// Replies. Does not wait.
     ///
     /// # Errors
-    /// [`Error::Closed`] if nobody waits for the reply any more: the client has left, or was told that it took too long.
-    /// [`Error::Stopped`].
+    /// [`Error::Closed`] if nobody waits for the reply any more: the client has left, or was told that it
+    /// took too long. [`Error::Stopped`].
     pub fn reply(self, reply: impl IntoReply) -> Result<(), Error> {
         let reply = reply.into_reply();
         self.reply_by(Box::new(move |_request, _stream, _core, _state| reply))
     }
 
-    /// Has the request answered by `answer`, in the loop: with the request, and all that a handler can do, also for the
-    /// [stream](Context::stream) that the reply may be. Does not wait.
+    /// Has the request answered by `answer`, in the loop: with the request, and all that a handler can do,
+    /// also for the [stream](Context::stream) that the reply may be. Does not wait.
     ///
     /// ```
     /// # use mio_sse::{Event, Reply, Router};
@@ -103,8 +106,8 @@ impl<S: 'static> Responder<S> {
     /// ```
     ///
     /// # Errors
-    /// As for [`reply`](Self::reply); `answer` is dropped uncalled then, and also where the client leaves before the loop
-    /// gets to it.
+    /// As for [`reply`](Self::reply); `answer` is dropped uncalled then, and also where the client leaves
+    /// before the loop gets to it.
     pub fn reply_with<R: IntoReply>(
         self,
         answer: impl FnOnce(&Request<'_>, &mut Context<'_, S>) -> R + Send + 'static,

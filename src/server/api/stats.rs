@@ -8,8 +8,8 @@ use std::time::Duration;
 
 /// A snapshot of the server's counters, all since it was built, and gauges, all of this moment.
 ///
-/// Cost: a copy of some 1,000 bytes. In every snapshot `accepted` is `connections` and all of `connections_closed` together,
-/// and `streams_opened` is `streams` and all of `closed`.
+/// Cost: a copy of some 1,000 bytes. In every snapshot `accepted` is `connections` and all of
+/// `connections_closed` together, and `streams_opened` is `streams` and all of `closed`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -17,15 +17,18 @@ pub struct Stats {
     pub connections: u64,
     /// Gauge: open streams now.
     pub streams: u64,
-    /// Gauge: streams that have not been given everything there is for them. Many, or few for long, are slow readers.
+    /// Gauge: streams that have not been given everything there is for them. Many, or few for long, are slow
+    /// readers.
     pub streams_behind: u64,
     /// Gauge: topics that have a subscriber, or keep something.
     pub topics: u64,
     /// Gauge: tags that a stream has.
     pub tags: u64,
-    /// Gauge: tags that are [revoked](crate::Context::revoke), those included that have been over for a second at most.
+    /// Gauge: tags that are [revoked](crate::Context::revoke), those included that have been over for a
+    /// second at most.
     pub tags_revoked: u64,
-    /// Gauge: bytes of events in all logs: those that topics keep, and those that wait for streams that are behind.
+    /// Gauge: bytes of events in all logs: those that topics keep, and those that wait for streams that are
+    /// behind.
     pub log_bytes: u64,
     /// Gauge: what is held for others, by kind. [`log_bytes`](Self::log_bytes) are bytes of events, and this
     /// the memory that they take.
@@ -43,7 +46,8 @@ pub struct Stats {
     pub inbox: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Times that accepting failed, for example for want of descriptors, or taking over what another thread had accepted.
+    /// Times that accepting failed, for example for want of descriptors, or taking over what another thread
+    /// had accepted.
     pub accept_errors: u64,
     /// Connections and streams refused, in the order of [`Refusal::ALL`].
     refused: [u64; Refusal::ALL.len()],
@@ -107,8 +111,8 @@ impl Stats {
         Duration::from_secs(1),
     ];
 
-    /// Turns by the time they took: one count for each of [`TURN_TIMES`](Self::TURN_TIMES), of those that took so long at
-    /// most and longer than the one before; and one of those that took longer than all.
+    /// Turns by the time they took: one count for each of [`TURN_TIMES`](Self::TURN_TIMES), of those that
+    /// took so long at most and longer than the one before; and one of those that took longer than all.
     #[must_use]
     pub fn turn_times(&self) -> &[u64] {
         &self.turn_times
@@ -126,21 +130,22 @@ impl Stats {
         self.closed.iter().sum()
     }
 
-    /// Connections closed for this reason. One whose stream was closed first and that was kept for further requests ends
-    /// for a reason of its own.
+    /// Connections closed for this reason. One whose stream was closed first and that was kept for further
+    /// requests ends for a reason of its own.
     #[must_use]
     pub fn connections_closed(&self, reason: CloseReason) -> u64 {
         self.connections_closed[reason as usize]
     }
 
-    /// Connections and streams refused for this reason. A connection that is refused may still get the answer to one
-    /// request; the stream that it is then refused is not counted again.
+    /// Connections and streams refused for this reason. A connection that is refused may still get the answer
+    /// to one request; the stream that it is then refused is not counted again.
     #[must_use]
     pub fn refused(&self, refusal: Refusal) -> u64 {
         self.refused[refusal as usize]
     }
 
-    /// Connections closed, for whatever reason. Their slots and descriptors are freed at the end of the turn only.
+    /// Connections closed, for whatever reason. Their slots and descriptors are freed at the end of the turn
+    /// only.
     pub(crate) fn all_connections_closed(&self) -> u64 {
         self.connections_closed.iter().sum()
     }

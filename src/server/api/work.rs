@@ -4,8 +4,8 @@ use std::ops::AddAssign;
 
 macro_rules! work {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Work by kind, as [`Stats`](crate::Stats) counts it: each number is of things done. A turn is short because each
-        /// of them has a bound in it, whatever peers and the application do.
+        /// Work by kind, as [`Stats`](crate::Stats) counts it: each number is of things done. A turn is short
+        /// because each of them has a bound in it, whatever peers and the application do.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Work {
@@ -64,6 +64,7 @@ work! {
     connections_freed,
     /// Streams looked at to make room in logs.
     streams_for_room,
-    /// Bytes that closed streams took along from logs of keyed topics, where what they are still to get may be superseded.
+    /// Bytes that closed streams took along from logs of keyed topics, where what they are still to get may
+    /// be superseded.
     bytes_taken_along,
 }

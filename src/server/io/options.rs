@@ -6,7 +6,8 @@ use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
-/// `TCP_DEFER_ACCEPT`, which no crate has by name: after how many seconds a connection is accepted that has sent nothing.
+/// `TCP_DEFER_ACCEPT`, which no crate has by name: after how many seconds a connection is accepted that has
+/// sent nothing.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod defer_accept {
     use nix::libc;

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// The file of a socket, removed when this is dropped, unless somebody has put another in its place.
 ///
-/// Invariant: the socket is open at least as long. While it is, the file's inode is in use and no other file can have its number.
+/// Invariant: the socket is open at least as long. While it is, the file's inode is in use and no other file
+/// can have its number.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
@@ -75,8 +76,9 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
         // It is alive, or nobody can tell.
         _ => return Err(io::ErrorKind::AddrInUse.into()),
     }
-    // Somebody else may have found the same, and listen there by now. What is left is the moment between these two calls, and
-    // that between the other's `bind` and `listen`: two servers that begin in the same microseconds on one path.
+    // Somebody else may have found the same, and listen there by now. What is left is the moment between
+    // these two calls, and that between the other's `bind` and `listen`: two servers that begin in the same
+    // microseconds on one path.
     match fs::symlink_metadata(path) {
         Ok(now) if identity(&now) == identity(&found) => fs::remove_file(path),
         _ => Ok(()),

@@ -8,8 +8,8 @@ use std::any::Any;
 
 /// What belongs to streams and is the server's business: most have nothing.
 ///
-/// What a stream has is a list that begins at its slot. A stream that has ended may not be reported yet when the
-/// next one begins in the slot, so each entry knows whose it is.
+/// What a stream has is a list that begins at its slot. A stream that has ended may not be reported yet when
+/// the next one begins in the slot, so each entry knows whose it is.
 ///
 /// Cost (64-bit): 33 bytes for each callback, state and source, which lie elsewhere, and what `BySlot` says.
 pub(crate) struct Hooks<C> {

@@ -185,8 +185,8 @@ impl<W> Inbox<W> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Puts a message into the inbox, also where it is full: for those who see to it that there is a bound for
-    /// such.
+    /// Puts a message into the inbox, also where it is full: for those who see to it that there is a bound
+    /// for such.
     pub(crate) fn put_at_once(&self, message: Order<W>) -> Result<(), Error> {
         let queue = self.lock();
         if queue.stopped {
@@ -280,8 +280,8 @@ impl<W> Inbox<W> {
         self.shared.waker.wake_by_ref();
     }
 
-    /// As [`put_at_once`](Self::put_at_once), for one that is put into several inboxes. Answers whether the loop is to
-    /// be [woken](Self::wake), or nothing where it has stopped.
+    /// As [`put_at_once`](Self::put_at_once), for one that is put into several inboxes. Answers whether the
+    /// loop is to be [woken](Self::wake), or nothing where it has stopped.
     pub(crate) fn add_at_once(&self, message: Order<W>) -> Option<bool> {
         let queue = self.lock();
         if queue.stopped {

@@ -212,7 +212,8 @@ impl Core {
         }
     }
 
-    /// Ends a stream for the application: everything given to it so far still goes out, then the end of the body.
+    /// Ends a stream for the application: everything given to it so far still goes out, then the end of the
+    /// body.
     pub(crate) fn close(&mut self, id: StreamId) -> Result<(), Error> {
         self.close_for(id, CloseReason::Application)
     }
@@ -272,7 +273,8 @@ impl Core {
         }
     }
 
-    /// A callback for this stream has panicked: whatever it was about to do, the stream cannot go on as if it had.
+    /// A callback for this stream has panicked: whatever it was about to do, the stream cannot go on as if it
+    /// had.
     pub(crate) fn end_for_panic(&mut self, id: StreamId) {
         if self.delivery.slots.live(id).is_ok() {
             self.end(id.slot, CloseReason::Panicked);

@@ -9,8 +9,8 @@ use crate::topic::position::{Place, Position};
 use crate::topic::topics::Topics;
 
 impl Core {
-    /// Publishes an event of the log to those topics that take it, as it stands there already. The error is that
-    /// of the first that does not.
+    /// Publishes an event of the log to those topics that take it, as it stands there already. The error is
+    /// that of the first that does not.
     pub(crate) fn publish_at<'t>(
         &mut self,
         topics: impl Iterator<Item = &'t str>,

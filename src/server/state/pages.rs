@@ -28,8 +28,8 @@ impl Place {
 /// A slab in pages. It grows by a page instead of doubling, and a few entries that stay behind when a crowd
 /// has left keep their pages and no others.
 ///
-/// Cost: at most a page more than what is used, and for each page of 64 there ever was at once 44 bytes, until
-/// all are empty.
+/// Cost: at most a page more than what is used, and for each page of 64 there ever was at once 44 bytes,
+/// until all are empty.
 #[derive(Debug)]
 pub(crate) struct Pages<T> {
     pages: Vec<Slab<T>>,

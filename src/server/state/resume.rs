@@ -18,8 +18,8 @@ pub(crate) struct Resumption<'a> {
 }
 
 impl Core {
-    /// Where a stream begins whose client saw the event `last_event_id` last, which is looked for only where something is kept.
-    /// The stream is subscribed to its topics already.
+    /// Where a stream begins whose client saw the event `last_event_id` last, which is looked for only where
+    /// something is kept. The stream is subscribed to its topics already.
     pub(crate) fn resumption<'a>(
         &self,
         id: StreamId,

@@ -18,12 +18,14 @@ use std::time::Duration;
 const CLOSED_TOGETHER_PER_TURN: u64 = 1024;
 
 impl Core {
-    /// Gives a stream a tag. With one that is revoked it cannot stay: it is closed, or not opened in the first place.
+    /// Gives a stream a tag. With one that is revoked it cannot stay: it is closed, or not opened in the
+    /// first place.
     pub(crate) fn tag(&mut self, id: StreamId, tag: &str) -> Result<(), Error> {
         let opening = self.delivery.slots.live(id)?.phase == Phase::Opening;
         if self.tags.is_revoked(tag, self.now) {
             if opening {
-                // What the handler goes on to give to it must not fail: that it is not opened is said in the answer.
+                // What the handler goes on to give to it must not fail: that it is not opened is said in the
+                // answer.
                 self.opening_revoked = true;
                 return Ok(());
             }

@@ -16,10 +16,10 @@ const SHRINK_MIN: usize = 1024;
 
 /// The index of streams by tag.
 ///
-/// A tag on a stream is a link in two lists: of all streams with this tag, and of all tags of this stream. All
-/// links lie in one slab, so that a tag that only one stream carries, as that of a user does, needs no list of
-/// its own. Adding and removing look at the other tags of the same stream, which are few, and never at other
-/// streams.
+/// A tag on a stream is a link in two lists: of all streams with this tag, and of all tags of this stream.
+/// All links lie in one slab, so that a tag that only one stream carries, as that of a user does, needs no
+/// list of its own. Adding and removing look at the other tags of the same stream, which are few, and never
+/// at other streams.
 ///
 /// Cost (64-bit): 25 bytes for each tag on a stream; for each tag 25, its name where that is longer than 14
 /// bytes, and some 8 in a table; and what `BySlot` says. `tests/allocations.rs` measures it.
@@ -35,8 +35,8 @@ pub(crate) struct Tags {
     walks: VecDeque<Walk>,
 }
 
-/// Streams that are to be closed one after the other: those that had a tag at some moment, of which this is the
-/// next.
+/// Streams that are to be closed one after the other: those that had a tag at some moment, of which this is
+/// the next.
 #[derive(Debug, Clone, Copy)]
 struct Walk {
     next: Place,
@@ -185,14 +185,14 @@ impl Tags {
         })
     }
 
-    /// The slot of the stream at a place, and the place of the next one with the same tag. That place stays good
-    /// while only this stream loses its tags, so each may be ended on the way.
+    /// The slot of the stream at a place, and the place of the next one with the same tag. That place stays
+    /// good while only this stream loses its tags, so each may be ended on the way.
     pub(crate) fn at(&self, place: Place) -> Option<(u32, Place)> {
         self.links.get(place).map(|link| (link.slot, link.next))
     }
 
-    /// From now on [`next_to_close`](Self::next_to_close) returns the streams that carry a tag, with a reason.
-    /// Those that are given it later stand before them.
+    /// From now on [`next_to_close`](Self::next_to_close) returns the streams that carry a tag, with a
+    /// reason. Those that are given it later stand before them.
     pub(crate) fn close_all(&mut self, name: &str, reason: CloseReason) {
         if let Some(next) = self.first(name) {
             self.walks.push_back(Walk { next, reason });
@@ -254,8 +254,9 @@ struct Revoked {
 }
 
 impl Tags {
-    /// Revokes a tag up to and including `until`, or for as long as it is revoked already if that is longer. Where there are
-    /// more than `revoked_max`, the one that is over first is forgotten early; answers whether one was.
+    /// Revokes a tag up to and including `until`, or for as long as it is revoked already if that is longer.
+    /// Where there are more than `revoked_max`, the one that is over first is forgotten early; answers
+    /// whether one was.
     pub(crate) fn revoke(&mut self, name: &str, until: Duration, revoked_max: usize) -> bool {
         let revoked = &mut self.revoked;
         let name: Arc<str> = match revoked.until.get_key_value(name) {
@@ -296,8 +297,8 @@ impl Tags {
         }
     }
 
-    /// When there is a revocation to forget. In whole seconds, so that the loop does not wake for each: what they forbid is over
-    /// in time whatever is remembered of it.
+    /// When there is a revocation to forget. In whole seconds, so that the loop does not wake for each: what
+    /// they forbid is over in time whatever is remembered of it.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         let (until, _) = self.revoked.order.first()?;
         until.as_secs().checked_add(1).map(Duration::from_secs)

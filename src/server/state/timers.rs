@@ -8,23 +8,23 @@ use std::time::Duration;
 /// The shortest period: a timer that is due again at once would never let the loop rest.
 const PERIOD_MIN: Duration = Duration::from_millis(1);
 
-/// Names one timer, to [cancel](crate::Context::cancel) it. Means nothing once the timer has fired for the last
-/// time.
+/// Names one timer, to [cancel](crate::Context::cancel) it. Means nothing once the timer has fired for the
+/// last time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimerId {
     place: Place,
     serial: u32,
 }
 
-/// All timers, in a heap by the time they are due. Adding and removing cost O(log n), and removing looks at the
-/// other timers of the same stream. What they call is up to the owner of the heap.
+/// All timers, in a heap by the time they are due. Adding and removing cost O(log n), and removing looks at
+/// the other timers of the same stream. What they call is up to the owner of the heap.
 ///
 /// Cost (64-bit): 49 bytes for each, four to eight in the heap, and what `BySlot` says.
 #[derive(Debug)]
 pub(crate) struct Timers<C> {
     entries: Pages<Entry<C>>,
-    /// A heap in which each node has four children. Invariant: just those entries are here that are not firing
-    /// at this moment, and each knows its position.
+    /// A heap in which each node has four children. Invariant: just those entries are here that are not
+    /// firing at this moment, and each knows its position.
     heap: Vec<Place>,
     of_slot: BySlot,
     serial: u32,

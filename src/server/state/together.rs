@@ -136,8 +136,8 @@ impl Core {
             link.sequencer.put(|_| order(work), From::Insisting(Some(link.index)), In::AllBut(link.index));
     }
 
-    /// Does something in this loop, unless what handlers have published before is still on its way, and in all loops
-    /// at one place of their order: what is the last word there is the last word in all.
+    /// Does something in this loop, unless what handlers have published before is still on its way, and in
+    /// all loops at one place of their order: what is the last word there is the last word in all.
     pub(crate) fn now_and_in_order<T>(
         &mut self,
         work: impl Fn(&mut Self) -> T + Clone + Send + Sync + 'static,

@@ -1,9 +1,9 @@
 //! Taking new connections, and turning away those that are too many.
 //!
-//! Whoever is turned away should be told. To be told it needs a descriptor and a place, so a few more than the limit are let
-//! in as *surplus*: each gets the answer to one request, where a stream is refused, and is closed. When the process itself
-//! has no descriptors left, those that the network holds in reserve are given up for it one by one, and taken back as
-//! connections close.
+//! Whoever is turned away should be told. To be told it needs a descriptor and a place, so a few more than
+//! the limit are let in as *surplus*: each gets the answer to one request, where a stream is refused, and is
+//! closed. When the process itself has no descriptors left, those that the network holds in reserve are given
+//! up for it one by one, and taken back as connections close.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::refusal::Refusal;
@@ -16,12 +16,12 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// How long to leave the backlog alone when accepting fails for want of descriptors or memory. Trying again at once
-/// would spin; not trying again would strand whoever waits, as readiness is told only once.
+/// How long to leave the backlog alone when accepting fails for want of descriptors or memory. Trying again
+/// at once would spin; not trying again would strand whoever waits, as readiness is told only once.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Descriptors held in reserve. With the delay this means that 160 a second are told that there is no room, however many
-/// knock, which costs next to nothing.
+/// Descriptors held in reserve. With the delay this means that 160 a second are told that there is no room,
+/// however many knock, which costs next to nothing.
 const RESERVE: usize = 8;
 
 /// How many more than `limit` are let in to be told.
@@ -95,8 +95,8 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Gives a connection a slot. Where the kernel has waited for its request, that is read at once; elsewhere it mostly
-    /// has not come yet, and to ask would be a system call for nothing.
+    /// Gives a connection a slot. Where the kernel has waited for its request, that is read at once;
+    /// elsewhere it mostly has not come yet, and to ask would be a system call for nothing.
     fn take(&mut self, socket: N::Socket, address: Option<IpAddr>, refusal: Option<Refusal>) {
         // Where the network does not want a connection, this has been logged.
         let Ok(Some(slot)) = self.add_connection(socket, address, refusal) else { return };
@@ -108,7 +108,8 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Gives up a descriptor of the reserve to accept somebody who is to be refused. Answers whether that helped.
+    /// Gives up a descriptor of the reserve to accept somebody who is to be refused. Answers whether that
+    /// helped.
     fn accept_with_reserve(&mut self) -> bool {
         let Some(left) = self.accept.reserve.checked_sub(1) else { return false };
         self.accept.reserve = self.net.reserve(left);

@@ -1,7 +1,7 @@
 //! Connections that another server has accepted, and of which it may have read something.
 //!
-//! What was read is put where the beginning of a request waits for its rest, so from there on nothing is different: who parses
-//! it, and by which limits, does not know where it came from.
+//! What was read is put where the beginning of a request waits for its rest, so from there on nothing is
+//! different: who parses it, and by which limits, does not know where it came from.
 
 use crate::conn::slot::Connection;
 use crate::error::Error;
@@ -14,19 +14,22 @@ use std::io;
 use std::net::TcpStream;
 
 impl<H: App, N: Net> Server<H, N> {
-    /// Takes over a connection that another HTTP server has accepted. `input` is what that has read of it so far: the head of
-    /// the request, a part of it, or more. It is treated as if this server had read it, and what comes next is read from the
-    /// socket. Where only a parsed request is left, [`RawRequest`](crate::RawRequest) writes it as bytes again.
+    /// Takes over a connection that another HTTP server has accepted. `input` is what that has read of it so
+    /// far: the head of the request, a part of it, or more. It is treated as if this server had read it, and
+    /// what comes next is read from the socket. Where only a parsed request is left,
+    /// [`RawRequest`](crate::RawRequest) writes it as bytes again.
     ///
-    /// The connection counts like one that was [accepted](crate::Stats::accepted) here, and if there are too many it is refused
-    /// like one; this is no error. In a [drain](crate::Context::drain), when nobody else is let in, it is answered, but gets no
-    /// stream: whoever handed it over can no longer tell its client.
+    /// The connection counts like one that was [accepted](crate::Stats::accepted) here, and if there are too
+    /// many it is refused like one; this is no error. In a [drain](crate::Context::drain), when nobody else
+    /// is let in, it is answered, but gets no stream: whoever handed it over can no longer tell its client.
     ///
-    /// The socket may block or not; it will not any more, nor will its clones. A clone that is kept holds the connection open.
-    /// Nothing may have been written to it that the client takes for an answer to the request.
+    /// The socket may block or not; it will not any more, nor will its clones. A clone that is kept holds the
+    /// connection open. Nothing may have been written to it that the client takes for an answer to the
+    /// request.
     ///
     /// Nothing is parsed and nobody asked before the next [turn](Self::turn); in a loop of your own ask for
-    /// [`next_timeout`](Self::next_timeout) again. For other threads there is [`Publisher::adopt`](crate::Publisher::adopt).
+    /// [`next_timeout`](Self::next_timeout) again. For other threads there is
+    /// [`Publisher::adopt`](crate::Publisher::adopt).
     ///
     /// ```no_run
     /// use mio_sse::{Event, Router, Server};
@@ -51,8 +54,8 @@ impl<H: App, N: Net> Server<H, N> {
     ///
     /// # Errors
     /// [`Other`](io::ErrorKind::Other) with [`Error::Stopped`] inside after the server has stopped;
-    /// [`Unsupported`](io::ErrorKind::Unsupported) with a [`Net`] that is not of TCP; what the operating system says. The
-    /// connection is closed then.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) with a [`Net`] that is not of TCP; what the operating
+    /// system says. The connection is closed then.
     pub fn adopt(&mut self, socket: TcpStream, input: impl Into<Vec<u8>>) -> io::Result<()> {
         if self.stopped {
             return Err(io::Error::other(Error::Stopped));

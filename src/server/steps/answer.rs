@@ -1,4 +1,5 @@
-//! The handler is asked about a request: what it says is a whole reply, a stream, or the reason why there is none.
+//! The handler is asked about a request: what it says is a whole reply, a stream, or the reason why there is
+//! none.
 
 use crate::config::Refuse;
 use crate::conn::close_reason::CloseReason;

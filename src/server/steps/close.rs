@@ -20,7 +20,8 @@ const STREAMS_KEPT: usize = 512;
 const ENDS_PER_TURN: usize = 1024;
 
 impl<H: App, N: Net> Server<H, N> {
-    /// Step 9: reports the streams that have ended in this turn, then frees the slots of connections that have.
+    /// Step 9: reports the streams that have ended in this turn, then frees the slots of connections that
+    /// have.
     pub(crate) fn free_closed(&mut self) {
         self.core.delivery.topics.free_idle();
         let mut ended = std::mem::take(&mut self.core.ended);
@@ -60,8 +61,8 @@ impl<H: App, N: Net> Server<H, N> {
                 self.sockets.shrink_to_fit();
             }
         }
-        // What was ended by these callbacks is reported, and its slot freed, in the next turn. All others are freed now:
-        // an application may end a stream for each that ends, and then there is no turn without.
+        // What was ended by these callbacks is reported, and its slot freed, in the next turn. All others are
+        // freed now: an application may end a stream for each that ends, and then there is no turn without.
         ended.append(&mut self.core.ended);
         self.core.ended = ended;
         closed.append(&mut self.core.closed);
@@ -70,8 +71,8 @@ impl<H: App, N: Net> Server<H, N> {
         self.shrink_buffers();
     }
 
-    /// Buffers and lists are kept from turn to turn, but not at the size that one huge event or reply has given
-    /// them, or a crowd that has left.
+    /// Buffers and lists are kept from turn to turn, but not at the size that one huge event or reply has
+    /// given them, or a crowd that has left.
     fn shrink_buffers(&mut self) {
         let streams = 2 * self.core.delivery.slots.len() + STREAMS_KEPT;
         self.core.shrink_buffers(BUFFER_BYTES_KEPT, streams);
@@ -102,7 +103,8 @@ impl<H: App, N: Net> Server<H, N> {
                 let _ = self.core.close_for(id, reason);
             }
         }
-        // Whoever has more than one visit's worth to get stands in the queue again, as long as its socket takes it.
+        // Whoever has more than one visit's worth to get stands in the queue again, as long as its socket
+        // takes it.
         while !self.core.delivery.queue.is_empty() {
             self.serve_queue(usize::MAX, usize::MAX);
         }

@@ -50,7 +50,8 @@ impl<H: App, N: Net> Server<H, N> {
             (drain.next, left) = (slot + 1, left - 1);
             self.core.work.connections_drained += 1;
             if self.has_unread(slot) {
-                // To close with something unread resets the connection, which destroys the reply that is on its way.
+                // To close with something unread resets the connection, which destroys the reply that is on
+                // its way.
                 self.linger(slot, CloseReason::Drained);
                 self.visit_again(slot);
             } else {

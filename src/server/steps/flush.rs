@@ -12,8 +12,8 @@ use crate::topic::topics::TopicKey;
 /// Subscribers of one topic that are visited before the next topic has its turn.
 const QUANTUM: usize = 256;
 
-/// Bytes that are written in one turn, of all streams together, and some more: some milliseconds' worth. What is
-/// compressed counts as more, see [`Delivery::work`](crate::delivery::delivery::Delivery::work).
+/// Bytes that are written in one turn, of all streams together, and some more: some milliseconds' worth. What
+/// is compressed counts as more, see [`Delivery::work`](crate::delivery::delivery::Delivery::work).
 const BYTES_PER_TURN: usize = 4 << 20;
 
 /// Bytes given to a stream in the queue before the others have their turn.
@@ -43,8 +43,8 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Serves up to `count` streams from the queue, as long as less than `bytes` were written. Returns how many
-    /// it was.
+    /// Serves up to `count` streams from the queue, as long as less than `bytes` were written. Returns how
+    /// many it was.
     pub(crate) fn serve_queue(&mut self, count: usize, bytes: usize) -> usize {
         // Streams that have more than one visit's worth to get queue up again, for the next turn.
         let count = count.min(self.core.delivery.queue.len());
@@ -62,9 +62,9 @@ impl<H: App, N: Net> Server<H, N> {
         served
     }
 
-    /// Goes on with the topic's wave, by `count` subscribers. Those that have more to get than what is new are
-    /// given it as long as fewer than `end` bytes were written in all, and queue up after that. Returns how many
-    /// were visited.
+    /// Goes on with the topic's wave, by `count` subscribers. Those that have more to get than what is new
+    /// are given it as long as fewer than `end` bytes were written in all, and queue up after that. Returns
+    /// how many were visited.
     fn fan_out(&mut self, key: TopicKey, count: usize, end: u64) -> usize {
         let now = self.core.tick();
         let (net, sockets) = (&mut self.net, &mut self.sockets);
@@ -77,7 +77,8 @@ impl<H: App, N: Net> Server<H, N> {
             self.core.end(slot, reason);
         }
         for &slot in &offered.aside {
-            // The log forgets nothing that is still to come for a stream that has room and waits for its turn.
+            // The log forgets nothing that is still to come for a stream that has room and waits for its
+            // turn.
             if self.core.delivery.work() < end {
                 self.serve(slot, BYTES_PER_VISIT);
             } else {

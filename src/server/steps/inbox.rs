@@ -16,8 +16,8 @@ const INBOX_BATCH: usize = 64;
 const INBOX_BATCHES_PER_TURN: usize = 16;
 
 impl<H: App, N: Net> Server<H, N> {
-    /// Step 4: does what other threads have asked for. Leaves it to wait while the streams cannot keep up with what is
-    /// published, so that it is the publishers who wait and not memory that grows.
+    /// Step 4: does what other threads have asked for. Leaves it to wait while the streams cannot keep up
+    /// with what is published, so that it is the publishers who wait and not memory that grows.
     pub(crate) fn take_inbox(&mut self) {
         // After each rest at least one batch is taken, or handlers that publish could keep all others
         // waiting.

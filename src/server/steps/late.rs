@@ -105,8 +105,8 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// There is no memory any more for a request that waits. It is told at once, as that gives back what it holds: else
-    /// everything would be cut before.
+    /// There is no memory any more for a request that waits. It is told at once, as that gives back what it
+    /// holds: else everything would be cut before.
     pub(super) fn refuse_awaiting(&mut self, slot: u32) {
         let Some(awaiting) = self.end_wait(slot, |_awaiting| true) else { return };
         let (held, mut replies, _behind) = (*awaiting).into_parts();

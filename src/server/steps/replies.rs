@@ -95,7 +95,8 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Goes on with a reply that did not fit into the socket, in the next turn if this one has done its share.
+    /// Goes on with a reply that did not fit into the socket, in the next turn if this one has done its
+    /// share.
     pub(super) fn write_reply(&mut self, slot: u32) {
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         let Connection::Replying(reply) = &mut entry.state else { return };

@@ -52,9 +52,9 @@ fn period(config: &Config) -> Duration {
     (shortest / 4).clamp(Duration::from_millis(1), PERIOD_MAX)
 }
 
-/// How long a stream may be silent before it gets a heartbeat: early enough that the silence never exceeds `heartbeat`
-/// though the sweep comes by only once a `period`, and different from slot to slot by a quarter, so that streams which
-/// were served together do not all beat together.
+/// How long a stream may be silent before it gets a heartbeat: early enough that the silence never exceeds
+/// `heartbeat` though the sweep comes by only once a `period`, and different from slot to slot by a quarter,
+/// so that streams which were served together do not all beat together.
 fn silence_max(heartbeat: u32, period: u32, slot: u32) -> u32 {
     let spread = heartbeat / 4;
     let early = (u64::from(spread) * u64::from(scatter(slot))) >> 32;
@@ -119,8 +119,8 @@ impl<H: App, N: Net> Server<H, N> {
         self.sweep.due = Some(now.saturating_add(period / slices));
     }
 
-    /// A part of step 3, before anybody new comes: the clock of ages goes round, so after a turn that took longer than a
-    /// stream may be open it could show any of them as young.
+    /// A part of step 3, before anybody new comes: the clock of ages goes round, so after a turn that took
+    /// longer than a stream may be open it could show any of them as young.
     pub(crate) fn mark_ages(&mut self) {
         let now = self.core.now;
         let since = now.saturating_sub(std::mem::replace(&mut self.sweep.turned, now));

@@ -1,7 +1,8 @@
-//! One headless browser for all tests, driven over the pipe of its DevTools protocol: JSON with a NUL behind each message.
+//! One headless browser for all tests, driven over the pipe of its DevTools protocol: JSON with a NUL behind
+//! each message.
 //!
-//! Its standard input and output become that pipe. So no port and no WebSocket is needed, and when the tests end, in whatever
-//! way, the pipe closes and the browser ends too.
+//! Its standard input and output become that pipe. So no port and no WebSocket is needed, and when the tests
+//! end, in whatever way, the pipe closes and the browser ends too.
 
 use crate::support::{DEADLINE, eventually, now};
 use serde_json::{Value, json};
@@ -11,8 +12,9 @@ use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
-/// Chromium's arguments behind `--headless`: root in a container cannot have its sandbox, a small /dev/shm is no trouble, no
-/// page is slowed down because another is in front, and nothing is fetched that no page asks for.
+/// Chromium's arguments behind `--headless`: root in a container cannot have its sandbox, a small /dev/shm is
+/// no trouble, no page is slowed down because another is in front, and nothing is fetched that no page asks
+/// for.
 const ARGUMENTS: &[&str] = &[
     "--headless",
     "--no-sandbox",
@@ -131,7 +133,8 @@ impl Browser {
     }
 }
 
-/// What tabs share that know of each other: cookies, caches and connections. Nothing of it is shared between tests.
+/// What tabs share that know of each other: cookies, caches and connections. Nothing of it is shared between
+/// tests.
 struct Profile(String);
 
 impl Drop for Profile {

@@ -26,8 +26,8 @@ pub(crate) fn app() -> Router {
     app
 }
 
-/// An example that ends and starts anew on its port. Its pages come through `wire`, and `away` waits until they have noticed
-/// that it has gone. With `proxy` they get the error pages of a proxy meanwhile.
+/// An example that ends and starts anew on its port. Its pages come through `wire`, and `away` waits until
+/// they have noticed that it has gone. With `proxy` they get the error pages of a proxy meanwhile.
 fn restart(example: Example, name: &str, wire: &Wire, proxy: bool, away: impl Fn()) -> Example {
     let meanwhile = || {
         away();
@@ -52,8 +52,8 @@ fn restart(example: Example, name: &str, wire: &Wire, proxy: bool, away: impl Fn
     example
 }
 
-/// What went wrong in a page, besides that connections broke off: which the browser logs, and the handler of errors of
-/// htmx's extension as well.
+/// What went wrong in a page, besides that connections broke off: which the browser logs, and the handler of
+/// errors of htmx's extension as well.
 fn other_errors(tab: &Tab) -> Vec<String> {
     let broken = ["net::ERR_", "status of 502", "s.onerror"];
     tab.errors().into_iter().filter(|error| !broken.iter().any(|broken| error.contains(broken))).collect()

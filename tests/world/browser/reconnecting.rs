@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Nothing is lost, doubled or overtaken by what is published while the client is away, with ids of the library's or of the
-/// application's.
+/// Nothing is lost, doubled or overtaken by what is published while the client is away, with ids of the
+/// library's or of the application's.
 #[test]
 fn a_page_that_comes_back_gets_all_it_has_missed_once_and_in_order() {
     for own_ids in [false, true] {
@@ -59,7 +59,8 @@ fn a_page_that_comes_back_gets_all_it_has_missed_once_and_in_order() {
     }
 }
 
-/// The clock is the server's: from before it ends the stream until it is asked again. `retry` in the reply, in an event.
+/// The clock is the server's: from before it ends the stream until it is asked again. `retry` in the reply,
+/// in an event.
 #[test]
 fn the_time_to_come_back_is_heeded() {
     type Times = Arc<Mutex<Vec<(Instant, Option<Instant>)>>>;

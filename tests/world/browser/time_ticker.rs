@@ -33,7 +33,8 @@ fn both_panels_connect_and_disconnect() {
             (&"closed".into(), &true.into(), &false.into())
         );
     }
-    // While the clock is connected anew and ticks, the time stands still: for more than a second, also if two clocks tick.
+    // While the clock is connected anew and ticks, the time stands still: for more than a second, also if two
+    // clocks tick.
     let time = tab.run(&panel("time"));
     let clock = tab.run(&panel("clock"));
     tab.run("document.getElementById('clock-connect').click()");

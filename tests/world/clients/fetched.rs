@@ -1,4 +1,5 @@
-//! Clients in JavaScript and Python, fetched once into the target directory, in the versions that are written down beside this file.
+//! Clients in JavaScript and Python, fetched once into the target directory, in the versions that are written
+//! down beside this file.
 
 use crate::support::{run, target_dir};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ fn here(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(file)
 }
 
-/// A directory in which everything is that a list names; `fetch` is asked to if it is not, or the list was another.
+/// A directory in which everything is that a list names; `fetch` is asked to if it is not, or the list was
+/// another.
 fn directory(name: &str, list: &str, fetch: impl Fn(&Path)) -> PathBuf {
     let directory = target_dir().join("clients").join(name);
     let wanted = std::fs::read_to_string(here(list)).unwrap();
@@ -31,7 +33,8 @@ fn with_arguments(mut command: Vec<String>, script: &str, arguments: &[&str]) ->
     command
 }
 
-/// The command that runs a script with the packages for it: in their directory, which is where it looks for them.
+/// The command that runs a script with the packages for it: in their directory, which is where it looks for
+/// them.
 pub(crate) fn node(script: &str, arguments: &[&str]) -> Vec<String> {
     static NODE: OnceLock<PathBuf> = OnceLock::new();
     let directory = NODE.get_or_init(|| {

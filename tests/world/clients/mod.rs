@@ -1,5 +1,5 @@
-//! Clients that others have written read what is easy to get wrong, and come back. Where one of them deviates from the
-//! standard, its test says how, and fails once it no longer does.
+//! Clients that others have written read what is easy to get wrong, and come back. Where one of them deviates
+//! from the standard, its test says how, and fails once it no longer does.
 
 pub(crate) mod fetched;
 mod heartbeat_event;
@@ -90,8 +90,8 @@ fn assert_counts(seen: &[Seen], asked: &Asked) {
     assert_eq!(*asked.lock().unwrap(), ids);
 }
 
-/// What is seen by those for whom an event without an id has none, where the standard gives it the last one: the place to come
-/// back to is still known from the events that have one.
+/// What is seen by those for whom an event without an id has none, where the standard gives it the last one:
+/// the place to come back to is still known from the events that have one.
 fn expected_without_last_ids() -> Vec<Seen> {
     let seen = |sent: payloads::Sent| Some(Seen { id: sent.new_id.unwrap_or_default(), ..sent.seen? });
     payloads::all().into_iter().filter_map(seen).collect()

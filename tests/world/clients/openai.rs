@@ -26,7 +26,8 @@ fn assert_used(script: impl Fn(&str) -> Vec<String>) {
     assert!((6..=12).contains(&count), "{said:?}");
     assert_eq!(*one("usage"), json!([7, count, 7 + count]));
     assert_eq!(*one("streamed"), json!([said, 7, count, 7 + count]));
-    // Without a limit it says the same and more, up to the end of a sentence, as the package for Python insists.
+    // Without a limit it says the same and more, up to the end of a sentence, as the package for Python
+    // insists.
     let collected = one("collected");
     let more = collected[0].as_str().unwrap();
     assert!(more.len() > said.len() && more.starts_with(said), "{more:?}");

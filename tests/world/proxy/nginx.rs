@@ -54,7 +54,8 @@ impl Nginx {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let directory = scratch(&format!("nginx-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         let (certificate, key) = certificate();
-        // nginx cannot choose ports itself, so somebody else may get one between here and there: then once more.
+        // nginx cannot choose ports itself, so somebody else may get one between here and there: then once
+        // more.
         for _ in 0..10 {
             let [plain, tls] = free_ports();
             let mut server = change(&documented());

@@ -28,7 +28,8 @@ fn publish(server: &Running, data: &str) {
     server.publisher.publish("news", Event::new().data(data.to_owned())).unwrap();
 }
 
-/// Each event is published when the one before has arrived, so one that waits for the next would wait for ever.
+/// Each event is published when the one before has arrived, so one that waits for the next would wait for
+/// ever.
 #[test]
 fn nothing_is_delayed_not_even_with_gzip() {
     let hub = Example::start("hub");
@@ -58,7 +59,8 @@ fn nothing_is_delayed_not_even_with_gzip() {
     assert!(curl.head().contains(&"content-encoding: gzip".to_owned()), "text/html is");
 }
 
-/// What `X-Accel-Buffering: no` is for: a body without chunks, as it is over HTTP/1.0, nginx holds back until it has a buffer full.
+/// What `X-Accel-Buffering: no` is for: a body without chunks, as it is over HTTP/1.0, nginx holds back until
+/// it has a buffer full.
 #[test]
 fn our_header_keeps_nginx_from_holding_events_back() {
     let server = serve(app());
@@ -161,7 +163,8 @@ fn heartbeats_keep_a_silent_stream_open() {
     }
 }
 
-/// nginx takes no more than its client does, so it is here that it is noticed, and nothing is piled up on nginx' disk.
+/// nginx takes no more than its client does, so it is here that it is noticed, and nothing is piled up on
+/// nginx' disk.
 #[test]
 fn a_client_that_reads_nothing_is_noticed_by_the_server() {
     let mut config = Config::default();

@@ -1,4 +1,5 @@
-//! The hub with actix-web: `sse::Sse` of actix-web-lab with its keep-alive, and a broadcast channel for each topic. One worker.
+//! The hub with actix-web: `sse::Sse` of actix-web-lab with its keep-alive, and a broadcast channel for each
+//! topic. One worker.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};

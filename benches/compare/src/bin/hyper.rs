@@ -1,4 +1,5 @@
-//! The hub with bare hyper: a channel for each stream, each event encoded once, and one timer for all heartbeats.
+//! The hub with bare hyper: a channel for each stream, each event encoded once, and one timer for all
+//! heartbeats.
 
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};

@@ -1,7 +1,7 @@
 //! The hub with nginx and its module nchan: one worker, whose accounts are the ones to look at.
 //!
-//! The program that is started is a launcher. Behind it stands a guard, which ends nginx when the launcher is gone, however that
-//! went: killing the master alone would leave its worker behind.
+//! The program that is started is a launcher. Behind it stands a guard, which ends nginx when the launcher is
+//! gone, however that went: killing the master alone would leave its worker behind.
 
 use std::error::Error;
 use std::fs;
