@@ -66,7 +66,7 @@ fn run(port: &str, udp_port: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Publishes what has come. Answers whether there may be more: mio tells of it once.
+/// Publishes what has come. Returns whether there may be more: mio tells of it once.
 fn read_datagrams(socket: &UdpSocket, server: &mut Server<Router>) -> Result<bool, Box<dyn Error>> {
     let mut buffer = [0; 2048];
     for _ in 0..DATAGRAMS_PER_TURN {

@@ -109,7 +109,7 @@ fn read_head(input: &mut impl BufRead) -> std::io::Result<Option<End>> {
     }
 }
 
-/// Prints events until the stream ends, and answers why that was.
+/// Prints events until the stream ends, and returns why that was.
 fn read_events(input: &mut impl BufRead, memory: &mut Memory) -> String {
     let mut parser = Parser::default();
     loop {
@@ -166,7 +166,7 @@ struct Parser {
 }
 
 impl Parser {
-    /// Takes one byte; answers a line where that was the end of one. Lines end with LF, CR or CRLF.
+    /// Takes one byte; returns a line where that was the end of one. Lines end with LF, CR or CRLF.
     fn line(&mut self, byte: u8) -> Option<String> {
         let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
         match byte {
@@ -183,7 +183,7 @@ impl Parser {
         }
     }
 
-    /// Takes one line; answers an event where that was the end of one.
+    /// Takes one line; returns an event where that was the end of one.
     fn field(&mut self, line: &str, memory: &mut Memory) -> Option<Event> {
         if line.is_empty() {
             // What is only an id counts, too.

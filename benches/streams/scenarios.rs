@@ -215,7 +215,7 @@ impl Checks {
         self.rows.push(vec![name.to_owned(), is.to_string(), has_to_be.to_string(), verdict.to_owned()]);
     }
 
-    /// Prints them under a title; answers whether all hold.
+    /// Prints them under a title; returns whether all hold.
     fn print(self, title: &str) -> bool {
         table::print(title, &self.rows);
         self.passed

@@ -126,14 +126,14 @@ impl Subscribers {
         })
     }
 
-    /// Publishes nothing for a time; answers how many reads brought something, and how many bytes.
+    /// Publishes nothing for a time; returns how many reads brought something, and how many bytes.
     pub(crate) fn rest(&mut self, time: Duration) -> Result<(u64, u64)> {
         let answer = self.ask(&format!("rest {}", time.as_millis()), "rested ")?;
         let (reads, bytes) = answer.split_once(' ').ok_or("the client's answer is too short")?;
         Ok((reads.parse()?, bytes.parse()?))
     }
 
-    /// Ends the server; answers after what time it had gone, and when each stream had ended.
+    /// Ends the server; returns after what time it had gone, and when each stream had ended.
     pub(crate) fn end(&mut self, server: u32) -> Result<(Duration, Vec<Duration>)> {
         let answer = self.ask(&format!("end {server}"), "ended ")?;
         let (exit, ends) = answer.split_once(' ').ok_or("the client's answer is too short")?;

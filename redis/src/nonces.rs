@@ -15,7 +15,7 @@ pub(crate) struct Nonces {
 }
 
 impl Nonces {
-    /// Notes an entry. Answers whether it is new.
+    /// Notes an entry. Returns whether it is new.
     pub(crate) fn is_new(&mut self, nonce: Nonce) -> bool {
         self.read += 1;
         if let Some((count, used)) = self.newest.get_mut(&nonce.writer) {

@@ -154,7 +154,7 @@ impl Reader {
         }
     }
 
-    /// Takes the answer, at a time of any clock that only goes forward. Answers what is to be done.
+    /// Takes the answer, at a time of any clock that only goes forward. Returns what is to be done.
     pub fn told(&mut self, told: Told, now: Duration) -> Vec<Act> {
         let mut acts = Vec::new();
         match (&mut self.stage, told) {

@@ -76,7 +76,7 @@ impl Shared {
         }
     }
 
-    /// Waits so long, or until it is over. Answers whether it goes on.
+    /// Waits so long, or until it is over. Returns whether it goes on.
     pub(crate) fn rest(&self, time: Duration) -> bool {
         let until = self.now() + time;
         let mut state = self.lock();

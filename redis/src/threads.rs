@@ -26,7 +26,7 @@ pub(crate) struct Stream {
     pub(crate) kept: usize,
 }
 
-/// Asks what the reader wants to know. Answers what is to be done.
+/// Asks what the reader wants to know. Returns what is to be done.
 ///
 /// # Errors
 /// What is wrong; the connection is of no more use.
@@ -95,7 +95,7 @@ pub(crate) fn fill<S: 'static>(acts: &[Act], shared: &Shared, cx: &mut Context<'
     }
 }
 
-/// Does what a reader says. Answers whether the server, and the hub, go on.
+/// Does what a reader says. Returns whether the server, and the hub, go on.
 fn perform(acts: Vec<Act>, shared: &Shared, publisher: &Publisher) -> bool {
     for act in acts {
         loop {
@@ -229,7 +229,7 @@ pub(crate) fn write(stream: &Stream, mut link: Link, patience: Duration, shared:
     }
 }
 
-/// Waits so long, and gives up meanwhile what has waited too long. Answers whether it goes on.
+/// Waits so long, and gives up meanwhile what has waited too long. Returns whether it goes on.
 fn rest_and_give_up(shared: &Shared, time: Duration) -> bool {
     let until = shared.now() + time;
     loop {

@@ -97,7 +97,7 @@ impl<D> Writer<D> {
         self.waiting.iter().take(self.sent).map(|item| (at, &item.record)).collect()
     }
 
-    /// What Redis says to those that were sent, in order. Answers what became of them, and whether the
+    /// What Redis says to those that were sent, in order. Returns what became of them, and whether the
     /// connection is of use; what is not among these is to be sent again.
     pub fn told(&mut self, replies: Vec<Reply>) -> (Vec<(D, Fate)>, bool) {
         let mut fates = Vec::new();

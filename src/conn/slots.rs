@@ -67,7 +67,7 @@ impl Slots {
         StreamId { slot, generation: self.generation, shard: self.shard }
     }
 
-    /// Gives memory back when most of the slots are vacant; answers whether it was tried. What is behind the
+    /// Gives memory back when most of the slots are vacant; returns whether it was tried. What is behind the
     /// highest slot in use is all that can go, so after a try the next one waits until half of the rest are
     /// gone: the cost of a try, proportional to the slots, is spread over those that were freed.
     pub(crate) fn shrink(&mut self) -> bool {

@@ -138,7 +138,7 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Takes a stream out of a topic. What is in its hand still goes out. Answers whether it has been given
+    /// Takes a stream out of a topic. What is in its hand still goes out. Returns whether it has been given
     /// everything.
     pub(crate) fn unsubscribe(&mut self, slot: u32, topic: TopicKey) -> bool {
         self.leave(slot, topic);
@@ -164,7 +164,7 @@ impl<S: Streams> Delivery<S> {
         });
     }
 
-    /// Puts bytes for one stream behind everything else it is to get. Answers whether there is too much for
+    /// Puts bytes for one stream behind everything else it is to get. Returns whether there is too much for
     /// it, apart from what is its source's: more than may lag was offered to it before, and its socket has
     /// refused it; or more waits than may come at once.
     pub(crate) fn send(&mut self, slot: u32, bytes: &[u8], kind: Kind) -> bool {
@@ -355,7 +355,7 @@ impl<S: Streams> Delivery<S> {
         self.queue(slot);
     }
 
-    /// Takes a stream out of its topics and gives back its memory. Answers what the peer has sent ahead.
+    /// Takes a stream out of its topics and gives back its memory. Returns what the peer has sent ahead.
     pub(crate) fn dissolve(&mut self, slot: u32) -> Option<Box<Held>> {
         self.forget_wait(slot);
         self.leave_all(slot);

@@ -101,7 +101,7 @@ impl Hand {
         self.events += 1;
     }
 
-    /// So many bytes are sent. Answers the events that are delivered with them.
+    /// So many bytes are sent. Returns the events that are delivered with them.
     pub(crate) fn advance(&mut self, sent: usize) -> u64 {
         self.sent += sent;
         let done = sent > 0 && self.is_empty();

@@ -143,7 +143,7 @@ impl<S: Streams> Delivery<S> {
     }
 
     /// Gives a stream that has nothing in its hand a frame of no log, such as a heartbeat. What
-    /// the socket does not take goes out when it has room, before anything else. Answers whether they were
+    /// the socket does not take goes out when it has room, before anything else. Returns whether they were
     /// given: where it has no room already, they are not.
     pub(crate) fn give_aside<E>(
         &mut self,

@@ -82,7 +82,7 @@ pub(crate) fn next_batch<'a>(
 }
 
 /// Copies the frames behind `after`, and up to `until`, in the order of their sequence until `scratch` is
-/// full. Answers whether those are all. Without `superseded` what is superseded is left out.
+/// full. Returns whether those are all. Without `superseded` what is superseded is left out.
 ///
 /// What lies in one piece is copied in one piece: a stream that comes back gets a head of its own and then a
 /// long run of one log.

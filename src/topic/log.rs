@@ -209,7 +209,7 @@ impl Log {
         self.marked = self.newest;
     }
 
-    /// Says what a frame is, and answers its bytes if it is there.
+    /// Says what a frame is, and returns its bytes if it is there.
     pub(crate) fn set_role(&mut self, sequence: u64, role: Role) -> Option<usize> {
         let Place { block, frame } = self.place(sequence - 1)?;
         let block = &mut self.blocks[block];

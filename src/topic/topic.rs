@@ -65,7 +65,7 @@ impl Topic {
         self.busy.get_or_insert_with(|| spares.take())
     }
 
-    /// Adds the stream in `slot` and answers its place, which [`unsubscribe`](Self::unsubscribe) asks for.
+    /// Adds the stream in `slot` and returns its place, which [`unsubscribe`](Self::unsubscribe) asks for.
     pub(crate) fn subscribe(&mut self, slot: u32) -> u32 {
         self.subscribers.push(slot);
         u32::try_from(self.subscribers.len() - 1).unwrap_or(u32::MAX)

@@ -118,7 +118,7 @@ impl Topics {
         self.clock.unix_ms
     }
 
-    /// Sets how one topic is from now on. Answers whether there was room to note that: for `max` topics.
+    /// Sets how one topic is from now on. Returns whether there was room to note that: for `max` topics.
     pub(crate) fn configure(&mut self, name: &str, config: TopicConfig, max: usize) -> bool {
         if self.configured.len() >= max && !self.configured.contains_key(name) {
             return false;
@@ -353,7 +353,7 @@ impl Topics {
         key
     }
 
-    /// Subscribes the stream in `slot`, which `pins` what it reads or not, and answers the topic and the
+    /// Subscribes the stream in `slot`, which `pins` what it reads or not, and returns the topic and the
     /// place in it.
     pub(crate) fn subscribe(&mut self, name: &str, slot: u32, pins: bool) -> (TopicKey, u32) {
         let key = match self.key(name) {
@@ -619,7 +619,7 @@ impl Topics {
         self.positions.map(|(_, newest)| newest)
     }
 
-    /// Nothing more will be published to the topic. Answers who reads it, if it is there.
+    /// Nothing more will be published to the topic. Returns who reads it, if it is there.
     pub(crate) fn finish(&mut self, name: &str) -> Option<TopicKey> {
         let key = match self.key(name) {
             Some(key) => key,

@@ -463,7 +463,7 @@ fn who_is_done_sending_gets_all_its_replies_also_where_they_do_not_fit() {
     half_closed_in_memory::<false>();
 }
 
-/// Lets time pass until the server closes a connection; answers after how many tenths of a second.
+/// Lets time pass until the server closes a connection; returns after how many tenths of a second.
 fn tenths_until_closed<H: App>(world: &mut Loop<H>, peer: &Peer, each: impl FnMut(usize)) -> usize {
     tenths_until(world, peer, Peer::is_closed, each)
 }

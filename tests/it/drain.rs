@@ -88,7 +88,7 @@ fn answer_ends(world: &mut Loop<App>, peers: &[Peer]) {
     world.settle();
 }
 
-/// Passes time until the server has stopped, and answers how long that took. Peers close when they see the
+/// Passes time until the server has stopped, and returns how long that took. Peers close when they see the
 /// end.
 fn until_stopped(world: &mut Loop<App>, peers: &[Peer], limit: Duration) -> Duration {
     let begun = world.now();

@@ -46,7 +46,7 @@ mod notes {
         format!("Cookie: theme=dark; {pair}\r\n")
     }
 
-    /// Adds a note; answers its id.
+    /// Adds a note; returns its id.
     fn add(example: &Example, session: &str, text: &str) -> u64 {
         let body = serde_json::json!({ "text": text }).to_string();
         let (head, reply) = ask(example, "POST", "/notes", &format!("{session}{JSON}"), &body);

@@ -338,7 +338,7 @@ fn a_topic_is_configured_by_name_while_it_is_read() {
     assert_eq!(world.server.stats().log_bytes, 0);
 }
 
-/// Answers what is missed from a store of its own.
+/// Returns what is missed from a store of its own.
 struct Store;
 
 impl Handler for Store {

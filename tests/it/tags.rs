@@ -541,7 +541,7 @@ fn a_handler_that_panics_or_sends_too_much_leaves_no_tag_behind() {
     assert!(untagged(&mut world));
 }
 
-/// Does something to a server on which a stream with tags is open, and answers why it ended. The tags are
+/// Does something to a server on which a stream with tags is open, and returns why it ended. The tags are
 /// gone by the time anybody is told.
 fn ended_by(what: impl FnOnce(&mut World, &Peer, StreamId)) -> Option<CloseReason> {
     let mut config = Config::default();

@@ -508,7 +508,7 @@ fn a_stream_that_replays_is_not_cut_before_it_was_served() {
 
 // Bursts, and those who read them.
 
-/// Reads a stream to the event `end`, as fast as it comes, and answers the numbers that its events begin
+/// Reads a stream to the event `end`, as fast as it comes, and returns the numbers that its events begin
 /// with.
 fn numbers_to_the_end(client: &mut Client) -> Vec<usize> {
     client.socket.set_read_timeout(Some(crate::support::DEADLINE)).unwrap();

@@ -180,7 +180,7 @@ pub(crate) fn drain(model: &mut Model, cx: &mut Context<'_>) {
     begin_drain(model, drained, cx.now());
 }
 
-/// What callbacks do: most often nothing. Answers whether this one is to panic now.
+/// What callbacks do: most often nothing. Returns whether this one is to panic now.
 #[must_use]
 pub(crate) fn play(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) -> bool {
     let count = with(shared, |model| {

@@ -226,7 +226,7 @@ impl Client {
         self.out_at < self.out.len() && !self.half_closed
     }
 
-    /// Takes up to `count` bytes, and looks at what has arrived. Answers whether anything has.
+    /// Takes up to `count` bytes, and looks at what has arrived. Returns whether anything has.
     pub(crate) fn read(&mut self, count: usize, world: &mut World, model: &mut Model) -> bool {
         let taken = world.take(self.connection, count, &mut self.wire.buffer);
         if taken > 0 {
@@ -365,7 +365,7 @@ impl Wire {
         }
     }
 
-    /// Takes one thing; answers whether it was whole.
+    /// Takes one thing; returns whether it was whole.
     fn take(&mut self, spoilt: bool, connection: u32, world: &mut World, model: &mut Model) -> bool {
         let rest = &self.buffer[self.at..];
         if rest.is_empty() {

@@ -71,7 +71,7 @@ fn attempt_lives(seed: u64, steps: u64, verbose: bool) -> Result<lives::Summary,
     })
 }
 
-/// Answers the message of the first panic, if there is any.
+/// Returns the message of the first panic, if there is any.
 fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

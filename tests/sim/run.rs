@@ -405,7 +405,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
     }
 
-    /// Answers whether there was anything to read; a client for which nothing can follow is gone then.
+    /// Returns whether there was anything to read; a client for which nothing can follow is gone then.
     fn read_up_to(&mut self, count: usize, at: usize) -> bool {
         let client = &mut self.clients[at];
         let connection = client.connection;

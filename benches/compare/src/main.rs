@@ -117,7 +117,7 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Has the harness measure everybody; answers its figures, with how they were taken in front.
+/// Has the harness measure everybody; returns its figures, with how they were taken in front.
 fn measure(args: &Args, package: &Path, out: &Path) -> Result<String> {
     if cfg!(debug_assertions) {
         return Err("the servers to compare with are built like this program: use --release".into());

@@ -100,7 +100,7 @@ impl Streams {
         Ok(())
     }
 
-    /// From now on everybody is to get `count` more events; answers the number of the first.
+    /// From now on everybody is to get `count` more events; returns the number of the first.
     pub(crate) fn expect(&mut self, count: u32) -> u32 {
         let first = self.published + 1;
         self.published += count;

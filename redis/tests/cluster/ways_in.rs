@@ -106,7 +106,7 @@ fn a_password_lets_in_and_a_wrong_one_is_said() {
     assert!(!format!("{hub:?}").contains("secret"));
 }
 
-/// Makes a certificate, and answers whether it could.
+/// Makes a certificate, and returns whether it could.
 fn certificate(directory: &Path) -> bool {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]);

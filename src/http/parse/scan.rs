@@ -122,7 +122,7 @@ impl HeadScan {
         Ok(())
     }
 
-    /// A CRLF has been taken. Answers whether it was the last.
+    /// A CRLF has been taken. Returns whether it was the last.
     fn end_line(&mut self, limits: &Limits) -> Result<bool, Rejection> {
         let line_is_empty = self.scanned - 2 == self.part_start;
         match self.phase {

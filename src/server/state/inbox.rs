@@ -268,7 +268,7 @@ impl<W> Inbox<W> {
         }
     }
 
-    /// Puts a message behind the others. Answers whether the loop has to be woken.
+    /// Puts a message behind the others. Returns whether the loop has to be woken.
     fn add(mut queue: MutexGuard<'_, Queue<W>>, message: Order<W>) -> bool {
         queue.count(&message);
         queue.messages.push_back(message);
@@ -280,7 +280,7 @@ impl<W> Inbox<W> {
         self.shared.waker.wake_by_ref();
     }
 
-    /// As [`put_at_once`](Self::put_at_once), for one that is put into several inboxes. Answers whether the
+    /// As [`put_at_once`](Self::put_at_once), for one that is put into several inboxes. Returns whether the
     /// loop is to be [woken](Self::wake), or nothing where it has stopped.
     pub(crate) fn add_at_once(&self, message: Order<W>) -> Option<bool> {
         let queue = self.lock();
@@ -333,7 +333,7 @@ impl<W> Inbox<W> {
         self.lock().runs_on = Some(std::thread::current().id());
     }
 
-    /// Moves up to `count` messages to `taken`; answers whether there are more.
+    /// Moves up to `count` messages to `taken`; returns whether there are more.
     pub(crate) fn take(&self, count: usize, taken: &mut Vec<Order<W>>) -> bool {
         let mut queue = self.lock();
         let count = count.min(queue.messages.len());

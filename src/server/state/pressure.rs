@@ -94,7 +94,7 @@ impl Pressure {
         }
     }
 
-    /// All topics and connections have been gone round, and it was not enough. Answers whether nothing more
+    /// All topics and connections have been gone round, and it was not enough. Returns whether nothing more
     /// can be done.
     pub(crate) fn is_not_enough(&mut self, now: Duration) -> bool {
         (self.next_topic, self.next_slot) = (0, 0);

@@ -236,7 +236,7 @@ impl Core {
     }
 
     /// What its client has missed is brought by the source that the stream was given: nothing else is given
-    /// to it before that is done. Answers whether it has one.
+    /// to it before that is done. Returns whether it has one.
     pub(crate) fn hold(&mut self, id: StreamId) -> bool {
         if self.delivery.slots.live(id).is_err() {
             // It was closed in the same call, and ends before anything is brought: its client comes back with

@@ -275,7 +275,7 @@ impl Tags {
         full
     }
 
-    /// Ends a revocation early; answers whether there was one.
+    /// Ends a revocation early; returns whether there was one.
     pub(crate) fn unrevoke(&mut self, name: &str, now: Duration) -> bool {
         let Some((name, until)) = self.revoked.until.remove_entry(name) else { return false };
         self.revoked.order.remove(&(until, name));

@@ -108,7 +108,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Gives up a descriptor of the reserve to accept somebody who is to be refused. Answers whether that
+    /// Gives up a descriptor of the reserve to accept somebody who is to be refused. Returns whether that
     /// helped.
     fn accept_with_reserve(&mut self) -> bool {
         let Some(left) = self.accept.reserve.checked_sub(1) else { return false };

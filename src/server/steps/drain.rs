@@ -60,7 +60,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Closes the connection in `slot` if it waits for a request and none has begun. Answers whether it did.
+    /// Closes the connection in `slot` if it waits for a request and none has begun. Returns whether it did.
     fn close_idle(&mut self, slot: u32) -> bool {
         let Some(entry) = self.core.delivery.slots.get(slot) else { return false };
         let waits = matches!(entry.state, Connection::Reading { held: None, .. });

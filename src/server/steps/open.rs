@@ -90,7 +90,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Asks the handler to make up for what a client has missed. Answers whether it does, or has said that it
+    /// Asks the handler to make up for what a client has missed. Returns whether it does, or has said that it
     /// will.
     fn is_made_up(&mut self, id: StreamId, resumption: &Resumption<'_>) -> bool {
         let Some(last) = resumption.last_event_id.as_deref() else { return false };

@@ -76,7 +76,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Writes `replies`; what the socket does not take stays in it. Answers whether it took all.
+    /// Writes `replies`; what the socket does not take stays in it. Returns whether it took all.
     pub(crate) fn write_now(&mut self, slot: u32, replies: &mut Vec<u8>) -> bool {
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
         match write(&mut self.net, socket, replies) {

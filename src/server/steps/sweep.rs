@@ -140,7 +140,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Answers whether there was something to be done.
+    /// Returns whether there was something to be done.
     fn look_at(&mut self, slot: u32, look: Slice) -> bool {
         let tick = look.now;
         let config = &self.core.config;

@@ -94,7 +94,7 @@ impl Together {
         assert!(end >= behind, "{who:?} was closed before {end}, though it was behind all before {behind}");
     }
 
-    /// Something that was sent to a stream has come. Answers before which event everything has to be there.
+    /// Something that was sent to a stream has come. Returns before which event everything has to be there.
     pub(crate) fn is_sent(&mut self, who: (u32, u32), data: &str, serials: &mut [u64; LOOPS_MAX]) -> u32 {
         let mut parts = data.split(' ').map(|part| part.parse::<u64>().expect("a number"));
         let mut part = || parts.next().expect("three numbers");
@@ -135,7 +135,7 @@ pub(crate) enum Way<'w, 'c> {
 }
 
 impl Story {
-    /// Publishes the next event that has not been published in a process. Answers whether there was one, and
+    /// Publishes the next event that has not been published in a process. Returns whether there was one, and
     /// room for it.
     pub(crate) fn publish_next(&mut self, process: u32, mut way: Way<'_, '_>) -> bool {
         while let Some(entry) = self.entries.get(self.feed[process as usize] as usize) {

@@ -27,7 +27,7 @@ impl Said {
         self.more.notify_all();
     }
 
-    /// Waits until the lines are as they should be, and answers with them.
+    /// Waits until the lines are as they should be, and returns them.
     pub(crate) fn wait_for(&self, what: &str, mut condition: impl FnMut(&[Value]) -> bool) -> Vec<Value> {
         let deadline = now() + DEADLINE;
         let mut lines = self.lines.lock().unwrap();
@@ -60,12 +60,12 @@ impl Script {
         Self { process, said }
     }
 
-    /// Waits until the lines are as they should be, and answers with them.
+    /// Waits until the lines are as they should be, and returns them.
     pub(crate) fn wait_for(&self, what: &str, condition: impl FnMut(&[Value]) -> bool) -> Vec<Value> {
         self.said.wait_for(what, condition)
     }
 
-    /// Waits for its end, and answers with all that it has said.
+    /// Waits for its end, and returns all that it has said.
     pub(crate) fn finish(mut self) -> Vec<Value> {
         let status = eventually("the script ends", || {
             self.process

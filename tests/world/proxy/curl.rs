@@ -39,7 +39,7 @@ impl Curl {
         self.line_within(DEADLINE).expect("a line")
     }
 
-    /// Reads the head, and answers its lines in lower case, of which HTTP/2 knows no other.
+    /// Reads the head, and returns its lines in lower case, of which HTTP/2 knows no other.
     pub(crate) fn head(&self) -> Vec<String> {
         let head: Vec<_> =
             std::iter::from_fn(|| Some(self.line().to_lowercase()).filter(|line| !line.is_empty())).collect();
@@ -52,7 +52,7 @@ impl Curl {
         while self.line() != wanted {}
     }
 
-    /// Reads to the end, and answers whether it was a clean one.
+    /// Reads to the end, and returns whether it was a clean one.
     pub(crate) fn ends_cleanly(mut self) -> bool {
         let deadline = now() + DEADLINE;
         while self.lines.recv_timeout(ms(100)) != Err(RecvTimeoutError::Disconnected) {
