@@ -1,6 +1,6 @@
-//! Where bytes are copied: large events, a long way to resume, streams that pull. Time of the server's thread for each
-//! megabyte that its clients get, beside a bare loop that writes the same bytes in pieces of the same size. They lie ready, but
-//! where streams pull the bare loop makes them, too.
+//! Where bytes are copied: large events, a long way to resume, streams that pull. Time of the server's thread
+//! for each megabyte that its clients get, beside a bare loop that writes the same bytes in pieces of the
+//! same size. They lie ready, but where streams pull the bare loop makes them, too.
 //!
 //! ```text
 //! cargo bench --bench copies                      all three

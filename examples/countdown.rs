@@ -17,7 +17,7 @@ use mio_sse::{Event, Events, Reply, Router};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// As far as one may count down: whoever asks for more is told so.
+/// As far as one may count down: a client that asks for more is told so.
 const FROM_MAX: u32 = 3600;
 
 fn app() -> Router {

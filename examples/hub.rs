@@ -1,4 +1,4 @@
-//! A small hub for scripts: whoever posts to a topic reaches everyone who listens to it.
+//! A small hub for scripts: what is posted to a topic reaches everyone who listens to it.
 //!
 //! ```text
 //! cargo run --release --example hub
@@ -7,15 +7,18 @@
 //! curl http://127.0.0.1:8080/stats
 //! ```
 //!
-//! A body is at most 64 KiB. `HISTORY=100` in the environment has each topic keep its last 100 events for those who come back, with
-//! Last-Event-ID or `?last_event_id=`, and for those who begin with `?from=oldest`. `SHARDS=4` runs it in four loops, on four cores:
-//! one hub to all who use it. With `--features gzip` streams are compressed for clients that take it: `GZIP=6` is the level, 1 by
-//! default, and `GZIP=0` turns that off. `DEFER_ACCEPT=5` has the kernel keep connections to itself until they send something, for
-//! 5 seconds. `PORT` chooses the port, `RUST_LOG` what is logged.
+//! A body is at most 64 KiB. `HISTORY=100` in the environment has each topic keep its last 100 events for
+//! those who come back, with Last-Event-ID or `?last_event_id=`, and for those who begin with `?from=oldest`.
+//! `SHARDS=4` runs it in four loops, on four cores: one hub to all who use it. With `--features gzip` streams
+//! are compressed for clients that take it: `GZIP=6` is the level, 1 by default, and `GZIP=0` turns that off.
+//! `DEFER_ACCEPT=5` has the kernel keep connections to itself until they send something, for 5 seconds. With
+//! `--features tls`, `CERTIFICATES` and `KEY` name the files, in PEM, with which it speaks TLS. `PORT`
+//! chooses the port, `RUST_LOG` what is logged.
 
 mod common;
 
-use mio_sse::{BadRequest, Config, History, Reply, Router, Stats, TopicConfig};
+use mio_sse::{BadRequest, Config, History, Listeners, Reply, Router, Stats, TopicConfig};
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -43,12 +46,22 @@ fn app() -> Router {
 
 fn main() -> ExitCode {
     match from_environment() {
-        Ok((config, shards)) => common::run_shards("hub", shards, |_shard| app(), config),
+        Ok((config, shards)) => common::run_shards("hub", listeners, shards, |_shard| app(), config),
         Err(problem) => {
             eprintln!("hub: {problem}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Where it listens: with TLS if there is a certificate.
+fn listeners(address: &str) -> io::Result<(&'static str, Listeners)> {
+    #[cfg(feature = "tls")]
+    if let (Some(certificates), Some(key)) = (std::env::var_os("CERTIFICATES"), std::env::var_os("KEY")) {
+        let tls = mio_sse::TlsConfig::from_pem_files(certificates, key)?;
+        return Ok(("https", Listeners::new().tls(address, &tls)));
+    }
+    Ok(("http", Listeners::new().tcp(address)))
 }
 
 /// The limits, and in how many loops it runs.

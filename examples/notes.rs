@@ -1,6 +1,6 @@
 //! Notes that everyone has for themselves, on all of their devices at once: `cargo run --release --example
-//! notes`, then open the address it prints in several tabs. There is no password, as it is a demo: whoever
-//! says a name is that person.
+//! notes`, then open the address it prints in several tabs. There is no password, as it is a demo: to
+//! say a name is to be that person.
 //!
 //! ```text
 //! curl -c jar -d name=ada http://127.0.0.1:8080/login

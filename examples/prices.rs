@@ -1,8 +1,8 @@
 //! A table of prices that updates in place: `cargo run --release --example prices`, then open the address it
 //! prints.
 //!
-//! The topic is keyed by symbol. Whoever comes begins with the newest price of each symbol, and not with all
-//! that led to it. Whoever reads too slowly skips the prices that newer ones have superseded, so its table is
+//! The topic is keyed by symbol. A client begins with the newest price of each symbol, and not with all that
+//! led to it. One that reads too slowly skips the prices that newer ones have superseded, so its table is
 //! late, but never wrong. Each event has a number, in which that shows.
 //!
 //! A page says how often it wants to see prices: `/prices?pace=1000` is once a second, then with the newest

@@ -32,8 +32,8 @@ fn app() -> Router {
     app
 }
 
-/// Publishes each line of `input`. Waits while the server has more to do than it can, and whoever writes the
-/// lines waits then, too.
+/// Publishes each line of `input`. Waits while the server has more to do than it can, and the program that
+/// writes the lines waits then, too.
 fn read_lines(mut input: impl BufRead, publisher: &Publisher) {
     let publish = |event| match publisher.publish("lines", event) {
         // The server has been asked to end.

@@ -18,7 +18,7 @@ fn app() -> Router {
 
     app.sse("/sse/time", |stream, _request, cx| {
         cx.send(stream, time())?;
-        // Called once, whoever ends the stream.
+        // Called once, whichever side ends the stream.
         cx.on_close(stream, move |reason, _cx| log::info!("/sse/time: {stream} has ended: {reason}"))?;
         // Timers of a stream end with it: there is nothing to clean up.
         cx.every(stream, Duration::from_secs(1), |stream, cx| cx.send(stream, time()))?;

@@ -30,12 +30,12 @@ pub struct Config {
 
     /// Connections, with or without a stream. Default 120,000: more than `streams_max`, so that a server full
     /// of streams still answers other requests. Some more, a sixteenth (8 at least, 1,024 at most), are let
-    /// in for one request each: a page they get, a stream is [refused](Self::refuse). Whoever comes beyond
+    /// in for one request each: a page they get, a stream is [refused](Self::refuse). Who comes beyond
     /// that is closed at once. The process needs a descriptor for each, see `ulimit -n`; where there are none
     /// left, a few held in reserve serve the same purpose.
     pub connections_max: usize,
     /// Connections from one IPv4 address, or one /64 network of IPv6. `None`, the default, is any number,
-    /// since behind a reverse proxy all come from one address. Whoever comes beyond it is treated as under
+    /// since behind a reverse proxy all come from one address. Who comes beyond it is treated as under
     /// `connections_max`. Costs 16 bytes for each connection and 40 for each address.
     pub connections_per_address_max: Option<usize>,
     /// Requests that one connection may carry, at most 65,535. Default 1,000: a connection closed now and
@@ -64,8 +64,8 @@ pub struct Config {
     pub revoked_max: usize,
     /// How a stream is refused where there are too many. Default [`Refuse::Auto`].
     pub refuse: Refuse,
-    /// When whoever is refused should come again, at the earliest: in `retry:` or `Retry-After`, with up to
-    /// as much again added, different for each, so that they do not all come at once. Default 10 s.
+    /// When a client that is refused should come again, at the earliest: in `retry:` or `Retry-After`, with
+    /// up to as much again added, different for each, so that they do not all come at once. Default 10 s.
     pub refuse_retry: Duration,
 
     /// Which pages of other origins may read replies. Default `None`: none, unless handlers let them by
@@ -135,7 +135,7 @@ pub struct Config {
     /// answered 413.
     pub body_bytes_max: usize,
     /// Time for a complete request head, from the moment the connection is accepted, or from the first byte
-    /// on one kept alive. Default 10 s: whoever sends a byte now and then cannot hold a connection for ever.
+    /// on one kept alive. Default 10 s: so a byte now and then does not hold a connection for ever.
     /// One that has begun is answered 408; a connection without a byte is just closed.
     pub head_timeout: Duration,
     /// Time for a complete request body, from the end of the head. Default 30 s: 64 KiB over a line of 20

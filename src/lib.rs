@@ -1,7 +1,8 @@
 //! Server-Sent Events for any program: one thread, one [mio] event loop, raw TCP, no async runtime.
 //!
-//! A browser's `EventSource` keeps one response open and calls a function for each event in it. This is the other end: a server that holds many
-//! thousands of such responses, waits for none of them, notices those that have gone, and gives those that come back what they have missed.
+//! A browser's `EventSource` keeps one response open and calls a function for each event in it. This is the
+//! other end: a server that holds many thousands of such responses, waits for none of them, notices those
+//! that have gone, and gives those that come back what they have missed.
 //!
 //! ```no_run
 //! use mio_sse::{Reply, Router, Server};
@@ -55,18 +56,22 @@
 //!
 //! # How it works
 //!
-//! Each topic has a log of encoded events, each stream one cursor: the number of the last event it was given. Live delivery, catching up after
-//! a full socket, resuming with Last-Event-ID, skipping what is superseded, a snapshot for a newcomer: all of it is placing or moving that
-//! cursor. So there is no boundary between what is replayed and what is live, a slow client costs no queue, and what is published in one
-//! turn of the loop leaves in one `send` for each stream. An idle stream costs 64 bytes.
+//! Each topic has a log of encoded events, each stream one cursor: the number of the last event it was given.
+//! Live delivery, catching up after a full socket, resuming with Last-Event-ID, skipping what is superseded,
+//! a snapshot for a newcomer: all of it is placing or moving that cursor. So there is no boundary between
+//! what is replayed and what is live, a slow client costs no queue, and what is published in one turn of the
+//! loop leaves in one `send` for each stream. An idle stream costs 64 bytes.
 //!
-//! Callbacks run in the loop, one at a time: what takes long belongs into a thread, with a [`Publisher`]. They get a [`Context`], which records what
-//! they want; nothing is called back from within a call. A callback that panics ends the stream or request that it was for, and no other.
+//! Callbacks run in the loop, one at a time: what takes long belongs into a thread, with a [`Publisher`].
+//! They get a [`Context`], which records what they want; nothing is called back from within a call. A
+//! callback that panics ends the stream or request that it was for, and no other.
 //!
 //! # Features
 //!
 //! - `gzip`: [`Config`]`::gzip`, streams that are compressed, what a topic publishes once for all.
-//! - `json`: [`Event::json`](Event), [`Request::json`](Request) and [`Reply::json`](Reply) for any `serde` value.
+//! - `json`: [`Event::json`](Event), [`Request::json`](Request) and [`Reply::json`](Reply) for any `serde`
+//!   value.
+//! - `tls`: [`Listeners`]`::tls`, clients that speak TLS, by rustls.
 
 #![forbid(unsafe_code)]
 // A peer or an application value must never bring the loop down, and a library has no terminal.
@@ -124,6 +129,8 @@ pub use server::api::server::Server;
 pub use server::api::stats::Stats;
 pub use server::api::work::Work;
 pub use server::io::listeners::Listeners;
+#[cfg(feature = "tls")]
+pub use server::io::tls::config::{TlsBuilder, TlsConfig, TlsConfigError, TlsVersion};
 pub use server::state::timers::TimerId;
 pub use shards::shards::Shards;
 pub use source::{Events, Pull, Source};

@@ -10,8 +10,8 @@ use std::time::Duration;
 /// The stream is given one by [`StreamReply::source`](crate::StreamReply::source) or
 /// [`Context::set_source`](crate::Context::set_source). It is asked for its next event only when everything
 /// before has been taken by the client's connection, so it produces as fast as the client reads, and nothing
-/// waits in memory. When the stream ends, whoever ends it, the source is dropped at the end of that turn: its
-/// `Drop` is its clean-up. When the source ends, so does the stream, cleanly.
+/// waits in memory. When the stream ends, whichever side ends it, the source is dropped at the end of that
+/// turn: its `Drop` is its clean-up. When the source ends, so does the stream, cleanly.
 ///
 /// It is asked in the loop, between other streams, so it must not wait for anything: for time there is
 /// [`Pull::Wait`], for other threads [`Context::channel`](crate::Context::channel), which is made of

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How long clients may take to leave when the example is asked to end.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// When they should come back, at the earliest: whoever restarts a server takes about so long.
+/// When they should come back, at the earliest: a restart takes about so long.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Serves the page of an example at `/`, and the style that all of them share.
@@ -40,8 +40,8 @@ pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
-/// Serves `app` on 127.0.0.1, on the port that `PORT` in the environment says or else 8080, until Ctrl-C or SIGTERM. A second
-/// one ends it at once.
+/// Serves `app` on 127.0.0.1, on the port that `PORT` in the environment says or else 8080, until Ctrl-C or
+/// SIGTERM. A second one ends it at once.
 ///
 /// `RUST_LOG` chooses what is logged: `RUST_LOG=warn,sse=info` for streams and events only.
 #[allow(dead_code, reason = "some examples have limits of their own")]
@@ -55,18 +55,20 @@ pub(crate) fn run_with(name: &str, app: impl App, config: Config) -> ExitCode {
     started(name, |address| serve(name, address, app, config))
 }
 
-/// As [`run_with`], in so many loops.
+/// As [`run_with`], in so many loops, on what `listeners` makes of the address, with the scheme of that.
 #[allow(dead_code, reason = "most examples run in one loop")]
 pub(crate) fn run_shards<H: App + Send>(
     name: &str,
+    listeners: impl FnOnce(&str) -> io::Result<(&'static str, Listeners)>,
     count: usize,
     app: impl FnMut(usize) -> H,
     config: Config,
 ) -> ExitCode {
     started(name, |address| {
-        let mut shards = Shards::listen(Listeners::new().tcp(address), count, app, config)?;
+        let (scheme, listeners) = listeners(address)?;
+        let mut shards = Shards::listen(listeners, count, app, config)?;
         shards.servers().iter_mut().for_each(|server| server.observe(LogObserver));
-        announce(name, shards.publisher(), shards.local_addr()?)?;
+        announce(name, shards.publisher(), scheme, shards.local_addr()?)?;
         shards.run()
     })
 }
@@ -89,7 +91,7 @@ pub(crate) fn started(name: &str, serve: impl FnOnce(&str) -> io::Result<()>) ->
 fn serve(name: &str, address: &str, app: impl App, config: Config) -> io::Result<()> {
     let mut server = Server::bind_with(address, app, config)?;
     server.observe(LogObserver);
-    announce(name, server.publisher(), server.local_addr()?)?;
+    announce(name, server.publisher(), "http", server.local_addr()?)?;
     server.run()
 }
 
@@ -98,6 +100,7 @@ fn serve(name: &str, address: &str, app: impl App, config: Config) -> io::Result
 pub(crate) fn announce<S: 'static>(
     name: &str,
     publisher: Publisher<S>,
+    scheme: &str,
     address: SocketAddr,
 ) -> io::Result<()> {
     ctrlc::set_handler(move || {
@@ -105,6 +108,6 @@ pub(crate) fn announce<S: 'static>(
         let _ = publisher.drain(Drain::within(WINDOW).retry(RETRY));
     })
     .map_err(io::Error::other)?;
-    println!("{name}: http://{address}");
+    println!("{name}: {scheme}://{address}");
     Ok(())
 }

@@ -143,7 +143,7 @@ pub(crate) struct App {
     pub(crate) streams: bool,
 }
 
-/// Records what it is asked, and answers so that everything it was shown is in the answer.
+/// Records what it is asked, and returns so that everything it was shown is in the answer.
 #[derive(Debug)]
 struct Recorder {
     app: App,

@@ -66,7 +66,7 @@ pub enum CloseReason {
 /// Whose doing the end of a stream was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Party {
-    /// The application, or whoever runs the server.
+    /// The application, or the operator.
     Server,
     /// The peer, or the network between.
     Peer,

@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Why a connection or a stream was not let in. Never is anyone who is there already evicted for a new one.
 ///
-/// Whoever is refused is told, see [`Config::refuse`](crate::Config::refuse), save for connections beyond the
-/// few that are let in for it.
+/// A client that is refused is told, see [`Config::refuse`](crate::Config::refuse), save for connections
+/// beyond the few that are let in for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {

@@ -20,8 +20,9 @@ impl<H: App, N: Net> Server<H, N> {
         Ok(())
     }
 
-    /// One turn of the loop: waits for something to do, at most for `timeout` (`None`: for ever, `Some(ZERO)`: not
-    /// at all), does it, and returns. Every step has a budget, so a turn is short whatever happens.
+    /// One turn of the loop: waits for something to do, at most for `timeout` (`None`: for ever,
+    /// `Some(ZERO)`: not at all), does it, and returns. Every step has a budget, so a turn is short whatever
+    /// happens.
     ///
     /// In a loop of your own: wait until the server's descriptor ([`AsFd`](std::os::fd::AsFd)) is readable or
     /// [`next_timeout`](Self::next_timeout) is over, then call `turn(Some(Duration::ZERO))`.
@@ -47,7 +48,8 @@ impl<H: App, N: Net> Server<H, N> {
         Ok(())
     }
 
-    /// How long the server has nothing to do by itself: `None` until something arrives. For a loop of your own.
+    /// How long the server has nothing to do by itself: `None` until something arrives. For a loop of your
+    /// own.
     pub fn next_timeout(&mut self) -> Option<Duration> {
         if self.stopped {
             return None;
@@ -94,6 +96,7 @@ impl<H: App, N: Net> Server<H, N> {
 
     /// Step 2: waits for readiness.
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.core.network_bytes = self.net.held();
         self.net.poll(timeout, &mut self.ready)
     }
 
@@ -102,7 +105,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.tell_time();
         self.core.stats.turns += 1;
         self.mark_ages();
-        // Whoever turns the loop must not wait for it.
+        // The thread that turns the loop must not wait for it.
         self.core.inbox.bind_to_this_thread();
         if !self.started {
             self.started = true;

@@ -8,7 +8,7 @@ use crate::server::api::server::Server;
 use crate::server::api::stats::Stats;
 use crate::server::io::in_memory::InMemory;
 use crate::server::io::listeners::Listeners;
-use crate::server::io::mio_net::MioNet;
+use crate::server::io::mio_net::{MioNet, listen};
 use crate::server::io::net::Net;
 use crate::server::state::core::Job;
 use crate::server::state::inbox::Order;
@@ -44,7 +44,8 @@ use std::thread;
 /// ```
 ///
 /// # What is for all loops, and what for one
-/// Each loop has a handler of its own, made by the closure, and state of its own. What handlers share is theirs to share.
+/// Each loop has a handler of its own, made by the closure, and state of its own. What handlers share is
+/// theirs to share.
 ///
 /// | | |
 /// |---|---|
@@ -58,24 +59,26 @@ use std::thread;
 ///
 /// What a handler publishes goes through the order that all loops have: it is in its own loop's logs in the
 /// next turn, and what the handler sends, closes or publishes after it comes after it. The end of a topic has
-/// its place in the same order.
-/// Where the inbox of a loop, also its own, is full twice over, it is [`Error::Full`](crate::Error::Full) and published
-/// nowhere. What a topic turns out not to accept when its turn comes is dropped in all loops, as with a [`Publisher`]: it
-/// has finished meanwhile, or another loop has published at a later position.
+/// its place in the same order. Where the inbox of a loop, also its own, is full twice over, it is
+/// [`Error::Full`](crate::Error::Full) and published nowhere. What a topic turns out not to accept when its
+/// turn comes is dropped in all loops, as with a [`Publisher`]: it has finished meanwhile, or another loop
+/// has published at a later position.
 ///
-/// What all loops do when they [start](crate::Router::on_start) is done as often as there are loops: a timer that
-/// publishes for all belongs into one of them, such as number 0.
+/// What all loops do when they [start](crate::Router::on_start) is done as often as there are loops: a timer
+/// that publishes for all belongs into one of them, such as number 0.
 ///
-/// A loop may be behind others for a moment. A client that comes to it from one of those gets nothing again of topics
-/// that keep a history; of a topic that keeps nothing it may get the same event once more. So may one for which
-/// [`missed`](crate::Handler::missed) has made up: its store may have what is on its way to this loop.
+/// A loop may be behind others for a moment. A client that comes to it from one of those gets nothing again
+/// of topics that keep a history; of a topic that keeps nothing it may get the same event once more. So may
+/// one for which [`missed`](crate::Handler::missed) has made up: its store may have what is on its way to
+/// this loop.
 ///
 /// # Limits
-/// [`connections_max`](Config::connections_max), [`connections_per_address_max`](Config::connections_per_address_max)
-/// and [`streams_max`](Config::streams_max) hold for all loops together; loops that let somebody in at the same moment may
-/// go beyond them by one each. Of [`memory_max`](Config::memory_max) each
-/// has an equal part: a log is kept in each. Where one has no room for a topic, who asks there for what was published to it
-/// is told of a gap. All other limits are those of one loop.
+/// [`connections_max`](Config::connections_max),
+/// [`connections_per_address_max`](Config::connections_per_address_max) and
+/// [`streams_max`](Config::streams_max) hold for all loops together; loops that let somebody in at the same
+/// moment may go beyond them by one each. Of [`memory_max`](Config::memory_max) each has an equal part: a log
+/// is kept in each. Where one has no room for a topic, who asks there for what was published to it is told of
+/// a gap. All other limits are those of one loop.
 ///
 /// # Cost
 /// An event that is published is encoded once, and copied into the log of each loop: some 100 ns for each.
@@ -93,11 +96,12 @@ impl<H: App, N: Net> std::fmt::Debug for Shards<H, N> {
 }
 
 impl<H: App> Shards<H> {
-    /// Listens on every address that `address` has with so many loops, and the default limits; see [`Server::bind`].
-    /// `handler` is called once for each loop, with its number from 0.
+    /// Listens on every address that `address` has with so many loops, and the default limits; see
+    /// [`Server::bind`]. `handler` is called once for each loop, with its number from 0.
     ///
     /// # Errors
-    /// As for [`Server::bind`]; [`InvalidInput`](io::ErrorKind::InvalidInput) also for no loop, and for more than 65,535.
+    /// As for [`Server::bind`]; [`InvalidInput`](io::ErrorKind::InvalidInput) also for no loop, and for more
+    /// than 65,535.
     pub fn bind(
         address: impl ToSocketAddrs,
         count: usize,
@@ -119,7 +123,7 @@ impl<H: App> Shards<H> {
     ) -> io::Result<Self> {
         config.check()?;
         check_count(count)?;
-        let (nets, deals) = MioNet::listen(listeners, count, &config)?;
+        let (nets, deals) = listen(listeners, count, &config)?;
         let mut shards = Self::with_nets(nets, handler, config)?;
         if let Some(link) = shards.servers.first_mut().and_then(|first| first.core.link.as_mut()) {
             link.deals = deals;
@@ -129,8 +133,8 @@ impl<H: App> Shards<H> {
 }
 
 impl<H: App, N: Net> Shards<H, N> {
-    /// A loop for each of these networks of your own; see [`Server::with_net`]. Who turns them by hand does so with
-    /// [`servers`](Self::servers).
+    /// A loop for each of these networks of your own; see [`Server::with_net`]. Who turns them by hand does
+    /// so with [`servers`](Self::servers).
     ///
     /// # Errors
     /// As for [`Server::with_net`]; [`InvalidInput`](io::ErrorKind::InvalidInput) also for no network.
@@ -151,14 +155,15 @@ impl<H: App, N: Net> Shards<H, N> {
         Ok(Self { servers, sequencer })
     }
 
-    /// The loops, each of which is a server: to [observe](Server::observe) it, or to [turn](Server::turn) it by hand.
+    /// The loops, each of which is a server: to [observe](Server::observe) it, or to [turn](Server::turn) it
+    /// by hand.
     pub fn servers(&mut self) -> &mut [Server<H, N>] {
         &mut self.servers
     }
 
     /// Calls `work` with the context of each loop, one after the other, before they run: what is published is
-    /// published in that loop alone, so `work` has to publish the same each time. For a history that is filled
-    /// at the start, however long: it does not go through the inboxes.
+    /// published in that loop alone, so `work` has to publish the same each time. For a history that is
+    /// filled at the start, however long: it does not go through the inboxes.
     ///
     /// ```
     /// use mio_sse::{Config, History, Ids, Listeners, Position, Router, Shards, TopicConfig};
@@ -209,8 +214,8 @@ impl<H: App, N: Net> Shards<H, N> {
         self.first().local_addrs()
     }
 
-    /// What all loops have counted so far. What is the same in all, such as what was published, counts once, and
-    /// of what is the most in one turn, the most in any is told.
+    /// What all loops have counted so far. What is the same in all, such as what was published, counts once,
+    /// and of what is the most in one turn, the most in any is told.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats::default();
         self.servers.iter().for_each(|server| stats.add(&server.core.stats()));
@@ -262,8 +267,8 @@ impl<H: App + Send, N: Net<Socket: Send> + Send> Shards<H, N> {
     /// Runs until all loops are [stopped](Context::stop), each in a thread: the first in this one.
     ///
     /// # Errors
-    /// As for [`Server::run`]: the other loops are stopped then. Where no thread can be had, what the operating
-    /// system says.
+    /// As for [`Server::run`]: the other loops are stopped then. Where no thread can be had, what the
+    /// operating system says.
     ///
     /// # Panics
     /// Where a handler panics and [`Config::propagate_panics`] says so. The other loops are stopped first.

@@ -37,7 +37,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Whether whoever is behind does without it.
+    /// Whether streams that are behind do without it.
     pub(crate) fn is_conflated(&self) -> bool {
         self.role == Role::Superseded
     }

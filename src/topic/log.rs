@@ -412,8 +412,8 @@ impl Log {
         Run { bytes: &block.bytes[base as usize..], frames: &block.frames[frame..], base }
     }
 
-    /// The sequence of the frame before the one at this place: whoever stands there or behind it, and before
-    /// the frame itself, is at the same place.
+    /// The sequence of the frame before the one at this place: a stream that stands there or behind it, and
+    /// before the frame itself, is at the same place.
     pub(crate) fn before(&self, Place { block, frame }: Place) -> u64 {
         match (block, frame) {
             (0, 0) => self.floor,

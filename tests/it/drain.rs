@@ -147,7 +147,7 @@ fn streams_are_closed_one_by_one_over_the_window_each_with_a_farewell() {
     let moments: Vec<_> = moments.into_iter().map(Option::unwrap).collect();
     assert!(moments.iter().all(|moment| *moment <= secs(9)), "{moments:?}");
     for second in 0..9 {
-        let here = moments.iter().filter(|moment| (secs(second)..secs(second + 1)).contains(moment)).count();
+        let here = moments.iter().filter(|moment| (secs(second)..secs(second + 1)).contains(*moment)).count();
         assert!((10..=12).contains(&here), "{second}: {moments:?}");
     }
     assert!(world.now() - begun < secs(9), "when all have gone it is over, without the rest of the window");

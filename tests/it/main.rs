@@ -58,8 +58,13 @@ mod storm;
 mod support;
 mod tags;
 mod timers;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+mod tls_client;
 mod two_lives;
 #[cfg(unix)]
 mod unix;
 mod where_a_stream_stands;
 mod whose_ids;
+mod width;

@@ -3,8 +3,8 @@
 use crate::support::{Client, wait_until};
 use mio_sse::net::InMemory;
 use mio_sse::{
-    Answer, Config, Context, Error, Event, History, Ids, Listeners, Missed, Overflow, Position, RawRequest,
-    Reply, Request, Router, Server, Shards, StreamId, TopicConfig,
+    Answer, Config, Context, Error, Event, EventSender, History, Ids, Listeners, Missed, Overflow, Position,
+    RawRequest, Reply, Request, Router, Server, Shards, StreamId, TopicConfig,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -322,11 +322,11 @@ fn what_concerns_a_tag_or_a_topic_concerns_all_loops() {
     shards.publisher().publish("news", "refused everywhere").unwrap();
     act(&mut shards, 0);
     shards.publisher().publish("other", "kept").unwrap();
-    shards.publisher().publish("other", "kept in place of it").unwrap();
+    shards.publisher().publish("other", "kept instead of it").unwrap();
     shards.settle();
     for index in 0..2 {
         let request = RawRequest::get("/topics/other").unwrap().header("Last-Event-ID", "x").unwrap();
-        assert_eq!(texts(&mut shards.servers()[index].ask(request)).last().unwrap(), "kept in place of it");
+        assert_eq!(texts(&mut shards.servers()[index].ask(request)).last().unwrap(), "kept instead of it");
     }
 }
 
@@ -685,4 +685,31 @@ fn a_gap_of_an_external_log_is_told_in_every_loop_and_is_no_event_of_this_server
         let (text, id) = data(stream).remove(0);
         assert!(text == "made here" && id.as_ref().unwrap().ends_with("-5"), "{id:?}");
     }
+}
+
+#[test]
+fn on_the_thread_of_any_loop_a_full_channel_is_an_error_and_nobody_waits() {
+    let kept = Arc::<Mutex<Option<EventSender>>>::default();
+    let app = |_| {
+        let (mut app, kept) = (Router::new(), Arc::clone(&kept));
+        app.sse("/", move |stream, _request, cx| {
+            *kept.lock().unwrap() = Some(cx.channel(stream, 1)?);
+            Ok::<_, Error>(())
+        });
+        app
+    };
+    let mut shards = Shards::bind("127.0.0.1:0", 2, app).unwrap();
+    let (address, publisher) = (shards.local_addr().unwrap(), shards.publisher());
+    let thread = thread::spawn(move || shards.run());
+    let mut client = Client::connect(address);
+    client.get("/");
+    let sender = kept.lock().unwrap().take().unwrap();
+    // More than all buffers between the two hold, as nobody reads.
+    let results = publisher.ask_all(move |_cx| {
+        let data = "x".repeat(10_000);
+        (0..10_000).find_map(|_| sender.send(data.as_str()).err())
+    });
+    assert_eq!(results.unwrap(), [Some(Error::Full), Some(Error::Full)]);
+    publisher.run(|cx| cx.stop()).unwrap();
+    thread.join().unwrap().unwrap();
 }

@@ -1,4 +1,5 @@
-//! A server in a thread, and a client that believes nothing: it reads HTTP by hand and events with a parser of others.
+//! A server in a thread, and a client that believes nothing: it reads HTTP by hand and events with a parser
+//! of others.
 
 use eventsource_stream::{Event, EventStream};
 use futures_executor::block_on;
@@ -18,6 +19,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) publisher: Publisher,
+    /// Whether it speaks TLS.
+    secure: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -26,18 +29,27 @@ pub(crate) fn serve(app: impl App + Send + 'static) -> Running {
 }
 
 pub(crate) fn serve_with(app: impl App + Send + 'static, config: Config) -> Running {
+    // The same tests over TLS: `MIO_SSE_TLS=1 cargo test --features tls --test it`.
+    #[cfg(feature = "tls")]
+    if std::env::var_os("MIO_SSE_TLS").is_some() {
+        let listeners = mio_sse::Listeners::new().tls("127.0.0.1:0", &crate::tls_client::tls());
+        let mut running = run(Server::listen(listeners, app, config).unwrap());
+        running.secure = true;
+        return running;
+    }
     run(Server::bind_with("127.0.0.1:0", app, config).unwrap())
 }
 
 pub(crate) fn run(mut server: Server<impl App + Send + 'static>) -> Running {
     let (address, publisher) = (server.local_addr().unwrap(), server.publisher().without_state());
     let thread = std::thread::spawn(move || server.run().unwrap());
-    Running { address, publisher, thread: Some(thread) }
+    Running { address, publisher, secure: false, thread: Some(thread) }
 }
 
 impl Running {
     pub(crate) fn connect(&self) -> Client {
-        Client::connect(self.address)
+        let client = Client::connect(self.address);
+        if self.secure { client.with_tls() } else { client }
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -137,6 +149,8 @@ impl Head {
 /// A connection to the server.
 pub(crate) struct Client {
     pub(crate) socket: TcpStream,
+    #[cfg(feature = "tls")]
+    tls: Option<Box<rustls::ClientConnection>>,
     /// What has been read and not been used.
     buffer: Vec<u8>,
     /// What the body of the response consists of so far, chunk lines taken away.
@@ -156,11 +170,46 @@ impl Client {
     pub(crate) fn from(socket: TcpStream) -> Self {
         socket.set_nodelay(true).unwrap();
         let deadline = now() + 3 * DEADLINE;
-        Self { socket, buffer: Vec::new(), body: Vec::new(), chunked: false, ended: false, deadline }
+        Self {
+            socket,
+            #[cfg(feature = "tls")]
+            tls: None,
+            buffer: Vec::new(),
+            body: Vec::new(),
+            chunked: false,
+            ended: false,
+            deadline,
+        }
+    }
+
+    /// The same, over TLS.
+    #[cfg(feature = "tls")]
+    fn with_tls(mut self) -> Self {
+        use crate::tls_client::{BOTH, client_config};
+        let (config, name) = (std::sync::Arc::new(client_config(&BOTH)), "localhost".try_into().unwrap());
+        self.tls = Some(Box::new(rustls::ClientConnection::new(config, name).unwrap()));
+        self
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn with_tls(self) -> Self {
+        self
     }
 
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return rustls::Stream::new(tls.as_mut(), &mut self.socket).write_all(bytes.as_ref()).unwrap();
+        }
         self.socket.write_all(bytes.as_ref()).unwrap();
+    }
+
+    fn read(&mut self, chunk: &mut [u8]) -> std::io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return rustls::Stream::new(tls.as_mut(), &mut self.socket).read(chunk);
+        }
+        self.socket.read(chunk)
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Head {
@@ -173,7 +222,7 @@ impl Client {
         let mut chunk = [0; 16 << 10];
         let left = self.deadline.saturating_duration_since(now()).max(Duration::from_millis(1));
         self.socket.set_read_timeout(Some(left)).unwrap();
-        let count = self.socket.read(&mut chunk).expect("bytes within the deadline");
+        let count = self.read(&mut chunk).expect("bytes within the deadline");
         self.buffer.extend_from_slice(&chunk[..count]);
         count > 0
     }
@@ -244,7 +293,7 @@ impl Client {
         }
     }
 
-    /// Reads until the body holds at least `count` events; answers all of them.
+    /// Reads until the body holds at least `count` events; returns all of them.
     pub(crate) fn events(&mut self, count: usize) -> Vec<Event> {
         loop {
             self.unwrap_chunks();
@@ -307,7 +356,7 @@ impl Client {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
-    /// Reads to the end of the connection and answers what was left.
+    /// Reads to the end of the connection and returns what was left.
     #[expect(clippy::wrong_self_convention, reason = "it reads to the end, and converts nothing")]
     pub(crate) fn to_end(&mut self) -> String {
         while self.fill() {}
@@ -318,7 +367,7 @@ impl Client {
     pub(crate) fn wait_for_close(&mut self) {
         let mut chunk = [0; 16 << 10];
         loop {
-            match self.socket.read(&mut chunk) {
+            match self.read(&mut chunk) {
                 Ok(0) => return,
                 Ok(_) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return,
@@ -341,7 +390,8 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// The responses that a text consists of, statuses and bodies, chunk lines taken away; the last body may have no end yet.
+/// The responses that a text consists of, statuses and bodies, chunk lines taken away; the last body may have
+/// no end yet.
 pub(crate) fn replies(mut text: &str) -> Vec<(u16, String)> {
     let mut replies = Vec::new();
     while !text.is_empty() {

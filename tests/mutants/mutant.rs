@@ -20,7 +20,7 @@ pub(crate) fn is(name: &str) -> bool {
     ALL.get(active).is_some_and(|active| *active == name)
 }
 
-/// Switches one on, in place of the one before, or none if that has no name.
+/// Switches one on, instead of the one before, or none if that has no name.
 ///
 /// # Panics
 /// If there is none of that name.

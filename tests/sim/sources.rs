@@ -31,7 +31,7 @@ enum Answer {
 const ANSWERS: [(u32, Answer); 5] =
     [(32, Answer::Event), (1, Answer::Bad), (6, Answer::Wait), (4, Answer::Idle), (1, Answer::End)];
 
-/// Gives a stream a source, in place of the one it has.
+/// Gives a stream a source, instead of the one it has.
 pub(crate) fn give_source(shared: &Shared, model: &mut Model, index: u32, cx: &mut Context<'_>) {
     let left = if model.rng.u8(..4) == 0 { model.rng.u32(..1_000) } else { model.rng.u32(..20) };
     let stream = &model.streams[index as usize];

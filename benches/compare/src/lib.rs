@@ -11,8 +11,8 @@ use tokio_stream::wrappers::BroadcastStream;
 /// Events that a stream may be behind: many times what the harness publishes before it waits.
 pub const CAPACITY: usize = 1024;
 
-/// Listens on `PORT` of 127.0.0.1, and says where. Accepted sockets inherit `TCP_NODELAY`, and nobody waits for a place in the
-/// backlog.
+/// Listens on `PORT` of 127.0.0.1, and says where. Accepted sockets inherit `TCP_NODELAY`, and nobody waits
+/// for a place in the backlog.
 pub fn listen(name: &str) -> io::Result<TcpListener> {
     let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(0);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;

@@ -105,14 +105,14 @@ impl Cookie {
         self
     }
 
-    /// The path below which it is sent, in place of `/`. It begins with a slash.
+    /// The path below which it is sent, instead of `/`. It begins with a slash.
     #[must_use]
     pub fn path(mut self, path: impl Into<String>) -> Cookie {
         self.path = path.into();
         self
     }
 
-    /// Sends it to this domain and all of its subdomains, in place of this host alone.
+    /// Sends it to this domain and all of its subdomains, instead of this host alone.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<String>) -> Cookie {
         self.domain = Some(domain.into());
@@ -133,7 +133,7 @@ impl Cookie {
         self
     }
 
-    /// Which of the requests that other sites cause it comes with, in place of [`SameSite::Lax`].
+    /// Which of the requests that other sites cause it comes with, instead of [`SameSite::Lax`].
     #[must_use]
     pub fn same_site(mut self, same_site: SameSite) -> Cookie {
         self.same_site = same_site;
@@ -231,7 +231,7 @@ impl Cookie {
     }
 }
 
-/// Leaves out the value, which mostly lets in whoever knows it.
+/// Leaves out the value, as most values let in everybody who knows them.
 impl fmt::Debug for Cookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cookie")

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// What a page may do with a `fetch` of its own origin, save for methods that nobody uses.
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
-/// No browser keeps the answer to a preflight for more than a day: whoever says more than this means
+/// No browser keeps the answer to a preflight for more than a day: more than this means
 /// something else.
 const MAX_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -101,14 +101,14 @@ impl Cors {
     /// differs.
     ///
     /// Not with [`any`](Self::any), nor with `null`: every page in the world could act for, and read as,
-    /// whoever looks at it (Fetch, CORS protocol and credentials).
+    /// the user who looks at it (Fetch, CORS protocol and credentials).
     #[must_use]
     pub fn credentials(mut self) -> Cors {
         self.credentials = true;
         self
     }
 
-    /// The methods that preflights are told, in place of GET, HEAD, POST, PUT, PATCH and DELETE. Those are
+    /// The methods that preflights are told, instead of GET, HEAD, POST, PUT, PATCH and DELETE. Those are
     /// case-sensitive, and GET, HEAD and POST are always allowed.
     #[must_use]
     pub fn methods(mut self, methods: impl IntoIterator<Item = impl Into<String>>) -> Cors {
@@ -116,7 +116,7 @@ impl Cors {
         self
     }
 
-    /// The headers that requests may have beside those that all may have, in place of all that a preflight
+    /// The headers that requests may have beside those that all may have, instead of all that a preflight
     /// asks for.
     #[must_use]
     pub fn headers(mut self, headers: impl IntoIterator<Item = impl Into<String>>) -> Cors {
@@ -162,7 +162,7 @@ impl Cors {
         self
     }
 
-    /// How long a browser may remember the answer to a preflight, in whole seconds, in place of its own
+    /// How long a browser may remember the answer to a preflight, in whole seconds, instead of its own
     /// default of 5 s. At most 7 days; browsers keep none for longer than one.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Cors {

@@ -26,8 +26,8 @@ const ABOUT_THE_CONNECTION: [&str; 9] = [
 /// [`Publisher::adopt`](crate::Publisher::adopt), where a server has parsed a request and has not kept what
 /// it read.
 ///
-/// It says `Connection: close`: what else came on the connection is known only to whoever has read it. Where
-/// the connection is to carry further requests, give the bytes that were read instead.
+/// It says `Connection: close`: what else came on the connection is known only to the server that has read
+/// it. Where the connection is to carry further requests, give the bytes that were read instead.
 ///
 /// ```
 /// use mio_sse::{Error, RawRequest};

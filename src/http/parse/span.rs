@@ -1,4 +1,4 @@
-//! Places in the bytes of a request, which are kept in place of copies.
+//! Places in the bytes of a request, which are kept instead of copies.
 
 /// From `start` to `end`, in bytes that the holder of the span knows.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What is answered in place of a stream that is refused: always with the headers that the stream would have
+//! What is answered instead of a stream that is refused: always with the headers that the stream would have
 //! had.
 
 use crate::http::reply::reply::Reply;

@@ -188,7 +188,7 @@ impl Reply {
         StreamReply::default()
     }
 
-    /// The same reply with another status; with 500 in place of any number outside of 200 to 599.
+    /// The same reply with another status; with 500 instead of any number outside of 200 to 599.
     ///
     /// A stream always has the status 200, because an `EventSource` accepts no other: with another one it is
     /// [`Error::StreamStatus`], and a 500.

@@ -3,8 +3,8 @@
 /// What takes the place of a status that no reply can have.
 const INTERNAL_SERVER_ERROR: u16 = 500;
 
-/// The status itself if it is one that a reply can have, which is 200 to 599, and else 500: whoever computes
-/// nonsense has an error, and the client should hear of it.
+/// The status itself if it is one that a reply can have, which is 200 to 599, and else 500: an application
+/// that computes nonsense has an error, and the client should hear of it.
 pub(crate) fn or_internal_error(status: u16) -> u16 {
     if (200..=599).contains(&status) { status } else { INTERNAL_SERVER_ERROR }
 }

@@ -182,7 +182,7 @@ impl StreamReply {
         std::mem::take(&mut self.belongings)
     }
 
-    /// How long the client waits before it reconnects, in place of its own default of a few seconds. It is
+    /// How long the client waits before it reconnects, instead of its own default of a few seconds. It is
     /// the first thing that the stream says; parts of a millisecond are dropped.
     #[must_use]
     pub fn retry(mut self, retry: Duration) -> StreamReply {
@@ -260,7 +260,7 @@ impl StreamReply {
         self
     }
 
-    /// How long this stream may stay open, in place of [`Config::max_age`](crate::Config::max_age), and
+    /// How long this stream may stay open, instead of [`Config::max_age`](crate::Config::max_age), and
     /// exactly: for a session that ends, a token that expires. It is closed cleanly then, with
     /// [`CloseReason::MaxAge`](crate::CloseReason::MaxAge). Costs a timer.
     #[must_use]

@@ -7,6 +7,7 @@ use crate::event::Event;
 use crate::server::state::core::Job;
 use crate::server::state::draining::DrainFlag;
 use crate::server::state::inbox::{Inbox, Order};
+use crate::shards::sequencer::Sequencer;
 use crate::source::{Pull, Source};
 use std::fmt;
 use std::sync::Arc;
@@ -21,10 +22,11 @@ use tests::scheduled::{
     AtomicBool, Ordering, Receiver, SyncSender, TryRecvError, TrySendError, sync_channel,
 };
 
-/// Writes one stream from any thread, as fast as its client reads: what [`Context::channel`](crate::Context::channel) answers.
+/// Writes one stream from any thread, as fast as its client reads: what
+/// [`Context::channel`](crate::Context::channel) answers.
 ///
-/// When all clones of it are dropped, the stream ends, cleanly, behind what they have sent. When the stream has ended before that, as its
-/// client has left, [`send`](Self::send) says so.
+/// When all clones of it are dropped, the stream ends, cleanly, behind what they have sent. When the stream
+/// has ended before that, as its client has left, [`send`](Self::send) says so.
 #[derive(Clone)]
 pub struct EventSender {
     /// There until it is dropped.
@@ -34,6 +36,8 @@ pub struct EventSender {
     /// Whether somebody has said that this is all.
     complete: Arc<AtomicBool>,
     inbox: Inbox<Job>,
+    /// All loops, if there are several.
+    loops: Option<Arc<Sequencer<Job>>>,
     account: Account,
     is_draining: DrainFlag,
     stream: StreamId,
@@ -52,11 +56,12 @@ impl EventSender {
     /// Sends an event. Waits while as many are ahead as the channel holds, and the client does not take them.
     ///
     /// # Errors
-    /// [`Error::InvalidEvent`];
-    /// [`Error::Closed`] when the stream has ended: nobody will read any more, and there is no need to go on. [`Error::Full`] on the
-    /// loop's own thread, where waiting would be for ever.
+    /// [`Error::InvalidEvent`]; [`Error::Closed`] when the stream has ended: nobody will read any more, and
+    /// there is no need to go on. [`Error::Full`] on the thread of the loop, or of any of several, where
+    /// waiting could be for ever.
     pub fn send<'e>(&self, event: impl Into<Event<'e>>) -> Result<(), Error> {
-        if self.inbox.is_of_this_thread() {
+        let others = self.loops.as_ref().is_some_and(|loops| loops.is_on_a_loop());
+        if others || self.inbox.is_of_this_thread() {
             return self.try_send(event);
         }
         let event = self.charged(event)?;
@@ -108,7 +113,8 @@ impl EventSender {
     }
 
     fn wake(&self) {
-        // Once for each time that the source has found nothing. So wakes cannot fill the inbox, and need not wait for room in it.
+        // Once for each time that the source has found nothing. So wakes cannot fill the inbox, and need not
+        // wait for room in it.
         if self.idle.swap(false, Ordering::SeqCst) {
             // There is one for each stream at most. A server that has stopped has no streams to wake.
             let _ = self.inbox.put_at_once(Order::Wake { stream: self.stream });
@@ -160,6 +166,7 @@ pub(crate) fn channel(
     stream: StreamId,
     ahead: usize,
     inbox: Inbox<Job>,
+    loops: Option<Arc<Sequencer<Job>>>,
     account: Account,
     is_draining: DrainFlag,
 ) -> (EventSender, impl Source) {
@@ -167,7 +174,7 @@ pub(crate) fn channel(
     let idle = Arc::new(AtomicBool::new(false));
     let complete = Arc::new(AtomicBool::new(false));
     let source = Channel { events, idle: idle.clone(), complete: complete.clone() };
-    (EventSender { events: Some(sender), idle, complete, inbox, account, is_draining, stream }, source)
+    (EventSender { events: Some(sender), idle, complete, inbox, loops, account, is_draining, stream }, source)
 }
 
 #[cfg(all(test, shuttle))]
@@ -243,7 +250,7 @@ mod tests {
         let inbox = Inbox::new(1, usize::MAX, Arc::new(Bell(bell)).into());
         let stream = StreamId { slot: 0, generation: Generation::default(), shard: 0 };
         let (sender, source) =
-            channel(stream, ahead, inbox.clone(), Account::default(), DrainFlag::default());
+            channel(stream, ahead, inbox.clone(), None, Account::default(), DrainFlag::default());
         (sender, Reader { source, inbox, rings, asked: 0, woken: 0 })
     }
 

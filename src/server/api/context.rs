@@ -18,17 +18,19 @@ use crate::topic::position::Position;
 use std::any::Any;
 use std::fmt;
 use std::iter;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The server, as seen from a callback: publish, send, close, subscribe, set timers.
 ///
-/// Nothing here blocks or writes to a socket: it is recorded, and carried out at the end of the same turn. So a burst of
-/// events leaves as one write per stream, and no callback ever runs inside another.
+/// Nothing here blocks or writes to a socket: it is recorded, and carried out at the end of the same turn. So
+/// a burst of events leaves as one write per stream, and no callback ever runs inside another.
 ///
 /// A call that concerns a stream which has ended is [`Error::Closed`] and does nothing.
 ///
-/// In the callbacks of a [`Router` with a state](crate::Router::with_state) it has that [`state`](Self::state), in timers, in
-/// what is called when a stream opens or closes, and in [`Publisher::run`](crate::Publisher::run) as well:
+/// In the callbacks of a [`Router` with a state](crate::Router::with_state) it has that
+/// [`state`](Self::state), in timers, in what is called when a stream opens or closes, and in
+/// [`Publisher::run`](crate::Publisher::run) as well:
 ///
 /// ```
 /// # use mio_sse::{Reply, Router};
@@ -130,8 +132,8 @@ impl<'a, S: 'static> Context<'a, S> {
 
     /// Publishes an event to everyone who is subscribed to `topic` at this moment.
     ///
-    /// The event is encoded once, however many streams there are: the cost here is that of one copy, whatever the
-    /// number of subscribers. Without subscribers the event is gone.
+    /// The event is encoded once, however many streams there are: the cost here is that of one copy, whatever
+    /// the number of subscribers. Without subscribers the event is gone.
     ///
     /// ```
     /// # use mio_sse::{Event, Reply, Router};
@@ -144,10 +146,10 @@ impl<'a, S: 'static> Context<'a, S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidEvent`] and [`Error::IdTooLong`]; [`Error::OwnId`] and [`Error::NoPosition`] where the topic's
-    /// [ids](crate::TopicConfig::ids) are not the application's; [`Error::Finished`]; [`Error::TooMuchMemory`];
-    /// [`Error::TooManyTopics`] where the topic would be kept
-    /// and be one more than [`topics_max`](crate::Config::topics_max). Nothing is published then.
+    /// [`Error::InvalidEvent`] and [`Error::IdTooLong`]; [`Error::OwnId`] and [`Error::NoPosition`] where the
+    /// topic's [ids](crate::TopicConfig::ids) are not the application's; [`Error::Finished`];
+    /// [`Error::TooMuchMemory`]; [`Error::TooManyTopics`] where the topic would be kept and be one more than
+    /// [`topics_max`](crate::Config::topics_max). Nothing is published then.
     pub fn publish<'e>(&mut self, topic: &str, event: impl Into<Event<'e>>) -> Result<(), Error> {
         self.core.publish(iter::once(topic), &event.into(), None)
     }
@@ -162,8 +164,8 @@ impl<'a, S: 'static> Context<'a, S> {
     /// }
     /// ```
     ///
-    /// [`Observer`](crate::Observer)s are told of it once for each topic, and where it is lost to a stream that
-    /// lags, it may count once for each topic in the gap that the stream is told of.
+    /// [`Observer`](crate::Observer)s are told of it once for each topic, and where it is lost to a stream
+    /// that lags, it may count once for each topic in the gap that the stream is told of.
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
@@ -187,8 +189,9 @@ impl<'a, S: 'static> Context<'a, S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::PositionNotIncreasing`] unless it is greater than that of the event before it, in whichever topic that was;
-    /// [`Error::NotOrdered`]; [`Error::OwnId`]; else as [`publish`](Self::publish). Nothing is published then.
+    /// [`Error::PositionNotIncreasing`] unless it is greater than that of the event before it, in whichever
+    /// topic that was; [`Error::NotOrdered`]; [`Error::OwnId`]; else as [`publish`](Self::publish). Nothing
+    /// is published then.
     pub fn publish_at<'e>(
         &mut self,
         topic: &str,
@@ -198,9 +201,9 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.publish(iter::once(topic), &event.into(), Some(position))
     }
 
-    /// Publishes one entry of an external log to several topics, at its position. A stream that reads more than one
-    /// of them gets it once. Unlike with [`publish_all`](Self::publish_all), topics that do not accept it are left
-    /// out, as it stands in the log already.
+    /// Publishes one entry of an external log to several topics, at its position. A stream that reads more
+    /// than one of them gets it once. Unlike with [`publish_all`](Self::publish_all), topics that do not
+    /// accept it are left out, as it stands in the log already.
     ///
     /// ```
     /// # use mio_sse::{Context, Error, Position};
@@ -221,19 +224,21 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.publish(topics.into_iter(), &event.into(), Some(position))
     }
 
-    /// Says that an external log has lost events, all of them before `position`: it was deleted, came back without
-    /// its newest entries, or was trimmed before this server read it. `position` is that of an entry which says so, or
-    /// any that is greater than all that clients have seen, here or at other servers that read the log.
+    /// Says that an external log has lost events, all of them before `position`: it was deleted, came back
+    /// without its newest entries, or was trimmed before this server read it. `position` is that of an entry
+    /// which says so, or any that is greater than all that clients have seen, here or at other servers that
+    /// read the log.
     ///
     /// Every stream that reads a topic whose ids are [`Ids::Ordered`](crate::Ids::Ordered) is told of a
-    /// [gap](crate::Config::gap_event), with `position` as its id, in order: after what was published before this call. A client
-    /// that comes back later with an older id is told of the gap when it gets there, or at once if the history begins
-    /// later by then. Streams that wait for an older position, as their clients were ahead of this server, go
-    /// on with the gap. Topics that have [finished](Self::finish_topic) have lost nothing. A stream counts in
-    /// [`Stats::gaps`](crate::Stats::gaps) once for each such topic.
+    /// [gap](crate::Config::gap_event), with `position` as its id, in order: after what was published before
+    /// this call. A client that comes back later with an older id is told of the gap when it gets there, or
+    /// at once if the history begins later by then. Streams that wait for an older position, as their clients
+    /// were ahead of this server, go on with the gap. Topics that have [finished](Self::finish_topic) have
+    /// lost nothing. A stream counts in [`Stats::gaps`](crate::Stats::gaps) once for each such topic.
     ///
     /// # Cost
-    /// One small event in each topic. Streams are told as of any other event, over several turns where there are many.
+    /// One small event in each topic. Streams are told as of any other event, over several turns where there
+    /// are many.
     ///
     /// ```
     /// # use mio_sse::{Context, Error, Position};
@@ -243,18 +248,19 @@ impl<'a, S: 'static> Context<'a, S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::PositionNotIncreasing`] unless `position` is greater than that of everything published so far.
+    /// [`Error::PositionNotIncreasing`] unless `position` is greater than that of everything published so
+    /// far.
     pub fn ordered_gap(&mut self, position: Position) -> Result<(), Error> {
         self.core.ordered_gap_together(position)
     }
 
-    /// Says that an external log was asked and has nothing after `newest`. To be called each time that a reader finds
-    /// out so, having published everything up to there.
+    /// Says that an external log was asked and has nothing after `newest`. To be called each time that a
+    /// reader finds out so, having published everything up to there.
     ///
-    /// A client may come with the id of a later event, which another server has read already; its stream waits for that
-    /// position. If a stream waits for a position after `newest`, and did so already at the previous call, the log had
-    /// time to bring that. So it never will, as the id is made up or from a part of the log that was lost, and the stream goes
-    /// on with a [gap event](crate::Config::gap_event).
+    /// A client may come with the id of a later event, which another server has read already; its stream
+    /// waits for that position. If a stream waits for a position after `newest`, and did so already at the
+    /// previous call, the log had time to bring that. So it never will, as the id is made up or from a part
+    /// of the log that was lost, and the stream goes on with a [gap event](crate::Config::gap_event).
     ///
     /// # Cost
     /// Only streams that wait are looked at.
@@ -297,7 +303,8 @@ impl<'a, S: 'static> Context<'a, S> {
     ///
     /// # Errors
     /// [`Error::TooManyTopics`] where it keeps something, is not there, and would be one more than
-    /// [`topics_max`](crate::Config::topics_max). With [`Shards`](crate::Shards) that is logged, and no error.
+    /// [`topics_max`](crate::Config::topics_max). With [`Shards`](crate::Shards) that is logged, and no
+    /// error.
     pub fn finish_topic(&mut self, topic: &str) -> Result<(), Error> {
         self.core.finish_topic_together(topic)
     }
@@ -312,8 +319,8 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.send(stream, &event.into())
     }
 
-    /// Closes a stream, cleanly: what was published and sent to it before still goes out, then the end of the body.
-    /// The id is closed at once, and [`Handler::closed`](crate::Handler::closed) follows in this turn.
+    /// Closes a stream, cleanly: what was published and sent to it before still goes out, then the end of the
+    /// body. The id is closed at once, and [`Handler::closed`](crate::Handler::closed) follows in this turn.
     ///
     /// EventSource reconnects after a clean end too; answer that with
     /// [`Reply::no_content`](crate::Reply::no_content) to stop it.
@@ -327,18 +334,18 @@ impl<'a, S: 'static> Context<'a, S> {
         }
     }
 
-    /// Subscribes a stream to a topic, from the next event on. It may read any number of topics; subscribing twice is
-    /// subscribing once.
+    /// Subscribes a stream to a topic, from the next event on. It may read any number of topics; subscribing
+    /// twice is subscribing once.
     ///
     /// # Errors
-    /// [`Error::Closed`]; [`Error::TooManySubscriptions`] and [`Error::TooManyTopics`] where it would be one more than
-    /// [`Config`](crate::Config) allows; [`Error::MixedIds`], see [`TopicConfig::ids`].
+    /// [`Error::Closed`]; [`Error::TooManySubscriptions`] and [`Error::TooManyTopics`] where it would be one
+    /// more than [`Config`](crate::Config) allows; [`Error::MixedIds`], see [`TopicConfig::ids`].
     pub fn subscribe(&mut self, stream: StreamId, topic: &str) -> Result<(), Error> {
         self.core.at_stream(stream, topic, Core::subscribe)
     }
 
-    /// Ends a subscription. Events of the topic that have not reached the stream yet are left out, but one that is partly
-    /// sent is completed. Without such a subscription nothing happens.
+    /// Ends a subscription. Events of the topic that have not reached the stream yet are left out, but one
+    /// that is partly sent is completed. Without such a subscription nothing happens.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -346,7 +353,8 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.at_stream(stream, topic, Core::unsubscribe)
     }
 
-    /// Sets how one topic behaves, from now on and whenever it comes again; in place of [`Config::topic`](crate::Config::topic).
+    /// Sets how one topic behaves, from now on and whenever it comes again; instead of
+    /// [`Config::topic`](crate::Config::topic).
     ///
     /// ```
     /// # use mio_sse::{History, Router, TopicConfig};
@@ -358,9 +366,10 @@ impl<'a, S: 'static> Context<'a, S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`]; [`Error::TooManyTopics`] when [`Config::topics_max`](crate::Config::topics_max) topics are
-    /// configured. Those that are given what `Config::topic` says do not count where that keeps nothing. [`Error::MixedIds`] where
-    /// somebody reads the topic together with others whose ids somebody else makes.
+    /// [`Error::InvalidConfig`]; [`Error::TooManyTopics`] when
+    /// [`Config::topics_max`](crate::Config::topics_max) topics are configured. Those that are given what
+    /// `Config::topic` says do not count where that keeps nothing. [`Error::MixedIds`] where somebody reads
+    /// the topic together with others whose ids somebody else makes.
     pub fn configure(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
         self.core.configure_together(topic, config)
     }
@@ -422,16 +431,18 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.delivery.topics.find(topic).map_or(0, |topic| topic.subscribers.len())
     }
 
-    /// Gives a stream a tag: the user, the session, the document that it belongs to. Giving it twice is giving it once. A stream has
-    /// its tags until it ends, or [loses](Self::untag) one before. While a request is being answered this works as well, as does
-    /// [`StreamReply::tag`](crate::StreamReply::tag).
+    /// Gives a stream a tag: the user, the session, the document that it belongs to. Giving it twice is
+    /// giving it once. A stream has its tags until it ends, or [loses](Self::untag) one before. While a
+    /// request is being answered this works as well, as does [`StreamReply::tag`](crate::StreamReply::tag).
     ///
-    /// A tag that is [revoked](Self::revoke) ends the stream: one that is about to be opened is answered 204 instead, whatever
-    /// else is done to it meanwhile, and one that is open is closed with [`CloseReason::Revoked`].
+    /// A tag that is [revoked](Self::revoke) ends the stream: one that is about to be opened is answered 204
+    /// instead, whatever else is done to it meanwhile, and one that is open is closed with
+    /// [`CloseReason::Revoked`].
     ///
     /// # Cost
-    /// Some 30 bytes for each tag of a stream, and some 35 more for a tag that no other stream has, with its name where that
-    /// is longer than 14 bytes; a stream without tags costs nothing. The time it takes does not depend on other streams.
+    /// Some 30 bytes for each tag of a stream, and some 35 more for a tag that no other stream has, with its
+    /// name where that is longer than 14 bytes; a stream without tags costs nothing. The time it takes does
+    /// not depend on other streams.
     ///
     /// # Errors
     /// [`Error::Closed`] if the stream has ended, or was open and ends by this; [`Error::TooManyTags`], see
@@ -455,11 +466,11 @@ impl<'a, S: 'static> Context<'a, S> {
     }
 
     /// Sends an event to every stream with this tag, in order with everything published and sent to it.
-    /// Answers how many get it: a stream that ends with this, because more than
+    /// Returns how many get it: a stream that ends with this, because more than
     /// [`lag_bytes_max`](crate::Config::lag_bytes_max) waits for it, does not.
     ///
-    /// The event is encoded once and copied once for each stream with the tag; no other stream is looked at. For many streams
-    /// that all get the same for long, a topic is cheaper: there the copy is one for all.
+    /// The event is encoded once and copied once for each stream with the tag; no other stream is looked at.
+    /// For many streams that all get the same for long, a topic is cheaper: there the copy is one for all.
     ///
     /// ```
     /// # use mio_sse::{Event, Reply, Router};
@@ -480,27 +491,28 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.send_tagged(tag, &event.into())
     }
 
-    /// [Closes](Self::close) every stream with this tag, cleanly. Answers how many.
+    /// [Closes](Self::close) every stream with this tag, cleanly. Returns how many.
     ///
-    /// Cost: only streams with the tag are looked at. A thousand are closed at once, and of more as many in each
-    /// of the next turns, so what is published in between may still reach some of them.
+    /// Cost: only streams with the tag are looked at. A thousand are closed at once, and of more as many in
+    /// each of the next turns, so what is published in between may still reach some of them.
     pub fn close_tagged(&mut self, tag: &str) -> usize {
         let (tag, count) = (Box::<str>::from(tag), self.core.tags.count(tag));
         self.core.together(move |core| core.close_tagged(&tag), |_| count)
     }
 
-    /// Closes every stream with this tag, cleanly, with [`CloseReason::Revoked`], and until `time` has passed answers 204 where a
-    /// stream would be opened with it, so that EventSource does not come back. For a session that is logged out, a user whose
-    /// rights have gone. Answers how many streams are closed by this.
+    /// Closes every stream with this tag, cleanly, with [`CloseReason::Revoked`], and until `time` has passed
+    /// answers 204 where a stream would be opened with it, so that EventSource does not come back. For a
+    /// session that is logged out, a user whose rights have gone. Returns how many streams are closed by
+    /// this.
     ///
-    /// Revoking a tag again makes the time longer if it ends later, never shorter: whoever asked for the longer time relies on
-    /// it. [`Duration::MAX`] is for ever; [`Duration::ZERO`] ends with this turn.
+    /// Revoking a tag again makes the time longer if it ends later, never shorter: the caller that asked for
+    /// the longer time relies on it. [`Duration::MAX`] is for ever; [`Duration::ZERO`] ends with this turn.
     ///
-    /// Where there are thousands they are closed over several turns, as by [`close_tagged`](Self::close_tagged);
-    /// that none is opened holds at once.
+    /// Where there are thousands they are closed over several turns, as by
+    /// [`close_tagged`](Self::close_tagged); that none is opened holds at once.
     ///
-    /// This tells clients to stop; it is not what keeps others out. It holds for one server and until that is stopped, so
-    /// handlers still have to check who asks.
+    /// This tells clients to stop; it is not what keeps others out. It holds for one server and until that is
+    /// stopped, so handlers still have to check who asks.
     ///
     /// Costs some 150 bytes and the tag until the time is over, and no timer;
     /// [`Config::revoked_max`](crate::Config::revoked_max) limits how many there are.
@@ -519,15 +531,15 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.now_and_in_order(move |core| core.revoke(&tag, time), |_| count)
     }
 
-    /// Ends the time for which a tag is revoked. Answers whether it was. Clients that were answered 204 do not come back by
-    /// themselves.
+    /// Ends the time for which a tag is revoked. Returns whether it was. Clients that were answered 204 do
+    /// not come back by themselves.
     pub fn unrevoke(&mut self, tag: &str) -> bool {
         let (tag, is_revoked) = (Box::<str>::from(tag), self.is_revoked(tag));
         self.core.now_and_in_order(move |core| core.unrevoke(&tag), |_| is_revoked)
     }
 
-    /// Whether a tag is revoked at this moment. A stream with such a tag is answered 204 by itself. This is for handlers that let
-    /// nobody open one any more, and would say less politely that it is over:
+    /// Whether a tag is revoked at this moment. A stream with such a tag is answered 204 by itself. This is
+    /// for handlers that let nobody open one any more, and would say less politely that it is over:
     ///
     /// ```
     /// # use mio_sse::{Context, Reply};
@@ -540,8 +552,9 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.tags.is_revoked(tag, self.core.now)
     }
 
-    /// Gives a stream a source of events, which is asked for the next one whenever there is room for it: see [`Source`]. It takes the
-    /// place of the one that the stream has, if it has one. Events that are sent or published to the stream come in between.
+    /// Gives a stream a source of events, which is asked for the next one whenever there is room for it: see
+    /// [`Source`]. It takes the place of the one that the stream has, if it has one. Events that are sent or
+    /// published to the stream come in between.
     ///
     /// ```
     /// # use mio_sse::{Event, Events, Router};
@@ -557,8 +570,9 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.set_source(stream, Box::new(source))
     }
 
-    /// Has another thread write the stream, with up to `ahead` events, at least one, that the client has not taken yet: a model that answers
-    /// word by word, a query, a file. The channel is the stream's [source](Self::set_source).
+    /// Has another thread write the stream, with up to `ahead` events, at least one, that the client has not
+    /// taken yet: a model that answers word by word, a query, a file. The channel is the stream's
+    /// [source](Self::set_source).
     ///
     /// ```
     /// # use mio_sse::{Event, Router};
@@ -585,6 +599,7 @@ impl<'a, S: 'static> Context<'a, S> {
             stream,
             ahead,
             self.core.inbox.clone(),
+            self.core.link.as_ref().map(|link| Arc::clone(&link.sequencer)),
             self.core.account.clone(),
             self.core.is_draining.clone(),
         );
@@ -592,8 +607,9 @@ impl<'a, S: 'static> Context<'a, S> {
         Ok(sender)
     }
 
-    /// Has the source of a stream asked again that is [idle](crate::Pull::Idle) or waits. It is asked when the stream has room; where it
-    /// is being asked in any case, and for a stream without a source, this changes nothing.
+    /// Has the source of a stream asked again that is [idle](crate::Pull::Idle) or waits. It is asked when
+    /// the stream has room; where it is being asked in any case, and for a stream without a source, this
+    /// changes nothing.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -604,8 +620,8 @@ impl<'a, S: 'static> Context<'a, S> {
         }
     }
 
-    /// Calls `callback` every `period` while the stream lives, for the first time after one period. The timer dies with
-    /// the stream.
+    /// Calls `callback` every `period` while the stream lives, for the first time after one period. The timer
+    /// dies with the stream.
     ///
     /// The period is at least a millisecond. Times that pass while the loop is held up are left out.
     ///
@@ -623,8 +639,8 @@ impl<'a, S: 'static> Context<'a, S> {
     /// ```
     ///
     /// # Cost
-    /// Some 60 bytes while the stream lives, and what `callback` holds; O(log n) each time, where n is the number of
-    /// timers.
+    /// Some 60 bytes while the stream lives, and what `callback` holds; O(log n) each time, where n is the
+    /// number of timers.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -690,22 +706,23 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.add_timer(delay, None, None, callback)
     }
 
-    /// Cancels a timer, also from within its own callback. Answers whether there was anything to cancel.
+    /// Cancels a timer, also from within its own callback. Returns whether there was anything to cancel.
     pub fn cancel(&mut self, timer: TimerId) -> bool {
         self.core.remove_timer(timer)
     }
 
-    /// While a request is being answered: calls `callback` when its stream has opened, before anything is sent, and
-    /// not at all if none opens: since the reply is no stream, the request is HEAD, or the stream is refused. So
-    /// this is the place for what has to be undone when the stream ends, by [`on_close`](Self::on_close) or
-    /// [`Handler::closed`](crate::Handler::closed): both happen, or neither. Elsewhere `callback` is dropped.
+    /// While a request is being answered: calls `callback` when its stream has opened, before anything is
+    /// sent, and not at all if none opens: since the reply is no stream, the request is HEAD, or the stream
+    /// is refused. So this is the place for what has to be undone when the stream ends, by
+    /// [`on_close`](Self::on_close) or [`Handler::closed`](crate::Handler::closed): both happen, or neither.
+    /// Elsewhere `callback` is dropped.
     ///
     /// Several are called in order, and [`Handler::opened`](crate::Handler::opened) after them. What they
     /// send comes after what the handler of the request has sent, and a topic that they subscribe the stream
     /// to begins there.
     ///
-    /// A stream that the handler has closed already, or which has nothing to come, opens as well, and its end is
-    /// told after this. Nothing but `on_close` can be given to it by then, all else fails with
+    /// A stream that the handler has closed already, or which has nothing to come, opens as well, and its end
+    /// is told after this. Nothing but `on_close` can be given to it by then, all else fails with
     /// [`Error::Closed`]: so give `on_close` before what may fail.
     ///
     /// A panic ends the stream with [`CloseReason::Panicked`]. The callbacks after it are dropped uncalled;
@@ -735,8 +752,8 @@ impl<'a, S: 'static> Context<'a, S> {
         }
     }
 
-    /// Calls `callback` once when the stream ends, by whoever's doing, with the reason. Several are called in the order
-    /// they were added.
+    /// Calls `callback` once when the stream ends, whichever side ends it, with the reason. Several are
+    /// called in the order they were added.
     ///
     /// A stream that does not open does not end either: what was given to one while its request was answered
     /// is dropped without being called where the request is HEAD or the stream is refused. So what `callback`
@@ -764,9 +781,9 @@ impl<'a, S: 'static> Context<'a, S> {
         Ok(())
     }
 
-    /// The state that a stream was given [with its reply](crate::StreamReply::with), if it is of that type. It
-    /// is there from when the stream opens until its end has been told, to [`on_close`](Self::on_close) and
-    /// [`Handler::closed`](crate::Handler::closed) last.
+    /// The state that a stream was given [with its reply](crate::StreamReply::with), if it is of that type.
+    /// It is there from when the stream opens until its end has been told, to [`on_close`](Self::on_close)
+    /// and [`Handler::closed`](crate::Handler::closed) last.
     pub fn of<T: Any>(&mut self, stream: StreamId) -> Option<&mut T> {
         self.core.hooks.state(stream)?.downcast_mut()
     }
@@ -783,11 +800,11 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.stats_of_all()
     }
 
-    /// Shuts the server down gracefully. It takes no more connections, and closes those at once that are idle.
-    /// Each stream is closed at a moment of its own within the window, with [`CloseReason::Drained`], after
-    /// everything that was published to it before, the farewell if there is one, and a `retry:`. When all have
-    /// gone, or the time is over, [`Server::run`](crate::Server::run) returns. So clients come back to the
-    /// next server spread over the window, and no event is cut in two.
+    /// Shuts the server down gracefully. It takes no more connections, and closes those at once that are
+    /// idle. Each stream is closed at a moment of its own within the window, with [`CloseReason::Drained`],
+    /// after everything that was published to it before, the farewell if there is one, and a `retry:`. When
+    /// all have gone, or the time is over, [`Server::run`](crate::Server::run) returns. So clients come back
+    /// to the next server spread over the window, and no event is cut in two.
     ///
     /// Streams that were opened with [`StreamReply::finish`](crate::StreamReply::finish) are left to end by
     /// themselves until the [deadline](Drain::deadline). [`Handler::draining`](crate::Handler::draining) is
@@ -819,8 +836,9 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.drain.is_some()
     }
 
-    /// Stops the server at the end of this turn: every stream is closed with [`CloseReason::Stopped`], or, where it
-    /// [drains](Self::drain), with [`CloseReason::Drained`] and its farewell, and [`Server::run`](crate::Server::run) returns.
+    /// Stops the server at the end of this turn: every stream is closed with [`CloseReason::Stopped`], or,
+    /// where it [drains](Self::drain), with [`CloseReason::Drained`] and its farewell, and
+    /// [`Server::run`](crate::Server::run) returns.
     pub fn stop(&mut self) {
         self.core.together(|core| core.stopping = true, |_| ());
     }

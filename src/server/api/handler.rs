@@ -68,8 +68,8 @@ pub trait Handler {
         let _ = (stream, request, cx);
     }
 
-    /// A stream has ended, by whoever's doing. Called exactly once for each stream that was opened; its id is
-    /// closed.
+    /// A stream has ended, whichever side has ended it. Called exactly once for each stream that was opened;
+    /// its id is closed.
     fn closed(&mut self, stream: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
         let _ = (stream, reason, cx);
     }

@@ -15,6 +15,8 @@ pub struct Memory {
     pub input: usize,
     /// The rests of replies that sockets have not taken.
     pub replies: usize,
+    /// What the network holds: records of TLS on their way, and plain text that was not read yet.
+    pub network: usize,
     /// What publishers and [channels](crate::EventSender) have brought and the loop has not taken.
     pub inbox: usize,
 }
@@ -23,7 +25,7 @@ impl Memory {
     /// All of it together.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.logs + self.hands + self.input + self.replies + self.inbox
+        self.logs + self.hands + self.input + self.replies + self.network + self.inbox
     }
 
     /// Adds what another loop holds.
@@ -32,16 +34,18 @@ impl Memory {
         self.hands += other.hands;
         self.input += other.input;
         self.replies += other.replies;
+        self.network += other.network;
         self.inbox += other.inbox;
     }
 
     /// Each with its name, for metrics.
-    pub(crate) fn by_name(&self) -> [(&'static str, u64); 5] {
+    pub(crate) fn by_name(&self) -> [(&'static str, u64); 6] {
         [
             ("logs", self.logs as u64),
             ("hands", self.hands as u64),
             ("input", self.input as u64),
             ("replies", self.replies as u64),
+            ("network", self.network as u64),
             ("inbox", self.inbox as u64),
         ]
     }

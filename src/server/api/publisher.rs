@@ -496,7 +496,7 @@ impl<S: 'static> Publisher<S> {
     /// an example.
     ///
     /// # Errors
-    /// [`Error::Stopped`]; [`Error::Full`]. The connection comes back, so that whoever accepted it can
+    /// [`Error::Stopped`]; [`Error::Full`]. The connection comes back, so that the one that accepted it can
     /// answer.
     pub fn try_adopt(&self, socket: TcpStream, input: impl Into<Vec<u8>>) -> Result<(), NotAdopted> {
         self.hand_over(socket, input.into(), false)

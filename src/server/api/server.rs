@@ -7,7 +7,7 @@ use crate::server::api::observer::Observer;
 use crate::server::api::publisher::Publisher;
 use crate::server::api::stats::Stats;
 use crate::server::io::listeners::Listeners;
-use crate::server::io::mio_net::MioNet;
+use crate::server::io::mio_net::{MioNet, listen};
 use crate::server::io::net::{Net, Ready};
 use crate::server::state::acceptor::Acceptor;
 use crate::server::state::addresses::Addresses;
@@ -27,7 +27,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// An HTTP server for event streams: one thread, one loop.
 ///
-/// [Build](Self::bind) it, then let it [`run`](Self::run); or [`turn`](Self::turn) it by hand inside a loop of your own.
+/// [Build](Self::bind) it, then let it [`run`](Self::run); or [`turn`](Self::turn) it by hand inside a loop
+/// of your own.
 ///
 /// ```no_run
 /// use mio_sse::{Event, Router, Server};
@@ -92,8 +93,8 @@ impl<H: App> Server<H> {
     /// Listens on every address that `address` has, with limits of your own, see [`bind`](Self::bind).
     ///
     /// # Errors
-    /// As for [`bind`](Self::bind); [`InvalidInput`](io::ErrorKind::InvalidInput) also for limits that make no sense (see
-    /// [`Config::check`]).
+    /// As for [`bind`](Self::bind); [`InvalidInput`](io::ErrorKind::InvalidInput) also for limits that make
+    /// no sense (see [`Config::check`]).
     pub fn bind_with(address: impl ToSocketAddrs, handler: H, config: Config) -> io::Result<Self> {
         Self::listen(Listeners::new().tcp(address), handler, config)
     }
@@ -116,13 +117,13 @@ impl<H: App> Server<H> {
     /// be had, there is no server, and nothing is listened on.
     pub fn listen(listeners: Listeners, handler: H, config: Config) -> io::Result<Self> {
         config.check()?;
-        let (mut nets, _) = MioNet::listen(listeners, 1, &config)?;
+        let (mut nets, _) = listen(listeners, 1, &config)?;
         let net = nets.pop().ok_or(io::ErrorKind::InvalidInput)?;
         Self::with_net(net, handler, config)
     }
 
-    /// Listens nowhere: serves only connections that another server has accepted and hands over, see [`adopt`](Self::adopt) and
-    /// [`Publisher::adopt`]. Runs until it is [stopped](Context::stop).
+    /// Listens nowhere: serves only connections that another server has accepted and hands over, see
+    /// [`adopt`](Self::adopt) and [`Publisher::adopt`]. Runs until it is [stopped](Context::stop).
     ///
     /// ```no_run
     /// use mio_sse::{Config, Reply, Router, Server};
@@ -142,8 +143,8 @@ impl<H: App> Server<H> {
         Self::listen(Listeners::new(), handler, config)
     }
 
-    /// Serves a listener that exists already: one inherited from systemd or a parent process, or made with options of
-    /// your own. [`Config::backlog`] is not applied to it.
+    /// Serves a listener that exists already: one inherited from systemd or a parent process, or made with
+    /// options of your own. [`Config::backlog`] is not applied to it.
     ///
     /// ```no_run
     /// use mio_sse::{Config, Router, Server};
@@ -165,11 +166,13 @@ impl<H: App> Server<H> {
         Self::listen(Listeners::new().tcp_listener(listener), handler, config)
     }
 
-    /// Listens on a unix socket, with the default limits: for clients, most of all a reverse proxy, on the same machine.
+    /// Listens on a unix socket, with the default limits: for clients, most of all a reverse proxy, on the
+    /// same machine.
     ///
-    /// The file `path` is made, and removed when the server listens no longer: when it drains, stops or is dropped, unless another
-    /// server has put its own in that place by then. A file left behind by a server that was killed is replaced. Who may write to
-    /// the file may connect, and the process' umask says who that is; a directory that only some may enter is the safer way.
+    /// The file `path` is made, and removed when the server listens no longer: when it drains, stops or is
+    /// dropped, unless another server has put its own in that place by then. A file left behind by a server
+    /// that was killed is replaced. Who may write to the file may connect, and the process' umask says who
+    /// that is; a directory that only some may enter is the safer way.
     ///
     /// Connections have no address and none of TCP's options, so
     /// [`connections_per_address_max`](Config::connections_per_address_max) does not limit them.
@@ -185,9 +188,10 @@ impl<H: App> Server<H> {
     /// ```
     ///
     /// # Errors
-    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens there; [`AlreadyExists`](io::ErrorKind::AlreadyExists) if
-    /// there is a file that is no socket, which stays; [`InvalidInput`](io::ErrorKind::InvalidInput) for a path that is empty or
-    /// longer than a socket's may be (about 100 bytes), or a handler that is not sound; whatever else the operating system says.
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens there;
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if there is a file that is no socket, which stays;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a path that is empty or longer than a socket's may
+    /// be (about 100 bytes), or a handler that is not sound; whatever else the operating system says.
     #[cfg(unix)]
     pub fn bind_unix(path: impl AsRef<Path>, handler: H) -> io::Result<Self> {
         Self::bind_unix_with(path, handler, Config::default())
@@ -205,15 +209,16 @@ impl<H: App> Server<H> {
     /// ```
     ///
     /// # Errors
-    /// As for [`bind_unix`](Self::bind_unix); [`InvalidInput`](io::ErrorKind::InvalidInput) also for limits that make no sense
-    /// (see [`Config::check`]).
+    /// As for [`bind_unix`](Self::bind_unix); [`InvalidInput`](io::ErrorKind::InvalidInput) also for limits
+    /// that make no sense (see [`Config::check`]).
     #[cfg(unix)]
     pub fn bind_unix_with(path: impl AsRef<Path>, handler: H, config: Config) -> io::Result<Self> {
         Self::listen(Listeners::new().unix(path), handler, config)
     }
 
-    /// Serves a listener on a unix socket that exists already: one inherited from systemd, of another mode, or without a file (an
-    /// abstract name). Its file stays when the server stops, and [`Config::backlog`] is not applied to it.
+    /// Serves a listener on a unix socket that exists already: one inherited from systemd, of another mode,
+    /// or without a file (an abstract name). Its file stays when the server stops, and [`Config::backlog`] is
+    /// not applied to it.
     ///
     /// ```no_run
     /// use mio_sse::{Config, Router, Server};
@@ -240,7 +245,8 @@ impl<H: App, N: Net> Server<H, N> {
     /// Runs on a network of your own.
     ///
     /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for limits that make no sense or a handler that is not sound.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for limits that make no sense or a handler that is not
+    /// sound.
     pub fn with_net(mut net: N, handler: H, config: Config) -> io::Result<Self> {
         config.check()?;
         handler.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -272,7 +278,8 @@ impl<H: App, N: Net> Server<H, N> {
     /// server listens no longer.
     ///
     /// # Errors
-    /// [`Unsupported`](io::ErrorKind::Unsupported) where it does not listen on TCP; whatever the operating system says.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) where it does not listen on TCP; whatever the operating
+    /// system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.net.local_addr()
     }
@@ -309,8 +316,8 @@ impl<H: App, N: Net> Server<H, N> {
         self.stopped
     }
 
-    /// Has `observer` told of every stream that opens and closes and of every event. Several are told in the order they were
-    /// added.
+    /// Has `observer` told of every stream that opens and closes and of every event. Several are told in the
+    /// order they were added.
     pub fn observe(&mut self, observer: impl Observer + Send + 'static) {
         self.core.observers.push(Box::new(observer));
     }

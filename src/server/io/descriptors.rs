@@ -2,11 +2,12 @@
 
 use std::os::fd::AsFd;
 
-/// Has the kernel make this process's table of descriptors large enough for `connections` at once, as far as its limit goes.
-/// `any` is a descriptor of ours.
+/// Has the kernel make this process's table of descriptors large enough for `connections` at once, as far as
+/// its limit goes. `any` is a descriptor of ours.
 ///
-/// By itself Linux doubles the table when it is full. In a program with several threads that waits each time until no
-/// processor uses the old one any more, some 10 ms in which the loop stands still: nine times while 20,000 come.
+/// By itself Linux doubles the table when it is full. In a program with several threads that waits each time
+/// until no processor uses the old one any more, some 10 ms in which the loop stands still: nine times while
+/// 20,000 come.
 pub(crate) fn make_room(any: impl AsFd, connections: usize) {
     use nix::fcntl::{FcntlArg, fcntl};
     use nix::sys::resource::{Resource, getrlimit};

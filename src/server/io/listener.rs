@@ -1,6 +1,7 @@
 //! One listener: of TCP, or of unix sockets.
 
 use crate::server::io::options::{INHERITED, Options};
+use crate::server::io::secured::Tls;
 #[cfg(unix)]
 use crate::server::io::unix::SocketFile;
 use mio::event::Source;
@@ -16,7 +17,7 @@ use std::os::fd::OwnedFd;
 /// Where connections come from.
 #[derive(Debug)]
 pub(crate) enum Listener {
-    Tcp(TcpListener),
+    Tcp(TcpListener, Option<Tls>),
     #[cfg(unix)]
     Unix {
         /// Held only to be dropped, if the file is ours, and before the socket is (see `SocketFile`).
@@ -26,10 +27,14 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    pub(crate) fn tcp(listener: std::net::TcpListener, options: &Options) -> io::Result<Self> {
+    pub(crate) fn tcp(
+        listener: std::net::TcpListener,
+        tls: Option<Tls>,
+        options: &Options,
+    ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         options.set_of_listener(&listener)?;
-        Ok(Self::Tcp(TcpListener::from_std(listener)))
+        Ok(Self::Tcp(TcpListener::from_std(listener), tls))
     }
 
     #[cfg(unix)]
@@ -43,7 +48,7 @@ impl Listener {
 
     pub(crate) fn as_source(&mut self) -> &mut dyn Source {
         match self {
-            Self::Tcp(listener) => listener,
+            Self::Tcp(listener, _) => listener,
             #[cfg(unix)]
             Self::Unix { listener, .. } => listener,
         }
@@ -52,7 +57,7 @@ impl Listener {
     /// Another descriptor for it.
     pub(crate) fn try_clone(&self) -> io::Result<Socket> {
         match self {
-            Self::Tcp(listener) => SockRef::from(listener).try_clone(),
+            Self::Tcp(listener, _) => SockRef::from(listener).try_clone(),
             #[cfg(unix)]
             Self::Unix { listener, .. } => SockRef::from(listener).try_clone(),
         }
@@ -60,7 +65,7 @@ impl Listener {
 
     pub(crate) fn is_unix(&self) -> bool {
         match self {
-            Self::Tcp(_) => false,
+            Self::Tcp(..) => false,
             #[cfg(unix)]
             Self::Unix { .. } => true,
         }
@@ -69,29 +74,29 @@ impl Listener {
     /// `None` where it is not of TCP.
     pub(crate) fn address(&self) -> io::Result<Option<SocketAddr>> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map(Some),
+            Self::Tcp(listener, _) => listener.local_addr().map(Some),
             #[cfg(unix)]
             Self::Unix { .. } => Ok(None),
         }
     }
 
-    /// Takes the next connection, with where it comes from. A unix socket is held as a `TcpStream` from here
-    /// on.
-    pub(crate) fn accept(&self, options: &Options) -> io::Result<(TcpStream, Option<IpAddr>)> {
+    /// Takes the next connection, with where it comes from, and what it speaks. A unix socket is held as a
+    /// `TcpStream` from here on.
+    pub(crate) fn accept(&self, options: &Options) -> io::Result<(TcpStream, Option<IpAddr>, Option<Tls>)> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener, tls) => {
                 let (socket, address) = listener.accept()?;
                 if !INHERITED {
                     options.set(&SockRef::from(&socket))?;
                 }
-                Ok((socket, Some(address.ip())))
+                Ok((socket, Some(address.ip()), tls.clone()))
             }
             #[cfg(unix)]
             Self::Unix { listener, .. } => {
                 let (socket, _) = listener.accept()?;
                 let socket = std::net::TcpStream::from(OwnedFd::from(socket));
                 options.set_of_any(&SockRef::from(&socket))?;
-                Ok((TcpStream::from_std(socket), None))
+                Ok((TcpStream::from_std(socket), None, None))
             }
         }
     }

@@ -3,7 +3,10 @@
 use crate::config::Config;
 use crate::server::io::listener::Listener;
 use crate::server::io::options::Options;
+use crate::server::io::secured::Tls;
 use crate::server::io::tcp::{self, SHARES_OUT, Sharing};
+#[cfg(feature = "tls")]
+use crate::server::io::tls::config::TlsConfig;
 #[cfg(unix)]
 use crate::server::io::unix;
 use std::io;
@@ -45,8 +48,8 @@ pub struct Listeners {
 #[derive(Debug)]
 enum Place {
     /// The addresses of one name, or why there are none.
-    Tcp(io::Result<Vec<SocketAddr>>),
-    TcpListener(TcpListener),
+    Tcp(io::Result<Vec<SocketAddr>>, Option<Tls>),
+    TcpListener(TcpListener, Option<Tls>),
     #[cfg(unix)]
     Unix(PathBuf),
     #[cfg(unix)]
@@ -73,7 +76,16 @@ impl Listeners {
     ///   connections, too, where the operating system has it so (Linux, unless `net.ipv6.bindv6only` is set);
     ///   not if an IPv4 address with the same port is listened on as well.
     pub fn tcp(self, address: impl ToSocketAddrs) -> Self {
-        self.with(Place::Tcp(address.to_socket_addrs().map(Iterator::collect)))
+        self.with(Place::Tcp(address.to_socket_addrs().map(Iterator::collect), None))
+    }
+
+    /// Listens on every address that `address` has, as [`tcp`](Self::tcp) does, for clients that speak TLS.
+    /// Only with feature `tls`.
+    ///
+    /// Who speaks HTTP there without TLS gets 400 and a sentence that says so. [`TlsConfig`] has an example.
+    #[cfg(feature = "tls")]
+    pub fn tls(self, address: impl ToSocketAddrs, config: &TlsConfig) -> Self {
+        self.with(Place::Tcp(address.to_socket_addrs().map(Iterator::collect), Some(config.clone())))
     }
 
     /// Listens on a unix socket, whose file is made and removed as
@@ -86,7 +98,13 @@ impl Listeners {
     /// Serves a listener that exists already, see [`Server::from_listener`](crate::Server::from_listener).
     /// Add one for each that systemd hands over.
     pub fn tcp_listener(self, listener: TcpListener) -> Self {
-        self.with(Place::TcpListener(listener))
+        self.with(Place::TcpListener(listener, None))
+    }
+
+    /// Serves a listener that exists already, for clients that speak TLS. Only with feature `tls`.
+    #[cfg(feature = "tls")]
+    pub fn tls_listener(self, listener: TcpListener, config: &TlsConfig) -> Self {
+        self.with(Place::TcpListener(listener, Some(config.clone())))
     }
 
     /// Serves a listener on a unix socket that exists already, see
@@ -96,10 +114,10 @@ impl Listeners {
         self.with(Place::UnixListener(listener))
     }
 
-    /// For [`Shards`](crate::Shards): one of the loops accepts, and gives each connection to the one that has the
-    /// fewest. By itself it is so on all systems but Linux, and for unix sockets and listeners that exist
-    /// already. On Linux each loop has a listener of its own on each TCP address, and the kernel shares out the
-    /// connections by a hash of both ends (`SO_REUSEPORT`): a little cheaper, and even where there are
+    /// For [`Shards`](crate::Shards): one of the loops accepts, and gives each connection to the one that has
+    /// the fewest. By itself it is so on all systems but Linux, and for unix sockets and listeners that exist
+    /// already. On Linux each loop has a listener of its own on each TCP address, and the kernel shares out
+    /// the connections by a hash of both ends (`SO_REUSEPORT`): a little cheaper, and even where there are
     /// thousands; of 100 streams over 4 loops, one loop has 30 and another 20.
     pub fn to_fewest(mut self) -> Self {
         self.to_fewest = true;
@@ -122,7 +140,7 @@ impl Listeners {
         let shares = loops > 1 && SHARES_OUT && !self.to_fewest;
         let mut deals = loops > 1 && !shares;
         let addresses = |place: &Place| match place {
-            Place::Tcp(Ok(addresses)) => addresses.clone(),
+            Place::Tcp(Ok(addresses), _) => addresses.clone(),
             _ => Vec::new(),
         };
         let all: Vec<_> = self.places.iter().flat_map(addresses).collect();
@@ -130,24 +148,24 @@ impl Listeners {
         let Some((listeners, further)) = of_loops.split_first_mut() else { return Ok((of_loops, false)) };
         for place in self.places {
             match place {
-                Place::Tcp(addresses) => {
+                Place::Tcp(addresses, tls) => {
                     let sharing = if shares { Sharing::First } else { Sharing::No };
                     let first = tcp::listen(&addresses?, &all, config.backlog, sharing)?;
                     let found: Vec<_> =
                         first.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
                     for listener in first {
-                        listeners.push(Listener::tcp(listener, options)?);
+                        listeners.push(Listener::tcp(listener, tls.clone(), options)?);
                     }
                     let mut all = all.clone();
                     all.extend(&found);
                     for others in further.iter_mut().filter(|_| shares) {
                         for listener in tcp::listen(&found, &all, config.backlog, Sharing::Further)? {
-                            others.push(Listener::tcp(listener, options)?);
+                            others.push(Listener::tcp(listener, tls.clone(), options)?);
                         }
                     }
                     continue;
                 }
-                Place::TcpListener(listener) => listeners.push(Listener::tcp(listener, options)?),
+                Place::TcpListener(listener, tls) => listeners.push(Listener::tcp(listener, tls, options)?),
                 #[cfg(unix)]
                 Place::Unix(path) => {
                     let named = |error: io::Error| {

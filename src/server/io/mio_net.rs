@@ -1,7 +1,7 @@
 //! The real network: TCP on mio, or unix sockets.
 //!
-//! All that is done with a connection is the same for both, so a unix socket is held as a `TcpStream` once it is accepted: only
-//! the listeners differ, and options that are TCP's.
+//! All that is done with a connection is the same for both, so a unix socket is held as a `TcpStream` once it
+//! is accepted: only the listeners differ, and options that are TCP's.
 
 use crate::config::Config;
 use crate::peer::Peer;
@@ -13,6 +13,7 @@ use crate::server::io::net::{Net, Ready};
 use crate::server::io::options::Options;
 use crate::server::io::peer::peer;
 use crate::server::io::rotation::Rotation;
+use crate::server::io::secured::Tls;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{SockRef, Socket};
@@ -41,9 +42,18 @@ const PRIORITY: Option<Interest> = Some(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const PRIORITY: Option<Interest> = None;
 
+/// The network of a server that listens by itself: sockets of the operating system, and TLS over those that
+/// came to a [listener](crate::Listeners::tls) that speaks it.
+#[cfg(feature = "tls")]
+pub type MioNet = crate::server::io::tls::tls_net::TlsNet<Sockets>;
+
+/// The network of a server that listens by itself: sockets of the operating system.
+#[cfg(not(feature = "tls"))]
+pub type MioNet = Sockets;
+
 /// Sockets of the operating system, through mio: epoll on Linux, kqueue on macOS and the BSDs.
 #[derive(Debug)]
-pub struct MioNet {
+pub struct Sockets {
     poll: Poll,
     events: Events,
     /// How many events the last poll fetched.
@@ -58,6 +68,8 @@ pub struct MioNet {
     reserve: Vec<Socket>,
     /// Whether connections were adopted. They may be unix sockets although the listener is one of TCP.
     adopts: bool,
+    /// What the connection speaks that was accepted last.
+    accepted: Option<Tls>,
     options: Options,
     waker: Waker,
     started: Instant,
@@ -82,25 +94,23 @@ impl Kinds {
     }
 }
 
-impl MioNet {
-    /// Listens wherever `listeners` says, for so many loops. Returns a network for each, and whether the first
-    /// is to accept for the others as well.
-    pub(crate) fn listen(
-        listeners: Listeners,
-        loops: usize,
-        config: &Config,
-    ) -> io::Result<(Vec<Self>, bool)> {
-        let options = Options::new(config);
-        let (of_loops, deals) = listeners.open(loops, config, &options)?;
-        let nets = of_loops.into_iter().map(|listeners| Self::new(listeners, options.clone()));
-        let nets: Vec<_> = nets.collect::<io::Result<_>>()?;
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Some(net) = nets.first() {
-            make_room(net, config.connections_max.saturating_mul(loops));
-        }
-        Ok((nets, deals))
+/// Listens wherever `listeners` says, for so many loops. Returns a network for each, and whether the first is
+/// to accept for the others as well.
+pub(crate) fn listen(listeners: Listeners, loops: usize, config: &Config) -> io::Result<(Vec<MioNet>, bool)> {
+    let options = Options::new(config);
+    let (of_loops, deals) = listeners.open(loops, config, &options)?;
+    let nets = of_loops.into_iter().map(|listeners| Sockets::new(listeners, options.clone()));
+    let nets: Vec<_> = nets.collect::<io::Result<_>>()?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(net) = nets.first() {
+        make_room(net, config.connections_max.saturating_mul(loops));
     }
+    #[cfg(feature = "tls")]
+    let nets = nets.into_iter().map(MioNet::new).collect();
+    Ok((nets, deals))
+}
 
+impl Sockets {
     fn new(mut listeners: Vec<Listener>, options: Options) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut addresses = Vec::new();
@@ -120,6 +130,7 @@ impl MioNet {
             listeners: Rotation::new(listeners),
             reserve: Vec::new(),
             adopts: false,
+            accepted: None,
             options,
             waker,
             started: clock(),
@@ -155,7 +166,7 @@ impl Wake for MioWaker {
     }
 }
 
-impl Net for MioNet {
+impl Net for Sockets {
     type Socket = TcpStream;
 
     // Epoll and kqueue. Elsewhere mio asks for readiness anew only after a call that would have blocked.
@@ -174,7 +185,7 @@ impl Net for MioNet {
         let Self { listeners, fetched, .. } = self;
         *fetched = 0;
         match self.poll.poll(&mut self.events, timeout) {
-            // A signal: whoever handles it wants to be asked, so this turn ends early.
+            // A signal: its handler wants to be asked, so this turn ends early.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
@@ -200,14 +211,21 @@ impl Net for MioNet {
 
     fn accept(&mut self) -> io::Result<(TcpStream, Option<IpAddr>)> {
         let options = &self.options;
-        self.listeners.accept(|listener| listener.accept(options))
+        let (socket, address, tls) = self.listeners.accept(|listener| listener.accept(options))?;
+        self.accepted = tls;
+        Ok((socket, address))
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Option<&Tls> {
+        self.accepted.as_ref()
     }
 
     fn adopt(&mut self, socket: std::net::TcpStream) -> io::Result<TcpStream> {
         socket.set_nonblocking(true)?;
         self.adopts = true;
-        // A peer that has left is no error yet, and on some systems has no options any more. Nor has a unix socket, which may
-        // come in this type as well as those that are accepted here.
+        // A peer that has left is no error yet, and on some systems has no options any more. Nor has a unix
+        // socket, which may come in this type as well as those that are accepted here.
         if let Err(error) = self.options.set(&SockRef::from(&socket)) {
             log::debug!("a connection is taken over with the options it has: {error}");
         }
@@ -293,14 +311,14 @@ impl Net for MioNet {
 }
 
 #[cfg(unix)]
-impl std::os::fd::AsFd for MioNet {
+impl std::os::fd::AsFd for Sockets {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.poll.registry().as_fd()
     }
 }
 
 #[cfg(unix)]
-impl std::os::fd::AsRawFd for MioNet {
+impl std::os::fd::AsRawFd for Sockets {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.poll.as_raw_fd()
     }

@@ -10,7 +10,10 @@ pub(crate) mod net;
 pub(crate) mod options;
 pub(crate) mod peer;
 pub(crate) mod rotation;
+pub(crate) mod secured;
 pub(crate) mod tcp;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 #[cfg(unix)]
 pub(crate) mod unix;
 pub(crate) mod write;

@@ -7,10 +7,11 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
-/// What the loop needs of an operating system. [`MioNet`](crate::net::MioNet) is the real one; tests drive the same loop over
-/// one in memory, with faults that no real network produces on demand.
+/// What the loop needs of an operating system. [`MioNet`](crate::net::MioNet) is the real one; tests drive
+/// the same loop over one in memory, with faults that no real network produces on demand.
 ///
-/// All calls but [`poll`](Self::poll) return at once: what cannot be done now is [`io::ErrorKind::WouldBlock`].
+/// All calls but [`poll`](Self::poll) return at once: what cannot be done now is
+/// [`io::ErrorKind::WouldBlock`].
 ///
 /// Readiness is *edge-triggered*: `poll` tells that a socket has become readable or writable, once. The loop
 /// remembers it until a call returns `WouldBlock`, or, where
@@ -24,15 +25,15 @@ pub trait Net {
     /// `poll` says where it does not hold for reads: [`until_blocked`](Ready::Connection::until_blocked).
     const SHORT_MEANS_DRAINED: bool;
 
-    /// Waits until something is ready, the [waker](Self::waker) is called or `timeout` is over (`None`: never), and
-    /// appends what is ready to `ready`. May return early with nothing, also after a signal.
+    /// Waits until something is ready, the [waker](Self::waker) is called or `timeout` is over (`None`:
+    /// never), and appends what is ready to `ready`. May return early with nothing, also after a signal.
     ///
     /// # Errors
     /// Only what makes it pointless to go on.
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
 
-    /// Whether the last [`poll`](Self::poll) may have left something out that is ready: a loop around this one that waits for
-    /// a change would not be told of it again.
+    /// Whether the last [`poll`](Self::poll) may have left something out that is ready: a loop around this
+    /// one that waits for a change would not be told of it again.
     fn has_more(&self) -> bool {
         false
     }
@@ -42,13 +43,14 @@ pub trait Net {
     ///
     /// # Errors
     /// `WouldBlock` where there is none. What concerns this one connection only, which is gone again, is
-    /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), or that the [network](io::ErrorKind::NetworkUnreachable) or
-    /// the [host](io::ErrorKind::HostUnreachable) is not there. All others mean that resources are short.
+    /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), or that the
+    /// [network](io::ErrorKind::NetworkUnreachable) or the [host](io::ErrorKind::HostUnreachable) is not
+    /// there. All others mean that resources are short.
     fn accept(&mut self) -> io::Result<(Self::Socket, Option<IpAddr>)>;
 
-    /// Holds `count` descriptors, which serve no other purpose than to be given up, one by one, when there are no others
-    /// left: so whoever is waiting then can be told. Answers how many are held now. Networks without such a limit hold
-    /// none.
+    /// Holds `count` descriptors, which serve no other purpose than to be given up, one by one, when there
+    /// are no others left: so those that wait then can be told. Returns how many are held now. Networks
+    /// without such a limit hold none.
     fn reserve(&mut self, count: usize) -> usize {
         let _ = count;
         0
@@ -57,8 +59,8 @@ pub trait Net {
     /// Closes all listeners: who is waiting, and who comes, is refused by the operating system.
     fn stop_listening(&mut self);
 
-    /// Takes a connection that somebody else has accepted, and makes of it what [`accept`](Self::accept) would give. The
-    /// network in use has to be one of TCP; others need not have this.
+    /// Takes a connection that somebody else has accepted, and makes of it what [`accept`](Self::accept)
+    /// would give. The network in use has to be one of TCP; others need not have this.
     ///
     /// # Errors
     /// [`Unsupported`](io::ErrorKind::Unsupported) unless it is overridden. The connection is closed then.
@@ -67,8 +69,8 @@ pub trait Net {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Gives up a connection that was accepted and not [registered](Self::register), so that another network can
-    /// [`adopt`](Self::adopt) it. The default is to keep it.
+    /// Gives up a connection that was accepted and not [registered](Self::register), so that another network
+    /// can [`adopt`](Self::adopt) it. The default is to keep it.
     ///
     /// # Errors
     /// The connection, where it cannot be given to others.
@@ -76,7 +78,8 @@ pub trait Net {
         Err(socket)
     }
 
-    /// Asks `poll` to tell about `socket`, reading and writing both, as connection number `slot`. Called once for each.
+    /// Asks `poll` to tell about `socket`, reading and writing both, as connection number `slot`. Called once
+    /// for each.
     ///
     /// # Errors
     /// The connection is dropped then.
@@ -93,6 +96,28 @@ pub trait Net {
     /// # Errors
     /// As for [`std::io::Write::write`] on a socket that does not block.
     fn write(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> io::Result<usize>;
+
+    /// There is room to write: sends what a write has taken and the socket has not. Only a network that keeps
+    /// such bytes has anything to do here.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write), except that `WouldBlock` is none.
+    fn flush(&mut self, socket: &mut Self::Socket) -> io::Result<()> {
+        let _ = socket;
+        Ok(())
+    }
+
+    /// Bytes that the network holds for all its connections, besides what the operating system does. They
+    /// count for [`Config::memory_max`](crate::Config::memory_max).
+    fn held(&self) -> usize {
+        0
+    }
+
+    /// What the connection is to speak that was accepted last, where that is TLS. Only with feature `tls`.
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> Option<&crate::TlsConfig> {
+        None
+    }
 
     /// Tells the peer that nothing more will come (FIN).
     ///

@@ -11,7 +11,7 @@ pub(crate) struct Acceptor {
     pub(crate) retry_at: Option<Duration>,
     /// Descriptors held in reserve.
     pub(crate) reserve: usize,
-    /// Whoever holds connections open must not fill a disk.
+    /// A peer that holds connections open must not fill a disk.
     pub(crate) log: LogLimit,
 }
 

@@ -1,8 +1,8 @@
 //! How old a stream may become, in one byte of its record.
 //!
 //! A clock that ticks a hundred times in the longest age, modulo 256, tells the two apart as long as somebody
-//! looks once in 128 ticks; the sweep looks far more often. Where the loop was held up for longer, whoever
-//! was there before is too old, and is marked so before anybody looks.
+//! looks once in 128 ticks; the sweep looks far more often. Where the loop was held up for longer, a stream
+//! that was there before is too old, and is marked so before anybody looks.
 
 use crate::server::state::scatter::scatter;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! Everything the loop knows but the sockets: what a handler can reach, through its
 //! [`Context`](crate::Context).
 //!
-//! No function here does I/O. What has to be written is left in logs, and the stream in the queue of those to be served.
+//! No function here does I/O. What has to be written is left in logs, and the stream in the queue of those to
+//! be served.
 
 use crate::account::{Account, Purpose};
 use crate::config::Config;
@@ -56,8 +57,8 @@ pub(crate) enum Job {
     Reply(StreamId, Awaited, LateReply),
 }
 
-/// A closure of another thread. Here as below, what stores a callback of the application makes a `Context` of the
-/// core and the application's state.
+/// A closure of another thread. Here as below, what stores a callback of the application makes a `Context` of
+/// the core and the application's state.
 pub(crate) type Closure = Box<dyn FnOnce(&mut Core, &mut dyn Any) + Send>;
 
 /// What is replied to a request whose stream, if the reply is one, has this id.
@@ -80,6 +81,8 @@ pub(crate) struct Core {
     pub(crate) inbox: Inbox<Job>,
     /// What waits in it, in bytes, when it was looked at last.
     pub(crate) inbox_bytes: usize,
+    /// Bytes that the network held when this turn began.
+    pub(crate) network_bytes: usize,
     /// What is held besides logs.
     pub(crate) account: Account,
     pub(crate) pressure: Pressure,
@@ -92,7 +95,8 @@ pub(crate) struct Core {
     /// Whether the stream that is being opened has a tag that is revoked.
     pub(crate) opening_revoked: bool,
     pub(super) revoked_log: LogLimit,
-    /// Why the request that is being answered cannot open a stream, as far as that does not depend on the answer.
+    /// Why the request that is being answered cannot open a stream, as far as that does not depend on the
+    /// answer.
     pub(crate) opening_refused: Option<Refusal>,
     /// What is called when the stream opens that the request being answered asks for.
     pub(crate) on_open: Vec<OnOpen>,
@@ -102,7 +106,8 @@ pub(crate) struct Core {
     pub(crate) late_replies: Arc<()>,
     /// Such replies that have come.
     pub(crate) late: VecDeque<(StreamId, Awaited, LateReply)>,
-    /// Streams with room, whose sources are to be asked for more. Invariant: each is here once, and its source says so.
+    /// Streams with room, whose sources are to be asked for more. Invariant: each is here once, and its
+    /// source says so.
     pub(crate) ready_sources: VecDeque<StreamId>,
     /// Streams that have ended in this turn, to be reported at its end.
     pub(crate) ended: Vec<(StreamId, CloseReason)>,
@@ -149,6 +154,7 @@ impl Core {
             stats: Stats::default(),
             inbox,
             inbox_bytes: 0,
+            network_bytes: 0,
             account,
             pressure: Pressure::default(),
             memory_log: LogLimit::default(),
@@ -313,8 +319,8 @@ impl Core {
         Ok(())
     }
 
-    /// Sees to it that there is room for those of `topics` that are to be added. Topics that were left in this turn
-    /// do not count.
+    /// Sees to it that there is room for those of `topics` that are to be added. Topics that were left in
+    /// this turn do not count.
     pub(super) fn make_room_for_topics<'t>(
         &mut self,
         topics: impl Iterator<Item = &'t str> + Clone,
@@ -380,8 +386,8 @@ impl Core {
         self.tell(|observer| observer.access(&access));
     }
 
-    /// Has every observer told of something. To be called last: it may panic, and where panics are to go on, what stands
-    /// behind is not done.
+    /// Has every observer told of something. To be called last: it may panic, and where panics are to go on,
+    /// what stands behind is not done.
     pub(crate) fn tell(&mut self, tell: impl Fn(&mut dyn Observer)) {
         let mut observers = std::mem::take(&mut self.observers);
         for observer in &mut observers {
@@ -390,8 +396,8 @@ impl Core {
         self.observers = observers;
     }
 
-    /// Runs `work`, which is application code. Answers nothing if it has panicked; then that is logged and
-    /// counted, or goes on to whoever turns the loop.
+    /// Runs `work`, which is application code. Returns nothing if it has panicked; then that is logged and
+    /// counted, or goes on to the caller that turns the loop.
     ///
     /// The core is whole whatever happens: no application code runs in the middle of a change to it.
     /// Observers are told at the end of one.

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `work`, which is application code. If it panics, that is logged, and the panic's payload comes back.
 ///
-/// Whoever calls this sees to it that nothing is left half changed then.
+/// The caller sees to it that nothing is left half changed then.
 pub(crate) fn catch<T>(what: impl fmt::Display, work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(work))
         .inspect_err(|panic| log::error!("{what} panicked: {}", message(&**panic)))

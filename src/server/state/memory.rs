@@ -17,6 +17,7 @@ impl Core {
             hands: sum(Purpose::Hands),
             input: sum(Purpose::Input),
             replies: sum(Purpose::Replies),
+            network: self.network_bytes,
             inbox: sum(Purpose::Channels) + self.inbox_bytes,
         }
     }

@@ -32,7 +32,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Core {
-    /// Gives a stream a source, in place of the one it has.
+    /// Gives a stream a source, instead of the one it has.
     pub(crate) fn set_source(&mut self, id: StreamId, source: Box<dyn Source>) -> Result<(), Error> {
         if let Err(closed) = self.delivery.slots.live(id) {
             self.remains.add(source);

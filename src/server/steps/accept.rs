@@ -1,9 +1,9 @@
 //! Taking new connections, and turning away those that are too many.
 //!
-//! Whoever is turned away should be told. To be told it needs a descriptor and a place, so a few more than
-//! the limit are let in as *surplus*: each gets the answer to one request, where a stream is refused, and is
-//! closed. When the process itself has no descriptors left, those that the network holds in reserve are given
-//! up for it one by one, and taken back as connections close.
+//! A client that is turned away should be told. For that it needs a descriptor and a place, so a few more
+//! than the limit are let in as *surplus*: each gets the answer to one request, where a stream is refused,
+//! and is closed. When the process itself has no descriptors left, those that the network holds in reserve
+//! are given up for it one by one, and taken back as connections close.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::refusal::Refusal;
@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// How long to leave the backlog alone when accepting fails for want of descriptors or memory. Trying again
-/// at once would spin; not trying again would strand whoever waits, as readiness is told only once.
+/// at once would spin; not trying again would strand those that wait, as readiness is told only once.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Descriptors held in reserve. With the delay this means that 160 a second are told that there is no room,

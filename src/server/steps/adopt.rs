@@ -21,7 +21,8 @@ impl<H: App, N: Net> Server<H, N> {
     ///
     /// The connection counts like one that was [accepted](crate::Stats::accepted) here, and if there are too
     /// many it is refused like one; this is no error. In a [drain](crate::Context::drain), when nobody else
-    /// is let in, it is answered, but gets no stream: whoever handed it over can no longer tell its client.
+    /// is let in, it is answered, but gets no stream: the one that handed it over can no longer tell its
+    /// client.
     ///
     /// The socket may block or not; it will not any more, nor will its clones. A clone that is kept holds the
     /// connection open. Nothing may have been written to it that the client takes for an answer to the
@@ -65,7 +66,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.take_over(socket, input.into())
     }
 
-    /// A part of step 4: whoever asked for it cannot be told what became of it.
+    /// A part of step 4: the thread that asked for it cannot be told what became of it.
     pub(crate) fn adopt_for_publisher(&mut self, socket: TcpStream, input: Vec<u8>) {
         if let Err(error) = self.take_over(socket, input) {
             log::debug!("a connection is not taken over for another thread: {error}");

@@ -103,8 +103,8 @@ impl<H: App, N: Net> Server<H, N> {
                 let _ = self.core.close_for(id, reason);
             }
         }
-        // Whoever has more than one visit's worth to get stands in the queue again, as long as its socket
-        // takes it.
+        // A stream that has more than one visit's worth to get stands in the queue again, as long as its
+        // socket takes it.
         while !self.core.delivery.queue.is_empty() {
             self.serve_queue(usize::MAX, usize::MAX);
         }

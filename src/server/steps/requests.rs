@@ -30,6 +30,12 @@ impl<H: App, N: Net> Server<H, N> {
     /// The poll has told something about a connection.
     pub(crate) fn on_ready(&mut self, slot: u32, readable: bool, writable: bool, until_blocked: bool) {
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
+        if writable
+            && let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut)
+            && let Err(error) = self.net.flush(socket)
+        {
+            return self.core.end(slot, CloseReason::of_error(&error));
+        }
         if readable {
             // Not only when the peer has closed its side, but also when a read may stop at a mark.
             entry.input = if until_blocked { Input::UntilBlocked } else { entry.input.with_more() };
@@ -117,8 +123,8 @@ impl<H: App, N: Net> Server<H, N> {
         self.visit_again(slot);
     }
 
-    /// Whether this turn still has time for what has come from a connection. Asked before anything is read: what is
-    /// read is looked at, or nobody would know that it is there.
+    /// Whether this turn still has time for what has come from a connection. Asked before anything is read:
+    /// what is read is looked at, or nobody would know that it is there.
     fn may_go_on(&self, slot: u32) -> bool {
         let reading = |slot: &Slot| matches!(slot.state, Connection::Reading { .. });
         let asks = self.core.delivery.slots.get(slot).is_some_and(reading);
@@ -161,7 +167,8 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Answers the requests in what the connection held and the first `count` bytes of the buffer, and holds the rest.
+    /// Answers the requests in what the connection held and the first `count` bytes of the buffer, and holds
+    /// the rest.
     fn read_requests(&mut self, slot: u32, count: usize) {
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         let Connection::Reading { held, .. } = &mut entry.state else { return };
@@ -200,8 +207,8 @@ impl<H: App, N: Net> Server<H, N> {
         let first = entry.is_new();
         match &mut entry.state {
             Connection::Reading { held, since, .. } => {
-                // The time for a head runs from its first byte, and from the accept for the first one; that for a body from
-                // the end of the head.
+                // The time for a head runs from its first byte, and from the accept for the first one; that
+                // for a body from the end of the head.
                 if begins && !first || rest.incoming.in_body() && !was_in_body {
                     *since = now;
                 }
@@ -224,8 +231,8 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Answers one request after the other, until one is incomplete or ends the sequence. Answers how many bytes of
-    /// `data` are done with.
+    /// Answers one request after the other, until one is incomplete or ends the sequence. Returns how many
+    /// bytes of `data` are done with.
     fn answer_all(&mut self, slot: u32, data: &[u8], incoming: &mut Incoming) -> usize {
         let config = &self.core.config;
         let limits = Limits {
@@ -336,7 +343,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.sockets.get(slot as usize)?.as_ref().and_then(|socket| self.net.peer(socket))
     }
 
-    /// The time for a request is over. Whoever has begun one is told (RFC 9110 15.5.9).
+    /// The time for a request is over. A client that has begun one is told (RFC 9110 15.5.9).
     pub(crate) fn give_up_waiting(&mut self, slot: u32, reason: CloseReason) {
         let begun = |slot: &Slot| matches!(slot.state, Connection::Reading { held: Some(_), .. });
         if !self.core.delivery.slots.get(slot).is_some_and(begun) {

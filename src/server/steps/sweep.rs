@@ -182,7 +182,7 @@ impl<H: App, N: Net> Server<H, N> {
                     None if !entry.is_new() => (config.keep_alive_timeout, CloseReason::IdleTimeout),
                     _ => (config.head_timeout, CloseReason::HeadTimeout),
                 };
-                // Whoever is only let in to be told has to be quick: others wait for the place.
+                // A connection that is only let in to be told has to be quick: others wait for the place.
                 let limit = if refused.is_some() { limit.min(SURPLUS_TIMEOUT) } else { limit };
                 if tick.wrapping_sub(*since) < ticks(limit) {
                     return false;

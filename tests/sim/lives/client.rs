@@ -37,6 +37,8 @@ pub(crate) struct Wire {
     /// What was sent last of what has come from each loop.
     serials: [u64; LOOPS_MAX],
     connection: u32,
+    #[cfg(feature = "tls")]
+    secure: Option<crate::lives::secure::Secure>,
     bytes: Vec<u8>,
     state: State,
     /// Reads the stream, where it is compressed.
@@ -112,21 +114,21 @@ impl Client {
         );
         let last_id = &self.last_id;
         story.note(|| format!("client {number}.{attempt} comes to {process} behind {last_id:?}"));
-        let wire = match self.idle.take() {
+        let mut wire = match self.idle.take() {
             Some(idle) if Rc::ptr_eq(&idle.world, world) && idle.is_open() => idle,
             idle => {
-                idle.into_iter().for_each(|idle| idle.world.borrow_mut().close(idle.connection));
-                Wire::new(world, process, capacity)
+                idle.into_iter().for_each(Wire::close);
+                Wire::new(world, process, capacity, story)
             }
         };
-        world.borrow_mut().send(wire.connection, request.as_bytes());
+        wire.send(request.as_bytes());
         self.wire = Some(wire);
     }
 
-    /// Takes up to `count` bytes. Answers whether there was anything.
+    /// Takes up to `count` bytes. Returns whether there was anything.
     pub(crate) fn read(&mut self, count: usize, story: &mut Story) -> bool {
         let Some(mut wire) = self.wire.take() else { return false };
-        let taken = wire.world.borrow_mut().take(wire.connection, count, &mut wire.bytes);
+        let taken = wire.take(count);
         self.advance(&mut wire, story);
         if wire.state == State::Over || wire.world.borrow().is_at_end(wire.connection) {
             let clean = wire.state == State::Over;
@@ -140,7 +142,7 @@ impl Client {
                 // The next stream may come on the same connection.
                 self.idle = Some(Wire { state: State::Head, serials: [0; LOOPS_MAX], ..wire });
             } else {
-                wire.world.borrow_mut().close(wire.connection);
+                wire.close();
             }
         } else {
             self.wire = Some(wire);
@@ -210,7 +212,7 @@ impl Client {
         }
     }
 
-    /// Looks at the head, when it is complete. Answers nothing, which is what came behind it.
+    /// Looks at the head, when it is complete. Returns nothing, which is what came behind it.
     fn head(&mut self, wire: &mut Wire, story: &mut Story) -> Option<Vec<u8>> {
         let end = wire.bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
         let head = String::from_utf8(wire.bytes.drain(..end).collect()).expect("a head is text");
@@ -317,12 +319,60 @@ fn encode(text: &str) -> String {
 }
 
 impl Wire {
-    fn new(world: &Rc<RefCell<World>>, process: u32, capacity: usize) -> Self {
+    fn new(world: &Rc<RefCell<World>>, process: u32, capacity: usize, story: &mut Story) -> Self {
         let connection = world.borrow_mut().connect(capacity);
+        #[cfg(feature = "tls")]
+        let secure = story.scenario.secure.then(|| {
+            story.count("connections with TLS");
+            crate::lives::secure::Secure::new()
+        });
+        #[cfg(not(feature = "tls"))]
+        let _ = story;
         let (bytes, line, block) = (Vec::new(), Vec::new(), Block::default());
         let serials = [0; LOOPS_MAX];
         let (world, state, gunzip) = (world.clone(), State::Head, None);
-        Self { world, process, serials, connection, bytes, state, gunzip, line, block }
+        Self {
+            world,
+            process,
+            serials,
+            connection,
+            #[cfg(feature = "tls")]
+            secure,
+            bytes,
+            state,
+            gunzip,
+            line,
+            block,
+        }
+    }
+
+    fn send(&mut self, text: &[u8]) {
+        let world = &mut *self.world.borrow_mut();
+        #[cfg(feature = "tls")]
+        if let Some(secure) = &mut self.secure {
+            return secure.send(text, world, self.connection);
+        }
+        world.send(self.connection, text);
+    }
+
+    /// Takes up to `count` bytes of what has come. Returns how many there were.
+    fn take(&mut self, count: usize) -> usize {
+        let world = &mut *self.world.borrow_mut();
+        #[cfg(feature = "tls")]
+        if let Some(secure) = &mut self.secure {
+            return secure.take(count, &mut self.bytes, world, self.connection);
+        }
+        world.take(self.connection, count, &mut self.bytes)
+    }
+
+    /// The client leaves, in good order.
+    fn close(self) {
+        let world = &mut *self.world.borrow_mut();
+        #[cfg(feature = "tls")]
+        if let Some(mut secure) = self.secure {
+            secure.say_goodbye(world, self.connection);
+        }
+        world.close(self.connection);
     }
 
     /// Whether it is thought that something could be sent on it.

@@ -62,11 +62,31 @@ fn number_of(line: &str) -> Option<u32> {
     line.strip_prefix("data: ")?.split(' ').next()?.parse().ok()
 }
 
+/// What a server runs on.
+#[cfg(feature = "tls")]
+type NodeNet<const SHORT: bool> = mio_sse::net::TlsNet<SimNet<SHORT>>;
+#[cfg(not(feature = "tls"))]
+type NodeNet<const SHORT: bool> = SimNet<SHORT>;
+
+fn net<const SHORT: bool>(net: SimNet<SHORT>, story: &Rc<RefCell<Story>>) -> NodeNet<SHORT> {
+    #[cfg(feature = "tls")]
+    return if story.borrow().scenario.secure {
+        mio_sse::net::TlsNet::for_all(net, crate::lives::secure::config())
+    } else {
+        mio_sse::net::TlsNet::new(net)
+    };
+    #[cfg(not(feature = "tls"))]
+    {
+        let _ = story;
+        net
+    }
+}
+
 /// A server, of one loop or several, each on a world of its own.
 pub(crate) struct Node<const SHORT: bool> {
     pub(crate) worlds: Vec<Rc<RefCell<World>>>,
     pub(crate) process: u32,
-    shards: Shards<App, SimNet<SHORT>>,
+    shards: Shards<App, NodeNet<SHORT>>,
     publisher: Publisher,
     /// Of each loop.
     watchers: Vec<Watcher>,
@@ -106,7 +126,7 @@ impl<const SHORT: bool> Node<SHORT> {
         let watchers: Vec<_> = worlds.iter().map(|_| Watcher::default()).collect();
         let states: Vec<_> = worlds.iter().map(|_| States::default()).collect();
         let app = |at: usize| App::new(story, &watchers[at], (process, at), begin, &states[at]);
-        let nets = worlds.iter().map(|world| SimNet(world.clone())).collect();
+        let nets = worlds.iter().map(|world| net(SimNet(world.clone()), story)).collect();
         let mut shards = Shards::with_nets(nets, app, config).unwrap();
         for (server, watcher) in shards.servers().iter_mut().zip(&watchers) {
             server.observe(watcher.clone());
@@ -367,6 +387,6 @@ impl Standstill {
     }
 }
 
-/// Turns of 20 ms in which a server that was asked to stop does so, or takes something out of an inbox, whatever
-/// memory it lacks.
+/// Turns of 20 ms in which a server that was asked to stop does so, or takes something out of an inbox,
+/// whatever memory it lacks.
 const TURNS_TO_END: u32 = 200;

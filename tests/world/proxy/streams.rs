@@ -135,7 +135,7 @@ fn an_end_by_the_server_reaches_the_client_and_the_connection_is_used_again() {
     assert_eq!(server.stats().accepted, 1);
 }
 
-/// nginx is given a second of silence, in place of the README's minute.
+/// nginx is given a second of silence, instead of the README's minute.
 #[test]
 fn heartbeats_keep_a_silent_stream_open() {
     let impatient = |text: &str| replace(text, "proxy_read_timeout 60s;", "proxy_read_timeout 1s;");

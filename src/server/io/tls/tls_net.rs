@@ -1,0 +1,382 @@
+//! The network around another one.
+
+use crate::peer::Peer;
+use crate::server::io::net::{Net, Ready};
+use crate::server::io::tls::config::TlsConfig;
+use crate::server::io::tls::session::{RECORD_BYTES, Session};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::task::Waker;
+use std::time::{Duration, SystemTime};
+
+/// Handshakes that are begun in one turn. One takes as long as fifty deliveries, so a crowd of them must not
+/// keep the streams waiting that are there.
+const HANDSHAKES_PER_TURN: usize = 4;
+
+/// What one read of records takes at most, besides what was there.
+const READ_BYTES: usize = 2 * RECORD_BYTES;
+
+/// Connections that speak TLS, over those of another network `N`. Only with feature `tls`.
+///
+/// `Config::head_timeout` covers the handshake. In each turn four are begun at most; the others wait, while
+/// the streams that are there are served.
+#[derive(Debug)]
+pub struct TlsNet<N: Net> {
+    net: N,
+    /// For all connections; `None`: the listener says.
+    all: Option<TlsConfig>,
+    handshakes_left: usize,
+    /// Connections whose handshake was put off, to the next turn.
+    postponed: Vec<u32>,
+    /// Bytes that all sessions hold.
+    held: usize,
+    // Kept for their capacity.
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+/// One connection: with TLS, or as it is.
+pub enum TlsSocket<S> {
+    #[doc(hidden)]
+    Plain(S),
+    #[doc(hidden)]
+    Secure(Box<Secure<S>>),
+}
+
+#[doc(hidden)]
+pub struct Secure<S> {
+    socket: S,
+    slot: u32,
+    session: Session,
+}
+
+impl<S> fmt::Debug for TlsSocket<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain",
+            Self::Secure(_) => "Secure",
+        })
+    }
+}
+
+impl<S> fmt::Debug for Secure<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secure").finish_non_exhaustive()
+    }
+}
+
+impl<S> TlsSocket<S> {
+    fn inner(&self) -> &S {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Secure(secure) => &secure.socket,
+        }
+    }
+}
+
+impl<N: Net> TlsNet<N> {
+    /// Connections speak TLS or not, as the listener says that they come from ([`Net::tls`]).
+    pub fn new(net: N) -> Self {
+        Self {
+            net,
+            all: None,
+            handshakes_left: HANDSHAKES_PER_TURN,
+            postponed: Vec::new(),
+            held: 0,
+            input: Vec::new(),
+            output: Vec::new(),
+        }
+    }
+
+    /// All connections that are accepted speak TLS.
+    pub fn for_all(net: N, config: TlsConfig) -> Self {
+        Self { all: Some(config), ..Self::new(net) }
+    }
+
+    /// Sends what waits for room.
+    fn send_waiting(net: &mut N, secure: &mut Secure<N::Socket>) -> io::Result<()> {
+        while !secure.session.outgoing().is_empty() {
+            match net.write(&mut secure.socket, secure.session.outgoing()) {
+                Ok(count) => secure.session.sent(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        if std::mem::take(&mut secure.session.shuts_down) {
+            net.shutdown(&mut secure.socket)?;
+        }
+        Ok(())
+    }
+
+    /// Sends records, and keeps what the socket does not take.
+    fn send(net: &mut N, secure: &mut Secure<N::Socket>, records: &[u8]) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < records.len() {
+            match net.write(&mut secure.socket, &records[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    secure.session.keep(&records[sent..]);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads plain text. Where a session has not begun, `postponed` learns of it if no turn is left for that.
+    fn read_secure(&mut self, secure: &mut Secure<N::Socket>, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let session = &mut secure.session;
+            if session.has_failed() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            if let count @ 1.. = session.take(buffer) {
+                return Ok(count);
+            }
+            if session.is_at_end() {
+                return Ok(0);
+            }
+            let is_new = session.is_new();
+            if is_new && self.handshakes_left == 0 {
+                self.postponed.push(secure.slot);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let begin = session.incoming_bytes();
+            self.input.resize(begin + READ_BYTES, 0);
+            let count = match self.net.read(&mut secure.socket, &mut self.input[begin..])? {
+                0 if is_new => return Ok(0),
+                // Who cuts a connection must not be able to pretend that the peer has ended it (RFC 8446
+                // 6.1).
+                0 => return Err(io::ErrorKind::ConnectionReset.into()),
+                count => count,
+            };
+            self.handshakes_left -= usize::from(is_new);
+            let received = session.receive(&mut self.input[..begin + count]);
+            let sent = Self::send_waiting(&mut self.net, secure);
+            if let Err(error) = received {
+                log::debug!("a TLS connection has failed: {error}");
+                // It has been told why, if it was to be told.
+                let _ = self.net.shutdown(&mut secure.socket);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+            sent?;
+        }
+    }
+
+    fn write_secure(&mut self, secure: &mut Secure<N::Socket>, bytes: &[u8]) -> io::Result<usize> {
+        if !secure.session.is_open() {
+            // There is nobody yet who could be told anything.
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        Self::send_waiting(&mut self.net, secure)?;
+        if !secure.session.outgoing().is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let count = bytes.len().min(RECORD_BYTES);
+        self.output.clear();
+        secure.session.encrypt(&bytes[..count], &mut self.output).map_err(io::Error::other)?;
+        Self::send(&mut self.net, secure, &self.output)?;
+        Ok(count)
+    }
+
+    fn shut_down_secure(&mut self, secure: &mut Secure<N::Socket>) -> io::Result<()> {
+        self.say_goodbye(secure)?;
+        if secure.session.outgoing().is_empty() {
+            return self.net.shutdown(&mut secure.socket);
+        }
+        secure.session.shuts_down = true;
+        Ok(())
+    }
+
+    /// Says that nothing more will come, behind what waits.
+    fn say_goodbye(&mut self, secure: &mut Secure<N::Socket>) -> io::Result<()> {
+        Self::send_waiting(&mut self.net, secure)?;
+        if secure.session.closed || !secure.session.is_open() {
+            return Ok(());
+        }
+        self.output.clear();
+        self.output.extend_from_slice(secure.session.outgoing());
+        secure.session.sent(self.output.len());
+        secure.session.close(&mut self.output).map_err(io::Error::other)?;
+        Self::send(&mut self.net, secure, &self.output)
+    }
+
+    /// Does something with a session, and notes what it holds then.
+    fn with<T>(
+        &mut self,
+        secure: &mut Secure<N::Socket>,
+        act: impl FnOnce(&mut Self, &mut Secure<N::Socket>) -> T,
+    ) -> T {
+        let before = secure.session.held();
+        let result = act(self, secure);
+        self.held = (self.held + secure.session.held()).saturating_sub(before);
+        result
+    }
+}
+
+impl<N: Net> Net for TlsNet<N> {
+    type Socket = TlsSocket<N::Socket>;
+
+    /// A record holds less than what is to be written, and more than what is to be read.
+    const SHORT_MEANS_DRAINED: bool = false;
+
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let timeout = if self.postponed.is_empty() { timeout } else { Some(Duration::ZERO) };
+        self.net.poll(timeout, ready)?;
+        self.handshakes_left = HANDSHAKES_PER_TURN;
+        ready.extend(self.postponed.drain(..).map(|slot| Ready::Connection {
+            slot,
+            readable: true,
+            writable: false,
+            until_blocked: true,
+        }));
+        Ok(())
+    }
+
+    fn has_more(&self) -> bool {
+        !self.postponed.is_empty() || self.net.has_more()
+    }
+
+    fn accept(&mut self) -> io::Result<(Self::Socket, Option<IpAddr>)> {
+        let (socket, address) = self.net.accept()?;
+        let Some(config) = self.all.as_ref().or_else(|| self.net.tls()) else {
+            return Ok((TlsSocket::Plain(socket), address));
+        };
+        match Session::new(config.current()) {
+            Ok(session) => Ok((TlsSocket::Secure(Box::new(Secure { socket, slot: 0, session })), address)),
+            Err(error) => {
+                self.net.close(socket);
+                log::warn!("a TLS connection cannot be begun: {error}");
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
+        }
+    }
+
+    fn tls(&self) -> Option<&TlsConfig> {
+        self.all.as_ref().or_else(|| self.net.tls())
+    }
+
+    fn reserve(&mut self, count: usize) -> usize {
+        self.net.reserve(count)
+    }
+
+    fn stop_listening(&mut self) {
+        self.net.stop_listening();
+    }
+
+    fn adopt(&mut self, socket: TcpStream) -> io::Result<Self::Socket> {
+        self.net.adopt(socket).map(TlsSocket::Plain)
+    }
+
+    /// One with TLS stays with the loop that has accepted it.
+    fn release(&mut self, socket: Self::Socket) -> Result<TcpStream, Self::Socket> {
+        match socket {
+            TlsSocket::Plain(socket) => self.net.release(socket).map_err(TlsSocket::Plain),
+            secure @ TlsSocket::Secure(_) => Err(secure),
+        }
+    }
+
+    fn register(&mut self, socket: &mut Self::Socket, slot: u32) -> io::Result<()> {
+        match socket {
+            TlsSocket::Plain(socket) => self.net.register(socket, slot),
+            TlsSocket::Secure(secure) => {
+                secure.slot = slot;
+                self.net.register(&mut secure.socket, slot)
+            }
+        }
+    }
+
+    fn read(&mut self, socket: &mut Self::Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        match socket {
+            TlsSocket::Plain(socket) => self.net.read(socket, buffer),
+            TlsSocket::Secure(secure) => self.with(secure, |net, secure| net.read_secure(secure, buffer)),
+        }
+    }
+
+    fn write(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> io::Result<usize> {
+        match socket {
+            TlsSocket::Plain(socket) => self.net.write(socket, bytes),
+            TlsSocket::Secure(secure) => self.with(secure, |net, secure| net.write_secure(secure, bytes)),
+        }
+    }
+
+    fn flush(&mut self, socket: &mut Self::Socket) -> io::Result<()> {
+        match socket {
+            TlsSocket::Plain(socket) => self.net.flush(socket),
+            TlsSocket::Secure(secure) => {
+                self.with(secure, |net, secure| Self::send_waiting(&mut net.net, secure))
+            }
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.held + self.net.held()
+    }
+
+    fn shutdown(&mut self, socket: &mut Self::Socket) -> io::Result<()> {
+        match socket {
+            TlsSocket::Plain(socket) => self.net.shutdown(socket),
+            TlsSocket::Secure(secure) => self.with(secure, Self::shut_down_secure),
+        }
+    }
+
+    fn peer(&self, socket: &Self::Socket) -> Option<Peer> {
+        self.net.peer(socket.inner())
+    }
+
+    fn close(&mut self, socket: Self::Socket) {
+        match socket {
+            TlsSocket::Plain(socket) => self.net.close(socket),
+            TlsSocket::Secure(mut secure) => {
+                self.held = self.held.saturating_sub(secure.session.held());
+                // As much as the socket takes at once: the peer may have left long ago.
+                if !secure.session.has_failed() {
+                    let _ = self.say_goodbye(&mut secure);
+                }
+                self.net.close(secure.socket);
+            }
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        self.net.waker()
+    }
+
+    fn now(&self) -> Duration {
+        self.net.now()
+    }
+
+    fn unix_time(&self) -> SystemTime {
+        self.net.unix_time()
+    }
+
+    fn random(&mut self) -> u64 {
+        self.net.random()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.net.local_addr()
+    }
+
+    fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.net.local_addrs()
+    }
+}
+
+#[cfg(unix)]
+impl<N: Net + std::os::fd::AsFd> std::os::fd::AsFd for TlsNet<N> {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.net.as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl<N: Net + std::os::fd::AsRawFd> std::os::fd::AsRawFd for TlsNet<N> {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.net.as_raw_fd()
+    }
+}
