@@ -96,7 +96,6 @@ impl<H: App, N: Net> Server<H, N> {
 
     /// Step 2: waits for readiness.
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.core.network_bytes = self.net.held();
         self.net.poll(timeout, &mut self.ready)
     }
 
@@ -125,6 +124,7 @@ impl<H: App, N: Net> Server<H, N> {
         if self.core.stopping || self.is_drained() {
             self.stop();
         }
+        self.core.network_bytes = self.net.held();
         self.core.note_for_others();
     }
 

@@ -81,7 +81,7 @@ pub(crate) struct Core {
     pub(crate) inbox: Inbox<Job>,
     /// What waits in it, in bytes, when it was looked at last.
     pub(crate) inbox_bytes: usize,
-    /// Bytes that the network held when this turn began.
+    /// Bytes that the network held when the last turn ended.
     pub(crate) network_bytes: usize,
     /// What is held besides logs.
     pub(crate) account: Account,

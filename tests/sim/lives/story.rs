@@ -48,6 +48,8 @@ pub(crate) const COUNTED: &[&str] = &[
     "compressed streams",
     #[cfg(feature = "gzip")]
     "compressed streams read to their ends",
+    #[cfg(feature = "tls")]
+    "connections with TLS",
 ];
 
 /// How often each of these was.
