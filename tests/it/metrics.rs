@@ -128,6 +128,7 @@ fn a_parser_of_others_finds_every_number_under_its_name() {
     for (name, count) in [
         ("memory_bytes kind=input", stats.memory.input as u64),
         ("memory_bytes kind=replies", stats.memory.replies as u64),
+        ("memory_bytes kind=network", stats.memory.network as u64),
         ("memory_bytes kind=inbox", stats.memory.inbox as u64),
         ("memory_pressure", stats.memory_pressure),
         ("memory_cut_total", stats.memory_cut),

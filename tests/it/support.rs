@@ -204,7 +204,7 @@ impl Client {
         self.socket.write_all(bytes.as_ref()).unwrap();
     }
 
-    fn read(&mut self, chunk: &mut [u8]) -> std::io::Result<usize> {
+    pub(crate) fn read(&mut self, chunk: &mut [u8]) -> std::io::Result<usize> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
             return rustls::Stream::new(tls.as_mut(), &mut self.socket).read(chunk);
@@ -377,12 +377,33 @@ impl Client {
     }
 
     /// Closes the connection with RST instead of FIN.
-    pub(crate) fn reset(self) {
+    #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "over TLS it says no goodbye"))]
+    pub(crate) fn reset(mut self) {
+        #[cfg(feature = "tls")]
+        self.tls.take();
         socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    pub(crate) fn shutdown_write(&self) {
+    pub(crate) fn shutdown_write(&mut self) {
+        self.say_goodbye();
         self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Over TLS, an end that is not announced is a cut.
+    fn say_goodbye(&mut self) {
+        #[cfg(feature = "tls")]
+        if let Some(mut tls) = self.tls.take() {
+            tls.send_close_notify();
+            // The server may have left.
+            let _ = tls.write_tls(&mut self.socket);
+            self.tls = Some(tls);
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.say_goodbye();
     }
 }
 

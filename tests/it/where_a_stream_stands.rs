@@ -515,7 +515,7 @@ fn numbers_to_the_end(client: &mut Client) -> Vec<usize> {
     let mut received = Vec::new();
     let mut buffer = vec![0; 256 << 10];
     while !received.ends_with(b"data: end\n\n\r\n") {
-        let count = client.socket.read(&mut buffer).unwrap();
+        let count = client.read(&mut buffer).unwrap();
         assert!(count > 0, "cut after {} bytes", received.len());
         received.extend_from_slice(&buffer[..count]);
     }

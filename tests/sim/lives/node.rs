@@ -284,6 +284,13 @@ impl<const SHORT: bool> Node<SHORT> {
         story.feed[self.process as usize] == story.len() && self.waiting() == 0
     }
 
+    /// Whether orders wait in a loop that is short of memory.
+    pub(crate) fn is_short_of_memory(&mut self) -> bool {
+        let servers = self.shards.servers().iter();
+        let stats: Vec<_> = servers.map(|server| server.stats()).collect();
+        stats.iter().any(|stats| stats.inbox > 0 && stats.memory_pressure > 0)
+    }
+
     /// How many orders wait in the inboxes of its loops.
     pub(crate) fn waiting(&self) -> u64 {
         self.shards.stats().inbox

@@ -191,8 +191,8 @@ impl Session {
         }
     }
 
-    /// What the peer is to be told of an error, if anything, is the next message there is. To ask for more would
-    /// be to go on; and rustls has to find what is left of `input` where it was.
+    /// What the peer is to be told of an error, if anything, is the next message there is. To ask for more
+    /// would be to go on; and rustls has to find what is left of `input` where it was.
     fn append_alert(&mut self, input: &mut [u8]) {
         let next = self.connection.process_tls_records(input);
         if let Ok(ConnectionState::EncodeTlsData(mut message)) = next.state {
