@@ -8,7 +8,6 @@ use mio_sse::{
     Audience, CloseReason, Config, Context, EVENT_BYTES_MAX, Error, Event, Handler, History, Message, Missed,
     Observer, Overflow, Reply, Request, Router, StreamId, TopicConfig,
 };
-use std::io::Read;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
