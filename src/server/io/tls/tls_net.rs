@@ -27,7 +27,7 @@ pub struct TlsNet<N: Net> {
     /// For all connections; `None`: the listener says.
     all: Option<TlsConfig>,
     handshakes_left: usize,
-    /// Connections whose handshake was put off, to the next turn.
+    /// Connections that are to be read in the next turn though the poll will not tell of them.
     postponed: Vec<u32>,
     /// Bytes that all sessions hold.
     held: usize,
@@ -49,6 +49,8 @@ pub struct Secure<S> {
     socket: S,
     slot: u32,
     session: Session,
+    /// Whether the loop is to be told of the end when nothing waits any more.
+    holds_end: bool,
 }
 
 impl<S> fmt::Debug for TlsSocket<S> {
@@ -95,9 +97,9 @@ impl<N: Net> TlsNet<N> {
     }
 
     /// Sends what waits for room.
-    fn send_waiting(net: &mut N, secure: &mut Secure<N::Socket>) -> io::Result<()> {
+    fn send_waiting(&mut self, secure: &mut Secure<N::Socket>) -> io::Result<()> {
         while !secure.session.outgoing().is_empty() {
-            match net.write(&mut secure.socket, secure.session.outgoing()) {
+            match self.net.write(&mut secure.socket, secure.session.outgoing()) {
                 Ok(count) => secure.session.sent(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -105,7 +107,10 @@ impl<N: Net> TlsNet<N> {
             }
         }
         if std::mem::take(&mut secure.session.shuts_down) {
-            net.shutdown(&mut secure.socket)?;
+            self.net.shutdown(&mut secure.socket)?;
+        }
+        if std::mem::take(&mut secure.holds_end) {
+            self.postponed.push(secure.slot);
         }
         Ok(())
     }
@@ -138,7 +143,9 @@ impl<N: Net> TlsNet<N> {
                 return Ok(count);
             }
             if session.is_at_end() {
-                return Ok(0);
+                // The loop closes then, and a peer that has said its last word may still read.
+                secure.holds_end = !session.outgoing().is_empty();
+                return if secure.holds_end { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(0) };
             }
             let is_new = session.is_new();
             if is_new && self.handshakes_left == 0 {
@@ -156,7 +163,7 @@ impl<N: Net> TlsNet<N> {
             };
             self.handshakes_left -= usize::from(is_new);
             let received = session.receive(&mut self.input[..begin + count]);
-            let sent = Self::send_waiting(&mut self.net, secure);
+            let sent = self.send_waiting(secure);
             if let Err(error) = received {
                 log::debug!("a TLS connection has failed: {error}");
                 // It has been told why, if it was to be told.
@@ -172,7 +179,7 @@ impl<N: Net> TlsNet<N> {
             // There is nobody yet who could be told anything.
             return Err(io::ErrorKind::NotConnected.into());
         }
-        Self::send_waiting(&mut self.net, secure)?;
+        self.send_waiting(secure)?;
         if !secure.session.outgoing().is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -194,7 +201,7 @@ impl<N: Net> TlsNet<N> {
 
     /// Says that nothing more will come, behind what waits.
     fn say_goodbye(&mut self, secure: &mut Secure<N::Socket>) -> io::Result<()> {
-        Self::send_waiting(&mut self.net, secure)?;
+        self.send_waiting(secure)?;
         if secure.session.closed || !secure.session.is_open() {
             return Ok(());
         }
@@ -247,7 +254,10 @@ impl<N: Net> Net for TlsNet<N> {
             return Ok((TlsSocket::Plain(socket), address));
         };
         match Session::new(config.current()) {
-            Ok(session) => Ok((TlsSocket::Secure(Box::new(Secure { socket, slot: 0, session })), address)),
+            Ok(session) => {
+                let secure = Secure { socket, slot: 0, session, holds_end: false };
+                Ok((TlsSocket::Secure(Box::new(secure)), address))
+            }
             Err(error) => {
                 self.net.close(socket);
                 log::warn!("a TLS connection cannot be begun: {error}");
@@ -307,9 +317,7 @@ impl<N: Net> Net for TlsNet<N> {
     fn flush(&mut self, socket: &mut Self::Socket) -> io::Result<()> {
         match socket {
             TlsSocket::Plain(socket) => self.net.flush(socket),
-            TlsSocket::Secure(secure) => {
-                self.with(secure, |net, secure| Self::send_waiting(&mut net.net, secure))
-            }
+            TlsSocket::Secure(secure) => self.with(secure, Self::send_waiting),
         }
     }
 

@@ -1,0 +1,177 @@
+//! TLS over the network in memory: what comes in which order, and what is left waiting.
+
+use crate::memory_net::{Loop, MemoryNet, Peer, get};
+use crate::tls_client::{BOTH, client_config, tls};
+use mio_sse::net::TlsNet;
+use mio_sse::{App, Config, Event, Reply, Router};
+use rustls::{ClientConnection, SupportedProtocolVersion};
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+
+type Server<H> = Loop<H, true, TlsNet<MemoryNet<true>>>;
+
+fn serve(app: Router, config: Config) -> Server<Router> {
+    Loop::over(app, config, |net| TlsNet::for_all(net, tls()))
+}
+
+fn app() -> Router {
+    let mut app = Router::new();
+    app.get("/page", |_request, _cx| Reply::text("page"));
+    app.get("/large", |_request, _cx| Reply::text("x".repeat(LARGE)));
+    app.get("/events", |_request, _cx| Reply::stream().topic("news"));
+    app
+}
+
+/// More than a record.
+const LARGE: usize = 40_000;
+
+struct Client {
+    peer: Peer,
+    connection: ClientConnection,
+    received: String,
+    /// Whether the server has said that nothing more comes.
+    ended: bool,
+}
+
+impl Client {
+    fn new<H: App>(server: &Server<H>, version: &'static SupportedProtocolVersion) -> Self {
+        let name = "localhost".try_into().unwrap();
+        let connection = ClientConnection::new(Arc::new(client_config(&[version])), name).unwrap();
+        Self { peer: server.connect(), connection, received: String::new(), ended: false }
+    }
+
+    /// One whose handshake is complete.
+    fn open<H: App>(server: &mut Server<H>, version: &'static SupportedProtocolVersion) -> Self {
+        let mut client = Self::new(server, version);
+        while client.connection.is_handshaking() {
+            client.push();
+            server.settle();
+            client.pull();
+        }
+        client.push();
+        server.settle();
+        client.pull();
+        client
+    }
+
+    /// The records that wait to be sent.
+    fn records(&mut self) -> Vec<u8> {
+        let mut records = Vec::new();
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut records).unwrap();
+        }
+        records
+    }
+
+    fn push(&mut self) {
+        let records = self.records();
+        self.peer.write(records);
+    }
+
+    fn ask(&mut self, path: &str) {
+        self.connection.writer().write_all(get(path).as_bytes()).unwrap();
+        self.push();
+    }
+
+    fn say_goodbye(&mut self) {
+        self.connection.send_close_notify();
+        self.push();
+    }
+
+    /// Reads what has come.
+    fn pull(&mut self) {
+        let records = self.peer.read_bytes();
+        let mut rest = &records[..];
+        while !rest.is_empty() {
+            self.connection.read_tls(&mut rest).unwrap();
+            self.connection.process_new_packets().unwrap();
+            let mut text = [0; 4096];
+            loop {
+                match self.connection.reader().read(&mut text) {
+                    Ok(0) => {
+                        self.ended = true;
+                        break;
+                    }
+                    Ok(count) => self.received += std::str::from_utf8(&text[..count]).unwrap(),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+}
+
+/// What waits for room is no less written than what a kernel holds: the end of the client's side must not
+/// cost it the end of its reply.
+#[test]
+fn who_has_said_goodbye_and_reads_late_gets_all_of_its_reply() {
+    for half_closed in [false, true] {
+        for version in BOTH {
+            let mut config = Config::default();
+            config.half_closed = half_closed;
+            let mut server = serve(app(), config);
+            let mut client = Client::open(&mut server, version);
+            client.peer.set_room(0);
+            client.ask("/large");
+            client.say_goodbye();
+            client.peer.close();
+            for _ in 0..2 * LARGE / 1000 {
+                server.settle();
+                client.peer.set_room(1000);
+            }
+            server.settle();
+            client.pull();
+            let (_, body) = client.received.split_once("\r\n\r\n").unwrap();
+            assert_eq!(body.len(), LARGE, "{version:?}, {half_closed}");
+            assert!(client.ended && client.peer.is_closed(), "{version:?}, {half_closed}");
+            server.turn();
+            assert_eq!(server.server.stats().memory.network, 0);
+        }
+    }
+}
+
+/// The last record of a reply waits in the server, and nothing else is to come.
+#[test]
+fn what_waits_is_sent_as_soon_as_there_is_room() {
+    let mut server = serve(app(), Config::default());
+    let mut client = Client::open(&mut server, BOTH[0]);
+    client.peer.set_room(100);
+    client.ask("/page");
+    server.settle();
+    client.pull();
+    assert_eq!(client.received, "");
+    // It is counted at the next poll.
+    server.turn();
+    assert!(server.server.stats().memory.network > 0);
+    client.peer.set_room(usize::MAX);
+    server.settle();
+    client.pull();
+    assert!(client.received.ends_with("\r\n\r\npage"), "{}", client.received);
+    server.turn();
+    assert_eq!(server.server.stats().memory.network, 0);
+}
+
+/// Events are published while a record waits, a byte of room at a time: records come in order, or the client
+/// cannot read them.
+#[test]
+fn what_waits_goes_first() {
+    let mut server = serve(app(), Config::default());
+    let publisher = server.server.publisher();
+    let mut client = Client::open(&mut server, BOTH[0]);
+    client.ask("/events");
+    server.settle();
+    client.peer.set_room(7);
+    for number in 0..100 {
+        publisher.publish("news", Event::new().data(format!("number {number};"))).unwrap();
+        server.settle();
+        client.peer.set_room(13);
+        server.settle();
+        client.pull();
+    }
+    client.peer.set_room(usize::MAX);
+    server.settle();
+    client.pull();
+    for number in 0..100 {
+        assert!(client.received.contains(&format!("number {number};")), "{number}: {}", client.received);
+    }
+}
