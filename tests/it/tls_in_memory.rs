@@ -175,3 +175,42 @@ fn what_waits_goes_first() {
         assert!(client.received.contains(&format!("number {number};")), "{number}: {}", client.received);
     }
 }
+
+/// A hello of which the first byte has come before is no cheaper, and who has waited comes first.
+#[test]
+fn four_handshakes_are_carried_out_in_a_turn_however_they_come() {
+    for version in BOTH {
+        let mut server = serve(app(), Config::default());
+        let mut clients: Vec<_> = (0..20).map(|_| Client::new(&server, version)).collect();
+        let hellos: Vec<_> = clients.iter_mut().map(Client::records).collect();
+        for (client, hello) in clients.iter().zip(&hellos) {
+            client.peer.write(&hello[..1]);
+        }
+        server.settle();
+        for (client, hello) in clients.iter().zip(&hellos) {
+            client.peer.write(&hello[1..]);
+        }
+        for turn in 1..=5 {
+            server.turn();
+            let answered: Vec<_> = clients.iter().map(|client| !client.peer.writes().is_empty()).collect();
+            // Each turn others come, and have to wait.
+            Client::new(&server, version).push();
+            let expected: Vec<_> = (0..20).map(|at| (4 * turn - 4..4 * turn).contains(&at)).collect();
+            assert_eq!(answered, expected, "{version:?}, turn {turn}");
+        }
+        for client in &mut clients {
+            client.pull();
+            client.ask("/page");
+        }
+        server.settle();
+        for client in &mut clients {
+            client.pull();
+            client.push();
+        }
+        server.settle();
+        for client in &mut clients {
+            client.pull();
+            assert!(client.received.ends_with("\r\n\r\npage"), "{version:?}: {}", client.received);
+        }
+    }
+}

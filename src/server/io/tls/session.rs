@@ -4,7 +4,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
-use rustls::{Error, ServerConfig};
+use rustls::{Error, ProtocolVersion, ServerConfig};
 use std::sync::Arc;
 
 /// The most plain text that one record holds (RFC 8446 5.1).
@@ -68,13 +68,21 @@ impl Session {
         })
     }
 
-    /// Whether what comes next begins the handshake, which takes long.
+    /// Whether nothing has come yet.
     pub(crate) fn is_new(&self) -> bool {
         self.stage == Stage::New
     }
 
     pub(crate) fn is_open(&self) -> bool {
         self.stage == Stage::Open
+    }
+
+    /// Whether the last part of the handshake was one that takes no time: in TLS 1.3 keys are agreed on with
+    /// the first, and where there is no certificate the rest is a sum.
+    pub(crate) fn has_opened_cheaply(&self) -> bool {
+        self.is_open()
+            && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+            && self.connection.peer_certificates().is_none()
     }
 
     pub(crate) fn has_failed(&self) -> bool {

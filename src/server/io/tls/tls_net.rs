@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
-/// Handshakes that are begun in one turn. One takes as long as fifty deliveries, so a crowd of them must not
-/// keep the streams waiting that are there.
+/// Handshakes that are carried out in one turn. One takes as long as fifty deliveries, so a crowd of them
+/// must not keep the streams waiting that are there.
 const HANDSHAKES_PER_TURN: usize = 4;
 
 /// What one read of records takes at most, besides what was there.
@@ -19,7 +19,7 @@ const READ_BYTES: usize = 2 * RECORD_BYTES;
 
 /// Connections that speak TLS, over those of another network `N`. Only with feature `tls`.
 ///
-/// `Config::head_timeout` covers the handshake. In each turn four are begun at most; the others wait, while
+/// `Config::head_timeout` covers the handshake. In each turn there are four at most; the others wait, while
 /// the streams that are there are served.
 #[derive(Debug)]
 pub struct TlsNet<N: Net> {
@@ -27,8 +27,11 @@ pub struct TlsNet<N: Net> {
     /// For all connections; `None`: the listener says.
     all: Option<TlsConfig>,
     handshakes_left: usize,
-    /// Connections that are to be read in the next turn though the poll will not tell of them.
+    /// Connections that are to be read in the next turn though the poll will not tell of them, in the order
+    /// in which they came.
     postponed: Vec<u32>,
+    /// The number of this turn, from 1 on.
+    turn: u64,
     /// Bytes that all sessions hold.
     held: usize,
     // Kept for their capacity.
@@ -51,6 +54,8 @@ pub struct Secure<S> {
     session: Session,
     /// Whether the loop is to be told of the end when nothing waits any more.
     holds_end: bool,
+    /// The turn in which it was put off last.
+    postponed: u64,
 }
 
 impl<S> fmt::Debug for TlsSocket<S> {
@@ -85,6 +90,7 @@ impl<N: Net> TlsNet<N> {
             all: None,
             handshakes_left: HANDSHAKES_PER_TURN,
             postponed: Vec::new(),
+            turn: 1,
             held: 0,
             input: Vec::new(),
             output: Vec::new(),
@@ -110,9 +116,17 @@ impl<N: Net> TlsNet<N> {
             self.net.shutdown(&mut secure.socket)?;
         }
         if std::mem::take(&mut secure.holds_end) {
-            self.postponed.push(secure.slot);
+            self.postpone(secure);
         }
         Ok(())
+    }
+
+    /// Has a connection read in the next turn.
+    fn postpone(&mut self, secure: &mut Secure<N::Socket>) {
+        if secure.postponed != self.turn {
+            secure.postponed = self.turn;
+            self.postponed.push(secure.slot);
+        }
     }
 
     /// Sends records, and keeps what the socket does not take.
@@ -132,7 +146,8 @@ impl<N: Net> TlsNet<N> {
         Ok(())
     }
 
-    /// Reads plain text. Where a session has not begun, `postponed` learns of it if no turn is left for that.
+    /// Reads plain text. A session whose handshake is not complete is put off if none is left for this turn:
+    /// nobody knows what a read brings, and a hello that comes in pieces is no cheaper.
     fn read_secure(&mut self, secure: &mut Secure<N::Socket>, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let session = &mut secure.session;
@@ -147,9 +162,9 @@ impl<N: Net> TlsNet<N> {
                 secure.holds_end = !session.outgoing().is_empty();
                 return if secure.holds_end { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(0) };
             }
-            let is_new = session.is_new();
-            if is_new && self.handshakes_left == 0 {
-                self.postponed.push(secure.slot);
+            let (is_new, was_open) = (session.is_new(), session.is_open());
+            if !was_open && self.handshakes_left == 0 {
+                self.postpone(secure);
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             let begin = session.incoming_bytes();
@@ -161,8 +176,12 @@ impl<N: Net> TlsNet<N> {
                 0 => return Err(io::ErrorKind::ConnectionReset.into()),
                 count => count,
             };
-            self.handshakes_left -= usize::from(is_new);
+            let waited = session.outgoing().len();
             let received = session.receive(&mut self.input[..begin + count]);
+            let worked = received.is_err() || session.outgoing().len() > waited || session.is_open();
+            if !was_open && worked && !session.has_opened_cheaply() {
+                self.handshakes_left -= 1;
+            }
             let sent = self.send_waiting(secure);
             if let Err(error) = received {
                 log::debug!("a TLS connection has failed: {error}");
@@ -233,15 +252,16 @@ impl<N: Net> Net for TlsNet<N> {
 
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let timeout = if self.postponed.is_empty() { timeout } else { Some(Duration::ZERO) };
-        self.net.poll(timeout, ready)?;
+        self.turn += 1;
         self.handshakes_left = HANDSHAKES_PER_TURN;
+        // They go first, or those who come later would always be before them.
         ready.extend(self.postponed.drain(..).map(|slot| Ready::Connection {
             slot,
             readable: true,
             writable: false,
             until_blocked: true,
         }));
-        Ok(())
+        self.net.poll(timeout, ready)
     }
 
     fn has_more(&self) -> bool {
@@ -255,7 +275,7 @@ impl<N: Net> Net for TlsNet<N> {
         };
         match Session::new(config.current()) {
             Ok(session) => {
-                let secure = Secure { socket, slot: 0, session, holds_end: false };
+                let secure = Secure { socket, slot: 0, session, holds_end: false, postponed: 0 };
                 Ok((TlsSocket::Secure(Box::new(secure)), address))
             }
             Err(error) => {
