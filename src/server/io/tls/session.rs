@@ -13,6 +13,10 @@ pub(crate) const RECORD_BYTES: usize = 16 << 10;
 /// What a record may add to its plain text.
 const RECORD_EXTRA: usize = 256;
 
+/// The most that is kept of what cannot be used yet. A message of the handshake has 64 KiB at most, but may come
+/// in records of one byte each, all of which rustls wants to see until it is complete.
+const INCOMING_BYTES_MAX: usize = 128 << 10;
+
 /// The first byte of a record of a handshake (RFC 8446 5.1), which is how every client begins.
 const HANDSHAKE: u8 = 22;
 
@@ -131,7 +135,10 @@ impl Session {
                 return Err(Error::General("a client does not speak TLS".into()));
             }
         }
-        let done = self.process(input);
+        let done = self.process(input).and_then(|done| match input.len() - done {
+            ..=INCOMING_BYTES_MAX => Ok(done),
+            _ => Err(Error::General("a message of the handshake comes in too small pieces".into())),
+        });
         match done {
             Ok(done) => self.incoming = input[done..].to_vec(),
             Err(_) => self.stage = Stage::Failed,
