@@ -130,6 +130,26 @@ fn who_has_said_goodbye_and_reads_late_gets_all_of_its_reply() {
     }
 }
 
+/// A stream of a client that has said goodbye goes on where that is so configured, but not when it has left.
+#[test]
+fn who_has_said_goodbye_may_leave_later() {
+    let mut config = Config::default();
+    config.half_closed = true;
+    let mut server = serve(app(), config);
+    let publisher = server.server.publisher();
+    let mut client = Client::open(&mut server, BOTH[0]);
+    client.ask("/events");
+    client.say_goodbye();
+    server.settle();
+    publisher.publish("news", Event::new().data("hello")).unwrap();
+    server.settle();
+    client.pull();
+    assert!(client.received.ends_with("data: hello\n\n\r\n"), "{}", client.received);
+    client.peer.reset();
+    server.settle();
+    assert!(client.peer.is_closed());
+}
+
 /// The last record of a reply waits in the server, and nothing else is to come.
 #[test]
 fn what_waits_is_sent_as_soon_as_there_is_room() {
@@ -212,5 +232,115 @@ fn four_handshakes_are_carried_out_in_a_turn_however_they_come() {
             client.pull();
             assert!(client.received.ends_with("\r\n\r\npage"), "{version:?}: {}", client.received);
         }
+    }
+}
+
+/// Records of one byte are six times as long as the message in them.
+#[test]
+fn a_hello_in_the_smallest_pieces_is_kept_up_to_a_limit() {
+    let mut server = serve(app(), Config::default());
+    let peer = server.connect();
+    // A hello of almost 64 KiB, of which a third comes.
+    let hello = [1, 0, 0xff, 0xf0].into_iter().chain(std::iter::repeat(0)).take(22_000);
+    let records: Vec<_> = hello.flat_map(|byte| [22, 3, 1, 0, 1, byte]).collect();
+    let (some, rest) = records.split_at(120 << 10);
+    peer.write(some);
+    server.settle();
+    assert!(!peer.is_closed());
+    peer.write(rest);
+    server.settle();
+    assert!(peer.is_closed());
+    server.turn();
+    assert_eq!(server.server.stats().memory.network, 0);
+}
+
+/// Whatever a client sends that has been told of the end, there is nothing to be said to it.
+#[test]
+fn what_comes_behind_the_end_is_thrown_away() {
+    for version in BOTH {
+        let mut server = serve(app(), Config::default());
+        let mut client = Client::open(&mut server, version);
+        let request = "GET /page HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        client.connection.writer().write_all(request.as_bytes()).unwrap();
+        client.push();
+        server.settle();
+        client.pull();
+        assert!(client.ended && client.peer.is_shut() && !client.peer.is_closed());
+        let garbage: Vec<_> = [23, 3, 3, 0, 40].into_iter().chain([7; 40]).collect();
+        client.peer.write(garbage);
+        server.settle();
+        assert_eq!(client.peer.read_bytes(), [0; 0]);
+        assert!(!client.peer.is_closed());
+        client.peer.close();
+        server.settle();
+        assert!(client.peer.is_closed());
+        server.turn();
+        assert_eq!(server.server.stats().memory.network, 0);
+    }
+}
+
+/// The same in every place of a connection's life: nothing that a peer sends harms the server, and nothing is
+/// kept of it.
+#[test]
+fn any_damage_at_any_time_costs_only_its_own_connection() {
+    let mut rng = fastrand::Rng::with_seed(11);
+    for round in 0..400 {
+        let mut config = Config::default();
+        let is_half_closed = rng.bool();
+        config.half_closed = is_half_closed;
+        let mut server = serve(app(), config);
+        let publisher = server.server.publisher();
+        let mut client = Client::open(&mut server, BOTH[round % 2]);
+        if rng.bool() {
+            client.peer.set_room(rng.usize(..3000));
+        }
+        for _ in 0..rng.usize(1..5) {
+            match rng.u8(..6) {
+                0 => client.connection.writer().write_all(get("/large").as_bytes()).unwrap(),
+                1 => client.connection.writer().write_all(get("/events").as_bytes()).unwrap(),
+                2 => {
+                    let request = "GET /page HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+                    client.connection.writer().write_all(request.as_bytes()).unwrap();
+                }
+                3 if round % 2 == 0 => client.connection.refresh_traffic_keys().unwrap(),
+                4 => client.connection.send_close_notify(),
+                _ => {}
+            }
+            let records = client.records();
+            for piece in records.chunks(rng.usize(1..200)) {
+                client.peer.write(piece);
+                if rng.bool() {
+                    server.settle();
+                }
+            }
+            publisher.publish("news", Event::new().data("x".repeat(rng.usize(1..5000)))).unwrap();
+            server.settle();
+        }
+        let mut garbage: Vec<u8> = (0..rng.usize(1..200)).map(|_| rng.u8(..)).collect();
+        if rng.bool() {
+            // A whole record.
+            let length = u8::try_from(garbage.len()).unwrap();
+            garbage.splice(..0, [rng.u8(20..25), 3, 3, 0, length]);
+        }
+        client.peer.write(garbage);
+        server.settle();
+        match rng.u8(..3) {
+            0 => client.peer.reset(),
+            1 => client.peer.set_room(usize::MAX),
+            _ => {}
+        }
+        client.peer.close();
+        server.settle();
+        client.peer.set_room(usize::MAX);
+        server.settle();
+        if !client.peer.is_closed() {
+            // One that reads on after it has said goodbye.
+            assert!(server.server.stats().streams == 1 && is_half_closed, "{round}");
+            client.peer.reset();
+            server.settle();
+        }
+        server.turn();
+        assert!(client.peer.is_closed(), "{round}");
+        assert_eq!(server.server.stats().memory.network, 0, "{round}");
     }
 }

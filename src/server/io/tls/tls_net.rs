@@ -154,13 +154,23 @@ impl<N: Net> TlsNet<N> {
             if session.has_failed() {
                 return Err(io::ErrorKind::InvalidData.into());
             }
+            if session.closed && !session.is_at_end() {
+                // It can change nothing any more, so nobody has to understand it. Nor could rustls, which in
+                // debug builds takes it for a mistake of ours if there is something wrong with it.
+                return match self.net.read(&mut secure.socket, buffer)? {
+                    0 => Self::end(secure),
+                    count => Ok(count),
+                };
+            }
             if let count @ 1.. = session.take(buffer) {
                 return Ok(count);
             }
             if session.is_at_end() {
-                // The loop closes then, and a peer that has said its last word may still read.
-                secure.holds_end = !session.outgoing().is_empty();
-                return if secure.holds_end { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(0) };
+                // It may have left since, which the socket says. What it sends behind its end is nothing.
+                return match self.net.read(&mut secure.socket, buffer) {
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+                    _ => Self::end(secure),
+                };
             }
             let (is_new, was_open) = (session.is_new(), session.is_open());
             if !was_open && self.handshakes_left == 0 {
@@ -191,6 +201,13 @@ impl<N: Net> TlsNet<N> {
             }
             sent?;
         }
+    }
+
+    /// The end of what the peer sends, of which the loop learns when nothing waits any more: it closes then,
+    /// and a peer that has said its last word may still read.
+    fn end(secure: &mut Secure<N::Socket>) -> io::Result<usize> {
+        secure.holds_end = !secure.session.outgoing().is_empty();
+        if secure.holds_end { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(0) }
     }
 
     fn write_secure(&mut self, secure: &mut Secure<N::Socket>, bytes: &[u8]) -> io::Result<usize> {
