@@ -18,6 +18,7 @@ fn app() -> Router {
     let mut app = Router::new();
     app.get("/page", |_request, _cx| Reply::text("page"));
     app.get("/large", |_request, _cx| Reply::text("x".repeat(LARGE)));
+    app.post("/measured", |request, _cx| Reply::text(request.body().len().to_string()));
     app.get("/events", |_request, _cx| Reply::stream().topic("news"));
     app
 }
@@ -342,5 +343,31 @@ fn any_damage_at_any_time_costs_only_its_own_connection() {
         server.turn();
         assert!(client.peer.is_closed(), "{round}");
         assert_eq!(server.server.stats().memory.network, 0, "{round}");
+    }
+}
+
+/// What little text takes many records to say is work, too, and not all of it is done at once.
+#[test]
+fn records_of_one_byte_do_not_make_a_turn_long() {
+    const BODY: usize = 5000;
+    let mut server = serve(app(), Config::default());
+    let mut clients: Vec<_> = (0..30).map(|_| Client::open(&mut server, BOTH[0])).collect();
+    let head = format!("POST /measured HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY}\r\n\r\n");
+    for client in &mut clients {
+        client.connection.set_buffer_limit(None);
+        for byte in head.bytes().chain(std::iter::repeat_n(b'x', BODY)) {
+            client.connection.writer().write_all(&[byte]).unwrap();
+        }
+        client.push();
+    }
+    let reads = |clients: &[Client]| clients.iter().map(|client| client.peer.reads()).sum::<usize>();
+    let before = reads(&clients);
+    server.turn();
+    // A megabyte of 3.5, 32 KiB at a time; that nothing is left is seen by a read, too.
+    assert!((1..=45).contains(&(reads(&clients) - before)), "{}", reads(&clients) - before);
+    server.settle();
+    for client in &mut clients {
+        client.pull();
+        assert!(client.received.ends_with(&format!("\r\n\r\n{BODY}")), "{}", client.received);
     }
 }

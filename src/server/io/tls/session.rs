@@ -13,8 +13,8 @@ pub(crate) const RECORD_BYTES: usize = 16 << 10;
 /// What a record may add to its plain text.
 const RECORD_EXTRA: usize = 256;
 
-/// The most that is kept of what cannot be used yet. A message of the handshake has 64 KiB at most, but may come
-/// in records of one byte each, all of which rustls wants to see until it is complete.
+/// The most that is kept of what cannot be used yet. A message of the handshake has 64 KiB at most, but may
+/// come in records of one byte each, all of which rustls wants to see until it is complete.
 const INCOMING_BYTES_MAX: usize = 128 << 10;
 
 /// The first byte of a record of a handshake (RFC 8446 5.1), which is how every client begins.
@@ -206,8 +206,8 @@ impl Session {
         }
     }
 
-    /// What the peer is to be told of an error, if anything, is the next message there is. To ask for more would
-    /// be to go on; and rustls has to find what is left of `input` where it was.
+    /// What the peer is to be told of an error, if anything, is the next message there is. To ask for more
+    /// would be to go on; and rustls has to find what is left of `input` where it was.
     fn append_alert(&mut self, input: &mut [u8]) {
         let next = self.connection.process_tls_records(input);
         if let Ok(ConnectionState::EncodeTlsData(mut message)) = next.state {

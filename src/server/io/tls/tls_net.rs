@@ -14,6 +14,10 @@ use std::time::{Duration, SystemTime};
 /// must not keep the streams waiting that are there.
 const HANDSHAKES_PER_TURN: usize = 4;
 
+/// Bytes of records that are read in one turn, of all connections together. The loop counts the text in them,
+/// but in records of one byte each there is little text, and as much to do as for long ones.
+const BYTES_PER_TURN: usize = 1 << 20;
+
 /// What one read of records takes at most, besides what was there.
 const READ_BYTES: usize = 2 * RECORD_BYTES;
 
@@ -27,6 +31,8 @@ pub struct TlsNet<N: Net> {
     /// For all connections; `None`: the listener says.
     all: Option<TlsConfig>,
     handshakes_left: usize,
+    /// Bytes that may still be read in this turn.
+    bytes_left: usize,
     /// Connections that are to be read in the next turn though the poll will not tell of them, in the order
     /// in which they came.
     postponed: Vec<u32>,
@@ -89,6 +95,7 @@ impl<N: Net> TlsNet<N> {
             net,
             all: None,
             handshakes_left: HANDSHAKES_PER_TURN,
+            bytes_left: BYTES_PER_TURN,
             postponed: Vec::new(),
             turn: 1,
             held: 0,
@@ -146,8 +153,9 @@ impl<N: Net> TlsNet<N> {
         Ok(())
     }
 
-    /// Reads plain text. A session whose handshake is not complete is put off if none is left for this turn:
-    /// nobody knows what a read brings, and a hello that comes in pieces is no cheaper.
+    /// Reads plain text. It is put off when enough was read in this turn, and so is a session whose
+    /// handshake is not complete, if none is left for this turn: nobody knows what a read brings, and a hello
+    /// that comes in pieces is no cheaper.
     fn read_secure(&mut self, secure: &mut Secure<N::Socket>, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let session = &mut secure.session;
@@ -173,7 +181,7 @@ impl<N: Net> TlsNet<N> {
                 };
             }
             let (is_new, was_open) = (session.is_new(), session.is_open());
-            if !was_open && self.handshakes_left == 0 {
+            if !was_open && self.handshakes_left == 0 || self.bytes_left == 0 {
                 self.postpone(secure);
                 return Err(io::ErrorKind::WouldBlock.into());
             }
@@ -186,6 +194,7 @@ impl<N: Net> TlsNet<N> {
                 0 => return Err(io::ErrorKind::ConnectionReset.into()),
                 count => count,
             };
+            self.bytes_left = self.bytes_left.saturating_sub(count);
             let waited = session.outgoing().len();
             let received = session.receive(&mut self.input[..begin + count]);
             let worked = received.is_err() || session.outgoing().len() > waited || session.is_open();
@@ -270,7 +279,7 @@ impl<N: Net> Net for TlsNet<N> {
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let timeout = if self.postponed.is_empty() { timeout } else { Some(Duration::ZERO) };
         self.turn += 1;
-        self.handshakes_left = HANDSHAKES_PER_TURN;
+        (self.handshakes_left, self.bytes_left) = (HANDSHAKES_PER_TURN, BYTES_PER_TURN);
         // They go first, or those who come later would always be before them.
         ready.extend(self.postponed.drain(..).map(|slot| Ready::Connection {
             slot,
