@@ -62,6 +62,8 @@ mod timers;
 mod tls;
 #[cfg(feature = "tls")]
 mod tls_client;
+#[cfg(feature = "tls")]
+mod tls_in_memory;
 mod two_lives;
 #[cfg(unix)]
 mod unix;

@@ -250,9 +250,9 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
     }
 }
 
-/// A server on a network in memory, and the hands to move both.
-pub(crate) struct Loop<H: App, const SHORT: bool = true> {
-    pub(crate) server: Server<H, MemoryNet<SHORT>>,
+/// A server on a network in memory, or on one around that, and the hands to move both.
+pub(crate) struct Loop<H: App, const SHORT: bool = true, N: Net = MemoryNet<SHORT>> {
+    pub(crate) server: Server<H, N>,
     world: Rc<RefCell<World>>,
     wakes: Arc<Wakes>,
 }
@@ -271,9 +271,16 @@ impl<H: App> Loop<H> {
 
 impl<H: App, const SHORT: bool> Loop<H, SHORT> {
     pub(crate) fn with_config(handler: H, config: Config) -> Self {
+        Self::over(handler, config, |net| net)
+    }
+}
+
+impl<H: App, const SHORT: bool, N: Net> Loop<H, SHORT, N> {
+    /// On the network that `around` makes of one in memory.
+    pub(crate) fn over(handler: H, config: Config, around: impl FnOnce(MemoryNet<SHORT>) -> N) -> Self {
         let world = Rc::<RefCell<World>>::default();
         let wakes = Arc::<Wakes>::default();
-        let net = MemoryNet { world: world.clone(), wakes: wakes.clone() };
+        let net = around(MemoryNet { world: world.clone(), wakes: wakes.clone() });
         Self { server: Server::with_net(net, handler, config).unwrap(), world, wakes }
     }
 

@@ -4,7 +4,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
-use rustls::{Error, ServerConfig};
+use rustls::{Error, ProtocolVersion, ServerConfig};
 use std::sync::Arc;
 
 /// The most plain text that one record holds (RFC 8446 5.1).
@@ -12,6 +12,10 @@ pub(crate) const RECORD_BYTES: usize = 16 << 10;
 
 /// What a record may add to its plain text.
 const RECORD_EXTRA: usize = 256;
+
+/// The most that is kept of what cannot be used yet. A message of the handshake has 64 KiB at most, but may
+/// come in records of one byte each, all of which rustls wants to see until it is complete.
+const INCOMING_BYTES_MAX: usize = 128 << 10;
 
 /// The first byte of a record of a handshake (RFC 8446 5.1), which is how every client begins.
 const HANDSHAKE: u8 = 22;
@@ -68,13 +72,21 @@ impl Session {
         })
     }
 
-    /// Whether what comes next begins the handshake, which takes long.
+    /// Whether nothing has come yet.
     pub(crate) fn is_new(&self) -> bool {
         self.stage == Stage::New
     }
 
     pub(crate) fn is_open(&self) -> bool {
         self.stage == Stage::Open
+    }
+
+    /// Whether the last part of the handshake was one that takes no time: in TLS 1.3 keys are agreed on with
+    /// the first, and where there is no certificate the rest is a sum.
+    pub(crate) fn has_opened_cheaply(&self) -> bool {
+        self.is_open()
+            && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+            && self.connection.peer_certificates().is_none()
     }
 
     pub(crate) fn has_failed(&self) -> bool {
@@ -123,7 +135,10 @@ impl Session {
                 return Err(Error::General("a client does not speak TLS".into()));
             }
         }
-        let done = self.process(input);
+        let done = self.process(input).and_then(|done| match input.len() - done {
+            ..=INCOMING_BYTES_MAX => Ok(done),
+            _ => Err(Error::General("a message of the handshake comes in too small pieces".into())),
+        });
         match done {
             Ok(done) => self.incoming = input[done..].to_vec(),
             Err(_) => self.stage = Stage::Failed,

@@ -10,16 +10,20 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
-/// Handshakes that are begun in one turn. One takes as long as fifty deliveries, so a crowd of them must not
-/// keep the streams waiting that are there.
+/// Handshakes that are carried out in one turn. One takes as long as fifty deliveries, so a crowd of them
+/// must not keep the streams waiting that are there.
 const HANDSHAKES_PER_TURN: usize = 4;
+
+/// Bytes of records that are read in one turn, of all connections together. The loop counts the text in them,
+/// but in records of one byte each there is little text, and as much to do as for long ones.
+const BYTES_PER_TURN: usize = 1 << 20;
 
 /// What one read of records takes at most, besides what was there.
 const READ_BYTES: usize = 2 * RECORD_BYTES;
 
 /// Connections that speak TLS, over those of another network `N`. Only with feature `tls`.
 ///
-/// `Config::head_timeout` covers the handshake. In each turn four are begun at most; the others wait, while
+/// `Config::head_timeout` covers the handshake. In each turn there are four at most; the others wait, while
 /// the streams that are there are served.
 #[derive(Debug)]
 pub struct TlsNet<N: Net> {
@@ -27,8 +31,13 @@ pub struct TlsNet<N: Net> {
     /// For all connections; `None`: the listener says.
     all: Option<TlsConfig>,
     handshakes_left: usize,
-    /// Connections whose handshake was put off, to the next turn.
+    /// Bytes that may still be read in this turn.
+    bytes_left: usize,
+    /// Connections that are to be read in the next turn though the poll will not tell of them, in the order
+    /// in which they came.
     postponed: Vec<u32>,
+    /// The number of this turn, from 1 on.
+    turn: u64,
     /// Bytes that all sessions hold.
     held: usize,
     // Kept for their capacity.
@@ -49,6 +58,10 @@ pub struct Secure<S> {
     socket: S,
     slot: u32,
     session: Session,
+    /// Whether the loop is to be told of the end when nothing waits any more.
+    holds_end: bool,
+    /// The turn in which it was put off last.
+    postponed: u64,
 }
 
 impl<S> fmt::Debug for TlsSocket<S> {
@@ -82,7 +95,9 @@ impl<N: Net> TlsNet<N> {
             net,
             all: None,
             handshakes_left: HANDSHAKES_PER_TURN,
+            bytes_left: BYTES_PER_TURN,
             postponed: Vec::new(),
+            turn: 1,
             held: 0,
             input: Vec::new(),
             output: Vec::new(),
@@ -95,9 +110,9 @@ impl<N: Net> TlsNet<N> {
     }
 
     /// Sends what waits for room.
-    fn send_waiting(net: &mut N, secure: &mut Secure<N::Socket>) -> io::Result<()> {
+    fn send_waiting(&mut self, secure: &mut Secure<N::Socket>) -> io::Result<()> {
         while !secure.session.outgoing().is_empty() {
-            match net.write(&mut secure.socket, secure.session.outgoing()) {
+            match self.net.write(&mut secure.socket, secure.session.outgoing()) {
                 Ok(count) => secure.session.sent(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -105,9 +120,20 @@ impl<N: Net> TlsNet<N> {
             }
         }
         if std::mem::take(&mut secure.session.shuts_down) {
-            net.shutdown(&mut secure.socket)?;
+            self.net.shutdown(&mut secure.socket)?;
+        }
+        if std::mem::take(&mut secure.holds_end) {
+            self.postpone(secure);
         }
         Ok(())
+    }
+
+    /// Has a connection read in the next turn.
+    fn postpone(&mut self, secure: &mut Secure<N::Socket>) {
+        if secure.postponed != self.turn {
+            secure.postponed = self.turn;
+            self.postponed.push(secure.slot);
+        }
     }
 
     /// Sends records, and keeps what the socket does not take.
@@ -127,22 +153,36 @@ impl<N: Net> TlsNet<N> {
         Ok(())
     }
 
-    /// Reads plain text. Where a session has not begun, `postponed` learns of it if no turn is left for that.
+    /// Reads plain text. It is put off when enough was read in this turn, and so is a session whose
+    /// handshake is not complete, if none is left for this turn: nobody knows what a read brings, and a hello
+    /// that comes in pieces is no cheaper.
     fn read_secure(&mut self, secure: &mut Secure<N::Socket>, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let session = &mut secure.session;
             if session.has_failed() {
                 return Err(io::ErrorKind::InvalidData.into());
             }
+            if session.closed && !session.is_at_end() {
+                // It can change nothing any more, so nobody has to understand it. Nor could rustls, which in
+                // debug builds takes it for a mistake of ours if there is something wrong with it.
+                return match self.net.read(&mut secure.socket, buffer)? {
+                    0 => Self::end(secure),
+                    count => Ok(count),
+                };
+            }
             if let count @ 1.. = session.take(buffer) {
                 return Ok(count);
             }
             if session.is_at_end() {
-                return Ok(0);
+                // It may have left since, which the socket says. What it sends behind its end is nothing.
+                return match self.net.read(&mut secure.socket, buffer) {
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+                    _ => Self::end(secure),
+                };
             }
-            let is_new = session.is_new();
-            if is_new && self.handshakes_left == 0 {
-                self.postponed.push(secure.slot);
+            let (is_new, was_open) = (session.is_new(), session.is_open());
+            if !was_open && self.handshakes_left == 0 || self.bytes_left == 0 {
+                self.postpone(secure);
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             let begin = session.incoming_bytes();
@@ -154,9 +194,14 @@ impl<N: Net> TlsNet<N> {
                 0 => return Err(io::ErrorKind::ConnectionReset.into()),
                 count => count,
             };
-            self.handshakes_left -= usize::from(is_new);
+            self.bytes_left = self.bytes_left.saturating_sub(count);
+            let waited = session.outgoing().len();
             let received = session.receive(&mut self.input[..begin + count]);
-            let sent = Self::send_waiting(&mut self.net, secure);
+            let worked = received.is_err() || session.outgoing().len() > waited || session.is_open();
+            if !was_open && worked && !session.has_opened_cheaply() {
+                self.handshakes_left -= 1;
+            }
+            let sent = self.send_waiting(secure);
             if let Err(error) = received {
                 log::debug!("a TLS connection has failed: {error}");
                 // It has been told why, if it was to be told.
@@ -167,12 +212,19 @@ impl<N: Net> TlsNet<N> {
         }
     }
 
+    /// The end of what the peer sends, of which the loop learns when nothing waits any more: it closes then,
+    /// and a peer that has said its last word may still read.
+    fn end(secure: &mut Secure<N::Socket>) -> io::Result<usize> {
+        secure.holds_end = !secure.session.outgoing().is_empty();
+        if secure.holds_end { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(0) }
+    }
+
     fn write_secure(&mut self, secure: &mut Secure<N::Socket>, bytes: &[u8]) -> io::Result<usize> {
         if !secure.session.is_open() {
             // There is nobody yet who could be told anything.
             return Err(io::ErrorKind::NotConnected.into());
         }
-        Self::send_waiting(&mut self.net, secure)?;
+        self.send_waiting(secure)?;
         if !secure.session.outgoing().is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -194,7 +246,7 @@ impl<N: Net> TlsNet<N> {
 
     /// Says that nothing more will come, behind what waits.
     fn say_goodbye(&mut self, secure: &mut Secure<N::Socket>) -> io::Result<()> {
-        Self::send_waiting(&mut self.net, secure)?;
+        self.send_waiting(secure)?;
         if secure.session.closed || !secure.session.is_open() {
             return Ok(());
         }
@@ -226,15 +278,16 @@ impl<N: Net> Net for TlsNet<N> {
 
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let timeout = if self.postponed.is_empty() { timeout } else { Some(Duration::ZERO) };
-        self.net.poll(timeout, ready)?;
-        self.handshakes_left = HANDSHAKES_PER_TURN;
+        self.turn += 1;
+        (self.handshakes_left, self.bytes_left) = (HANDSHAKES_PER_TURN, BYTES_PER_TURN);
+        // They go first, or those who come later would always be before them.
         ready.extend(self.postponed.drain(..).map(|slot| Ready::Connection {
             slot,
             readable: true,
             writable: false,
             until_blocked: true,
         }));
-        Ok(())
+        self.net.poll(timeout, ready)
     }
 
     fn has_more(&self) -> bool {
@@ -247,7 +300,10 @@ impl<N: Net> Net for TlsNet<N> {
             return Ok((TlsSocket::Plain(socket), address));
         };
         match Session::new(config.current()) {
-            Ok(session) => Ok((TlsSocket::Secure(Box::new(Secure { socket, slot: 0, session })), address)),
+            Ok(session) => {
+                let secure = Secure { socket, slot: 0, session, holds_end: false, postponed: 0 };
+                Ok((TlsSocket::Secure(Box::new(secure)), address))
+            }
             Err(error) => {
                 self.net.close(socket);
                 log::warn!("a TLS connection cannot be begun: {error}");
@@ -307,9 +363,7 @@ impl<N: Net> Net for TlsNet<N> {
     fn flush(&mut self, socket: &mut Self::Socket) -> io::Result<()> {
         match socket {
             TlsSocket::Plain(socket) => self.net.flush(socket),
-            TlsSocket::Secure(secure) => {
-                self.with(secure, |net, secure| Self::send_waiting(&mut net.net, secure))
-            }
+            TlsSocket::Secure(secure) => self.with(secure, Self::send_waiting),
         }
     }
 
