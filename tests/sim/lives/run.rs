@@ -289,7 +289,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         }
         if !came_to_rest && self.nodes.iter_mut().any(Node::is_short_of_memory) {
             // What is kept takes the memory: orders wait until something of it goes.
-            return self.story.borrow_mut().count("rests without memory");
+            return self.story.borrow_mut().note(|| "no rest without memory".into());
         }
         let story = self.story.borrow();
         for client in &self.clients {

@@ -44,7 +44,6 @@ pub(crate) const COUNTED: &[&str] = &[
     "sent to a tag",
     "closed with a tag",
     "ends of all loops",
-    "rests without memory",
     #[cfg(feature = "gzip")]
     "compressed streams",
     #[cfg(feature = "gzip")]
