@@ -124,6 +124,21 @@ fn curl_offers_http2_and_gets_1_1() {
     }
 }
 
+/// It offers nothing but HTTP/1.0, also by ALPN.
+#[test]
+fn curl_speaks_http_1_0() {
+    let secure = serve();
+    for version in VERSIONS {
+        let curl = secure.curl(&secure.url("/events"), &[version, &["--http1.0"]].concat());
+        let head = curl.head();
+        assert!(!head.iter().any(|line| line.starts_with("transfer-encoding")), "{head:?}");
+        secure.publish("one");
+        curl.wait_for("data: one");
+        secure.end("unread");
+        assert!(curl.ends_cleanly(), "{version:?}");
+    }
+}
+
 #[test]
 fn curl_does_not_trust_others() {
     let secure = serve();
