@@ -166,6 +166,44 @@ fn curl_sends_and_gets_much_on_one_connection() {
     }
 }
 
+/// In TLS 1.3 a client learns only behind its handshake that it lacks a certificate.
+#[test]
+fn curl_shows_a_certificate_of_its_own() {
+    let made = |names: &[String]| rcgen::generate_simple_self_signed(names).unwrap();
+    let (own, other) = (made(&["localhost".to_owned(), "127.0.0.1".to_owned()]), made(&["other".to_owned()]));
+    let directory = scratch("client-certificate");
+    let write = |name: &str, text: String| {
+        let file = directory.join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let root = write("own.pem", own.cert.pem());
+    let key = write("own-key.pem", own.signing_key.serialize_pem());
+    let other_key = write("other-key.pem", other.signing_key.serialize_pem());
+    let other = write("other.pem", other.cert.pem());
+    let tls = TlsConfig::builder().identity_files(&root, &key).client_certificates_file(&root, true);
+    let mut app = Router::new();
+    app.get("/page", |_request, _cx| Reply::text("a page\n"));
+    let listeners = Listeners::new().tls("127.0.0.1:0", &tls.build().unwrap());
+    let server = serve_on(listeners, app, Config::default());
+    let url = format!("https://{}/page", server.address);
+    for version in VERSIONS {
+        let get = |arguments: &[&str]| {
+            Curl::get(&url, &[version, &["--no-insecure", "--cacert", &root], arguments].concat())
+        };
+        let curl = get(&["--cert", &root, "--key", &key]);
+        curl.head();
+        assert_eq!(curl.line(), "a page");
+        assert!(curl.ends_cleanly());
+        for arguments in [&[][..], &["--cert", &other, "--key", &other_key]] {
+            let curl = get(arguments);
+            assert!(curl.line_within(DEADLINE).is_err());
+            assert!(!curl.ends_cleanly(), "{version:?}");
+        }
+    }
+    server.wait_for("nobody is there", |stats| stats.connections == 0);
+}
+
 /// Reads with a script, which has to see every event once and in order: live, over an end that is none to
 /// worry about, and over a cut.
 fn script(
