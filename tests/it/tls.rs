@@ -392,6 +392,18 @@ fn clients_may_have_to_have_certificates() {
     }
 }
 
+/// RFC 7301 3.2. In TLS 1.3 that is said behind the server's hello, which the client needs to read it.
+#[test]
+fn who_speaks_no_protocol_of_ours_is_told_so() {
+    let server = serve(&tls());
+    for version in BOTH {
+        let mut config = client_config(&[version]);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let error = Secure::connect(&server, config).try_write(get("/page")).unwrap_err();
+        assert!(error.to_string().contains("NoApplicationProtocol"), "{version:?}: {error}");
+    }
+}
+
 #[test]
 fn a_version_that_is_too_old_is_refused() {
     let own = certificate(&["localhost"]);

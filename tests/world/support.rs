@@ -1,6 +1,6 @@
 //! Servers in a thread, examples as processes, and waiting with a deadline.
 
-use mio_sse::{App, Config, Publisher, Server, Stats};
+use mio_sse::{App, Config, Listeners, Publisher, Server, Stats};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,11 @@ pub(crate) fn serve(app: impl App + Send + 'static) -> Running {
 }
 
 pub(crate) fn serve_with(app: impl App + Send + 'static, config: Config) -> Running {
-    let mut server = Server::bind_with("127.0.0.1:0", app, config).unwrap();
+    serve_on(Listeners::new().tcp("127.0.0.1:0"), app, config)
+}
+
+pub(crate) fn serve_on(listeners: Listeners, app: impl App + Send + 'static, config: Config) -> Running {
+    let mut server = Server::listen(listeners, app, config).unwrap();
     let (address, publisher) = (server.local_addr().unwrap(), server.publisher().without_state());
     let thread = std::thread::spawn(move || server.run().unwrap());
     Running { address, publisher, thread: Some(thread) }

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub(crate) struct Wire {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -89,6 +89,15 @@ impl Wire {
         let mut state = self.shared.state.lock().unwrap();
         state.cut = true;
         state.links.drain(..).for_each(|link| link.reset());
+    }
+
+    /// Ends every connection without a word more, in good order as far as TCP knows.
+    pub(crate) fn end(&self) {
+        for link in self.shared.state.lock().unwrap().links.drain(..) {
+            link.over.store(true, Ordering::SeqCst);
+            let _ = link.client.shutdown(Shutdown::Both);
+            let _ = link.server.shutdown(Shutdown::Both);
+        }
     }
 
     /// Lets clients through again.

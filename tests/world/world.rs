@@ -12,4 +12,5 @@ mod proxy;
 mod stores;
 mod stranger;
 mod support;
+mod tls;
 mod wire;

@@ -1,13 +1,15 @@
 """Reads a stream several times at once, as lines of JSON, as readers.mjs does. The arguments are "requests",
-"httpx", "aiohttp" or "curl", the URL, and when readers begin.
+"httpx", "aiohttp", "http.client" or "curl", the URL, and when readers begin.
 """
 
 import asyncio
+import http.client
 import json
 import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 
 import aiohttp
 import httpx
@@ -49,6 +51,20 @@ def with_aiohttp(url, headers):
         loop.close()
 
 
+def with_http_client(url, headers):
+    parts = urllib.parse.urlsplit(url)
+    secure = parts.scheme == "https"
+    connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(parts.netloc)
+    try:
+        connection.request("GET", f"{parts.path}?{parts.query}", headers=headers)
+        response = connection.getresponse()
+        yield ""
+        while line := response.readline():
+            yield line.decode().rstrip("\n")
+    finally:
+        connection.close()
+
+
 def with_curl(url, headers):
     own = (f"-H{name}: {value}" for name, value in headers.items())
     command = ["curl", "-sNi", "--compressed", *own, url]
@@ -61,7 +77,15 @@ def with_curl(url, headers):
 
 
 kind, url, joins = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-read_with = {"requests": with_requests, "httpx": with_httpx, "aiohttp": with_aiohttp, "curl": with_curl}[kind]
+read_with = {
+    "requests": with_requests,
+    "httpx": with_httpx,
+    "aiohttp": with_aiohttp,
+    "http.client": with_http_client,
+    "curl": with_curl,
+}[kind]
+# Those of requests are such of the system.
+ERRORS = (OSError, httpx.HTTPError, aiohttp.ClientError, http.client.HTTPException, RuntimeError)
 output = threading.Lock()
 
 
@@ -87,7 +111,7 @@ def read(reader):
                     for other in (other for other, count in enumerate(joins) if reader == 0 and count == got):
                         threading.Thread(target=read, args=(other,)).start()
             say(reader, "end", "")
-        except (requests.RequestException, httpx.HTTPError, aiohttp.ClientError, RuntimeError) as error:
+        except ERRORS as error:
             say(reader, "error", repr(error))
         time.sleep(0.02)
 

@@ -23,7 +23,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 ///   exchange. There is no compression, no renegotiation, and no early data, which could be replayed.
 /// - Clients that come back are spared the certificate by a ticket; the server keeps nothing for them, and
 ///   the keys of tickets change every six hours.
-/// - The protocol that is agreed on (ALPN, RFC 7301) is `http/1.1`, or none if the client does not ask.
+/// - The protocol that is agreed on (ALPN, RFC 7301) is `http/1.1`, or `http/1.0` for a client that speaks no
+///   other, or none if the client does not ask.
 ///
 /// ```no_run
 /// use mio_sse::{Config, Listeners, Router, Server, TlsConfig};
@@ -196,7 +197,7 @@ impl TlsBuilder {
             }
         };
         let mut config = builder.with_cert_resolver(Arc::new(Identities::new(identities)));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = ring::Ticketer::new().map_err(|error| TlsConfigError::new("tickets", error))?;
         // One is enough for a client that comes back.

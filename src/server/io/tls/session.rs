@@ -20,6 +20,13 @@ const INCOMING_BYTES_MAX: usize = 128 << 10;
 /// The first byte of a record of a handshake (RFC 8446 5.1), which is how every client begins.
 const HANDSHAKE: u8 = 22;
 
+/// The first byte of an alert, and in TLS 1.3 of all that is encrypted.
+const ALERT: u8 = 21;
+const APPLICATION_DATA: u8 = 23;
+
+/// A header, two bytes, their type, and the tag of the cipher (RFC 8446 5.2).
+const ENCRYPTED_ALERT_BYTES: usize = 5 + 2 + 1 + 16;
+
 /// What a client is told that speaks HTTP without TLS, as it will understand that and no alert.
 const PLAIN_HTTP: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 62\r\n\
@@ -165,14 +172,7 @@ impl Session {
                     }
                 },
                 Ok(ConnectionState::EncodeTlsData(mut message)) => {
-                    let mut encode = |into: &mut [u8]| message.encode(into);
-                    append(&mut self.outgoing, 1024, &mut encode, |error| match error {
-                        EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => {
-                            Some(*required_size)
-                        }
-                        EncodeError::AlreadyEncoded => None,
-                    })
-                    .err()
+                    encode(&mut self.outgoing, &mut message).err()
                 }
                 Ok(ConnectionState::TransmitTlsData(message)) => {
                     message.done();
@@ -206,14 +206,17 @@ impl Session {
         }
     }
 
-    /// What the peer is to be told of an error, if anything, is the next message there is. To ask for more
-    /// would be to go on; and rustls has to find what is left of `input` where it was.
+    /// What the peer is to be told of an error, if anything, is the last of the messages there are. Those
+    /// before it, such as our hello, are needed to read it. To ask for more than an alert would be to go on;
+    /// and rustls has to find what is left of `input` where it was.
     fn append_alert(&mut self, input: &mut [u8]) {
-        let next = self.connection.process_tls_records(input);
-        if let Ok(ConnectionState::EncodeTlsData(mut message)) = next.state {
-            let mut alert = [0; RECORD_EXTRA];
-            if let Ok(count) = message.encode(&mut alert) {
-                self.outgoing.extend_from_slice(&alert[..count]);
+        while let Ok(ConnectionState::EncodeTlsData(mut message)) =
+            self.connection.process_tls_records(input).state
+        {
+            let begin = self.outgoing.len();
+            let encoded = encode(&mut self.outgoing, &mut message);
+            if encoded.is_err() || is_alert(&self.outgoing[begin..]) {
+                return;
             }
         }
     }
@@ -274,6 +277,25 @@ impl Session {
     }
 }
 
+/// Whether a record that we have made is an alert. In TLS 1.3 one that is encrypted is told by its length: no
+/// other message of ours is as short.
+fn is_alert(record: &[u8]) -> bool {
+    match record {
+        [ALERT, ..] => true,
+        [APPLICATION_DATA, ..] => record.len() == ENCRYPTED_ALERT_BYTES,
+        _ => false,
+    }
+}
+
+/// Appends the records of a message of the handshake, or an alert.
+fn encode(out: &mut Vec<u8>, message: &mut Message<'_>) -> Result<(), Error> {
+    append(out, 1024, &mut |into| message.encode(into), |error| match error {
+        EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => Some(*required_size),
+        EncodeError::AlreadyEncoded => None,
+    })
+}
+
+type Message<'a> = rustls::unbuffered::EncodeTlsData<'a, rustls::server::ServerConnectionData>;
 type Traffic<'a> = rustls::unbuffered::WriteTraffic<'a, rustls::server::ServerConnectionData>;
 
 /// Appends what `write` writes to `out`, into `room` bytes, or as many as it says that it needs.
