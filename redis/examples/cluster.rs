@@ -120,7 +120,7 @@ fn serve(address: &str) -> io::Result<()> {
     let mut shards = Shards::listen(Listeners::new().tcp(address), shards, |_shard| app(&hub), config)?;
     shards.servers().iter_mut().for_each(|server| server.observe(LogObserver));
     hub.attach_shards(&mut shards).map_err(io::Error::other)?;
-    common::announce("cluster", shards.publisher(), shards.local_addr()?)?;
+    common::announce("cluster", shards.publisher(), "http", shards.local_addr()?)?;
     shards.run()
 }
 

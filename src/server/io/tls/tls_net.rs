@@ -113,6 +113,7 @@ impl<N: Net> TlsNet<N> {
     fn send_waiting(&mut self, secure: &mut Secure<N::Socket>) -> io::Result<()> {
         while !secure.session.outgoing().is_empty() {
             match self.net.write(&mut secure.socket, secure.session.outgoing()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => secure.session.sent(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -141,6 +142,7 @@ impl<N: Net> TlsNet<N> {
         let mut sent = 0;
         while sent < records.len() {
             match net.write(&mut secure.socket, &records[sent..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
