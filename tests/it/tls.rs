@@ -159,7 +159,7 @@ fn who_does_not_speak_tls_is_told_in_plain_words() {
 
 #[test]
 fn a_hello_on_a_port_without_tls_is_refused_and_no_more() {
-    let server = crate::support::serve(app());
+    let server = run(Server::bind("127.0.0.1:0", app()).unwrap());
     let mut client = Secure::connect(&server, client_config(&BOTH));
     assert!(client.try_write(get("/page")).is_err());
     assert_eq!(Client::connect(server.address).get_text("/page"), "page");
