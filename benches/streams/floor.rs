@@ -2,8 +2,8 @@
 //!
 //! It accepts, reads up to an empty line, answers with a fixed head, and on a POST walks over all stream
 //! sockets and writes. It knows one topic whatever the path says, has no log, no limits and no timers, trusts
-//! its peers, and drops whoever does not take a whole frame at once. So its cost is what the kernel asks for
-//! the same traffic.
+//! its peers, and drops a peer that does not take a whole frame at once. So its cost is what the kernel asks
+//! for the same traffic.
 //!
 //! By default each event is one write per stream, also when several events arrive in one read. With
 //! `coalesce`, events that arrive together leave in one write per stream: the least that a burst can cost.

@@ -613,7 +613,7 @@ pub(crate) fn take_events(received: &str) -> (String, Vec<Received>) {
 }
 
 proptest! {
-    /// Whoever resumes, however often and wherever it was cut, has each event of its topics once and in
+    /// A client that resumes, however often and wherever it was cut, has each event of its topics once and in
     /// order.
     #[test]
     fn nothing_is_lost_or_doubled_by_coming_back(

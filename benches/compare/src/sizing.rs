@@ -11,7 +11,7 @@ use crate::tables::{figure, table};
 const PLANNED: f64 = 0.7;
 
 /// Seconds between two heartbeats of a stream, on average, where 60 are configured: they are spread and never
-/// late. The default is 15; whoever has millions of streams takes more.
+/// late. The default is 15; a server of millions of streams takes more.
 const HEARTBEAT: f64 = 52.0;
 
 /// Bytes of a heartbeat.

@@ -36,7 +36,7 @@ pub(crate) fn run(streams: usize) -> Result<()> {
     config.connections_max = streams + 16;
     config.requests_per_connection_max = 65_535;
     // At a million, every 15 s are 67,000 heartbeats a second, and every 60 s 17,000 of the kernel's
-    // questions: whoever has so many streams chooses minutes.
+    // questions: so many streams need minutes.
     config.heartbeat = None;
     config.tcp_keepalive = None;
     config.max_age = None;

@@ -6,7 +6,9 @@ use crate::lives::together::{NOBODYS, Way};
 use crate::net::{Faults, SimNet, World};
 use crate::run::check_work;
 use fastrand::Rng;
-use mio_sse::{Audience, CloseReason, Drain, Event, Message, Observer, Publisher, Request, Shards, StreamId};
+use mio_sse::{
+    Audience, CloseReason, Drain, Event, Message, Observer, Publisher, Request, Shards, Stats, StreamId,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -286,9 +288,8 @@ impl<const SHORT: bool> Node<SHORT> {
 
     /// Whether orders wait in a loop that is short of memory.
     pub(crate) fn is_short_of_memory(&mut self) -> bool {
-        let servers = self.shards.servers().iter();
-        let stats: Vec<_> = servers.map(|server| server.stats()).collect();
-        stats.iter().any(|stats| stats.inbox > 0 && stats.memory_pressure > 0)
+        let is_short = |stats: Stats| stats.inbox > 0 && stats.memory_pressure > 0;
+        self.shards.servers().iter().any(|server| is_short(server.stats()))
     }
 
     /// How many orders wait in the inboxes of its loops.

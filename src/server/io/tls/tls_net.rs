@@ -298,7 +298,7 @@ impl<N: Net> Net for TlsNet<N> {
 
     fn accept(&mut self) -> io::Result<(Self::Socket, Option<IpAddr>)> {
         let (socket, address) = self.net.accept()?;
-        let Some(config) = self.all.as_ref().or_else(|| self.net.tls()) else {
+        let Some(config) = self.tls() else {
             return Ok((TlsSocket::Plain(socket), address));
         };
         match Session::new(config.current()) {
