@@ -15,7 +15,7 @@ pub(crate) struct Compressor {
     level: Option<u8>,
     chains_max: usize,
     account: Account,
-    /// Made with the first stream, and gone with the last.
+    /// Made with the first piece, and gone with the last stream, or where memory is short.
     encoder: Option<(Encoder, Charge)>,
     /// By slot, what each compressed stream was sent, or will be by what is in its hand.
     sums: Vec<Sum>,
@@ -72,6 +72,11 @@ impl Compressor {
             let new = Self::new(self.level, self.chains_max, self.account.clone());
             *self = Self { compressed, ..new };
         }
+    }
+
+    /// Does without an encoder until the next piece.
+    pub(crate) fn drop_encoder(&mut self) {
+        self.encoder = None;
     }
 
     /// Makes the chunk of a piece that refers to nothing.

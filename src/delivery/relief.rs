@@ -34,6 +34,7 @@ impl<S: Streams> Delivery<S> {
     /// Makes room in the logs of up to `count` topics, from place `from` on, and has them do without
     /// encoders. Returns how many there were.
     pub(crate) fn make_room_in(&mut self, from: usize, count: usize) -> usize {
+        self.compressor.drop_encoder();
         let end = self.topics.bound().min(from + count);
         for place in from..end {
             // In the middle of a wave some still need all that it brings: room is made before the next.

@@ -173,6 +173,13 @@ impl Spares {
         block
     }
 
+    /// Has a block that is in use give back memory that nothing has been put into, where it is much.
+    pub(crate) fn fit(&mut self, block: &mut Block) {
+        self.held -= block.capacity();
+        block.fit();
+        self.held += block.capacity();
+    }
+
     /// Keeps `block` for later, or frees it where there is enough already or it has grown out of the
     /// ordinary.
     pub(crate) fn give(&mut self, mut block: Block) {

@@ -401,10 +401,11 @@ impl Kept {
                 ids.forget_all();
             }
             false
+        } else if Self::is_worth_compacting(log) {
+            self.retain(log, 0, u64::MAX, spares) && Self::is_worth_compacting(log)
         } else {
-            Self::is_worth_compacting(log)
-                && self.retain(log, 0, u64::MAX, spares)
-                && Self::is_worth_compacting(log)
+            log.fit_newest(spares);
+            false
         }
     }
 

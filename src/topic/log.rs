@@ -191,16 +191,20 @@ impl Log {
                 self.current += front.bytes_of(Role::Current);
                 self.bytes -= bytes;
                 spares.in_use -= bytes;
+                spares.fit(front);
             }
         }
-        if let Some(tail) = self.blocks.back_mut() {
-            spares.held -= tail.capacity();
-            tail.fit();
-            spares.held += tail.capacity();
-        }
+        self.fit_newest(spares);
         // Nearly always it is one block, and there is no room for fewer than four unless it is asked for.
         if self.blocks.len() == 1 {
             self.blocks.shrink_to_fit();
+        }
+    }
+
+    /// Gives back memory that was reserved for more events, where it is much.
+    pub(crate) fn fit_newest(&mut self, spares: &mut Spares) {
+        if let Some(tail) = self.blocks.back_mut() {
+            spares.fit(tail);
         }
     }
 
@@ -368,6 +372,7 @@ impl Log {
             }
             spares.give(block);
         }
+        self.blocks.iter_mut().for_each(|block| spares.fit(block));
         self.newest = newest;
         more
     }

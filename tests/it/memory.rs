@@ -165,6 +165,35 @@ fn histories_are_halved_when_nobody_lags_and_who_comes_back_is_told() {
 }
 
 #[test]
+fn small_values_do_not_hold_the_memory_of_large_events() {
+    let mut config = config();
+    config.memory_max = 1 << 20;
+    config.topic = TopicConfig::default().keyed();
+    let mut world = Loop::<_, true>::with_config(app(), config);
+    for topic in 0..8 {
+        world.server.context().configure(&format!("large{topic}"), TopicConfig::default()).unwrap();
+    }
+    let reader = open(&mut world, "/read/large0+large1+large2+large3+large4+large5+large6+large7");
+    for round in 0..6 {
+        // What was large is read, and its blocks are there for others.
+        for topic in 0..8 {
+            let large = Event::new().data("x".repeat(90_000));
+            world.server.context().publish(&format!("large{topic}"), large).unwrap();
+        }
+        world.settle();
+        reader.read();
+        for topic in 0..8 {
+            let small = Event::new().data("1").key("k");
+            world.server.context().publish(&format!("small{round}-{topic}"), small).unwrap();
+        }
+        world.settle();
+    }
+    let stats = world.server.stats();
+    assert!(stats.memory.logs < 64 << 10, "{:?}", stats.memory);
+    assert_eq!(stats.memory_pressure, 0);
+}
+
+#[test]
 fn what_peers_send_while_their_streams_are_open_is_bounded() {
     let mut world = Loop::<_, true>::with_config(app(), config());
     let peers: Vec<_> = (0..1_000).map(|_| open(&mut world, "/read/a")).collect();

@@ -6,9 +6,7 @@ use crate::lives::together::{NOBODYS, Way};
 use crate::net::{Faults, SimNet, World};
 use crate::run::check_work;
 use fastrand::Rng;
-use mio_sse::{
-    Audience, CloseReason, Drain, Event, Message, Observer, Publisher, Request, Shards, Stats, StreamId,
-};
+use mio_sse::{Audience, CloseReason, Drain, Event, Message, Observer, Publisher, Request, Shards, StreamId};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -284,12 +282,6 @@ impl<const SHORT: bool> Node<SHORT> {
     pub(crate) fn is_up_to_date(&self) -> bool {
         let story = self.story.borrow();
         story.feed[self.process as usize] == story.len() && self.waiting() == 0
-    }
-
-    /// Whether orders wait in a loop that is short of memory.
-    pub(crate) fn is_short_of_memory(&mut self) -> bool {
-        let is_short = |stats: Stats| stats.inbox > 0 && stats.memory_pressure > 0;
-        self.shards.servers().iter().any(|server| is_short(server.stats()))
     }
 
     /// How many orders wait in the inboxes of its loops.

@@ -287,10 +287,6 @@ impl<const SHORT: bool> Lives<SHORT> {
             // Near the limit of its memory a loop takes few orders at a time.
             rounds.add(self.nodes.iter().map(Node::waiting).sum());
         }
-        if !came_to_rest && self.nodes.iter_mut().any(Node::is_short_of_memory) {
-            // What is kept takes the memory: orders wait until something of it goes.
-            return self.story.borrow_mut().note(|| "no rest without memory".into());
-        }
         let story = self.story.borrow();
         for client in &self.clients {
             let told = client.life.check(&story);
