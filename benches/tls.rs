@@ -27,6 +27,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[path = "root.rs"]
+mod root;
+
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Events that are published one by one.
@@ -39,6 +42,7 @@ const STORM: usize = 5_000;
 const THREADS: usize = 32;
 
 fn main() -> Result<()> {
+    root::enter()?;
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if let [role, address, count, how] = &arguments[..]
         && role == "client"
@@ -110,7 +114,6 @@ fn hub() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--release", "--quiet", "--example", "hub", "--features", "tls"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()?;
     let this = std::env::current_exe()?;
     let release = this.parent().and_then(|deps| deps.parent()).ok_or("no folder")?;

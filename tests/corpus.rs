@@ -13,7 +13,7 @@ mod checks;
 /// Checks every file of `fuzz/corpus/<target>`, and of `fuzz/artifacts/<target>` what a fuzzer has just
 /// failed on here.
 fn replay(target: &str, check: fn(&[u8])) {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
     let mut failed = Vec::new();
     let mut count = 0;
     for folder in ["corpus", "artifacts"] {

@@ -33,6 +33,8 @@ mod process;
 mod procfs;
 mod record;
 mod rig;
+#[path = "../root.rs"]
+mod root;
 mod scenarios;
 mod server;
 mod subscribers;
@@ -45,6 +47,10 @@ use std::process::ExitCode;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
+    if let Err(error) = root::enter() {
+        eprintln!("the repository's folder: {error}");
+        return ExitCode::from(2);
+    }
     let role = match args::parse(std::env::args().skip(1)) {
         Ok(role) => role,
         Err(mistake) => {

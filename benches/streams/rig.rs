@@ -207,9 +207,6 @@ fn build(example: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--release", "--example", example, "--message-format=json-render-diagnostics"]);
-    if let Some(package) = std::env::var_os("CARGO_MANIFEST_DIR") {
-        command.current_dir(package);
-    }
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     let messages = String::from_utf8_lossy(&output.stdout);
     let hub =

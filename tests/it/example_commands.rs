@@ -285,6 +285,7 @@ mod listen {
     }
 }
 
+#[cfg(feature = "tokio")]
 mod tokio {
     use super::*;
 

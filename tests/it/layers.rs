@@ -7,7 +7,7 @@ use std::path::Path;
 /// What each file imports from other files, by their names below `src` without the ending. Tests and
 /// `mod.rs`, which only lists modules, are left out.
 fn imports() -> BTreeMap<String, BTreeSet<String>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src");
     let mut files = BTreeMap::new();
     let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {

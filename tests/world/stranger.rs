@@ -49,9 +49,12 @@ fn the_example_of_the_readme_compiles_in_an_empty_directory_and_ticks() {
         command.args(arguments).current_dir(&directory).env("CARGO_TARGET_DIR", target_dir());
         command
     };
-    run(&mut cargo(&["init", "--quiet", "--vcs", "none", "--name", "stranger"]));
-    run(cargo(&["add", "--quiet", "mio-sse", "--path"]).arg(repository()));
+    // `cargo init` would make it a member of the workspace around it.
+    let manifest = "[package]\nname = \"stranger\"\nedition = \"2024\"\n\n[workspace]\n";
+    std::fs::write(directory.join("Cargo.toml"), manifest).unwrap();
+    std::fs::create_dir_all(directory.join("src")).unwrap();
     std::fs::write(directory.join("src/main.rs"), example).unwrap();
+    run(cargo(&["add", "--quiet", "mio-sse", "--path"]).arg(repository()));
     run(&mut cargo(&["build", "--quiet"]));
 
     let program = tied(target_dir().join("debug/stranger")).spawn().unwrap();
