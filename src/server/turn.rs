@@ -25,7 +25,8 @@ impl<H: App, N: Net> Server<H, N> {
     /// happens.
     ///
     /// In a loop of your own: wait until the server's descriptor ([`AsFd`](std::os::fd::AsFd)) is readable or
-    /// [`next_timeout`](Self::next_timeout) is over, then call `turn(Some(Duration::ZERO))`.
+    /// [`next_timeout`](Self::next_timeout) is over, then call `turn(Some(Duration::ZERO))`. See the guide
+    /// [Embedding](crate::guide::embedding).
     ///
     /// After the server has been stopped this does nothing.
     ///

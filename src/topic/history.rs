@@ -81,6 +81,7 @@ impl History {
 }
 
 /// What becomes of a stream that reads so slowly that a topic's log no longer holds what it should get next.
+/// The guide [Slow clients](crate::guide::slow_clients) helps to choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overflow {
     /// It is closed, with [`CloseReason::Lagged`](crate::CloseReason::Lagged). A client that resumes with

@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Who makes the ids of a topic's events: see [`TopicConfig::ids`](crate::TopicConfig::ids), and the guide
-/// [Ids and resume](crate::guide).
+/// [Ids and resume](crate::guide::ids_and_resume).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ids {
     /// The server does. An id names the server that made it, so one of an earlier run, or of another machine,
