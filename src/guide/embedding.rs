@@ -77,6 +77,7 @@
 //!
 //! # let listener = TcpListener::bind("127.0.0.1:0")?;
 //! # let mut tab = TcpStream::connect(listener.local_addr()?)?;
+//! # tab.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
 //! # tab.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
 //! // In your server:
 //! let (mut socket, _) = listener.accept()?;

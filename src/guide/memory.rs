@@ -20,7 +20,7 @@
 //!
 //! let stats = server.stats();
 //! println!("{:?} of {} bytes", stats.memory, stats.memory_max);
-//! # assert!(stats.memory.logs > 0 && stats.memory.total() < 1 << 20);
+//! # assert!(stats.memory.logs > 0 && stats.memory.total() < 1 << 20 && stats.events_delivered == 1);
 //! # assert_eq!(stats.memory_pressure, 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
