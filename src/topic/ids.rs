@@ -1,4 +1,15 @@
 //! Who makes the ids of events, and what an id means that a client comes back with.
+//!
+//! An id means a sequence, or nothing. No clock has a part in this.
+//!
+//! | `Ids` | id on the wire | how it is found |
+//! |---|---|---|
+//! | `Generated` | `<maker>-<number>`: eight characters drawn by each server, and how many events were published up to this one | by arithmetic; another maker's id is unknown |
+//! | `Own` | the application's | `OwnIds`, a set of (hash, sequence): the oldest of equal ones; the newest is remembered also after its event is gone |
+//! | `Ordered` | a `Position` of an external log, increasing over all topics | a binary search over the ids in the frames |
+//!
+//! Ids of different kinds cannot say how far a stream has come in topics of the other kind, so a stream reads
+//! topics with ids of one kind (`MixedIds`).
 
 use crate::topic::position::number;
 use std::collections::BTreeSet;
