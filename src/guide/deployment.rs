@@ -43,10 +43,10 @@
 //! - **502 while the server restarts:** `EventSource` gives up for good on any status but 200. Let the proxy
 //!   send `200`, `text/event-stream` and `retry: 3000` instead, as the README shows.
 //! - **Addresses:** all clients have the address of the proxy. Leave
-//!   [`connections_per_address_max`](crate::Config::connections_per_address_max) unset, and read
-//!   `X-Forwarded-For` if [`Request::peer`](crate::Request::peer) is your proxy.
-//! - **On the same machine:** listen on a [unix socket](crate::Server::bind_unix), which nobody else can
-//!   reach.
+//!   [`connections_per_address_max`](crate::Config::connections_per_address_max) unset, and read the last
+//!   entry of `X-Forwarded-For` if [`Request::peer`](crate::Request::peer) is your proxy.
+//! - **On the same machine:** listen on a [unix socket](crate::Server::bind_unix), which only programs on
+//!   that machine can reach.
 //!
 //! # TLS and HTTP/2
 //!
@@ -93,6 +93,7 @@
 //! - On a user's own machine or in a private network, set [`Config::hosts`](crate::Config::hosts) against DNS
 //!   rebinding. Health checks that use the address of the server need it in that list.
 //! - Pages of other origins need [`Config::cors`](crate::Config::cors).
+//! - Keep `/metrics` private: let the proxy refuse it from outside, or check the peer in the handler.
 //! - Without a proxy, set `connections_per_address_max`. All timeouts and sizes are bounded by default.
 //! - A full server refuses new clients and never evicts old ones. `EventSource` gets `200`, `retry:` and an
 //!   end; other clients get `503` with `Retry-After`.
