@@ -1,4 +1,8 @@
 //! How much memory is held for others, noted as it is taken and given back.
+//!
+//! Logs and encoders keep their own account in `Spares::held`: the capacity of their blocks, noted when one
+//! grows. Everything else has a `Charge` beside the bytes, which stands in the `Account` as long as they
+//! exist. Debug builds count the logs again after each turn.
 
 use std::fmt;
 use std::sync::Arc;

@@ -200,7 +200,8 @@ pub struct Config {
     /// While a stream lags, the memory of a topic is at most this, or a burst, and its history and a block of
     /// 64 KiB or 1 MiB. A [keyed](TopicConfig::keyed) one copies together what it still needs only when that
     /// gives back much: it has at most four times the sum of this, its history and the newest event of each
-    /// key. One that nobody lags on keeps what it is configured to keep.
+    /// key. One that nobody lags on keeps what it is configured to keep. See the guide
+    /// [Slow clients](crate::guide::slow_clients).
     pub lag_bytes_max: usize,
     /// Bytes that the server holds for others, all together: what topics keep and what waits for streams that
     /// lag, what is in the hands of sockets, requests that are not complete, replies that are not taken, and
@@ -216,7 +217,8 @@ pub struct Config {
     /// the newest of its key stays. Where all of it is held, requests are [refused](Self::refuse), also such
     /// as want no stream, and publishing and sending is
     /// [`Error::TooMuchMemory`](crate::Error::TooMuchMemory) in the loop and waits on other threads.
-    /// [`Stats::memory`](crate::Stats::memory) says what is held for what.
+    /// [`Stats::memory`](crate::Stats::memory) says what is held for what. See the guide
+    /// [Memory](crate::guide::memory).
     pub memory_max: usize,
     /// How topics behave that are not [configured](crate::Context::configure) by name: what they keep for
     /// streams that come back, and what happens to those that lag. Default: nothing is kept, and who lags is

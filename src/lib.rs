@@ -1,77 +1,80 @@
 //! Server-Sent Events for any program: one thread, one [mio] event loop, raw TCP, no async runtime.
 //!
-//! A browser's `EventSource` keeps one response open and calls a function for each event in it. This is the
-//! other end: a server that holds many thousands of such responses, waits for none of them, notices those
-//! that have gone, and gives those that come back what they have missed.
+//! A browser's `EventSource` keeps one response open and calls a function for each event in it. This crate is
+//! the server for it. It holds thousands of open responses, waits for none of them, notices clients that have
+//! left, and gives clients that reconnect what they have missed.
 //!
 //! ```no_run
 //! use mio_sse::{Reply, Router, Server};
 //! use std::time::Duration;
 //!
 //! let mut app = Router::new();
-//! // A stream of its own for everyone. Its timers end with it.
+//! // A stream for each client. Its timers end with it.
 //! app.sse("/ticks", |stream, _request, cx| {
 //!     cx.send(stream, "welcome")?;
 //!     cx.every(stream, Duration::from_secs(1), |stream, cx| cx.send(stream, "tick"))
 //! });
-//! // A topic for everybody: published once, encoded once, however many listen.
+//! // A topic for everybody: an event is published once and encoded once, however many clients listen.
 //! app.get("/news", |_request, _cx| Reply::stream().topic("news"));
 //! app.post("/news", |request, cx| cx.publish("news", String::from_utf8_lossy(request.body())));
 //! Server::bind("127.0.0.1:8080", app)?.run()
 //! # ; Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! # What is where
+//! The [guides](guide) explain whole tasks: [ids and resume](guide::ids_and_resume),
+//! [slow clients](guide::slow_clients), [memory](guide::memory), [embedding](guide::embedding),
+//! [async programs](guide::async_programs), [deployment](guide::deployment), [scaling](guide::scaling).
 //!
-//! | to | there is |
+//! # What to use for what
+//!
+//! | to | use |
 //! |---|---|
 //! | listen and run the loop | [`Server::bind`], [`bind_unix`](Server::bind_unix), [`from_listener`](Server::from_listener), [`listen`](Server::listen) on several [`Listeners`], [`run`](Server::run) |
-//! | answer requests | [`Router`] of closures with a state; [`Request`] with query, cookies, form, JSON, [`peer`](Request::peer); or a [`Handler`] by hand, with [`Routes`] |
-//! | do something before and after many routes | [`Router::before`], [`after`](Router::after), [`scope`](Router::scope) |
-//! | reply later, from another thread | [`Context::later`], a [`Responder`] |
+//! | handle requests | [`Router`] of closures with a state; [`Request`] with query, cookies, form, JSON, [`peer`](Request::peer); or a [`Handler`] by hand, with [`Routes`] |
+//! | authenticate, and do other things for many routes | [`Router::before`], [`after`](Router::after), [`scope`](Router::scope) |
 //! | reply | [`Reply`]: `html`, `text`, `json`, `bytes`, `status` …, [`Cookie`]; a stream is [`Reply::stream`] |
-//! | say what an event is | [`Event`]: data, name, id, retry, comment, key |
-//! | send to everybody, or to one | [`Context::publish`] to a topic, [`Context::send`] to a stream, [`Context::send_tagged`] to those of a user |
-//! | send from other threads | [`Publisher`], by [`Server::publisher`] or [`Context::publisher`] |
-//! | send by the clock | [`Context::every`], [`after`](Context::after), which end with their stream; [`every_global`](Context::every_global) |
-//! | have a stream pull its events | [`StreamReply::source`]: an iterator by [`Events`], or any [`Source`] |
-//! | have a thread write one | [`Context::channel`], an [`EventSender`] that waits while the client does not read |
-//! | end a stream, and learn of its end | [`Context::close`], [`close_tagged`](Context::close_tagged), [`revoke`](Context::revoke); [`Context::on_close`] with the [`CloseReason`] |
-//! | miss nothing by coming back | the guide [Ids and resume](guide); [`TopicConfig::history`] and [`ids`](TopicConfig::ids); [`StreamReply::snapshot`], [`resume_after`](StreamReply::resume_after); [`Handler::missed`] |
-//! | say that no more will come | [`Context::finish_topic`], [`StreamReply::then_end`] |
+//! | reply later, from another thread | [`Context::later`], [`Responder`] |
+//! | make an event | [`Event`]: data, name, id, retry, comment, key |
+//! | send to all clients, or to one | [`Context::publish`] to a topic, [`Context::send`] to a stream, [`Context::send_tagged`] to the streams of a user |
+//! | send from other threads | [`Publisher`], from [`Server::publisher`] or [`Context::publisher`] |
+//! | send at intervals | [`Context::every`], [`after`](Context::after), which end with their stream; [`every_global`](Context::every_global) |
+//! | let a stream pull its events | [`StreamReply::source`] with an iterator ([`Events`]) or any [`Source`] |
+//! | let a thread write a stream | [`Context::channel`], an [`EventSender`] that waits while the client does not read |
+//! | close a stream, and learn why it ended | [`Context::close`], [`close_tagged`](Context::close_tagged), [`revoke`](Context::revoke); [`Context::on_close`] with the [`CloseReason`] |
+//! | resume after a reconnect | [`TopicConfig::history`] and [`ids`](TopicConfig::ids); [`StreamReply::snapshot`], [`resume_after`](StreamReply::resume_after); [`Handler::missed`] |
+//! | finish a topic or a stream | [`Context::finish_topic`], [`StreamReply::then_end`] |
 //! | keep a table up to date | [`TopicConfig::keyed`], [`Event::key`] |
-//! | decide about slow readers | [`Config::lag_bytes_max`], [`Config::stall_timeout`], [`Overflow`] |
-//! | let other origins in | [`Config::cors`], [`Router::cors`], [`Cors`] |
-//! | be served under one's own names only | [`Config::hosts`] |
-//! | say in JSON what is wrong | [`Config::error_body`] |
-//! | set limits | [`Config`]; who is one too many gets a [`Refusal`] |
-//! | begin and undo what belongs to a stream, keep a state for it | [`Context::on_open`], [`StreamReply::with`], [`Context::of`] |
-//! | bound the memory of everything | [`Config::memory_max`], [`Stats::memory`] |
-//! | shut down in good order | [`Publisher::drain`], [`Drain`] |
-//! | watch | [`Stats`] as numbers, JSON and Prometheus text; an [`Observer`]; [`LogObserver`] and [`AccessLog`] that log |
+//! | limit slow clients | [`Config::lag_bytes_max`], [`Config::stall_timeout`], [`Overflow`] |
+//! | allow other origins (CORS) | [`Config::cors`], [`Router::cors`], [`Cors`] |
+//! | prevent DNS rebinding | [`Config::hosts`] |
+//! | send errors as JSON | [`Config::error_body`] |
+//! | set limits | [`Config`]; a client over a limit gets a [`Refusal`] |
+//! | run code when a stream opens, keep state for it | [`Context::on_open`], [`StreamReply::with`], [`Context::of`] |
+//! | bound the memory | [`Config::memory_max`], [`Stats::memory`] |
+//! | shut down gracefully | [`Publisher::drain`], [`Drain`] |
+//! | watch and log | [`Stats`] as numbers, JSON and Prometheus text; an [`Observer`]; [`LogObserver`] and [`AccessLog`] |
 //! | test an application | [`Server::in_memory`], an [`Answer`] |
 //! | use several cores | [`Shards`]: several loops with the same events and ids |
-//! | use a loop that is there already | [`Server::turn`], [`next_timeout`](Server::next_timeout), `AsFd` |
+//! | use your own loop | [`Server::turn`], [`next_timeout`](Server::next_timeout), `AsFd` |
 //! | take connections from another server | [`Publisher::adopt`], [`Server::adopt`], [`RawRequest`] |
 //!
 //! # How it works
 //!
-//! Each topic has a log of encoded events, each stream one cursor: the number of the last event it was given.
-//! Live delivery, catching up after a full socket, resuming with Last-Event-ID, skipping what is superseded,
-//! a snapshot for a newcomer: all of it is placing or moving that cursor. So there is no boundary between
-//! what is replayed and what is live, a slow client costs no queue, and what is published in one turn of the
-//! loop leaves in one `send` for each stream. An idle stream costs 64 bytes.
+//! Each topic has a log of encoded events. Each stream has one cursor: the number of the last event it was
+//! given. Live delivery, catching up, resuming, skipping and snapshots all move that cursor. So there is no
+//! boundary between replayed and live events, and a slow client needs no queue. All events that are published
+//! in one turn of the loop go out in one `send` for each stream. Currently an idle stream costs 65 bytes.
 //!
-//! Callbacks run in the loop, one at a time: what takes long belongs into a thread, with a [`Publisher`].
-//! They get a [`Context`], which records what they want; nothing is called back from within a call. A
-//! callback that panics ends the stream or request that it was for, and no other.
+//! Callbacks run in the loop, one at a time. Slow work belongs in a thread, with a [`Publisher`]. A callback
+//! gets a [`Context`], which records what it asks for; no callback runs inside another. A panic in a callback
+//! ends the stream or request that it served, and no other.
 //!
 //! # Features
 //!
-//! - `gzip`: [`Config`]`::gzip`, streams that are compressed, what a topic publishes once for all.
+//! - `gzip`: [`Config`]`::gzip` compresses streams; what a topic publishes is compressed once for all.
 //! - `json`: [`Event::json`](Event), [`Request::json`](Request) and [`Reply::json`](Reply) for any `serde`
 //!   value.
-//! - `tls`: [`Listeners`]`::tls`, clients that speak TLS, by rustls.
+//! - `tls`: [`Listeners`]`::tls` for clients that speak TLS, with rustls.
 
 #![forbid(unsafe_code)]
 // A peer or an application value must never bring the loop down, and a library has no terminal.

@@ -1,4 +1,4 @@
-//! Lists that are as long as there are streams, at times.
+//! Lists that are as long as there are streams, at times. They shrink when the streams have left.
 
 use std::collections::VecDeque;
 

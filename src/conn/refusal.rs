@@ -1,4 +1,9 @@
 //! Why somebody is turned away: one enum for counters and logs.
+//!
+//! A refused stream gets 200 with `retry:`, or 503 (`Config::refuse`). A revoked tag gets 204 ahead of every
+//! other refusal, because the client is not to come again. If memory is short, a request is refused without
+//! asking the handler; a connection whose head is incomplete is closed, because EventSource reconnects after
+//! that. Every refusal is counted once.
 
 use std::fmt;
 

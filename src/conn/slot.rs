@@ -1,4 +1,19 @@
 //! The record of a connection: the only memory an idle one costs.
+//!
+//! Currently an idle stream takes 48 bytes in the slab of slots, 4 for its socket and 4 among the subscribers
+//! of its topic. The rest of the 65 that are measured is slack of growing vectors. Other things lie beside:
+//!
+//! | what | where | bytes |
+//! |---|---|---|
+//! | a private log, a hand, pipelined input | `Extras`, boxed while needed, in boxes that are reused | none at rest |
+//! | a second topic | `More`, boxed: one `Subscription` in it, further ones in a vector | 48 |
+//! | a topic that nobody else reads | `Topic`: name, subscriber and two counts; the rest is boxed while something is in its log or kept (`Busy`) | 48, and 5 in a table |
+//! | a timer | an entry in `Pages`, and its place in a heap with four children a node | 49 and 4 |
+//! | `on_close`, a state, a source | a hook in `Pages` | 33 |
+//! | a tag | a link in two lists, in `Pages`; a name of up to 14 bytes lies in its record (`Name`) | 25; 25 and 5 in a table for the tag |
+//!
+//! Entries of a slot are a list. `BySlot` finds the first one: four bytes a slot, without hashing. Times are
+//! 32 bits of milliseconds; `Config` keeps limits far below the wrap.
 
 use crate::account::{Account, Charge, Purpose};
 use crate::conn::close_reason::CloseReason;

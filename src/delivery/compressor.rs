@@ -1,4 +1,12 @@
 //! What single streams get that are compressed, and the sum of what each of those was sent.
+//!
+//! This covers what is sent to one stream, what its walk brings, a greeting, and an event that is not in the
+//! [chain](crate::topic::chain) of its topic. Such a piece refers to nothing before it. The last piece made
+//! is remembered, because streams that are behind often need the same.
+//!
+//! The end of a gzip stream is the CRC-32 and the length of what the stream was sent: eight bytes for each
+//! connection (`sums`). In a wave, the same bytes change the sums of all streams by one linear map, which is
+//! made once (`Addition`) and costs some nanoseconds for each stream.
 
 use crate::account::{Account, Charge, Purpose};
 use crate::delivery::batch::Batch;

@@ -1,4 +1,9 @@
 //! What only some streams have.
+//!
+//! The rest of a frame that a socket took in part is copied into the [`Hand`]. So nothing that happens to a
+//! log or a subscription has to consider it. Noting the log and copying later would need that care in five
+//! places. Large frames (16 KiB and more) are one copy for all streams that are cut within them
+//! (`LargeFrames`): otherwise a slow crowd would hold the event once for each.
 
 use crate::account::{Account, Charge, Purpose};
 use crate::delivery::batch::Cut;

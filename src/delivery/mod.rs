@@ -2,14 +2,13 @@
 //!
 //! A stream's place is one number, the sequence of the last frame that it was given. What goes out before all
 //! else is in its [hand](extras::Hand): its head, the rest of a frame that the socket has taken in part, the
-//! notice that it has missed something. Three questions are asked of a stream, and each has an answer of its
-//! own:
+//! notice that it has missed something. Three questions are asked of a stream:
 //!
-//! - Does it **pin** the logs it reads? Yes, until it has been given everything there is, apart from what a
-//!   wave is still to offer.
-//! - May it be **conflated**? Yes, since its socket refused something, or since it began with what was
-//!   published before.
-//! - Is it **queued** to be served? Yes, while it is the server's turn and not that of the socket.
+//! | | from | until | what for |
+//! |---|---|---|---|
+//! | does it **pin** the logs it reads? | a short write, a budget used up, its opening | it was given everything | each of its topics counts it and keeps its log |
+//! | may it be **conflated**? | a short write, or beginning with what was published before | the same | superseded frames are skipped for it |
+//! | is it **queued**? | the poll tells of room, something is sent to it alone | it is served | it waits for the server, not for its socket |
 //!
 //! ```text
 //!            published                       short write                    room, budget
@@ -17,6 +16,11 @@
 //!      ▲                        │ all taken                     ▲                                 │
 //!      └────────────────────────┴───────────────────────────────┴───── everything given ──────────┘
 //! ```
+//!
+//! A log is kept while a stream pins it or a wave is due. So a stream that does not pin has everything of its
+//! topics but what a wave will offer it. A heartbeat carries an id only if no wave is on its way to the
+//! stream: the id would be ahead of what the wave brings. `Topics::broken_invariant` looks after each turn of
+//! a debug build.
 //!
 //! Nothing here knows a socket, a clock, a handler or an id of a stream: the caller says which slot, what
 //! time it is, and how to write.

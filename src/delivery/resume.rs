@@ -1,5 +1,21 @@
-//! Where a stream begins: live, behind the event that its client saw last, or with the oldest event that is
+//! Where a stream begins: live, after the event that its client saw last, or with the oldest event that is
 //! kept. All of it is placing its cursor.
+//!
+//! - The cursor is placed right before the first frame that the stream is to get. The head is in its hand, so
+//!   nothing needs a number before that. The first block, also in the hand, names the place where the stream
+//!   begins (`id_at_beginning`), with `retry:` and the gap event.
+//! - `find` turns the id of a client into a sequence, which places the cursor in all topics of the stream. An
+//!   unknown id is a gap, or `Handler::missed` makes up for it. It is never treated as no id.
+//! - An id of an external log that is newer than all events waits in `ahead`. Its topics are read from the
+//!   first event after it on.
+//! - A stream whose application makes up for missed events *later* is *held*. Its cursor stays where it
+//!   begins, its source goes out by its hand, and topics and private sends wait in their logs, where they
+//!   count as lag. When the source ends, the stream goes on. If it is closed before, it leaves its topics,
+//!   because their events would hide what is missing.
+//! - What was published after a stream subscribed in its handler is never a gap: the log keeps it for the
+//!   stream (`Kept::is_lost_after`).
+//! - A topic that has finished is a mark (`Topic::finished`), kept as long as its events would be. Streams
+//!   all of whose topics have finished are closed.
 
 use crate::delivery::delivery::{Delivery, Streams};
 use crate::delivery::stream::{Flags, Stream};

@@ -1,4 +1,13 @@
 //! The part of a connection's record that makes it a stream.
+//!
+//! - **Lag:** a stream lags while it waits for its socket (`!writable`). A stream that waits to be served
+//!   does not, however small the limits are. What was offered less than 100 ms ago does not count against a
+//!   stream that goes on reading (`Topic::read_by_now`). What was sent to a stream alone counts once it was
+//!   offered.
+//! - **Stall:** `since` is the time of the last progress, or of the first refusal after everything was given.
+//! - **Closing:** a stream that is closed notes the sequence at which its body ends, also if its handler has
+//!   not returned yet. It leaves the topics that hold nothing more for it. It copies what it still needs of
+//!   keyed topics, because later events may supersede that.
 
 use crate::delivery::extras::{Extras, More, SpareExtras, Subscription};
 use crate::topic::frame::Framing;

@@ -1,4 +1,26 @@
 //! What was published is offered to every subscriber of a topic, in a wave that may take several turns.
+//!
+//! A wave makes room in the log, marks its end, and walks the dense list of subscribers. A stream that does
+//! not pin the log and reads no other gets everything from its cursor to the end of the log in one `send`.
+//! That range is found once for all streams at the same place. Other streams are left to
+//! [`serve`](super::serve). When no stream pins a log and no wave is due, the log gives all its memory back,
+//! apart from what is kept.
+//!
+//! - **The end is taken at the time of the visit.** A stream that is visited late in a long wave gets what
+//!   was published meanwhile in the same `send`. Under overload the bursts grow and the cost of an event
+//!   falls.
+//! - **Subscribers are kept in the order of their slots.** Coming and going mixes the list up, and then each
+//!   visit waits for memory. Before a wave a sample is looked at, and a list that is much out of order is
+//!   sorted (`put_in_order`).
+//! - **Making room only drops what was offered, and read or refused.** A burst larger than `lag_bytes_max`
+//!   reaches every stream that reads it. `Topic::excess` plans what the log forgets: everything without a key
+//!   up to one frame, superseded frames up to another. `pass_over` counts the loss for each stream that
+//!   needed some of it, or closes the stream. `Topic::forget` carries it out. So a gap is a number of the
+//!   stream, told when it is served next, and gaps merge by themselves. It is one count for all topics,
+//!   because the notice names no topic.
+//! - **The inbox rests** while streams that would be closed still read what they were offered. For streams
+//!   that skip it does not rest, or one slow reader would slow down everybody for ever. Events of handlers
+//!   are not held back.
 
 use crate::delivery::batch::{Advance, Batch};
 use crate::delivery::delivery::{Delivery, Streams, Written, tick_of};

@@ -25,7 +25,7 @@ use std::thread;
 ///
 /// Clients see one server. What is published, in whichever loop or from another thread, has one order and the
 /// same ids in all of them, and each loop keeps the same history: so a client that comes back to another loop
-/// goes on where it was.
+/// goes on where it was. The guide [Scaling](crate::guide::scaling) says when to use it.
 ///
 /// ```no_run
 /// use mio_sse::{Reply, Router, Shards};

@@ -1,4 +1,26 @@
 //! What a topic has published, compressed once for all streams that get it so.
+//!
+//! A stream whose client takes gzip has the framing `Gzip`: chunked, with gzip inside. Logs, cursors and lag
+//! know nothing of it. Bytes are compressed when they are given to streams.
+//!
+//! - **A piece** is deflate that ends at a byte (a sync flush). Pieces of different encoders can follow each
+//!   other, unless a piece refers to something that the stream does not have right before it.
+//! - **A chain** is what the topic has published since its encoder started over. Each piece may refer to
+//!   earlier ones. A piece is made once, when a wave comes, for all streams marked `CHAINED`. The chain
+//!   exists while at least two streams read the topic so, and holds no more than the wave is still to offer.
+//! - **Everything else** is compressed [alone](crate::delivery::compressor), in pieces that refer to nothing.
+//!   Text that is not of the chain takes the mark `CHAINED` from a stream, because the chain counts distances
+//!   back from where the stream stands. So does text that the stream goes without. An empty block yields no
+//!   text and fits anywhere: a heartbeat.
+//! - **Joining:** a stream joins where the chain starts over. It does so after 16 events if a stream waits
+//!   for that.
+//! - **Topics that are `uncompressed`** are written in stored blocks.
+//! - **Memory:** an encoder takes 330 KiB. Those of topics take at most an eighth of `memory_max`. If memory
+//!   is short, they are dropped, and the next wave does without.
+//!
+//! There is no second log of compressed frames: only streams at the end of the log share what is compressed.
+//! A stream that is behind gets up to 64 KiB at once, which compresses well by itself. And skips and gaps
+//! would have to be kept right in two logs.
 
 use crate::account::{Account, Charge, Purpose};
 use crate::gzip::{ENCODER_BYTES, Encoder, Sum};

@@ -1,4 +1,14 @@
 //! What a topic keeps for those who come back, or come late.
+//!
+//! [`Kept`] exists only for topics with a history, keys, or ids of somebody else's. It moves a *horizon*
+//! through the log: frames after the horizon are for new clients. The log forgets a frame only if it is
+//! before the horizon, and no stream lags on it or it is more than `lag_bytes_max` before the horizon. So a
+//! stream that begins with the oldest event has as much time as others. `complete_from` is the newest frame
+//! that is gone: a client that saw less has a gap.
+//!
+//! In a keyed topic each frame has a `Role`. Streams that conflate skip superseded frames. A block of which a
+//! quarter is superseded gives those up, and what is left is copied together (`Log::drop_superseded`).
+//! Cursors are numbers, so that moves no stream.
 
 use crate::account::{Account, Charge, Purpose};
 use crate::error::ConfigError;
@@ -81,6 +91,7 @@ impl History {
 }
 
 /// What becomes of a stream that reads so slowly that a topic's log no longer holds what it should get next.
+/// The guide [Slow clients](crate::guide::slow_clients) helps to choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overflow {
     /// It is closed, with [`CloseReason::Lagged`](crate::CloseReason::Lagged). A client that resumes with

@@ -1,4 +1,15 @@
 //! Who makes the ids of events, and what an id means that a client comes back with.
+//!
+//! An id means a sequence, or nothing. No clock has a part in this.
+//!
+//! | `Ids` | id on the wire | how it is found |
+//! |---|---|---|
+//! | `Generated` | `<maker>-<number>`: eight characters drawn by each server, and how many events were published up to this one | by arithmetic; another maker's id is unknown |
+//! | `Own` | the application's | `OwnIds`, a set of (hash, sequence): the oldest of equal ones; the newest is remembered also after its event is gone |
+//! | `Ordered` | a `Position` of an external log, increasing over all topics | a binary search over the ids in the frames |
+//!
+//! Ids of different kinds cannot say how far a stream has come in topics of the other kind, so a stream reads
+//! topics with ids of one kind (`MixedIds`).
 
 use crate::topic::position::number;
 use std::collections::BTreeSet;
@@ -6,7 +17,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Who makes the ids of a topic's events: see [`TopicConfig::ids`](crate::TopicConfig::ids), and the guide
-/// [Ids and resume](crate::guide).
+/// [Ids and resume](crate::guide::ids_and_resume).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ids {
     /// The server does. An id names the server that made it, so one of an earlier run, or of another machine,

@@ -1,4 +1,7 @@
 //! Finds by name what lies in a slab.
+//!
+//! This uses `hashbrown`, because the hash table of the standard library cannot look up a key that lies
+//! elsewhere: each name would be kept twice.
 
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, RandomState};

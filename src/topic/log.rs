@@ -1,4 +1,7 @@
 //! One log: the frames of a topic, or those waiting for a single stream, oldest first.
+//!
+//! A cleared log keeps no block. One store of spare blocks, 1 MiB at most, serves all logs. So a million
+//! quiet topics hold no buffers, and a busy one does not allocate.
 
 use crate::topic::block::{BLOCK_BYTES, Block, Spares};
 use crate::topic::frame::{Frame, Kind, Role, text_of};

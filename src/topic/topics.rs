@@ -1,4 +1,11 @@
 //! All topics by name, the one sequence, and the queue of topics that have something to deliver.
+//!
+//! `publish` gives an encoded event the next sequence, appends it to the log of the topic, and puts the topic
+//! among the dirty ones. An event for several topics has one sequence in all of their logs, so the walk of a
+//! stream that reads two of them delivers it once.
+//!
+//! A topic with a pace has its turn only when its last wave is long enough ago. Until then it is in `paced`,
+//! ordered by time. In a keyed topic, streams then skip superseded frames, as if they were behind.
 
 use crate::account::{Account, Purpose};
 use crate::error::Error;

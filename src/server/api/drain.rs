@@ -4,7 +4,8 @@ use crate::event::{Event, EventError};
 use crate::topic::frame::EncodedEvent;
 use std::time::Duration;
 
-/// How a server shuts down: see [`Context::drain`](crate::Context::drain).
+/// How a server shuts down: see [`Context::drain`](crate::Context::drain), and the guide
+/// [Deployment](crate::guide::deployment).
 ///
 /// ```
 /// use mio_sse::{Drain, Event};

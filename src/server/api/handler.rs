@@ -55,7 +55,8 @@ pub trait Handler {
     /// By default the client is told of a gap.
     ///
     /// Not asked for topics without [ids](crate::TopicConfig::ids). The id is untrusted: it is what the
-    /// request says, and may have been made up. The guide [Ids and resume](crate::guide) has examples.
+    /// request says, and may have been made up. The guide [Ids and resume](crate::guide::ids_and_resume) has
+    /// examples.
     fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> Missed {
         let _ = (stream, last_event_id, cx);
         Missed::Gap

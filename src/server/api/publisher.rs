@@ -84,8 +84,9 @@ impl<S: 'static> Publisher<S> {
     }
 
     /// The same, but nothing waits for room in the inbox: where it is full, each call is [`Error::Full`] at
-    /// once and nothing is done. For an async task, which must not block the threads that run it, and
-    /// wherever dropping an event is better than waiting.
+    /// once and nothing is done. For an async task, which must not block the threads that run it (see the
+    /// guide [Async programs](crate::guide::async_programs)), and wherever dropping an event is better than
+    /// waiting.
     ///
     /// ```
     /// use mio_sse::{Error, Event, Publisher};
@@ -465,8 +466,8 @@ impl<S: 'static> Publisher<S> {
     }
 
     /// Hands over a connection that another HTTP server has accepted, with what that has read of it, see
-    /// [`Server::adopt`](crate::Server::adopt). Waits while the inbox is full, not until the request is
-    /// answered.
+    /// [`Server::adopt`](crate::Server::adopt), and the guide [Embedding](crate::guide::embedding). Waits
+    /// while the inbox is full, not until the request is answered.
     ///
     /// ```no_run
     /// use mio_sse::{Event, RawRequest, Router, Server};

@@ -6,7 +6,8 @@ use crate::server::api::memory::Memory;
 use crate::server::api::work::Work;
 use std::time::Duration;
 
-/// A snapshot of the server's counters, all since it was built, and gauges, all of this moment.
+/// A snapshot of the server's counters, all since it was built, and gauges, all of this moment. The guide
+/// [Deployment](crate::guide::deployment) says which to watch.
 ///
 /// Cost: a copy of some 1,000 bytes. In every snapshot `accepted` is `connections` and all of
 /// `connections_closed` together, and `streams_opened` is `streams` and all of `closed`.

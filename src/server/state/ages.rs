@@ -3,6 +3,9 @@
 //! A clock that ticks a hundred times in the longest age, modulo 256, tells the two apart as long as somebody
 //! looks once in 128 ticks; the sweep looks far more often. Where the loop was held up for longer, a stream
 //! that was there before is too old, and is marked so before anybody looks.
+//!
+//! The same clock bounds the time that a stream which has ended takes for its rest: a client that reads a
+//! byte at a time would otherwise keep it for ever.
 
 use crate::server::state::scatter::scatter;
 use std::time::Duration;

@@ -2,7 +2,12 @@
 //! [`Context`](crate::Context).
 //!
 //! No function here does I/O. What has to be written is left in logs, and the stream in the queue of those to
-//! be served.
+//! be served. So handlers mark, and steps 7 to 9 act: handlers never nest. Sockets are kept beside the slots,
+//! not in them, so nothing here is generic over the network.
+//!
+//! `Core` keeps closures of the application that take `&mut Core` and the application's state as `dyn Any`.
+//! The server passes the state of its `App` with each call, and the typed `Context` is built where the
+//! closure is stored. A server has one state, so the type is always right, and `Core` knows neither type.
 
 use crate::account::{Account, Purpose};
 use crate::config::Config;

@@ -1,4 +1,7 @@
 //! Calling the application, which may panic.
+//!
+//! `guard` is around every such call, and none happens in the middle of a change to `Core`. A panic is a 500
+//! for a request and `CloseReason::Panicked` for a stream; a timer is dropped.
 
 use std::any::Any;
 use std::fmt;

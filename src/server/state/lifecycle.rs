@@ -1,4 +1,7 @@
 //! The life of a stream: how it begins, is opened or not, and ends, once.
+//!
+//! A stream that is being opened with a revoked tag stays usable. One flag remembers that it is to be
+//! refused: a handler that goes on to send must not fail, since its error would be a 500 instead of the 204.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;

@@ -1,4 +1,9 @@
 //! What an external log says besides its events: topics whose ids are its positions.
+//!
+//! A loss (`ordered_gap`) is a notice with a position, appended to the logs of all such topics. A stream is
+//! told in the right place, as it is of any event, and a resume finds the notice in the history, or in
+//! `complete_from` after that is gone. A client that waits in `ahead` while the log has ended twice
+//! (`ordered_end`) waits for an event that cannot come: it goes on with a gap of its own.
 
 use crate::error::Error;
 use crate::event::Event;

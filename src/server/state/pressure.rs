@@ -1,4 +1,16 @@
 //! What gives way when more memory is held than may be, and in which order.
+//!
+//! `Pressure` is asked once a turn (step 8). From seven eighths of `memory_max` on, it goes through its
+//! stages until three quarters are left:
+//!
+//! 1. Publishers wait, for 100 ms.
+//! 2. All topics and connections are gone round, 4,096 in a turn, with the permitted lag halved each round.
+//!    Making room then cuts as it always does, only sooner.
+//! 3. Histories are halved, round by round.
+//!
+//! If all of it is still held, `publish` and `send` fail, orders that take memory go back into the inbox, and
+//! requests are refused. No loss is silent: a stream that is cut resumes, and a shortened history is a gap.
+//! The newest event of a key never gives way; removing keys works also when memory is full.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! What is left of the application's when nobody needs it any more.
+//!
+//! It is dropped in step 9, one after the other, and not where it becomes superfluous: a destructor is code
+//! of the application, and may panic or publish like any other.
 
 use crate::conn::list::List;
 use std::collections::VecDeque;

@@ -1,4 +1,7 @@
 //! What is done with all streams of a tag at once, or of a topic that has finished.
+//!
+//! What is sent to a tag is copied to the private log of each stream, because tags have few streams. Topics
+//! are for many.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;

@@ -1,5 +1,7 @@
 //! Which streams carry which tag, and which tags are revoked. Knows streams by their slot and nothing else of
 //! them.
+//!
+//! A link lies in one slab, and in two lists: that of its tag and that of its stream.
 
 use crate::conn::close_reason::CloseReason;
 use crate::error::Error;

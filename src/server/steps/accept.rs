@@ -1,9 +1,11 @@
 //! Taking new connections, and turning away those that are too many.
 //!
 //! A client that is turned away should be told. For that it needs a descriptor and a place, so a few more
-//! than the limit are let in as *surplus*: each gets the answer to one request, where a stream is refused,
-//! and is closed. When the process itself has no descriptors left, those that the network holds in reserve
-//! are given up for it one by one, and taken back as connections close.
+//! than the limit are let in as *surplus*: each gets the reply to one request, where a stream is refused, and
+//! is closed. Beyond the surplus, connections are closed at once. When the process itself has no descriptors
+//! left, those that the network holds in reserve are given up for it one by one, eight in 50 ms, and taken
+//! back as connections close. A failure for want of resources does not end a listener's turn: otherwise the
+//! reserve would serve only every second listener.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::refusal::Refusal;

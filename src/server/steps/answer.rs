@@ -1,5 +1,19 @@
 //! The handler is asked about a request: what it says is a whole reply, a stream, or the reason why there is
 //! none.
+//!
+//! `Incoming` finds the end of a request in the bytes that have arrived. A request for a host that is not in
+//! `Config::hosts` is rejected as soon as its head is there. Then the `App` is asked; for a `Router` that is
+//! `before` (outermost scope first), the route, and `after`. The reply is checked and gets CORS headers, from
+//! the scope's policy or `Config::cors`. An error without a body gets that of `Config::error_body`. Then the
+//! reply is written, or the stream opened, and observers get an `Access`.
+//!
+//! A stream is refused after the handler was asked. Only the handler's reply says that it would be a stream,
+//! and brings the CORS headers without which a page of another origin gives up for good.
+//!
+//! The closure of an `sse` route is called before the stream opens, because its reply may name topics and
+//! headers that the head needs. It is not called for HEAD, nor if every stream would be refused. If its own
+//! reply is refused (a revoked tag, one topic too many), what it did is dropped. `on_open` is for what must
+//! be undone.
 
 use crate::config::Refuse;
 use crate::conn::close_reason::CloseReason;

@@ -1,5 +1,8 @@
 //! A part of step 6: goes on with a graceful shutdown, in which every stream has its own moment in a window,
 //! so that clients do not come back all at once.
+//!
+//! First the listener and idle connections are closed, and the application is told. Then slots are visited in
+//! order, as many as the time in the window says. `stop` ends what is left.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::slot::{Connection, Input, Slot};

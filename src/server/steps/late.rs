@@ -1,4 +1,12 @@
 //! A part of step 5: replies that come later than their requests.
+//!
+//! A reply that comes later leaves a `Ticket` in its place. The request is copied and its connection is
+//! `Awaiting`. Later requests on that connection wait, in the socket from `head_bytes_max` on. The
+//! `Responder` puts the reply into the inbox, which always has room for it: at most one reply for each
+//! waiting request. The reply then takes the same way as any other. If the client leaves or the time is over,
+//! the ticket is dropped, and the responder learns that nobody waits.
+//!
+//! `Context` makes such a reply, and not `Reply`: it knows the inbox, the request and the type of the state.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;

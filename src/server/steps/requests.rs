@@ -1,4 +1,13 @@
 //! From readable bytes to requests.
+//!
+//! Bytes are read into a buffer that all connections share. A complete request is parsed where it lies; only
+//! an incomplete one is copied and held. A short read means that everything is read, unless it may have
+//! stopped at a mark (`Ready::Connection::until_blocked`): then the socket is read until `EAGAIN`. The peer's
+//! address is asked once for all requests of one read (`getpeername`), because keeping it would cost 32 bytes
+//! for each idle stream.
+//!
+//! A connection over a limit lets its peer be read before it is told and closed: closing with unread input is
+//! a reset, which destroys the reply.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::slot::{Connection, Input, Slot};

@@ -1,4 +1,7 @@
 //! Looking at every connection once in a while: heartbeats and time-outs, without a timer for each.
+//!
+//! A request that is late gets 408, and its connection lingers; a connection without a byte is just closed. A
+//! stream that stalls ends at once, and one that is too old ends cleanly.
 
 use crate::config::Config;
 use crate::conn::close_reason::CloseReason;

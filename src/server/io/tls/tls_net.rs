@@ -1,4 +1,24 @@
 //! The network around another one.
+//!
+//! - **Reading** goes on until the socket has nothing. An incomplete record, and plain text that does not fit
+//!   into the reader's buffer, are kept.
+//! - **Writing** encrypts and sends at most one record of plain text. What the socket does not take is kept
+//!   and counts as written. It has to go before anything else is written; otherwise the write is
+//!   `WouldBlock`. So a stream that does not read is up to 16 KiB further than its cursor says, and stalls
+//!   and lags as any other.
+//! - **`Net::flush`** exists for that: when the poll reports room, what is kept goes out, even if the stream
+//!   has nothing else to get.
+//! - **Handshakes** take as long as fifty deliveries. A turn does four of them, counted by the steps that
+//!   take long. Further ones are put off to the next poll, ahead of newer connections. The time for a head
+//!   covers them.
+//! - **A turn** reads at most 1 MiB of records, since short records are as much work as long ones. The rest
+//!   is put off in the same way.
+//! - **The end** is announced (`close_notify`) before our side closes; later input is dropped. A connection
+//!   that ends without it was cut: `CloseReason::Reset`. The loop learns of the peer's end when nothing waits
+//!   any more, because the loop closes then.
+//! - **Memory:** `Net::held` is what all sessions keep. It counts for `memory_max` (`Memory::network`).
+//!
+//! PERFORMANCE.md says why there are no threads for handshakes, and no TLS in the kernel (kTLS).
 
 use crate::peer::Peer;
 use crate::server::io::net::{Net, Ready};
