@@ -1,4 +1,5 @@
-//! In a program that is async elsewhere: `cargo run --release --example tokio`, then
+//! In a program that is async elsewhere: `cargo run --release --features tokio --example tokio`,
+//! then
 //!
 //! ```text
 //! curl -N http://127.0.0.1:8080/clock
