@@ -77,6 +77,8 @@
 //! - `tls`: [`Listeners`]`::tls` for clients that speak TLS, with rustls.
 
 #![forbid(unsafe_code)]
+// On docs.rs each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // A peer or an application value must never bring the loop down, and a library has no terminal.
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 

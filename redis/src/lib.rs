@@ -52,6 +52,8 @@
 //! Cluster one key is in one slot, thus on one master: connect to that one.
 
 #![forbid(unsafe_code)]
+// On docs.rs each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod error;
