@@ -1,25 +1,25 @@
-//! What can go wrong.
+//! Errors of the hub.
 
 use mio_sse::Error;
 use std::fmt;
 
-/// Why nothing is published, or is not known to be.
+/// Why an event was not published, or is not known to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// The event cannot be written as an event stream, or has an id of its own: here its position is its id.
+    /// The event cannot be encoded, or has an id of its own. Here the position is the id.
     Invalid(Error),
-    /// As many events wait to be written as may: see
-    /// [`HubConfig::waiting_max`](crate::HubConfig::waiting_max).
+    /// Too many events wait to be written: see [`HubConfig::waiting_max`](crate::HubConfig::waiting_max).
     Full,
-    /// Redis has not said in time that the event is there: see
-    /// [`HubConfig::publish_timeout`](crate::HubConfig::publish_timeout). It may be, or it may come to be:
-    /// the answer may have been lost. What Redis has said last, or what is wrong with the connection, if
-    /// anything.
+    /// Redis has not confirmed the event in time: see
+    /// [`HubConfig::publish_timeout`](crate::HubConfig::publish_timeout). The event may have been stored, as
+    /// the reply may have been lost, or may still be. Holds the last error of Redis or of the connection, if
+    /// there was one.
     TimedOut(Option<String>),
-    /// Redis does not take it, for this reason: the key is no stream, or the user may not write to it.
+    /// Redis has refused the event, for this reason: the key is not a stream, or the user may not write to
+    /// it.
     Refused(String),
-    /// The server has stopped, or the hub is gone.
+    /// The server has stopped, or the hub was dropped.
     Stopped,
 }
 
@@ -27,9 +27,9 @@ impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid(error) => error.fmt(f),
-            Self::Full => f.write_str("too many events wait to be written to Redis"),
-            Self::TimedOut(None) => f.write_str("Redis has not answered in time"),
-            Self::TimedOut(Some(problem)) => write!(f, "Redis has not answered in time: {problem}"),
+            Self::Full => f.write_str("too many events are waiting to be written to Redis"),
+            Self::TimedOut(None) => f.write_str("Redis has not replied in time"),
+            Self::TimedOut(Some(problem)) => write!(f, "Redis has not replied in time: {problem}"),
             Self::Refused(problem) => write!(f, "Redis has refused the event: {problem}"),
             Self::Stopped => f.write_str("the server has stopped"),
         }
@@ -49,22 +49,22 @@ impl std::error::Error for PublishError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HubError {
-    /// The URL, or what it says, is not understood.
+    /// The URL, or a part of it, is invalid.
     Url(String),
-    /// Redis cannot be reached, does not let this user in, or has something else under the key.
+    /// Redis cannot be reached, refuses the user, or has another type of value at the key.
     Redis(String),
-    /// The hub has a server already.
+    /// The hub is attached to a server already.
     Attached,
-    /// What the operating system says: there are no random numbers, or no more threads.
+    /// An error of the operating system: no random numbers, or no more threads.
     System(String),
 }
 
 impl fmt::Display for HubError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url(problem) => write!(f, "the URL of Redis: {problem}"),
+            Self::Url(problem) => write!(f, "invalid Redis URL: {problem}"),
             Self::Redis(problem) => write!(f, "Redis: {problem}"),
-            Self::Attached => f.write_str("the hub has a server already"),
+            Self::Attached => f.write_str("the hub is already attached to a server"),
             Self::System(problem) => f.write_str(problem),
         }
     }

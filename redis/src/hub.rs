@@ -20,18 +20,18 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubConfig {
-    /// About how many entries the stream keeps in Redis (`MAXLEN ~`); default 100,000. A node that was away
-    /// for longer than that has a gap. All nodes should say the same.
+    /// Approximate number of entries that the stream retains in Redis (`MAXLEN ~`); default 100,000. A node
+    /// that was disconnected for longer than that has a gap. Set the same number on all nodes.
     pub kept: usize,
-    /// How many entries are read at the start, so that clients of other nodes can go on here: as many as the
-    /// [histories](mio_sse::History) of the topics keep together. Default 10,000.
+    /// Number of entries that are read at the start, so that clients of other nodes can resume here: as many
+    /// as the [histories](mio_sse::History) of all topics retain together. Default 10,000.
     pub history: usize,
-    /// How long an event may wait until Redis has it; default 5 seconds.
+    /// How long an event may wait until Redis has stored it; default 5 seconds.
     pub publish_timeout: Duration,
-    /// Events that may wait to be written; default 10,000.
+    /// Most events that may wait to be written; default 10,000.
     pub waiting_max: usize,
-    /// The name of the master, if the URL is that of a Sentinel, or of several with commas between them.
-    /// User, password and database in the first URL are those of Redis then.
+    /// Name of the master, if the URL is that of a Sentinel, or of several, separated by commas. User,
+    /// password and database of the first URL are then those of Redis itself.
     pub sentinel_master: Option<String>,
 }
 
@@ -47,26 +47,26 @@ impl Default for HubConfig {
     }
 }
 
-/// One Redis stream, and this process as a node on it. All clones are one.
+/// One Redis stream, and this process as a node on it. Clones share one hub.
 ///
-/// It is made before the server, so that handlers can have it, and [attached](Self::attach) to the server
-/// before that runs. When the server has stopped, or the last clone is dropped, its threads end.
+/// Make it before the server, so that handlers can have a clone, and [attach](Self::attach) it before the
+/// server runs. Its threads stop when the server has stopped, or when the last clone is dropped.
 #[derive(Clone)]
 pub struct Hub(Arc<Inner>);
 
 struct Inner {
     config: HubConfig,
     stream: Stream,
-    /// The writer has a name of its own.
+    /// Name of the reader. The writer has a name of its own.
     reader_name: u64,
     shared: Arc<Shared>,
-    /// The connections are made of this, once each.
+    /// Where Redis is, for the reader and for the writer. `attach` takes both.
     links: Mutex<Option<(Link, Link)>>,
 }
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The URL may have a password in it.
+        // The URL may contain a password.
         f.debug_struct("Hub")
             .field("key", &self.0.stream.key)
             .field("stats", &self.stats())
@@ -81,8 +81,8 @@ impl Drop for Inner {
 }
 
 impl Hub {
-    /// The stream `key` of the Redis at `url`: `redis://user:password@host:port/db`, `unix:///path`, or, with
-    /// the feature `tls`, `rediss://…`. Nothing is connected yet.
+    /// A hub on the stream `key` of the Redis at `url`: `redis://user:password@host:port/db`, `unix:///path`,
+    /// or, with feature `tls`, `rediss://…`. This does not connect yet.
     ///
     /// # Errors
     /// [`HubError::Url`].
@@ -90,7 +90,7 @@ impl Hub {
         Self::with_config(url, key, HubConfig::default())
     }
 
-    /// The same, with a configuration.
+    /// The same as [`new`](Self::new), with a configuration.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -106,20 +106,20 @@ impl Hub {
         Ok(Self(Arc::new(Inner { config, stream, reader_name: name()?, shared, links })))
     }
 
-    /// Reads what the stream has into the histories of the server, and goes on reading in a thread of its
-    /// own.
+    /// Reads the newest entries of the stream into the histories of the server, then keeps reading in a
+    /// thread of its own.
     ///
-    /// The topics of the hub have [`Ids::Ordered`](mio_sse::Ids::Ordered). Others may have other ids, or
-    /// none, and are this server's alone; no stream reads both kinds.
+    /// The topics of the hub need [`Ids::Ordered`](mio_sse::Ids::Ordered). Other topics may have other ids,
+    /// or none, and stay local to this server. No stream can subscribe to both kinds.
     ///
     /// # Errors
-    /// [`HubError::Redis`], with nothing begun: it can be tried again. [`HubError::Attached`].
+    /// [`HubError::Redis`], without any effect, so the call can be repeated. [`HubError::Attached`].
     pub fn attach<H: App, N: Net>(&self, server: &mut Server<H, N>) -> Result<(), HubError> {
         let publisher = server.publisher().without_state();
         self.begin(publisher, |acts| threads::fill(acts, &self.0.shared, &mut server.context()))
     }
 
-    /// The same for a server of several loops.
+    /// The same as [`attach`](Self::attach) for a server of several loops.
     ///
     /// # Errors
     /// As for [`attach`](Self::attach).
@@ -175,21 +175,23 @@ impl Hub {
         })
     }
 
-    /// Publishes an event on all nodes, and waits until Redis has it: for
-    /// [`publish_timeout`](HubConfig::publish_timeout) at most. Returns its position, which is its id. If an
-    /// answer was lost and the event was written again, the position is that of the second entry, and the id
-    /// is that of the first. Before the hub is attached nothing is written.
+    /// Publishes an event on all nodes, and waits until Redis has stored it, at most for
+    /// [`publish_timeout`](HubConfig::publish_timeout). Returns its position, which is its id. If a reply was
+    /// lost and the event was written again, the returned position is that of the second entry, and the id is
+    /// that of the first. Nothing is written before the hub is attached.
     ///
-    /// Handlers must not wait: they [`submit`](Self::submit).
+    /// Handlers must not wait: they use [`submit`](Self::submit).
     ///
     /// # Errors
-    /// [`PublishError`]. Of [`TimedOut`](PublishError::TimedOut) alone it is not known whether the event is
+    ///
+    /// [`PublishError`]. Only after [`TimedOut`](PublishError::TimedOut) is it unknown whether the event was
     /// published.
     pub fn publish<'e>(&self, topic: &str, event: impl Into<Event<'e>>) -> Result<Position, PublishError> {
         self.publish_all([topic], event)
     }
 
-    /// The same for several topics at once: a stream that reads more than one of them gets the event once.
+    /// The same as [`publish`](Self::publish) for several topics: a stream that reads more than one of them
+    /// gets the event once.
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
@@ -202,8 +204,8 @@ impl Hub {
         self.wait_for(What::Event { topics, event: event.into().into_owned() })
     }
 
-    /// Says on all nodes that nothing more will be published to a topic, behind all that was published to it
-    /// before: see [`Context::finish_topic`](mio_sse::Context::finish_topic).
+    /// Finishes a topic on all nodes, after all events that were published to it before: see
+    /// [`Context::finish_topic`](mio_sse::Context::finish_topic).
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
@@ -213,7 +215,7 @@ impl Hub {
 
     fn wait_for(&self, what: What) -> Result<Position, PublishError> {
         let (sender, receiver) = sync_channel(1);
-        // Nobody may be waiting any more.
+        // The caller may have timed out.
         self.put(what, Box::new(move |result| drop(sender.send(result))))?;
         match receiver.recv_timeout(self.0.config.publish_timeout) {
             Ok(result) => result,
@@ -221,8 +223,8 @@ impl Hub {
         }
     }
 
-    /// Publishes an event on all nodes without waiting: for handlers. `done` is called in a thread of the hub
-    /// with what became of it, so it must be quick: what is written next waits for it.
+    /// Publishes an event on all nodes without waiting: for handlers. `done` is called with the result, in a
+    /// thread of the hub. It must be quick, as the next events wait for it.
     ///
     /// ```
     /// use mio_sse::{Reply, Router};
@@ -246,8 +248,8 @@ impl Hub {
     /// ```
     ///
     /// # Errors
-    /// [`PublishError::Invalid`], [`PublishError::Full`] and [`PublishError::Stopped`], at once; `done` is
-    /// dropped then.
+    /// [`PublishError::Invalid`], [`PublishError::Full`] and [`PublishError::Stopped`], at once. `done` is
+    /// then dropped without a call.
     pub fn submit<'e, T>(
         &self,
         topic: &str,
@@ -257,7 +259,8 @@ impl Hub {
         self.submit_all([topic], event, done)
     }
 
-    /// The same for several topics at once: a stream that reads more than one of them gets the event once.
+    /// The same as [`submit`](Self::submit) for several topics: a stream that reads more than one of them
+    /// gets the event once.
     ///
     /// # Errors
     /// As for [`submit`](Self::submit).
@@ -283,14 +286,14 @@ impl Hub {
         let put = state.writer.submit(what, until, done);
         drop(state);
         inner.shared.tell();
-        // It is dropped where nothing is locked.
+        // `done` belongs to the application: it is dropped without the lock.
         put.map_err(|done| {
             drop(done);
             PublishError::Full
         })
     }
 
-    /// What the hub has counted so far.
+    /// Counters and gauges of the hub.
     #[must_use]
     pub fn stats(&self) -> HubStats {
         let state = self.0.shared.lock();
@@ -298,7 +301,7 @@ impl Hub {
     }
 }
 
-/// Whether an event can be read as what it was, wherever it is published.
+/// Checks that every node will read the event as it was published.
 fn check(what: &What) -> Result<(), Error> {
     let What::Event { event, .. } = what else { return Ok(()) };
     if event.id.is_some() {

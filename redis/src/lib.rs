@@ -1,10 +1,10 @@
 //! The same events with the same ids on every machine: [mio-sse](mio_sse) on a Redis stream.
 //!
-//! Each node is a process with a [`mio_sse::Server`], or [`mio_sse::Shards`]. All that is published on any of
-//! them is an entry of one Redis stream, which every node reads as a whole. The id of the entry is the id of
-//! the event everywhere ([`Ids::Ordered`](mio_sse::Ids::Ordered)). So a client that comes back to another
-//! node gets what it has missed, once and in order. Each node keeps its own history, and Redis is asked
-//! nothing for a client.
+//! Each node is a process with a [`mio_sse::Server`], or [`mio_sse::Shards`]. Every event that a node
+//! publishes is an entry of one Redis stream, and every node reads that whole stream. The id of the entry is
+//! the id of the event everywhere ([`Ids::Ordered`](mio_sse::Ids::Ordered)). So a client that reconnects to
+//! another node gets the events that it has missed, once and in order. Each node keeps a history of its own:
+//! a client that connects causes no request to Redis.
 //!
 //! ```no_run
 //! use mio_sse::{Config, History, Ids, Reply, Router, Server, TopicConfig};
@@ -26,30 +26,33 @@
 //!
 //! # An entry
 //! `XADD key MAXLEN ~ n <ms>-* topic news event name data text …`: the fields `topic` (one or several),
-//! `event`, `data`, `key`, `removal`, `comment`, `retry` (milliseconds), and `finish` for the end of a topic.
-//! So programs in any language publish with one command:
+//! `XADD key MAXLEN ~ n <ms>-* topic news event name data text …`: the fields `topic` (one or several),
+//! `event`, `data`, `key`, `removal`, `comment`, `retry` (milliseconds), and `finish`, which finishes a
+//! topic. So programs in any language publish with one command:
 //!
 //! ```text
 //! redis-cli XADD events '*' topic news data hello
 //! ```
 //!
-//! `nonce` names the writer and counts what it has written. An event whose answer was lost is written again
-//! with the same nonce, and every node drops the second.
+//! `nonce` names the writer and counts its entries. If the reply to an `XADD` was lost, the writer sends the
+//! event again with the same nonce, and every node drops the second entry.
 //!
-//! # When Redis is away
-//! Streams stay open, and topics that have other ids go on. [`Hub::publish`] waits for a while, and then says
-//! so. When Redis is back, each node looks whether the last entry that it has read is still there, and what
-//! it has written. If not, Redis has lost something: it was restarted without what it had, a replica was
-//! promoted that lacked the newest, the key was deleted, or the node was away for longer than the stream
-//! keeps. Then every stream is told of a [gap](mio_sse::Config::gap_event), on all nodes, and goes on with
-//! what comes next. An event whose answer was lost may come twice then. What Redis has kept is never lost,
-//! and what it has lost is never lost silently, as long as a node is there that has read some of it, or
-//! written it.
+//! # When Redis is unavailable
+//!
+//! Streams stay open, and topics with other ids are not affected. [`Hub::publish`] waits for a while, then
+//! returns an error. When Redis is back, each node checks that the last entry it has read is still there, and
+//! so are the entries it has written. If not, Redis has lost entries: it restarted without them, a replica
+//! was promoted that lacked the newest, the key was deleted, or the node was disconnected for longer than the
+//! stream retains entries. Then every stream on every node gets a [gap](mio_sse::Config::gap_event) event,
+//! and continues with the next entry. An event whose reply was lost may then be delivered twice. No entry
+//! that Redis has kept is lost. No entry that it has lost is lost silently, as long as one node is running
+//! that has read or written some of the lost entries.
 //!
 //! # One key
-//! The topics of a stream key have one order, which a client needs that reads several of them. Topics that no
-//! stream reads together may lie in several keys, on several Redis, with a process for each. In a Redis
-//! Cluster one key is in one slot, thus on one master: connect to that one.
+//!
+//! All topics of one stream key share one order, which a client of several topics needs. Topics that no
+//! client reads together can use several keys, on several Redis servers, with one process for each. In a
+//! Redis Cluster a key belongs to one slot, so to one master: connect to that one.
 
 #![forbid(unsafe_code)]
 // On docs.rs each item says which feature it needs.
@@ -75,7 +78,7 @@ pub use error::{HubError, PublishError};
 pub use hub::{Hub, HubConfig};
 pub use stats::HubStats;
 
-/// What decides what is read and written, without a socket, a clock or a thread: for simulations. It may
+/// The decisions of the reader and the writer, without a socket, a clock or a thread: for simulations. It may
 /// change at any time.
 #[doc(hidden)]
 #[allow(missing_docs)]

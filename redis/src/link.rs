@@ -1,4 +1,4 @@
-//! Connections to Redis: where it is, and for how long anything is waited for.
+//! Connections to Redis: its address and the timeouts.
 
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{
@@ -7,13 +7,13 @@ use redis::{
 use std::fmt;
 use std::time::Duration;
 
-/// How long to wait for a connection.
+/// Timeout of a connection attempt.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Where Redis is.
+/// The address of Redis.
 pub(crate) enum Link {
     At(Box<Client>),
-    /// Known by Sentinels, each time anew.
+    /// Sentinels are asked for the address before each connection.
     BySentinel(Box<SentinelClient>),
 }
 
@@ -24,11 +24,11 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    /// At a URL; where there is a name of a master, at that which the Sentinels of these URLs, with commas
-    /// between them, know by it. User, password and database are for Redis itself then, and those of the
+    /// Connects to `urls`, or, if `master` is given, to the master that the Sentinels at `urls` (separated by
+    /// commas) know by that name. User, password and database are then those of Redis, and come from the
     /// first URL.
     pub(crate) fn new(urls: &str, master: Option<&str>) -> RedisResult<Self> {
-        // An error says that the application has chosen another, which is used.
+        // This fails if the application has chosen another provider, which is then used.
         #[cfg(feature = "tls")]
         let _ = rustls::crypto::ring::default_provider().install_default();
         let Some(master) = master else { return Ok(Self::At(Box::new(Client::open(urls)?))) };
@@ -43,7 +43,7 @@ impl Link {
         Ok(Self::BySentinel(Box::new(client)))
     }
 
-    /// A connection on which a reply may take so long.
+    /// Connects. `patience` is the timeout of each reply.
     pub(crate) fn connect(&mut self, patience: Duration) -> RedisResult<Connection> {
         let connection = match self {
             Self::At(client) => client.get_connection_with_timeout(CONNECT)?,
@@ -55,7 +55,7 @@ impl Link {
     }
 }
 
-/// Sends commands together, and waits for what Redis says to each. An error is one of the connection.
+/// Sends commands together, and waits for all replies. Returns an error only if the connection fails.
 pub(crate) fn send(mut pipe: Pipeline, connection: &mut Connection) -> RedisResult<Vec<RedisResult<Value>>> {
     pipe.ignore_errors().query(connection)
 }

@@ -1,13 +1,13 @@
-//! Which entries were there before.
+//! Detection of entries that were written twice.
 
 use crate::record::Nonce;
 use std::collections::HashMap;
 
-/// Writers that are remembered; of more, those are forgotten that have written longest ago. One is a node,
-/// from its start to its end.
+/// Writers that are remembered. Above that, the writer that has been silent longest is forgotten. A writer is
+/// a node, from its start to its end.
 const WRITERS_MAX: usize = 1024;
 
-/// The newest that each writer has written. A writer writes in order, so what is not newer was there before.
+/// The newest count of each writer. A writer writes in order, so an entry that is not newer is a duplicate.
 #[derive(Debug, Default)]
 pub(crate) struct Nonces {
     newest: HashMap<u64, (u64, u64)>,
@@ -15,7 +15,7 @@ pub(crate) struct Nonces {
 }
 
 impl Nonces {
-    /// Notes an entry. Returns whether it is new.
+    /// Records an entry. Returns whether it is new.
     pub(crate) fn is_new(&mut self, nonce: Nonce) -> bool {
         self.read += 1;
         if let Some((count, used)) = self.newest.get_mut(&nonce.writer) {
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_writer_writes_again_is_not_new() {
+    fn an_entry_that_is_written_again_is_not_new() {
         let mut nonces = Nonces::default();
         let counts = [1, 2, 3, 2, 3, 4, 1].map(|count| nonces.is_new(Nonce { writer: 7, count }));
         assert_eq!(counts, [true, true, true, false, false, true, false]);

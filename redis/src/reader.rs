@@ -1,11 +1,11 @@
-//! Reading the stream: what to ask Redis next, and what the answers mean. No socket, clock or thread.
+//! Reading the stream: what to ask Redis next, and what the replies mean. No socket, clock or thread.
 //!
-//! All that is read is read behind the last entry that was. With each read it is asked whether that entry is
-//! still there: if it is, nothing behind it was deleted or lost, as a stream loses its oldest first. If not,
-//! the stream has *diverged*: it was deleted, a restart or a failover has lost its end, or it has trimmed
-//! more than was read. What was written here and is not where it was written says the same. To read on from
-//! there could find nothing for ever. So an entry is written behind all that anybody here has seen, which
-//! says so: where a node reads it, its streams are told of a gap.
+//! Each read asks for the entries after the last one that was read, and whether that one is still there. If
+//! it is, no entry after it was lost, as a stream loses its oldest entries first. If it is not, the stream
+//! has *diverged*: it was deleted, a restart or a failover has lost its end, or it was trimmed further than
+//! this node had read. An entry that this node wrote and does not find at its position means the same.
+//! Reading on from there might find nothing for ever. So the reader writes a *mark*: an entry after every
+//! position that this node has seen. Each node that reads a mark tells its streams of a gap.
 
 use crate::nonces::Nonces;
 use crate::record::{At, Entry, Malformed, Nonce, Record, What};
@@ -14,39 +14,40 @@ use std::cmp::max;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Entries asked for at once.
+/// Entries of one read.
 const PAGE: usize = 500;
 
-/// So many entries that were written here are looked for; of more, whether the newest has come.
+/// Most written entries that are checked one by one. Of more than that, only `highest` is checked.
 const AWAITED_MAX: usize = 4096;
 
-/// How often it is said where the stream ends, at most.
+/// Least time between two [`Act::End`].
 const END_PERIOD: Duration = Duration::from_secs(1);
 
-/// What is to be asked of Redis.
+/// A command for Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
-    /// The newest `count` entries before a position, or of all: `XREVRANGE key (before - COUNT count`.
+    /// The newest `count` entries before a position, or of the whole stream: `XREVRANGE key (before - COUNT
+    /// count`.
     Newest { before: Option<Position>, count: usize },
-    /// What is behind a position, and whether the entry at the position is there: `XREAD COUNT count STREAMS
-    /// key after`, with `BLOCK` where it may wait, and then `XRANGE key after after COUNT 1`.
+    /// The entries after a position, and the entry at the position: `XREAD COUNT count STREAMS key after`,
+    /// with `BLOCK` if it may wait, then `XRANGE key after after COUNT 1`.
     Behind { after: Position, count: usize, waits: bool },
-    /// To write an entry: `XADD key …`.
+    /// Writes an entry: `XADD key …`.
     Add { at: At, record: Record },
 }
 
-/// What Redis has said.
+/// A reply of Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
     /// To [`Ask::Newest`]: newest first.
     Newest(Vec<Entry>),
-    /// To [`Ask::Behind`]: what is behind the position, and what is there.
+    /// To [`Ask::Behind`]: the entries after the position, and the entry at the position.
     Behind { entries: Vec<Entry>, there: Option<Entry> },
-    /// To [`Ask::Add`]: where it is, or that it is too early for there.
+    /// To [`Ask::Add`]: its position, or `None` if the stream already has later entries.
     Added(Option<Position>),
 }
 
-/// What is to be done in the server, in this order.
+/// What the server has to do, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     Publish {
@@ -55,28 +56,28 @@ pub enum Act {
         event: Event<'static>,
     },
     Finish(String),
-    /// Something is lost that was before this: [`ordered_gap`](mio_sse::Context::ordered_gap).
+    /// Entries before this position were lost: [`ordered_gap`](mio_sse::Context::ordered_gap).
     Gap(Position),
-    /// There is nothing behind this: [`ordered_end`](mio_sse::Context::ordered_end).
+    /// There is no entry after this position yet: [`ordered_end`](mio_sse::Context::ordered_end).
     End(Position),
 }
 
-/// What was read.
+/// Counters of the reader.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Read {
     pub entries: u64,
     pub duplicates: u64,
     pub malformed: u64,
-    /// How often the stream had lost something.
+    /// Times that the stream had lost entries.
     pub gaps: u64,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// Collects the entries at the end, newest first.
+    /// Collects the newest entries at the start, newest first.
     Filling(Vec<Entry>),
     Reading,
-    /// Has lost something, and writes that.
+    /// Writes a mark, as the stream has lost entries.
     Marking(At),
 }
 
@@ -84,11 +85,11 @@ enum Stage {
 #[derive(Debug)]
 pub struct Reader {
     stage: Stage,
-    /// How many entries are read at the start.
+    /// Number of entries that are read at the start.
     history: usize,
-    /// What comes behind this is read next.
+    /// Position of the last entry that was read.
     last: Position,
-    /// What was read there, if anything was.
+    /// The entry at `last`, if one was read there.
     was_there: Option<Entry>,
     /// Whether something is lost between `last` and what is read next.
     has_lost: bool,
@@ -96,22 +97,23 @@ pub struct Reader {
     highest: Position,
     /// What was written here and has not been read.
     awaited: BTreeMap<Position, Nonce>,
-    /// What `highest` was when the read on its way was asked for.
+    /// Value of `highest` when the pending read was sent.
     expected: Position,
-    /// Whether a read may wait. The first after a break does not: it is to be seen at once what was lost.
+    /// Whether the next read may block. The first one after a lost connection may not: it has to find losses
+    /// at once.
     waits: bool,
     nonces: Nonces,
-    /// The name of this reader's own marks, and how many there were.
+    /// Name of this reader in its marks, and the number of marks it has made.
     name: u64,
     marks: u64,
-    /// When it was said last where the stream ends.
+    /// Time of the last [`Act::End`].
     ended: Option<Duration>,
     read: Read,
     last_malformed: Option<(Position, Malformed)>,
 }
 
 impl Reader {
-    /// Reads the newest `history` entries first, one at least. `name` is drawn at random.
+    /// The reader begins with the newest `history` entries, at least one. `name` is drawn at random.
     #[must_use]
     pub fn new(history: usize, name: u64) -> Self {
         Self {
@@ -133,7 +135,7 @@ impl Reader {
         }
     }
 
-    /// What to ask next, at `unix_ms`. Asked again after the connection is [lost](Self::lost).
+    /// The next command, at `unix_ms`. After a [lost](Self::lost) connection this is the same one again.
     pub fn ask(&mut self, unix_ms: u64) -> Ask {
         self.expected = self.highest;
         match &self.stage {
@@ -144,7 +146,7 @@ impl Reader {
             Stage::Reading => Ask::Behind { after: self.last, count: PAGE, waits: self.waits },
             Stage::Marking(at) => {
                 let nonce = Some(self.mark());
-                // Behind all that any client of this node may have seen.
+                // After every position that a client of this node may have seen.
                 let at = match at {
                     At::Any => At::Any,
                     At::Ms(ms) => At::Ms(max(unix_ms, *ms)),
@@ -154,7 +156,7 @@ impl Reader {
         }
     }
 
-    /// Takes the answer, at a time of any clock that only goes forward. Returns what is to be done.
+    /// Takes a reply. `now` is the time of any clock that never goes back. Returns the acts that follow.
     pub fn told(&mut self, told: Told, now: Duration) -> Vec<Act> {
         let mut acts = Vec::new();
         match (&mut self.stage, told) {
@@ -173,14 +175,14 @@ impl Reader {
             }
             (Stage::Marking(_), Told::Added(Some(position))) => {
                 (self.was_there, self.waits) = (None, false);
-                // It stands for all that is lost. If it is lost itself, that is seen.
+                // The mark stands for all losses so far. Its own loss would be noticed too.
                 self.awaited.clear();
                 self.wrote(position, self.mark());
                 self.stage = Stage::Reading;
             }
-            // So the stream ends behind all that is known here.
+            // So the stream has entries after all that this node knows.
             (Stage::Marking(at), Told::Added(None)) => *at = At::Any,
-            // No answer to what was asked.
+            // The reply does not match the command.
             _ => self.lost(),
         }
         acts
@@ -188,12 +190,11 @@ impl Reader {
 
     fn behind(&mut self, entries: Vec<Entry>, there: Option<&Entry>, now: Duration, acts: &mut Vec<Act>) {
         let is_all = entries.len() < PAGE;
-        // What is not there any more, or what was written before this was asked, and is not there. What was
-        // lost has given its position free: something else may be there.
+        // The last entry is no longer there, or another one is at its position, which a loss has made free.
         let diverged = self.was_there.is_some() && self.was_there.as_ref() != there;
         if diverged {
-            // Of what it has read, some may have been lost before the writer knew that it was there: it is
-            // written again, and not there twice.
+            // The lost entries may include some that the writer did not know to be stored. It sends them
+            // again with the same nonces, and they must not be dropped as duplicates.
             self.nonces = Nonces::default();
         }
         let newest = entries.last().map_or(self.last, |entry| entry.position);
@@ -206,7 +207,7 @@ impl Reader {
         let is_mark = |entry: &Entry| Record::read(&entry.fields).is_ok_and(|it| it.what == What::Broken);
         if diverged || is_short || missing.is_some() {
             self.has_lost = true;
-            // Another node may have said so already, and behind all that is known here.
+            // Another node may already have made a mark after all positions that this node knows.
             if !entries.iter().any(|entry| entry.position > self.expected && is_mark(entry)) {
                 self.marks += 1;
                 self.stage = Stage::Marking(At::Ms(self.highest.ms().saturating_add(1)));
@@ -217,7 +218,7 @@ impl Reader {
             && std::mem::take(&mut self.has_lost)
             && !is_mark(first)
         {
-            // What was written before the mark is given behind a gap of its own, in its place.
+            // Entries between the loss and the mark are delivered too, after a gap of their own.
             acts.extend(before(first.position).filter(|gap| *gap > self.last).map(Act::Gap));
         }
         self.take_all(entries, acts);
@@ -254,7 +255,8 @@ impl Reader {
                 What::Finish(topic) => acts.push(Act::Finish(topic)),
                 What::Broken => {
                     self.read.gaps += 1;
-                    // What was read may be lost for others, and be written again: twice is better than never.
+                    // Entries that were read here may be lost for others, and written again: twice is better
+                    // than never.
                     self.nonces = Nonces::default();
                     if let Some(nonce) = nonce {
                         self.nonces.is_new(nonce);
@@ -265,55 +267,55 @@ impl Reader {
         }
     }
 
-    /// Something was written here at this position, and is to be read there.
+    /// This node wrote an entry at this position, and expects to read it there.
     pub fn wrote(&mut self, position: Position, nonce: Nonce) {
         self.saw(position);
         if position > self.last && self.awaited.len() < AWAITED_MAX {
-            // What was there first is lost, if this is something else.
+            // Of two entries at one position the first is expected. The second shows that the first was lost.
             self.awaited.entry(position).or_insert(nonce);
         }
     }
 
-    /// Something was read or written at this position.
+    /// An entry was read or written at this position.
     pub fn saw(&mut self, position: Position) {
         self.highest = self.highest.max(position);
     }
 
-    /// What this reader's mark is known by.
+    /// The nonce of the current mark.
     fn mark(&self) -> Nonce {
         Nonce { writer: self.name, count: self.marks }
     }
 
-    /// The newest position that anybody here knows of.
+    /// The newest position that this node knows.
     #[must_use]
     pub fn highest(&self) -> Position {
         self.highest
     }
 
-    /// The connection is lost, with the answer to what was asked last. That is asked again.
+    /// The connection was lost before the reply. The command is asked again.
     pub fn lost(&mut self) {
         self.waits = false;
     }
 
-    /// Whether what was there at the start has been read.
+    /// Whether the newest entries at the start have been read.
     #[must_use]
     pub fn is_filled(&self) -> bool {
         !matches!(self.stage, Stage::Filling(_))
     }
 
-    /// What was read so far.
+    /// Counters of the entries read so far.
     #[must_use]
     pub fn read(&self) -> Read {
         self.read
     }
 
-    /// The last entry that could not be read, once.
+    /// The last malformed entry, returned once.
     pub fn take_malformed(&mut self) -> Option<(Position, Malformed)> {
         self.last_malformed.take()
     }
 }
 
-/// The position right before another.
+/// The position directly before another.
 fn before(position: Position) -> Option<Position> {
     let (ms, n) = (position.ms(), position.n());
     match n.checked_sub(1) {
@@ -346,7 +348,7 @@ mod tests {
         Entry { position: at(ms), fields: fields.collect() }
     }
 
-    /// Short forms of what is done.
+    /// Short names of the acts.
     fn said(acts: Vec<Act>) -> Vec<String> {
         let say = |act| match act {
             Act::Publish { position, .. } => position.ms().to_string(),
@@ -367,7 +369,7 @@ mod tests {
         reader
     }
 
-    /// What is behind the last entry that was read, which is there or not.
+    /// A reply with these entries, and with or without the last entry that was read.
     fn behind(reader: &Reader, entries: Vec<Entry>, is_there: bool) -> Told {
         Told::Behind { entries, there: reader.was_there.clone().filter(|_| is_there) }
     }
@@ -385,7 +387,7 @@ mod tests {
         assert_eq!(reader.ask(0), Ask::Newest { before: None, count: 500 });
         let page = (501..=1000).rev().map(entry).collect();
         assert_eq!(reader.told(Told::Newest(page), SECOND), []);
-        // The connection may break at any time.
+        // The connection may be lost at any time.
         reader.lost();
         assert_eq!(reader.ask(0), Ask::Newest { before: Some(at(501)), count: 200 });
         let acts = said(reader.told(Told::Newest((301..=500).rev().map(entry).collect()), SECOND));
@@ -394,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_once_everything_is_read() {
+    fn a_read_blocks_once_everything_is_read() {
         let mut reader = filled(&[]);
         assert_eq!(reader.ask(0), Ask::Behind { after: Position::default(), count: 500, waits: false });
         let all = |reader: &mut Reader, entries, now| said(reader.told(behind(reader, entries, true), now));
@@ -402,20 +404,20 @@ mod tests {
         assert_eq!(reader.ask(0), Ask::Behind { after: at(500), count: 500, waits: false });
         assert_eq!(all(&mut reader, vec![entry(501)], SECOND), ["501", "end 501"]);
         assert_eq!(reader.ask(0), Ask::Behind { after: at(501), count: 500, waits: true });
-        // Where it ends is not said all the time.
+        // The end is reported at most once a second.
         assert_eq!(all(&mut reader, vec![entry(502)], 3 * SECOND / 2), ["502"]);
         assert_eq!(all(&mut reader, vec![], 2 * SECOND), ["end 502"]);
-        // After a break it is looked at once what is there.
+        // The first read after a lost connection does not block.
         reader.lost();
         assert_eq!(reader.ask(0), Ask::Behind { after: at(502), count: 500, waits: false });
     }
 
     #[test]
-    fn where_the_last_entry_is_gone_it_marks_that_behind_all_that_is_known() {
+    fn if_the_last_entry_is_gone_a_mark_is_written_after_all_known_positions() {
         for (written_at, tries) in [(None, 1), (Some(at(300)), 2)] {
             let mut reader = filled(&[50, 99]);
             reader.saw(at(200));
-            // Others have begun anew already.
+            // Other writers have already started anew.
             assert_eq!(read(&mut reader, &[100], false), [""; 0]);
             let Ask::Add { at: first, record } = reader.ask(7) else { panic!("it marks") };
             assert_eq!((first, &record.what), (At::Ms(201), &What::Broken));
@@ -427,7 +429,7 @@ mod tests {
             }
             let mark = written_at.unwrap_or(at(201));
             assert_eq!(reader.told(Told::Added(Some(mark)), SECOND), []);
-            // What was written meanwhile is not lost.
+            // Entries that were written meanwhile are not lost.
             assert_eq!(reader.ask(7), Ask::Behind { after: at(99), count: 500, waits: false });
             let entries = vec![entry(100), with(mark.ms(), &record), with(400, &record), entry(401)];
             let acts = said(reader.told(Told::Behind { entries, there: None }, SECOND));
@@ -438,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn something_else_at_the_position_is_not_the_entry() {
+    fn another_entry_at_the_last_position_is_a_loss() {
         let mut reader = filled(&[50]);
         reader.ask(0);
         let other = with(50, &Record { what: What::Finish("t".into()), nonce: None });
@@ -448,12 +450,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_here_and_is_not_there_is_lost_as_well() {
+    fn a_written_entry_that_is_not_read_is_a_loss() {
         let mut reader = filled(&[50]);
         reader.saw(at(60));
         assert_eq!(read(&mut reader, &[55], true), [""; 0]);
         assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(61), .. }));
-        // What is written while it reads may be missing in what it has read.
+        // A read may miss entries that were written after it was sent.
         let mut reader = filled(&[50]);
         assert!(matches!(reader.ask(0), Ask::Behind { .. }));
         reader.saw(at(60));
@@ -462,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_here_is_lost_also_where_others_have_gone_on() {
+    fn a_written_entry_is_a_loss_even_if_others_have_written_since() {
         let nonce = |count| Nonce { writer: 9, count };
         let record = |count| Record { what: What::Finish("t".into()), nonce: Some(nonce(count)) };
         for others in
@@ -491,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_node_has_marked_is_not_marked_again() {
+    fn a_loss_that_another_node_has_marked_is_not_marked_again() {
         let mut reader = filled(&[50, 99]);
         reader.saw(at(200));
         let record = Record { what: What::Broken, nonce: Some(Nonce { writer: 2, count: 1 }) };
@@ -501,7 +503,7 @@ mod tests {
         };
         reader.ask(0);
         assert_eq!(said(reader.told(answer(220), SECOND)), ["gap 149", "150", "gap 220", "230", "end 230"]);
-        // Clients may have seen what is behind this mark, and is lost as well.
+        // Clients may have seen entries after this mark that are lost as well.
         let mut reader = filled(&[50, 99]);
         reader.saw(at(200));
         reader.ask(0);
@@ -530,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_again_behind_a_mark_is_new() {
+    fn an_entry_that_is_written_again_after_a_mark_is_new() {
         let mut reader = filled(&[]);
         let what = What::Event { topics: vec!["t".into()], event: Event::new().data("x") };
         let event = Record { what, nonce: Some(Nonce { writer: 9, count: 1 }) };
@@ -558,13 +560,13 @@ mod tests {
         assert_eq!(read(&mut reader, &[], false), [""; 0]);
         assert!(matches!(reader.ask(0), Ask::Add { .. }));
         reader.told(Told::Added(Some(at(51))), SECOND);
-        // It is gone before it could be read.
+        // The mark is gone before it could be read.
         assert_eq!(read(&mut reader, &[], false), [""; 0]);
         assert!(matches!(reader.ask(0), Ask::Add { at: At::Ms(52), .. }));
     }
 
     #[test]
-    fn what_was_lost_and_is_written_again_is_not_there_twice() {
+    fn an_entry_that_was_lost_and_written_again_is_delivered_once() {
         let mut reader = filled(&[50]);
         let what = What::Finish("t".into());
         let record = Record { what, nonce: Some(Nonce { writer: 9, count: 1 }) };
@@ -582,7 +584,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_twice_or_says_nothing_is_left_out() {
+    fn duplicates_and_malformed_entries_are_skipped() {
         let mut reader = filled(&[]);
         let what = What::Finish("t".into());
         let once = |count| Record { what: what.clone(), nonce: Some(Nonce { writer: 9, count }) };

@@ -1,11 +1,11 @@
-//! An event as an entry of the stream, and back.
+//! Conversion of an event into an entry of the stream, and back.
 
 use mio_sse::{Event, Position};
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-/// An entry as Redis has it.
+/// An entry of the Redis stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub position: Position,
@@ -13,24 +13,24 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Which writer has written it, if that is said.
+    /// The writer's name and count, if the entry has them.
     pub(crate) fn nonce(&self) -> Option<Nonce> {
         let nonce = self.fields.iter().rev().find(|(name, _)| name == b"nonce");
         nonce.and_then(|(_, value)| Nonce::parse(str::from_utf8(value).ok()?))
     }
 }
 
-/// Where an entry is to be written.
+/// The position at which an entry is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     /// `<ms>-*`: within this millisecond.
     Ms(u64),
-    /// `*`: behind what is there.
+    /// `*`: after the last entry.
     Any,
 }
 
-/// Which writer has written an entry, and how many it has written before: so one that is there twice is
-/// known.
+/// Identifies an entry: its writer, and the number of entries the writer has written before. An entry that
+/// was written twice has the same nonce twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nonce {
     pub writer: u64,
@@ -50,7 +50,7 @@ impl Nonce {
     }
 }
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub what: What,
@@ -63,18 +63,18 @@ pub enum What {
         topics: Vec<String>,
         event: Event<'static>,
     },
-    /// Nothing more will be published to a topic.
+    /// A topic is finished.
     Finish(String),
-    /// The stream has lost something before this.
+    /// A mark: entries before this one were lost.
     Broken,
 }
 
-/// An entry that says nothing that this crate knows.
+/// An entry that this crate cannot read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
 impl Record {
-    /// The fields of an entry, which [`read`](Self::read) reads.
+    /// The fields of an entry, as [`read`](Self::read) expects them.
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, Cow<'_, str>)> {
         let mut fields = Vec::new();
@@ -100,10 +100,11 @@ impl Record {
         fields
     }
 
-    /// What the fields of an entry say. Those that are unknown say nothing.
+    /// Reads the fields of an entry. Unknown fields are ignored.
     ///
     /// # Errors
-    /// [`Malformed`]: there is no topic, what is to be text is not UTF-8, or `retry` is no number.
+    ///
+    /// [`Malformed`]: there is no topic, a text is not UTF-8, or `retry` is not a number.
     pub fn read(fields: &[(Vec<u8>, Vec<u8>)]) -> Result<Self, Malformed> {
         let mut topics = Vec::new();
         let (mut event, mut nonce) = (Event::new(), None);
@@ -120,7 +121,8 @@ impl Record {
                 b"key" => event.key = Some(text()?.into()),
                 b"comment" => event.comment = Some(text()?.into()),
                 b"retry" => {
-                    let ms = text()?.parse().map_err(|_| Malformed("retry is no number of milliseconds"))?;
+                    let ms =
+                        text()?.parse().map_err(|_| Malformed("retry is not a number of milliseconds"))?;
                     event.retry = Some(Duration::from_millis(ms));
                 }
                 b"removal" => event.removes_key = true,
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_record_is_read_as_it_was_written() {
         let event =
             Event::removal("k").event("name").data("one\ntwo").comment("c").retry(Duration::from_millis(7));
         let nonce = Some(Nonce { writer: u64::MAX, count: 3 });
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_others_are_read_as_far_as_they_say_something() {
+    fn unknown_fields_of_other_writers_are_ignored() {
         let read =
             Record::read(&fields(&[("who", "x"), ("topic", "news"), ("data", "hello"), ("nonce", "?")]));
         let event = Event::new().data("hello");

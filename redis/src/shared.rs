@@ -1,4 +1,4 @@
-//! What the threads of a hub and those who use it have in common.
+//! State that the threads of a hub share with its users.
 
 use crate::error::PublishError;
 use crate::stats::HubStats;
@@ -8,16 +8,16 @@ use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two lines in the log about what others have written.
+/// Time between two warnings about malformed entries.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 
-/// What is told of an entry that was to be written.
+/// Receives the result of a write.
 pub(crate) type Done = Box<dyn FnOnce(Result<Position, PublishError>) + Send>;
 
 /// The state of a hub.
 pub(crate) struct Shared {
     state: Mutex<State>,
-    /// Signalled when something is to be written, and when it is over.
+    /// Signalled when there is something to write, and when the hub stops.
     news: Condvar,
     begun: Instant,
 }
@@ -28,7 +28,7 @@ pub(crate) struct State {
     pub(crate) highest: Position,
     pub(crate) stats: HubStats,
     pub(crate) stopped: bool,
-    /// When something was logged last that others have written wrongly.
+    /// Time of the last warning about malformed entries.
     complained: Option<Duration>,
 }
 
@@ -50,7 +50,7 @@ impl Shared {
         Self { state: Mutex::new(state), news: Condvar::new(), begun: now() }
     }
 
-    /// No code of the application runs under the lock.
+    /// Callers must not run code of the application under the lock.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,7 +64,7 @@ impl Shared {
         self.news.notify_all();
     }
 
-    /// Waits so long, for ever if it is not said, or until there is news.
+    /// Waits for a signal, at most for `time`.
     pub(crate) fn wait<'a>(
         &self,
         state: MutexGuard<'a, State>,
@@ -76,7 +76,7 @@ impl Shared {
         }
     }
 
-    /// Waits so long, or until it is over. Returns whether it goes on.
+    /// Waits for `time`, or until the hub stops. Returns whether the hub is still running.
     pub(crate) fn rest(&self, time: Duration) -> bool {
         let until = self.now() + time;
         let mut state = self.lock();
@@ -90,7 +90,7 @@ impl Shared {
         false
     }
 
-    /// The threads end, and what waits is not written.
+    /// Stops the threads. Waiting events are not written.
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
         state.stopped = true;
@@ -102,7 +102,7 @@ impl Shared {
         }
     }
 
-    /// Logs what others have written wrongly, once in a while.
+    /// Logs a problem that another writer has caused: a warning once in a while, otherwise at `debug`.
     pub(crate) fn complain(&self, problem: &str) {
         let now = self.now();
         let mut state = self.lock();
@@ -114,7 +114,7 @@ impl Shared {
         log::log!(if is_due { log::Level::Warn } else { log::Level::Debug }, "{problem}");
     }
 
-    /// Tells what became of entries.
+    /// Counts the results of writes and passes them to the callers.
     pub(crate) fn settle(&self, fates: Vec<(Done, Fate)>) {
         if fates.is_empty() {
             return;

@@ -1,37 +1,37 @@
-//! What a hub has counted.
+//! Counters of a hub.
 
 use mio_sse::Position;
 use std::fmt::Write;
 
-/// A snapshot of what a hub has counted since it was made, and how it stands.
+/// A snapshot of the counters since the hub was made, and of its present state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubStats {
-    /// Gauge: whether the stream is being read. Where it is not, streams of clients stay open and get what is
-    /// local.
+    /// Gauge: whether the stream is being read. If not, the streams of clients stay open and get local
+    /// events.
     pub is_connected: bool,
-    /// Gauge: the newest position that was read or written here.
+    /// Gauge: the newest position that this node has read or written.
     pub newest: Position,
     /// Gauge: events that wait to be written.
     pub waiting: u64,
     /// Entries read.
     pub entries_read: u64,
-    /// Entries of them that were there before: an answer of Redis was lost, and the event was written again.
+    /// Entries read that were written twice, because a reply of Redis was lost.
     pub duplicates: u64,
-    /// Entries of them that are no event.
+    /// Entries read that are not events.
     pub malformed: u64,
-    /// How often the stream was found to have lost something, here or by another node.
+    /// Times that the stream was found to have lost entries, by this node or another.
     pub gaps: u64,
-    /// How often the connection that reads was lost, or could not be made.
+    /// Times that the reader's connection was lost, or could not be made.
     pub disconnects: u64,
-    /// Events that Redis has taken from here.
+    /// Events that Redis has stored for this node.
     pub published: u64,
-    /// Events that it has refused, or not taken in time as far as is known.
+    /// Events that Redis has refused, or has not confirmed in time.
     pub publish_failed: u64,
 }
 
 impl HubStats {
-    /// The same in the text format of Prometheus, to stand behind
+    /// All of it in the text format of Prometheus, to be appended to
     /// [`Stats::prometheus`](mio_sse::Stats::prometheus).
     #[must_use]
     pub fn prometheus(&self) -> String {
@@ -43,12 +43,16 @@ impl HubStats {
         ];
         let counters = [
             ("entries_read", "Entries read.", self.entries_read),
-            ("duplicates", "Entries that were there before.", self.duplicates),
-            ("malformed", "Entries that are no event.", self.malformed),
-            ("gaps", "Times that the stream had lost something.", self.gaps),
+            ("duplicates", "Entries that were written twice.", self.duplicates),
+            ("malformed", "Entries that are not events.", self.malformed),
+            ("gaps", "Times that the stream had lost entries.", self.gaps),
             ("disconnects", "Times that the connection was lost, or could not be made.", self.disconnects),
-            ("published", "Events that Redis has taken.", self.published),
-            ("publish_failed", "Events that Redis has not taken.", self.publish_failed),
+            ("published", "Events that Redis has stored.", self.published),
+            (
+                "publish_failed",
+                "Events that Redis has refused, or not confirmed in time.",
+                self.publish_failed,
+            ),
         ];
         for (name, help, value) in gauges {
             // Writing to a string cannot fail.

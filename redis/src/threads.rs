@@ -1,4 +1,4 @@
-//! The two threads of a hub: one reads the stream, one writes to it, each on a connection of its own.
+//! The two threads of a hub: one reads the stream, one writes to it. Each has its own connection.
 
 use crate::link::{Link, send};
 use crate::reader::{Act, Reader};
@@ -9,27 +9,28 @@ use redis::{Connection, pipe};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How long the reader waits for a reply: well above the time for which it has Redis wait.
+/// Timeout of the reader's replies: well above the time for which Redis itself blocks.
 pub(crate) const READ_PATIENCE: Duration = Duration::from_secs(3 * wire::BLOCK.as_secs());
 
-/// How long the writer waits for one.
+/// Timeout of the writer's replies.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Between attempts to connect.
+/// Pauses between attempts to connect.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// Where the stream is, and how much of it is kept.
+/// The key of the stream, and how many entries it retains.
 #[derive(Debug, Clone)]
 pub(crate) struct Stream {
     pub(crate) key: String,
     pub(crate) kept: usize,
 }
 
-/// Asks what the reader wants to know. Returns what is to be done.
+/// Sends the reader's next command. Returns the acts that follow from the reply.
 ///
 /// # Errors
-/// What is wrong; the connection is of no more use.
+///
+/// A description of the problem. The connection must not be used again.
 pub(crate) fn ask(
     reader: &mut Reader,
     stream: &Stream,
@@ -40,7 +41,7 @@ pub(crate) fn ask(
     let ask = reader.ask(unix_ms());
     let replies = send(wire::ask(&stream.key, stream.kept, &ask), connection);
     let told = replies.map_err(|error| error.to_string()).and_then(|replies| wire::told(&ask, replies));
-    // What was written meanwhile may be among that.
+    // The reply may contain entries that were written meanwhile.
     tell_written(reader, shared);
     let acts = match told {
         Ok(told) => reader.told(told, shared.now()),
@@ -58,12 +59,12 @@ pub(crate) fn ask(
     state.stats.gaps = read.gaps;
     drop(state);
     if let Some((position, problem)) = reader.take_malformed() {
-        shared.complain(&format!("the entry {position} of {:?} is no event: {}", stream.key, problem.0));
+        shared.complain(&format!("the entry {position} of {:?} is not an event: {}", stream.key, problem.0));
     }
     Ok(acts)
 }
 
-/// Tells the reader what it is to find.
+/// Tells the reader which entries were written here.
 fn tell_written(reader: &mut Reader, shared: &Shared) {
     let mut state = shared.lock();
     let written = state.writer.take_written();
@@ -71,13 +72,13 @@ fn tell_written(reader: &mut Reader, shared: &Shared) {
     reader.saw(state.highest);
 }
 
-/// Does in a loop that does not run yet what a reader says.
+/// Performs the reader's acts in a loop that does not run yet.
 pub(crate) fn fill<S: 'static>(acts: &[Act], shared: &Shared, cx: &mut Context<'_, S>) {
     for act in acts {
         let done = match act {
             Act::Publish { topics, position, event } => {
                 match cx.publish_all_at(topics.iter().map(|topic| &**topic), *position, event) {
-                    // A client that comes back with an older id has to be told.
+                    // The event is lost, so a client that resumes before it has to get a gap.
                     Err(Error::TooMuchMemory) => cx.ordered_gap(*position),
                     done => done,
                 }
@@ -90,12 +91,12 @@ pub(crate) fn fill<S: 'static>(acts: &[Act], shared: &Shared, cx: &mut Context<'
             }
         };
         if let Err(error) = done {
-            shared.complain(&format!("an entry is not published: {error}"));
+            shared.complain(&format!("an entry was not published: {error}"));
         }
     }
 }
 
-/// Does what a reader says. Returns whether the server, and the hub, go on.
+/// Performs the reader's acts. Returns whether the server and the hub are still running.
 fn perform(acts: Vec<Act>, shared: &Shared, publisher: &Publisher) -> bool {
     for act in acts {
         loop {
@@ -108,10 +109,10 @@ fn perform(acts: Vec<Act>, shared: &Shared, publisher: &Publisher) -> bool {
                 Act::End(position) => publisher.ordered_end(*position),
             };
             match done {
-                // The server has not begun to run.
+                // The inbox is full because the server does not run yet.
                 Err(Error::Full) if shared.rest(PAUSE_MIN) => continue,
                 Err(Error::Full | Error::Stopped) => return false,
-                Err(error) => shared.complain(&format!("an entry is not published: {error}")),
+                Err(error) => shared.complain(&format!("an entry was not published: {error}")),
                 Ok(()) => {}
             }
             break;
@@ -148,7 +149,7 @@ pub(crate) fn read(
             Ok(acts) => {
                 pause = PAUSE_MIN;
                 if !std::mem::replace(&mut shared.lock().stats.is_connected, true) {
-                    log::info!("{:?} is read again", stream.key);
+                    log::info!("reading {:?} again", stream.key);
                 }
                 if !perform(acts, shared, publisher) {
                     return shared.stop();
@@ -160,7 +161,7 @@ pub(crate) fn read(
                 let was_connected = std::mem::replace(&mut state.stats.is_connected, false);
                 drop(state);
                 if was_connected {
-                    log::warn!("{:?} cannot be read, which is tried again: {problem}", stream.key);
+                    log::warn!("cannot read {:?}, retrying: {problem}", stream.key);
                 }
                 if publisher.is_stopped() {
                     return shared.stop();
@@ -174,7 +175,7 @@ pub(crate) fn read(
     }
 }
 
-/// Writes what is submitted until the hub is over.
+/// Writes submitted events until the hub stops.
 pub(crate) fn write(stream: &Stream, mut link: Link, patience: Duration, shared: &Arc<Shared>) {
     let mut connection: Option<Connection> = None;
     let mut pause = PAUSE_MIN;
@@ -229,7 +230,8 @@ pub(crate) fn write(stream: &Stream, mut link: Link, patience: Duration, shared:
     }
 }
 
-/// Waits so long, and gives up meanwhile what has waited too long. Returns whether it goes on.
+/// Waits for `time`, and meanwhile gives up events whose time is over. Returns whether the hub is still
+/// running.
 fn rest_and_give_up(shared: &Shared, time: Duration) -> bool {
     let until = shared.now() + time;
     loop {
@@ -245,7 +247,7 @@ fn rest_and_give_up(shared: &Shared, time: Duration) -> bool {
     }
 }
 
-/// From half of it to all of it: nodes that have lost Redis together do not come back together.
+/// A random time between half of `pause` and `pause`, so that nodes do not all reconnect to Redis at once.
 fn scattered(pause: Duration) -> Duration {
     let share = getrandom::u32().unwrap_or(u32::MAX);
     pause / 2 + (pause / 2).mul_f64(f64::from(share) / f64::from(u32::MAX))

@@ -1,4 +1,4 @@
-//! What is asked of Redis as commands, and its replies as what they mean.
+//! Commands for Redis, and the meaning of its replies.
 
 use crate::reader::{Ask, Told};
 use crate::record::{At, Entry, Record};
@@ -7,10 +7,10 @@ use mio_sse::Position;
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, cmd, pipe};
 use std::time::Duration;
 
-/// How long a read waits for entries.
+/// How long Redis blocks a read that waits for entries.
 pub(crate) const BLOCK: Duration = Duration::from_secs(5);
 
-/// The commands that ask for it.
+/// The commands for `ask`.
 pub(crate) fn ask(key: &str, kept: usize, ask: &Ask) -> Pipeline {
     let mut pipe = pipe();
     match ask {
@@ -48,14 +48,15 @@ pub(crate) fn add(key: &str, kept: usize, at: At, record: &Record) -> Cmd {
     add
 }
 
-/// What the replies to [`ask`] mean.
+/// The meaning of the replies to [`ask`].
 ///
 /// # Errors
-/// What Redis says is wrong, or that it is no reply to that.
+///
+/// The error of Redis, or that the reply does not match the command.
 pub(crate) fn told(ask: &Ask, replies: Vec<RedisResult<Value>>) -> Result<Told, String> {
     let mut replies = replies.into_iter();
     let mut next = || {
-        let reply = replies.next().ok_or("Redis has not answered all")?;
+        let reply = replies.next().ok_or("Redis has not replied to all commands")?;
         reply.map_err(|error| error.to_string())
     };
     match ask {
@@ -80,7 +81,7 @@ pub(crate) fn told(ask: &Ask, replies: Vec<RedisResult<Value>>) -> Result<Told, 
     }
 }
 
-/// What the reply to [`add`] means.
+/// The meaning of the reply to [`add`].
 pub(crate) fn reply(value: RedisResult<Value>) -> Reply {
     match value {
         Ok(value) => match position(&value) {
@@ -117,7 +118,7 @@ fn entry(value: Value) -> Result<Entry, String> {
     let mut fields = Vec::new();
     let mut texts = match parts.next() {
         Some(Value::Array(texts)) => texts.into_iter(),
-        // It was deleted.
+        // The entry was deleted.
         _ => Vec::new().into_iter(),
     };
     while let (Some(name), Some(value)) = (texts.next(), texts.next()) {
@@ -143,7 +144,7 @@ fn position(value: &Value) -> Option<Position> {
 }
 
 fn no_reply(value: &Value) -> String {
-    format!("Redis has answered something else: {value:?}")
+    format!("unexpected reply of Redis: {value:?}")
 }
 
 #[cfg(test)]
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_is_written_as_commands() {
+    fn each_ask_is_written_as_commands() {
         let text = |pipe: Pipeline| {
             let packed = String::from_utf8(pipe.get_packed_pipeline()).unwrap();
             let words = packed.split("\r\n").filter(|word| !word.starts_with(['*', '$']) || word.len() == 1);

@@ -1,4 +1,4 @@
-//! Writing to the stream: what is to be written next, and what becomes of it. No socket, clock or thread.
+//! Writing to the stream: which entries to write next, and their results. No socket, clock or thread.
 
 use crate::record::{At, Nonce, Record, What};
 use mio_sse::Position;
@@ -6,34 +6,34 @@ use std::cmp::max;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Entries that are sent together.
+/// Most entries that are sent together.
 const TOGETHER: usize = 256;
 
-/// So many that were written wait for the reader.
+/// Most written entries that wait for the reader to take note of them.
 const WRITTEN_MAX: usize = 4096;
 
-/// What Redis says to an entry.
+/// The reply of Redis to an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     Written(Position),
-    /// The stream is further than the millisecond that was asked for.
+    /// The stream already has an entry after the requested millisecond.
     TooEarly,
-    /// It does not want it, and would not if it were asked again.
+    /// Redis refuses the entry, and would again.
     Refused(String),
-    /// Not now.
+    /// Redis cannot write now.
     Unavailable(String),
 }
 
-/// What became of an entry.
+/// The result of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     Written(Position),
-    /// Nobody has said so in time. It may have been written.
+    /// Redis has not confirmed it in time. It may have been written.
     Late(Option<String>),
     Refused(String),
 }
 
-/// An entry that is to be written, and what is to be told of it.
+/// An entry that waits to be written, and the receiver of its result.
 #[derive(Debug)]
 struct Item<D> {
     record: Record,
@@ -41,26 +41,26 @@ struct Item<D> {
     done: D,
 }
 
-/// The entries of one node, written in order, each until it is known to be there or its time is over. One
-/// that is sent again has the nonce that it had, so readers know it.
+/// The entries of one node, written in order. Each is retried until it is confirmed or its time is over. A
+/// retry has the same nonce, so readers recognise it.
 #[derive(Debug)]
 pub struct Writer<D> {
     name: u64,
     count: u64,
     waiting: VecDeque<Item<D>>,
     waiting_max: usize,
-    /// How many of them are on their way.
+    /// How many entries of `waiting` are on their way.
     sent: usize,
-    /// Whether the stream is further than what is known here.
+    /// Whether the stream has entries after the newest position that this node knows.
     is_behind: bool,
-    /// What Redis has said when it did not want to write.
+    /// The last error of Redis or of the connection.
     problem: Option<String>,
-    /// What was written and is not known to the reader.
+    /// Written entries that the reader does not know of yet.
     written: Vec<(Position, Nonce)>,
 }
 
 impl<D> Writer<D> {
-    /// `name` is drawn at random. So many entries may wait.
+    /// `name` is drawn at random. At most `waiting_max` entries may wait.
     #[must_use]
     pub fn new(name: u64, waiting_max: usize) -> Self {
         Self {
@@ -75,10 +75,11 @@ impl<D> Writer<D> {
         }
     }
 
-    /// Takes an entry that is to be written until then.
+    /// Accepts an entry that is to be written before `until`.
     ///
     /// # Errors
-    /// `done`, where as many wait as may.
+    ///
+    /// Returns `done` if too many entries wait.
     pub fn submit(&mut self, what: What, until: Duration, done: D) -> Result<(), D> {
         if self.waiting.len() >= self.waiting_max {
             return Err(done);
@@ -89,16 +90,16 @@ impl<D> Writer<D> {
         Ok(())
     }
 
-    /// What is to be sent now, if anything is. Each is to be [told](Self::told) of, or [`lost`](Self::lost)
-    /// said. `highest` is the newest position that anybody here knows of.
+    /// Returns the entries to send now. The caller then calls [`told`](Self::told) with the replies, or
+    /// [`lost`](Self::lost). `highest` is the newest position that this node knows.
     pub fn send(&mut self, unix_ms: u64, highest: Position) -> Vec<(At, &Record)> {
         let at = if self.is_behind { At::Any } else { At::Ms(max(unix_ms, highest.ms())) };
         self.sent = self.waiting.len().min(TOGETHER);
         self.waiting.iter().take(self.sent).map(|item| (at, &item.record)).collect()
     }
 
-    /// What Redis says to those that were sent, in order. Returns what became of them, and whether the
-    /// connection is of use; what is not among these is to be sent again.
+    /// Takes the replies to the entries that were sent, in order. Returns their results, and whether Redis
+    /// can be written to. Entries without a result are sent again.
     pub fn told(&mut self, replies: Vec<Reply>) -> (Vec<(D, Fate)>, bool) {
         let mut fates = Vec::new();
         let mut kept = VecDeque::new();
@@ -109,7 +110,8 @@ impl<D> Writer<D> {
             match reply {
                 Reply::Written(position) => {
                     is_overtaken |= !kept.is_empty();
-                    // More only where nothing is read for long, and then it is seen that all of it is gone.
+                    // The list is full only if nothing was read for long. Then the reader finds that all of
+                    // them are gone.
                     if self.written.len() < WRITTEN_MAX {
                         self.written.extend(item.record.nonce.map(|nonce| (position, nonce)));
                     }
@@ -130,8 +132,8 @@ impl<D> Writer<D> {
         kept.append(&mut self.waiting);
         self.waiting = kept;
         if is_overtaken {
-            // Readers drop what is not newer. One that was written before, which nobody has heard of, is
-            // there twice then; that is better than not at all.
+            // Readers drop entries that are not newer, so these get new nonces. If one of them was already
+            // written without a confirmation, it is there twice, which is better than not at all.
             for item in &mut self.waiting {
                 self.count += 1;
                 item.record.nonce = Some(Nonce { writer: self.name, count: self.count });
@@ -140,37 +142,37 @@ impl<D> Writer<D> {
         (fates, is_available)
     }
 
-    /// The connection is lost, with the replies to what was sent.
+    /// The connection was lost, and with it the replies to the entries that were sent.
     pub fn lost(&mut self, problem: String) {
         self.sent = 0;
         self.problem = Some(problem);
     }
 
-    /// Gives up what has waited too long. Nothing may be on its way.
+    /// Gives up entries whose time is over. No entry may be on its way.
     pub fn give_up(&mut self, now: Duration) -> Vec<(D, Fate)> {
-        // All have the same time, so those that came first are late first.
+        // All entries have the same timeout, so the oldest are due first.
         let late = self.waiting.iter().take_while(|item| item.until <= now).count();
         let late = self.waiting.drain(..late);
         late.map(|item| (item.done, Fate::Late(self.problem.clone()))).collect()
     }
 
-    /// Gives up everything.
+    /// Gives up all entries.
     pub fn give_up_all(&mut self) -> Vec<(D, Fate)> {
         self.give_up(Duration::MAX)
     }
 
-    /// When the next is to be given up.
+    /// Time at which the next entry is to be given up.
     #[must_use]
     pub fn next_late(&self) -> Option<Duration> {
         self.waiting.front().map(|item| item.until)
     }
 
-    /// What was written since this was asked last, for the [reader](crate::reader::Reader::wrote).
+    /// Entries written since the last call, for the [reader](crate::reader::Reader::wrote).
     pub fn take_written(&mut self) -> Vec<(Position, Nonce)> {
         std::mem::take(&mut self.written)
     }
 
-    /// How many wait.
+    /// Number of entries that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.len()
@@ -198,26 +200,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_answered_is_sent_again_as_it_was() {
+    fn an_entry_without_a_reply_is_sent_again_unchanged() {
         let mut writer = writer();
-        assert_eq!(writer.submit(What::Broken, Duration::MAX, 3), Err(3), "as many wait as may");
+        assert_eq!(writer.submit(What::Broken, Duration::MAX, 3), Err(3), "the writer is full");
         let sent = writer.send(5, at(9));
         assert_eq!((sent[0].0, counts(&sent)), (At::Ms(9), vec![1, 2, 3]));
-        writer.lost("no answer".into());
+        writer.lost("no reply".into());
         let sent = writer.send(10, at(9));
         assert_eq!((sent[0].0, counts(&sent)), (At::Ms(10), vec![1, 2, 3]));
         let (fates, is_available) = writer.told(vec![Reply::Written(at(10)), Reply::Refused("no".into())]);
         assert_eq!(fates, [(0, Fate::Written(at(10))), (1, Fate::Refused("no".into()))]);
         assert!(is_available);
         assert_eq!(writer.take_written(), [(at(10), Nonce { writer: 7, count: 1 })]);
-        // Of the last it is not known whether it was written.
+        // It is not known whether the last was written.
         assert_eq!(counts(&writer.send(10, at(9))), [3]);
-        assert_eq!(writer.give_up(Duration::from_secs(2)), [(2, Fate::Late(Some("no answer".into())))]);
+        assert_eq!(writer.give_up(Duration::from_secs(2)), [(2, Fate::Late(Some("no reply".into())))]);
         assert!(writer.send(10, at(9)).is_empty());
     }
 
     #[test]
-    fn what_others_overtake_is_written_as_something_new() {
+    fn an_entry_that_was_overtaken_gets_a_new_nonce() {
         let mut writer = writer();
         writer.send(5, at(1));
         let (fates, is_available) = writer.told(vec![
@@ -233,10 +235,10 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_been_written_is_no_new_thing_where_the_stream_is_further() {
+    fn an_entry_that_was_too_early_keeps_its_nonce() {
         let mut writer = writer();
         writer.send(5, at(1));
-        writer.lost("no answer".into());
+        writer.lost("no reply".into());
         writer.send(5, at(1));
         writer.told(vec![Reply::TooEarly; 3]);
         assert_eq!(counts(&writer.send(5, at(1))), [1, 2, 3]);
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_stays_before_what_came_later() {
+    fn an_entry_that_is_retried_stays_before_later_ones() {
         let mut writer = Writer::new(7, 9);
         assert_eq!(writer.submit(What::Broken, Duration::ZERO, 0), Ok(()));
         writer.send(5, at(1));
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_stream_is_further_it_is_written_behind_that() {
+    fn an_entry_that_was_too_early_is_written_at_the_end() {
         let mut writer = writer();
         assert_eq!(writer.send(5, at(1))[0].0, At::Ms(5));
         assert_eq!(writer.told(vec![Reply::TooEarly; 3]), (vec![], true));
