@@ -1,5 +1,5 @@
-//! A plain HTTP server, a thread for each request, that hands its event streams over: a thousand of them need
-//! no thousand threads.
+//! A plain HTTP server with a thread for each request that hands its event streams over, so that a thousand
+//! of them need no thousand threads.
 //!
 //! ```text
 //! cargo run --release --example adopt
@@ -7,9 +7,9 @@
 //! curl -N http://127.0.0.1:8080/events
 //! ```
 //!
-//! The server here stands for the one that you have: all it needs is the connection, and what it has read of
-//! it so far. One that keeps only a parsed request writes it as bytes again with `mio_sse::RawRequest`.
-//! `PORT` in the environment chooses the port.
+//! The plain server stands for the one that you have. It needs to pass only the connection and the bytes that
+//! it has read from it. A server that keeps only a parsed request writes it as bytes again with
+//! `mio_sse::RawRequest`. `PORT` in the environment chooses the port.
 
 use mio_sse::{Config, Event, LogObserver, Publisher, Reply, Router, Server};
 use std::error::Error;
@@ -23,20 +23,20 @@ use std::time::Duration;
 /// The longest head that is read.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// How long a client may take to ask.
+/// How long a client may take to send its request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Requests that the plain server has had.
+/// Requests that the plain server has received.
 static VISITS: AtomicU64 = AtomicU64::new(0);
 
-/// All that is left of the event streams: they come with their requests, as if they had been accepted here.
+/// Serves the event streams. Their requests arrive as if the connections had been accepted here.
 fn streams() -> Router {
     let mut app = Router::new();
     app.get("/events", |_request, _cx| Reply::stream().topic("visits"));
     app
 }
 
-/// Reads one request and answers it.
+/// Reads one request and replies to it.
 fn serve(mut socket: TcpStream, publisher: &Publisher) -> Result<(), Box<dyn Error>> {
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut input = Vec::new();
@@ -51,7 +51,7 @@ fn serve(mut socket: TcpStream, publisher: &Publisher) -> Result<(), Box<dyn Err
     let visits = VISITS.fetch_add(1, Ordering::Relaxed) + 1;
     publisher.publish("visits", Event::new().data(visits.to_string()))?;
     if input.starts_with(b"GET /events ") {
-        // From here on it is the other server's, with all that has been read.
+        // Hands the connection over, with all bytes that have been read.
         return Ok(publisher.adopt(socket, input)?);
     }
     let page = format!("Visits so far: {visits}. Follow them at /events\n");
@@ -65,7 +65,7 @@ fn accept_all(listener: &TcpListener, publisher: &Publisher) {
     for socket in listener.incoming() {
         let publisher = publisher.clone();
         let served = socket.and_then(|socket| {
-            // `thread::spawn` would panic where there can be no more threads.
+            // `thread::spawn` would panic if no more threads can be started.
             thread::Builder::new().spawn(move || {
                 serve(socket, &publisher).unwrap_or_else(|error| log::debug!("not served: {error}"));
             })
@@ -78,7 +78,7 @@ fn accept_all(listener: &TcpListener, publisher: &Publisher) {
 }
 
 fn run(port: &str) -> Result<(), Box<dyn Error>> {
-    // This one listens nowhere.
+    // This server has no listener.
     let mut server = Server::without_listener(streams(), Config::default())?;
     server.observe(LogObserver);
 

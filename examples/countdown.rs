@@ -1,13 +1,13 @@
-//! A countdown that every stream has for itself, out of an iterator: `cargo run --release --example
-//! countdown`, then
+//! A countdown of its own for each stream, made from an iterator: `cargo run --release --example countdown`,
+//! then
 //!
 //! ```text
 //! curl -N http://127.0.0.1:8080/countdown
 //! curl -N 'http://127.0.0.1:8080/countdown?from=3'
 //! ```
 //!
-//! The stream ends when the iterator does. When the client leaves before, the iterator is dropped: that is
-//! all the clean-up there is.
+//! The stream closes when the iterator ends. When the client leaves earlier, the iterator is dropped: no
+//! other clean-up is needed.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -17,7 +17,7 @@ use mio_sse::{Event, Events, Reply, Router};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// As far as one may count down: a client that asks for more is told so.
+/// Highest number to count down from. A client that asks for more gets an error.
 const FROM_MAX: u32 = 3600;
 
 fn app() -> Router {
@@ -29,11 +29,10 @@ fn app() -> Router {
         let Ok(from @ 0..=FROM_MAX) = from else {
             return Reply::text(format!("from is a number up to {FROM_MAX}\n")).with_status(400);
         };
-        // Where the client was cut off it comes back with Last-Event-ID, and goes on from there.
+        // A client that was cut off reconnects with Last-Event-ID and resumes there.
         let seen: Option<u32> = request.last_event_id().and_then(|id| id.parse().ok());
         if seen == Some(0) {
-            // EventSource also comes back after the end. This is the answer from which it does not come back
-            // again.
+            // EventSource reconnects after the end too. This reply makes it stop.
             return Reply::no_content();
         }
         let next = seen.map_or(from, |seen| from.min(seen - 1));

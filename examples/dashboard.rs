@@ -1,13 +1,13 @@
 //! The server's own numbers as live charts: `cargo run --release --example dashboard`, then open the address
 //! it prints.
 //!
-//! - `/stats`: once a second a sample with the time, from a topic with a history of five minutes; so a page
-//!   that opens shows the past at once, and one that comes back misses nothing. With it, from a keyed topic,
-//!   all counters as they are now.
-//! - `/demo`: a topic that is published ten times a second, or as often as `POST /demo/<events a second>`
-//!   says.
+//! - `/stats`: a sample once a second, from a topic with a history of five minutes. A page that opens shows
+//!   the past at once, and a page that reconnects misses nothing. From a keyed topic: the present values of
+//!   all counters.
+//! - `/demo`: a topic that is published ten times a second, or at the rate that `POST /demo/<events a
+//!   second>` sets.
 //!
-//! Two hundred streams more to look at, for half a minute:
+//! Two hundred more streams, for half a minute:
 //!
 //! ```text
 //! seq 200 | xargs -P 200 -I{} curl -sN --max-time 30 -o /dev/null http://127.0.0.1:8080/demo
@@ -23,19 +23,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// What the charts show: samples, one a second.
+/// Samples that the charts show, one a second.
 const HISTORY: History = History::new().events(300);
 
-/// As often as events may be asked for.
+/// Highest rate of the demo, in events a second.
 const RATE_MAX: u32 = 10_000;
 
-/// The demo publishes what is due so often.
+/// Period with which the demo publishes the events that are due.
 const DEMO_PERIOD: Duration = Duration::from_millis(20);
 
 fn app() -> Router {
     let mut app = Router::new();
     common::page(&mut app, include_str!("dashboard.html"));
-    // The version is in the path, so browsers may keep them for ever.
+    // The version is in the path, so browsers may cache these files for ever.
     common::asset(
         &mut app,
         "/uPlot-1.6.32.js",
@@ -57,8 +57,8 @@ fn app() -> Router {
     app
 }
 
-/// Publishes what there is to say of this second. Counters, not rates: those are the page's to make, over
-/// whatever time has passed between two of them.
+/// Publishes the sample of this second. It contains counters, not rates: the page computes rates over the
+/// time between two samples.
 fn sample(cx: &mut Context<'_>) -> Result<(), Error> {
     let stats = cx.stats();
     let time = jiff::Timestamp::now().as_millisecond();
@@ -74,18 +74,18 @@ fn sample(cx: &mut Context<'_>) -> Result<(), Error> {
         memory().map_or("null".to_owned(), |bytes| bytes.to_string()),
     );
     cx.publish("samples", Event::new().data(sample).event("sample"))?;
-    // Of these only the newest counts: under one key, they supersede each other.
+    // Only the newest of these counts: under one key, a newer event supersedes the older ones.
     cx.publish("now", Event::new().data(stats.json()).event("now").key("now"))
 }
 
-/// The bytes of memory that the process has in use, where the system tells.
+/// Memory of the process in bytes, on systems that report it.
 fn memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
-/// Something to look at.
+/// A topic to watch.
 fn demo(app: &mut Router) {
     let rate = Arc::new(AtomicU32::new(10));
     app.get("/demo", |_request, _cx| Reply::stream().topic("demo"));

@@ -1,14 +1,13 @@
 //! A poll whose bars move in every tab, with datastar: `cargo run --release --example datastar`, then open
 //! the address it prints in several tabs.
 //!
-//! One stream, opened by `data-init="@get('/poll')"`, brings both kinds of change:
+//! One stream, opened by `data-init="@get('/poll')"`, sends both kinds of change:
 //!
-//! - `datastar-patch-elements`: the options, when there is a new one. The HTML is the whole list, and the
-//!   page changes where it differs.
-//! - `datastar-patch-signals`: the votes, as numbers. Bars and percentages are the page's to compute from
-//!   them.
+//! - `datastar-patch-elements`: the options, when one is added. The HTML is the whole list, and datastar
+//!   changes the page where it differs.
+//! - `datastar-patch-signals`: the votes, as numbers. The page computes bars and percentages.
 //!
-//! The other way, `@post` sends the page's signals as JSON, and the reply may be signals again.
+//! In the other direction, `@post` sends the page's signals as JSON, and the reply may be signals too.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -25,11 +24,11 @@ const OPTIONS_MAX: usize = 12;
 struct Poll {
     options: Vec<String>,
     votes: Vec<u64>,
-    /// How many streams are open.
+    /// Number of open streams.
     people: usize,
 }
 
-/// The signals of the page that matter here, of all that it sends.
+/// The signals that are read, of all that the page sends.
 #[derive(Deserialize)]
 struct Signals {
     draft: String,
@@ -46,7 +45,7 @@ fn app() -> Router<Poll> {
     app
 }
 
-/// Of each key the newest is all that a page needs, whether it comes for the first time or comes back.
+/// A page needs only the newest event of each key, whether it is new or reconnects.
 fn stream(_request: &Request<'_>, cx: &mut Context<'_, Poll>) -> StreamReply {
     cx.on_open(|stream, cx| {
         cx.state.people += 1;
@@ -88,7 +87,7 @@ fn vote(request: &Request<'_>, cx: &mut Context<'_, Poll>) -> Result<(), Reply> 
 
 fn publish_options(cx: &mut Context<'_, Poll>) -> Result<(), Error> {
     let options = cx.state.options.iter().enumerate().map(|(option, name)| {
-        // One line, as each line of data would have to begin with `elements`.
+        // The HTML is one line, as each line of data would have to begin with `elements`.
         format!(
             concat!(
                 r#"<li id="option-{0}"><button data-on:click="@post('/options/{0}/vote')">{1}</button>"#,

@@ -1,4 +1,4 @@
-//! A program with an event loop of its own, and our server inside of it: datagrams become events.
+//! A program with an event loop of its own that contains the server: datagrams become events.
 //!
 //! ```text
 //! cargo run --release --example embed
@@ -6,9 +6,9 @@
 //! echo 'kitchen 21.5' > /dev/udp/127.0.0.1/9000        # bash
 //! ```
 //!
-//! There is one thread and one place that waits. What the server needs of the outer loop is said in `main`:
-//! its descriptor, which becomes readable when there is something to do, and its next deadline. `PORT` and
-//! `UDP_PORT` in the environment choose the ports.
+//! There is one thread, and one call that waits. `main` shows what the server needs from the outer loop: its
+//! descriptor, which becomes readable when there is work, and its next deadline. `PORT` and `UDP_PORT` in the
+//! environment choose the ports.
 
 use mio::net::UdpSocket;
 use mio::unix::SourceFd;
@@ -24,7 +24,7 @@ use std::time::Duration;
 const SERVER: Token = Token(0);
 const DATAGRAMS: Token = Token(1);
 
-/// Datagrams that are read before the streams have their turn again.
+/// Most datagrams that are read before the streams have a turn.
 const DATAGRAMS_PER_TURN: usize = 256;
 
 fn app() -> Router {
@@ -50,7 +50,7 @@ fn run(port: &str, udp_port: &str) -> Result<(), Box<dyn Error>> {
     let mut events = Events::with_capacity(64);
     let mut unread = false;
     while !server.is_stopped() {
-        // What is left over from this turn does not wait. The server says so by a deadline of zero.
+        // Work left over from this turn must not wait. The server reports its own with a deadline of zero.
         let timeout = if unread { Some(Duration::ZERO) } else { server.next_timeout() };
         match poll.poll(&mut events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -60,13 +60,14 @@ fn run(port: &str, udp_port: &str) -> Result<(), Box<dyn Error>> {
         if unread {
             unread = read_datagrams(&socket, &mut server)?;
         }
-        // Also when only time has passed: heartbeats and timers are done here. It does not wait.
+        // This is called after a timeout as well, for heartbeats and timers. It does not wait.
         server.turn(Some(Duration::ZERO))?;
     }
     Ok(())
 }
 
-/// Publishes what has come. Returns whether there may be more: mio tells of it once.
+/// Publishes the datagrams that have arrived. Returns whether there may be more, as mio reports them only
+/// once.
 fn read_datagrams(socket: &UdpSocket, server: &mut Server<Router>) -> Result<bool, Box<dyn Error>> {
     let mut buffer = [0; 2048];
     for _ in 0..DATAGRAMS_PER_TURN {

@@ -1,14 +1,14 @@
 //! A shopping list that grows in every tab as people add to it, with htmx and its SSE extension: `cargo run
 //! --release --example htmx`, then open the address it prints in several tabs.
 //!
-//! The server sends HTML, and attributes of the page say where it goes; there is no script to write:
+//! The server sends HTML, and attributes of the page say where it goes. The page needs no script:
 //!
 //! | event | what the page does with it |
 //! |---|---|
 //! | `item` | puts it on top of the list: `sse-swap="item" hx-swap="afterbegin"` |
 //! | `bought-<id>` | removes the item that waits for it: `sse-swap="bought-7" hx-swap="delete"` |
 //! | `counters` | replaces two elements elsewhere, by their ids: `hx-swap-oob="true"` |
-//! | `gap` | empties the list; all of it follows |
+//! | `gap` | empties the list; all items follow |
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -23,10 +23,10 @@ const ITEMS_MAX: usize = 100;
 
 #[derive(Default)]
 struct List {
-    /// The ids of the items. What they say is kept by the topic.
+    /// Ids of the items. The topic keeps their text.
     items: BTreeSet<u64>,
     last_id: u64,
-    /// How many streams are open.
+    /// Number of open streams.
     people: usize,
 }
 
@@ -40,8 +40,8 @@ fn app() -> Router<List> {
     app
 }
 
-/// The topic is keyed by item, so a stream begins with the items that there are. A page that comes back gets
-/// what it has missed.
+/// The topic is keyed by item, so a stream begins with the present items. A page that reconnects gets the
+/// events that it has missed.
 fn stream(request: &Request<'_>, cx: &mut Context<'_, List>) -> StreamReply {
     cx.on_open(|stream, cx| {
         cx.state.people += 1;
@@ -54,8 +54,8 @@ fn stream(request: &Request<'_>, cx: &mut Context<'_, List>) -> StreamReply {
     let stream = Reply::stream().topic("list").snapshot();
     match request.last_event_id() {
         Some(_) => stream,
-        // After an error page of a proxy, the extension opens a new EventSource, which has seen nothing. The
-        // page has.
+        // After an error page of a proxy, the extension opens a new EventSource without Last-Event-ID, though
+        // the page has items already.
         None => stream.first(Event::new().event("gap").data("")),
     }
 }
@@ -79,7 +79,7 @@ fn add(request: &Request<'_>, cx: &mut Context<'_, List>) -> Result<(), Reply> {
 
 fn remove(request: &Request<'_>, cx: &mut Context<'_, List>) -> Result<(), Error> {
     let id = request.param("id").unwrap_or_default();
-    // Another tab may have been faster, which is as good.
+    // Another tab may have removed it first.
     if id.parse().is_ok_and(|id| cx.state.items.remove(&id)) {
         cx.publish("list", Event::removal(id).event(format!("bought-{id}")))?;
         publish_counters(cx)?;

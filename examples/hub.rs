@@ -1,4 +1,4 @@
-//! A small hub for scripts: what is posted to a topic reaches everyone who listens to it.
+//! A small hub for scripts: an event that is posted to a topic reaches all its subscribers.
 //!
 //! ```text
 //! cargo run --release --example hub
@@ -7,13 +7,13 @@
 //! curl http://127.0.0.1:8080/stats
 //! ```
 //!
-//! A body is at most 64 KiB. `HISTORY=100` in the environment has each topic keep its last 100 events for
-//! those who come back, with Last-Event-ID or `?last_event_id=`, and for those who begin with `?from=oldest`.
-//! `SHARDS=4` runs it in four loops, on four cores: one hub to all who use it. With `--features gzip` streams
-//! are compressed for clients that take it: `GZIP=6` is the level, 1 by default, and `GZIP=0` turns that off.
-//! `DEFER_ACCEPT=5` has the kernel keep connections to itself until they send something, for 5 seconds. With
-//! `--features tls`, `CERTIFICATES` and `KEY` name the files, in PEM, with which it speaks TLS. `PORT`
-//! chooses the port, `RUST_LOG` what is logged.
+//! A body is at most 64 KiB. `HISTORY=100` in the environment lets each topic keep its last 100 events, for
+//! clients that reconnect with Last-Event-ID or `?last_event_id=`, and for clients that begin with
+//! `?from=oldest`. `SHARDS=4` runs the hub in four loops, on four cores; clients see one hub. With
+//! `--features gzip` streams are compressed for clients that accept it: `GZIP=6` is the level, 1 by default,
+//! and `GZIP=0` turns compression off. With `DEFER_ACCEPT=5` the kernel holds a connection back until it
+//! sends something, for at most 5 seconds. With `--features tls`, `CERTIFICATES` and `KEY` name the PEM files
+//! for TLS. `PORT` chooses the port, `RUST_LOG` what is logged.
 
 mod common;
 
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Where it listens: with TLS if there is a certificate.
+/// The listeners, with TLS if there is a certificate.
 fn listeners(address: &str) -> io::Result<(&'static str, Listeners)> {
     #[cfg(feature = "tls")]
     if let (Some(certificates), Some(key)) = (std::env::var_os("CERTIFICATES"), std::env::var_os("KEY")) {
@@ -64,7 +64,7 @@ fn listeners(address: &str) -> io::Result<(&'static str, Listeners)> {
     Ok(("http", Listeners::new().tcp(address)))
 }
 
-/// The limits, and in how many loops it runs.
+/// Reads the configuration, and the number of loops.
 fn from_environment() -> Result<(Config, usize), String> {
     let mut config = Config::default();
     if let Some(events) = number("HISTORY")? {
@@ -72,7 +72,7 @@ fn from_environment() -> Result<(Config, usize), String> {
     }
     #[cfg(feature = "gzip")]
     if let level @ 1.. = number("GZIP")?.unwrap_or(1) {
-        // The server says what is wrong with a level that is too high.
+        // The server reports a level that is too high.
         config.gzip = Some(u8::try_from(level).unwrap_or(u8::MAX));
     }
     if let Some(seconds) = number("DEFER_ACCEPT")? {
@@ -81,7 +81,7 @@ fn from_environment() -> Result<(Config, usize), String> {
     Ok((config, number("SHARDS")?.unwrap_or(1)))
 }
 
-/// A number in the environment, if it is there.
+/// Reads a number from the environment, if it is set.
 fn number(name: &str) -> Result<Option<usize>, String> {
     let Ok(text) = std::env::var(name) else { return Ok(None) };
     text.parse().map(Some).map_err(|_| format!("{name} is a number, not {text:?}"))

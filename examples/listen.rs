@@ -1,17 +1,16 @@
-//! A client for the command line: prints the events of a stream, and comes back when it is cut off, as a
-//! browser does.
+//! A client for the command line. It prints the events of a stream, and reconnects as a browser does.
 //!
 //! ```text
 //! cargo run --release --example listen http://127.0.0.1:8080/events/news
 //! cargo run --release --example listen http://127.0.0.1:8080/events/news 1767225600000-3
 //! ```
 //!
-//! The second argument is the id to go on behind. Data goes to standard output, what has a name as `name:
-//! data`, and what happens to the stream to standard error. It ends when the server answers 204 (No Content),
-//! which says that nothing more will come, or with an error that another try cannot mend (WHATWG HTML 9.2.3,
-//! "Processing model").
+//! The second argument is the id to resume after. Data goes to standard output, named events as `name: data`;
+//! the state of the stream goes to standard error. The program exits when the server replies 204 (No
+//! Content), which means that there will be no more events, or after an error that a retry cannot fix (WHATWG
+//! HTML 9.2.3, "Processing model").
 //!
-//! It asks with HTTP/1.0, so that the stream comes without chunks, and only knows `http://`.
+//! It sends HTTP/1.0, so that the stream has no chunks, and supports only `http://`.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -19,40 +18,40 @@ use std::net::TcpStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long until it comes back, unless the server says otherwise.
+/// Delay before it reconnects, unless the server sets another.
 const RETRY: Duration = Duration::from_secs(3);
 
-/// Not even if the server asks for it: one that is down would be asked without pause.
+/// Least delay, even if the server sets a shorter one: a server that is down must not be asked without pause.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 
-/// A stream on which not even a heartbeat came for so long is dead, and nobody has said so.
+/// A stream without even a heartbeat for this long is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// Longer events are not taken: this one is for terminals.
+/// Longer events are refused.
 const EVENT_BYTES_MAX: usize = 64 << 20;
 
-/// What a stream has said so far that outlives it.
+/// State that outlives a stream.
 struct Memory {
     last_event_id: String,
     retry: Duration,
 }
 
-/// How a stream has ended.
+/// Reason why a stream has ended.
 enum End {
-    /// It can be asked for again.
+    /// The client may reconnect.
     CutOff(String),
-    /// The server wants no more requests.
+    /// The server wants no reconnect.
     NoMore,
 }
 
-/// Reads one stream to its end. An error is one that will not go away.
+/// Reads one stream to its end. Returns an error if a retry cannot help.
 fn listen(url: &str, memory: &mut Memory) -> Result<End, Box<dyn Error>> {
     let rest = url.strip_prefix("http://").ok_or("a URL begins with http://")?;
     let (host, path) = rest.find(['/', '?']).map_or((rest, ""), |end| rest.split_at(end));
     let slash = if path.starts_with('/') { "" } else { "/" };
-    // The address of IPv6 has colons of its own, in brackets.
+    // An IPv6 address has colons of its own, in brackets.
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
     let address = if has_port { host.to_owned() } else { format!("{host}:80") };
     if url.contains(|c: char| c.is_ascii_control() || c == ' ') {
@@ -60,7 +59,7 @@ fn listen(url: &str, memory: &mut Memory) -> Result<End, Box<dyn Error>> {
     }
     let mut socket = match TcpStream::connect(&*address) {
         Ok(socket) => socket,
-        // Such as a port that is none.
+        // For example an invalid port.
         Err(error) if error.kind() == ErrorKind::InvalidInput => return Err(error.into()),
         Err(error) => return Ok(End::CutOff(format!("cannot connect to {address}: {error}"))),
     };
@@ -81,14 +80,14 @@ fn listen(url: &str, memory: &mut Memory) -> Result<End, Box<dyn Error>> {
     Ok(End::CutOff(read_events(&mut input, memory)))
 }
 
-/// Reads the head of the response, after which events follow if it answers nothing.
+/// Reads the head of the response. Returns `None` if events follow.
 fn read_head(input: &mut impl BufRead) -> std::io::Result<Option<End>> {
     let invalid = |problem: String| std::io::Error::new(ErrorKind::InvalidData, problem);
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let room = (HEAD_BYTES_MAX - head.len()) as u64;
         if input.by_ref().take(room).read_until(b'\n', &mut head)? == 0 {
-            let problem = "the connection has ended before there was an answer";
+            let problem = "the connection was closed before there was a response";
             return Err(std::io::Error::new(ErrorKind::UnexpectedEof, problem));
         }
     }
@@ -105,11 +104,11 @@ fn read_head(input: &mut impl BufRead) -> std::io::Result<Option<End>> {
             Ok(None)
         }
         200 => Err(invalid(format!("this is no event stream, but {content_type:?}"))),
-        _ => Err(invalid(format!("the server answers {status} {}", response.reason.unwrap_or_default()))),
+        _ => Err(invalid(format!("the server replied {status} {}", response.reason.unwrap_or_default()))),
     }
 }
 
-/// Prints events until the stream ends, and returns why that was.
+/// Prints events until the stream ends. Returns the reason.
 fn read_events(input: &mut impl BufRead, memory: &mut Memory) -> String {
     let mut parser = Parser::default();
     loop {
@@ -141,7 +140,7 @@ fn print(event: &Event) {
     let name = if event.name.is_empty() { "" } else { &format!("{}: ", event.name) };
     let mut output = std::io::stdout().lock();
     if writeln!(output, "{name}{}", event.data).and_then(|()| output.flush()).is_err() {
-        // Nobody reads any more, as behind `listen … | head`.
+        // The reader of the output has gone, as with `listen … | head`.
         std::process::exit(0);
     }
 }
@@ -157,16 +156,16 @@ struct Event {
 #[derive(Default)]
 struct Parser {
     line: Vec<u8>,
-    /// The last line has ended with CR: an LF behind it belongs to that.
+    /// The last line has ended with CR, so an LF that follows belongs to it.
     after_cr: bool,
-    /// A byte order mark can only come before everything else.
+    /// A byte order mark counts only at the very beginning.
     begun: bool,
     id: Option<String>,
     event: Event,
 }
 
 impl Parser {
-    /// Takes one byte; returns a line where that was the end of one. Lines end with LF, CR or CRLF.
+    /// Takes one byte. Returns a line if the byte ends it. Lines end with LF, CR or CRLF.
     fn line(&mut self, byte: u8) -> Option<String> {
         let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
         match byte {
@@ -183,10 +182,10 @@ impl Parser {
         }
     }
 
-    /// Takes one line; returns an event where that was the end of one.
+    /// Takes one line. Returns an event if the line ends it.
     fn field(&mut self, line: &str, memory: &mut Memory) -> Option<Event> {
         if line.is_empty() {
-            // What is only an id counts, too.
+            // An id without data counts too.
             if let Some(id) = &self.id {
                 memory.last_event_id.clone_from(id);
             }
@@ -221,7 +220,7 @@ fn main() -> ExitCode {
         [url] => (url, String::new()),
         [url, id] => (url, id.clone()),
         _ => {
-            eprintln!("listen: the arguments are a URL, and an id to go on behind if you have one");
+            eprintln!("listen: the arguments are a URL, and, to resume, the last id");
             return ExitCode::FAILURE;
         }
     };
@@ -229,7 +228,7 @@ fn main() -> ExitCode {
     loop {
         match listen(url, &mut memory) {
             Ok(End::CutOff(why)) => {
-                let from = if memory.last_event_id.is_empty() { "" } else { ", behind " };
+                let from = if memory.last_event_id.is_empty() { "" } else { ", after " };
                 eprintln!("listen: {why}; again in {:?}{from}{}", memory.retry, memory.last_event_id);
                 std::thread::sleep(memory.retry);
             }

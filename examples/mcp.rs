@@ -8,12 +8,11 @@
 //! curl -N 127.0.0.1:8080/mcp -H "Mcp-Session-Id: $ID" -H 'Last-Event-ID: 1-4'
 //! ```
 //!
-//! It speaks the transport "Streamable HTTP" of revision 2025-11-25. That of 2026-07-28 has neither sessions
-//! nor resume: clients that know both fall back to `initialize` here.
+//! It speaks the transport "Streamable HTTP" of revision 2025-11-25. Revision 2026-07-28 has neither sessions
+//! nor resume; clients that know both fall back to `initialize` here.
 //!
-//! A call that takes long has a topic with a history, and goes on without its client. A GET with
-//! `Last-Event-ID` reads on where the stream of the POST was cut off: ids are `<call>-<number>`, so they say
-//! which topic it is.
+//! A long call has a topic with a history, and continues without its client. A GET with `Last-Event-ID`
+//! resumes the stream of the POST where it was cut off. Ids are `<call>-<number>`, so an id names its topic.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -28,53 +27,53 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// A client that asks for a version that is not among these is offered the first.
+/// A client that asks for any other version is offered the first.
 const VERSIONS: [&str; 2] = ["2025-11-25", "2025-06-18"];
 
-/// The names of this server. A page of a site that lets its own name lead here (DNS rebinding) is refused.
+/// Host names of this server. Requests for other names are refused, against DNS rebinding.
 const HOSTS: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
 const SESSIONS_MAX: usize = 1000;
-/// A session ends that had no request for so long.
+/// A session without a request for this long ends.
 const SESSION_IDLE: Duration = Duration::from_secs(3600);
-/// Calls that run at the same time. Each is a thread, whether its client is there or not.
+/// Most calls that run at the same time. Each has a thread, whether its client is connected or not.
 const CALLS_MAX: usize = 64;
-/// Calls of one session that can be resumed. More than run, so some of so many have ended.
+/// Most calls of one session that can be resumed. It is above `CALLS_MAX`, so some of them have ended.
 const CALLS_KEPT: usize = 100;
-/// How long a client that was cut off may take to come back, and when it should try first.
+/// How long a call is kept for a client that was cut off, and the delay before it reconnects.
 const KEPT: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_millis(500);
 const TICK: Duration = Duration::from_millis(250);
 const COUNT_MAX: u64 = 1000;
 
-/// The stream with what concerns all clients, and its topic.
+/// Topic of the stream that concerns all clients.
 const NEWS: &str = "news";
 
 #[derive(Default)]
 struct Mcp {
     sessions: HashMap<String, Session>,
-    /// The number of calls that have had a stream.
+    /// Number of calls that have had a stream.
     calls: u64,
-    /// Each call that runs holds one more.
+    /// Each running call holds one clone.
     running: Arc<()>,
-    /// How often the lamp was switched.
+    /// Number of times that the lamp was switched.
     switched: u64,
 }
 
 struct Session {
     used: Duration,
-    /// Those that have a stream. One that runs and is removed from here is cancelled.
+    /// Calls with a stream. Removing a running call from here cancels it.
     calls: Vec<Call>,
 }
 
 struct Call {
     number: u64,
     request: Value,
-    /// Its thread knows this weakly, as long as it runs.
+    /// The call's thread holds a weak reference while it runs.
     wanted: Arc<()>,
 }
 
-/// A JSON-RPC request; or a notification, which has no id; or a response, which has no method.
+/// A JSON-RPC message: a request, a notification (no id), or a response (no method).
 #[derive(Deserialize)]
 struct Message {
     #[serde(rename = "jsonrpc")]
@@ -105,12 +104,12 @@ fn app() -> Router<Mcp> {
         cx.close_tagged(id);
         Ok::<_, Reply>(Reply::no_content())
     });
-    // A client that is cut off before the first news comes back with this id.
+    // A client that is cut off before the first news resumes with this id.
     app.on_start(|cx| cx.publish(NEWS, event(NEWS, 0, "").event("ping")));
     app
 }
 
-/// The id of the session that a request is of.
+/// The session id of a request.
 fn session<'r>(request: &Request<'r>, cx: &mut Context<'_, Mcp>) -> Result<&'r str, Reply> {
     let (id, now) = (request.header("Mcp-Session-Id"), cx.now());
     let id = id.ok_or_else(|| refusal(400, -32600, "the header Mcp-Session-Id is missing"))?;
@@ -119,7 +118,7 @@ fn session<'r>(request: &Request<'r>, cx: &mut Context<'_, Mcp>) -> Result<&'r s
     Ok(id)
 }
 
-/// Opens the news, or the stream of a call from where it was cut off.
+/// Opens the news, or resumes the stream of a call.
 fn listen(request: &Request<'_>, cx: &mut Context<'_, Mcp>) -> Result<Reply, Reply> {
     let session = session(request, cx)?;
     let last = request.last_event_id().unwrap_or(NEWS.into());
@@ -128,7 +127,7 @@ fn listen(request: &Request<'_>, cx: &mut Context<'_, Mcp>) -> Result<Reply, Rep
     if stream != NEWS && !calls.any(|call| call.number.to_string() == stream) {
         return Err(refusal(400, -32600, "nothing is known of this stream"));
     }
-    // Each stream has one reader. Another one is a connection that was cut off.
+    // Each stream has one reader. An older one is a connection that was cut off.
     let reader = format!("{session} {stream}");
     cx.close_tagged(&reader);
     let topic = if stream == NEWS { NEWS } else { &reader };
@@ -139,8 +138,8 @@ fn initialize(message: &Message, cx: &mut Context<'_, Mcp>) -> Result<Reply, Rep
     if cx.state.sessions.len() >= SESSIONS_MAX {
         return Err(refusal(503, -32000, "there are too many sessions"));
     }
-    // The id of a session is all it takes to use it: 128 bits from the operating system, not from any other
-    // dice.
+    // The id of a session is all that is needed to use it: 128 bits from the operating system, not from
+    // another source of random numbers.
     let mut session = [0; 16];
     getrandom::fill(&mut session).expect("the operating system has random bytes");
     let session = format!("{:032x}", u128::from_ne_bytes(session));
@@ -170,7 +169,7 @@ fn post(request: &Request<'_>, cx: &mut Context<'_, Mcp>) -> Result<Reply, Reply
         return Ok(Reply::empty(202));
     }
     let (name, given) = (&message.params["name"], &message.params["arguments"]);
-    // What can be done with the lamp, and with it the list of tools, changes.
+    // The tools that are possible change with the lamp, so the list of tools changes.
     let switch = if cx.state.switched.is_multiple_of(2) { "turn_on" } else { "turn_off" };
     let value = match (&*message.method, name.as_str().unwrap_or_default()) {
         ("ping", _) => json!({}),
@@ -204,7 +203,7 @@ fn count(session: &str, message: &Message, to: u64, cx: &mut Context<'_, Mcp>) -
     cx.state.calls += 1;
     let number = cx.state.calls;
     let (stream, topic) = (number.to_string(), format!("{session} {number}"));
-    // It gives the stream an id to begin with, so that a client that is cut off at once can come back.
+    // This gives the stream an id at once, so that a client that is cut off early can resume.
     cx.publish(&topic, event(&stream, 0, "").event("ping"))?;
     let reply = Reply::stream().topic(&topic).tag(session).tag(&topic).retry(RETRY).finish();
     let (id, wanted) = (message.id.clone().unwrap_or_default(), Arc::new(()));
@@ -245,7 +244,7 @@ fn tool(name: &str, arguments: &[&str]) -> Value {
     json!({ "name": name, "inputSchema": { "type": "object", "properties": types, "required": arguments } })
 }
 
-/// What a tool has said, or what is wrong.
+/// The result of a tool, or its error.
 fn said(text: &str, is_error: bool) -> Value {
     json!({ "content": [{ "type": "text", "text": text }], "isError": is_error })
 }
@@ -272,9 +271,9 @@ fn is_here(authority: &str) -> bool {
 fn main() -> ExitCode {
     let mut config = Config::default();
     config.topic = TopicConfig::default().history(History::new().age(KEPT)).ids(Ids::Own);
-    // The official clients take no notice of an id without data. What has a name they do not read as JSON.
+    // The official clients ignore an id without data. They do not parse named events as JSON.
     config.heartbeat_event = Some("ping".into());
-    // Those that only listen come back with a request now and then, which keeps their session.
+    // Clients that only listen reconnect now and then, and their request keeps the session alive.
     config.max_age = Some(SESSION_IDLE / 2);
     common::run_with("mcp", app(), config)
 }

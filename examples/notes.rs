@@ -1,6 +1,5 @@
-//! Notes that everyone has for themselves, on all of their devices at once: `cargo run --release --example
-//! notes`, then open the address it prints in several tabs. There is no password, as it is a demo: to
-//! say a name is to be that person.
+//! Notes for each user, on all of their devices at once: `cargo run --release --example notes`, then open the
+//! address it prints in several tabs. This is a demo without passwords: a name is enough to log in.
 //!
 //! ```text
 //! curl -c jar -d name=ada http://127.0.0.1:8080/login
@@ -10,8 +9,7 @@
 //! curl -b jar -X POST http://127.0.0.1:8080/logout
 //! ```
 //!
-//! A stream begins with the notes there are, then come the changes; one that was cut off goes on where it
-//! was.
+//! A stream begins with the present notes, then the changes follow. A stream that was cut off resumes.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -27,22 +25,22 @@ const NAME_CHARS_MAX: usize = 40;
 const TEXT_BYTES_MAX: usize = 4 << 10;
 const NOTES_PER_USER_MAX: usize = 200;
 
-/// How long a client that missed the end of its session is told not to come back.
+/// For this long a client that missed the end of its session gets 204.
 const REVOKED: Duration = Duration::from_secs(3600);
 
-/// What the requests share. The loop runs one callback at a time, so it needs no lock and no cell.
+/// State that all requests share. The loop runs one callback at a time, so it needs no lock and no cell.
 #[derive(Default)]
 struct Notes {
-    /// The user of each session. In memory and for ever: a real application lets them expire, and asks for a
-    /// password.
+    /// The user of each session. It is kept in memory and for ever: a real application lets sessions expire,
+    /// and asks for a password.
     sessions: HashMap<String, String>,
-    /// The ids of each user's notes. What the notes say is kept by the topic of the user; a real application
-    /// has it in a database, and publishes what it has committed.
+    /// Ids of each user's notes. The user's topic keeps their text; a real application has it in a database,
+    /// and publishes after each commit.
     notes: HashMap<String, BTreeSet<u64>>,
     last_id: u64,
 }
 
-/// What a client posts.
+/// The body of a POST.
 #[derive(Deserialize)]
 struct Draft {
     text: String,
@@ -52,7 +50,7 @@ struct Draft {
 struct Note {
     id: u64,
     text: String,
-    /// Unix time in milliseconds, as `new Date(…)` wants it.
+    /// Unix time in milliseconds, for `new Date(…)`.
     created: i64,
 }
 
@@ -64,11 +62,11 @@ fn app() -> Router<Notes> {
     app
 }
 
-/// Who asks, and by which session; or the reply to those who are not logged in.
+/// The user and session of a request, or the reply to a client that is not logged in.
 fn user<'r>(request: &Request<'r>, cx: &Context<'_, Notes>) -> Result<(&'r str, String), Reply> {
     let session = request.cookie("session").unwrap_or_default();
     let user = cx.state.sessions.get(session).cloned();
-    // There is no registered scheme for cookies; browsers leave one alone that they do not know.
+    // There is no registered scheme for cookies. Browsers ignore a scheme that they do not know.
     user.map(|user| (session, user)).ok_or_else(|| Reply::unauthorized("Cookie realm=\"notes\""))
 }
 
@@ -77,7 +75,7 @@ fn topic(user: &str) -> String {
     format!("notes of {user}")
 }
 
-/// The tag of a session's streams: those of one browser.
+/// Tag of a session's streams, which are those of one browser.
 fn tag(session: &str) -> String {
     format!("session {session}")
 }
@@ -87,24 +85,23 @@ fn log_in(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Reply {
     if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.contains(char::is_control) {
         return Reply::text(format!("a name has up to {NAME_CHARS_MAX} letters\n")).with_status(400);
     }
-    // The id of a session is all it takes to be that user: 128 bits from the operating system, not from any
-    // other dice.
+    // The id of a session is all that is needed to be that user: 128 bits from the operating system, not from
+    // another source of random numbers.
     let mut id = [0; 16];
     getrandom::fill(&mut id).expect("the operating system has random bytes");
     let session = format!("{:032x}", u128::from_ne_bytes(id));
     cx.state.sessions.insert(session.clone(), name);
-    // The cookie is `HttpOnly; SameSite=Lax`: no script sees it, and no post from another site brings it
-    // along. Where there is TLS in front, add `.secure()`.
+    // The cookie is `HttpOnly; SameSite=Lax`: scripts cannot read it, and a POST from another site does not
+    // carry it. With TLS, add `.secure()`.
     Reply::redirect("/").cookie(Cookie::new("session", session))
 }
 
-/// The topic is keyed by note, so its snapshot is the notes that there are, and a client that comes back gets
-/// what it has missed. Then comes whose notes they are, as that is newer.
+/// The topic is keyed by note, so its snapshot is the present notes, and a client that reconnects gets what
+/// it has missed. The user's name is newer, so it follows.
 fn stream(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Result<Reply, Reply> {
     let session = request.cookie("session").unwrap_or_default();
     if cx.is_revoked(&tag(session)) {
-        // 401 makes EventSource give up as well. 204 says to other clients, too, that this is no mistake but
-        // the end.
+        // EventSource stops on 401 too. 204 tells other clients as well that this is not an error.
         return Ok(Reply::no_content());
     }
     let (session, user) = user(request, cx)?;
@@ -117,7 +114,8 @@ fn stream(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Result<Reply, R
 fn log_out(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Result<Reply, Reply> {
     let (session, _) = user(request, cx)?;
     cx.state.sessions.remove(session);
-    // The tabs of this browser are told, and their streams end. The user's other devices notice nothing.
+    // The tabs of this browser get an event, and their streams close. The user's other devices notice
+    // nothing.
     cx.send_tagged(&tag(session), Event::new().event("logged-out").data(""))?;
     cx.revoke(&tag(session), REVOKED);
     Ok(Reply::no_content().cookie(Cookie::removal("session")))
@@ -125,12 +123,12 @@ fn log_out(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Result<Reply, 
 
 fn add(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Result<Reply, Reply> {
     let (_, user) = user(request, cx)?;
-    // A form on another page can post text, but not this type without being asked for leave (CORS): the
-    // second lock besides SameSite.
+    // A form on another site can post text, but not this content type without a CORS preflight. This is the
+    // second protection, besides SameSite.
     if !request.header("Content-Type").is_some_and(|kind| kind.starts_with("application/json")) {
         return Err(problem(415, "a note is posted as application/json"));
     }
-    // With the feature `json` this is `request.json()`, and below there are `Event::json` and `Reply::json`.
+    // With the feature `json` this is `request.json()`; below, there are `Event::json` and `Reply::json`.
     let draft =
         serde_json::from_slice::<Draft>(request.body()).map_err(|error| problem(400, &error.to_string()))?;
     let text = draft.text.trim().to_owned();
@@ -152,7 +150,7 @@ fn delete(request: &Request<'_>, cx: &mut Context<'_, Notes>) -> Result<Reply, R
     let (_, user) = user(request, cx)?;
     let id = request.param("id").unwrap_or_default();
     let notes = cx.state.notes.entry(user.clone()).or_default();
-    // Another user's note is as good as none.
+    // A note of another user is treated as missing.
     if !id.parse().is_ok_and(|id| notes.remove(&id)) {
         return Err(Reply::not_found());
     }

@@ -1,12 +1,12 @@
 //! A table of prices that updates in place: `cargo run --release --example prices`, then open the address it
 //! prints.
 //!
-//! The topic is keyed by symbol. A client begins with the newest price of each symbol, and not with all that
-//! led to it. One that reads too slowly skips the prices that newer ones have superseded, so its table is
-//! late, but never wrong. Each event has a number, in which that shows.
+//! The topic is keyed by symbol. A client begins with the newest price of each symbol, without the older
+//! ones. A client that reads too slowly skips prices that newer ones have superseded: its table is late, but
+//! never wrong. Each event has a number, which shows the skipped ones.
 //!
-//! A page says how often it wants to see prices: `/prices?pace=1000` is once a second, then with the newest
-//! of each symbol. The same events are published to a topic for each pace.
+//! A page chooses how often it gets prices: with `/prices?pace=1000` once a second, and then only the newest
+//! of each symbol. Each event is published to a topic for each pace.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -21,20 +21,20 @@ const SYMBOLS: [&str; 20] = [
     "NOVA", "OPAL", "PINE", "QUAY", "RUNE", "SAGE", "TIDE",
 ];
 
-/// How often there are prices in milliseconds, and the topic that has them so; the first as they come.
+/// Pace in milliseconds, and the topic with that pace. The first has none.
 const PACES: [(u64, &str); 3] = [(0, "prices"), (250, "prices 250"), (1_000, "prices 1000")];
 
 /// 200 prices a second.
 const PERIOD: Duration = Duration::from_millis(5);
 
-/// How long it takes until a symbol is delisted, and until it is listed again.
+/// Time until a symbol is delisted, and until it is listed again.
 const LISTING: Duration = Duration::from_secs(8);
 
 /// The market: a random walk.
 struct Market {
-    /// In cents; `None` is delisted.
+    /// Prices in cents; `None` is delisted.
     prices: [Option<u32>; SYMBOLS.len()],
-    /// Events published, so that clients can see how many they were spared.
+    /// Number of events published, so that clients can count those that they have skipped.
     n: u64,
 }
 
@@ -43,11 +43,11 @@ impl Market {
         Self { prices: SYMBOLS.map(|_| Some(fastrand::u32(1_000..50_000))), n: 0 }
     }
 
-    /// Publishes the price of one symbol, or that it has none.
+    /// Publishes the price of one symbol, or its removal.
     fn publish(&mut self, symbol: usize, cx: &mut Context<'_>) -> Result<(), Error> {
         self.n += 1;
         let (name, n) = (SYMBOLS[symbol], self.n);
-        // There is nothing in it that JSON would have to escape.
+        // The text contains nothing that JSON has to escape.
         let event = match self.prices[symbol] {
             Some(cents) => {
                 let price = format!("{}.{:02}", cents / 100, cents % 100);
@@ -58,9 +58,9 @@ impl Market {
         cx.publish_all(PACES.map(|(_, topic)| topic), event.key(name))
     }
 
-    /// A trade: one price moves by half a percent at most.
+    /// A trade: one price moves by at most half a percent.
     fn trade(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
-        // Some are traded much, some hardly ever; 7 scatters them over the table.
+        // Some symbols are traded much more than others; 7 scatters them over the table.
         let rank = fastrand::usize(0..SYMBOLS.len()).min(fastrand::usize(0..SYMBOLS.len()));
         let symbol = rank * 7 % SYMBOLS.len();
         let Some(cents) = &mut self.prices[symbol] else { return Ok(()) };
@@ -69,7 +69,7 @@ impl Market {
         self.publish(symbol, cx)
     }
 
-    /// Lists again what is delisted, or else delists one symbol.
+    /// Lists a delisted symbol again, or delists one.
     fn list(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         let gone = self.prices.iter().position(Option::is_none);
         let symbol = gone.unwrap_or_else(|| fastrand::usize(0..SYMBOLS.len()));
@@ -88,7 +88,7 @@ fn app() -> Router {
             }
             None => 0,
         };
-        // The slowest that is no slower than that.
+        // The slowest pace that is not slower than the one asked for.
         let topic = PACES.iter().rev().find(|(pace, _)| *pace <= asked).map_or("prices", |(_, topic)| topic);
         Ok::<_, Reply>(Reply::stream().topic(topic).snapshot())
     });

@@ -1,12 +1,12 @@
-//! Lines of standard input to every browser that looks: a log, a build, a sensor.
+//! Lines of standard input for every browser that connects: a log, a build, a sensor.
 //!
 //! ```text
 //! ping 127.0.0.1 | cargo run --release --example tail
 //! ```
 //!
-//! Who comes later begins with what was kept, and who comes back goes on where it was: 1,000 lines or 1 MiB
-//! are kept. Who reads too slowly skips lines, and is told how many. `curl -N http://127.0.0.1:8080/lines` is
-//! for terminals. When the input has ended the page stays, until Ctrl-C.
+//! The server keeps 1,000 lines or 1 MiB. A new client begins with these; a client that reconnects resumes. A
+//! client that reads too slowly skips lines, and is told how many. For terminals there is `curl -N
+//! http://127.0.0.1:8080/lines`. The server runs on after the end of the input, until Ctrl-C.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -32,11 +32,11 @@ fn app() -> Router {
     app
 }
 
-/// Publishes each line of `input`. Waits while the server has more to do than it can, and the program that
-/// writes the lines waits then, too.
+/// Publishes each line of `input`. It waits while the inbox of the server is full, so the program that writes
+/// the lines waits too.
 fn read_lines(mut input: impl BufRead, publisher: &Publisher) {
     let publish = |event| match publisher.publish("lines", event) {
-        // The server has been asked to end.
+        // The server is shutting down.
         Err(Error::Stopped) => false,
         Err(error) => {
             log::warn!("a line is left out: {error}");

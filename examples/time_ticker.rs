@@ -1,8 +1,8 @@
 //! A page that ticks: `cargo run --release --example time_ticker`, then open the address it prints.
 //!
-//! - `/sse/time`: the time, at once and each second, to this stream alone; the server ends it after ten
+//! - `/sse/time`: the time, at once and each second, for this stream alone. The server closes it after ten
 //!   seconds.
-//! - `/sse/clock`: one topic, published ten times a second to everybody, without end.
+//! - `/sse/clock`: one topic for all streams, ten events a second, without end.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -18,9 +18,9 @@ fn app() -> Router {
 
     app.sse("/sse/time", |stream, _request, cx| {
         cx.send(stream, time())?;
-        // Called once, whichever side ends the stream.
+        // Called once, whichever side closes the stream.
         cx.on_close(stream, move |reason, _cx| log::info!("/sse/time: {stream} has ended: {reason}"))?;
-        // Timers of a stream end with it: there is nothing to clean up.
+        // The timers of a stream end with it.
         cx.every(stream, Duration::from_secs(1), |stream, cx| cx.send(stream, time()))?;
         cx.after(stream, Duration::from_secs(10), |stream, cx| cx.close(stream))
     });
@@ -45,7 +45,7 @@ fn serve(port: &str) -> Result<(), Box<dyn Error>> {
     let mut server = Server::bind(format!("127.0.0.1:{port}"), app())?;
     server.observe(LogObserver);
 
-    // Ctrl-C and SIGTERM: every stream is ended cleanly within two seconds. A second one ends them at once.
+    // Ctrl-C and SIGTERM close every stream within two seconds. A second signal closes them at once.
     let publisher = server.publisher();
     ctrlc::set_handler(move || drop(publisher.drain(Duration::from_secs(2))))?;
 
@@ -54,7 +54,7 @@ fn serve(port: &str) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> ExitCode {
-    // What the server has to say, but not each of the ten events a second.
+    // Logs everything but the ten events a second.
     let log = env_logger::Env::default().default_filter_or("info,sse:message=warn");
     env_logger::Builder::from_env(log).init();
 

@@ -1,4 +1,4 @@
-//! An answer word by word, to a POST, as language models are served: `cargo run --release --example tokens`,
+//! The reply to a POST, word by word, as language models are served: `cargo run --release --example tokens`,
 //! then open the address it prints, or
 //!
 //! ```text
@@ -6,13 +6,11 @@
 //!     --json '{"messages":[{"role":"user","content":"Where does the river begin?"}],"stream":true}'
 //! ```
 //!
-//! The wire is OpenAI's chat completions, as far as its official packages need it. The "model" is a Markov
-//! chain over the few sentences below: after each word it throws dice for one of those that follow it there.
-//! It understands nothing, and says so by what it says.
+//! The format is that of OpenAI's chat completions, as far as its official packages need it. The "model" is a
+//! Markov chain over the few sentences below: after each word it draws one of the words that follow it there.
 //!
-//! Each answer is written by a thread, as a model would be: slow work does not belong in the loop. When the
-//! client leaves, what the thread writes to is gone, and it stops; the log says so. While the client does not
-//! read, it waits.
+//! A thread writes each reply, as slow work does not belong in the loop. When the client leaves, the thread's
+//! sender fails, and the thread stops and logs that. While the client does not read, the thread waits.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -29,7 +27,7 @@ use std::thread;
 use std::time::Duration;
 
 const MODEL: &str = "markov-1";
-/// All that the model has ever read.
+/// The text that the model was trained on.
 const TEXT: &str = "\
     The river begins as a thread of water between two stones. A stream is patient and it never asks where the river goes. The \
     water carries what the rain has given, and the rain comes from the sea. Every word is a small stone in the river, and a \
@@ -42,9 +40,9 @@ const TEXT: &str = "\
 const TOKENS_PER_SECOND: u32 = 20;
 const TOKENS: usize = 80;
 const TOKENS_MAX: usize = 1000;
-/// As many answers are written at a time. Each is a thread.
+/// Most replies that are written at the same time. Each has a thread.
 const WRITERS_MAX: usize = 64;
-/// So many tokens may be ready before the client takes them.
+/// Most tokens that may wait for the client.
 const TOKENS_AHEAD: usize = 16;
 
 #[derive(Deserialize, Default)]
@@ -58,7 +56,7 @@ struct Question {
     max_completion_tokens: Option<usize>,
 }
 
-/// What a message says. Its content is text, or an array of parts of which some are text.
+/// The text of a message. Its content is text, or an array of parts, some of which are text.
 fn text(message: &Value) -> Option<String> {
     let (parts, text) = (message["content"].as_array(), message["content"].as_str());
     let parts = parts.map(|parts| parts.iter().filter_map(|part| part["text"].as_str()).collect());
@@ -75,7 +73,7 @@ fn app() -> Router {
         Some(MODEL) => Reply::json_text(model.to_string()),
         _ => problem(404, "there is no such model"),
     });
-    // Each writer holds one more.
+    // Each writer holds one clone.
     let writers = Arc::new(());
     let mut count = 0;
     app.post("/v1/chat/completions", move |request, cx| {
@@ -99,27 +97,27 @@ fn app() -> Router {
             return Ok(Reply::json_text(answer.json("message", &message, true)));
         }
         if Arc::strong_count(&writers) > WRITERS_MAX {
-            return Ok(problem(429, "too many answers are being written: ask again later"));
+            return Ok(problem(429, "too many replies are being written: try again later"));
         }
         let (writer, with_usage) = (writers.clone(), question.stream_options["include_usage"] == true);
-        // Only a stream that opens has somebody who writes it.
+        // The thread is started only if the stream opens.
         cx.on_open(move |stream, cx| {
             let events = cx.channel(stream, TOKENS_AHEAD)?;
             thread::spawn(move || {
                 let _writer = writer;
                 let said = write(answer, with_usage, &events);
                 log::info!("{name}: {}", if said.is_ok() { "done" } else { "cancelled" });
-                // The channel ends here, and the stream with it.
+                // The sender is dropped here, so the stream closes.
             });
             Ok::<_, Error>(())
         });
-        // An answer that has begun may end when the server is asked to.
+        // A reply that has begun may finish during a drain.
         Ok::<_, Error>(Reply::stream().finish().into())
     });
     app
 }
 
-/// Says an answer event by event, at the speed of a small model. An error says that nobody listens any more.
+/// Writes a reply event by event, at the speed of a small model. Returns an error if the client has left.
 fn write(mut answer: Answer, with_usage: bool, events: &EventSender) -> Result<(), Error> {
     let chunk = |delta: Value, is_last| answer.json("delta", &delta, is_last);
     events.send(chunk(json!({ "role": "assistant", "content": "" }), false))?;
@@ -142,10 +140,10 @@ fn problem(status: u16, message: &str) -> Reply {
     Reply::json_text(json!({ "error": error }).to_string()).with_status(status)
 }
 
-/// What the model says to a question: a walk through [`TEXT`]. The question only chooses the dice, so that
-/// the same one has the same answer. A real model thinks in the thread that writes.
+/// The reply of the model: a walk through [`TEXT`]. The question is the seed of the random numbers, so the
+/// same question gets the same reply. A real model would run in the thread that writes.
 struct Answer {
-    /// What all parts of it have in common, without choices.
+    /// The fields that all parts have in common, without choices.
     head: Value,
     tokens: Vec<String>,
     usage: Value,
@@ -153,7 +151,7 @@ struct Answer {
 
 impl Answer {
     fn new(name: &str, is_stream: bool, question: &str, prompt: usize, count_max: usize) -> Self {
-        // What is remembered of a word: nothing, where a sentence begins behind it.
+        // State after a word: empty if a sentence ends there.
         let state = |word: &'static str| if word.ends_with('.') { "" } else { word };
         let (mut follows, mut before) = (HashMap::<_, Vec<_>>::new(), "");
         for word in TEXT.split_whitespace() {
@@ -163,7 +161,7 @@ impl Answer {
         let mut hasher = DefaultHasher::new();
         question.hash(&mut hasher);
         let (mut dice, mut tokens) = (fastrand::Rng::with_seed(hasher.finish()), Vec::new());
-        // It ends with a sentence if it can.
+        // The reply ends with a whole sentence if possible.
         while tokens.len() < if before.is_empty() { count_max.div_ceil(2) } else { count_max } {
             let words = &follows[before];
             let word = words[dice.usize(..words.len())];
@@ -178,7 +176,7 @@ impl Answer {
         Self { head, tokens, usage }
     }
 
-    /// The answer or a part of it.
+    /// The whole reply, or a part of it.
     fn json(&self, name: &str, value: &Value, is_last: bool) -> String {
         let is_whole = self.tokens.last().is_none_or(|last| last.ends_with('.'));
         let reason = is_last.then_some(if is_whole { "stop" } else { "length" });
@@ -191,7 +189,7 @@ impl Answer {
 
 fn main() -> ExitCode {
     let mut config = Config::default();
-    // The default of 64 KiB would not do for long conversations.
+    // The default of 64 KiB is too little for long conversations.
     config.body_bytes_max = 4 << 20;
     common::run_with("tokens", app(), config)
 }

@@ -1,4 +1,4 @@
-//! In a program that is async elsewhere: `cargo run --release --features tokio --example tokio`,
+//! The server in an async program: `cargo run --release --features tokio --example tokio`,
 //! then
 //!
 //! ```text
@@ -6,8 +6,8 @@
 //! curl http://127.0.0.1:8080/slow
 //! ```
 //!
-//! The server has a thread of its own, as it waits for its sockets there. Tasks publish to it and reply for
-//! it, and none of what they call waits: a runtime's threads are for all of its tasks.
+//! The server has a thread of its own, where it waits for its sockets. Tasks publish and reply without
+//! blocking, so they never hold up the threads of the runtime.
 //!
 //! `PORT` in the environment chooses the port, `RUST_LOG` what is logged.
 
@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::time::{interval, sleep};
 
-/// How long the other half of this program thinks about a request.
+/// Time that the async half takes for a request.
 const SLOW: Duration = Duration::from_millis(300);
 
 fn app(tasks: Handle) -> Router {
@@ -28,7 +28,7 @@ fn app(tasks: Handle) -> Router {
     let ticking = tasks.clone();
     app.on_start(move |cx| drop(ticking.spawn(tick(cx.publisher()))));
     app.get("/slow", move |_request, cx| {
-        // The request waits, and the loop does not.
+        // Only the request waits, not the loop.
         let (reply, responder) = cx.later();
         tasks.spawn(think(responder));
         reply
@@ -36,11 +36,11 @@ fn app(tasks: Handle) -> Router {
     app
 }
 
-/// Replies to a request, unless its client has left meanwhile.
+/// Replies to a request, unless its client has left.
 async fn think(responder: Responder) {
     sleep(SLOW).await;
     if responder.is_awaited() {
-        // Never waits: there is always room for a reply.
+        // This never blocks: there is always room for a reply.
         let _ = responder.reply("I have thought about it.\n");
     }
 }
@@ -52,7 +52,7 @@ async fn tick(publisher: Publisher) {
     loop {
         beat.tick().await;
         match publisher.publish("clock", jiff::Timestamp::now().to_string()) {
-            // The next one is as good.
+            // A full inbox only skips one tick.
             Ok(()) | Err(Error::Full) => {}
             // The server has stopped.
             Err(_) => return,

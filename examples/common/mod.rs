@@ -1,4 +1,4 @@
-//! What the examples share: the port, the log, and an end in good order.
+//! Shared by the examples: the port, the log, and a clean shutdown.
 
 use mio_sse::{App, Config, Drain, Listeners, LogObserver, Publisher, Reply, Router, Server, Shards};
 use std::io;
@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long clients may take to leave when the example is asked to end.
+/// Clients are disconnected within this time when the example is asked to stop.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// When they should come back, at the earliest: a restart takes about so long.
+/// Delay before clients reconnect: about as long as a restart takes.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Serves the page of an example at `/`, and the style that all of them share.
@@ -21,7 +21,7 @@ pub(crate) fn page<S: 'static>(app: &mut Router<S>, html: &'static str) {
     });
 }
 
-/// Serves a file that others have written, with its version in `path`, so that browsers may keep it for ever.
+/// Serves a third-party file with its version in `path`, so that browsers may cache it for ever.
 #[allow(dead_code, reason = "not every page needs one")]
 pub(crate) fn asset<S: 'static>(
     app: &mut Router<S>,
@@ -34,14 +34,14 @@ pub(crate) fn asset<S: 'static>(
     });
 }
 
-/// What somebody has typed, as text within HTML.
+/// Escapes user input for HTML.
 #[allow(dead_code, reason = "most pages make their HTML themselves")]
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
-/// Serves `app` on 127.0.0.1, on the port that `PORT` in the environment says or else 8080, until Ctrl-C or
-/// SIGTERM. A second one ends it at once.
+/// Serves `app` on 127.0.0.1 until Ctrl-C or SIGTERM; a second signal stops it at once. `PORT` chooses the
+/// port, 8080 by default.
 ///
 /// `RUST_LOG` chooses what is logged: `RUST_LOG=warn,sse=info` for streams and events only.
 #[allow(dead_code, reason = "some examples have limits of their own")]
@@ -49,13 +49,13 @@ pub(crate) fn run(name: &str, app: impl App) -> ExitCode {
     run_with(name, app, Config::default())
 }
 
-/// As [`run`], with these limits.
+/// The same as [`run`], with a configuration.
 #[allow(dead_code, reason = "some examples run in several loops")]
 pub(crate) fn run_with(name: &str, app: impl App, config: Config) -> ExitCode {
     started(name, |address| serve(name, address, app, config))
 }
 
-/// As [`run_with`], in so many loops, on what `listeners` makes of the address, with the scheme of that.
+/// The same as [`run_with`], in `count` loops. `listeners` turns the address into a scheme and listeners.
 #[allow(dead_code, reason = "most examples run in one loop")]
 pub(crate) fn run_shards<H: App + Send>(
     name: &str,
@@ -73,7 +73,7 @@ pub(crate) fn run_shards<H: App + Send>(
     })
 }
 
-/// Does it, on the port that `PORT` says; a problem is a line on standard error.
+/// Calls `serve` with the address that `PORT` chooses. Prints an error on standard error.
 #[allow(dead_code, reason = "most examples need no more than the above")]
 pub(crate) fn started(name: &str, serve: impl FnOnce(&str) -> io::Result<()>) -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,sse:message=warn"))
@@ -95,7 +95,7 @@ fn serve(name: &str, address: &str, app: impl App, config: Config) -> io::Result
     server.run()
 }
 
-/// Says where the example is, and has it end in good order.
+/// Prints the address of the example, and arranges a clean shutdown.
 #[allow(dead_code, reason = "as for `started`")]
 pub(crate) fn announce<S: 'static>(
     name: &str,
@@ -104,7 +104,7 @@ pub(crate) fn announce<S: 'static>(
     address: SocketAddr,
 ) -> io::Result<()> {
     ctrlc::set_handler(move || {
-        // An error says that the server has stopped already.
+        // This fails if the server has stopped already.
         let _ = publisher.drain(Drain::within(WINDOW).retry(RETRY));
     })
     .map_err(io::Error::other)?;

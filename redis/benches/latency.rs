@@ -1,14 +1,14 @@
-//! How long an event takes from a node through Redis to a client of another node, and what it costs each of
-//! them.
+//! Latency of an event from a node through Redis to a client of another node, and the CPU time of each
+//! process.
 //!
 //! ```text
 //! cargo bench -p mio-sse-redis --bench latency
 //! cargo bench -p mio-sse-redis --bench latency -- 100 1000 --seconds 5 --clients 10
 //! ```
 //!
-//! Two nodes are processes of their own, and so is Redis, which this starts. One node publishes so many
-//! events a second of 200 bytes, evenly spread; clients of the other note when each comes. The clock is the
-//! machine's, so all of it runs on one machine. Nothing may be missing.
+//! Redis and two nodes are processes, which this program starts. One node publishes events of 200 bytes at a
+//! fixed rate; clients of the other record when each arrives. All run on one machine, as they share its
+//! clock. No event may be missing.
 
 #![expect(clippy::disallowed_methods, reason = "this measures time")]
 
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use support::RedisServer;
 
 const EVENT_BYTES: usize = 200;
-/// Says to a process of this program that it is a node, of the Redis there.
+/// Set for a process that runs as a node: the URL of Redis.
 const NODE: &str = "LATENCY_NODE";
 
 fn nanos() -> u64 {
@@ -94,14 +94,14 @@ fn measure(rate: u64, seconds: u64, clients: u64) {
 /// User and system time of a process so far, in steps of 10 ms.
 fn cpu(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-    // The name, in brackets, can have spaces. Fields 14 and 15 of proc(5); the third is the first behind the
-    // name.
+    // The name, in brackets, can contain spaces. The fields are 14 and 15 of proc(5); the third field is the
+    // first after the name.
     let fields = stat.rsplit_once(") ").expect("a name").1;
     let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks"));
     Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
-/// A node as the parent sees it.
+/// A node, as the parent process sees it.
 struct Process {
     child: Child,
     input: ChildStdin,
@@ -131,7 +131,7 @@ impl Drop for Process {
     }
 }
 
-/// A stream, of which the first block has been read.
+/// Opens a stream and reads its first block.
 fn open(node: SocketAddr) -> BufReader<TcpStream> {
     let mut socket = TcpStream::connect(node).expect("the node");
     socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
@@ -149,7 +149,7 @@ fn open(node: SocketAddr) -> BufReader<TcpStream> {
     input
 }
 
-/// How long each of `count` events took. Those that do not come are not in it.
+/// Latencies of `count` events. Events that do not arrive are not counted.
 fn read(input: BufReader<TcpStream>, count: u64) -> Histogram<u64> {
     let mut latencies = Histogram::new(3).expect("three digits");
     for line in input.lines().map_while(Result::ok) {
@@ -163,7 +163,7 @@ fn read(input: BufReader<TcpStream>, count: u64) -> Histogram<u64> {
     latencies
 }
 
-/// Runs as a node: says its address, and publishes what its standard input asks for, until that ends.
+/// Runs as a node: prints its address, and publishes as its standard input says, until that ends.
 fn node(url: &str) {
     let mut config = Config::default();
     config.topic = TopicConfig::default().ids(Ids::Ordered).history(History::new().events(10_000));
@@ -184,7 +184,7 @@ fn node(url: &str) {
     server.run().expect("a server");
 }
 
-/// Returns how many failed.
+/// Returns the number of failures.
 fn publish(hub: &Hub, rate: u64, count: u64) -> u64 {
     let (answered, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let start = Instant::now();

@@ -1,5 +1,5 @@
-//! One hub on several nodes: what is published at any of them reaches the clients of all, and a client whose
-//! node is gone goes on at another exactly where it was.
+//! One hub on several nodes: an event that is published at one node reaches the clients of all. A client
+//! whose node is gone resumes at another.
 //!
 //! ```text
 //! PORT=8081 cargo run --release -p mio-sse-redis --example cluster
@@ -9,13 +9,14 @@
 //! curl http://127.0.0.1:8082/stats
 //! ```
 //!
-//! The page at `/` shows what a client is told, and moves between nodes. Several topics are joined by commas:
-//! `/events/news,sport`. What is published is answered when Redis has it, with its id: 504 if Redis has not
-//! said so in time.
+//! The page at `/` shows the events of a client, and moves between nodes. Commas join several topics:
+//! `/events/news,sport`. The reply to a publish is sent when Redis has stored the event, and contains its id;
+//! 504 means that Redis has not confirmed it in time.
 //!
-//! `REDIS_URL` says where Redis is (default `redis://127.0.0.1/`), `KEY` which stream is the hub's
-//! (`cluster`), `HISTORY` how many events each topic keeps, of which Redis has ten times as many (10,000),
-//! `SHARDS` in how many loops a node runs (1), `PORT` its port, and `RUST_LOG` what is logged.
+//! Environment variables: `REDIS_URL` is the address of Redis (default `redis://127.0.0.1/`), `KEY` the key
+//! of the hub's stream (`cluster`), `HISTORY` the number of events that each topic retains (10,000; Redis
+//! retains ten times as many), `SHARDS` the number of loops (1), `PORT` the port. `RUST_LOG` chooses what is
+//! logged.
 
 #[path = "../../examples/common/mod.rs"]
 mod common;
@@ -30,7 +31,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// A page that hears nothing for longer takes its node for lost.
+/// A page treats its node as lost if it receives nothing for longer.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 fn app(hub: &Hub) -> Router {
@@ -47,10 +48,10 @@ fn app(hub: &Hub) -> Router {
     app.post("/publish/{topics}", move |request, cx| {
         let data = str::from_utf8(request.body()).map_err(|_| BadRequest::new("the body is not UTF-8"))?;
         let topics = request.param("topics").unwrap_or_default().split(',');
-        // The loop does not wait for Redis: the reply comes when that has answered.
+        // The loop does not wait for Redis: the reply is sent when Redis has replied.
         let (reply, responder) = cx.later();
         let submitted = publisher.submit_all(topics, Event::new().data(data), move |result| {
-            // An error says that the client has left.
+            // This fails if the client has left.
             let _ = responder.reply(answer(result));
         });
         Ok::<_, Reply>(submitted.map_or_else(|error| answer(Err(error)), |()| reply))
@@ -87,7 +88,7 @@ fn answer(result: Result<Position, PublishError>) -> Reply {
     Reply::text(text + "\n").with_status(status)
 }
 
-/// Lets pages that other nodes of this machine have served read the reply: whatever their port is.
+/// Lets pages from other nodes on this machine read the reply, whatever their port is.
 fn for_local_pages(origin: Option<&str>, reply: Reply) -> Reply {
     let is_local = |origin: &&str| {
         let rest = origin.strip_prefix("http://").unwrap_or_default();
@@ -114,7 +115,7 @@ fn serve(address: &str) -> io::Result<()> {
     let mut config = Config::default();
     config.topic = TopicConfig::default().history(History::new().events(history)).ids(Ids::Ordered);
     config.heartbeat = Some(HEARTBEAT);
-    // With a name the page sees them, and knows from the first one on where it is.
+    // Named heartbeats reach the page's script, which learns its position from the first one.
     config.heartbeat_event = Some("position".into());
 
     let mut shards = Shards::listen(Listeners::new().tcp(address), shards, |_shard| app(&hub), config)?;
@@ -124,7 +125,7 @@ fn serve(address: &str) -> io::Result<()> {
     shards.run()
 }
 
-/// A number in the environment, if it is there.
+/// Reads a number from the environment, if it is set.
 fn number(name: &str) -> io::Result<Option<usize>> {
     let Ok(text) = env::var(name) else { return Ok(None) };
     let problem = |_| io::Error::other(format!("{name} is a number, not {text:?}"));

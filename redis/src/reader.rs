@@ -91,11 +91,11 @@ pub struct Reader {
     last: Position,
     /// The entry at `last`, if one was read there.
     was_there: Option<Entry>,
-    /// Whether something is lost between `last` and what is read next.
+    /// Whether entries between `last` and the next one were lost.
     has_lost: bool,
-    /// The newest position that anybody here knows of.
+    /// The newest position that this node knows.
     highest: Position,
-    /// What was written here and has not been read.
+    /// Entries that this node has written and not read yet.
     awaited: BTreeMap<Position, Nonce>,
     /// Value of `highest` when the pending read was sent.
     expected: Position,

@@ -1,9 +1,9 @@
-//! What the example has besides its streams.
+//! Parts of the example besides its streams.
 
 use crate::support::{Node, RedisServer};
 
 #[test]
-fn pages_that_other_nodes_have_served_may_read_and_others_may_not() {
+fn pages_of_other_nodes_may_read_and_other_pages_may_not() {
     let redis = RedisServer::start();
     let node = Node::start(&redis.url(), 10);
     let page = node.get("/");
@@ -26,7 +26,7 @@ fn pages_that_other_nodes_have_served_may_read_and_others_may_not() {
 }
 
 #[test]
-fn what_cannot_be_published_is_answered_so() {
+fn an_event_that_cannot_be_published_gets_an_error() {
     let redis = RedisServer::start();
     let node = Node::start(&redis.url(), 10);
     assert_eq!(node.publish("t", "two\rlines").status, 200);

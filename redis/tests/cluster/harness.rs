@@ -1,4 +1,4 @@
-//! That the tests' own tools do what they say: otherwise a test that passes says nothing.
+//! Tests of the tests' own tools: without these, a passing test proves nothing.
 
 use crate::support::{Mode, Proxy, RedisServer, ms, now};
 use redis::{Client, Commands, Connection};
@@ -10,7 +10,7 @@ fn through(proxy: &Proxy) -> Connection {
 }
 
 #[test]
-fn a_restart_brings_back_what_was_kept() {
+fn a_restart_brings_back_saved_entries() {
     for (mut server, kept) in [(RedisServer::start(), None), (RedisServer::with_aof(), Some("x".to_owned()))]
     {
         let _: () = server.ask("SET k x");
@@ -20,7 +20,7 @@ fn a_restart_brings_back_what_was_kept() {
 }
 
 #[test]
-fn a_paused_server_says_nothing_until_it_goes_on() {
+fn a_paused_server_is_silent_until_it_is_resumed() {
     let server = RedisServer::start();
     let mut connection = server.connect();
     connection.set_read_timeout(Some(ms(300))).unwrap();
@@ -44,7 +44,7 @@ fn a_replica_lacks_the_tail_that_did_not_pass() {
 }
 
 #[test]
-fn a_network_is_as_bad_as_is_said() {
+fn the_proxy_does_what_its_mode_says() {
     let server = RedisServer::start();
     let proxy = Proxy::before(&server);
     let mut connection = through(&proxy);
@@ -58,7 +58,7 @@ fn a_network_is_as_bad_as_is_said() {
     assert_eq!(connection.get::<_, String>("k").unwrap(), long);
     assert!(start.elapsed() >= ms(60), "there and back");
 
-    // Shorter than the reply, so it ends within that.
+    // Shorter than the reply, so the connection is cut within the reply.
     proxy.set(Mode::Cut(4000));
     assert!(connection.get::<_, String>("k").is_err());
     proxy.set(Mode::Refuse);
@@ -87,7 +87,7 @@ mod truth {
         Heard::At(Position::new(ms, 0))
     }
 
-    /// Whether a client of topic `a` may have heard that, where the events at 1 to 9 were published.
+    /// Checks what a client of topic `a` has received, if the events 1 to 9 were published.
     fn check(heard: &[Heard]) -> Option<Tally> {
         let publish = |ms: u64| Published {
             topics: "a,b".to_owned(),
@@ -102,7 +102,7 @@ mod truth {
     }
 
     #[test]
-    fn what_was_heard_is_complete_or_has_a_gap() {
+    fn a_client_has_all_events_or_a_gap() {
         let whole = [at(2), event(3), Heard::CutOff, Heard::Opened, at(3), event(4)];
         assert_eq!(check(&whole), Some(Tally { events: 2, gaps: 0, missed: 0 }));
         let with_gap = [at(2), event(3), Heard::Gap, event(6), event(7)];

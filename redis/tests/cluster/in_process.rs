@@ -1,4 +1,4 @@
-//! The hub as a program uses it that has a server and a publisher in one process.
+//! The hub in a program that has a server and a publisher in one process.
 
 use crate::support::{Crowd, Heard, Mode, Proxy, RedisServer, ms, now, until};
 use mio_sse::{Config, Drain, Event, History, Ids, Publisher, Reply, Router, Server, TopicConfig};
@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A server in a thread, which ends when this is dropped.
+/// A server in a thread, which is stopped on drop.
 struct Running {
     address: SocketAddr,
     publisher: Publisher,
@@ -53,7 +53,7 @@ fn impatient() -> HubConfig {
 }
 
 #[test]
-fn a_topic_finishes_on_all_nodes_behind_its_last_event() {
+fn a_topic_finishes_on_all_nodes_after_its_last_event() {
     let redis = RedisServer::start();
     let nodes = [attached(&redis.url(), HubConfig::default()), attached(&redis.url(), HubConfig::default())];
     let mut crowd = Crowd::new(&[nodes[0].1.address, nodes[1].1.address]);
@@ -70,7 +70,7 @@ fn a_topic_finishes_on_all_nodes_behind_its_last_event() {
 }
 
 #[test]
-fn what_a_server_begins_with_was_published_before() {
+fn a_server_begins_with_events_that_were_published_before() {
     let redis = RedisServer::start();
     let (hub, _running) = attached(&redis.url(), HubConfig::default());
     let first = hub.publish("t", "first t").unwrap();
@@ -84,7 +84,7 @@ fn what_a_server_begins_with_was_published_before() {
 }
 
 #[test]
-fn publishing_fails_in_its_time_and_says_how() {
+fn publishing_fails_within_its_timeout_and_says_why() {
     let redis = RedisServer::start();
     let proxy = Proxy::before(&redis);
     let (hub, _running) = attached(&proxy.url(), impatient());
@@ -100,7 +100,7 @@ fn publishing_fails_in_its_time_and_says_how() {
         let took = start.elapsed();
         assert!(took >= ms(500) && took < Duration::from_secs(10), "{took:?}");
     }
-    // As many wait as may, and all are told.
+    // The writer is full, and all waiting events fail.
     let (sender, told) = channel();
     let submit = || {
         let sender = sender.clone();
@@ -115,7 +115,7 @@ fn publishing_fails_in_its_time_and_says_how() {
     }
     proxy.set(Mode::Pass);
     until("Redis", || hub.publish("t", "x").is_ok());
-    // Something else is under the key.
+    // The key now holds another type.
     let _: redis::Value = redis.ask("DEL events");
     let _: () = redis.ask("SET events x");
     let refused = hub.publish("t", "x");
@@ -123,7 +123,7 @@ fn publishing_fails_in_its_time_and_says_how() {
 }
 
 #[test]
-fn what_is_written_twice_since_the_answer_was_lost_is_given_once() {
+fn an_event_that_is_written_twice_after_a_lost_reply_is_delivered_once() {
     let redis = RedisServer::start();
     let (proxy, entries) = (Proxy::before(&redis), || redis.ask::<usize>("XLEN events"));
     let (hub, writing) = attached(&proxy.url(), HubConfig::default());
@@ -151,7 +151,7 @@ fn what_is_written_twice_since_the_answer_was_lost_is_given_once() {
 }
 
 #[test]
-fn a_hub_that_cannot_begin_says_so_and_can_try_again() {
+fn attach_reports_an_error_and_can_be_repeated() {
     assert!(matches!(Hub::new("http://x", "events"), Err(HubError::Url(_))));
     let mut redis = RedisServer::start();
     let _: () = redis.ask("SET events x");

@@ -1,4 +1,4 @@
-//! Nodes and clients over a real redis-server, which are killed, stopped and cut off from one another.
+//! Nodes and clients over a real redis-server, which are killed, stopped and disconnected.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -15,13 +15,12 @@ mod whole_lives;
 
 use support::{Crowd, Heard, Load, Node, Tally, Truth};
 
-/// Names of so many topics.
+/// The names of `count` topics.
 fn topics(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("t{number}")).collect()
 }
 
-/// Waits until all nodes have read something: before that no id means anything, and to come with one is a
-/// gap.
+/// Waits until all nodes have read an entry. Before that no id is known, so a client that resumes gets a gap.
 fn warm_up(nodes: &[&Node]) {
     let mut crowd = Crowd::new(&[]);
     for node in nodes {
@@ -32,7 +31,7 @@ fn warm_up(nodes: &[&Node]) {
     crowd.until_all_have("first");
 }
 
-/// Each of `count` clients reads two of the topics, some at each of the nodes.
+/// Connects `count` clients to the nodes in turn. Each reads two of the topics.
 fn crowd(nodes: &[&Node], topics: &[String], count: usize) -> Crowd {
     warm_up(nodes);
     let addresses: Vec<_> = nodes.iter().map(|node| node.address).collect();
@@ -48,13 +47,13 @@ fn crowd(nodes: &[&Node], topics: &[String], count: usize) -> Crowd {
     crowd
 }
 
-/// Waits until so many more are published.
+/// Waits until `count` more events are published.
 fn more(crowd: &mut Crowd, load: &Load, count: u64) {
     let enough = load.accepted() + count;
     crowd.until("events to be published", |_| load.accepted() >= enough);
 }
 
-/// Stops publishing, lets everything arrive, and sees that all clients have what they were entitled to.
+/// Stops publishing, lets everything arrive, and checks that each client has the events it was entitled to.
 fn finish(mut crowd: Crowd, load: Load, node: &Node, topics: &[String]) -> (Tally, Crowd) {
     let mut published = load.finish();
     published.push(crowd.settle(node, topics));
@@ -70,7 +69,7 @@ fn finish(mut crowd: Crowd, load: Load, node: &Node, topics: &[String]) -> (Tall
     (tally, crowd)
 }
 
-/// How many streams have ended, or were refused.
+/// Number of streams that were closed or refused.
 fn cut_off(crowd: &Crowd) -> usize {
     crowd.count(|heard| *heard == Heard::CutOff)
 }

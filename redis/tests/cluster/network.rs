@@ -21,17 +21,17 @@ fn delays_cuts_and_single_bytes_lose_nothing() {
             crowd.run(ms(150));
         }
         proxy.set(Mode::Pass);
-        // Whatever the mode was, it goes on.
+        // The node recovers from every mode.
         crowd.settle(&far, &topics);
     }
     let (tally, crowd) = finish(crowd, load, &far, &topics);
     assert_eq!((tally.gaps, tally.missed, cut_off(&crowd)), (0, 0, 0));
 }
 
-/// How long publishing takes at most, by default, and what a busy machine adds to that.
+/// Default timeout of publishing, with a margin for a busy machine.
 const BOUND: Duration = Duration::from_secs(5 + 10);
 
-/// Streams stay open and publishing fails in its bound while Redis cannot be reached.
+/// While Redis cannot be reached, streams stay open and publishing fails in time.
 fn unreachable(mode: Mode) {
     let redis = RedisServer::start();
     let proxy = Proxy::before(&redis);
@@ -48,7 +48,7 @@ fn unreachable(mode: Mode) {
     let answer = cut.publish("t0", "lost t0");
     assert!(start.elapsed() < BOUND, "{:?}", start.elapsed());
     assert!(matches!(answer.status, 503 | 504), "{answer:?}");
-    // The rest of the node works, and the other node is whole.
+    // The rest of the node works, and the other node is not affected.
     assert_eq!(cut.get("/stats").status, 200);
     assert_eq!(other.publish("t0", "meanwhile t0").status, 200);
     crowd.run(ms(200));
@@ -60,11 +60,11 @@ fn unreachable(mode: Mode) {
 }
 
 #[test]
-fn a_redis_that_is_away_is_waited_for() {
+fn nodes_recover_when_redis_refused_connections() {
     unreachable(Mode::Refuse);
 }
 
 #[test]
-fn a_redis_that_says_nothing_is_waited_for() {
+fn nodes_recover_when_redis_was_silent() {
     unreachable(Mode::Hold);
 }

@@ -1,10 +1,10 @@
-//! Nodes that are killed, or stop for a while.
+//! Nodes that are killed, or paused for a while.
 
 use crate::support::{Load, Node, RedisServer, ms};
 use crate::{crowd, finish, more, topics};
 
 #[test]
-fn clients_of_a_killed_node_go_on_at_the_other() {
+fn clients_of_a_killed_node_resume_at_the_other() {
     let redis = RedisServer::start();
     let (killed, other) = (Node::start(&redis.url(), 5000), Node::start(&redis.url(), 5000));
     let topics = topics(5);
@@ -25,8 +25,8 @@ fn clients_of_a_killed_node_go_on_at_the_other() {
     assert_eq!((tally.gaps, tally.missed), (0, 0));
 }
 
-/// Stops a node while others publish; returns how many gaps its clients, and those of the other node, were
-/// told.
+/// Pauses a node while others publish. Returns the number of gaps that its clients, and those of the other
+/// node, received.
 fn pause(history: usize, published_meanwhile: u64) -> [usize; 2] {
     let redis = RedisServer::start();
     let (paused, other) = (Node::start(&redis.url(), history), Node::start(&redis.url(), history));
@@ -44,13 +44,13 @@ fn pause(history: usize, published_meanwhile: u64) -> [usize; 2] {
 }
 
 #[test]
-fn a_node_that_stops_for_a_while_misses_nothing() {
+fn a_node_that_is_paused_for_a_while_misses_nothing() {
     assert_eq!(pause(10_000, 500), [0, 0]);
 }
 
 #[test]
-fn a_node_that_stops_for_longer_than_the_stream_keeps_tells_a_gap() {
-    // Redis keeps ten times what a node does.
+fn a_node_that_is_paused_for_longer_than_the_stream_retains_has_a_gap() {
+    // Redis retains ten times as many entries as a node.
     let [paused, _] = pause(100, 1500);
     assert!(paused >= 5, "{paused}");
 }

@@ -1,11 +1,11 @@
-//! Redis loses nothing, or something, or all: clients have what they were entitled to, or are told.
+//! Redis loses nothing, some entries, or all: clients have the events they were entitled to, or a gap.
 
 use crate::support::{Crowd, Load, Mode, Node, Proxy, RedisServer, ms};
 use crate::{crowd, cut_off, finish, more, topics};
 
 const RATE: u32 = 400;
 
-/// Two nodes of `url`, ten clients at each, and publishers at both.
+/// Two nodes of `url`, with ten clients and publishers at each.
 struct Scene {
     nodes: [Node; 2],
     topics: Vec<String>,
@@ -23,7 +23,7 @@ impl Scene {
         Self { nodes, topics, crowd, load }
     }
 
-    /// Publishing goes on, and half of the clients go to the other node.
+    /// Publishing continues, and half of the clients move to the other node.
     fn go_on(&mut self) {
         more(&mut self.crowd, &self.load, 100);
         for index in 0..10 {
@@ -33,7 +33,7 @@ impl Scene {
         more(&mut self.crowd, &self.load, 100);
     }
 
-    /// All were told, and their streams stayed open.
+    /// All clients got a gap, and their streams stayed open.
     fn all_are_told(self) {
         let (tally, crowd) = finish(self.crowd, self.load, &self.nodes[1], &self.topics);
         assert_eq!(cut_off(&crowd), 0);
@@ -43,7 +43,7 @@ impl Scene {
 }
 
 #[test]
-fn killed_with_a_file_it_loses_nothing() {
+fn redis_killed_with_aof_loses_nothing() {
     let mut redis = RedisServer::with_aof();
     let mut scene = Scene::new(&redis.url());
     for _ in 0..2 {
@@ -57,7 +57,7 @@ fn killed_with_a_file_it_loses_nothing() {
 }
 
 #[test]
-fn killed_without_a_file_it_loses_all_and_everybody_is_told() {
+fn redis_killed_without_a_file_is_a_gap_for_all() {
     let mut redis = RedisServer::start();
     let mut scene = Scene::new(&redis.url());
     redis.kill();
@@ -68,7 +68,7 @@ fn killed_without_a_file_it_loses_all_and_everybody_is_told() {
 }
 
 #[test]
-fn killed_with_a_snapshot_it_loses_what_was_written_behind_that_and_everybody_is_told() {
+fn redis_killed_with_an_old_snapshot_is_a_gap_for_all() {
     let mut redis = RedisServer::start();
     let mut scene = Scene::new(&redis.url());
     let _: () = redis.ask("SAVE");
@@ -80,7 +80,7 @@ fn killed_with_a_snapshot_it_loses_what_was_written_behind_that_and_everybody_is
 }
 
 #[test]
-fn emptied_under_load_everybody_is_told() {
+fn redis_emptied_under_load_is_a_gap_for_all() {
     for command in ["FLUSHALL", "DEL events"] {
         let redis = RedisServer::start();
         let mut scene = Scene::new(&redis.url());
@@ -91,7 +91,7 @@ fn emptied_under_load_everybody_is_told() {
 }
 
 #[test]
-fn emptied_while_nothing_is_published_everybody_is_told() {
+fn redis_emptied_while_idle_is_a_gap_for_all() {
     let redis = RedisServer::start();
     let nodes = [Node::start(&redis.url(), 100), Node::start(&redis.url(), 100)];
     let topics = topics(2);
@@ -99,7 +99,7 @@ fn emptied_while_nothing_is_published_everybody_is_told() {
     crowd.settle(&nodes[0], &topics);
     let _: redis::Value = redis.ask("DEL events");
     crowd.until("gaps", |crowd| crowd.listeners.iter().all(|one| one.gaps() > 0));
-    // Ids go on above those that clients have.
+    // New ids are above those that clients have.
     crowd.settle(&nodes[1], &topics);
     for listener in &crowd.listeners {
         assert!(listener.events().map(|(position, _)| position).is_sorted());
@@ -113,7 +113,7 @@ fn a_replica_that_takes_over_without_the_tail_is_a_gap() {
     let replica = RedisServer::replica_of(&between);
     let proxy = Proxy::before(&first);
     let mut scene = Scene::new(&proxy.url());
-    // What is published now does not reach the replica.
+    // Events that are published now do not reach the replica.
     between.set(Mode::Hold);
     more(&mut scene.crowd, &scene.load, 100);
     drop(first);

@@ -44,7 +44,7 @@ fn other_programs_publish_with_one_command() {
     let id: String = redis.ask("XADD events * topic news data hello");
     crowd.until_all_have("hello");
     assert_eq!(crowd.listeners[0].events().next(), Some((id.parse().unwrap(), "hello")));
-    // What is no event does no harm.
+    // An entry that is not an event does no harm.
     let _: String = redis.ask("XADD events * nothing here");
     let _: String = redis.ask("XADD events * topic news retry soon");
     let _: String = redis.ask("XADD events * topic news data again");
@@ -60,7 +60,7 @@ fn a_node_that_starts_later_has_the_history() {
     let mut crowd = crowd(&[&first], &topics, 6);
     let load = Load::start(&[first.address], &topics, 500);
     more(&mut crowd, &load, 50);
-    // They have an id of then, and hear nothing for a while.
+    // They have an old id, and receive nothing for a while.
     let away: Vec<_> = (0..3).map(|_| crowd.leave()).collect();
     more(&mut crowd, &load, 300);
     let second = Node::start(&redis.url(), 1000);
@@ -73,7 +73,7 @@ fn a_node_that_starts_later_has_the_history() {
 }
 
 #[test]
-fn what_is_not_kept_any_more_is_told() {
+fn a_client_that_resumes_before_the_history_gets_a_gap() {
     let redis = RedisServer::start();
     let nodes = [Node::start(&redis.url(), 100), Node::start(&redis.url(), 100)];
     let topics = topics(1);
@@ -81,7 +81,7 @@ fn what_is_not_kept_any_more_is_told() {
     let load = Load::start(&[nodes[0].address], &topics, 1000);
     more(&mut crowd, &load, 50);
     let away = crowd.leave();
-    // Also what Redis keeps beyond what it is asked to is gone by then.
+    // `MAXLEN ~` keeps more entries than it says. By then these are gone, too.
     more(&mut crowd, &load, 1000);
     crowd.come_back(away, nodes[1].address);
     more(&mut crowd, &load, 50);

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A program that ends with the test.
+/// A program that is killed on drop.
 struct Running {
     child: Child,
     directory: TempDir,
@@ -43,7 +43,7 @@ fn says(url: &str, text: &str) -> bool {
     ask(url, &["INFO", "replication"]).is_some_and(|info| format!("{info:?}").contains(text))
 }
 
-/// A node that runs as long as its hub.
+/// Attaches a node that runs as long as its hub.
 fn attach(hub: &Hub) -> Result<(), HubError> {
     let mut config = Config::default();
     config.topic = TopicConfig::default().history(History::new().events(100)).ids(Ids::Ordered);
@@ -54,7 +54,7 @@ fn attach(hub: &Hub) -> Result<(), HubError> {
 }
 
 #[test]
-fn sentinels_say_who_is_the_master_also_when_it_is_another() {
+fn sentinels_name_the_master_even_after_it_has_changed() {
     let ports = [free_port(), free_port(), free_port()];
     let [first, second, sentinel] = ports.map(|port| format!("redis://127.0.0.1:{port}/"));
     let [master_port, replica_port, sentinel_port] = ports.map(|port| port.to_string());
@@ -72,7 +72,7 @@ fn sentinels_say_who_is_the_master_also_when_it_is_another() {
     let mut config = HubConfig::default();
     config.sentinel_master = Some("main".into());
     config.publish_timeout = Duration::from_secs(20);
-    // Nobody is at the first of them.
+    // Nothing listens at the first address.
     let urls = format!("redis://127.0.0.1:{}/, {sentinel}", free_port());
     let hub = Hub::with_config(&urls, "events", config).unwrap();
     attach(&hub).unwrap();
@@ -90,7 +90,7 @@ fn sentinels_say_who_is_the_master_also_when_it_is_another() {
 }
 
 #[test]
-fn a_password_lets_in_and_a_wrong_one_is_said() {
+fn a_password_is_needed_and_a_wrong_one_is_an_error() {
     let port = free_port();
     let _redis = redis(
         TempDir::new().unwrap(),
@@ -106,7 +106,7 @@ fn a_password_lets_in_and_a_wrong_one_is_said() {
     assert!(!format!("{hub:?}").contains("secret"));
 }
 
-/// Makes a certificate, and returns whether it could.
+/// Makes a certificate. Returns whether it succeeded.
 fn certificate(directory: &Path) -> bool {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]);
@@ -116,7 +116,7 @@ fn certificate(directory: &Path) -> bool {
 }
 
 #[test]
-fn tls_is_there_with_its_feature_and_said_to_be_missing_without() {
+fn tls_works_with_its_feature_and_is_an_error_without() {
     let port = free_port();
     let url = format!("rediss://localhost:{port}/");
     if !cfg!(feature = "tls") {
@@ -124,7 +124,7 @@ fn tls_is_there_with_its_feature_and_said_to_be_missing_without() {
         assert!(matches!(missing, Err(HubError::Url(_))), "{missing:?}");
         return;
     }
-    // What is trusted is said to a process as a whole.
+    // Trust is configured for a whole process.
     if let Ok(url) = std::env::var("TRUSTED_REDIS") {
         let hub = Hub::new(&url, "events").unwrap();
         attach(&hub).unwrap();

@@ -1,4 +1,4 @@
-//! Clients that are at one node now and at another in a moment, under load.
+//! Clients that move between nodes all the time, under load.
 
 use crate::support::{Load, Node, RedisServer, now};
 use crate::{crowd, cut_off, finish, topics};
@@ -11,7 +11,7 @@ const CLIENTS: usize = 200;
 #[test]
 fn clients_that_move_all_the_time_have_every_event_once_and_in_order() {
     let redis = RedisServer::start();
-    // One runs in several loops.
+    // One of the nodes runs several loops.
     let nodes = [Node::start(&redis.url(), 20_000), Node::start_in(2, &redis.url(), 20_000)];
     let topics = topics(50);
     let mut crowd = crowd(&[&nodes[0], &nodes[1]], &topics, CLIENTS);
@@ -19,7 +19,7 @@ fn clients_that_move_all_the_time_have_every_event_once_and_in_order() {
     let (end, mut moves) = (now() + TIME, 0);
     while now() < end {
         crowd.turn();
-        // Each moves about three times a second.
+        // Each client moves about three times a second.
         if fastrand::u8(..4) == 0 {
             let (listener, node) = (fastrand::usize(..CLIENTS), fastrand::usize(..2));
             crowd.move_to(listener, nodes[node].address);
@@ -30,6 +30,6 @@ fn clients_that_move_all_the_time_have_every_event_once_and_in_order() {
     let (tally, crowd) = finish(crowd, load, &nodes[0], &topics);
     println!("{moves} moves, {accepted} published");
     assert_eq!((tally.gaps, tally.missed, cut_off(&crowd)), (0, 0, 0));
-    // Far more where the machine has nothing else to do: 2,000 events a second, and some 20,000 moves.
+    // An idle machine reaches far more: 2,000 events a second, and some 20,000 moves.
     assert!(moves > 500 && accepted > 10_000, "{moves}, {accepted}");
 }

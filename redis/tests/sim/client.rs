@@ -1,4 +1,4 @@
-//! A client: it reads a stream, remembers the last id, and comes back with it to any node.
+//! A client: it reads a stream, remembers the last id, and resumes at any node.
 
 use crate::node::Node;
 use crate::store::{Kind, Store};
@@ -6,35 +6,36 @@ use fastrand::Rng;
 use mio_sse::{Answer, Position, RawRequest};
 use std::collections::{HashMap, HashSet};
 
-/// Something that it was told of having missed.
+/// A gap event that the client has received.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gap {
-    /// Everything up to here. `None`: up to what came next, if anything did.
+    /// The gap ends here. `None`: it ends at the next event, if there is one.
     pub(crate) until: Option<Position>,
     pub(crate) at: u64,
 }
 
 pub(crate) struct Client {
     pub(crate) number: usize,
-    /// Which topics it reads, a bit for each.
+    /// The topics that the client reads, as a bit mask.
     pub(crate) topics: u8,
     goes_on_live: bool,
     answer: Option<Answer>,
-    /// The process that it reads.
+    /// The process that the client reads from.
     pub(crate) process: u32,
-    /// Where that was when it came, if it may have forgotten some of what was before.
+    /// Newest position of the process when the client connected, if the process may have forgotten events
+    /// before it.
     came_at: Option<Position>,
-    /// How much of the body it has looked at.
+    /// Number of bytes of the body that were parsed.
     seen: usize,
     pub(crate) last: Option<Position>,
-    /// Since when it is to get everything, and from which position on.
+    /// Position and time from which on the client is to get every event.
     pub(crate) since: Option<(Position, u64)>,
-    /// The numbers of the events it has, and where and when each was.
+    /// Numbers of the events it has received, with position and time.
     pub(crate) has: HashMap<u64, (Position, u64)>,
     pub(crate) gaps: Vec<Gap>,
-    /// All ids that it had, and since when.
+    /// All ids it has had, each with the time.
     pub(crate) ids: Vec<(Position, u64)>,
-    /// It was told not to come back.
+    /// The client got 204.
     pub(crate) is_over: bool,
     pub(crate) came_twice: u64,
 }
@@ -92,7 +93,7 @@ impl Client {
                 self.answer = (!answer.is_over()).then_some(answer);
                 return;
             }
-            status => panic!("client {} is answered {status:?}", self.number),
+            status => panic!("client {} got {status:?}", self.number),
         }
         let body = answer.body();
         let end = body.len().min(self.seen + count);
@@ -132,7 +133,7 @@ impl Client {
                 let until = id.filter(|_| id != before).or(self.came_at);
                 self.gaps.push(Gap { until, at: now });
             }
-            // What was sent to say where it is.
+            // A heartbeat or an opening event that carries only the position.
             ("", None) => {
                 assert!(
                     id >= before || id.is_none(),
@@ -141,7 +142,7 @@ impl Client {
             }
             ("", Some(data)) => {
                 let id = id.expect("every event has an id");
-                assert!(Some(id) > before, "client {number} gets {id} behind {before:?}");
+                assert!(Some(id) > before, "client {number} gets {id} after {before:?}");
                 let what = data.parse::<u64>().expect("a number");
                 self.event(what, id, now, store, nodes);
             }
@@ -154,16 +155,16 @@ impl Client {
             |kind| matches!(kind, Kind::Event(number, topics) if number == what && topics & self.topics != 0);
         let found = store.all.iter().rev().find(|it| it.entry.position == id && is_it(it.kind));
         let found = found.unwrap_or_else(|| panic!("client {}: {what} was never at {id}", self.number));
-        // A gap without an id was before this.
+        // A gap without an id ends before this event.
         for gap in self.gaps.iter_mut().rev().take_while(|gap| gap.until.is_none()) {
             gap.until = Some(id);
         }
         if let Some((before, _)) = self.has.insert(what, (id, now)) {
             let fresh = nodes.iter().find(|node| node.process == self.process);
-            // A process that was not there then, cannot know.
+            // A process that was started later cannot know.
             let knows = fresh.is_some_and(|node| node.first.is_none_or(|first| first <= before));
             let first = store.was_at(before, found.at).expect("it was there");
-            // A node that has missed something forgets what it has read.
+            // A node that has read a mark forgets its nonces.
             let is_marked = store.all.iter().any(|it| it.at > first.at && it.kind == Kind::Mark);
             let is_lost = store
                 .all
@@ -178,8 +179,7 @@ impl Client {
         }
     }
 
-    /// Whether all is well so far: it has what it was to get, or was told. `lives` are the processes that are
-    /// there.
+    /// Checks that the client has every event it was to get, or a gap. `lives` are the running processes.
     pub(crate) fn check(&self, store: &Store, lives: &HashSet<u32>) -> Result<u64, String> {
         let Some((from, since)) = self.since else { return Ok(0) };
         let is_witnessed = |loss: usize| store.losses[loss].witnesses.iter().any(|it| lives.contains(it));
@@ -192,13 +192,12 @@ impl Client {
                 continue;
             }
             let was_lost_before = it.lost.is_some_and(|(lost, _)| lost < since);
-            // Its node has published nothing by then, which says nothing of what there was.
+            // Its node had published nothing yet, so it cannot know of earlier events.
             let begins_live = from == Position::default();
             if it.at < since && (position <= from || was_lost_before || begins_live) {
                 continue;
             }
-            // Behind what was lost come positions that were there before. What was trimmed is gone as well
-            // then.
+            // After a loss, positions repeat, and then trimmed entries are missing, too.
             let was_lost = |gap: &Gap| match it.lost {
                 Some((lost, _)) => lost < gap.at,
                 None => it.is_trimmed && store.losses.iter().any(|loss| loss.at > it.at && loss.at < gap.at),
@@ -209,7 +208,7 @@ impl Client {
             if self.gaps.iter().any(is_covered) {
                 continue;
             }
-            // Nobody is left who knew that it was lost, or that the place where the client stands was.
+            // No process is left that knew of the loss, or of the event at the client's position.
             let is_known = it.lost.is_none_or(|(_, loss)| is_witnessed(loss));
             let stands_nowhere = |(id, at): &(Position, u64)| {
                 let stood = store.was_at(*id, it.at.saturating_sub(1).min(*at));
@@ -229,12 +228,12 @@ impl Client {
         Ok(excused)
     }
 
-    /// All is well up to now.
+    /// Everything up to now has been checked.
     pub(crate) fn begins_anew(&mut self, now: u64) {
         self.gaps.clear();
         self.ids.clear();
         self.ids.extend(self.last.map(|last| (last, now)));
-        // Whatever was written before is settled.
+        // All events that were written before have been checked.
         self.since = self.last.map(|_| (Position::new(u64::MAX, 0), now));
     }
 }

@@ -1,9 +1,8 @@
-//! Several nodes on one Redis stream, with everything that can go wrong: what clients see who go from node to
-//! node.
+//! Several nodes on one Redis stream under every fault, with clients that move from node to node.
 //!
-//! The servers run in memory, and the machines that read and write are those of the library; Redis, time and
-//! connections are simulated, and drawn from a seed. `SIM_SEED` runs one seed and prints what has happened;
-//! `SIM_SEEDS` and `SIM_STEPS` say how many there are, and how long each is, `SIM_FIRST` which is the first.
+//! The servers run in memory, with the library's own reader and writer. Redis, time and connections are
+//! simulated, and drawn from a seed. `SIM_SEED` runs one seed and prints its events; `SIM_SEEDS` is the
+//! number of seeds, `SIM_STEPS` the length of a run, and `SIM_FIRST` the first seed.
 
 mod client;
 mod node;
@@ -14,13 +13,13 @@ use run::Run;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// The topics that there are. The last comes to an end.
+/// Names of the topics. The last topic is finished at some time.
 pub(crate) const TOPICS: [&str; 4] = ["news", "chat", "jobs", "race"];
 
 const SEEDS: u64 = 200;
 const STEPS: u64 = 700;
 
-/// What a run has exercised.
+/// Counters of the cases that a run has exercised.
 pub(crate) type Counts = BTreeMap<&'static str, u64>;
 
 fn variable(name: &str) -> Option<u64> {
@@ -50,7 +49,7 @@ fn run_all(is_healthy: bool) -> Counts {
     sum
 }
 
-/// What each of many runs is to have.
+/// Cases that must occur in many runs.
 const COUNTED: [&str; 20] = [
     "clocks of Redis set",
     "clocks of nodes set",
@@ -75,19 +74,19 @@ const COUNTED: [&str; 20] = [
 ];
 
 #[test]
-fn whatever_is_lost_is_told() {
+fn every_loss_is_a_gap() {
     let sum = run_all(false);
     if sum["seeds"] >= SEEDS && sum["steps"] >= SEEDS * STEPS {
         for name in COUNTED {
             assert!(sum.get(name).is_some_and(|count| *count > 0), "there were no {name}");
         }
-        // Else it would say nothing that all is well.
+        // With many losses that nobody could know of, this test would prove nothing.
         assert!(sum["losses that nobody could know of"] < sum["gaps told"] / 50);
     }
 }
 
 #[test]
-fn where_nothing_is_lost_everything_comes_once() {
+fn without_losses_every_event_arrives_once() {
     let sum = run_all(true);
     assert_eq!((sum["gaps told"], sum["events twice"]), (0, 0));
 }

@@ -1,4 +1,4 @@
-//! A node: a server in memory, with the machines that read and write, on connections that break.
+//! A node: a server in memory, with the library's reader and writer, on connections that break.
 
 use crate::TOPICS;
 use crate::store::Store;
@@ -12,18 +12,18 @@ use mio_sse_redis::machine::{Act, Ask, At, Fate, Reader, Record, Reply as Replie
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How long a blocking read waits.
+/// How long Redis blocks a read.
 const BLOCK: Duration = Duration::from_secs(5);
 
-/// How long what is published may wait to be written.
+/// How long an event may wait to be written.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What connections do.
+/// State of the connections and of Redis.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Weather {
-    /// Of so many commands one meets a connection that breaks; never, where it is 0.
+    /// One of this many commands meets a connection that breaks; 0 for never.
     pub(crate) breaks: u32,
-    /// Redis refuses for a while what is to be written.
+    /// Redis refuses writes for a while.
     pub(crate) is_full: bool,
 }
 
@@ -53,24 +53,24 @@ enum Served {
     Several(Shards<App, InMemory>),
 }
 
-/// What is on its way between a node and Redis.
+/// A command on its way between a node and Redis.
 enum Way<C, R> {
     Idle,
-    /// It has been asked, at this time.
+    /// The command was sent at this time.
     Asked(C, Duration),
-    /// Redis has answered. `None`: the connection is lost instead.
+    /// Redis has replied. `None`: the connection is lost instead.
     Answered(Option<R>),
 }
 
-/// How a node is.
+/// Settings of a node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting {
     pub(crate) loops: usize,
-    /// Entries read at the start, and events kept in each topic.
+    /// Number of entries that are read at the start, and of events that each topic keeps.
     pub(crate) history: usize,
     pub(crate) kept: usize,
     pub(crate) heartbeat: Option<Duration>,
-    /// How far its clock is from the true time.
+    /// Difference of its clock from the true time.
     pub(crate) skew: i64,
     pub(crate) verbose: bool,
 }
@@ -85,18 +85,18 @@ pub(crate) struct Node {
     pub(crate) highest: Position,
     reading: Way<Ask, Told>,
     writing: Way<Vec<(At, Record)>, Vec<Replied>>,
-    /// Commands on connections that are lost. They may arrive.
+    /// Commands on lost connections. They may still arrive.
     pub(crate) strays: VecDeque<(At, Record)>,
-    /// How far the server's clock has come.
+    /// Time of the server's clock.
     clock: Duration,
     pub(crate) asleep_until: Duration,
     /// The first position that was read.
     pub(crate) first: Option<Position>,
-    /// All that was published: position and number.
+    /// Position and number of each published event.
     pub(crate) published: Vec<(Position, u64)>,
-    /// What became of what was to be written: number and fate.
+    /// Number and result of each written event.
     pub(crate) fates: Vec<(u64, Fate)>,
-    /// What is known here: read or acknowledged.
+    /// Positions that this node knows: read or confirmed.
     pub(crate) known: Vec<Position>,
 }
 
@@ -108,7 +108,7 @@ fn config(setting: &Setting) -> Config {
 }
 
 impl Node {
-    /// A process starts, and reads the history. Between its reads `between` happens to the stream.
+    /// Starts a process, which reads the history. `between` changes the stream between its reads.
     pub(crate) fn start(
         process: u32,
         setting: Setting,
@@ -159,7 +159,7 @@ impl Node {
             Served::One(server) => fill(&acts, &mut server.context()),
             Served::Several(shards) => shards.prepare(|cx| fill(&acts, cx)),
         }
-        // From the first turn on a publisher on this thread does not wait.
+        // After the first turn a publisher on this thread does not block.
         node.settle();
         node
     }
@@ -194,7 +194,7 @@ impl Node {
         acts
     }
 
-    /// Takes a step in reading.
+    /// One step of reading.
     pub(crate) fn read(&mut self, now: Duration, store: &mut Store, weather: Weather, rng: &mut Rng) {
         match std::mem::replace(&mut self.reading, Way::Idle) {
             Way::Idle if store.is_down => self.reader.lost(),
@@ -276,12 +276,12 @@ impl Node {
         self.settle();
     }
 
-    /// Takes what is to be written.
+    /// Submits an event.
     pub(crate) fn submit(&mut self, what: What, number: u64, now: Duration) -> bool {
         self.writer.submit(what, now + PATIENCE, number).is_ok()
     }
 
-    /// Takes a step in writing.
+    /// One step of writing.
     pub(crate) fn write(&mut self, now: Duration, store: &mut Store, weather: Weather, rng: &mut Rng) {
         match std::mem::replace(&mut self.writing, Way::Idle) {
             Way::Idle => {
@@ -329,14 +329,14 @@ impl Node {
         self.fates.extend(fates);
     }
 
-    /// A command arrives that was sent on a connection which is lost.
+    /// A command that was sent on a lost connection arrives.
     pub(crate) fn stray(&mut self, store: &mut Store) {
         if let Some((at, record)) = self.strays.pop_front() {
             write(store, at, &record);
         }
     }
 
-    /// Time has passed up to now.
+    /// Advances the clock to `now`.
     pub(crate) fn pass(&mut self, now: Duration) {
         let time = now.saturating_sub(self.clock);
         self.clock = now;
@@ -356,7 +356,7 @@ impl Node {
         }
     }
 
-    /// A client comes, to one of the loops.
+    /// Connects a client to one of the loops.
     pub(crate) fn connect(&mut self, request: RawRequest, rng: &mut Rng) -> Answer {
         match &mut self.served {
             Served::One(server) => server.ask(request),
@@ -373,12 +373,12 @@ impl Node {
         now < self.asleep_until
     }
 
-    /// The newest position that was published, where topics keep few.
+    /// The newest published position, if topics keep only a few events.
     pub(crate) fn newest_where_it_forgets(&self) -> Option<Position> {
         self.published.last().map(|(position, _)| *position).filter(|_| self.setting.kept < 1_000)
     }
 
-    /// Whether nothing was read yet: it would not know that something was trimmed.
+    /// Whether nothing was read yet. Such a node cannot notice that entries were trimmed.
     pub(crate) fn has_read_nothing(&self) -> bool {
         self.reader.read().entries == 0
     }
@@ -386,7 +386,7 @@ impl Node {
 
 fn fill(acts: &[Act], cx: &mut Context<'_>) {
     for act in acts {
-        // What is no event is left out, as by every node.
+        // Entries that are not events are skipped, as on every node.
         let _ = match act {
             Act::Publish { topics, position, event } => {
                 cx.publish_all_at(topics.iter().map(|topic| &**topic), *position, event)
@@ -410,7 +410,7 @@ fn write(store: &mut Store, at: At, record: &Record) -> Option<Position> {
     store.add(at, fields(record))
 }
 
-/// What Redis says. `None`: that it cannot, which ends the connection.
+/// The reply of Redis. `None`: an error, which ends the connection.
 fn told(ask: &Ask, store: &mut Store, weather: &Weather) -> Option<Told> {
     Some(match ask {
         Ask::Newest { before, count } => Told::Newest(store.newest_before(*before, *count)),

@@ -1,4 +1,4 @@
-//! One run: nodes, clients, and what happens to them.
+//! One run: nodes, clients, and their faults.
 
 use crate::client::Client;
 use crate::node::{Node, Setting, Weather, fields};
@@ -10,14 +10,14 @@ use mio_sse_redis::machine::{At, Fate, Record, What};
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// Steps from one rest to the next, on average.
+/// Average number of steps between two quiet periods.
 const STEPS_TO_REST: u64 = 350;
 
-/// Rounds within which everything has come, when nothing goes wrong any more.
+/// Rounds within which every event arrives when there are no more faults.
 const ROUNDS: u32 = 12;
 const ROUND: Duration = Duration::from_millis(1_200);
 
-/// The topic that comes to an end.
+/// The topic that is finished at some time.
 const FINITE: usize = TOPICS.len() - 1;
 
 pub(crate) struct Run {
@@ -31,13 +31,13 @@ pub(crate) struct Run {
     clients: Vec<Client>,
     setting: Setting,
     weather: Weather,
-    /// How far clocks are from the true time at most, in milliseconds.
+    /// Largest difference of a clock from the true time, in milliseconds.
     skew: i64,
-    /// The last event that was thought of.
+    /// Number of the newest event.
     number: u64,
-    /// Whether the end of the finite topic has been said.
+    /// Whether the finite topic was finished.
     has_finished: bool,
-    /// One of so many faults strikes.
+    /// One of this many drawn faults happens.
     rarity: u8,
     can_be_full: bool,
     counts: Counts,
@@ -56,7 +56,7 @@ impl Run {
         let setting = Setting { loops: 1, history, kept, heartbeat, skew: 0, verbose };
         let breaks = if rng.u8(..4) == 0 { 0 } else { rng.u32(3..40) };
         let skew = [0, 20, 10_000][rng.usize(..3)];
-        // More than one page, now and then. Where there was nothing, to come back is a gap.
+        // Sometimes more than one page. An empty stream would make a client that resumes see a gap.
         let least = u64::from(is_healthy);
         let before = if rng.u8(..8) == 0 { rng.u64(400..1_300) } else { rng.u64(least..20) };
         for number in 1..=before {
@@ -192,7 +192,7 @@ impl Run {
         }
     }
 
-    /// What became of what was to be written.
+    /// Handles the results of writes.
     fn hear(&mut self, index: usize) {
         for (number, fate) in std::mem::take(&mut self.nodes[index].fates) {
             let process = self.nodes[index].process;
@@ -233,7 +233,7 @@ impl Run {
         }
     }
 
-    /// Somebody else writes.
+    /// Another program writes to the stream.
     fn foreign(&mut self) {
         if self.store.is_down {
             return;
@@ -275,7 +275,7 @@ impl Run {
                 let process = node.process;
                 self.clients[index].connect(node, &mut self.rng);
                 let last = self.clients[index].last;
-                self.say(|| format!("client {index} comes to {process} behind {last:?}"));
+                self.say(|| format!("client {index} connects to {process} after {last:?}"));
                 self.count("connections", 1);
                 self.count("connections with an id", u64::from(last.is_some()));
             }
@@ -359,13 +359,13 @@ impl Run {
         });
         let (losses, newest) = (&self.store.losses, self.store.newest());
         let witnesses = &losses[losses.len() - 1].witnesses;
-        self.say(|| format!("Redis has lost what is behind {newest}, of which {witnesses:?} know"));
+        self.say(|| format!("Redis has lost the entries after {newest}, of which {witnesses:?} know"));
         self.store.is_down = false;
     }
 
-    /// Nothing goes wrong any more: soon everybody has everything, and what is published then comes.
+    /// Stops the faults. Then every client soon has every event, and new events arrive.
     fn rest(&mut self) {
-        self.say(|| "nothing goes wrong any more".into());
+        self.say(|| "no more faults".into());
         self.store.may_trim = false;
         self.store.is_down = false;
         let weather = std::mem::replace(&mut self.weather, Weather::CALM);
@@ -422,7 +422,7 @@ impl Run {
         }
     }
 
-    /// All nodes have published the same, each from where it began.
+    /// All nodes have published the same events, each from its own start.
     fn check_nodes(&self) {
         if !self.is_healthy {
             return;

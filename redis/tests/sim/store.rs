@@ -1,15 +1,15 @@
-//! The one Redis stream, and all that was ever written to it.
+//! The Redis stream, and every entry that was ever written to it.
 
 use crate::TOPICS;
 use mio_sse::Position;
 use mio_sse_redis::machine::{At, Entry, Nonce, Record, What};
 
-/// What one entry is for a client.
+/// The meaning of an entry for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// An event with this number, for these topics.
+    /// An event with this number, for these topics (a bit mask).
     Event(u64, u8),
-    /// The end of a topic.
+    /// A topic is finished.
     Finish,
     Mark,
     Malformed,
@@ -22,37 +22,37 @@ pub(crate) struct Written {
     pub(crate) kind: Kind,
     pub(crate) nonce: Option<Nonce>,
     pub(crate) at: u64,
-    /// When Redis lost it other than by trimming, and by which of its losses.
+    /// Time and number of the loss that removed it, other than by trimming.
     pub(crate) lost: Option<(u64, usize)>,
     /// Whether it was trimmed.
     pub(crate) is_trimmed: bool,
-    /// Whether nothing that was there before keeps readers from taking it.
+    /// Whether readers take it, as no older entry has its nonce.
     pub(crate) is_new: bool,
 }
 
-/// Entries that Redis has lost together.
+/// Entries that Redis lost together.
 #[derive(Debug, Default)]
 pub(crate) struct Loss {
     pub(crate) at: u64,
-    /// The processes that know of one of them.
+    /// Processes that know of one of these entries.
     pub(crate) witnesses: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Store {
-    /// All there ever was, in the order in which it was written.
+    /// Every entry ever written, in the order of writing.
     pub(crate) all: Vec<Written>,
-    /// Those that are there.
+    /// Indices of the present entries.
     stream: Vec<usize>,
-    /// The id that was given last.
+    /// The newest id.
     last: Position,
     pub(crate) losses: Vec<Loss>,
     pub(crate) unix_ms: u64,
-    /// `MAXLEN ~`, and how many entries are trimmed together.
+    /// `MAXLEN ~`, and the number of entries that are trimmed together.
     kept: usize,
     trimmed_together: usize,
     pub(crate) may_trim: bool,
-    /// Counts all that happens.
+    /// The time: a count of all events of the simulation.
     pub(crate) now: u64,
     pub(crate) is_down: bool,
     pub(crate) trimmed: u64,
@@ -75,8 +75,7 @@ impl Store {
         self.stream.len()
     }
 
-    /// Which topics an event is for that was written at some time: not those that had come to their end by
-    /// then.
+    /// The topics of an event that was written at `at`, without those that were finished by then.
     pub(crate) fn topics_at(&self, topics: u8, at: u64) -> u8 {
         let has_ended = self.finished_at.is_some_and(|finished| finished < at);
         if has_ended { topics & !(1 << (TOPICS.len() - 1)) } else { topics }
@@ -86,7 +85,7 @@ impl Store {
         self.last
     }
 
-    /// `XADD key MAXLEN ~ n <at> …`. `None`: the stream is further.
+    /// `XADD key MAXLEN ~ n <at> …`. `None`: the stream already has later entries.
     pub(crate) fn add(&mut self, at: At, fields: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Position> {
         let ms = match at {
             At::Any => self.unix_ms.max(self.last.ms()),
@@ -148,19 +147,19 @@ impl Store {
         entry.filter(|entry| entry.position == at).cloned()
     }
 
-    /// How many are there before a position.
+    /// Number of entries before a position.
     fn place(&self, at: Position) -> usize {
         self.stream.partition_point(|index| self.all[*index].entry.position < at)
     }
 
-    /// The oldest are given up.
+    /// Trims the oldest entries.
     pub(crate) fn trim(&mut self, count: usize) {
         let count = count.min(self.stream.len());
         self.stream.drain(..count).for_each(|index| self.all[index].is_trimmed = true);
         self.trimmed += count as u64;
     }
 
-    /// The newest are lost. Whether somebody knows of that is told by `knows`, with the first that is lost.
+    /// Loses the newest entries. `witnesses` returns the processes that know of one of them.
     pub(crate) fn lose(&mut self, count: usize, witnesses: impl Fn(&[&Written]) -> Vec<u32>) {
         let lost = self.stream.split_off(self.stream.len() - count.min(self.stream.len()));
         let now = self.tick();
@@ -173,7 +172,7 @@ impl Store {
         self.last = self.stream.last().map_or(Position::default(), |index| self.all[*index].entry.position);
     }
 
-    /// What was at a position at some time, if anything: the newest of those, where there were several.
+    /// The newest entry that was at a position until the time `until`, if there was one.
     pub(crate) fn was_at(&self, position: Position, until: u64) -> Option<&Written> {
         self.all.iter().rev().find(|written| written.entry.position == position && written.at <= until)
     }

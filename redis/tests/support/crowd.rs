@@ -1,5 +1,5 @@
-//! Clients of event streams, as many as need be in one thread. Each remembers all that it was told over all
-//! its connections, and comes back with its last id, as a browser does.
+//! Any number of clients in one thread. Each records everything it receives over all its connections, and
+//! resumes with its last id, as a browser does.
 
 use super::{DEADLINE, Node, Outcome, Published, ms, now};
 use mio::event::Event;
@@ -10,21 +10,21 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// What a client was told, in order.
+/// Something that a client received, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Heard {
     Event {
         id: Position,
         data: String,
     },
-    /// An id without an event: everything up to there has come.
+    /// An id without an event: all events up to it have arrived.
     At(Position),
     Gap,
-    /// A stream has begun.
+    /// A stream has opened.
     Opened,
-    /// The stream ended, or none could be had, and not because the client wanted it.
+    /// The stream was closed, or could not be opened, and the client did not want that.
     CutOff,
-    /// 204: nothing more will come.
+    /// 204: there will be no more events.
     Finished,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Crowd {
     poll: Poll,
     events: Events,
     buffer: Vec<u8>,
-    /// Who is cut off comes back to one of these.
+    /// Clients that are cut off reconnect to one of these.
     pub(crate) nodes: Vec<SocketAddr>,
     pub(crate) listeners: Vec<Listener>,
 }
@@ -66,7 +66,7 @@ impl Crowd {
         Self { poll, events, buffer: vec![0; 64 << 10], nodes: nodes.to_vec(), listeners: Vec::new() }
     }
 
-    /// A new client of `node` that has seen nothing.
+    /// Connects a new client to `node`.
     pub(crate) fn join(&mut self, node: SocketAddr, topics: &[&str]) -> usize {
         self.listeners.push(Listener {
             topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
@@ -79,7 +79,7 @@ impl Crowd {
         self.listeners.len() - 1
     }
 
-    /// Leaves the node, whatever is on its way, and goes on at `node`.
+    /// Moves a client to `node`, whatever is on its way.
     pub(crate) fn move_to(&mut self, listener: usize, node: SocketAddr) {
         let listener = &mut self.listeners[listener];
         if !matches!(listener.line, Line::Finished) {
@@ -88,20 +88,20 @@ impl Crowd {
         }
     }
 
-    /// The last one leaves, and remembers what it was told.
+    /// Disconnects the last client and returns it, with all it has received.
     pub(crate) fn leave(&mut self) -> Listener {
         let mut listener = self.listeners.pop().unwrap();
         listener.hang_up(now());
         listener
     }
 
-    /// One that has left comes back, to `node`.
+    /// Connects a client that has left to `node`.
     pub(crate) fn come_back(&mut self, mut listener: Listener, node: SocketAddr) {
         listener.node = node;
         self.listeners.push(listener);
     }
 
-    /// Reads what has come, for 10 ms at most where nothing comes.
+    /// Reads what has arrived, and waits for at most 10 ms.
     pub(crate) fn turn(&mut self) {
         let start = now();
         for (index, listener) in self.listeners.iter_mut().enumerate() {
@@ -133,14 +133,14 @@ impl Crowd {
         }
     }
 
-    /// Waits until all have begun, so that they are entitled to what is published from now on.
+    /// Waits until all streams are open. From then on the clients are entitled to every event.
     pub(crate) fn until_open(&mut self) {
         self.until("streams to begin", |crowd| {
             crowd.listeners.iter().all(|one| one.heard.iter().any(|heard| matches!(heard, Heard::At(_))))
         });
     }
 
-    /// Waits until all of the topic have the event that begins with `name`.
+    /// Waits until all subscribers of the topic have the event that begins with `name`.
     pub(crate) fn until_all_have(&mut self, name: &str) {
         let missing = |crowd: &Self| crowd.listeners.iter().position(|one| !one.has(name));
         let deadline = now() + DEADLINE;
@@ -154,12 +154,11 @@ impl Crowd {
         }
     }
 
-    /// Publishes an event to all of `topics`, and waits until all clients have it. Returns what was
-    /// published.
+    /// Publishes an event to all of `topics`, and waits until all clients have it. Returns that event.
     pub(crate) fn settle(&mut self, node: &Node, topics: &[String]) -> Published {
         let topics = topics.join(",");
-        // A node that does not reach Redis yet is asked again, with a new event: of the other it is not known
-        // what becomes.
+        // A node that does not reach Redis yet is asked again with a new event, as the first may still be
+        // stored.
         let deadline = now() + DEADLINE;
         loop {
             let name = format!("end.{}", fastrand::u64(..));
@@ -175,13 +174,13 @@ impl Crowd {
         }
     }
 
-    /// What all have heard of a kind.
+    /// Number of records of one kind, over all clients.
     pub(crate) fn count(&self, which: impl Fn(&Heard) -> bool) -> usize {
         self.listeners.iter().flat_map(|one| &one.heard).filter(|heard| which(heard)).count()
     }
 }
 
-/// The connection has ended.
+/// The connection was closed.
 struct End;
 
 impl Listener {
@@ -192,7 +191,7 @@ impl Listener {
         })
     }
 
-    /// Says that it has seen this, from the next stream on.
+    /// Sets the last event id that the next request will send.
     pub(crate) fn claim(&mut self, id: &str) {
         self.last_event_id = Some(id.to_owned());
     }
@@ -201,7 +200,7 @@ impl Listener {
         self.heard.iter().filter(|heard| **heard == Heard::Gap).count()
     }
 
-    /// Looks from the end, where it is most often.
+    /// Searches from the end, where it is most often.
     pub(crate) fn has(&self, name: &str) -> bool {
         let is = |heard: &Heard| matches!(heard, Heard::Event { data, .. } if data.split(' ').next() == Some(name));
         self.heard.iter().rev().any(is)
@@ -230,7 +229,7 @@ impl Listener {
     fn go_on(&mut self, event: &Event, buffer: &mut [u8]) -> Result<(), End> {
         let Line::Up { socket, asked, .. } = &mut self.line else { return Ok(()) };
         if !*asked {
-            // An event of the connection before, or one that says that this one is not there yet.
+            // The event is of the previous connection, or this one is not established yet.
             if !event.is_writable() || !socket.take_error().is_ok_and(|error| error.is_none()) {
                 return if event.is_error() { Err(End) } else { Ok(()) };
             }
@@ -239,9 +238,9 @@ impl Listener {
             }
             let id = self.last_event_id.as_ref().map(|id| format!("Last-Event-ID: {id}\r\n"));
             let (path, id) = (self.topics.join(","), id.unwrap_or_default());
-            // Version 1.0, so that there are no chunks.
+            // HTTP/1.0, so that there are no chunks.
             let request = format!("GET /events/{path} HTTP/1.0\r\nHost: x\r\n{id}\r\n");
-            // So little always goes at once.
+            // So few bytes always fit into the socket.
             socket.write_all(request.as_bytes()).map_err(|_| End)?;
             *asked = true;
         }
@@ -317,7 +316,7 @@ impl Listener {
                 self.heard.push(Heard::Gap);
                 self.heard.extend(position.map(Heard::At));
             }
-            // What the example sends as heartbeat; without an id while the node is behind the client.
+            // The example's heartbeat. It has no id while the node is behind the client.
             (position, Some(_)) if event == "position" => self.heard.extend(position.map(Heard::At)),
             (Some(id), Some(data)) => self.heard.push(Heard::Event { id, data }),
             (Some(id), None) => self.heard.push(Heard::At(id)),

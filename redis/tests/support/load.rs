@@ -1,4 +1,4 @@
-//! Publishers that do not stop, whatever happens to nodes and Redis, and remember what they were told.
+//! Publishers that run through all faults of nodes and Redis, and record each result.
 
 use super::node::{ask, connect};
 use super::{ms, now};
@@ -8,24 +8,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// Each waits for an answer before it publishes the next.
+/// Each publisher waits for a reply before it publishes the next event.
 const PUBLISHERS: u32 = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Outcome {
-    /// Redis has it, there.
+    /// Redis has stored it, at this position.
     At(Position),
-    /// What the node has answered instead.
+    /// Status of the node's refusal.
     Refused(u16),
-    /// The connection ended before there was an answer.
+    /// The connection was closed before there was a reply.
     Unknown,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Published {
-    /// Joined by commas.
+    /// Names of the topics, joined by commas.
     pub(crate) topics: String,
-    /// Names the event: no other has it.
+    /// Name of the event, which no other event has.
     pub(crate) data: String,
     pub(crate) outcome: Outcome,
 }
@@ -59,17 +59,17 @@ impl Load {
         Self { shared, publishers }
     }
 
-    /// Publishers whose connection has ended go on at one of these.
+    /// Publishers whose connection was closed connect to one of these.
     pub(crate) fn use_nodes(&self, nodes: &[SocketAddr]) {
         *self.shared.nodes.lock().unwrap() = nodes.to_vec();
     }
 
-    /// How many Redis has.
+    /// Number of events that Redis has stored.
     pub(crate) fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::Relaxed)
     }
 
-    /// Everything that was published, and what became of it.
+    /// Stops. Returns every published event with its result.
     pub(crate) fn finish(mut self) -> Vec<Published> {
         self.shared.stopped.store(true, Ordering::Relaxed);
         let publishers = std::mem::take(&mut self.publishers);
@@ -86,7 +86,7 @@ impl Drop for Load {
 fn publish(shared: &Shared, publisher: u32, rate: f64) -> Vec<Published> {
     let mut published = Vec::new();
     let mut connection = None;
-    // The rate is kept over a second, not made up for after a time in which nothing went.
+    // The rate is an average over a second. Time without progress is not made up for.
     let (mut since, mut due) = (now(), 0.0);
     while !shared.stopped.load(Ordering::Relaxed) {
         due = f64::min(due + since.elapsed().as_secs_f64() * rate, rate);

@@ -1,7 +1,6 @@
-//! What the tests with a real Redis are made of: servers, nodes and clients that can be killed, stopped and
-//! cut off.
+//! Servers, nodes and clients for the tests with a real Redis, which can be killed, paused and disconnected.
 //!
-//! Everything that is started ends with the value that stands for it, also when a test panics.
+//! Each of them is stopped when its value is dropped, also if a test panics.
 
 #![allow(dead_code, unused_imports, reason = "not every program needs everything")]
 
@@ -23,7 +22,7 @@ pub(crate) use truth::{Tally, Truth};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Nothing that a test waits for takes so long, also on a busy machine.
+/// Longer than any wait of a test, also on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 #[expect(clippy::disallowed_methods, reason = "tests have deadlines")]

@@ -1,4 +1,4 @@
-//! Nodes: processes of the example `cluster`, which its readers start as well.
+//! Nodes: processes that run the example `cluster`.
 
 use super::process::{Process, tied};
 use super::{DEADLINE, until};
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-/// A node that runs until it is dropped, which is kill -9.
+/// A node that runs until it is dropped: then it is killed with SIGKILL.
 pub(crate) struct Node {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
 }
 
-/// The example as it is now: `cargo test --test` and `cargo bench` do not build examples.
+/// Builds the example, as `cargo test --test` and `cargo bench` do not.
 fn example() -> &'static Path {
     static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
         let test = std::env::current_exe().unwrap();
@@ -34,12 +34,12 @@ fn example() -> &'static Path {
 }
 
 impl Node {
-    /// A node that keeps `history` entries of the Redis at `url`.
+    /// Starts a node that keeps `history` entries of the Redis at `url`.
     pub(crate) fn start(url: &str, history: usize) -> Self {
         Self::start_in(1, url, history)
     }
 
-    /// The same in several loops.
+    /// The same, in several loops.
     pub(crate) fn start_in(shards: usize, url: &str, history: usize) -> Self {
         let mut command = tied(example());
         command.env("PORT", "0").env("REDIS_URL", url).env("HISTORY", history.to_string());
@@ -59,18 +59,18 @@ impl Node {
         self.get_for("http://x", path)
     }
 
-    /// As a page of that origin asks.
+    /// Sends the request with the header `Origin`.
     pub(crate) fn get_for(&self, origin: &str, path: &str) -> Answer {
         let request = format!("GET {path} HTTP/1.1\r\nOrigin: {origin}");
         send(&mut connect(self.address).unwrap(), &request, "").unwrap()
     }
 
-    /// Publishes, and returns what the node answers.
+    /// Publishes. Returns the reply of the node.
     pub(crate) fn publish(&self, topics: &str, data: &str) -> Answer {
         ask(&mut connect(self.address).unwrap(), &format!("POST /publish/{topics}"), data).unwrap()
     }
 
-    /// A number out of `/metrics`.
+    /// A value from `/metrics`.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let metrics = self.get("/metrics").body;
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -85,7 +85,7 @@ impl Node {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// All lines of the head behind the first.
+    /// All header lines.
     pub(crate) headers: String,
     pub(crate) body: String,
 }
@@ -97,7 +97,7 @@ pub(crate) fn connect(node: SocketAddr) -> Result<BufReader<TcpStream>> {
     Ok(BufReader::new(socket))
 }
 
-/// One request on a connection that is kept.
+/// Sends one request on an open connection.
 pub(crate) fn ask(connection: &mut BufReader<TcpStream>, request: &str, body: &str) -> Result<Answer> {
     send(connection, &format!("{request} HTTP/1.1"), body)
 }

@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// A command that is killed with the thread that has started it: `setpriv` is of util-linux.
+/// A command that is killed with the thread that started it. `setpriv` is part of util-linux.
 pub(crate) fn tied(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(program).stdin(Stdio::null()).stdout(Stdio::null());
@@ -13,7 +13,7 @@ pub(crate) fn tied(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A process that is killed when this is dropped.
+/// A process that is killed on drop.
 pub(crate) struct Process(Child);
 
 impl Process {
@@ -29,7 +29,7 @@ impl Process {
         self.0.stdout.take().unwrap()
     }
 
-    /// SIGSTOP: it stays as it is, with all its connections, and does nothing.
+    /// SIGSTOP: its connections stay open, but it does nothing.
     pub(crate) fn pause(&self) {
         self.signal(Signal::SIGSTOP);
     }
@@ -50,7 +50,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // SIGKILL, which one that is paused gets, too.
+        // SIGKILL also reaches a paused process.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

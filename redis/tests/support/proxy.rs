@@ -1,4 +1,4 @@
-//! A bad network: a TCP port in front of a unix socket, which delays, tears, trickles and holds back.
+//! A bad network: a TCP port in front of a unix socket, which delays, splits, trickles, holds and cuts.
 
 use super::RedisServer;
 use std::io::{ErrorKind, Read, Result, Write};
@@ -10,22 +10,22 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How often a pump looks whether it is to do something else.
+/// Period with which a pump looks for a new mode.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// What becomes of what passes by.
+/// What happens to the bytes that pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Mode {
     Pass,
-    /// All that was read together waits so long before it goes on.
+    /// Bytes that were read together are held back for this long.
     Delay(Duration),
-    /// Every byte by itself.
+    /// One byte at a time.
     Trickle,
-    /// Each connection is cut somewhere within so many bytes of replies.
+    /// Each connection is cut somewhere within this many bytes of replies.
     Cut(usize),
-    /// Connections stay open, and new ones are accepted, but nothing goes on.
+    /// Connections stay open, and new ones are accepted, but no bytes pass.
     Hold,
-    /// Requests go on, and replies do not.
+    /// Requests pass, replies do not.
     HoldReplies,
     /// Connections are closed before a byte has passed.
     Refuse,
@@ -33,9 +33,9 @@ pub(crate) enum Mode {
 
 struct Shared {
     mode: Mutex<Mode>,
-    /// The unix socket that new connections go to.
+    /// The unix socket to which new connections go.
     upstream: Mutex<PathBuf>,
-    /// Connections of an earlier generation are closed.
+    /// Connections of older generations are closed.
     generation: AtomicU64,
     stopped: AtomicBool,
 }
@@ -85,12 +85,12 @@ impl Proxy {
         *self.shared.mode.lock().unwrap() = mode;
     }
 
-    /// Closes all connections there are.
+    /// Closes all connections.
     pub(crate) fn cut(&self) {
         self.shared.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// From now on it stands before `server`, also for who is connected: they are cut off.
+    /// From now on leads to `server`. Existing connections are cut.
     pub(crate) fn lead_to(&self, server: &RedisServer) {
         *self.shared.upstream.lock().unwrap() = server.socket();
         self.cut();
@@ -101,7 +101,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
         self.cut();
-        // So that it looks.
+        // This wakes the accepting thread.
         let _ = TcpStream::connect(self.address);
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
@@ -114,7 +114,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         if shared.stopped.load(Ordering::SeqCst) {
             return;
         }
-        // The generation first: who is cut off while connecting is cut off.
+        // The generation is read first, so that a connection that is being opened is cut as well.
         let generation = shared.generation.load(Ordering::SeqCst);
         let Ok(client) = client else { continue };
         if shared.mode() == Mode::Refuse {
@@ -146,10 +146,10 @@ fn close(client: &TcpStream, server: &UnixStream) {
     let _ = server.shutdown(Shutdown::Both);
 }
 
-/// Passes on what comes until either side ends, or the connection is cut.
+/// Passes bytes on until either side closes, or the connection is cut.
 fn pump(shared: &Shared, generation: u64, from: &mut impl Read, to: &mut impl Write, is_reply: bool) {
     let mut buffer = vec![0; 64 << 10];
-    // How many bytes until it is cut.
+    // Number of bytes until the cut.
     let mut left = None;
     while shared.is_of(generation) {
         let count = match from.read(&mut buffer) {
@@ -190,7 +190,7 @@ fn pump(shared: &Shared, generation: u64, from: &mut impl Read, to: &mut impl Wr
     }
 }
 
-/// One byte after the other, as long as that is the mode.
+/// Passes one byte at a time while that is the mode.
 fn trickle(shared: &Shared, bytes: &[u8], to: &mut impl Write) -> Result<()> {
     for (index, byte) in bytes.iter().enumerate() {
         if shared.mode() != Mode::Trickle {

@@ -1,4 +1,4 @@
-//! A redis-server of the test's own.
+//! A redis-server for one test.
 
 use super::process::{Process, tied};
 use super::{Proxy, until};
@@ -6,8 +6,8 @@ use redis::{Connection, FromRedisValue};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// It listens on a unix socket in a directory of its own, so that no port can be taken while it is down. A
-/// [`Proxy`] gives it a port.
+/// A server that listens on a unix socket in a directory of its own, so no other process can take its port
+/// while it is down. A [`Proxy`] gives it a port.
 pub(crate) struct RedisServer {
     directory: TempDir,
     options: Vec<String>,
@@ -15,17 +15,17 @@ pub(crate) struct RedisServer {
 }
 
 impl RedisServer {
-    /// It keeps nothing on disk but what `SAVE` has put there, which is there again after a restart.
+    /// Starts a server that keeps nothing on disk except by `SAVE`.
     pub(crate) fn start() -> Self {
         Self::with(["--save", ""])
     }
 
-    /// All that it has answered is in a file, and there again after a restart.
+    /// Starts a server that writes each command to its file (`appendfsync always`) before it replies.
     pub(crate) fn with_aof() -> Self {
         Self::with(["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
     }
 
-    /// It follows the server behind `proxy`, and has caught up when this returns.
+    /// Starts a replica of the server behind `proxy`. It has caught up when this returns.
     pub(crate) fn replica_of(proxy: &Proxy) -> Self {
         let port = proxy.address().port().to_string();
         let replica =
@@ -41,13 +41,13 @@ impl RedisServer {
         server
     }
 
-    /// Starts it where it was killed, or anew. It answers when this returns.
+    /// Starts the server again, after it was killed or not. It replies to commands when this returns.
     pub(crate) fn restart(&mut self) {
         self.kill();
         let mut command = tied("redis-server");
         command.args(["--port", "0", "--unixsocket"]).arg(self.socket());
         command.arg("--dir").arg(self.directory.path()).args(&self.options);
-        // A replica is not kept waiting for others.
+        // A replica need not wait for others.
         command.args(["--repl-diskless-sync-delay", "0"]);
         self.process = Some(Process::spawn(&mut command));
         until("redis-server", || {
@@ -58,7 +58,7 @@ impl RedisServer {
         });
     }
 
-    /// kill -9.
+    /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.process = None;
     }
@@ -87,7 +87,7 @@ impl RedisServer {
         self.client().get_connection().unwrap()
     }
 
-    /// Sends one command, its parts separated by spaces.
+    /// Sends one command, whose parts are separated by spaces.
     pub(crate) fn ask<T: FromRedisValue>(&self, command: &str) -> T {
         let mut parts = command.split(' ');
         let mut command = redis::cmd(parts.next().unwrap());

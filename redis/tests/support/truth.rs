@@ -1,36 +1,36 @@
-//! What clients were entitled to, and whether they have it.
+//! The events that clients were entitled to, and whether they have them.
 
 use super::crowd::Listener;
 use super::{Crowd, Heard, Outcome, Published};
 use mio_sse::Position;
 use std::collections::{BTreeSet, HashMap};
 
-/// All events that there were: those that publishing said are there, and those that any client was given.
+/// All events: those that publishing has confirmed, and those that any client has received.
 ///
-/// An event is known by its data. It can have two positions: a node sends again what Redis has not answered,
-/// and where Redis has lost the first, nodes that have read it drop the second, and others do not. It counts
-/// where it was first.
+/// An event is identified by its data. It can have two positions: a node sends it again if Redis has not
+/// replied, and if Redis has lost the first entry, nodes that have read that one drop the second, and others
+/// do not. The first position counts.
 pub(crate) struct Truth {
     first: HashMap<String, Position>,
-    /// By topic. After a loss Redis can give a position again.
+    /// By topic. After a loss Redis can use a position again.
     events: HashMap<String, BTreeSet<(Position, String)>>,
 }
 
-/// What the clients have heard, all together.
+/// Totals over all clients.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Tally {
     pub(crate) events: usize,
     pub(crate) gaps: usize,
-    /// Events that were not given, and told of as a gap.
+    /// Events that were not delivered, but covered by a gap.
     pub(crate) missed: usize,
 }
 
-/// The topics that the data of an event names behind the event's own name.
+/// The topics that the data of an event names after the event's own name.
 fn topics_of(data: &str) -> impl Iterator<Item = &str> {
     data.split(' ').nth(1).unwrap_or_default().split(',')
 }
 
-/// The next position that there can be.
+/// The next possible position.
 fn after(id: Position) -> Position {
     id.n().checked_add(1).map_or(Position::new(id.ms() + 1, 0), |n| Position::new(id.ms(), n))
 }
@@ -56,13 +56,13 @@ impl Truth {
         Self { first, events }
     }
 
-    /// How many different events there were.
+    /// Number of different events.
     pub(crate) fn len(&self) -> usize {
         self.first.len()
     }
 
-    /// Whether each client has each event it was entitled to once and in order, or was told of a gap where it
-    /// is missing.
+    /// Checks that each client has each event that it was entitled to, once and in order, or got a gap
+    /// instead.
     pub(crate) fn check(&self, crowd: &Crowd) -> Result<Tally, String> {
         let mut tally = Tally::default();
         let mut wrong = Vec::new();
@@ -83,13 +83,13 @@ impl Truth {
     }
 
     fn check_one(&self, listener: &Listener) -> Result<Tally, String> {
-        // What it is to get, as far as that is not settled.
+        // Events that it still has to get.
         let mut due: BTreeSet<(Position, &str)> = BTreeSet::new();
         for topic in &listener.topics {
             due.extend(self.events.get(topic).into_iter().flatten().map(|(id, data)| (*id, &**data)));
         }
         let mut tally = Tally::default();
-        // How many gaps there were when it got the event.
+        // Number of gaps it had received at each event.
         let mut had: HashMap<&str, usize> = HashMap::new();
         let (mut at, mut in_gap) = (None, false);
         for (index, heard) in listener.heard.iter().enumerate() {
@@ -116,8 +116,8 @@ impl Truth {
                 due.remove(&(self.first[data], data));
                 tally.events += 1;
             }
-            // All up to here is settled: it has come, or it is part of the gap, or it was before the first
-            // position.
+            // Everything up to here is settled: it was delivered, or is part of the gap, or is older than the
+            // client's first position.
             let later = due.split_off(&(after(id), ""));
             let mut missing = std::mem::replace(&mut due, later);
             missing.retain(|(_, data)| !had.contains_key(data));
