@@ -1,6 +1,6 @@
-//! Where bytes are copied: large events, a long way to resume, streams that pull. Time of the server's thread
-//! for each megabyte that its clients get, beside a bare loop that writes the same bytes in pieces of the
-//! same size. They lie ready, but where streams pull the bare loop makes them, too.
+//! Cases in which bytes are copied: large events, a long resume, sources. Measures the time of the server's
+//! thread for each megabyte delivered, beside a bare loop that writes the same bytes in pieces of the same
+//! size. The bare loop has its bytes ready, except for sources, where it makes them too.
 //!
 //! ```text
 //! cargo bench --bench copies                      all three
@@ -26,23 +26,23 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
-/// Rounds of which the median counts.
+/// Number of rounds. The median counts.
 const ROUNDS: usize = 21;
 
-/// What the bare loop replies, so that its connections are in the same state.
+/// Reply of the bare loop, so that its connections are in the same state.
 const HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// Something that takes many bytes to many streams.
+/// A case in which many bytes go to many streams.
 struct Case {
     name: &'static str,
     what: &'static str,
     streams: usize,
-    /// Bytes of the data of an event.
+    /// Bytes of data of an event.
     event: usize,
-    /// How many of them each stream gets.
+    /// Events for each stream.
     events: usize,
-    /// Bytes that the bare loop writes at once: as many as the server does.
+    /// Bytes of one write of the bare loop: as many as the server writes.
     piece: usize,
     app: fn(&Case) -> (Router, Config),
 }
@@ -170,7 +170,7 @@ fn served(case: &Case) -> f64 {
     (thread_us() - before) / mib(readers.received())
 }
 
-/// A loop that only writes: the same bytes for each event as the server sends.
+/// A loop that only writes: the same bytes for each event as the server.
 fn bare(case: &Case) -> f64 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let mut readers = Readers::new(listener.local_addr().expect("an address"));
@@ -199,7 +199,7 @@ fn bare(case: &Case) -> f64 {
     for _ in 0..if is_wide { case.events } else { 1 } {
         sockets.iter_mut().for_each(|(_, at)| *at = 0);
         due += (bytes.len() * case.streams) as u64;
-        // In turn, a piece each, as the server does.
+        // A piece for each stream in turn, as the server does.
         let mut unfinished: Vec<usize> = (0..case.streams).collect();
         while readers.received() < due {
             unfinished.retain(|&number| {
@@ -236,7 +236,7 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// Microseconds that this thread has run.
+/// CPU time of this thread, in microseconds.
 fn thread_us() -> f64 {
     let time = ClockId::CLOCK_THREAD_CPUTIME_ID.now().expect("every system has this clock");
     Duration::from(time).as_secs_f64() * 1e6

@@ -1,12 +1,12 @@
-//! What compressed streams save, and what that costs the server: bytes on the wire and time of its thread for
-//! each delivery, of five kinds of events, beside the same without compression.
+//! What compression saves and costs: bytes on the wire and time of the server's thread for each delivery, for
+//! five kinds of events, beside the same without compression.
 //!
 //! ```text
 //! cargo bench --bench gzip --features gzip                   five kinds, for 1, 100 and 5,000 streams
 //! cargo bench --bench gzip --features gzip -- ticks 100      one kind, for so many streams
 //! ```
 //!
-//! A stream more comes with every 16 events, and stays. The next event is published when all have the last.
+//! Another stream joins with every 16 events, and stays. The next event is published when all have the last.
 
 #![allow(
     clippy::disallowed_methods,
@@ -25,10 +25,10 @@ use payload::{KINDS, Payload};
 use readers::Readers;
 use std::time::Duration;
 
-/// Rounds of which the median counts.
+/// Number of rounds. The median counts.
 const ROUNDS: usize = 5;
 
-/// Events before those that are measured: chains have begun by then.
+/// Events before the measured ones. All chains have begun by then.
 const WARM_UP: usize = 32;
 
 /// Events between two streams that join.
@@ -69,7 +69,7 @@ fn main() {
     }
 }
 
-/// What one delivery takes.
+/// Cost of one delivery.
 #[derive(Clone, Copy)]
 struct Delivery {
     bytes: f64,
@@ -143,7 +143,7 @@ fn delivered(server: &Server<Router>) -> f64 {
     server.stats().events_delivered as f64
 }
 
-/// Microseconds that this thread has run.
+/// CPU time of this thread, in microseconds.
 fn thread_us() -> f64 {
     let time = ClockId::CLOCK_THREAD_CPUTIME_ID.now().expect("every system has this clock");
     Duration::from(time).as_secs_f64() * 1e6

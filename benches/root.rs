@@ -1,9 +1,9 @@
-//! Where relative paths begin.
+//! The folder that relative paths refer to.
 
 use std::path::Path;
 
-/// Cargo starts a benchmark in its package's folder; paths in arguments are meant from the repository's, where
-/// `cargo bench` is called.
+/// Changes to the root of the repository. Cargo starts a benchmark in its package's folder, but paths in
+/// arguments are relative to where `cargo bench` was called.
 pub(crate) fn enter() -> std::io::Result<()> {
     match std::env::var_os("CARGO_MANIFEST_DIR") {
         Some(package) => std::env::set_current_dir(Path::new(&package).join("..")),

@@ -1,11 +1,12 @@
-//! What several loops cost: an event that is published to all of them, and how evenly connections are spread.
+//! The cost of several loops: an event that is published to all of them, and how evenly connections are
+//! spread.
 //!
 //! ```text
 //! cargo bench --bench shards                   8 loops
 //! cargo bench --bench shards -- 4 100,1000     as many, and so many streams
 //! ```
 //!
-//! Deliveries are measured by `benches/streams`, with the hub in two loops beside the hub in one.
+//! `benches/streams` measures deliveries, with the hub in two loops beside the hub in one.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "measuring needs the clock, and a table")]
 
@@ -18,10 +19,10 @@ use std::time::Instant;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Events published at each number of loops.
+/// Events published with each number of loops.
 const EVENTS: u32 = 300_000;
 
-/// A process may have 20,000 descriptors; so many connections to each.
+/// Connections of each client process, as a process may have 20,000 descriptors.
 const PER_CLIENT: usize = 5_000;
 
 fn main() -> Result<()> {
@@ -65,7 +66,8 @@ impl Running {
     }
 }
 
-/// The time that a publisher takes for an event, until all loops have published all of them. Nobody listens.
+/// Time that a publisher needs for an event, until all loops have published all events. There are no
+/// subscribers.
 fn publish(most: usize) -> Result<()> {
     println!("loops   ns an event");
     for loops in [1, 2, 4, 8].into_iter().filter(|loops| *loops <= most) {
@@ -87,7 +89,7 @@ fn publish(most: usize) -> Result<()> {
     Ok(())
 }
 
-/// How many streams the fullest and the emptiest loop have.
+/// The number of streams of the fullest and of the emptiest loop.
 fn spread(loops: usize, streams: usize) -> Result<()> {
     for (way, listeners) in
         [("by the kernel", Listeners::new()), ("to the fewest", Listeners::new().to_fewest())]
@@ -117,7 +119,7 @@ fn spread(loops: usize, streams: usize) -> Result<()> {
     Ok(())
 }
 
-/// A process with so many streams, which are open when this returns.
+/// Starts a process that opens `count` streams. They are open when this returns.
 fn start(address: SocketAddr, count: usize) -> Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["client", &address.to_string(), &count.to_string()]);

@@ -1,6 +1,6 @@
-//! What TLS costs a server: memory of an idle stream, CPU time of a stream that comes and of a delivery, and
-//! how long others wait while a crowd shakes hands. The example `hub` beside itself without TLS, and beside
-//! other programs.
+//! The cost of TLS for a server: memory of an idle stream, CPU time of a new stream and of a delivery, and
+//! how long other streams wait during many handshakes. Compares the example `hub` with itself without TLS,
+//! and with other programs.
 //!
 //! ```text
 //! cargo bench --bench tls --features tls
@@ -8,9 +8,9 @@
 //! cargo bench --bench tls --features tls -- --peer axum=benches/compare/target/release/axum
 //! ```
 //!
-//! A peer does what the hub does; it prints its address, and takes its certificate from the files that
-//! `CERTIFICATES` and `KEY` in the environment name. Clients shake hands, and do not decrypt what they get:
-//! it is the server that is measured.
+//! A peer does the same as the hub. It prints its address, and reads its certificate from the files that
+//! `CERTIFICATES` and `KEY` name. Clients do the handshake but do not decrypt, as only the server is
+//! measured.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "measuring needs the clock, and a table")]
 
@@ -120,7 +120,7 @@ fn hub() -> Result<PathBuf> {
     built.success().then(|| release.join("examples/hub")).ok_or_else(|| "the hub does not compile".into())
 }
 
-/// A process that ends with this.
+/// A process that is killed on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -150,7 +150,7 @@ impl Server {
         Ok(Self { process, address, certificates: files.map(|[certificates, _]| certificates.clone()) })
     }
 
-    /// Microseconds that all its threads have run.
+    /// CPU time of all its threads, in microseconds.
     fn cpu(&self) -> Result<f64> {
         let mut nanos = 0.0;
         for task in std::fs::read_dir(format!("/proc/{}/task", self.process.0.id()))? {
@@ -160,14 +160,14 @@ impl Server {
         Ok(nanos / 1e3)
     }
 
-    /// Bytes of memory of its own.
+    /// Bytes of anonymous memory.
     fn memory(&self) -> Result<f64> {
         let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.process.0.id()))?;
         let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:")).ok_or("no figure")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
     }
 
-    /// A process with so many streams, which are open when this returns.
+    /// Starts a process that opens `count` streams. They are open when this returns.
     fn clients(&self, count: usize, how: &str) -> Result<Running> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["client", &self.address.to_string(), &count.to_string(), how]);
@@ -183,7 +183,7 @@ impl Server {
 fn measure(program: &PathBuf, files: Option<&[PathBuf; 2]>, streams: usize) -> Result<Figures> {
     let server = Server::start(program, files)?;
     let config = server.certificates.as_ref().map(config).transpose()?;
-    // All that is made once is made before.
+    // One-time allocations are made before the measurement.
     drop(server.clients(streams.div_ceil(10), "full")?);
     thread::sleep(Duration::from_millis(300));
     let (memory, cpu) = (server.memory()?, server.cpu()?);
@@ -204,7 +204,7 @@ fn measure(program: &PathBuf, files: Option<&[PathBuf; 2]>, streams: usize) -> R
     let cpu = server.cpu()?;
     for _ in 0..EVENTS {
         publish(&mut publisher)?;
-        // Longer than all of them take to read it.
+        // Longer than all streams take to read the event.
         thread::sleep(Duration::from_millis(20 + streams as u64 / 50));
     }
     let delivery = (server.cpu()? - cpu) / (EVENTS * streams) as f64;
@@ -230,8 +230,8 @@ fn measure(program: &PathBuf, files: Option<&[PathBuf; 2]>, streams: usize) -> R
     Ok([each, new, back, delivery, quiet.0, storm.0, storm.1])
 }
 
-/// The 99th percentile, in milliseconds, of how long an event takes to another stream while `act` runs, and
-/// what that returns.
+/// Measures the latency of another stream while `act` runs. Returns its 99th percentile in milliseconds, and
+/// the result of `act`.
 fn watch(
     server: &Server,
     config: Option<Arc<ClientConfig>>,
@@ -259,7 +259,7 @@ fn watch(
             if publisher.read_until(b"\r\n\r\n").is_err() {
                 break;
             }
-            // A connection carries a thousand requests.
+            // A connection is limited to a thousand requests.
             thread::sleep(Duration::from_millis(5));
             if number > 900 {
                 break;
@@ -275,7 +275,7 @@ fn watch(
     Ok((*times.get(at).ok_or("nothing came")?, result))
 }
 
-/// Trusts the certificate in the file.
+/// A client configuration that trusts the certificate in the file.
 fn config(file: &PathBuf) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(file)?)?;
@@ -286,7 +286,7 @@ fn config(file: &PathBuf) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// One connection that blocks.
+/// A blocking connection.
 struct Connection {
     socket: TcpStream,
     tls: Option<ClientConnection>,
@@ -311,7 +311,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads on, and past `what`.
+    /// Reads up to and including `what`.
     fn read_until(&mut self, what: &[u8]) -> Result<()> {
         loop {
             if let Some(at) = self.received.windows(what.len()).position(|window| window == what) {
@@ -338,11 +338,11 @@ impl Connection {
     }
 }
 
-/// Opens so many streams, says so, and reads what comes until its input ends.
+/// Opens `count` streams, reports that, and reads until its input ends.
 fn client(address: SocketAddr, count: usize, how: &str) -> Result<()> {
     let file = std::env::var_os("CERTIFICATES").map(PathBuf::from);
     let config = file.as_ref().map(config).transpose()?;
-    // Only who comes back has tickets.
+    // Only a client that has connected before has tickets.
     let config = config.map(|config| {
         let mut config = ClientConfig::clone(&config);
         if how != "resumed" {

@@ -1,4 +1,4 @@
-//! The system's allocator, with an account.
+//! The system's allocator, with counters.
 
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 
@@ -33,21 +33,21 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // While it copies, both are there.
+        // During the copy both exist.
         grow(size);
         HELD.fetch_sub(layout.size(), Relaxed);
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
 
-/// Bytes that are held now; the most that is held counts from here on.
+/// Bytes held now. The maximum is counted from here on.
 pub(crate) fn begin() -> usize {
     let held = HELD.load(Relaxed);
     MOST.store(held, Relaxed);
     held
 }
 
-/// The most bytes that were held since [`begin`].
+/// The maximum of bytes held since [`begin`].
 pub(crate) fn most() -> usize {
     MOST.load(Relaxed)
 }

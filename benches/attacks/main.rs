@@ -1,4 +1,4 @@
-//! The longest turn, and the most memory, under everything that a client, a topic or a call can do, with
+//! The longest turn, and the maximum of memory, under anything that a client, a topic or a call can do, with
 //! 20,000 streams over a network in memory.
 //!
 //! ```text
@@ -8,9 +8,8 @@
 //! cargo bench --bench attacks -- --hours 24        instead, so many simulated hours of everything at once
 //! ```
 //!
-//! What is timed is time of day, so a busy machine makes turns longer than they are; `a turn` is the most
-//! that one turn has written, and memory what the heap holds above what it held when the attack began,
-//! exactly.
+//! Times are wall clock times, so a busy machine makes turns look longer. `a turn` is the most that one turn
+//! has written. Memory is the exact growth of the heap since the beginning of the attack.
 
 #![allow(
     clippy::disallowed_methods,
@@ -35,7 +34,7 @@ fn main() {
     while let Some(word) = words.next() {
         let mut number = || words.next().and_then(|word| word.parse().ok()).expect("a number");
         match word.as_str() {
-            // `cargo bench` adds it; `cargo test` does not, and measures nothing.
+            // `cargo bench` adds it. `cargo test` does not, and then nothing is measured.
             "--bench" => bench = true,
             "--streams" => streams = number(),
             "--runs" => runs = number(),

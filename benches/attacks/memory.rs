@@ -4,7 +4,7 @@ use crate::turns::Attack;
 use crate::world::{Found, World, bytes, get, post};
 use mio_sse::Event;
 
-/// What goes into the inbox; more would be more than many a machine has.
+/// Messages for the inbox. More would not fit into the memory of many machines.
 const MESSAGES: usize = 64;
 
 pub(crate) const ATTACKS: [Attack; 5] = [
@@ -78,7 +78,7 @@ fn bodies() -> Found {
         world.server.net().connect(&half, false);
         world.settle();
     }
-    // Somebody else is served all the same.
+    // Other clients are still served.
     world.server.net().connect(&bytes(&get("/page")), false);
     world.settle();
     world.end()

@@ -1,5 +1,5 @@
-//! A network in memory whose peers do as an attack needs: they read as much as they like, and send the same
-//! for ever.
+//! A network in memory with the peers that an attack needs: they read as much as they like, and can send the
+//! same bytes for ever.
 
 use mio_sse::net::{Net, Ready};
 use std::collections::VecDeque;
@@ -9,18 +9,18 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The time of day when the clock stands at nothing.
+/// The time of day when the clock is at zero.
 const BEGUN: Duration = Duration::from_secs(1_800_000_000);
 
 #[derive(Debug, Clone)]
 struct Peer {
     slot: Option<u32>,
-    /// What it sends, and how much of that has been read.
+    /// Bytes that it sends, and how many of them have been read.
     input: Rc<[u8]>,
     read: usize,
-    /// Whether it sends junk for ever when its input has been read.
+    /// Whether it sends junk for ever after its input.
     junk: bool,
-    /// Bytes that can be written to it.
+    /// Number of bytes that can be written to it.
     room: usize,
     left: bool,
 }
@@ -30,10 +30,10 @@ pub(crate) struct AttackNet {
     pub(crate) now: Duration,
     /// Bytes written so far.
     pub(crate) written: usize,
-    /// Where they go, as a kernel copies them too.
+    /// Target of the writes: a kernel copies them, too.
     sink: Vec<u8>,
     peers: Vec<Peer>,
-    /// Peers whose connections are closed give their numbers to others.
+    /// Whether closed peers free their numbers for others.
     pub(crate) reuses: bool,
     free: Vec<usize>,
     backlog: VecDeque<u32>,
@@ -41,7 +41,7 @@ pub(crate) struct AttackNet {
 }
 
 impl AttackNet {
-    /// A peer that has connected and sends `input`.
+    /// A new peer that has connected and sends `input`.
     pub(crate) fn connect(&mut self, input: &Rc<[u8]>, junk: bool) -> usize {
         let peer = Peer { slot: None, input: input.clone(), read: 0, junk, room: usize::MAX, left: false };
         let number = self.free.pop().unwrap_or(self.peers.len());
@@ -63,7 +63,7 @@ impl AttackNet {
         self.tell(peer, true, false);
     }
 
-    /// So many bytes can be written to the peer.
+    /// From now on `room` bytes can be written to the peer.
     pub(crate) fn set_room(&mut self, peer: usize, room: usize) {
         self.peers[peer].room = room;
         self.tell(peer, false, room > 0);
@@ -91,7 +91,7 @@ impl AttackNet {
     }
 }
 
-/// As many as real polls return at once.
+/// The number of events that a real poll returns at once.
 const EVENTS_PER_POLL: usize = 1024;
 
 impl Net for AttackNet {
@@ -132,7 +132,7 @@ impl Net for AttackNet {
             return Ok(0);
         }
         if count == 0 && peer.junk {
-            // What it says is nothing to anybody; that it says so much is.
+            // The content of the junk does not matter, only its amount.
             return Ok(buffer.len());
         }
         if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }

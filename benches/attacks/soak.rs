@@ -1,5 +1,5 @@
-//! Hours of everything at once, in simulated time: what the server holds at the end is what it held in the
-//! first hour.
+//! Hours of everything at once, in simulated time. In the last hour the server may hold no more than in the
+//! first.
 
 use crate::heap;
 use crate::net::AttackNet;
@@ -10,14 +10,14 @@ use mio_sse::{
 };
 use std::time::{Duration, Instant};
 
-/// Streams that are there, as far as those that come and go leave so many.
+/// Number of streams, apart from those that come and go.
 const STREAMS: usize = 4_000;
 
-/// How often it is looked at what is held, in an hour.
+/// Samples of the held memory in an hour.
 const SAMPLES: usize = 180;
 
-/// What is held may grow by so much from the first hour to the last. Of what the allocator keeps the figures
-/// are printed.
+/// Largest allowed growth of the held memory from the first hour to the last. For the allocator's own memory
+/// the figures are only printed.
 const DRIFT_MAX: f64 = 0.05;
 
 struct Soak {
@@ -36,7 +36,7 @@ pub(crate) fn run(hours: usize) {
     );
     let mut hourly = Vec::new();
     for hour in 1..=hours {
-        // What is there at one moment is chance: the last half of the hour counts.
+        // The content of one moment is chance, so the last half of the hour counts.
         (0..1800).for_each(|_| soak.second());
         let (mut held, mut resident) = (0, 0);
         for _ in 0..SAMPLES {
@@ -66,7 +66,7 @@ pub(crate) fn run(hours: usize) {
     assert!(heap <= DRIFT_MAX, "more is held from hour to hour");
 }
 
-/// Memory that is resident.
+/// Resident memory.
 fn resident() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok());
@@ -143,7 +143,7 @@ impl Soak {
         let event = || Event::new().data(format!("{number} {}", "x".repeat(size)));
         let (key, one) = (self.rng.u8(..200).to_string(), self.rng.u8(..5));
         let mut cx = self.server.context();
-        // Where memory is short for a moment, there is nothing to publish.
+        // If memory is short for a moment, nothing is published.
         let _ = match one {
             0 => cx.publish("news", event()),
             1 => cx.publish("prices", event().key(key)),
@@ -153,7 +153,7 @@ impl Soak {
         };
     }
 
-    /// What happens now and then.
+    /// Occasional disturbances.
     fn disturb(&mut self) {
         let (die, number) = (self.rng.u8(..60), self.rng.u16(..500));
         let user = format!("user {number}");
@@ -194,7 +194,7 @@ fn app() -> Router {
     app
 }
 
-/// Each kind of stream has something that the others have not.
+/// Each kind of stream has something that the others do not have.
 fn stream(request: &Request<'_>, cx: &mut Context<'_>) -> Result<StreamReply, Error> {
     let number: u64 = request.param("number").and_then(|number| number.parse().ok()).unwrap_or_default();
     let stream = Reply::stream();

@@ -1,4 +1,4 @@
-//! Attacks on the time of a turn, each with as many streams as there are to be.
+//! Attacks on the time of a turn, each with the given number of streams.
 
 use crate::world::{Found, World, bytes, get, keeps_all, post};
 use mio_sse::{Drain, Event, History, Ids, Overflow, TopicConfig};
@@ -39,7 +39,7 @@ pub(crate) const ATTACKS: [Attack; 18] = [
     }),
 ];
 
-/// A handler calls something that concerns all streams.
+/// A handler makes a call that concerns all streams.
 fn called(streams: usize, call: impl FnOnce(&mut mio_sse::Context<'_>)) -> Found {
     let mut world = World::with_streams(streams, "/tagged", |_config| {});
     world.begin();
@@ -48,13 +48,13 @@ fn called(streams: usize, call: impl FnOnce(&mut mio_sse::Context<'_>)) -> Found
     world.end()
 }
 
-/// All but one stop reading, each at another place, and are to go on at the oldest event.
+/// All streams but one stop reading, each at another place. Later they have to continue at the oldest event.
 fn skip(streams: usize) -> Found {
     const BATCH: usize = 20;
     let mut world = World::with_streams(streams, "/live/a", |config| {
         config.topic = TopicConfig::default().overflow(Overflow::Skip);
     });
-    // The first one reads on.
+    // The first stream keeps reading.
     for (place, &peer) in world.peers.clone().iter().skip(1).enumerate() {
         world.server.net().set_room(peer, 60 * place);
     }
@@ -124,14 +124,14 @@ fn far_behind(streams: usize) -> Found {
     world.end()
 }
 
-/// The loop is held up, and so all are late.
+/// The loop is held up, so all streams are late.
 fn heartbeats(streams: usize) -> Found {
     let mut world =
         World::with_streams(streams, "/live/a", |config| config.heartbeat = Some(Duration::from_secs(15)));
     world.begin();
     world.pass(Duration::from_secs(31));
     world.settle();
-    // What is left is done slice by slice.
+    // The rest is done slice by slice.
     for _ in 0..100 {
         world.pass(Duration::from_millis(100));
         world.settle();
@@ -176,7 +176,7 @@ fn bad_sources(streams: usize) -> Found {
     world.end()
 }
 
-/// What is no request is answered, and what comes behind it read and dropped.
+/// A rejected request gets its reply. The bytes after it are read and dropped.
 fn junk(streams: usize) -> Found {
     let mut world = World::new(|_config| {});
     let input = bytes("this is no request\r\n\r\n");

@@ -6,21 +6,21 @@ use mio_sse::{Config, Context, Event, History, Pull, Reply, Router, Server, Topi
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// No turn may take longer, whatever happens.
+/// No turn may take longer.
 pub(crate) const TURN_MAX: Duration = Duration::from_millis(10);
 
-/// An attack is broken off after so much time: what it has shown by then is enough.
+/// An attack is stopped after this time, which is enough to show its effect.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What an attack has brought about.
+/// Result of an attack.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Found {
     pub(crate) longest: Duration,
     pub(crate) over: usize,
     pub(crate) turns: usize,
-    /// The most bytes that one turn has written.
+    /// Most bytes that one turn has written.
     pub(crate) written: usize,
-    /// The most bytes of the heap that were held, above what there was when the attack began.
+    /// Largest growth of the heap since the start of the attack.
     pub(crate) held: usize,
 }
 
@@ -33,8 +33,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A server without heartbeats, on which no stream stalls or is closed for its age, but for what `change`
-    /// says.
+    /// A server without heartbeats, stall timeouts or a maximum age, except for what `change` sets.
     pub(crate) fn new(change: impl FnOnce(&mut Config)) -> World {
         let mut config = Config::default();
         config.connections_max = 100_000;
@@ -51,7 +50,7 @@ impl World {
         world
     }
 
-    /// With so many streams at `path`, which have all there is for them.
+    /// A server with `streams` open streams at `path`, which have received all their events.
     pub(crate) fn with_streams(streams: usize, path: &str, change: impl FnOnce(&mut Config)) -> World {
         let mut world = World::new(change);
         world.open(streams, path);
@@ -68,7 +67,7 @@ impl World {
         }
     }
 
-    /// From here on turns count.
+    /// The turns from here on count.
     pub(crate) fn begin(&mut self) {
         self.found = Found::default();
         self.before = heap::begin();
@@ -85,7 +84,7 @@ impl World {
         self.begun.elapsed() > PATIENCE
     }
 
-    /// Turns so often, unless the attack has taken long enough before.
+    /// Runs `turns` turns, or until the attack has taken long enough.
     pub(crate) fn turn_up_to(&mut self, turns: usize) {
         for _ in 0..turns {
             self.turn();
@@ -102,7 +101,7 @@ impl World {
         self.found.written = self.found.written.max(self.server.net().written - written);
     }
 
-    /// What a handler does, which is part of a turn.
+    /// A call of a handler, which is part of a turn.
     pub(crate) fn call<T>(&mut self, work: impl FnOnce(&mut Context<'_>) -> T) -> T {
         self.timed(|server| work(&mut server.context()))
     }
@@ -116,7 +115,7 @@ impl World {
         outcome
     }
 
-    /// Turns until there is nothing left to do, or until it has taken long enough.
+    /// Runs turns until there is nothing left to do, or until the attack has taken long enough.
     pub(crate) fn settle(&mut self) {
         loop {
             self.turn();
@@ -132,7 +131,7 @@ impl World {
     }
 }
 
-/// What all attacks are made against.
+/// The application under attack.
 fn app() -> Router {
     let mut app = Router::new();
     app.get("/live/{topics}", |request, _cx| {
@@ -152,7 +151,7 @@ fn app() -> Router {
     app
 }
 
-/// A topic that keeps everything for long.
+/// A topic that retains all events.
 pub(crate) fn keeps_all() -> TopicConfig {
     TopicConfig::default().history(History::new().bytes(1 << 30))
 }

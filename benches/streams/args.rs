@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! The command line.
 
 use crate::Result;
 use std::path::{Path, PathBuf};
@@ -38,8 +38,7 @@ Options:
                 `patterns`, as which --hub and --peer have to serve too
   --pin         server on CPU 0, client on CPU 1 (needs `taskset`)";
 
-/// What this process is to be. The harness starts itself again in the other roles, so that one build is all
-/// there is.
+/// The role of this process. The harness starts itself again in the other roles, so one build is enough.
 #[derive(Debug)]
 pub(crate) enum Role {
     /// Measures.
@@ -48,10 +47,10 @@ pub(crate) enum Role {
     Floor { coalesce: bool, loops: usize },
     /// Holds the streams and publishes.
     Client { opening: usize },
-    /// Lives between the harness and a server and ends the server when the harness is gone, however that
-    /// went.
+    /// Stands between the harness and a server, and stops the server when the harness is gone, for whatever
+    /// reason.
     Keeper { program: PathBuf, arguments: Vec<String> },
-    /// Started by `cargo test --all-targets`, where nobody waits minutes for figures.
+    /// Started by `cargo test --all-targets`, which measures nothing.
     Idle,
     /// Prints the usage.
     Help,
@@ -70,19 +69,17 @@ pub(crate) struct Args {
     pub(crate) pin: bool,
     pub(crate) seconds: Option<usize>,
     pub(crate) opening: usize,
-    /// What the streams of `memory` and `churn` have of their own, by the names that the server of patterns
-    /// knows.
+    /// Names of the patterns for the streams of `memory` and `churn`, as the server of patterns knows them.
     pub(crate) patterns: Vec<&'static str>,
 }
 
-/// Streams that are being opened at the same time, if nothing else is said: below the 128 that many servers
-/// queue before they accept.
+/// Streams that are being opened at the same time by default: below 128, the backlog of many servers.
 const OPENING: usize = 100;
 
-/// All that `--pattern` can say.
+/// Values of `--pattern`.
 const PATTERNS: [&str; 7] = ["shared", "timer", "close", "both", "topic", "two", "tag"];
 
-/// A server of somebody else's, which does what the hub does.
+/// Another server, which does the same as the hub.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) name: String,
@@ -183,11 +180,11 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Role> {
     Ok(Role::Harness(args))
 }
 
-/// Peers are few and needed to the end, so nobody has to own them.
+/// Peers are few and needed to the end, so they are leaked.
 fn peer(text: &str) -> Result<&'static Peer> {
     let (name, program) =
         text.split_once('=').ok_or_else(|| format!("--peer takes NAME=PATH, not {text:?}"))?;
-    // Beside the current folder, not somewhere on the PATH.
+    // Relative to the current folder, not to the PATH.
     let program = Path::new(program).canonicalize().map_err(|error| format!("--peer {text}: {error}"))?;
     Ok(Box::leak(Box::new(Peer { name: name.to_owned(), program })))
 }
@@ -200,7 +197,7 @@ fn patterns(name: &str) -> Result<Vec<&'static str>> {
     Ok(named)
 }
 
-/// The client keeps every line that it expects ready, and its numbers in 32 bits: hence a bound that no use
+/// The client keeps all expected lines in memory, and numbers in 32 bits: hence this limit, which no use
 /// reaches.
 fn positive(option: &str, text: &str) -> Result<usize> {
     match text.replace(['_', ','], "").parse() {

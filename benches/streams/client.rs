@@ -1,11 +1,11 @@
 //! The client role: holds the streams, publishes, and checks that every event reaches every stream in order.
 //!
-//! It publishes too, as that puts the sending of an event and its arrival at the last stream on one clock,
-//! with no third process to be woken in between. One thread, one loop, no allocation once the streams are
-//! open: on two cores it has one and the server has the other, and it must be the server that is at its
+//! It publishes too, which puts the sending of an event and its last arrival on one clock, without a third
+//! process that has to be woken in between. It has one thread and one loop, and allocates nothing once the
+//! streams are open. Of two cores it has one and the server the other, and the server must be the one at its
 //! limit.
 //!
-//! Commands come in lines on stdin, answers go in lines to stdout:
+//! Commands are lines on stdin, replies are lines on stdout:
 //! ```text
 //! open ADDRESS TOPIC STREAMS SOURCE SOURCES   → opened STREAMS
 //! stall ADDRESS TOPIC STREAMS SOURCE SOURCES  → opened STREAMS, which have little room and are not read any more
@@ -36,13 +36,13 @@ use std::ops::Range;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Nothing that brings the command forward within this time ends it. Heartbeats do not count as progress.
+/// A command without progress for this long fails. Heartbeats are not progress.
 const STALL: Duration = Duration::from_secs(15);
 
-/// The receive buffer of a stream that is to stall: as small as the kernel allows.
+/// Receive buffer of a stream that is to stall: as small as the kernel allows.
 const STALLED_ROOM: usize = 2048;
 
-/// Reads commands until the harness closes the pipe. Opens so many streams at the same time.
+/// Reads commands until the harness closes the pipe. Opens `opening` streams at the same time.
 pub(crate) fn run(opening: usize) -> Result<()> {
     let mut client = Client {
         opening,
@@ -76,22 +76,22 @@ struct Client {
     /// Streams that are being opened at the same time.
     opening: usize,
     poll: Poll,
-    /// Taken out while it is walked over.
+    /// Taken out during a walk over it.
     events: Option<Events>,
     streams: Vec<Stream>,
-    /// What asks for a stream.
+    /// The request for a stream.
     request: Vec<u8>,
     /// Address and topic, once streams are open.
     target: Option<(SocketAddr, String)>,
-    /// The number of the last event published.
+    /// Number of the last published event.
     published: u32,
     lines: Lines,
     buf: Vec<u8>,
     /// Bytes read from streams.
     bytes: u64,
-    /// Bytes of the receive buffers, where they are not the kernel's business.
+    /// Size of the receive buffers, if it is not left to the kernel.
     room: Option<usize>,
-    /// Whether streams are to end.
+    /// Whether the streams are expected to close.
     ending: bool,
 }
 
@@ -121,8 +121,7 @@ impl Client {
         }
     }
 
-    /// Waits until something is readable or writable, no longer than `wait`; fails when `progress` lies too
-    /// far back.
+    /// Waits for readiness, at most for `wait`. Fails if `progress` is too long ago.
     fn poll(
         &mut self,
         events: &mut Events,
@@ -140,8 +139,8 @@ impl Client {
         Ok(())
     }
 
-    /// Waits as [`poll`](Self::poll) does, and does what sockets are ready for. `came` learns of each read
-    /// the numbers of the events that it has completed.
+    /// Waits as [`poll`](Self::poll) does, then serves the ready sockets. `came` gets the numbers of the
+    /// events that each read has completed.
     fn exchange(
         &mut self,
         publisher: &mut Publisher,
@@ -165,7 +164,7 @@ impl Client {
         Ok(())
     }
 
-    /// Connects to where the streams are, to publish.
+    /// Connects to the server of the streams, to publish.
     fn publisher(&self) -> Result<Publisher> {
         let (address, topic) = self.target.as_ref().ok_or("there are no streams to publish to")?;
         Publisher::connect(*address, topic, &self.poll)
@@ -234,7 +233,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends the request as soon as the connection stands.
+    /// Sends the request as soon as the connection is established.
     fn ask(&mut self, index: usize) -> Result<()> {
         let stream = &mut self.streams[index];
         if stream.asked {
@@ -251,8 +250,8 @@ impl Client {
         Ok(())
     }
 
-    /// Reads what has come. A read that did not fill the buffer has emptied the socket and saves the one that
-    /// would only say so; unless the peer has closed, which a read has to see.
+    /// Reads what has arrived. A read that did not fill the buffer has emptied the socket, which saves
+    /// another read, unless the peer has closed, which only a read shows.
     fn read(&mut self, index: usize, closed: bool) -> Result<()> {
         let stream = &mut self.streams[index];
         loop {
@@ -279,7 +278,7 @@ impl Client {
         }
     }
 
-    /// Asks the server to end, and waits until it has ended every stream and itself.
+    /// Stops the server, and waits until it has closed every stream and exited.
     fn end(&mut self, server: u32) -> Result<String> {
         self.ending = true;
         let mut ends = vec![None; self.streams.len()];
@@ -302,7 +301,7 @@ impl Client {
                     progress = Instant::now();
                     ends[index] = Some(start.elapsed());
                     missing -= 1;
-                    // As a browser does.
+                    // A browser does this as well.
                     self.streams[index].socket.shutdown(Shutdown::Both)?;
                 }
             }
@@ -322,8 +321,8 @@ impl Client {
         Ok(answer)
     }
 
-    /// Looks a last time for what should not have come, then closes every stream: in an orderly way, or so
-    /// that no port stays behind in TIME_WAIT.
+    /// Checks a last time for unexpected bytes, then closes every stream: cleanly, or with a reset, so that
+    /// no port stays in TIME_WAIT.
     fn leave(&mut self, reset: bool) -> Result<String> {
         for index in 0..self.streams.len() {
             self.read(index, false)?;
@@ -341,5 +340,5 @@ impl Client {
     }
 }
 
-/// Standard Rust has no [`ErrorKind`] for a connection that is under way.
+/// Standard Rust has no [`ErrorKind`] for a pending connection.
 const EINPROGRESS: i32 = 115;

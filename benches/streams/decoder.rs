@@ -5,25 +5,25 @@
 //!              └───────────► body ─────────────┘
 //! ```
 //!
-//! A body that is not chunked, as some servers send it, ends with the connection.
+//! A body that is not chunked, which some servers send, ends with the connection.
 //!
-//! No byte is kept and none is looked at twice: what a read cut off is remembered as a state. A line that
-//! lies whole in the buffer and is the one expected next, which nearly every line is, costs one comparison.
+//! No byte is kept, and none is parsed twice: a line that is cut is kept as a state. Nearly every line is
+//! whole in the buffer and the expected one, and costs one comparison.
 
 use super::payload::{DATA_BYTES, LINE_BYTES, Lines, PADDING};
 use std::fmt;
 
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    /// The number of the event that has to come next.
+    /// Number of the next event.
     next: u32,
-    /// The number in the data of the block that is being read.
+    /// Number in the data of the current block.
     block: Option<u32>,
     framing: Framing,
     line: Line,
 }
 
-/// Where in the response the next byte belongs.
+/// State within the response.
 #[derive(Debug, Clone, Copy)]
 enum Framing {
     Head(Head),
@@ -31,7 +31,7 @@ enum Framing {
         size: u32,
         digits: u8,
     },
-    /// Between the digits of a size and its line end: an extension, or just CR.
+    /// Between the digits of a size and the end of its line: an extension, or just CR.
     SizeEnd {
         size: u32,
     },
@@ -39,20 +39,20 @@ enum Framing {
         left: u32,
     },
     ChunkEnd,
-    /// All of the rest, when the body is not chunked.
+    /// The rest of the response, if the body is not chunked.
     Body,
-    /// Behind the line of the last chunk, where an empty line follows.
+    /// After the line of the last chunk, before the empty line.
     Last,
     Ended,
 }
 
-/// Where in a line the next byte belongs.
+/// State within a line.
 #[derive(Debug, Clone, Copy)]
 enum Line {
     Start,
-    /// So many bytes of `data:` have been seen.
+    /// This many bytes of `data:` have been seen.
     Name(u8),
-    /// Behind the colon, where one space may follow.
+    /// After the colon, where one space may follow.
     Space,
     Number {
         number: u32,
@@ -66,7 +66,7 @@ enum Line {
     Skipped,
 }
 
-/// What a stream must never show. The words of [`fmt::Display`] are all that is made of it.
+/// Errors of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Status,
@@ -78,27 +78,27 @@ pub(crate) enum Fault {
 }
 
 impl Decoder {
-    /// A stream that has yet to see its response head and then event `next`.
+    /// A stream before its response head. Event `next` comes first.
     pub(crate) fn new(next: u32) -> Decoder {
         Decoder { next, block: None, framing: Framing::Head(Head::default()), line: Line::Start }
     }
 
-    /// The number of the event that has to come next: all before it have been delivered.
+    /// Number of the next event: all events before it have been delivered.
     pub(crate) fn next(&self) -> u32 {
         self.next
     }
 
-    /// Whether the head has come.
+    /// Whether the head has arrived.
     pub(crate) fn opened(&self) -> bool {
         !matches!(self.framing, Framing::Head(_))
     }
 
-    /// Whether all of the last chunk has come.
+    /// Whether the last chunk has arrived as a whole.
     pub(crate) fn ended(&self) -> bool {
         matches!(self.framing, Framing::Ended)
     }
 
-    /// Takes what a read has brought, cut anywhere.
+    /// Decodes the bytes of a read, which may be cut anywhere.
     pub(crate) fn decode(&mut self, mut bytes: &[u8], lines: &Lines) -> Result<(), Fault> {
         while let Some((&byte, rest)) = bytes.split_first() {
             self.framing = match self.framing {
@@ -106,7 +106,7 @@ impl Decoder {
                     let (body, rest) = bytes.split_at(bytes.len().min(left as usize));
                     self.lines(body, lines)?;
                     bytes = rest;
-                    // `body` is no longer than `left`, a u32.
+                    // `body` is not longer than `left`, a u32.
                     match left - u32::try_from(body.len()).unwrap_or(left) {
                         0 => Framing::ChunkEnd,
                         left => Framing::Chunk { left },
@@ -151,7 +151,7 @@ impl Decoder {
                     }
                     None => return Ok(()),
                 },
-                // The same line without the space, which is optional, and with it where a read began behind
+                // The same line without the space, which is optional; with the space, the read began after
                 // the colon.
                 Line::Number { length: 0, .. }
                     if let (None, Some(line)) = (self.block, lines.get(self.next))
@@ -173,8 +173,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// One byte of a line that is not whole in the buffer, or not the one expected. Says whether it took the
-    /// byte.
+    /// Decodes one byte of a line that is cut, or is not the expected one. Returns whether the byte was
+    /// consumed.
     fn step(&mut self, line: Line, byte: u8) -> Result<(Line, bool), Fault> {
         const NAME: &[u8] = b"data:";
         let fault = Fault::Data { next: self.next };
@@ -205,7 +205,7 @@ impl Decoder {
         })
     }
 
-    /// The empty line that ends a block. Without data, as behind a comment, nothing has been delivered.
+    /// The empty line that ends a block. Without data, as after a comment, no event is delivered.
     fn dispatch(&mut self) -> Result<(), Fault> {
         match self.block.take() {
             Some(came) if came != self.next => return Err(Fault::Order { next: self.next, came }),
@@ -217,7 +217,7 @@ impl Decoder {
 }
 
 impl Framing {
-    /// One byte of what surrounds the chunks.
+    /// Decodes one byte of the chunked coding.
     fn step(self, byte: u8) -> Result<Framing, Fault> {
         let sized = |size| if size == 0 { Framing::Last } else { Framing::Chunk { left: size } };
         Ok(match self {
@@ -246,20 +246,19 @@ impl Framing {
     }
 }
 
-/// The head of a response, of which only the beginning and the end matter.
+/// The head of a response. Only its beginning and its end matter.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Head {
-    /// Bytes seen of the beginning that is asked for.
+    /// Matched bytes of the expected beginning.
     start: u8,
-    /// Bytes seen of CR LF CR LF.
+    /// Matched bytes of CR LF CR LF.
     end: u8,
-    /// Bytes seen of [`Head::CHUNKED`].
+    /// Matched bytes of [`Head::CHUNKED`].
     chunked: u8,
 }
 
 impl Head {
-    /// The end of a line that says how the body is framed. No other line of a server that is tested ends like
-    /// this.
+    /// The end of the line that announces chunks. No other line of a tested server ends like this.
     const CHUNKED: &[u8] = b"chunked\r";
 
     /// Whether the head has announced a chunked body.
@@ -267,7 +266,7 @@ impl Head {
         self.chunked as usize == Head::CHUNKED.len()
     }
 
-    /// Takes one byte: `Some(true)` ends the head, `None` says that it does not begin with `start`.
+    /// Decodes one byte. `Some(true)` ends the head; `None`: the head does not begin with `start`.
     pub(crate) fn step(&mut self, byte: u8, start: &[u8]) -> Option<bool> {
         if let Some(&expected) = start.get(self.start as usize) {
             if byte != expected {
@@ -294,12 +293,12 @@ impl Head {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Status => write!(f, "the answer is not an HTTP/1.1 200"),
+            Fault::Status => write!(f, "the response is not an HTTP/1.1 200"),
             Fault::ChunkSize(byte) => write!(f, "byte {byte:#04x} where a chunk size was due"),
-            Fault::ChunkEnd => write!(f, "no line end behind a chunk"),
+            Fault::ChunkEnd => write!(f, "no line end after a chunk"),
             Fault::Data { next } => write!(f, "where event {next} was due, data that nobody published"),
             Fault::Order { next, came } => write!(f, "event {came} came where event {next} was due"),
-            Fault::Ended => write!(f, "the server sent something behind the end of the stream"),
+            Fault::Ended => write!(f, "the server sent bytes after the end of the stream"),
         }
     }
 }

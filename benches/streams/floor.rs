@@ -1,15 +1,15 @@
-//! The yardstick: the least that a single-threaded server can do and still deliver.
+//! The yardstick: the least work with which a single-threaded server can deliver.
 //!
-//! It accepts, reads up to an empty line, answers with a fixed head, and on a POST walks over all stream
-//! sockets and writes. It knows one topic whatever the path says, has no log, no limits and no timers, trusts
-//! its peers, and drops a peer that does not take a whole frame at once. So its cost is what the kernel asks
-//! for the same traffic.
+//! It accepts, reads up to an empty line, sends a fixed head, and on a POST walks over all stream sockets and
+//! writes. It has one topic for all paths, and no log, limits or timers; it trusts its peers, and drops a
+//! peer whose socket does not take a whole frame at once. So its cost is the kernel's cost of the same
+//! traffic.
 //!
-//! By default each event is one write per stream, also when several events arrive in one read. With
-//! `coalesce`, events that arrive together leave in one write per stream: the least that a burst can cost.
+//! By default each event is one write for each stream, even if several events arrive in one read. With
+//! `coalesce`, events that arrive together are one write for each stream: the least that a burst can cost.
 //!
-//! With more than one loop it is as many threads, each with the streams that the kernel gives to its
-//! listener; what is posted to one of them is handed to the others.
+//! With several loops it is as many threads. Each has the streams that the kernel gives to its listener, and
+//! passes on the events that are posted to it.
 
 use crate::Result;
 use mio::net::{TcpListener, TcpStream};
@@ -35,17 +35,17 @@ struct Floor {
     poll: Poll,
     listener: TcpListener,
     peers: Slab<Peer>,
-    /// The stream sockets, side by side for the loop of writes, each with its place in `peers`.
+    /// The stream sockets in one vector for the loop of writes, each with its place in `peers`.
     streams: Vec<(TcpStream, usize)>,
     coalesce: bool,
     counts: Arc<Counts>,
-    /// Frames that were posted to another loop, and how many.
+    /// Frames that were posted to another loop, and their number.
     posted: Receiver<(Arc<[u8]>, u64)>,
     others: Vec<Other>,
     buf: Vec<u8>,
 }
 
-/// Of all loops.
+/// Counters over all loops.
 #[derive(Debug, Default)]
 struct Counts {
     connections: AtomicU64,
@@ -53,7 +53,7 @@ struct Counts {
     delivered: AtomicU64,
 }
 
-/// The way to another loop.
+/// The sender to another loop.
 #[derive(Debug, Clone)]
 struct Other {
     post: Sender<(Arc<[u8]>, u64)>,
@@ -62,13 +62,13 @@ struct Other {
 
 #[derive(Debug)]
 enum Peer {
-    /// May send requests; `input` is what it has sent of the next one.
+    /// The client may send requests. `input` is the beginning of the next one.
     Asking { socket: TcpStream, input: Vec<u8> },
-    /// The index in `streams`.
+    /// Index in `streams`.
     Streaming(usize),
 }
 
-/// What a connection wants of the server once its input has been looked through.
+/// What follows after the input of a connection was read.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     Request,
@@ -76,7 +76,7 @@ enum Next {
     Close,
 }
 
-/// Serves on `PORT` of 127.0.0.1 until it is killed, in so many loops.
+/// Serves on `PORT` of 127.0.0.1 in `loops` loops until it is killed.
 pub(crate) fn run(coalesce: bool, loops: usize) -> Result<()> {
     let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(0);
     let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -87,7 +87,7 @@ pub(crate) fn run(coalesce: bool, loops: usize) -> Result<()> {
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(loops > 1)?;
         socket.set_nonblocking(true)?;
-        // Inherited by accepted sockets on Linux.
+        // Accepted sockets inherit this on Linux.
         socket.set_tcp_nodelay(true)?;
         socket.bind(&address.into())?;
         socket.listen(4096)?;
@@ -160,15 +160,15 @@ impl Floor {
         }
     }
 
-    /// Reads until the socket is empty, which edge-triggered polling asks for. A read that did not fill the
-    /// buffer has emptied it, unless the end of the stream is behind.
+    /// Reads until the socket is empty, as edge-triggered polling needs. A read that did not fill the buffer
+    /// has emptied it, unless the peer has closed.
     fn read(&mut self, place: usize, closed: bool) {
         let mut buf = std::mem::take(&mut self.buf);
         loop {
             let read = match self.peers.get_mut(place) {
                 Some(Peer::Asking { socket, .. }) => socket.read(&mut buf),
                 Some(Peer::Streaming(stream)) => self.streams[*stream].0.read(&mut buf),
-                // Left earlier in this batch of events.
+                // The peer has left earlier in this batch of events.
                 None => break,
             };
             match read {
@@ -187,7 +187,7 @@ impl Floor {
         self.buf = buf;
     }
 
-    /// Serves the requests in what has been read. What a stream sends is ignored.
+    /// Serves the requests in the bytes read. Input of a stream is ignored.
     fn take(&mut self, place: usize, bytes: &[u8]) {
         let Some(Peer::Asking { input, .. }) = self.peers.get_mut(place) else { return };
         let mut input = std::mem::take(input);
@@ -208,8 +208,8 @@ impl Floor {
         }
     }
 
-    /// Serves the whole requests at the beginning of `input`; says how many bytes they were and what is to
-    /// come.
+    /// Serves the whole requests at the beginning of `input`. Returns their length in bytes, and what
+    /// follows.
     fn requests(&mut self, input: &[u8], answers: &mut Vec<u8>) -> (usize, Next) {
         let mut used = 0;
         let mut next = Next::Request;
@@ -264,7 +264,7 @@ impl Floor {
         if !self.others.is_empty() {
             let frames = Arc::<[u8]>::from(frames);
             for other in &self.others {
-                // The other loops end with this one.
+                // The other loops stop with this one.
                 let _ = other.post.send((Arc::clone(&frames), events));
                 let _ = other.waker.wake();
             }
@@ -309,7 +309,7 @@ impl Floor {
     }
 }
 
-/// One event as one chunk. The data is one line, as it is the harness that publishes.
+/// One event as one chunk. The data is one line, as the harness publishes it.
 fn frame(data: &[u8], frames: &mut Vec<u8>) {
     let event_bytes = b"data: ".len() + data.len() + b"\n\n".len();
     frames.extend_from_slice(format!("{event_bytes:x}\r\ndata: ").as_bytes());
@@ -317,7 +317,7 @@ fn frame(data: &[u8], frames: &mut Vec<u8>) {
     frames.extend_from_slice(b"\n\n\r\n");
 }
 
-/// Bytes of the body behind a head, of a request or an answer.
+/// Length of the body after the head of a request or a response.
 pub(crate) fn content_length(head: &[u8]) -> usize {
     const NAME: &[u8] = b"content-length:";
     head.split(|&byte| byte == b'\n')

@@ -1,8 +1,7 @@
-//! Ends a server when the harness is gone.
+//! Stops a server when the harness is gone.
 //!
-//! A guard in the harness kills its children on every way out that runs destructors; a SIGTERM or SIGKILL
-//! runs none. So a keeper stands between: its stdin is a pipe from the harness, and the kernel closes that
-//! pipe in every case.
+//! A guard in the harness kills its children, but only if destructors run; on SIGTERM or SIGKILL they do not.
+//! A keeper's stdin is a pipe from the harness, which the kernel closes in every case.
 
 use crate::Result;
 use std::io::Read;
@@ -11,10 +10,10 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-/// How often a keeper looks whether its server has ended by itself.
+/// Period with which a keeper checks whether its server has exited.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Starts `program` with our stdout, announces `pid N` there, and stays until it or the harness ends.
+/// Starts `program` with this stdout, announces `pid N` there, and stays until it or the harness exits.
 pub(crate) fn run(program: &Path, arguments: &[String]) -> Result<()> {
     let mut server = Command::new(program)
         .args(arguments)

@@ -1,9 +1,8 @@
 //! The load harness: how much memory and CPU time a stream, a delivery and an accepted connection cost.
 //!
 //! The server under test is the example `hub` in a process of its own, so that the kernel accounts for it
-//! alone. Beside it, in turn, runs the `floor`: a bare loop of writes that does nothing a server needs beyond
-//! delivering. What the hub costs above the floor is what the library costs; the ratio holds on other
-//! machines where a time does not.
+//! alone. The `floor` runs in turn with it: a bare loop of writes that only delivers. The difference is the
+//! cost of the library. The ratio holds on other machines, times do not.
 //!
 //! ```text
 //! cargo bench --bench streams                                   everything
@@ -11,7 +10,7 @@
 //! cargo bench --bench streams -- --help
 //! ```
 //!
-//! This program also is its own floor, its own client and the keeper of its servers: see [`args::Role`].
+//! This program is also its own floor, its own client and the keeper of its servers: see [`args::Role`].
 
 #![allow(
     clippy::disallowed_methods,
@@ -43,7 +42,7 @@ mod table;
 use args::{Args, Role};
 use std::process::ExitCode;
 
-/// One line of text is all that anybody can do with a failure of the harness.
+/// Failures of the harness are only printed.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
@@ -82,7 +81,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the scenarios one after the other; one that fails does not keep the next from running.
+/// Runs the scenarios one after another. A failed one does not stop the next.
 fn harness(args: &Args) -> Result<bool> {
     let mut rig = rig::Rig::new(args)?;
     rig.describe();

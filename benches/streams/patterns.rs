@@ -1,9 +1,9 @@
 //! A server whose streams are made as applications make them: with a timer, `on_close`, a topic or a tag of
 //! their own.
 //!
-//! `memory --pattern` measures what each of these costs. `GET /events/{topic}?pattern=close` says which;
-//! without a pattern a stream has the topic and nothing else, as those of the example `hub`. It uses little
-//! of the library, so that it builds against older versions too.
+//! `memory --pattern` measures the cost of each. `GET /events/{topic}?pattern=close` chooses one; without a
+//! pattern a stream has only the topic, like those of the example `hub`. It uses little of the library, so
+//! that it builds against older versions too.
 
 #[path = "../../examples/common/mod.rs"]
 mod common;
@@ -12,10 +12,10 @@ use mio_sse::{Config, Context, Event, Reply, Request, Router, StreamReply};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// As much as clients of `hoard` can fill in a moment.
+/// More than clients of `hoard` can fill.
 const MEMORY_MAX: usize = 64 << 20;
 
-/// So that nothing is due while it is measured.
+/// Nothing is due during a measurement.
 const LONG: Duration = Duration::from_secs(3600);
 
 fn app() -> Router {
@@ -35,7 +35,7 @@ fn app() -> Router {
     app
 }
 
-/// The stream that the pattern says; it is the `number`th.
+/// The stream with this pattern. It is the `number`th.
 fn stream(request: &Request<'_>, number: u64, cx: &mut Context<'_>) -> Result<StreamReply, mio_sse::Error> {
     let topic = request.param("topic").unwrap_or_default();
     let pattern = request.query("pattern").unwrap_or_default();
@@ -44,7 +44,7 @@ fn stream(request: &Request<'_>, number: u64, cx: &mut Context<'_>) -> Result<St
         cx.every(id, LONG, |_stream, _cx| {})?;
     }
     if matches!(&*pattern, "close" | "both") {
-        // It knows whose end it is, as one that counts or tidies up does.
+        // The closure captures the number, as real ones capture something.
         cx.on_close(id, move |_reason, _cx| {
             std::hint::black_box(number);
         })?;

@@ -1,4 +1,5 @@
-//! The events that travel: numbered, so that a hole or a duplicate shows, and 64 bytes of data each.
+//! The events that are published: numbered, so that a missing or doubled one shows, with 64 bytes of data
+//! each.
 
 /// Bytes of the value of a `data:` line.
 pub(crate) const DATA_BYTES: usize = 64;
@@ -6,7 +7,7 @@ pub(crate) const DATA_BYTES: usize = 64;
 /// Bytes of `data: <value>\n`.
 pub(crate) const LINE_BYTES: usize = 6 + DATA_BYTES + 1;
 
-/// What fills a value up behind its number.
+/// Fills a value up after its number.
 pub(crate) const PADDING: u8 = b'x';
 
 /// The data of event `number`: `<number> xxx…`.
@@ -17,8 +18,8 @@ pub(crate) fn data(number: u32) -> [u8; DATA_BYTES] {
     data
 }
 
-/// The lines of the events that are about to be published, made beforehand. Every stream compares what it
-/// reads with the same few bytes, which is what makes checking every byte of every event affordable.
+/// The lines of the events that are about to be published. Every stream compares what it reads with the same
+/// few bytes, which makes it cheap to check every byte of every event.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     first: u32,
@@ -36,7 +37,7 @@ impl Lines {
         Lines { first, lines: (first..first + count).map(line).collect() }
     }
 
-    /// The line of event `number`, when it is one that is being published.
+    /// The line of event `number`, if it is being published.
     pub(crate) fn get(&self, number: u32) -> Option<&[u8; LINE_BYTES]> {
         self.lines.get(number.checked_sub(self.first)? as usize)
     }

@@ -1,5 +1,5 @@
-//! Child processes that speak in lines, are never waited for without a deadline, and never outlive the
-//! harness.
+//! Child processes that communicate in lines. The harness never waits for them without a deadline, and they
+//! never outlive it.
 
 use crate::Result;
 use std::io::{BufRead, BufReader, Write};
@@ -7,15 +7,15 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// How long a keeper may take to end its server.
+/// Time for a keeper to stop its server.
 const END: Duration = Duration::from_secs(5);
 
-/// A child; dropping it ends it.
+/// A child process, which is stopped on drop.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
     child: Child,
-    /// Taken when it is time to end.
+    /// Taken when the child is stopped.
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
 }
@@ -30,7 +30,7 @@ impl Process {
         let stdin = child.stdin.take();
         let stdout = child.stdout.take();
         let (sender, lines) = channel();
-        // Reads to the end, so that a child that prints is never blocked by a full pipe.
+        // Reads to the end, so that a full pipe never blocks the child.
         std::thread::spawn(move || {
             for line in stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines()) {
                 let Ok(line) = line else { break };
@@ -49,7 +49,7 @@ impl Process {
         Ok(writeln!(stdin, "{line}").map_err(|error| format!("{}: {error}", self.name))?)
     }
 
-    /// The next line of its stdout of which `wanted` makes something; others are passed over.
+    /// The next line of its stdout that `wanted` accepts. Other lines are skipped.
     pub(crate) fn line<T>(&self, within: Duration, wanted: impl Fn(&str) -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + within;
         loop {
@@ -69,7 +69,7 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// The end of stdin is the word to go, and gives a keeper the time to end its server first.
+    /// The end of stdin tells a keeper to stop its server first, and gives it the time.
     fn drop(&mut self) {
         drop(self.stdin.take());
         let deadline = Instant::now() + END;

@@ -1,4 +1,4 @@
-//! What the kernel says about a process and about the machine.
+//! The kernel's figures of a process and of the machine.
 
 use crate::Result;
 use std::fs;
@@ -6,12 +6,12 @@ use std::ops::Sub;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// CPU time of a process so far, or between two looks.
+/// CPU time of a process so far, or between two samples.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cpu {
     /// To the nanosecond, from schedstat.
     pub(crate) nanos: u64,
-    /// How it is divided. The kernel samples this in ticks: good for a ratio over seconds, not for a sum.
+    /// The split. The kernel samples it in ticks: good for a ratio over seconds, not for a sum.
     user_ticks: u64,
     system_ticks: u64,
 }
@@ -36,8 +36,8 @@ impl Sub for Cpu {
     }
 }
 
-/// CPU time of all threads of a process. The kernel brings the figure up to date when a thread stops running,
-/// so this waits until none runs and the sum stands still; a process that never rests is taken as it is.
+/// CPU time of all threads of a process. The kernel updates the figure when a thread stops running, so this
+/// waits until no thread runs and the sum is constant. A process that never rests is measured as it is.
 pub(crate) fn cpu(pid: u32) -> Result<Cpu> {
     let deadline = Instant::now() + Duration::from_millis(500);
     let mut nanos = 0;
@@ -46,7 +46,7 @@ pub(crate) fn cpu(pid: u32) -> Result<Cpu> {
         let mut running = false;
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
             let task = task?.path();
-            // A thread may end between the two looks.
+            // A thread may exit between the two samples.
             let (Ok(schedstat), Ok(stat)) =
                 (fs::read_to_string(task.join("schedstat")), fs::read_to_string(task.join("stat")))
             else {
@@ -65,7 +65,7 @@ pub(crate) fn cpu(pid: u32) -> Result<Cpu> {
     Ok(Cpu { nanos, user_ticks: number(times.next())?, system_ticks: number(times.next())? })
 }
 
-/// The fields of a `stat` file from the state on; the name before it may hold spaces.
+/// The fields of a `stat` file from the state on. The name before it may contain spaces.
 fn fields(stat: &str) -> impl Iterator<Item = &str> {
     stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ')
 }
@@ -77,8 +77,7 @@ pub(crate) struct Memory {
     pub(crate) resident: u64,
     /// `RssAnon`: heap and stacks.
     pub(crate) anonymous: u64,
-    /// The same counted page by page, as kernels before 6.18 round the counters above by up to 128 KiB a
-    /// core.
+    /// The same, counted page by page: kernels before 6.18 round the counters above by up to 128 KiB a core.
     pub(crate) counted: u64,
 }
 
@@ -92,14 +91,14 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
     })
 }
 
-/// Memory that the kernel of the whole machine has for its own objects: sockets, files, what epoll keeps of
-/// them. That of one process is not to be had from it.
+/// Memory of the kernel's own objects on the whole machine: sockets, files, epoll entries. It is not known
+/// for each process.
 ///
-/// The objects are counted where that is allowed, which takes root; the pages that hold them, which is all
-/// that others are told, also hold room that earlier runs have left.
+/// As root it counts objects. Otherwise it counts the pages that hold them, which include room that earlier
+/// runs have left.
 ///
-/// Waits until it stands still, as what was closed before is given up with some delay; but not for ever, as
-/// others may be busy.
+/// Waits until the figure is constant, as closed objects are freed with some delay; but not for ever, as
+/// other processes may be busy.
 pub(crate) fn kernel_memory() -> Result<u64> {
     const LOOK: Duration = Duration::from_millis(100);
     const STILL: u64 = 32 << 10;
@@ -115,7 +114,7 @@ pub(crate) fn kernel_memory() -> Result<u64> {
     }
 }
 
-/// Whether [`kernel_memory`] counts objects, which are not to be compared with pages.
+/// Whether [`kernel_memory`] counts objects. These cannot be compared with pages.
 pub(crate) fn counts_kernel_objects() -> bool {
     fs::File::open("/proc/slabinfo").is_ok()
 }
@@ -124,11 +123,11 @@ fn kernel_memory_now() -> Result<u64> {
     let Ok(slabs) = fs::read_to_string("/proc/slabinfo") else {
         return kilobytes(&fs::read_to_string("/proc/meminfo")?, "Slab:");
     };
-    // Behind two lines of heading: name, objects in use, all objects, bytes of one.
+    // After two header lines: name, objects in use, all objects, bytes of one.
     let objects = slabs.lines().skip(2).map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         match fields[..] {
-            // They come and go with whoever looks into /proc, and are no part of a connection.
+            // These belong to processes that read /proc, not to connections.
             ["proc_inode_cache", ..] => Ok(0),
             [_, used, _, bytes, ..] => Ok(number(Some(used))? * number(Some(bytes))?),
             _ => Err(format!("/proc/slabinfo has a line {line:?}").into()),
@@ -146,7 +145,7 @@ pub(crate) fn descriptors(pid: u32) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
-/// The program that a process runs, to tell a server from a script that forgot to `exec` it.
+/// The program of a process, to tell a server from a script that did not `exec` it.
 pub(crate) fn program(pid: u32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
@@ -163,7 +162,7 @@ pub(crate) fn open_files() -> Result<(usize, usize)> {
     Ok((limit()??, limit()??))
 }
 
-/// How many ports the kernel hands out per address.
+/// Number of ports of an address that the kernel hands out.
 pub(crate) fn ports() -> Result<usize> {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;
     let mut ends = range.split_whitespace();
@@ -171,14 +170,14 @@ pub(crate) fn ports() -> Result<usize> {
     Ok(usize::try_from(high.saturating_sub(low) + 1)?)
 }
 
-/// CPU time that the whole machine has spent on anything, stolen time of a virtual machine included. In ticks
-/// of 10 ms, as on every Linux that people use.
+/// CPU time of the whole machine, including stolen time of a virtual machine, in ticks of 10 ms, as on every
+/// common Linux.
 pub(crate) fn machine_busy() -> Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().unwrap_or_default();
     let mut busy = 0;
     for (at, ticks) in line.split_whitespace().skip(1).take(8).enumerate() {
-        // The fourth and fifth are idle and waiting for a disk.
+        // The fourth and fifth fields are idle time and waiting for disks.
         if !matches!(at, 3 | 4) {
             busy += number(Some(ticks))?;
         }
@@ -186,14 +185,14 @@ pub(crate) fn machine_busy() -> Result<Duration> {
     Ok(Duration::from_millis(busy * 10))
 }
 
-/// The machine in one line, without which no figure means anything.
+/// The machine in one line. Figures mean nothing without it.
 pub(crate) fn machine() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("unknown CPU", |(_, model)| model);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    // Behind the version stands who built it.
+    // The version is followed by its builder.
     let kernel = kernel.trim().split('-').next().unwrap_or_default();
     format!("{cores} cores of {model}, Linux {kernel}")
 }

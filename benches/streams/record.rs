@@ -14,7 +14,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Makes the files, so that one that cannot be written shows before anything is measured.
+    /// Creates the files first, so that an error shows before anything is measured.
     pub(crate) fn create(args: &Args, machine: &str) -> Result<Record> {
         let create = |path: &std::path::PathBuf| {
             File::create(path).map_err(|error| format!("{}: {error}", path.display()))
@@ -32,7 +32,7 @@ impl Record {
         Ok(record)
     }
 
-    /// Keeps one figure of one run.
+    /// Records one figure of one run.
     pub(crate) fn figure(
         &mut self,
         scenario: &str,
@@ -53,7 +53,7 @@ impl Record {
         Ok(())
     }
 
-    /// Keeps that a run gave no figures: in CSV with the reason in the place of a unit.
+    /// Records that a run gave no figures: in CSV with the reason instead of a unit.
     pub(crate) fn failure(&mut self, scenario: &str, server: &str, run: usize, reason: &str) -> Result<()> {
         if let Some(csv) = &mut self.csv {
             let reason = reason.replace([',', '"', '\n'], ";");

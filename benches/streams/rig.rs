@@ -1,4 +1,4 @@
-//! What all scenarios share: the servers they may start, the limits of the machine, and where figures go.
+//! Shared by all scenarios: the servers, the limits of the machine, and the outputs.
 
 use crate::Result;
 use crate::args::{Args, Peer};
@@ -15,10 +15,10 @@ use std::process::{Command, Stdio};
 /// Descriptors that a process needs besides its streams.
 const SPARE_FILES: usize = 100;
 
-/// Addresses from which one client connects at most.
+/// Most addresses of one client.
 const SOURCES: usize = 250;
 
-/// Streams that the example `hub` lets in, which leaves `Config::streams_max` as it is.
+/// Most streams of the example `hub`, which does not change `Config::streams_max`.
 const HUB_STREAMS: usize = 100_000;
 
 #[derive(Debug)]
@@ -37,12 +37,12 @@ pub(crate) struct Rig {
     open_files: (usize, usize),
     ports: usize,
     clients: u8,
-    /// Where every figure goes, besides the tables.
+    /// Output of every figure, besides the tables.
     pub(crate) record: Record,
 }
 
 impl Rig {
-    /// Looks at the limits and builds the hub, so that what is missing shows before anything is measured.
+    /// Reads the limits and builds the hub, so that an error shows before anything is measured.
     pub(crate) fn new(args: &Args) -> Result<Rig> {
         if !cfg!(target_os = "linux") {
             return Err("CPU time and memory are read from /proc, so this measures on Linux only".into());
@@ -70,7 +70,7 @@ impl Rig {
             record: Record::create(args, &procfs::machine())?,
         };
         rig.hub = match &args.hub {
-            // Beside the current folder, not somewhere on the PATH.
+            // Relative to the current folder, not to the PATH.
             Some(hub) => hub.canonicalize().map_err(|error| format!("--hub {}: {error}", hub.display()))?,
             None => {
                 let example = if args.patterns.is_empty() { "hub" } else { "patterns" };
@@ -82,7 +82,7 @@ impl Rig {
         Ok(rig)
     }
 
-    /// Says on which machine and against which program the figures were taken.
+    /// Prints the machine and the program that are measured.
     pub(crate) fn describe(&self) {
         let (soft, hard) = self.open_files;
         println!("machine: {}", procfs::machine());
@@ -92,7 +92,7 @@ impl Rig {
         println!("hub:     {}; {pinned}", hub.display());
     }
 
-    /// How many streams to open: what was asked for, or the scenario's default, or what the limits allow.
+    /// Number of streams to open: as requested, or the scenario's default, or what the limits allow.
     pub(crate) fn streams(&self, default: usize) -> usize {
         let wanted = self.streams.unwrap_or(default);
         let allowed = self.allowed();
@@ -107,19 +107,19 @@ impl Rig {
         wanted.min(allowed)
     }
 
-    /// As many streams as the limits allow, unless a number was asked for.
+    /// Number of streams: as requested, or as many as the limits allow.
     pub(crate) fn streams_at_most(&self) -> usize {
         self.streams(self.allowed())
     }
 
-    /// As many streams as server and client can have.
+    /// Most streams that server and client can have.
     fn allowed(&self) -> usize {
         let (soft, _) = self.open_files;
         let most = self.ports.saturating_mul(SOURCES).min(HUB_STREAMS);
         soft.saturating_sub(SPARE_FILES).clamp(1, most)
     }
 
-    /// What keeps so many streams from being opened, and who can change that.
+    /// The limit that forbids so many streams, and who can raise it.
     fn how_to_allow(&self, streams: usize) -> String {
         let (soft, hard) = self.open_files;
         let files = streams + SPARE_FILES;
@@ -138,7 +138,7 @@ impl Rig {
         )
     }
 
-    /// Who is measured in turn: those that the scenario is about, and the peers.
+    /// The servers that are measured in turn: those of the scenario, and the peers.
     pub(crate) fn subjects(&self, own: &[Subject]) -> Vec<Subject> {
         own.iter().copied().chain(self.peers.iter().map(|peer| Subject::Peer(peer))).collect()
     }
@@ -158,17 +158,17 @@ impl Rig {
         Server::start(subject, keeper)
     }
 
-    /// An example, whatever the hub is.
+    /// An example, even if the hub is another program.
     pub(crate) fn example(&self, name: &str) -> Result<Server> {
         let mut keeper = Command::new(&self.program);
         keeper.arg("keeper").arg(build(name)?);
         Server::start(Subject::Hub, keeper)
     }
 
-    /// A client that connects from addresses of its own, enough for `streams`.
+    /// A client with addresses of its own, enough for `streams`.
     pub(crate) fn subscribers(&mut self, streams: usize) -> Result<Subscribers> {
         self.clients = self.clients.wrapping_add(1);
-        // Using a quarter of an address's ports leaves the kernel's search for a free one short.
+        // With a quarter of an address's ports the kernel finds a free one quickly.
         let sources = streams.div_ceil(self.ports.div_ceil(4)).clamp(4, SOURCES);
         let [pid, ..] = std::process::id().to_le_bytes();
         let first = Ipv4Addr::new(127, 64 + pid % 128, self.clients, 1);
@@ -183,7 +183,7 @@ impl Rig {
         Subscribers::start(command, Sources { first, count: sources })
     }
 
-    /// Says what is being done, on one line that the next replaces; nothing when nobody looks.
+    /// Prints the present step on one line, which the next replaces. Prints nothing without a terminal.
     pub(crate) fn progress(&self, what: &str) {
         if std::io::stderr().is_terminal() {
             eprint!("\r\x1b[K{what}");
@@ -191,7 +191,7 @@ impl Rig {
     }
 }
 
-/// What a figure is.
+/// Type of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Metric {
     pub(crate) name: &'static str,
@@ -201,8 +201,7 @@ pub(crate) struct Metric {
 /// The figures of one run of one server.
 pub(crate) type Figures = Vec<(Metric, f64)>;
 
-/// Builds a server as a user would, and learns from cargo where it lies, as that depends on more than one
-/// setting.
+/// Builds a server as a user would. Cargo reports where it is, as that depends on several settings.
 fn build(example: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);

@@ -1,4 +1,4 @@
-//! The scenarios, and what the ones that send traffic have in common.
+//! The scenarios, and the code that they share.
 
 mod accept;
 mod burst;
@@ -23,7 +23,7 @@ use crate::table::{self, BUSY_CLIENT, BUSY_OTHERS, BUSY_SERVER, Comparison};
 use std::fmt::Display;
 use std::time::Duration;
 
-/// Streams that come and go before anything is measured, so that nothing is done for the first time later.
+/// Streams that open and close before a measurement, so that nothing is done for the first time later.
 const WARM_UP_STREAMS: usize = 100;
 
 const CPU_PER_DELIVERY: Metric = Metric { name: "server CPU per delivery", unit: "ns" };
@@ -36,7 +36,7 @@ fn kernel_memory() -> Metric {
     Metric { name, unit: "B per stream" }
 }
 
-/// Runs a scenario and prints its table. `false`: it ran, and something was not as it has to be.
+/// Runs a scenario and prints its table. Returns `false` if a check failed.
 pub(crate) fn run(scenario: Scenario, rig: &mut Rig) -> Result<bool> {
     match scenario {
         Scenario::Ramp => ramp::run(rig).map(|()| true),
@@ -54,7 +54,7 @@ pub(crate) fn run(scenario: Scenario, rig: &mut Rig) -> Result<bool> {
     }
 }
 
-/// Has every subject, and the peers, measured in turn, as often as was asked for, and prints the figures.
+/// Measures all subjects and peers in turn, as often as requested, and prints the figures.
 fn in_turn(
     rig: &mut Rig,
     scenario: &str,
@@ -84,7 +84,7 @@ fn names(subjects: &[Subject]) -> Vec<&'static str> {
 fn warm_server(rig: &mut Rig, subject: Subject, streams: usize) -> Result<Server> {
     let server = rig.server(subject)?;
     if matches!(subject, Subject::Peer(_)) {
-        // What a peer opens for itself, it may open when it is first asked something.
+        // Peers may open descriptors of their own on the first request.
         let mut first = rig.subscribers(1)?;
         first.open(server.address(), "first", 1)?;
         first.publish(1, 1)?;
@@ -98,7 +98,7 @@ fn warm_server(rig: &mut Rig, subject: Subject, streams: usize) -> Result<Server
     subscribers.leave(Leave::Fin)?;
     drop(subscribers);
     match (server.until_descriptors(before), subject) {
-        // Many a peer notices who has left only when it next sends something.
+        // Many peers notice that a client has left only at their next write.
         (Err(_), Subject::Peer(_)) => {}
         (noticed, _) => noticed?,
     }

@@ -1,4 +1,4 @@
-//! A server under test: how it is started, asked, and looked at from outside.
+//! A server under test: starting it, sending requests, and measuring it from outside.
 
 use crate::Result;
 use crate::args::Peer;
@@ -10,16 +10,16 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Until a server prints its address, answers `/stats`, or has noticed who left.
+/// Time for a server to print its address, reply to `/stats`, or notice a disconnect.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Until it is taken for granted that a peer notices who has left only when it next sends something.
+/// After this time a peer is assumed to notice a disconnect only at its next write.
 const PEER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often a condition is looked at again that nothing announces.
+/// Period with which a condition is checked.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Which server, by the name it has in tables.
+/// The server, by its name in tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
     Hub,
@@ -39,14 +39,14 @@ impl Subject {
     }
 }
 
-/// A running server; dropping it ends it.
+/// A running server, which is stopped on drop.
 #[derive(Debug)]
 pub(crate) struct Server {
     pid: u32,
     address: SocketAddr,
-    /// How long it may take to notice who has left.
+    /// Time that it may need to notice a disconnect.
     patience: Duration,
-    /// Between us and the server.
+    /// Between the harness and the server.
     _keeper: Process,
 }
 
@@ -54,13 +54,13 @@ impl Server {
     /// `keeper` is the command of a keeper that starts the server.
     pub(crate) fn start(subject: Subject, mut keeper: Command) -> Result<Server> {
         keeper.env("PORT", "0");
-        // A log line for each stream would be what is measured, in an example that logs by default.
+        // A log line for each stream would distort the figures of an example that logs by default.
         if std::env::var_os("RUST_LOG").is_none() {
             keeper.env("RUST_LOG", "warn");
         }
         let keeper = Process::spawn(subject.name(), keeper)?;
-        // The keeper tells the one and the server the other, in whichever order. A server whose work is done
-        // by another process than the one that was started says so before it tells its address.
+        // The keeper prints the one and the server the other, in any order. A server whose work is done by
+        // another process reports that process before its address.
         let (pid, worker, at) = (Cell::new(None), Cell::new(None), Cell::new(None));
         let (pid, address) = keeper.line(ANSWER, |line| {
             match (line.strip_prefix("pid "), line.strip_prefix("worker ")) {
@@ -101,8 +101,8 @@ impl Server {
         procfs::descriptors(self.pid)
     }
 
-    /// Waits until the server has closed what its peers have left. Counting from outside costs it nothing, so
-    /// this may happen between two looks at its CPU time.
+    /// Waits until the server has closed the connections of peers that have left. Counting from outside costs
+    /// the server nothing, so this may happen between two samples of its CPU time.
     pub(crate) fn until_descriptors(&self, at_most: usize) -> Result<()> {
         let deadline = Instant::now() + self.patience;
         loop {
@@ -121,7 +121,7 @@ impl Server {
         }
     }
 
-    /// Waits until `/stats` counts that many streams.
+    /// Waits until `/stats` counts this many streams.
     pub(crate) fn until_streams(&self, streams: u64) -> Result<Stats> {
         let deadline = Instant::now() + ANSWER;
         loop {
@@ -158,7 +158,7 @@ impl Server {
     }
 }
 
-/// Whether a response holds all that its Content-Length announces; without one, the server has to close.
+/// Whether a response is complete by its Content-Length. Without one, the server has to close.
 fn whole(response: &[u8]) -> bool {
     let response = String::from_utf8_lossy(response);
     let Some((head, body)) = response.split_once("\r\n\r\n") else { return false };
@@ -168,19 +168,19 @@ fn whole(response: &[u8]) -> bool {
         .any(|(_, length)| length.trim().parse().is_ok_and(|length: usize| body.len() >= length))
 }
 
-/// The address in a line that says where the server listens.
+/// The address in a line with which a server announces it.
 fn address(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("http://127.0.0.1:")?;
     let digits = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
     Some(SocketAddr::from((Ipv4Addr::LOCALHOST, rest[..digits].parse().ok()?)))
 }
 
-/// What a server says of itself, as it said it.
+/// Statistics that the server reports.
 #[derive(Debug)]
 pub(crate) struct Stats(pub(crate) String);
 
 impl Stats {
-    /// The first whole number called `name`, at whatever depth.
+    /// The first whole number with this name, at any depth.
     pub(crate) fn number(&self, name: &str) -> Result<u64> {
         let value = self
             .0

@@ -1,4 +1,4 @@
-//! The harness's hold on a client process.
+//! A client process, as the harness controls it.
 
 use crate::Result;
 use crate::process::Process;
@@ -7,43 +7,43 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
-/// The outer fence: the client gives up by itself when nothing moves, so only one that is broken gets here.
+/// The outer timeout: the client gives up by itself without progress, so only a broken one reaches this.
 const FENCE: Duration = Duration::from_secs(900);
 
-/// The open streams of one client; dropping it closes them.
+/// The open streams of one client. Dropping this closes them.
 #[derive(Debug)]
 pub(crate) struct Subscribers {
     process: Process,
     sources: Sources,
 }
 
-/// The addresses that a client connects from: one has too few ports for many streams, and each client has its
-/// own, so that ports which an earlier one left in TIME_WAIT are in nobody's way.
+/// Source addresses of a client. One has too few ports for many streams. Each client has its own, so ports
+/// that an earlier one left in TIME_WAIT do not matter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sources {
     pub(crate) first: Ipv4Addr,
     pub(crate) count: usize,
 }
 
-/// What publishing has shown.
+/// Result of publishing.
 #[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) wall: Duration,
     /// Bytes that all streams have read.
     pub(crate) bytes: u64,
-    /// For each turn the time until the last stream had it all.
+    /// For each turn, the time until the last stream had all of it.
     pub(crate) latencies: Vec<Duration>,
 }
 
-/// What publishing on a schedule has shown.
+/// Result of publishing on a schedule.
 #[derive(Debug)]
 pub(crate) struct Scheduled {
     pub(crate) wall: Duration,
     /// Bytes that all streams have read.
     pub(crate) bytes: u64,
-    /// By how much the publisher was late at most.
+    /// Largest delay of the publisher.
     pub(crate) late: Duration,
-    /// From the time at which an event was to be published to its arrival at a stream.
+    /// From the scheduled time of an event to its arrival at a stream.
     pub(crate) deliveries: Quantiles,
     /// The same, to its arrival at the last stream.
     pub(crate) lasts: Quantiles,
@@ -57,16 +57,16 @@ pub(crate) struct Quantiles {
     pub(crate) max: Duration,
 }
 
-/// How streams leave.
+/// How streams disconnect.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Leave {
     /// As browsers do.
     Fin,
-    /// Without leaving a port in TIME_WAIT, after a measurement.
+    /// With a reset, which leaves no port in TIME_WAIT, after a measurement.
     Reset,
 }
 
-/// Times as the client lists them.
+/// Parses the client's list of times.
 fn times(list: &str) -> Result<Vec<Duration>> {
     list.split_terminator(',').map(|nanos| Ok(Duration::from_nanos(nanos.parse()?))).collect()
 }
@@ -84,7 +84,7 @@ impl Subscribers {
         self.open_as("open", address, topic, streams)
     }
 
-    /// Opens streams that have little room and are not read once they are open.
+    /// Opens streams with small buffers, which are not read afterwards.
     pub(crate) fn stall(&mut self, address: SocketAddr, topic: &str, streams: usize) -> Result<()> {
         self.open_as("stall", address, topic, streams)
     }
@@ -95,7 +95,7 @@ impl Subscribers {
         Ok(())
     }
 
-    /// Publishes `turns` times `burst` events, each turn when the one before has arrived at every stream.
+    /// Publishes `turns` times `burst` events, each turn when the one before has reached every stream.
     pub(crate) fn publish(&mut self, turns: usize, burst: usize) -> Result<Published> {
         let answer = self.ask(&format!("publish {turns} {burst}"), "published ")?;
         let mut words = answer.split(' ');
@@ -105,7 +105,7 @@ impl Subscribers {
         Ok(Published { wall, bytes, latencies: times(word()?)? })
     }
 
-    /// Publishes so many events, one every `period`, whatever has become of those before.
+    /// Publishes `count` events, one every `period`, whether or not those before have arrived.
     pub(crate) fn schedule(&mut self, events: usize, period: Duration) -> Result<Scheduled> {
         let time = period.saturating_mul(u32::try_from(events)?);
         let command = format!("schedule {events} {}", period.as_millis());
@@ -126,14 +126,14 @@ impl Subscribers {
         })
     }
 
-    /// Publishes nothing for a time; returns how many reads brought something, and how many bytes.
+    /// Publishes nothing for a time. Returns the number of successful reads and of bytes.
     pub(crate) fn rest(&mut self, time: Duration) -> Result<(u64, u64)> {
         let answer = self.ask(&format!("rest {}", time.as_millis()), "rested ")?;
         let (reads, bytes) = answer.split_once(' ').ok_or("the client's answer is too short")?;
         Ok((reads.parse()?, bytes.parse()?))
     }
 
-    /// Ends the server; returns after what time it had gone, and when each stream had ended.
+    /// Stops the server. Returns the time until it had exited, and until each stream was closed.
     pub(crate) fn end(&mut self, server: u32) -> Result<(Duration, Vec<Duration>)> {
         let answer = self.ask(&format!("end {server}"), "ended ")?;
         let (exit, ends) = answer.split_once(' ').ok_or("the client's answer is too short")?;

@@ -1,4 +1,4 @@
-//! Figures as people read them: medians with their spread, in columns.
+//! Tables: medians with their spread, in columns.
 
 use crate::Result;
 use crate::rig::{Figures, Metric, Rig};
@@ -8,10 +8,10 @@ pub(crate) const BUSY_SERVER: Metric = Metric { name: "one core busy with the se
 pub(crate) const BUSY_CLIENT: Metric = Metric { name: "one core busy with the client", unit: "%" };
 pub(crate) const BUSY_OTHERS: Metric = Metric { name: "one core busy with others", unit: "%" };
 
-/// From how many percent on a core is at its limit: waking up and being accounted for take the rest.
+/// From this percentage on a core counts as fully busy; the rest is waking up and accounting.
 const LIMIT: f64 = 90.0;
 
-/// From how many percent of a core on what else runs is in the figures.
+/// From this percentage of a core on, other load affects the figures.
 const DISTURBED: f64 = 20.0;
 
 /// A table whose first column is aligned to the left and the others to the right.
@@ -30,14 +30,14 @@ pub(crate) fn print(title: &str, rows: &[Vec<String>]) {
     }
 }
 
-/// The figures of servers that were measured in turn, run by run.
+/// Figures of servers that were measured in turn, run by run.
 #[derive(Debug)]
 pub(crate) struct Comparison {
     scenario: String,
     subjects: Vec<&'static str>,
-    /// For each metric, for each subject, the value of each run.
+    /// For each metric and each subject, the value of each run.
     samples: Vec<(Metric, Vec<Vec<f64>>)>,
-    /// Runs that gave no figures.
+    /// Runs without figures.
     failures: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ impl Comparison {
     }
 
     /// Adds one run of one subject. A peer may fail, by losing an event or a stream: that is a result too,
-    /// and the others are measured all the same.
+    /// and the measurements continue.
     pub(crate) fn add(
         &mut self,
         rig: &mut Rig,
@@ -89,12 +89,12 @@ impl Comparison {
         Ok(())
     }
 
-    /// Prints a line per metric: median (min … max) of each subject, then the first subject's ratio to each
-    /// other one. A ratio is taken run by run, of neighbours in time, so that what disturbs both cancels out.
+    /// Prints a line for each metric: median (min … max) of each subject, then the ratio of the first subject
+    /// to each other. Ratios are taken between neighbouring runs, so that disturbances cancel out.
     pub(crate) fn print(&self, title: &str) {
         let mut header = vec!["median (min … max)".to_owned()];
         header.extend(self.subjects.iter().map(|&subject| subject.to_owned()));
-        // With peers, ratios would be more columns than anybody can read.
+        // With peers there would be too many columns of ratios.
         let ratios = self.subjects.len() <= 3;
         let others = self.subjects.iter().skip(1).filter(|_| ratios);
         header.extend(others.map(|other| format!("{} / {}", self.subjects[0], other)));
@@ -102,7 +102,7 @@ impl Comparison {
         for (metric, samples) in &self.samples {
             let mut row = vec![format!("{}, {}", metric.name, metric.unit)];
             row.extend(samples.iter().map(|values| spread(values)));
-            // A quotient of two percentages says nothing here.
+            // A quotient of two percentages is meaningless here.
             if ratios && metric.unit != "%" {
                 for other in &samples[1..] {
                     let ratios: Vec<f64> = samples[0].iter().zip(other).map(|(a, b)| a / b).collect();
@@ -118,7 +118,7 @@ impl Comparison {
         }
     }
 
-    /// Says what kept each subject from being faster, where that was watched.
+    /// Prints the bottleneck of each subject, if it was measured.
     fn print_limits(&self) {
         let median = |metric: Metric, subject: usize| {
             let (_, samples) = self.samples.iter().find(|(other, _)| *other == metric)?;
@@ -154,7 +154,7 @@ fn spread(values: &[f64]) -> String {
     }
 }
 
-/// Too short a run to have a share of ticks has none.
+/// A run that is too short has no ticks.
 fn sorted(values: &[f64]) -> Vec<f64> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
@@ -183,7 +183,7 @@ pub(crate) fn figure(value: f64) -> String {
     }
 }
 
-/// A number of things.
+/// A count.
 pub(crate) fn count(number: u64) -> String {
     thousands(&number.to_string())
 }

@@ -1,4 +1,4 @@
-//! Streams that come and go: accepted, asked, answered and subscribed; unsubscribed, reported and closed.
+//! Streams that open and close: accepted, requested, subscribed; unsubscribed, reported and closed.
 
 use crate::rig::{LIVE, Rig, request, time};
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -8,7 +8,7 @@ const STREAMS: usize = 1_000;
 pub(crate) fn measure(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("coming and going");
     group.throughput(Throughput::Elements(STREAMS as u64));
-    // Beside how many others should make no difference.
+    // The number of other streams should make no difference.
     for others in [0, 100_000] {
         let mut rig = None;
         let made = || {

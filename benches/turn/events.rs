@@ -1,4 +1,4 @@
-//! Encoding, and publishing: what an event costs before any stream is given it.
+//! Encoding and publishing: the cost of an event before its delivery.
 
 use crate::rig::{HISTORY, KEYED, LIVE, Rig};
 use criterion::{BenchmarkId, Criterion, Throughput};

@@ -1,4 +1,4 @@
-//! From `publish` until every stream has been given it, with as many turns as that takes.
+//! From `publish` until every stream has the event, over all turns that this needs.
 
 use crate::rig::Rig;
 use criterion::measurement::WallTime;
@@ -15,7 +15,7 @@ pub(crate) fn measure(criterion: &mut Criterion) {
         measure_one(&mut group, "1 event a turn", &mut live, 1);
         measure_one(&mut group, "64 events a turn", &mut live, 64);
     }
-    // Those that have come and gone for long do not stand in the order of their slots.
+    // After long coming and going, streams are not in the order of their slots.
     for streams in [1_000, 1_000_000] {
         let mut live = Live { streams, any_order: true, rig: None };
         measure_one(&mut group, "1 event a turn, any order", &mut live, 1);
@@ -38,7 +38,7 @@ fn measure_one(group: &mut BenchmarkGroup<'_, WallTime>, series: &str, live: &mu
 struct Live {
     streams: usize,
     any_order: bool,
-    /// A million take a second or two to open: that is done once, and only if it is asked for.
+    /// A million streams take a second or two to open: once, and only if requested.
     rig: Option<Rig>,
 }
 

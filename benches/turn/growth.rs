@@ -1,6 +1,6 @@
-//! What becomes of the cost of a delivery as streams become more.
+//! Growth of the cost of a delivery with the number of streams.
 //!
-//! Few and many take turns, so that what else the machine does weighs on both.
+//! Few and many streams alternate, so that other load on the machine affects both.
 
 use crate::rig::{Rig, time};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 const FEW: usize = 1_000;
 const MANY: usize = 1_000_000;
 
-/// How much more each delivery may cost.
+/// Largest allowed growth of the cost of a delivery.
 const TARGET: f64 = 1.5;
 
 const ROUNDS: usize = 15;
@@ -18,7 +18,7 @@ pub(crate) fn measure() {
     let mut few = Rig::live(FEW);
     let mut many = Rig::live(MANY);
     compare("in the order of their slots", &mut few, &mut many);
-    // Those that have come and gone for long stand in any.
+    // After long coming and going, streams are in random order.
     few.shuffle();
     many.shuffle();
     compare("in any order", &mut few, &mut many);
@@ -43,7 +43,7 @@ fn compare(order: &str, few: &mut Rig, many: &mut Rig) {
     }
 }
 
-/// Twice as many deliveries as there are many streams.
+/// Publishes until there are twice as many deliveries as `streams`.
 fn round(rig: &mut Rig, streams: usize, events: usize) -> Duration {
     time(|| (0..2 * MANY / streams).for_each(|_| rig.deliver(events)))
 }

@@ -1,4 +1,4 @@
-//! Coming back to what a topic has kept, and catching up with what was conflated.
+//! Resuming from a topic's history, and catching up after conflation.
 
 use crate::net::Check;
 use crate::rig::{HISTORY, HISTORY_EVENTS, KEYED, Rig, request, time};
@@ -6,7 +6,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use mio_sse::Event;
 use std::time::Duration;
 
-/// Keys of the conflated topic, and what is published on them while a reader has no room.
+/// Keys of the conflated topic. The events are published while a reader has no room.
 const KEYS: usize = 100;
 const SUPERSEDED: usize = 100_000;
 
@@ -37,10 +37,10 @@ pub(crate) fn measure(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A history, and what a stream was given that has seen all of it.
+/// A history, and the bytes of a stream that has received all of it.
 struct Kept {
     rig: Rig,
-    /// Of each event: where it ends in what was given, and its id.
+    /// End of each event in these bytes, and its id.
     events: Vec<(usize, String)>,
     given: Vec<u8>,
 }
@@ -50,7 +50,7 @@ impl Kept {
         let mut rig = Rig::new();
         rig.open("/history", 1);
         rig.net().check = Check::Keep(Vec::new());
-        // One more than it keeps is the one that who comes back for all of them has seen last.
+        // One more than the history keeps: a client that resumes for all of them saw that one last.
         for number in 0..=HISTORY_EVENTS {
             let event = Event::new().data(format!("{number:08}{}", "x".repeat(56)));
             rig.server.context().publish(HISTORY, event).expect("an event that can be written");
@@ -70,13 +70,13 @@ impl Kept {
         Self { rig, events, given }
     }
 
-    /// What comes `back` events from the end: the request for it, and the bytes of the reply's body.
+    /// The request that resumes `back` events before the end, and the body that it has to get.
     fn back(&self, back: usize) -> (Vec<u8>, &[u8]) {
         let (end, id) = &self.events[HISTORY_EVENTS - back];
         (request("/history", &format!("Last-Event-ID: {id}\r\n")), &self.given[*end..])
     }
 
-    /// Sees that it is just these events that come.
+    /// Checks that exactly these events arrive.
     fn check(&mut self, back: usize) {
         let (input, expected) = self.back(back);
         let expected = expected.to_vec();
@@ -91,7 +91,7 @@ impl Kept {
         self.rig.net().check = Check::Tail(Vec::new());
     }
 
-    /// How long it takes until so many streams that come back have what they have missed.
+    /// Time until `streams` streams that resume have their missed events.
     fn resume(&mut self, streams: usize, back: usize) -> Duration {
         let (input, expected) = self.back(back);
         let newest = expected[expected.len() - 32..].to_vec();
@@ -107,7 +107,7 @@ impl Kept {
     }
 }
 
-/// How long it takes to publish what is superseded at once, and to give a reader what is left of it.
+/// Time to publish events that are superseded at once, and time to deliver the remaining ones to a reader.
 fn conflated() -> (Duration, Duration) {
     let mut rig = Rig::new();
     rig.open("/keyed", 1);

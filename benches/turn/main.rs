@@ -1,6 +1,5 @@
-//! What the parts of a turn cost, without an operating system: the real
-//! [`Server::turn`](mio_sse::Server::turn) over a network in memory, whose writes check what they are given
-//! and cost next to nothing.
+//! Cost of the parts of a turn without an operating system: the real [`Server::turn`](mio_sse::Server::turn)
+//! over a network in memory, whose writes are checked and cost next to nothing.
 //!
 //! ```text
 //! cargo bench --bench turn                       everything, some two minutes
@@ -11,8 +10,7 @@
 //! cargo bench --bench turn -- come 2000          no measurement: so many streams open and close, likewise
 //! ```
 //!
-//! What a delivery costs with everything is another matter, which `benches/streams` measures: nearly all of
-//! that is the kernel's.
+//! `benches/streams` measures the whole cost of a delivery, nearly all of which is the kernel's.
 
 #![allow(
     clippy::disallowed_methods,
@@ -48,7 +46,7 @@ fn main() {
     {
         return profile::come_and_go(streams.parse().expect("a number"));
     }
-    // `cargo bench` adds the last by itself.
+    // `cargo bench` adds the last argument.
     if args[1..] == ["growth", "--bench"] {
         return growth::measure();
     }

@@ -1,7 +1,7 @@
-//! A network in memory that costs next to nothing, so that what is measured is the loop.
+//! A network in memory that costs next to nothing, so that the loop is measured.
 //!
-//! Unlike the one of the tests it has no faults, and keeps nothing for a peer but what the socket itself has
-//! room for: the number of the event that has to come next, in the four bytes of a descriptor.
+//! Unlike the network of the tests it has no faults. For each peer it keeps only what fits into the four
+//! bytes of its socket: the number of the next event.
 
 use crate::numbered::Numbered;
 use mio_sse::net::{Net, Ready};
@@ -11,31 +11,31 @@ use std::num::NonZeroU32;
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The time of day when the clock stands at nothing.
+/// The time of day when the clock is at zero.
 const BEGUN: Duration = Duration::from_secs(1_800_000_000);
 
-/// The place of the next event among those that are [numbered](Numbered), and 1.
+/// One more than the place of the next event among the [numbered](Numbered) events.
 #[derive(Debug)]
 pub(crate) struct Socket(NonZeroU32);
 
-/// What becomes of the bytes that are written.
+/// What happens to written bytes.
 #[derive(Debug)]
 pub(crate) enum Check {
-    /// They are counted, and the last ones kept.
+    /// They are counted, and the last ones are kept.
     Tail(Vec<u8>),
-    /// They are kept.
+    /// All of them are kept.
     Keep(Vec<u8>),
-    /// They are numbered events, of which every stream gets each, in order, once.
+    /// They are numbered events. Every stream has to get each of them, in order, once.
     Numbered(Box<Numbered>),
 }
 
-/// The network, and what its peers do.
+/// The network and its peers.
 #[derive(Debug)]
 pub(crate) struct MemoryNet {
     pub(crate) now: Duration,
-    /// What a read answers: the request of everyone who is ready to be read. Empty, it is the end.
+    /// The bytes that each ready peer sends. If empty, a read returns the end.
     pub(crate) input: Vec<u8>,
-    /// Whether nobody has room for anything.
+    /// Whether no peer has room for anything.
     pub(crate) blocked: bool,
     pub(crate) check: Check,
     pub(crate) bytes: u64,
@@ -68,36 +68,36 @@ impl MemoryNet {
         }
     }
 
-    /// So many connect, and ask for what [`input`](Self::input) says.
+    /// `count` peers connect and send [`input`](Self::input).
     pub(crate) fn connect(&mut self, count: usize) {
         self.backlog += count;
         self.ready.push(Ready::Listener);
     }
 
-    /// All that have connected send `input`, once more.
+    /// All connected peers send `input` once more.
     pub(crate) fn ask(&mut self) {
         self.tell(true, false, false);
     }
 
-    /// There is room again for all that have connected.
+    /// All connected peers have room again.
     pub(crate) fn make_room(&mut self) {
         self.blocked = false;
         self.tell(false, true, false);
     }
 
-    /// All that have connected leave.
+    /// All connected peers leave.
     pub(crate) fn hang_up(&mut self) {
         self.input.clear();
         self.tell(true, false, true);
         self.slots.clear();
     }
 
-    /// Those that have connected so far stay as they are.
+    /// The peers that have connected so far are left as they are.
     pub(crate) fn forget(&mut self) {
         self.slots.clear();
     }
 
-    /// The bytes that came last.
+    /// The last bytes written.
     pub(crate) fn tail(&self) -> &[u8] {
         match &self.check {
             Check::Tail(bytes) | Check::Keep(bytes) => bytes,

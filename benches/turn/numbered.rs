@@ -1,35 +1,35 @@
-//! Events that tell which one they are, so that a stream can be seen to miss none.
+//! Events with a number, which show whether a stream has missed one.
 
 use mio_sse::Event;
 
-/// They repeat after so many: a number takes two bytes of a socket's four.
+/// Period of the numbers: a number takes two bytes of a socket's four.
 const COUNT: u32 = 4096;
 
-/// The data of each: 64 bytes, of which the first tell its number.
+/// Bytes of data of each event. The first are its number.
 const DATA_BYTES: usize = 64;
 
-/// Where in a frame the number begins: behind `48\r\n` and `data: `.
+/// Place of the number in a frame: after `48\r\n` and `data: `.
 const NUMBER_AT: usize = 10;
 
 const NUMBER_BYTES: usize = 8;
 
-/// Several of them in one write.
+/// Several events in one write.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
-    /// The place of the first.
+    /// Place of the first event.
     pub(crate) from: u32,
-    /// The place of the one that has to come next.
+    /// Place of the event after the last.
     pub(crate) to: u32,
     pub(crate) events: u64,
 }
 
-/// What they look like on the wire.
+/// The events as they are on the wire.
 #[derive(Debug)]
 pub(crate) struct Numbered {
-    /// The frames of all places in order; each has the same size.
+    /// The frames of all places in order, all of the same size.
     frames: Vec<u8>,
     frame_bytes: usize,
-    /// What was read last, byte by byte, and how it is known again: most streams get the same.
+    /// The bytes read last, and their meaning: most streams get the same bytes.
     known: Run,
     first: [u8; NUMBER_BYTES],
     last: [u8; NUMBER_BYTES],
@@ -53,7 +53,7 @@ impl Numbered {
         (0..COUNT).map(|place| Event::new().data(data(place))).collect()
     }
 
-    /// What these bytes are, which have to be whole frames.
+    /// Reads these bytes, which have to be whole frames.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Run {
         let number = |at: usize| bytes.get(at..).and_then(|from| from.first_chunk::<NUMBER_BYTES>());
         let first = number(NUMBER_AT).expect("a frame");

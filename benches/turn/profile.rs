@@ -1,30 +1,30 @@
-//! Deliveries, or streams that come and go, and nothing else: for a profiler.
+//! Nothing but deliveries, or streams that open and close: for a profiler.
 
 use crate::requests::BROWSER;
 use crate::rig::{Rig, request};
 
-/// Deliveries of which the instructions are counted, at least.
+/// Least number of deliveries whose instructions are counted.
 const DELIVERIES: usize = 1_000_000;
 
 pub(crate) fn deliver(streams: usize, events: usize) {
     let mut rig = Rig::live(streams);
-    // The first waves make room for the others.
+    // The first waves allocate memory for the later ones.
     (0..10).for_each(|_| rig.deliver(events));
     let waves = DELIVERIES.div_ceil(streams * events);
     deliver_waves(&mut rig, events, waves);
     println!("{} deliveries", streams * events * waves);
 }
 
-/// What is counted is what happens in here.
+/// The instructions in here are counted.
 #[inline(never)]
 fn deliver_waves(rig: &mut Rig, events: usize, waves: usize) {
     (0..waves).for_each(|_| rig.deliver(events));
 }
 
-/// What a browser asks for, of an application that has a [`Router`](mio_sse::Router).
+/// Opens and closes streams with a browser's request, for an application with a [`Router`](mio_sse::Router).
 pub(crate) fn come_and_go(streams: usize) {
     let mut rig = Rig::new();
-    // The first ones make room for the others, and one that stays keeps the topic.
+    // The first streams allocate memory for the later ones. One of them stays, so that the topic does.
     let stays = 1;
     rig.open("/events/live", stays);
     rig.net().forget();

@@ -1,4 +1,4 @@
-//! What goes on when nothing is published: the sweep, heartbeats, timers.
+//! Work while nothing is published: the sweep, heartbeats, timers.
 
 use crate::rig::{Rig, time};
 use criterion::{Criterion, Throughput};
@@ -10,11 +10,11 @@ use std::time::Duration;
 const STREAMS: usize = 100_000;
 const TIMERS: usize = 10_000;
 
-/// How often each stream is looked at with the default limits, and in how many slices.
+/// Period of the sweep with the default limits, and its number of slices.
 const PERIOD: Duration = Duration::from_millis(500);
 const SLICES: u32 = 16;
 
-/// After so long without an event each stream has had a heartbeat.
+/// Within this time without events each stream gets a heartbeat.
 const SILENCE: Duration = Duration::from_secs(15);
 
 pub(crate) fn measure(criterion: &mut Criterion) {

@@ -1,16 +1,16 @@
-//! Heads: from the bytes of a request to those of its reply, a turn each, on a connection that is kept alive.
+//! From the bytes of a request to those of its reply, one turn each, on a kept-alive connection.
 
 use crate::rig::{PAGE, Rig, request, time};
 use criterion::{Criterion, Throughput};
 use std::time::Duration;
 
-/// Requests of one connection; it may carry more.
+/// Requests of one connection, which may carry more.
 const REQUESTS: u64 = 500;
 
-/// Those that are sent at once, where they are.
+/// Requests that are sent at once in the pipelined case.
 const PIPELINED: u64 = 16;
 
-/// What Firefox says besides.
+/// Further headers of Firefox.
 pub(crate) const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
     Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
     Referer: https://example.org/dashboard\r\nConnection: keep-alive\r\n\
@@ -38,13 +38,13 @@ pub(crate) fn measure(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// How long it takes to answer all requests of one connection.
+/// Time of all requests of one connection.
 fn one_connection(rig: &mut Rig, input: &[u8], pipelined: u64) -> Duration {
     let turns = REQUESTS / pipelined;
     let before = rig.server.stats();
     rig.net().input = input.to_vec();
     rig.net().connect(1);
-    // It is let in, and asks for the first time in the next turn.
+    // The connection is accepted now; its first request is read in the next turn.
     rig.turn();
     let took = time(|| {
         rig.turn();

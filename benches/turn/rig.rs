@@ -1,4 +1,4 @@
-//! A server on the network in memory, its application, and the hands to move both.
+//! A server on the network in memory, with its application and its controls.
 
 use crate::net::{Check, MemoryNet};
 use crate::numbered::Numbered;
@@ -8,34 +8,34 @@ use mio_sse::{
 };
 use std::time::{Duration, Instant};
 
-/// The topic of the streams at `/live`: nothing is kept of it.
+/// Topic of the streams at `/live`, without a history.
 pub(crate) const LIVE: &str = "live";
 
-/// The topic of the streams at `/history`: [`HISTORY_EVENTS`] are kept.
+/// Topic of the streams at `/history`, with a history of [`HISTORY_EVENTS`].
 pub(crate) const HISTORY: &str = "history";
 
 pub(crate) const HISTORY_EVENTS: usize = 10_000;
 
-/// The topic of the streams at `/keyed`: the newest event of each key is kept.
+/// Topic of the streams at `/keyed`, which is keyed.
 pub(crate) const KEYED: &str = "keyed";
 
-/// What the stream at `/source` pulls before it ends.
+/// Events that the source at `/source` has.
 pub(crate) const SOURCE_EVENTS: u32 = 1_000;
 
-/// What the reply at `/page` says.
+/// The reply at `/page`.
 pub(crate) const PAGE: &str = "a page";
 
-/// More turns than anything here takes.
+/// More turns than anything here needs.
 const TURNS_MAX: usize = 1_000_000;
 
-/// What answers requests, by path.
+/// The application, by path.
 #[derive(Debug, Default)]
 pub(crate) struct App {
     /// The paths below `/events`.
     routes: Routes<()>,
     /// The streams that have opened.
     pub(crate) opened: Vec<StreamId>,
-    /// How many have ended.
+    /// Number of closed streams.
     pub(crate) closed: usize,
 }
 
@@ -67,11 +67,11 @@ impl Handler for App {
     }
 }
 
-/// The server and what it needs.
+/// The server and its network.
 pub(crate) struct Rig {
     pub(crate) server: Server<App, MemoryNet>,
     events: Vec<Event<'static>>,
-    /// The next of `events` to be published.
+    /// Index in `events` of the next event to publish.
     next: usize,
 }
 
@@ -80,7 +80,8 @@ impl Rig {
         Self::with(|_config| {})
     }
 
-    /// With the default limits but for those on how many there may be, and what `change` does to them.
+    /// A server without limits on its number of clients, otherwise with the default limits, except for what
+    /// `change` sets.
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.connections_max = 2_000_000;
@@ -96,7 +97,7 @@ impl Rig {
         Self { server, events: Numbered::events(), next: 0 }
     }
 
-    /// With so many streams at `/live`, of which each is to get every numbered event.
+    /// A server with `streams` streams at `/live`, each of which is to get every numbered event.
     pub(crate) fn live(streams: usize) -> Self {
         let mut rig = Self::new();
         rig.open("/live", streams);
@@ -112,7 +113,7 @@ impl Rig {
         self.server.turn(Some(Duration::ZERO)).expect("a network without faults");
     }
 
-    /// Turns until `done`.
+    /// Runs turns until `done`.
     pub(crate) fn turn_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
         for _ in 0..TURNS_MAX {
             if done(self) {
@@ -123,31 +124,31 @@ impl Rig {
         panic!("it does not come to an end");
     }
 
-    /// Opens so many streams at `path`.
+    /// Opens `count` streams at `path`.
     pub(crate) fn open(&mut self, path: &str, count: usize) {
         self.net().input = request(path, "");
         self.connect(count);
     }
 
-    /// So many connect and ask for streams, which open.
+    /// Connects `count` peers, whose streams open.
     pub(crate) fn connect(&mut self, count: usize) {
         let opened = self.server.handler().opened.len() + count;
         self.net().connect(count);
         self.turn_until(|rig| rig.server.handler().opened.len() == opened);
     }
 
-    /// So many connect and ask for streams, which open and are given all that there is for them.
+    /// Connects `count` peers, whose streams open and get all their events.
     pub(crate) fn connect_and_read(&mut self, count: usize) {
         self.connect(count);
         self.turn_until(|rig| rig.server.stats().streams_behind == 0);
     }
 
-    /// All that have connected leave.
+    /// All connected peers leave.
     pub(crate) fn hang_up(&mut self) {
         self.leave(0);
     }
 
-    /// All that have connected leave, but for those that were [forgotten](MemoryNet::forget).
+    /// All connected peers leave, except for those that were [forgotten](MemoryNet::forget).
     pub(crate) fn leave(&mut self, others: usize) {
         let open = self.server.handler().opened.len() - others;
         self.net().hang_up();
@@ -158,7 +159,7 @@ impl Rig {
         app.closed = 0;
     }
 
-    /// Publishes the next numbered events, and turns until every stream has all of them.
+    /// Publishes the next numbered events, and runs turns until every stream has all of them.
     pub(crate) fn deliver(&mut self, events: usize) {
         let streams = self.server.handler().opened.len();
         let expected = self.net().events + (streams * events) as u64;
@@ -167,13 +168,12 @@ impl Rig {
             cx.publish(LIVE, &self.events[self.next]).expect("an event that can be written");
             self.next = (self.next + 1) % self.events.len();
         }
-        // None has more than what was published, so each has all when all have so much.
+        // No stream has more than was published, so all have everything when the sum is right.
         self.turn_until(|rig| rig.net().events == expected);
         self.turn_until(|rig| rig.server.next_timeout() != Some(Duration::ZERO));
     }
 
-    /// Has all streams at `/live` stand in any order among its subscribers, as they do when they have come
-    /// and gone for long.
+    /// Shuffles the subscribers of `/live`, as long coming and going does.
     pub(crate) fn shuffle(&mut self) {
         let mut streams = self.server.handler().opened.clone();
         fastrand::Rng::with_seed(1).shuffle(&mut streams);
@@ -188,20 +188,20 @@ impl Rig {
 }
 
 impl Drop for Rig {
-    /// A server that stops writes the end of each stream's body, which is no event.
+    /// A server that stops writes the end of each stream's body, which is not an event.
     fn drop(&mut self) {
         self.net().check = Check::Tail(Vec::new());
     }
 }
 
-/// How long `work` takes.
+/// The time that `work` takes.
 pub(crate) fn time<T>(work: impl FnOnce() -> T) -> Duration {
     let begun = Instant::now();
     std::hint::black_box(work());
     begun.elapsed()
 }
 
-/// What `EventSource` asks for `path`, with more header lines.
+/// The request of `EventSource` for `path`, with more header lines.
 pub(crate) fn request(path: &str, headers: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n{headers}\r\n").into_bytes()
 }

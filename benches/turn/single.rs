@@ -1,4 +1,4 @@
-//! What is for one stream alone: events sent to it, by itself or by its tag, and those that it pulls.
+//! Events for one stream alone: sent to it, or to its tag, or from its source.
 
 use crate::net::Check;
 use crate::rig::{Rig, SOURCE_EVENTS, request, time};
@@ -7,7 +7,7 @@ use mio_sse::{Error, Event};
 
 const STREAMS: usize = 10_000;
 
-/// How many streams have the same tag.
+/// Number of streams with the same tag.
 const TAGGED: usize = 10;
 
 pub(crate) fn measure(criterion: &mut Criterion) {
@@ -56,7 +56,7 @@ pub(crate) fn measure(criterion: &mut Criterion) {
         rig.open("/alone", 1);
         let stale = rig.server.handler().opened[0];
         rig.hang_up();
-        // Another has its place.
+        // Another stream has its slot.
         rig.open("/alone", 1);
         assert_ne!(rig.server.handler().opened[0], stale);
         let before = rig.server.stats().events_sent;
@@ -78,7 +78,7 @@ pub(crate) fn measure(criterion: &mut Criterion) {
 }
 
 impl Rig {
-    /// Does `work`, and turns until every stream has one event more.
+    /// Runs `work`, and then turns until every stream has one event more.
     fn until_each_has_one(&mut self, work: impl FnOnce(&mut Self)) {
         let streams = self.server.stats().streams;
         let before = self.server.stats().events_delivered;
@@ -90,7 +90,7 @@ impl Rig {
     }
 }
 
-/// From the request to the end of the stream that its source has ended.
+/// From the request to the end of the stream by its source.
 fn pull(rig: &mut Rig, streams: usize) -> std::time::Duration {
     rig.net().check = if streams == 1 { Check::Keep(Vec::new()) } else { Check::Tail(Vec::new()) };
     rig.net().input = request("/source", "");

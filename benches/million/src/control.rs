@@ -1,4 +1,4 @@
-//! What the harness asks the server, on one connection that is kept.
+//! The harness's requests to the server, on one kept-alive connection.
 
 use crate::{PATIENCE, Result};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,22 +16,22 @@ impl Control {
         Ok(Control { socket: BufReader::new(socket) })
     }
 
-    /// Has `count` events published in one turn, numbered from `first` on.
+    /// Publishes `count` events in one turn, numbered from `first` on.
     pub(crate) fn publish(&mut self, first: u32, count: u32) -> Result<()> {
         self.ask("POST", &format!("/publish/{first}/{count}")).map(drop)
     }
 
-    /// Open streams.
+    /// Number of open streams.
     pub(crate) fn streams(&mut self) -> Result<u64> {
         Ok(self.ask("GET", "/streams")?.parse()?)
     }
 
-    /// Open connections, this one included.
+    /// Number of open connections, this one included.
     pub(crate) fn connections(&mut self) -> Result<u64> {
         Ok(self.ask("GET", "/connections")?.parse()?)
     }
 
-    /// The body of the answer.
+    /// The body of the response.
     pub(crate) fn ask(&mut self, method: &str, path: &str) -> Result<String> {
         let request = format!("{method} {path} HTTP/1.1\r\nHost: million\r\nContent-Length: 0\r\n\r\n");
         self.socket.get_mut().write_all(request.as_bytes())?;
@@ -40,7 +40,7 @@ impl Control {
             let mut line = String::new();
             self.socket.read_line(&mut line)?;
             if number == 0 && !line.starts_with("HTTP/1.1 200 ") {
-                return Err(format!("{method} {path} was answered {line:?}").into());
+                return Err(format!("{method} {path} got {line:?}").into());
             }
             if line == "\r\n" {
                 break;

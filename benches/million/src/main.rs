@@ -1,13 +1,13 @@
-//! A million streams in one process, one thread: what they cost, how long one event takes to reach them all,
-//! and that nobody is missing.
+//! A million streams in one process and one thread: their cost, the time until one event has reached them
+//! all, and a check that none is missing.
 //!
 //! ```text
 //! benches/million/run                 # a million, in a guest where this machine's limits do not allow it
 //! STREAMS=2000 benches/million/run    # so many
 //! ```
 //!
-//! `million STREAMS` starts `million server STREAMS`, holds the other ends itself and prints each figure as
-//! `name value unit`; how far it has come goes to standard error.
+//! `million STREAMS` starts `million server STREAMS`, holds the other ends itself, and prints each figure as
+//! `name value unit`. Progress goes to standard error.
 
 mod control;
 mod procfs;
@@ -28,10 +28,10 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// Events in the burst, all published in one turn.
 const BURST: u32 = 16;
 
-/// Nothing that gets no further within this time ends it: where a processor is emulated, all takes its time.
+/// A step without progress for this long fails. It is long, as an emulated processor is slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long the server is left alone with its streams, to see what they cost while nothing happens.
+/// Idle time of the server and its streams, to see what they cost then.
 const IDLE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The server's process, which ends with this.
+/// The server's process, which is killed on drop.
 struct Server {
     process: Child,
     address: SocketAddr,
@@ -99,7 +99,7 @@ fn measure(count: usize) -> Result<()> {
     figure("open_time", format_args!("{took:.1}"), "s");
     figure("open_rate", format_args!("{:.0}", count as f64 / took), "streams/s");
 
-    // What the handshakes have left behind goes first.
+    // What the handshakes have left is freed first.
     std::thread::sleep(Duration::from_secs(2));
     let cpu = procfs::cpu(pid)?;
     std::thread::sleep(IDLE);
@@ -140,7 +140,7 @@ fn measure(count: usize) -> Result<()> {
             "us/delivery",
         );
     }
-    // Nobody gets anything twice, also not late.
+    // No stream gets anything twice, not even late.
     std::thread::sleep(Duration::from_secs(1));
     streams.look()?;
     figure("server_rss_after_events", Process::of(pid)?.resident >> 10, "KiB");

@@ -1,4 +1,4 @@
-//! What the kernel says about a process and about the machine, in bytes.
+//! The kernel's figures of a process and of the machine, in bytes.
 
 use crate::Result;
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Process {
-    /// User memory, the pages of the program file included. What `VmRSS` shows, but counted page by page: the
-    /// counter of `VmRSS` is behind by up to 256 KiB.
+    /// User memory, including the pages of the program file. It is the figure of `VmRSS`, but counted page by
+    /// page: the counter of `VmRSS` lags by up to 256 KiB.
     pub(crate) resident: u64,
-    /// The most it ever was.
+    /// The maximum so far.
     pub(crate) peak: u64,
     pub(crate) threads: u64,
 }
@@ -32,8 +32,8 @@ impl Process {
 pub(crate) struct Machine {
     pub(crate) total: u64,
     pub(crate) available: u64,
-    /// What is neither free nor a cache of files. `MemAvailable` would not do: it takes the inodes of sockets
-    /// for a cache that can be given up.
+    /// Memory that is neither free nor a cache of files. `MemAvailable` would be wrong: it treats the inodes
+    /// of sockets as a cache that can be dropped.
     pub(crate) used: u64,
     pub(crate) slab: u64,
 }
@@ -58,8 +58,8 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(schedstat.split(' ').next().unwrap_or_default().parse()?))
 }
 
-/// How many sockets on this local port are in which state: whether the kernel has told of an end
-/// (`CLOSE_WAIT`) or was never told itself (`ESTABLISHED`).
+/// Number of sockets on this local port, by state: whether the kernel has reported an end (`CLOSE_WAIT`) or
+/// does not know of it (`ESTABLISHED`).
 pub(crate) fn tcp_states(port: u16) -> Result<String> {
     let port = format!(":{port:04X}");
     let mut counts = BTreeMap::new();

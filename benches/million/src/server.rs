@@ -1,10 +1,10 @@
-//! The server: one topic for everybody, and what the harness asks of it.
+//! The server: one topic for all streams, and the requests of the harness.
 
 use crate::Result;
 use mio_sse::{Config, Event, Reply, Router, Server};
 use std::time::Duration;
 
-/// As long as anything may take where a processor is emulated.
+/// Longer than anything takes on an emulated processor.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// The data of event `number`: 64 bytes.
@@ -35,8 +35,8 @@ pub(crate) fn run(streams: usize) -> Result<()> {
     config.streams_max = streams + 1;
     config.connections_max = streams + 16;
     config.requests_per_connection_max = 65_535;
-    // At a million, every 15 s are 67,000 heartbeats a second, and every 60 s 17,000 of the kernel's
-    // questions: so many streams need minutes.
+    // With a million streams, heartbeats every 15 s are 67,000 a second, and keepalive probes every 60 s
+    // 17,000: so many streams need minutes.
     config.heartbeat = None;
     config.tcp_keepalive = None;
     config.max_age = None;

@@ -1,8 +1,8 @@
-//! The other ends of the streams: for each a socket and a number, which says how much of what everybody is to
-//! get has come.
+//! The other ends of the streams: a socket and a number for each, which is the position in the expected
+//! bytes.
 //!
-//! Every stream gets the same bytes, but for the date, so those are kept once, and each byte that comes is
-//! compared with them: what is missing, doubled, or out of order shows at once.
+//! Every stream gets the same bytes, except for the date, so these are kept once, and each byte that arrives
+//! is compared: a missing, doubled or misplaced one shows at once.
 
 use crate::control::Control;
 use crate::server::data;
@@ -20,20 +20,20 @@ const REQUEST: &[u8] = b"GET /events HTTP/1.1\r\nHost: million\r\nAccept: text/e
 /// Streams that are being opened at the same time: fewer than the server's backlog holds.
 const OPENING: usize = 512;
 
-/// Streams that are closed here and not yet by the server, at most.
+/// Most streams that are closed here and not yet by the server.
 const CLOSING: usize = 512;
 
-/// Streams from one address. Each has a port of its own, chosen here, as the kernel searches ever longer for
+/// Ports of one address. Each stream has a port that is chosen here, as the kernel searches ever longer for
 /// one.
 const PORTS: Range<u16> = 2_000..62_000;
 
 /// Bytes of the receive buffer: unread events are the kernel's memory.
 const ROOM: usize = 4096;
 
-/// How often progress is told.
+/// Period of progress reports.
 const TELL: Duration = Duration::from_secs(10);
 
-/// In place of a position: the request has not been sent yet.
+/// Instead of a position: the request has not been sent yet.
 const NOT_ASKED: u32 = u32::MAX;
 
 pub(crate) struct Streams {
@@ -42,18 +42,18 @@ pub(crate) struct Streams {
     server: SocketAddr,
     first_source: Ipv4Addr,
     count: usize,
-    /// Addresses and ports tried so far.
+    /// Number of addresses and ports tried so far.
     sources: usize,
     sockets: Vec<TcpStream>,
-    /// How much of `expected` each stream has got.
+    /// Position of each stream in `expected`.
     positions: Vec<u32>,
-    /// What everybody gets: the response head, the comment behind it, and all events so far.
+    /// Bytes that every stream gets: the response head, the comment after it, and all events so far.
     expected: Vec<u8>,
-    /// Where in it the date lies, which differs.
+    /// Range of the date in it, which differs.
     date: Range<usize>,
-    /// How many have all of it.
+    /// Number of streams that have all of it.
     complete: usize,
-    /// The number of the last event.
+    /// Number of the last event.
     published: u32,
     buf: Vec<u8>,
 }
@@ -84,7 +84,7 @@ impl Streams {
         })
     }
 
-    /// How many have not got everything yet.
+    /// Number of streams that do not have everything yet.
     pub(crate) fn missing(&self) -> usize {
         self.count - self.complete
     }
@@ -100,7 +100,7 @@ impl Streams {
         Ok(())
     }
 
-    /// From now on everybody is to get `count` more events; returns the number of the first.
+    /// From now on every stream expects `count` more events. Returns the number of the first.
     pub(crate) fn expect(&mut self, count: u32) -> u32 {
         let first = self.published + 1;
         self.published += count;
@@ -112,7 +112,7 @@ impl Streams {
         first
     }
 
-    /// Waits until everybody has everything.
+    /// Waits until every stream has everything.
     pub(crate) fn receive(&mut self, start: Instant) -> Result<()> {
         let mut progress = Progress::new(self.count, "streams have the event");
         progress.start = start;
@@ -122,7 +122,7 @@ impl Streams {
         Ok(())
     }
 
-    /// Looks whether more has come than there should be.
+    /// Checks that no more bytes have arrived than expected.
     pub(crate) fn look(&mut self) -> Result<()> {
         for index in 0..self.sockets.len() {
             self.read(index)?;
@@ -130,8 +130,8 @@ impl Streams {
         Ok(())
     }
 
-    /// Closes them all, and waits until the server has. No more at a time than the kernel keeps in order: of
-    /// very many that one side has closed and the other has not, it resets some, and a reset that is dropped
+    /// Closes all streams, and waits until the server has. It closes only so many at a time as the kernel
+    /// handles cleanly: above a limit the kernel resets sockets that one side has closed, and a dropped reset
     /// is not sent again.
     pub(crate) fn close(&mut self, control: &mut Control) -> Result<()> {
         let mut progress = Progress::new(self.count, "streams are closed");
@@ -157,7 +157,7 @@ impl Streams {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.set_recv_buffer_size(ROOM)?;
-        // Whoever listens on all addresses has a port on ours too.
+        // A socket that listens on all addresses occupies its port here too.
         while let Err(error) = socket.bind(&self.next_source()?.into()) {
             if error.kind() != ErrorKind::AddrInUse {
                 return Err(error.into());
@@ -181,7 +181,7 @@ impl Streams {
         Ok(SocketAddr::from((address, PORTS.start + u16::try_from(port)?)))
     }
 
-    /// Sends the request if the connection stands; on loopback it mostly does at once.
+    /// Sends the request if the connection is established, which on loopback it mostly is at once.
     fn request(&mut self, index: usize) -> Result<()> {
         match self.sockets[index].write(REQUEST) {
             Ok(written) if written == REQUEST.len() => self.positions[index] = 0,
@@ -211,7 +211,7 @@ impl Streams {
         progress.check()
     }
 
-    /// Reads until there is nothing left: a read that does not fill the buffer says so.
+    /// Reads until the socket is empty, which a read that does not fill the buffer shows.
     fn read(&mut self, index: usize) -> Result<()> {
         loop {
             let read = match self.sockets[index].read(&mut self.buf) {
@@ -248,10 +248,10 @@ impl Streams {
     }
 }
 
-/// Standard Rust has no [`ErrorKind`] for a connection that is under way.
+/// Standard Rust has no [`ErrorKind`] for a pending connection.
 const EINPROGRESS: i32 = 115;
 
-/// What a stream begins with, as one that is opened for it and closed again shows.
+/// The first bytes of a stream, from one that is opened for this and closed again.
 fn learn(server: SocketAddr) -> Result<Vec<u8>> {
     let mut socket = std::net::TcpStream::connect(server)?;
     socket.write_all(REQUEST)?;
@@ -267,7 +267,7 @@ fn learn(server: SocketAddr) -> Result<Vec<u8>> {
     if silent && right { Ok(beginning) } else { Err(format!("no stream but {text:?}").into()) }
 }
 
-/// Says how far it has come, now and then, and when it comes no further.
+/// Reports progress now and then, and fails if there is none.
 struct Progress {
     start: Instant,
     of: usize,

@@ -1,4 +1,4 @@
-//! The connection that publishes: requests in one write, and their answers counted.
+//! The connection that publishes: it sends requests in one write, and counts the responses.
 
 use super::STALL;
 use crate::Result;
@@ -12,25 +12,25 @@ use std::ops::RangeInclusive;
 
 pub(super) const PUBLISHER: Token = Token(usize::MAX);
 
-/// Requests that one connection publishes: fewer than any server allows on one.
+/// Requests on one connection: fewer than any server's limit.
 const REQUESTS_PER_CONNECTION: u32 = 500;
 
-/// The connection that publishes; another takes its place when it is used up.
+/// The connection that publishes. It is replaced after so many requests.
 #[derive(Debug)]
 pub(super) struct Publisher {
     address: SocketAddr,
-    /// The head of each request.
+    /// Head of each request.
     head: Vec<u8>,
     socket: TcpStream,
     /// Requests that this connection may still carry.
     left: u32,
-    /// The requests under way, and how much of them has been written.
+    /// Pending requests, and how much of them has been written.
     requests: Vec<u8>,
     written: usize,
     answers: Answers,
-    /// Answers still to come.
+    /// Pending responses.
     unanswered: u32,
-    /// Whether the server has closed it, as many do when nothing is asked for some seconds.
+    /// Whether the server has closed the connection, as many do after some idle seconds.
     closed: bool,
 }
 
@@ -53,12 +53,12 @@ impl Publisher {
         })
     }
 
-    /// Answers still to come.
+    /// Number of pending responses.
     pub(super) fn unanswered(&self) -> u32 {
         self.unanswered
     }
 
-    /// Makes sure that the connection can carry `requests` more, as long as none is under way on it.
+    /// Reconnects if the connection cannot carry `requests` more and none is pending.
     pub(super) fn renew(&mut self, requests: u32, poll: &Poll) -> Result<()> {
         if self.unanswered == 0 && (self.closed || self.left < requests) {
             self.socket = connect(self.address, poll)?;
@@ -68,7 +68,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes the events of these numbers in one write.
+    /// Publishes the events with these numbers in one write.
     pub(super) fn publish(&mut self, numbers: RangeInclusive<u32>) -> Result<()> {
         if self.written == self.requests.len() {
             self.requests.clear();
@@ -83,7 +83,7 @@ impl Publisher {
         self.write()
     }
 
-    /// Does what the socket is ready for.
+    /// Reads or writes, as the socket is ready.
     pub(super) fn ready(&mut self, buf: &mut [u8]) -> Result<()> {
         self.write()?;
         self.read(buf)
@@ -129,18 +129,17 @@ fn connect(address: SocketAddr, poll: &Poll) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// Finds where one answer ends and the next begins: each is a 2xx, mostly a 204, and may have a body of known
-/// length.
+/// Finds the end of each response. Each is a 2xx, mostly a 204, and may have a body of known length.
 #[derive(Debug, Default)]
 struct Answers {
-    /// What has come of a head.
+    /// The part of a head that has arrived.
     head: Vec<u8>,
-    /// What is to come of a body.
+    /// Missing bytes of a body.
     body: usize,
 }
 
 impl Answers {
-    /// Takes what a read has brought; says how many answers have ended in it.
+    /// Takes the bytes of a read. Returns the number of responses that end in them.
     fn count(&mut self, mut bytes: &[u8]) -> Result<u32> {
         let mut ended = 0;
         while let Some((&byte, rest)) = bytes.split_first() {

@@ -1,7 +1,7 @@
-//! Publishing on a schedule, whatever has become of the events before, and resting.
+//! Publishing on a schedule, whether or not the events before have arrived, and resting.
 //!
-//! Latencies count from the time at which an event was *to be* published: a server that holds up the
-//! publisher, or a client that is late, makes them longer instead of hiding in them.
+//! Latencies count from the *scheduled* time of an event: a server that holds up the publisher, or a client
+//! that is late, makes them longer instead of hiding in them.
 
 use super::{Client, STALL};
 use crate::Result;
@@ -11,20 +11,20 @@ use mio::Token;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-/// Until the first event, so that it is not late either.
+/// Time before the first event, so that it is not late either.
 const LEAD: Duration = Duration::from_millis(5);
 
-/// Polling waits in whole milliseconds, so what is due sooner is waited for without a pause.
+/// Polling waits in whole milliseconds. For shorter times the client polls without waiting.
 const SPIN: Duration = Duration::from_millis(2);
 
-/// How long a rest goes on without looking at the time.
+/// Period with which a rest reads the clock.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What is told of the latencies of all deliveries, and of those of the last stream for each event.
+/// Quantiles that are reported, of all deliveries, and of the last delivery of each event.
 const QUANTILES: [f64; 4] = [0.5, 0.99, 0.999, 1.0];
 
 impl Client {
-    /// Publishes `count` events, one every `period`, and waits until each is everywhere.
+    /// Publishes `count` events, one every `period`, and waits until every stream has each of them.
     pub(super) fn schedule(&mut self, count: u32, period: Duration) -> Result<String> {
         let mut publisher = self.publisher()?;
         let first = self.published + 1;
@@ -34,7 +34,7 @@ impl Client {
 
         let mut deliveries = Histogram::<u64>::new_with_bounds(1_000, 60_000_000_000, 3)?;
         let mut lasts = deliveries.clone();
-        // For each event the streams that lack it.
+        // For each event, the number of streams that lack it.
         let mut missing = vec![self.streams.len(); count as usize];
         let (mut sent, mut complete) = (0, 0);
         let mut late = Duration::ZERO;
@@ -51,7 +51,7 @@ impl Client {
                     publisher.renew(1, &self.poll)?;
                     self.published += 1;
                     publisher.publish(self.published..=self.published)?;
-                    // Where everything had arrived before, nothing could go forward until now.
+                    // Everything had arrived before, so no progress was possible until now.
                     if complete == sent {
                         progress = now;
                     }
@@ -91,7 +91,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// Publishes nothing and reads what comes.
+    /// Publishes nothing, and reads what arrives.
     pub(super) fn rest(&mut self, time: Duration) -> Result<String> {
         let mut events = self.events.take().ok_or("no events")?;
         let (bytes, start) = (self.bytes, Instant::now());
@@ -101,7 +101,7 @@ impl Client {
             if left.is_zero() {
                 break;
             }
-            // That nothing comes is no failure.
+            // Silence is not a failure here.
             self.poll(&mut events, left.min(LOOK), Instant::now(), String::new)?;
             for event in events.iter().filter(|event| event.is_readable()) {
                 let Token(index) = event.token();

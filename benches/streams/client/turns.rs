@@ -1,4 +1,4 @@
-//! Publishing in turns: the next begins when the last stream has the one before.
+//! Publishing in turns: the next turn begins when the last stream has the events of the one before.
 
 use super::publisher::Publisher;
 use super::{Client, STALL};
@@ -29,7 +29,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// Publishes one burst in one write; returns the time until the last stream had all of it.
+    /// Publishes one burst in one write. Returns the time until the last stream had all of it.
     fn turn(&mut self, publisher: &mut Publisher, events: &mut Events, burst: u32) -> Result<Duration> {
         let first = self.published + 1;
         self.published += burst;

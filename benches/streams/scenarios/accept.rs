@@ -1,4 +1,4 @@
-//! Streams that come and go: the CPU time of accepting one, with reading its request and sending the response
+//! Streams that open and close: the CPU time of accepting one, which includes its request and the response
 //! head, and of noticing that one has left.
 
 use super::{Watch, in_turn, warm_server};
@@ -40,7 +40,7 @@ fn come_and_go(rig: &mut Rig, subject: Subject, streams: usize) -> Result<Figure
     ];
     figures.extend(spent.busy(wall));
     match (noticed, subject) {
-        // Many a peer notices only when it next sends something.
+        // Many peers notice it only at their next write.
         (Err(_), Subject::Peer(_)) => {}
         (noticed, _) => {
             noticed?;

@@ -1,7 +1,7 @@
-//! Many events at once to many streams, flat out: what batching is worth.
+//! Many events at once to many streams, flat out: the gain of batching.
 //!
-//! A burst is published as pipelined requests in one write on one connection. The floor without batching says
-//! what each event costs by itself, the one with batching what a burst costs at least.
+//! A burst is published as pipelined requests in one write on one connection. The floor without coalescing
+//! shows the cost of single events, the one with coalescing the least cost of a burst.
 
 use super::{Traffic, in_turn, traffic};
 use crate::Result;

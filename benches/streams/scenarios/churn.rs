@@ -1,4 +1,4 @@
-//! Streams that come and leave, some in an orderly way and some not: what the server keeps of them.
+//! Streams that open and close, some with a reset: what the server keeps of them.
 
 use super::{Checks, warm_server};
 use crate::Result;
@@ -8,10 +8,10 @@ use crate::subscribers::Leave;
 use crate::table::count;
 use std::time::{Duration, Instant};
 
-/// Streams that are there at the same time.
+/// Streams that are open at the same time.
 const WAVE: usize = 1_000;
 
-/// What the allocator may keep of a wave's memory.
+/// Memory of a wave that the allocator may keep.
 const MEMORY_MAX: u64 = 512 << 10;
 
 pub(super) fn run(rig: &mut Rig) -> Result<bool> {
@@ -24,13 +24,13 @@ pub(super) fn run(rig: &mut Rig) -> Result<bool> {
         let mut subscribers = rig.subscribers(wave)?;
         let pattern = patterns[number / 2 % patterns.len()];
         subscribers.open(server.address(), &format!("streams?pattern={pattern}"), wave)?;
-        // Where each has a topic of its own, there is none to publish to.
+        // With a topic for each stream, there is no topic to publish to.
         if pattern != "topic" {
             subscribers.publish(1, 1)?;
         }
         subscribers.leave(if number.is_multiple_of(2) { Leave::Fin } else { Leave::Reset })
     };
-    // The first of each kind find the size of everything.
+    // The first streams of each kind make everything grow to its size.
     for number in 0..2 * patterns.len() {
         cycle(rig, number)?;
     }

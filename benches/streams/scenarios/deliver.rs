@@ -1,7 +1,7 @@
 //! Every event reaches every stream, once and in order; the server counts the same; and when all have left,
-//! it has given everything back.
+//! it has freed everything.
 //!
-//! The order is checked by the client, at every stream and with every byte of the data: see `decoder.rs`.
+//! The client checks the order for every stream and every byte of data: see `decoder.rs`.
 
 use super::{Checks, warm_server};
 use crate::Result;
@@ -16,7 +16,7 @@ pub(super) fn run(rig: &mut Rig) -> Result<bool> {
     let expected = (streams * events) as u64;
     rig.progress("deliver: opening streams");
     let server = warm_server(rig, Subject::Hub, streams)?;
-    // Counted before anything is asked: a connection to `/stats` may outlive its answer for a moment.
+    // Counted before any request: a connection to `/stats` may outlive its reply for a moment.
     let descriptors_before = server.descriptors()?;
     let delivered_before = server.until_streams(0)?.number("events_delivered")?;
     let memory_before = server.memory()?;
@@ -39,7 +39,7 @@ pub(super) fn run(rig: &mut Rig) -> Result<bool> {
 
     let checks = [
         ("streams in /stats while open", open.number("streams")?, streams as u64),
-        // The client has seen each of them: it fails otherwise.
+        // The client has seen each of them, or it would have failed.
         ("events delivered in /stats", delivered, expected),
         ("streams in /stats at the end", left.number("streams")?, 0),
     ];

@@ -1,5 +1,5 @@
-//! SIGTERM to a server with many streams: every one of them ends cleanly, spread over the window, and the
-//! server in time.
+//! SIGTERM to a server with many streams: every stream closes cleanly, spread over the window, and the server
+//! exits in time.
 
 use super::{Checks, percentile, warm_server};
 use crate::Result;
@@ -20,7 +20,7 @@ pub(super) fn run(rig: &mut Rig) -> Result<bool> {
         let mut subscribers = rig.subscribers(streams)?;
         subscribers.open(server.address(), "streams", streams)?;
         subscribers.publish(1, 1)?;
-        // The client fails unless the last chunk comes to each.
+        // The client fails unless the last chunk reaches each stream.
         let (exit, mut ends) = subscribers.end(server.pid())?;
         ends.sort();
         let name = format!("run {run}: streams that saw a clean end");

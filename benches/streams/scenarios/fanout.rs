@@ -1,4 +1,4 @@
-//! One event at a time to many streams: what a delivery costs when nothing can be batched.
+//! One event at a time to many streams: the cost of a delivery without batching.
 
 use super::{Traffic, in_turn, traffic};
 use crate::Result;

@@ -1,4 +1,4 @@
-//! Streams on which nothing happens: what heartbeats cost, and looking after everybody.
+//! Idle streams: the cost of heartbeats and of the sweep.
 
 use super::{Checks, Watch, names, progress, warm_server};
 use crate::Result;
@@ -8,12 +8,12 @@ use crate::subscribers::Leave;
 use crate::table::{Comparison, count};
 use std::time::Duration;
 
-/// The library's default, which is what the hub has: within it, from when they are opened, all streams have
-/// their first heartbeat and none its second. Later they are somewhat closer, as they are spread and never
+/// The library's default, which the hub has. Within this time after they are opened, all streams have their
+/// first heartbeat and none its second. Later heartbeats are somewhat closer, as they are spread and never
 /// late.
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// Heartbeats that may be missing or come twice in the interval, as its ends meet those of some streams' own.
+/// Share of heartbeats that may be missing or double, as the interval may end at the time of some of them.
 const EDGE: f64 = 0.02;
 
 pub(super) fn run(rig: &mut Rig) -> Result<bool> {
@@ -36,7 +36,7 @@ pub(super) fn run(rig: &mut Rig) -> Result<bool> {
     Ok(checks.print("heartbeats: how many came"))
 }
 
-/// The figures of a run, and how many heartbeats came.
+/// The figures of a run, and the number of heartbeats.
 fn rest(rig: &mut Rig, streams: usize) -> Result<(Figures, u64)> {
     let server = warm_server(rig, Subject::Hub, streams)?;
     let mut subscribers = rig.subscribers(streams)?;

@@ -1,4 +1,4 @@
-//! Clients that make a server hold as much for them as it will: its RSS beside `Config::memory_max`.
+//! Clients that make a server hold as much memory as possible: its RSS beside `Config::memory_max`.
 
 use super::Checks;
 use crate::Result;
@@ -11,14 +11,14 @@ use std::time::Duration;
 /// Clients of one attack.
 const CLIENTS: usize = 5_000;
 
-/// Of those that want a page of 8 MiB there are fewer: a kernel takes some megabytes of each.
+/// Clients that request a page of 8 MiB. They are fewer, as the kernel takes some megabytes for each.
 const READERS: usize = 60;
 
-/// RSS is looked at so often, and settled when it has not grown so many times in a row.
+/// Period of RSS samples. RSS is settled when it has not grown this many times in a row.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOKS: usize = 20;
 
-/// What a process may take besides: code, stacks, connections, and what its allocator cannot use.
+/// Further memory of the process: code, stacks, connections, and fragmentation of its allocator.
 const BESIDES: u64 = 16 << 20;
 
 type Attack = fn(SocketAddr) -> Result<Vec<TcpStream>>;
@@ -48,7 +48,7 @@ pub(super) fn run(rig: &mut Rig) -> Result<bool> {
     Ok(checks.print("hoard: by how much RSS grows, where memory_max is 64 MiB"))
 }
 
-/// The most memory that the server has had, when it has stopped to grow.
+/// The maximum of the server's memory, once it no longer grows.
 fn settled(server: &Server) -> Result<u64> {
     let (mut most, mut looks) = (0, 0);
     while looks < LOOKS {
@@ -60,7 +60,7 @@ fn settled(server: &Server) -> Result<u64> {
     Ok(most)
 }
 
-/// A client that has sent as much of this as the server takes.
+/// A client that has sent as much of `bytes` as the server reads.
 fn client(address: SocketAddr, mut bytes: &[u8]) -> Result<TcpStream> {
     let mut socket = TcpStream::connect(address)?;
     socket.set_write_timeout(Some(Duration::from_millis(100)))?;
@@ -68,7 +68,7 @@ fn client(address: SocketAddr, mut bytes: &[u8]) -> Result<TcpStream> {
         match socket.write(bytes) {
             Ok(count) => bytes = &bytes[count..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // It has been refused, or nobody reads any more: that is what a server may do.
+            // The server may refuse it, or stop reading.
             Err(_) => break,
         }
     }
@@ -103,7 +103,7 @@ fn many_topics(address: SocketAddr) -> Result<Vec<TcpStream>> {
             publisher,
             "POST /publish/t{topic} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
         )?;
-        // One after the other: what it says may be that there is no memory.
+        // One at a time, as the reply may be that there is no memory.
         if publisher.read(&mut reply)? == 0 {
             break;
         }

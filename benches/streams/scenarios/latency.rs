@@ -1,6 +1,6 @@
-//! One event a second to many streams, on a schedule: after what time it is where.
+//! One event a second to many streams, on a schedule: its latency.
 //!
-//! Times count from when an event was to be published, of every delivery, in a histogram that forgets none.
+//! Latencies count from the scheduled time of an event. The histogram has all deliveries.
 
 use super::{Watch, in_turn, millis, warm_server};
 use crate::Result;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Events before those that count.
+/// Events before the measured ones.
 const WARM_UP: usize = 3;
 
 const SUBJECTS: [Subject; 2] = [Subject::Hub, Subject::Floor];

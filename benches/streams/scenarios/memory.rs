@@ -1,5 +1,5 @@
-//! How much memory an idle stream takes: user memory of the server, and apart from it what the kernel keeps
-//! for both ends of a connection, which comes on top for every server alike.
+//! The memory of an idle stream: user memory of the server, and separately the kernel's memory for both ends
+//! of a connection, which is the same for every server.
 
 use super::{in_turn, kernel_memory, warm_server};
 use crate::Result;
@@ -38,7 +38,7 @@ fn measure(rig: &mut Rig, scenario: &str, topic: &str, streams: usize, title: &s
     Ok(passed)
 }
 
-/// Bytes of memory for each stream, while it is open and when all have left, and what the hub says of itself.
+/// Bytes of memory for each stream, while it is open and after all have left, and the hub's own figures.
 fn grow(rig: &mut Rig, subject: Subject, topic: &str, streams: usize) -> Result<(Figures, Option<Stats>)> {
     let server = warm_server(rig, subject, streams)?;
     let mut subscribers = rig.subscribers(streams)?;
@@ -46,10 +46,10 @@ fn grow(rig: &mut Rig, subject: Subject, topic: &str, streams: usize) -> Result<
         (server.memory()?, procfs::kernel_memory()?, server.descriptors()?);
     subscribers.open(server.address(), topic, streams)?;
     let (after, kernel_after) = (server.memory()?, procfs::kernel_memory()?);
-    // Asked last, as answering takes memory too.
+    // Requested last, as the reply takes memory too.
     let stats = if subject == Subject::Hub { Some(server.stats()?) } else { None };
     subscribers.leave(Leave::Fin)?;
-    // A peer may notice only when it next sends something: then what it keeps is what it has.
+    // A peer may notice only at its next write: then the memory that it keeps counts.
     match (server.until_descriptors(descriptors), subject) {
         (Err(_), Subject::Peer(_)) => {}
         (noticed, _) => noticed?,

@@ -1,5 +1,5 @@
-//! More and more streams on one server: what each costs, in user memory and in the kernel's, and an event to
-//! all of them.
+//! A growing number of streams on one server: memory of each in the program and in the kernel, and the cost
+//! of an event to all.
 
 use super::{CPU_PER_DELIVERY, kernel_memory, millis, percentile, warm_server};
 use crate::Result;

@@ -1,5 +1,5 @@
-//! Some streams with little room that never read, among many that do: what they cost the others, and what
-//! becomes of them.
+//! Some streams with small buffers that never read, among many that do: their cost for the others, and how
+//! they are closed.
 
 use super::{Checks, millis, percentile, warm_server};
 use crate::Result;
@@ -13,7 +13,7 @@ const STALLED: usize = 200;
 /// Events of one turn.
 const BURST: usize = 16;
 
-/// What the server may need besides: one log of 1 MiB, its slack, and what the allocator keeps.
+/// Further memory that the server may need: one log of 1 MiB, its spare room, and what the allocator keeps.
 const MEMORY_MAX: u64 = 8 << 20;
 
 const SUBJECTS: [&str; 2] = ["with stalled", "without"];
@@ -65,7 +65,7 @@ fn measure(
     let stats = server.stats()?;
 
     if stalled > 0 {
-        // The first of that name is in the streams' part.
+        // The first field of that name belongs to the streams.
         let (lagged, gone) = (stats.number("lagged")?, stats.number("stalled")?);
         let name = format!("run {run}: closed by lag or stall");
         checks.add(&name, count(lagged + gone), count(stalled as u64), lagged + gone == stalled as u64);
