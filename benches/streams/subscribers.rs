@@ -105,7 +105,7 @@ impl Subscribers {
         Ok(Published { wall, bytes, latencies: times(word()?)? })
     }
 
-    /// Publishes `count` events, one every `period`, whether or not those before have arrived.
+    /// Publishes `events` events, one every `period`, whether or not those before have arrived.
     pub(crate) fn schedule(&mut self, events: usize, period: Duration) -> Result<Scheduled> {
         let time = period.saturating_mul(u32::try_from(events)?);
         let command = format!("schedule {events} {}", period.as_millis());

@@ -80,7 +80,7 @@ fn is_refused_softly(answer: &str) -> bool {
 }
 
 #[test]
-fn what_has_come_with_a_deferred_connection_is_answered_in_the_turn_that_accepts_it() {
+fn a_deferred_connection_is_served_in_the_turn_that_accepts_it() {
     let mut world: Loop<_> = Loop::with_config(app(), deferred());
     let peer = world.connect();
     peer.write(get("/page"));
@@ -177,7 +177,7 @@ fn a_few_too_many_get_one_page_each_and_the_rest_is_closed_at_once() {
 }
 
 #[test]
-fn what_is_let_in_beyond_the_limit_is_a_sixteenth_of_it_within_bounds() {
+fn connections_accepted_above_the_limit_are_a_sixteenth_of_it_within_bounds() {
     for (limit, surplus) in [(1, 8), (128, 8), (160, 10), (16_000, 1000), (20_000, 1024)] {
         let mut config = config(limit);
         config.accepts_per_turn = usize::MAX;
@@ -210,7 +210,7 @@ fn a_stream_is_refused_on_a_connection_too_many_and_counted_once() {
 }
 
 #[test]
-fn only_the_first_request_on_a_connection_too_many_is_answered() {
+fn only_the_first_request_on_a_connection_above_the_limit_is_served() {
     let mut world = Loop::with_config(app(), config(1));
     streams(&mut world, 1);
     for (first, second) in [("/page", "/stream"), ("/stream", "/page"), ("/page", "/page")] {
@@ -251,7 +251,7 @@ fn a_connection_too_many_has_two_seconds_however_its_bytes_drip() {
 }
 
 #[test]
-fn a_place_that_becomes_free_is_for_the_next_who_comes() {
+fn a_place_that_becomes_free_is_for_the_next_client() {
     let mut world = Loop::with_config(app(), config(2));
     for _ in 0..20 {
         let there = streams(&mut world, 2);
@@ -305,7 +305,7 @@ fn a_network_of_ipv6_is_one_address() {
 }
 
 #[test]
-fn whoever_leaves_makes_room_for_another_from_the_same_address() {
+fn a_client_that_leaves_makes_room_for_another_of_its_address() {
     let mut world = Loop::with_config(app(), per_address(1));
     for round in 0..5 {
         let (peers, let_in) = served(&mut world, &["192.0.2.1", "192.0.2.1"]);
@@ -319,7 +319,7 @@ fn whoever_leaves_makes_room_for_another_from_the_same_address() {
 }
 
 #[test]
-fn of_one_address_too_a_few_are_told_and_the_rest_is_closed_at_once() {
+fn above_the_limit_of_an_address_a_few_get_a_reply_and_the_rest_are_closed_at_once() {
     let mut world = Loop::with_config(app(), per_address(1));
     let address: IpAddr = "192.0.2.1".parse().unwrap();
     let peers: Vec<_> = (0..12).map(|_| world.connect_from(address)).collect();
@@ -340,7 +340,7 @@ fn without_a_limit_an_address_has_any_number_of_connections() {
 }
 
 #[test]
-fn who_comes_when_there_are_no_descriptors_is_told_from_the_first_connection_on() {
+fn without_descriptors_clients_get_a_refusal_from_the_first_connection_on() {
     let mut world = Loop::new(app());
     // Eight of them are held in reserve.
     world.set_descriptors(12);
@@ -358,7 +358,7 @@ fn who_comes_when_there_are_no_descriptors_is_told_from_the_first_connection_on(
 }
 
 #[test]
-fn where_there_are_no_descriptors_the_loop_waits_and_does_not_spin() {
+fn without_descriptors_the_loop_waits_and_does_not_spin() {
     let mut world = Loop::new(app());
     world.set_descriptors(12);
     let there = streams(&mut world, 4);
@@ -415,7 +415,7 @@ fn an_accept_that_fails_for_another_want_leaves_the_reserve_alone() {
 }
 
 #[test]
-fn what_concerns_one_connection_does_not_hold_up_the_others() {
+fn an_accept_error_of_one_connection_does_not_hold_up_the_others() {
     let mut world = Loop::new(app());
     for kind in [
         ErrorKind::ConnectionAborted,

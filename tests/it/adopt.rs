@@ -55,7 +55,7 @@ fn text(text: &str) -> (u16, String) {
 // Over real sockets.
 
 #[test]
-fn a_server_without_a_listener_serves_what_it_is_given_and_ends_as_others_do() {
+fn a_server_without_a_listener_serves_adopted_connections_and_drains() {
     let mut server = Server::without_listener(app(), Config::default()).unwrap();
     let error = server.local_addr().unwrap_err();
     assert_eq!(error.to_string(), "the server does not listen on TCP");
@@ -125,7 +125,7 @@ fn a_parsed_request_is_written_as_bytes_again() {
 }
 
 #[test]
-fn what_the_host_has_not_read_is_read_from_the_socket() {
+fn bytes_that_the_host_has_not_read_are_read_from_the_socket() {
     let server = serve(app());
     for (read, unread) in [("", get("/page")), ("GET /pa", "ge HTTP/1.1\r\nHost: x\r\n\r\n".to_owned())] {
         // It has arrived before anybody waits for it.
@@ -201,7 +201,7 @@ fn the_loop_is_woken_from_its_sleep() {
 }
 
 #[test]
-fn a_full_inbox_gives_the_connection_back_to_who_does_not_want_to_wait() {
+fn a_full_inbox_returns_the_connection_if_the_caller_must_not_wait() {
     let mut config = Config::default();
     config.inbox_max = 1;
     let mut server = Server::bind_with("127.0.0.1:0", app(), config).unwrap();
@@ -250,7 +250,7 @@ fn after_the_stop_the_connection_is_closed() {
 }
 
 #[test]
-fn what_is_still_in_the_inbox_when_the_server_goes_is_closed() {
+fn connections_in_the_inbox_of_a_dropped_server_are_closed() {
     let server = Server::bind("127.0.0.1:0", app()).unwrap();
     let (mut client, socket) = accepted();
     server.publisher().adopt(socket, get("/page")).unwrap();
@@ -269,7 +269,7 @@ fn a_connection_may_be_handed_over_before_the_first_turn() {
 }
 
 #[test]
-fn in_a_drain_who_is_handed_over_is_told_and_nobody_waits_for_ever() {
+fn in_a_drain_adopted_connections_are_refused_and_the_drain_ends() {
     let server = serve(app());
     let mut first = hand_over(&server, get("/stays"));
     assert_eq!(first.head().status, 200);
@@ -328,7 +328,7 @@ fn answers(peer: &Peer) -> Vec<(u16, String)> {
 }
 
 #[test]
-fn bytes_that_are_held_are_answered_though_nothing_more_comes() {
+fn adopted_bytes_are_served_without_further_input() {
     let mut world = Loop::new(app());
     world.settle();
     let peer = world.adopt(format!("{}{}{}", get("/page"), get("/page"), get("/events")));
@@ -343,7 +343,7 @@ fn bytes_that_are_held_are_answered_though_nothing_more_comes() {
 }
 
 #[test]
-fn what_is_behind_a_stream_is_the_next_request() {
+fn adopted_bytes_after_a_stream_are_the_next_request() {
     let mut world = Loop::new(app());
     let peer = world.adopt(format!("{}{}", get("/events"), get("/page")));
     world.settle();
@@ -359,7 +359,7 @@ fn answers_of_close(text: &str) -> &str {
 }
 
 #[test]
-fn more_behind_a_stream_than_a_head_may_be_ends_it() {
+fn more_adopted_bytes_after_a_stream_than_a_head_may_have_close_it() {
     let mut config = Config::default();
     config.head_bytes_max = 1024;
     config.target_bytes_max = 1024;
@@ -371,7 +371,7 @@ fn more_behind_a_stream_than_a_head_may_be_ends_it() {
 }
 
 #[test]
-fn limits_and_rejections_are_the_same_for_what_was_read_by_others() {
+fn limits_and_rejections_are_the_same_for_adopted_bytes() {
     let mut config = Config::default();
     config.head_bytes_max = 1024;
     config.target_bytes_max = 1024;
@@ -414,7 +414,7 @@ fn the_time_for_the_request_begins_when_the_connection_is_handed_over() {
 }
 
 #[test]
-fn too_many_are_refused_and_told_like_all_others() {
+fn adopted_connections_above_the_limit_are_refused_like_others() {
     let mut config = Config::default();
     config.connections_max = 1;
     let mut world = Loop::<_>::with_config(app(), config);
@@ -435,7 +435,7 @@ fn too_many_are_refused_and_told_like_all_others() {
 }
 
 #[test]
-fn connections_of_one_address_are_counted_whoever_has_accepted_them() {
+fn adopted_connections_count_for_the_limit_of_their_address() {
     let mut config = Config::default();
     config.connections_per_address_max = Some(2);
     let mut world = Loop::<_>::with_config(app(), config);
@@ -469,7 +469,7 @@ fn a_network_that_cannot_take_it_says_so() {
 
 /// Shorter than a turn has to be to answer them all, so that some wait.
 #[test]
-fn many_requests_handed_over_at_once_are_answered_in_turns() {
+fn many_adopted_requests_are_served_over_several_turns() {
     let mut config = Config::default();
     config.requests_per_turn = 20;
     let mut world = Loop::<_>::with_config(app(), config);
@@ -486,7 +486,7 @@ fn many_requests_handed_over_at_once_are_answered_in_turns() {
 proptest! {
     /// Wherever the host has stopped to read, the answers are the same.
     #[test]
-    fn it_does_not_matter_how_much_the_host_has_read(cut in any::<prop::sample::Index>(), second in any::<bool>()) {
+    fn the_number_of_bytes_that_the_host_has_read_does_not_matter(cut in any::<prop::sample::Index>(), second in any::<bool>()) {
         let requests = [
             get("/page"),
             "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".to_owned(),

@@ -34,7 +34,7 @@ fn ask(server: &mut Server<Router<u32>, InMemory>, path: &str) -> Answer {
 }
 
 #[test]
-fn whole_replies_are_there_at_once() {
+fn whole_replies_are_available_at_once() {
     let mut server = Server::in_memory(app(), Config::default()).unwrap();
     let mut page = ask(&mut server, "/page");
     assert_eq!((page.status(), page.text(), page.is_over()), (Some(200), "page".to_owned(), true));
@@ -80,7 +80,7 @@ fn streams_go_on_and_the_clock_is_moved_by_hand() {
 }
 
 #[test]
-fn events_are_what_handlers_of_a_client_would_see() {
+fn events_are_as_an_event_source_sees_them() {
     let mut server = Server::in_memory(app(), Config::default()).unwrap();
     let kept = TopicConfig::default().history(History::new().events(10));
     server.context().configure("news", kept).unwrap();
@@ -127,7 +127,7 @@ fn other_threads_are_waited_for() {
 
 /// As over a socket, where there is room for some only.
 #[test]
-fn a_client_that_does_not_read_is_behind() {
+fn a_client_that_does_not_read_lags() {
     let mut config = Config::default();
     config.memory_max = 64 << 20;
     let mut server = Server::in_memory(app(), config).unwrap();

@@ -55,7 +55,7 @@ fn come_to(client: &mut Client, stage: usize) {
 }
 
 #[test]
-fn whoever_comes_and_goes_at_whatever_stage_leaves_nothing_behind() {
+fn clients_that_come_and_go_at_any_stage_leave_nothing_behind() {
     let cycles = std::env::var("MIO_SSE_CHURN").map_or(CYCLES, |cycles| cycles.parse().unwrap());
     let mut app = Router::new();
     app.get("/page", |_request, _cx| Reply::text("page"));

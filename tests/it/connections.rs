@@ -61,7 +61,7 @@ fn one_connection_carries_one_request_after_the_other() {
 }
 
 #[test]
-fn who_asks_for_the_close_gets_it_behind_the_reply() {
+fn a_client_that_asks_for_the_close_gets_it_after_the_reply() {
     let server = serve(app());
     for option in ["close", "Close", "keep-alive, close", "x,close"] {
         let mut client = server.connect();
@@ -105,7 +105,7 @@ fn a_stream_for_http_1_0_ends_with_the_connection_also_if_that_was_to_be_kept() 
 }
 
 #[test]
-fn pipelined_requests_are_read_once_and_answered_in_order_in_one_write() {
+fn pipelined_requests_are_read_once_and_their_replies_are_one_write() {
     let mut world = Loop::new(app());
     let peer = world.connect();
     let (requests, expected): (String, Vec<_>) =
@@ -118,7 +118,7 @@ fn pipelined_requests_are_read_once_and_answered_in_order_in_one_write() {
 }
 
 #[test]
-fn a_pipeline_longer_than_any_buffer_is_answered_in_few_writes() {
+fn a_pipeline_longer_than_any_buffer_needs_few_writes() {
     let mut config = Config::default();
     config.requests_per_connection_max = 5000;
     let mut world: Loop<_> = Loop::with_config(app(), config);
@@ -134,7 +134,7 @@ fn a_pipeline_longer_than_any_buffer_is_answered_in_few_writes() {
 }
 
 #[test]
-fn a_request_behind_a_stream_is_answered_when_the_server_ends_the_stream() {
+fn a_request_after_a_stream_is_served_when_the_server_closes_the_stream() {
     let ids = Ids::default();
     let mut world = Loop::new(app_with_ids(&ids));
     let peer = world.connect();
@@ -156,7 +156,7 @@ fn a_request_behind_a_stream_is_answered_when_the_server_ends_the_stream() {
 }
 
 #[test]
-fn a_request_behind_the_last_stream_of_a_connection_is_never_answered() {
+fn a_request_after_the_last_stream_of_a_connection_is_never_served() {
     for stream in
         ["GET /ended HTTP/1.0\r\n\r\n", "GET /ended HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"]
     {
@@ -209,7 +209,7 @@ fn two_streams_on_one_connection_have_ids_of_their_own() {
 }
 
 #[test]
-fn head_is_answered_like_get_without_the_body() {
+fn head_gets_the_reply_of_get_without_its_body() {
     let server = serve(app());
     let mut client = server.connect();
     let get = client.get("/echo/text");
@@ -401,7 +401,7 @@ fn slow_reader<const SHORT: bool>() {
 }
 
 #[test]
-fn a_slow_reader_gets_a_large_reply_whole_and_then_what_it_asked_behind_it() {
+fn a_slow_reader_gets_a_large_reply_and_then_the_next_one() {
     slow_reader::<true>();
     slow_reader::<false>();
 }
@@ -428,7 +428,7 @@ fn a_slow_reader_gets_the_last_reply_whole_before_the_end_of_the_connection() {
 }
 
 #[test]
-fn who_is_done_sending_still_gets_its_whole_reply() {
+fn a_half_closed_client_gets_its_whole_reply() {
     let server = serve(app());
     let mut client = server.connect();
     client.write(get("/echo/first") + &get(&format!("/zeros/{LARGE}")));
@@ -458,7 +458,7 @@ fn half_closed_in_memory<const SHORT: bool>() {
 }
 
 #[test]
-fn who_is_done_sending_gets_all_its_replies_also_where_they_do_not_fit() {
+fn a_half_closed_client_gets_all_its_replies_even_if_they_do_not_fit() {
     half_closed_in_memory::<true>();
     half_closed_in_memory::<false>();
 }
@@ -630,7 +630,7 @@ fn a_peer_that_does_not_close_its_side_is_waited_for_only_so_long() {
 }
 
 #[test]
-fn what_was_not_read_at_the_close_does_not_destroy_the_reply() {
+fn unread_input_at_the_close_does_not_destroy_the_reply() {
     let server = serve(app());
     let mut client = server.connect();
     client.write("GET /zeros/100000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -685,7 +685,7 @@ fn excess<const SHORT: bool>() {
 }
 
 #[test]
-fn much_that_is_sent_while_a_stream_is_open_ends_it() {
+fn too_much_input_while_a_stream_is_open_closes_it() {
     excess::<true>();
     excess::<false>();
 }
@@ -762,7 +762,7 @@ fn real_peers_that_leave_at_any_stage_leave_nothing_behind() {
 }
 
 #[test]
-fn an_open_stream_whose_peer_leaves_is_told_why() {
+fn an_open_stream_whose_peer_leaves_has_that_reason() {
     let server: Running = serve(app());
     let mut client = server.connect();
     client.get("/stream");
@@ -919,7 +919,7 @@ mod pieces {
 
 /// A handler that is asked for more than one thing at once answers in turn: calls never nest.
 #[test]
-fn requests_of_many_connections_in_one_turn_are_each_answered_to_who_asked() {
+fn replies_to_many_connections_in_one_turn_are_not_mixed_up() {
     struct Counting(usize);
     impl Handler for Counting {
         fn request(&mut self, request: &Request<'_>, _cx: &mut Context<'_>) -> Reply {
@@ -991,7 +991,7 @@ fn earlier_replies_of_a_pipeline_survive_a_stream_that_is_ended_before_it_is_ope
 
 /// How the bytes of a pipeline are cut decides whether it is too much behind a stream.
 #[test]
-fn what_is_too_much_behind_a_stream_is_too_much_in_one_piece_as_well() {
+fn too_much_input_after_a_stream_closes_it_in_one_piece_as_well() {
     let closed = |cut: bool| {
         let mut app = Router::new();
         app.sse("/", |_stream, _request, _cx| ());
@@ -1040,7 +1040,7 @@ fn a_peer_that_never_reads_the_end_of_its_stream_does_not_hold_its_connection_fo
 }
 
 #[test]
-fn peers_that_pipeline_without_end_hold_up_nobody() {
+fn peers_that_pipeline_without_end_do_not_hold_up_others() {
     let mut config = Config::default();
     config.requests_per_turn = 64;
     let mut world = Loop::<_>::with_config(zeros(), config);

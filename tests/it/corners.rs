@@ -56,7 +56,7 @@ fn leaving_a_topic_loses_nothing_of_another_that_was_just_published() {
 }
 
 #[test]
-fn an_event_after_a_heartbeat_without_room_comes_when_there_is_room() {
+fn an_event_after_an_unsent_heartbeat_is_sent_when_there_is_room() {
     let mut world = world(|config| config.stall_timeout = Duration::from_secs(300));
     let (peer, _) = open(&mut world, "a,b");
     peer.set_room(0);
@@ -123,7 +123,7 @@ fn half_an_event_is_followed_by_its_other_half_and_by_nothing_else() {
 }
 
 #[test]
-fn what_has_been_delivered_does_not_count_as_waiting() {
+fn delivered_events_do_not_count_as_waiting() {
     let mut world = world(|config| config.lag_bytes_max = 1000);
     let (peer, stream) = open(&mut world, "");
     peer.set_room(0);
@@ -137,7 +137,7 @@ fn what_has_been_delivered_does_not_count_as_waiting() {
 }
 
 #[test]
-fn the_end_of_a_closed_stream_is_not_lost_to_what_it_is_not_to_get() {
+fn the_end_of_a_closed_stream_is_not_lost_to_later_events() {
     let mut world = world(|config| config.lag_bytes_max = 1000);
     let (peer, stream) = open(&mut world, "a");
     peer.set_room(0);
@@ -156,7 +156,7 @@ fn the_end_of_a_closed_stream_is_not_lost_to_what_it_is_not_to_get() {
 }
 
 #[test]
-fn a_peer_that_takes_not_even_heartbeats_is_closed() {
+fn a_peer_that_does_not_even_read_heartbeats_is_closed() {
     let mut world = world(|_| ());
     let (peer, _) = open(&mut world, "a");
     peer.set_room(0);
@@ -205,7 +205,7 @@ fn a_topic_keeps_as_much_as_it_says() {
 }
 
 #[test]
-fn what_is_published_after_a_stream_was_closed_in_its_own_request_does_not_reach_it() {
+fn events_after_a_stream_was_closed_in_its_own_request_do_not_reach_it() {
     for close_delimited in [false, true] {
         let mut app = Router::new();
         app.sse("/", move |stream, _request, cx| {

@@ -134,7 +134,7 @@ fn any_origin_may_read_every_kind_of_answer() {
 }
 
 #[test]
-fn an_origin_of_the_list_is_named_and_caches_are_told_that_it_matters() {
+fn an_origin_of_the_list_is_named_and_vary_is_set() {
     let (app, _) = app();
     let cors = Cors::origins(["https://b.example", A, "null"]);
     let mut world = Loop::with_config(app, config(Some(cors)));
@@ -209,7 +209,7 @@ fn events_follow_the_head_of_a_stream_as_ever() {
 }
 
 #[test]
-fn what_the_application_says_stands_alone() {
+fn headers_of_the_application_are_not_doubled() {
     for cors in [Cors::any(), Cors::origins([A]).credentials()] {
         let (app, _) = app();
         let mut world = Loop::with_config(app, config(Some(cors)));
@@ -224,7 +224,7 @@ fn what_the_application_says_stands_alone() {
 }
 
 #[test]
-fn preflights_are_answered_without_the_handler() {
+fn preflights_do_not_reach_the_handler() {
     let (app, count) = app();
     let cors = Cors::origins([A]).credentials().max_age(Duration::from_secs(600));
     let mut world = Loop::with_config(app, config(Some(cors)));
@@ -274,7 +274,7 @@ fn preflights_count_as_requests_of_their_connection() {
 }
 
 #[test]
-fn what_is_no_preflight_is_the_handlers() {
+fn options_requests_that_are_not_preflights_reach_the_handler() {
     let (app, count) = app();
     let mut world = Loop::with_config(app, config(Some(Cors::any())));
     let options = "OPTIONS /options HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -451,7 +451,7 @@ fn rejected_after_the_head() -> Vec<(String, u16)> {
 }
 
 #[test]
-fn what_is_rejected_for_its_body_can_be_read_as_well() {
+fn a_rejection_of_a_body_can_be_read_as_well() {
     let credentials = "Access-Control-Allow-Credentials: true";
     let exposes = "Access-Control-Expose-Headers: X-A";
     let allows = "Access-Control-Allow-Origin: https://a.example";
@@ -481,7 +481,7 @@ fn what_is_rejected_for_its_body_can_be_read_as_well() {
 
 /// However the bytes are cut, and also after another request.
 #[test]
-fn the_origin_of_what_is_rejected_is_that_of_its_own_head() {
+fn the_origin_of_a_rejected_request_is_that_of_its_own_head() {
     for (request, status_then) in rejected_after_the_head() {
         let mut world = narrow(Cors::origins([A, "https://b.example"]));
         let peer = world.connect();
@@ -543,7 +543,7 @@ fn a_body_that_there_is_no_memory_for_is_refused_to_its_page() {
 }
 
 #[test]
-fn what_has_no_readable_head_is_shared_with_all_or_with_none() {
+fn a_rejection_without_a_readable_head_is_shared_with_all_or_with_none() {
     let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(300));
     let cases = [
         (from(A, long), 414),

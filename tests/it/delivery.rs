@@ -60,7 +60,7 @@ fn head_and_first_byte_of_the_body_leave_in_one_write() {
 }
 
 #[test]
-fn what_a_handler_sends_before_it_answers_follows_the_head_in_the_same_write() {
+fn events_that_a_handler_sends_follow_the_head_in_the_same_write() {
     let mut app = Router::new();
     app.sse("/", |stream, _request, cx| {
         cx.send(stream, Event::new().data("first"))?;
@@ -165,7 +165,7 @@ fn a_slow_reader_does_not_hold_up_the_others_and_misses_nothing() {
 }
 
 #[test]
-fn who_falls_behind_the_log_is_closed_and_nobody_else() {
+fn only_a_stream_that_lags_behind_the_log_is_closed() {
     let mut config = Config::default();
     config.lag_bytes_max = 100_000;
     let mut world = Loop::<_>::with_config(app(), config);
@@ -213,7 +213,7 @@ fn more_than_the_limit_sent_to_one_stream_closes_it() {
 }
 
 #[test]
-fn what_is_sent_to_one_stream_at_once_is_no_lag_up_to_a_measure() {
+fn a_burst_to_one_stream_is_no_lag_up_to_a_limit() {
     let mut config = Config::default();
     config.lag_bytes_max = 10_000;
     let stream = Arc::new(Mutex::new(None));
@@ -237,7 +237,7 @@ fn what_is_sent_to_one_stream_at_once_is_no_lag_up_to_a_measure() {
 }
 
 #[test]
-fn who_takes_nothing_for_too_long_is_closed_though_little_waits_for_it() {
+fn a_client_that_reads_nothing_for_too_long_is_closed_though_little_waits() {
     let mut world = Loop::new(app());
     let (stalled, slow) = (open(&mut world, "/events/a"), open(&mut world, "/events/a"));
     stalled.set_room(3);
@@ -254,7 +254,7 @@ fn who_takes_nothing_for_too_long_is_closed_though_little_waits_for_it() {
 }
 
 #[test]
-fn a_burst_larger_than_the_limit_still_reaches_those_who_can_read_it() {
+fn a_burst_above_the_limit_reaches_clients_that_read_it() {
     let mut config = Config::default();
     config.lag_bytes_max = 10_000;
     let mut world = Loop::<_>::with_config(app(), config);
@@ -435,7 +435,7 @@ fn replies_in_front_of_a_stream_do_not_count_as_waiting_for_it() {
 }
 
 #[test]
-fn a_burst_reaches_whoever_can_read_it_whatever_follows() {
+fn a_burst_reaches_clients_that_read_it_whatever_follows() {
     for path in ["/events/a", "/close-delimited/a"] {
         let mut config = Config::default();
         config.lag_bytes_max = 1000;
@@ -455,7 +455,7 @@ fn a_burst_reaches_whoever_can_read_it_whatever_follows() {
 }
 
 #[test]
-fn what_is_published_to_several_topics_reaches_each_of_their_readers_once() {
+fn an_event_of_several_topics_reaches_each_subscriber_once() {
     let mut app = Router::new();
     app.get("/both", |_request, _cx| Reply::stream().topic("kept").topic("plain"));
     app.get("/htob", |_request, _cx| Reply::stream().topic("plain").topic("kept"));

@@ -112,7 +112,7 @@ impl Handler for App {
 }
 
 #[test]
-fn a_destructor_that_panics_keeps_nobody_waiting() {
+fn a_destructor_that_panics_does_not_hold_up_others() {
     for (path, bombs) in [
         ("/timer", 2),
         ("/timer-over", 1),
@@ -158,7 +158,7 @@ fn a_destructor_that_panics_keeps_nobody_waiting() {
 }
 
 #[test]
-fn what_waits_in_the_inbox_of_a_server_that_stops_is_dropped_one_by_one() {
+fn messages_in_the_inbox_of_a_stopped_server_are_dropped_one_by_one() {
     let mut world = Loop::<_, true>::new(Router::new());
     let publisher = world.server.publisher();
     world.turn();

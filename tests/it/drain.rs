@@ -103,7 +103,7 @@ fn until_stopped(world: &mut Loop<App>, peers: &[Peer], limit: Duration) -> Dura
 }
 
 #[test]
-fn who_has_come_late_has_a_moment_too_where_most_of_those_before_have_left() {
+fn connections_in_high_slots_are_closed_even_if_those_in_low_ones_have_left() {
     let mut world = world();
     let peers = streams(&mut world, 10, "/stream");
     peers[..8].iter().for_each(Peer::close);
@@ -179,7 +179,7 @@ fn nobody_is_let_in_any_more() {
 }
 
 #[test]
-fn where_descriptors_are_short_a_drain_goes_its_way_too() {
+fn a_drain_completes_without_free_descriptors() {
     let mut world = world();
     world.set_descriptors(12);
     let mut peers = streams(&mut world, 4, "/stream");
@@ -195,7 +195,7 @@ fn where_descriptors_are_short_a_drain_goes_its_way_too() {
 }
 
 #[test]
-fn what_waits_comes_before_the_farewell_in_whatever_framing() {
+fn waiting_events_come_before_the_farewell_in_every_framing() {
     for (path, ends) in [("/stream", "\r\n0\r\n\r\n"), ("/10", "data: bye\n\n")] {
         let mut world = world();
         let peers = streams(&mut world, 3, path);
@@ -224,7 +224,7 @@ fn what_waits_comes_before_the_farewell_in_whatever_framing() {
 }
 
 #[test]
-fn a_drain_within_a_long_fan_out_still_gives_everybody_everything() {
+fn a_drain_during_a_long_fan_out_loses_no_event() {
     let mut config = Config::default();
     config.sends_per_turn = 3;
     let mut world = world_with(config);
@@ -285,7 +285,7 @@ fn a_stream_that_does_not_finish_is_ended_with_the_window() {
 }
 
 #[test]
-fn connections_between_two_requests_are_closed_and_requests_on_their_way_answered() {
+fn connections_between_two_requests_are_closed_and_pending_requests_served() {
     let mut world = world();
     let peers: Vec<_> = (0..4).map(|_| world.connect()).collect();
     for peer in &peers {
@@ -319,7 +319,7 @@ fn connections_between_two_requests_are_closed_and_requests_on_their_way_answere
 }
 
 #[test]
-fn requests_pipelined_behind_a_slow_reply_are_answered_in_a_drain_too() {
+fn requests_pipelined_after_a_slow_reply_are_served_in_a_drain_too() {
     let mut world = world();
     let peers = [world.connect()];
     peers[0].set_room(50_000);
@@ -352,7 +352,7 @@ fn a_stream_that_was_ending_when_its_moment_came_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_connection_that_has_not_said_a_word_does_not_hold_up_the_end() {
+fn a_silent_connection_does_not_hold_up_the_end() {
     let mut world = world();
     let peer = world.connect();
     world.settle();
@@ -432,7 +432,7 @@ fn a_window_of_nothing_is_a_stop_with_a_farewell() {
 }
 
 #[test]
-fn who_can_read_gets_everything_before_a_stop_however_much_it_is() {
+fn clients_that_read_get_everything_before_a_stop() {
     let mut world = world();
     let peers = streams(&mut world, 1, "/stream");
     peers[0].set_room(0);
@@ -465,7 +465,7 @@ fn a_window_without_end_is_no_more_than_long() {
 }
 
 #[test]
-fn with_nobody_there_it_is_over_at_once() {
+fn a_drain_without_connections_ends_at_once() {
     for run_before in [false, true] {
         let mut world = world();
         if run_before {
@@ -604,7 +604,7 @@ fn a_server_that_is_dropped_in_a_drain_still_says_farewell() {
 }
 
 #[test]
-fn a_half_closed_peer_takes_its_leave_like_the_others() {
+fn a_half_closed_peer_is_drained_like_the_others() {
     let mut config = Config::default();
     config.half_closed = true;
     let mut world = world_with(config);
@@ -698,7 +698,7 @@ fn the_window_ends_with_the_deadline() {
 }
 
 #[test]
-fn who_brings_events_is_told_of_a_drain() {
+fn sources_learn_of_a_drain() {
     use mio_sse::{EventSender, Pull, Source};
     struct Clock(bool);
     impl Source for Clock {

@@ -149,7 +149,7 @@ mod notes {
     }
 
     #[test]
-    fn who_comes_back_gets_exactly_what_was_missed() {
+    fn a_client_that_resumes_gets_exactly_the_missed_events() {
         let example = Example::start("notes");
         let ada = log_in(&example, "ada");
         let first = add(&example, &ada, "first");
@@ -173,7 +173,7 @@ mod notes {
     }
 
     #[test]
-    fn logging_out_ends_the_streams_of_the_session_and_of_no_other() {
+    fn logging_out_closes_only_the_streams_of_the_session() {
         let example = Example::start("notes");
         let (desk, phone) = (log_in(&example, "ada"), log_in(&example, "ada"));
         let mut tabs = [open(&example, &desk), open(&example, &desk)];
@@ -204,7 +204,7 @@ mod notes {
     }
 
     #[test]
-    fn what_is_no_note_is_an_error_and_nobody_sees_it() {
+    fn an_invalid_note_is_an_error_and_is_not_published() {
         let example = Example::start("notes");
         let ada = log_in(&example, "ada");
         let mut client = open(&example, &ada);
@@ -272,7 +272,7 @@ mod tokens {
     }
 
     #[test]
-    fn an_answer_comes_token_by_token_and_ends_cleanly() {
+    fn a_reply_arrives_token_by_token_and_ends_cleanly() {
         let (example, log) = start();
         let mut client = begin(&example, "Where does the river begin?", 12);
         let mut events = client.events_to_end();
@@ -335,7 +335,7 @@ mod tokens {
     }
 
     #[test]
-    fn what_is_no_question_is_an_error_in_the_same_style() {
+    fn an_invalid_question_is_an_error_in_the_same_style() {
         let example = Example::start("tokens");
         let mut client = example.connect();
         for body in [
@@ -393,7 +393,7 @@ mod tokens {
     }
 
     #[test]
-    fn the_usage_comes_before_the_end_where_it_is_asked_for() {
+    fn the_usage_is_sent_before_the_end_if_requested() {
         let example = Example::start("tokens");
         let mut client = example.connect();
         let mut body = message(&"x".into());
@@ -459,7 +459,7 @@ mod tokens {
     }
 
     #[test]
-    fn too_many_at_once_are_told_so_until_some_have_left() {
+    fn too_many_replies_at_once_are_refused_until_some_have_ended() {
         let example = Example::start("tokens");
         let mut writing: Vec<_> = (0..64).map(|_| begin(&example, "x", 1000)).collect();
         let mut client = example.connect();

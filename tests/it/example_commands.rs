@@ -18,7 +18,7 @@ mod countdown {
     }
 
     #[test]
-    fn it_counts_a_second_at_a_time_and_ends() {
+    fn countdown_counts_a_second_at_a_time_and_ends() {
         let example = Example::start("countdown");
         let mut client = example.connect();
         let begin = now();
@@ -41,7 +41,7 @@ mod countdown {
     }
 
     #[test]
-    fn what_is_no_number_is_an_error() {
+    fn countdown_refuses_an_invalid_number() {
         let example = Example::start("countdown");
         for from in ["x", "-1", "3601", "4294967296", ""] {
             let mut client = example.connect();
@@ -68,7 +68,7 @@ mod tail {
     }
 
     #[test]
-    fn lines_come_at_once_and_who_comes_later_gets_them_too() {
+    fn tail_sends_lines_at_once_and_later_clients_get_them_too() {
         let mut example = start();
         let mut input = example.process.stdin.take().unwrap();
         input.write_all(b"one\ntwo\r\n\n").unwrap();
@@ -93,7 +93,7 @@ mod tail {
     }
 
     #[test]
-    fn a_long_line_is_cut_and_what_is_too_old_is_forgotten() {
+    fn tail_cuts_long_lines_and_drops_old_ones() {
         let mut example = start();
         let mut input = example.process.stdin.take().unwrap();
         input.write_all(&vec![b'x'; 100 << 10]).unwrap();
@@ -201,7 +201,7 @@ mod listen {
     }
 
     #[test]
-    fn it_prints_what_is_meant_and_not_what_is_written() {
+    fn listen_prints_events_as_they_are_meant() {
         let mut app = Router::new();
         app.get("/", |_request, _cx| {
             let events = [
@@ -231,7 +231,7 @@ mod listen {
     }
 
     #[test]
-    fn it_comes_back_where_it_was() {
+    fn listen_resumes() {
         let server = serve(kept());
         let publisher = &server.publisher;
         let listener = Listener::start(&[&format!("http://{}/", server.address)]);
@@ -250,7 +250,7 @@ mod listen {
     }
 
     #[test]
-    fn it_says_why_it_ends() {
+    fn listen_reports_why_it_exits() {
         let server = serve(kept());
         let address = server.address;
         let over = |path: &str| {
@@ -275,7 +275,7 @@ mod listen {
     }
 
     #[test]
-    fn a_server_that_is_not_there_is_asked_again() {
+    fn listen_retries_a_server_that_is_down() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", free.local_addr().unwrap());
         drop(free);

@@ -96,7 +96,7 @@ mod htmx {
     }
 
     #[test]
-    fn what_is_no_item_is_refused() {
+    fn an_invalid_item_is_refused() {
         let example = Example::start("htmx");
         let long = format!("text={}", "x".repeat(81));
         for form in ["", "text=", "text=+%09", "other=Milk", &long] {
@@ -182,7 +182,7 @@ mod datastar {
     }
 
     #[test]
-    fn what_is_no_option_is_told_to_the_page_that_has_sent_it() {
+    fn an_invalid_option_is_reported_to_the_page_that_sent_it() {
         let example = Example::start("datastar");
         let problem = |draft: &str| {
             let (status, body) = add(&example, &format!(r#"{{"draft":"{draft}"}}"#));

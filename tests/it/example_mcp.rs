@@ -156,7 +156,7 @@ fn notifications_and_responses_are_accepted_without_a_body() {
 }
 
 #[test]
-fn what_is_no_message_of_a_session_is_refused() {
+fn an_invalid_message_is_refused() {
     let example = Example::start("mcp");
     let session = Session::begin(&example);
     let status = |method: &str, headers: &str, body: &str| {
@@ -220,7 +220,7 @@ fn pages_of_other_sites_are_refused() {
 }
 
 #[test]
-fn a_call_that_was_cut_off_goes_on_behind_the_last_event_that_was_seen() {
+fn a_call_that_was_cut_off_resumes_after_the_last_event_seen() {
     let example = Example::start("mcp");
     let (session, other) = (Session::begin(&example), Session::begin(&example));
     let mut cut = session.count(5, 6, Some("t"));
@@ -303,7 +303,7 @@ fn a_session_that_is_ended_has_no_streams_and_is_unknown() {
 }
 
 #[test]
-fn all_sessions_are_told_that_the_tools_have_changed() {
+fn all_sessions_learn_that_the_tools_have_changed() {
     let example = Example::start("mcp");
     let (session, other) = (Session::begin(&example), Session::begin(&example));
     let mut streams = [session.send("GET", "", ""), other.send("GET", "", "")];

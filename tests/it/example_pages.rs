@@ -76,7 +76,7 @@ mod prices {
     }
 
     #[test]
-    fn who_looks_less_often_is_spared_most_of_it_and_sees_the_same() {
+    fn a_slower_pace_skips_most_events_and_ends_up_the_same() {
         let example = Example::start("prices");
         let mut client = example.connect();
         assert_eq!(client.get("/prices?pace=often").status, 400);
@@ -115,7 +115,7 @@ mod prices {
     }
 
     #[test]
-    fn who_does_not_read_for_a_while_is_spared_what_is_superseded_and_ends_up_right() {
+    fn a_client_that_does_not_read_for_a_while_skips_superseded_events() {
         let example = Example::start("prices");
         // A small receive buffer, or the kernel takes all for it.
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -146,7 +146,7 @@ mod prices {
     }
 
     #[test]
-    fn who_comes_back_gets_what_has_changed_meanwhile() {
+    fn a_client_that_resumes_gets_the_changes() {
         let example = Example::start("prices");
         let seen = open(&example).events(60).pop().unwrap();
         wait_for(&example, n(&seen) + 40);
@@ -212,7 +212,7 @@ mod dashboard {
     }
 
     #[test]
-    fn a_page_that_opens_has_the_past_at_once_and_one_that_comes_back_has_no_hole() {
+    fn a_new_page_gets_the_past_at_once_and_one_that_resumes_has_no_gap() {
         let example = Example::start("dashboard");
         let mut first = open(&example, "");
         let past = samples(&wait_for(&mut first, |samples| samples.len() >= 4));
@@ -233,7 +233,7 @@ mod dashboard {
     }
 
     #[test]
-    fn what_it_says_agrees_with_what_happens() {
+    fn the_dashboard_agrees_with_the_stats() {
         let example = Example::start("dashboard");
         let mut page = open(&example, "");
         let mut demo: Vec<_> = (0..3).map(|_| example.connect()).collect();

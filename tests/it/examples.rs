@@ -140,7 +140,7 @@ mod time_ticker {
     }
 
     #[test]
-    fn the_time_comes_at_once_and_each_second_until_the_server_ends_it() {
+    fn the_time_is_sent_at_once_and_each_second_until_the_server_closes() {
         let example = Example::start("time_ticker");
         let mut client = example.connect();
         let begin = now();
@@ -224,7 +224,7 @@ mod hub {
     }
 
     #[test]
-    fn what_is_published_to_a_topic_reaches_all_its_subscribers_and_no_others() {
+    fn an_event_reaches_all_subscribers_of_its_topic_and_no_others() {
         let example = Example::start("hub");
         let mut news = [subscribe(&example, "news"), subscribe(&example, "news")];
         let mut other = subscribe(&example, "caf%C3%A9%2Fbar");
@@ -272,7 +272,7 @@ mod hub {
     }
 
     #[test]
-    fn who_comes_back_to_a_hub_with_a_history_has_missed_nothing() {
+    fn a_client_that_resumes_at_a_hub_with_a_history_misses_nothing() {
         let mut command = example("hub");
         let command = command.env("PORT", "0").env("HISTORY", "3").stderr(Stdio::null());
         let example = Example::start_as("hub", command);
@@ -291,7 +291,7 @@ mod hub {
 
     #[cfg(all(unix, feature = "gzip"))]
     #[test]
-    fn streams_of_a_hub_are_compressed_unless_it_is_told_otherwise() {
+    fn streams_of_a_hub_are_compressed_by_default() {
         for (level, encoding) in [(None, Some("gzip")), (Some("9"), Some("gzip")), (Some("0"), None)] {
             let mut command = example("hub");
             command.env("PORT", "0").stderr(Stdio::null());
@@ -322,7 +322,7 @@ mod hub {
     }
 
     #[test]
-    fn the_stats_are_json_and_agree_with_what_has_happened() {
+    fn the_stats_are_json_and_correct() {
         let example = Example::start("hub");
         let mut control = example.connect();
         let mut news =

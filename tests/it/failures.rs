@@ -46,7 +46,7 @@ fn what_is_the_peers_fault_is_a_400_and_no_line_of_the_log() {
 }
 
 #[test]
-fn what_is_not_names_the_request() {
+fn errors_of_the_application_name_the_request() {
     let line = "the handler of GET /failed/%0Ax failed: the disk is full".to_owned();
     let status = "Internal Server Error".to_owned();
     assert_eq!(ask("/failed/%0Ax"), (500, status.clone(), vec![(Level::Error, line)]));

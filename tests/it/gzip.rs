@@ -76,7 +76,7 @@ fn publish(server: &mut Server<Router, InMemory>, topic: &str, event: impl Into<
 }
 
 #[test]
-fn who_is_compressed() {
+fn which_streams_are_compressed() {
     let mut app = app();
     app.get("/as-it-is", |_: &Request<'_>, _: &mut Context<'_>| Reply::stream().topic("news").uncompressed());
     app.get("/close-delimited", |_: &Request<'_>, _: &mut Context<'_>| {
@@ -141,7 +141,7 @@ fn each_event_can_be_read_as_soon_as_it_is_sent_whenever_a_stream_has_joined() {
 }
 
 #[test]
-fn what_is_for_one_stream_comes_between_what_is_for_all() {
+fn private_events_come_between_events_for_all() {
     let mut server = Server::in_memory(app(), config()).unwrap();
     let mut clients: Vec<_> = (0..4).map(|_| open(&mut server, "/topic/chat", GZIP)).collect();
     let streams: Vec<StreamId> = server.context().streams("chat").collect();
@@ -206,7 +206,7 @@ fn heartbeats_of_both_kinds_and_a_second_topic() {
 }
 
 #[test]
-fn who_comes_back_gets_what_is_missing_in_one_piece_and_a_gap_is_told() {
+fn a_client_that_resumes_gets_the_missed_events_or_a_gap() {
     let mut server = Server::in_memory(app(), config()).unwrap();
     let mut first = open(&mut server, "/topic/chat", GZIP);
     publish(&mut server, "chat", "the first");
@@ -229,7 +229,7 @@ fn who_comes_back_gets_what_is_missing_in_one_piece_and_a_gap_is_told() {
 }
 
 #[test]
-fn what_a_source_brings_is_compressed_and_so_is_what_is_made_up_for() {
+fn events_of_sources_and_missed_events_are_compressed() {
     let mut app = Router::new();
     let numbers = || Events::new((0..50).map(|number| Event::from(number.to_string())));
     app.get("/source", move |_: &Request<'_>, _: &mut Context<'_>| {
@@ -255,7 +255,7 @@ fn what_a_source_brings_is_compressed_and_so_is_what_is_made_up_for() {
 }
 
 #[test]
-fn the_connection_carries_the_next_request_behind_a_compressed_stream() {
+fn the_connection_carries_the_next_request_after_a_compressed_stream() {
     let mut app = app();
     app.get("/short", |_: &Request<'_>, _: &mut Context<'_>| {
         Reply::stream().first("one").first("two").then_end()
@@ -342,7 +342,7 @@ fn a_turn_compresses_no_more_than_its_share() {
 }
 
 #[test]
-fn encoders_of_topics_at_rest_give_way_to_those_who_lag() {
+fn encoders_of_idle_topics_are_dropped_before_streams_that_lag() {
     let mut config = config();
     config.memory_max = 16 << 20;
     config.topic = TopicConfig::default();
@@ -388,7 +388,7 @@ fn encoders_of_topics_at_rest_give_way_to_those_who_lag() {
 }
 
 #[test]
-fn a_large_event_is_held_once_for_all_who_are_cut_within_it_also_if_they_have_only_joined() {
+fn a_large_event_is_held_once_for_all_streams_that_are_cut_within_it() {
     let (mut world, peers) = crowd(20, config());
     peers.iter().for_each(|peer| peer.set_room(100));
     world.server.context().publish("chat", noise(300_000)).unwrap();

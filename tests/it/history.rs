@@ -75,7 +75,7 @@ pub(crate) fn publish(world: &mut Loop<Router>, topic: &str, texts: &[&str]) {
 }
 
 #[test]
-fn ids_name_who_made_them_and_increase_over_all_topics() {
+fn ids_name_their_maker_and_increase_over_all_topics() {
     let mut world = world(history());
     let peer = open(&mut world, "/a+b", None);
     publish(&mut world, "a", &["1", "2"]);
@@ -89,7 +89,7 @@ fn ids_name_who_made_them_and_increase_over_all_topics() {
 }
 
 #[test]
-fn a_heartbeat_is_not_ahead_of_what_a_wave_is_to_bring() {
+fn a_heartbeat_is_not_ahead_of_a_pending_wave() {
     let mut config = Config::default();
     (config.topic, config.sends_per_turn) = (history(), 1);
     let mut world = world_with(config);
@@ -107,7 +107,7 @@ fn a_heartbeat_is_not_ahead_of_what_a_wave_is_to_bring() {
 }
 
 #[test]
-fn whoever_comes_back_gets_what_it_missed_once_and_in_order_and_then_live() {
+fn a_client_that_resumes_gets_each_missed_event_once_and_then_live_ones() {
     let mut world = world(history());
     let first = open(&mut world, "/a", None);
     publish(&mut world, "a", &["1", "2", "3"]);
@@ -130,7 +130,7 @@ fn whoever_comes_back_gets_what_it_missed_once_and_in_order_and_then_live() {
 }
 
 #[test]
-fn a_stream_can_begin_with_the_oldest_or_live_or_behind_any_event() {
+fn a_stream_can_begin_with_the_oldest_or_live_or_after_any_event() {
     let mut world = world(history());
     publish(&mut world, "a", &["1", "2"]);
     let oldest = open(&mut world, "/a?from=oldest", None);
@@ -144,7 +144,7 @@ fn a_stream_can_begin_with_the_oldest_or_live_or_behind_any_event() {
 }
 
 #[test]
-fn ids_of_the_application_are_found_again() {
+fn ids_of_the_application_can_be_resumed() {
     let mut world = world(history().ids(Ids::Own));
     let other = open(&mut world, "/b", None);
     let mut cx = world.server.context();
@@ -164,7 +164,7 @@ fn ids_of_the_application_are_found_again() {
 }
 
 #[test]
-fn limits_hold_to_the_event_and_a_gap_is_told() {
+fn limits_are_exact_and_cause_a_gap() {
     for limits in [
         History::new().events(2),
         // An event of one digit is 30 bytes as it is sent.
@@ -188,7 +188,7 @@ fn limits_hold_to_the_event_and_a_gap_is_told() {
 }
 
 #[test]
-fn what_is_too_old_goes_and_the_topic_with_it() {
+fn expired_events_are_dropped_and_the_topic_with_them() {
     let mut world = world(TopicConfig::default().history(History::new().age(Duration::from_secs(60))));
     publish(&mut world, "a", &["1"]);
     world.pass(Duration::from_secs(30));
@@ -217,7 +217,7 @@ fn what_is_too_old_goes_and_the_topic_with_it() {
 }
 
 #[test]
-fn what_is_too_old_goes_also_while_somebody_lags() {
+fn expired_events_are_dropped_even_while_a_stream_lags() {
     let mut config = Config::default();
     config.topic = TopicConfig::default().history(History::new().age(Duration::from_secs(60)));
     (config.stall_timeout, config.heartbeat) = (Duration::from_secs(1000), None);
@@ -235,7 +235,7 @@ fn what_is_too_old_goes_also_while_somebody_lags() {
 }
 
 #[test]
-fn what_stands_behind_the_end_of_a_stream_does_not_cut_it() {
+fn events_after_the_end_of_a_stream_do_not_cut_it() {
     for topic in [TopicConfig::default(), history()] {
         let mut config = Config::default();
         (config.lag_bytes_max, config.topic) = (1000, topic.overflow(Overflow::Disconnect));
@@ -377,7 +377,7 @@ fn a_store_of_the_application_makes_up_for_a_gap() {
 }
 
 #[test]
-fn a_slow_stream_skips_and_is_told_how_many_it_has_missed() {
+fn a_slow_stream_skips_and_gets_the_number_of_missed_events() {
     let mut config = Config::default();
     config.lag_bytes_max = 1000;
     config.topic = TopicConfig::default().overflow(Overflow::Skip);
@@ -480,7 +480,7 @@ fn an_event_that_is_too_large_to_be_kept_is_not_forgotten_silently() {
 }
 
 #[test]
-fn what_was_published_before_a_topic_kept_anything_is_a_gap() {
+fn events_before_a_topic_had_a_history_are_a_gap() {
     for read in [false, true] {
         let mut world = world(TopicConfig::default());
         world.server.context().configure("b", history()).unwrap();
@@ -742,7 +742,7 @@ fn a_heartbeat_with_a_name_is_an_event() {
 }
 
 #[test]
-fn what_a_handler_publishes_before_its_stream_begins_with_what_is_kept_is_for_it_whether_it_is_kept_or_not() {
+fn events_that_a_handler_publishes_before_its_stream_begins_reach_it() {
     let mut config = Config::default();
     config.topic = TopicConfig::default().history(History::new().events(2));
     let app = || {
@@ -780,7 +780,7 @@ fn assert_no_gap(mut world: Loop<Router>) {
 }
 
 #[test]
-fn a_clock_that_steps_back_behind_the_start_makes_no_gap() {
+fn a_clock_that_steps_back_before_the_start_makes_no_gap() {
     let mut world = world(history());
     world.turn();
     world.step_back(Duration::from_secs(60));
@@ -788,7 +788,7 @@ fn a_clock_that_steps_back_behind_the_start_makes_no_gap() {
 }
 
 #[test]
-fn a_clock_that_steps_back_behind_the_moment_a_topic_was_to_keep_something_makes_no_gap() {
+fn a_clock_that_steps_back_before_a_topic_had_a_history_makes_no_gap() {
     let mut world = world(TopicConfig::default());
     world.turn();
     world.jump(Duration::from_secs(60));

@@ -96,7 +96,7 @@ fn a_request_that_names_no_host_or_another_one_in_its_target_is_not_served() {
 }
 
 #[test]
-fn it_is_told_as_soon_as_the_head_is_there() {
+fn a_foreign_host_is_refused_as_soon_as_the_head_has_arrived() {
     let mut world = world(&["localhost"]);
     for lines in
         ["Content-Length: 10", "Transfer-Encoding: chunked", "Content-Length: 10\r\nExpect: 100-continue"]
@@ -134,7 +134,7 @@ fn it_is_told_as_soon_as_the_head_is_there() {
 }
 
 #[test]
-fn what_came_before_is_answered() {
+fn requests_before_a_refused_one_are_served() {
     let mut world = world(&["localhost"]);
     let requests = get("localhost") + &get("localhost") + &get("evil") + &get("localhost");
     assert_eq!(ask(&mut world, &requests), [200, 200, 421]);

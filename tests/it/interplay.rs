@@ -887,7 +887,7 @@ fn play<const SHORT: bool>(
 
 proptest! {
     #[test]
-    fn streams_get_what_they_should_whatever_callbacks_do(
+    fn streams_get_their_events_whatever_callbacks_do(
         steps in vec(step(), 1..120), scripts in vec(vec(operation(), 0..4), 0..60),
         sends_per_turn in 1_usize..6,
         lag_bytes_max in prop_oneof![2 => Just(NO_LAG), 1 => 1_usize..2000, 1 => Just(100_000_usize)],

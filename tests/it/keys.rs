@@ -74,7 +74,7 @@ fn a_reader_far_behind_gets_one_event_for_each_key_and_then_live() {
 }
 
 #[test]
-fn what_is_sent_to_a_stream_alone_does_not_make_it_one_that_lags() {
+fn private_events_do_not_make_a_stream_lag() {
     let mut world = world(keyed());
     let peer = open(&mut world, "/a", None);
     peer.read();
@@ -96,7 +96,7 @@ fn what_is_sent_to_a_stream_alone_does_not_make_it_one_that_lags() {
 }
 
 #[test]
-fn what_stands_behind_the_end_of_a_stream_does_not_cut_it() {
+fn events_after_the_end_of_a_stream_do_not_cut_it() {
     let mut config = Config::default();
     (config.lag_bytes_max, config.topic) = (1000, keyed());
     let mut world = world_with(config);
@@ -118,7 +118,7 @@ fn what_stands_behind_the_end_of_a_stream_does_not_cut_it() {
 }
 
 #[test]
-fn who_comes_back_gets_what_has_changed() {
+fn a_client_that_resumes_gets_the_changes() {
     let mut world = world(keyed());
     let first = open(&mut world, "/a", None);
     for (key, value) in [("x", "1"), ("y", "1"), ("x", "2"), ("z", "1"), ("x", "3")] {
@@ -155,7 +155,7 @@ fn events_without_a_key_have_the_limits_of_the_history() {
 }
 
 #[test]
-fn who_lags_on_events_without_a_key_is_closed_or_told() {
+fn a_stream_that_lags_on_events_without_a_key_is_closed_or_gets_a_gap() {
     for overflow in [Overflow::Disconnect, Overflow::Skip] {
         let mut config = Config::default();
         config.lag_bytes_max = 10_000;
@@ -317,7 +317,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_superseded_takes_no_place_in_the_history() {
+fn superseded_events_take_no_place_in_the_history() {
     let mut world = world(keyed().history(History::new().events(10)));
     let _reader = open(&mut world, "/a", None);
     for number in 0..1000 {
@@ -331,7 +331,7 @@ fn what_is_superseded_takes_no_place_in_the_history() {
 }
 
 #[test]
-fn who_comes_back_to_a_topic_that_was_gone_is_told_of_a_gap() {
+fn a_client_that_resumes_at_a_dropped_topic_gets_a_gap() {
     let mut world = world(keyed());
     let peer = open(&mut world, "/a", None);
     set(&mut world, "x", "1");
@@ -347,7 +347,7 @@ fn who_comes_back_to_a_topic_that_was_gone_is_told_of_a_gap() {
 }
 
 #[test]
-fn a_table_that_was_given_up_does_not_come_again() {
+fn a_dropped_table_is_not_sent_again() {
     let mut world = world(keyed());
     let peer = open(&mut world, "/a", None);
     peer.set_room(3);
@@ -393,7 +393,7 @@ fn a_frame_that_is_begun_and_superseded_before_it_was_offered_is_sent_once() {
 }
 
 #[test]
-fn who_reads_several_topics_and_is_not_behind_gets_every_event() {
+fn a_stream_of_several_topics_that_does_not_lag_gets_every_event() {
     let mut world = world(keyed());
     let peer = open(&mut world, "/a+b", None);
     peer.read();
@@ -433,7 +433,7 @@ fn a_frame_of_another_topic_that_is_lost_is_not_mistaken_for_one_that_makes_way(
 }
 
 #[test]
-fn a_topic_that_was_keyed_and_is_again_counts_only_what_is_there() {
+fn a_topic_that_is_keyed_again_counts_only_its_present_events() {
     let mut world = world(keyed());
     let peer = open(&mut world, "/a", None);
     peer.read();

@@ -49,7 +49,7 @@ fn next(world: &mut World) -> Responder<Waiting> {
 }
 
 #[test]
-fn a_reply_comes_when_it_is_said_and_the_connection_goes_on() {
+fn a_late_reply_is_sent_when_it_is_given_and_the_connection_stays_open() {
     let mut world = world(Config::default());
     let peer = ask(&mut world, get("/later/one"));
     assert_eq!((peer.read(), world.server.stats().late_replies), (String::new(), 1));
@@ -110,7 +110,7 @@ fn earlier_replies_that_the_socket_does_not_take_at_once_come_whole_and_first() 
 }
 
 #[test]
-fn a_late_reply_may_be_a_stream_and_is_said_with_all_that_a_handler_can_do() {
+fn a_late_reply_may_be_a_stream_with_everything_that_a_handler_can_set() {
     let mut world = world(Config::default());
     let peer = ask(&mut world, get("/now") + &get("/later/s?who=ada"));
     peer.read();
@@ -145,7 +145,7 @@ fn a_late_reply_may_be_a_stream_and_is_said_with_all_that_a_handler_can_do() {
 }
 
 #[test]
-fn who_has_left_needs_no_reply() {
+fn a_client_that_has_left_needs_no_reply() {
     for half_closed in [false, true] {
         let mut config = Config::default();
         config.half_closed = half_closed;
@@ -173,7 +173,7 @@ fn who_has_left_needs_no_reply() {
 }
 
 #[test]
-fn who_waits_too_long_is_told_and_so_is_the_responder() {
+fn a_client_that_waits_too_long_gets_an_error_and_the_responder_learns_of_it() {
     let mut config = Config::default();
     config.late_reply_timeout = secs(2);
     let mut world = world(config);
@@ -191,7 +191,7 @@ fn who_waits_too_long_is_told_and_so_is_the_responder() {
 }
 
 #[test]
-fn no_more_wait_than_may() {
+fn waiting_requests_are_limited() {
     let mut config = Config::default();
     config.late_replies_max = 2;
     let mut world = world(config);
@@ -268,7 +268,7 @@ fn each_responder_is_for_its_own_reply() {
 
 /// Else the next reply would be taken for this one.
 #[test]
-fn what_is_made_of_a_late_reply_cannot_come_later_still() {
+fn a_late_reply_cannot_be_late_again() {
     let mut app = app();
     app.after(|_request, _reply, cx| {
         let (reply, responder) = cx.later();
@@ -316,7 +316,7 @@ fn a_reply_that_is_to_come_cannot_be_changed_or_given_to_another_request() {
 
 /// More than fits is left in the socket, and is not looked at again and again.
 #[test]
-fn what_comes_behind_is_bounded() {
+fn input_after_a_waiting_request_is_limited() {
     let mut config = Config::default();
     (config.head_bytes_max, config.target_bytes_max) = (1024, 512);
     let mut world = world(config);
@@ -418,7 +418,7 @@ fn replies_that_a_turn_had_no_time_for_are_dropped_with_the_server_still_there()
 }
 
 #[test]
-fn bodies_and_chunks_are_there_when_the_reply_is_said_and_others_may_read_it() {
+fn bodies_and_chunks_of_late_replies_are_sent_with_cors_headers() {
     let mut config = Config::default();
     config.cors = Some(Cors::any());
     let mut world = world(config);
@@ -552,7 +552,7 @@ fn the_last_request_of_a_connection_may_have_a_late_reply() {
 /// Requests that wait may be all that memory is held for: what cannot be published must not keep their
 /// replies away.
 #[test]
-fn late_replies_pass_by_what_there_is_no_memory_for() {
+fn late_replies_are_not_held_up_by_requests_without_memory() {
     let mut config = Config::default();
     (config.memory_max, config.lag_bytes_max) = (1 << 20, 64 << 10);
     (config.late_replies_max, config.connections_max) = (100_000, 100_000);

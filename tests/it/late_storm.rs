@@ -221,7 +221,7 @@ fn storm<const SHORT: bool>(seed: u64) {
 }
 
 #[test]
-fn whatever_happens_to_late_replies_nothing_is_left() {
+fn late_replies_leave_nothing_behind_under_any_fault() {
     for seed in 0..SEEDS {
         storm::<true>(seed);
         storm::<false>(seed);

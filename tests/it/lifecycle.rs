@@ -74,7 +74,7 @@ fn gone(server: &Running) {
 }
 
 #[test]
-fn a_peer_that_closes_ends_its_stream_once() {
+fn a_peer_that_closes_closes_its_stream_once() {
     let (server, journal) = noting();
     drop(open(&server, "/"));
     gone(&server);
@@ -99,7 +99,7 @@ fn callbacks_for_the_end_of_a_stream_are_called_in_the_order_they_were_added() {
 }
 
 #[test]
-fn a_peer_that_resets_ends_its_stream_once() {
+fn a_peer_that_resets_closes_its_stream_once() {
     let (server, journal) = noting();
     open(&server, "/").reset();
     gone(&server);
@@ -117,7 +117,7 @@ fn a_half_closed_peer_is_gone() {
 }
 
 #[test]
-fn a_write_that_fails_ends_the_stream_once() {
+fn a_write_that_fails_closes_the_stream_once() {
     let journal = Journal::default();
     let mut world = Loop::new(Noting(journal.clone()));
     let peer = world.connect();
@@ -141,7 +141,7 @@ fn a_stream_that_was_refused_is_neither_opened_nor_closed() {
 }
 
 #[test]
-fn a_server_close_sends_what_was_published_and_the_last_chunk_and_the_connection_goes_on() {
+fn a_server_close_sends_all_events_and_the_last_chunk_and_keeps_the_connection() {
     let (server, journal) = noting();
     let mut client = open(&server, "/");
     let stream = journal.stream();
@@ -208,7 +208,7 @@ fn closing_waits_for_a_slow_reader_but_is_reported_at_once() {
 }
 
 #[test]
-fn an_id_never_comes_to_mean_another_stream() {
+fn a_stream_id_never_names_another_stream() {
     let journal = Journal::default();
     let mut world = Loop::new(Noting(journal.clone()));
     let peer = world.connect();
@@ -247,7 +247,7 @@ fn an_id_never_comes_to_mean_another_stream() {
 }
 
 #[test]
-fn a_stream_closed_before_its_handler_has_answered_still_is_a_whole_stream() {
+fn a_stream_closed_in_its_own_handler_is_still_complete() {
     let journal = Journal::default();
     let mut app = Router::new();
     let noting = journal.clone();
@@ -303,7 +303,7 @@ fn callbacks_may_close_other_streams() {
 }
 
 #[test]
-fn stopping_ends_every_stream_cleanly() {
+fn stopping_closes_every_stream_cleanly() {
     let (server, journal) = noting();
     let mut clients = [open(&server, "/"), open(&server, "/close-delimited")];
     journal.take();
@@ -387,7 +387,7 @@ fn limits_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn an_accept_that_fails_is_tried_again_without_spinning() {
+fn an_accept_that_fails_is_retried_without_spinning() {
     let mut world = Loop::new(Noting(Journal::default()));
     world.fail_accept(std::io::ErrorKind::OutOfMemory);
     world.fail_accept(std::io::ErrorKind::ConnectionAborted);
@@ -442,7 +442,7 @@ fn a_topic_without_a_subscriber_is_not_counted() {
 }
 
 #[test]
-fn who_is_there_can_be_asked() {
+fn open_streams_can_be_listed() {
     let mut app = Router::new();
     app.get("/{topic}", |request, cx| {
         let (stream, topic) = (cx.stream().unwrap(), request.param("topic").unwrap_or_default().to_owned());
@@ -480,7 +480,7 @@ mod with_everything_imported {
     use mio_sse::*;
 
     #[test]
-    fn replies_are_what_they_are() {
+    fn constructors_of_replies_set_status_and_body() {
         assert_eq!(Reply::text("a").into_reply().status_code(), 200);
         assert_eq!(Ok::<_, Error>(Reply::stream()).into_reply().status_code(), 200);
     }

@@ -82,7 +82,7 @@ fn the_last_request_that_a_connection_may_carry_says_so() {
 }
 
 #[test]
-fn requests_behind_the_last_that_may_be_are_not_answered() {
+fn requests_above_the_limit_of_a_connection_are_not_served() {
     for cut in [0, 10, 100] {
         let mut world = world_with(requests(3));
         let peer = world.connect();
@@ -110,7 +110,7 @@ fn streams_and_bodies_are_requests_like_any_other() {
 }
 
 #[test]
-fn a_stream_that_is_the_last_request_ends_its_connection() {
+fn a_stream_that_is_the_last_request_closes_its_connection() {
     for limit in [1, 2] {
         let mut world = world_with(requests(limit));
         let peer = world.connect();
@@ -133,7 +133,7 @@ fn a_stream_that_is_the_last_request_ends_its_connection() {
 }
 
 #[test]
-fn a_peer_that_drips_is_told_of_its_time_out_and_closed_for_it() {
+fn a_peer_that_drips_gets_408_and_is_closed() {
     let head = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n";
     for (begin, reason, least, most) in
         [("GET /page HT", CloseReason::HeadTimeout, 10, 11), (head, CloseReason::BodyTimeout, 30, 31)]
@@ -383,7 +383,7 @@ fn a_peer_that_has_done_sending_gets_its_stream_only_where_that_is_wanted() {
 }
 
 #[test]
-fn requests_behind_a_stream_are_answered_also_for_a_peer_that_has_done_sending() {
+fn requests_after_a_stream_are_served_also_for_a_half_closed_peer() {
     let mut world = world_with(half_closed(true));
     let peer = world.connect();
     peer.write(get("/page") + &get("/ended") + &get("/stream") + &get("/page"));
@@ -440,7 +440,7 @@ fn a_real_peer_that_has_done_sending_gets_its_stream_to_the_end() {
 }
 
 #[test]
-fn what_waits_is_counted_and_the_count_goes_back_to_nothing() {
+fn waiting_bytes_are_counted_and_the_count_returns_to_zero() {
     let mut config = Config::default();
     config.stall_timeout = secs(5);
     let mut world = world_with(config);

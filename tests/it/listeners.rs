@@ -82,7 +82,7 @@ fn localhost_is_every_address_that_it_has() {
 }
 
 #[test]
-fn an_address_of_nobody_here_is_left_out_while_another_works() {
+fn a_foreign_address_is_skipped_while_another_works() {
     let server = bind(&[NOBODYS, V4]).unwrap();
     assert_eq!(server.local_addrs().len(), 1);
     assert_eq!(server.local_addr().unwrap().ip(), V4.ip());
@@ -161,7 +161,7 @@ fn a_crowd_at_one_listener_does_not_keep_those_at_another_waiting() {
 }
 
 #[test]
-fn the_budget_of_a_turn_is_for_all_listeners_and_nobody_is_forgotten() {
+fn the_budget_of_a_turn_is_shared_by_all_listeners() {
     let mut config = Config::default();
     config.accepts_per_turn = 3;
     let listeners = Listeners::new().tcp(V4).tcp(V4).tcp(V4);

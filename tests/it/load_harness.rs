@@ -87,7 +87,7 @@ fn holes_duplicates_and_damage_are_noticed() {
 }
 
 #[test]
-fn what_is_no_stream_is_noticed() {
+fn a_response_that_is_not_a_stream_is_an_error() {
     let refused = [
         (&b"HTTP/1.1 503 "[..], Fault::Status),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n:\n", Fault::ChunkSize(b':')),

@@ -641,7 +641,7 @@ fn run<const SHORT: bool>(kinds: [Kind; 3], sends_per_turn: usize, steps: Vec<St
 proptest! {
     /// Every loss is told, nothing comes twice or out of order, and what is not kept is not held.
     #[test]
-    fn whatever_topics_are_and_become_no_loss_is_silent(
+    fn no_loss_is_silent_in_topics_of_any_kind(
         kinds in proptest::array::uniform3(kind()),
         own_ids in any::<bool>(),
         sends_per_turn in 1..6_usize,

@@ -91,7 +91,7 @@ fn one_slow_stream_of_many_topics_is_cut_before_all_is_full() {
 }
 
 #[test]
-fn streams_that_may_skip_do_so_and_are_told() {
+fn streams_that_may_skip_do_so_and_get_a_gap() {
     let mut config = config();
     config.topic = TopicConfig::default().overflow(Overflow::Skip);
     config.lag_bytes_max = 64 << 20;
@@ -113,7 +113,7 @@ fn streams_that_may_skip_do_so_and_are_told() {
 }
 
 #[test]
-fn what_handlers_publish_within_a_wave_is_bounded() {
+fn events_that_handlers_publish_during_a_wave_are_limited() {
     let mut config = config();
     config.sends_per_turn = 1;
     let mut world = Loop::<_, true>::with_config(app(), config);
@@ -137,7 +137,7 @@ fn what_handlers_publish_within_a_wave_is_bounded() {
 }
 
 #[test]
-fn histories_are_halved_when_nobody_lags_and_who_comes_back_is_told() {
+fn histories_are_halved_when_no_stream_lags_and_clients_that_resume_get_a_gap() {
     let mut config = config();
     config.topic = TopicConfig::default().history(History::new());
     let mut world = Loop::<_, true>::with_config(app(), config);
@@ -194,7 +194,7 @@ fn small_values_do_not_hold_the_memory_of_large_events() {
 }
 
 #[test]
-fn what_peers_send_while_their_streams_are_open_is_bounded() {
+fn input_of_peers_with_open_streams_is_limited() {
     let mut world = Loop::<_, true>::with_config(app(), config());
     let peers: Vec<_> = (0..1_000).map(|_| open(&mut world, "/read/a")).collect();
     for peer in &peers {
@@ -242,7 +242,7 @@ fn bodies_that_are_not_complete_are_refused_when_there_is_no_room() {
 }
 
 #[test]
-fn replies_that_nobody_takes_are_bounded() {
+fn replies_that_are_not_read_are_limited() {
     let mut world = Loop::<_, true>::with_config(app(), config());
     let peers: Vec<_> = (0..40).map(|_| world.connect()).collect();
     for peer in &peers {
@@ -261,7 +261,7 @@ fn replies_that_nobody_takes_are_bounded() {
 }
 
 #[test]
-fn where_all_is_full_requests_are_refused_and_events_too() {
+fn when_memory_is_full_requests_and_events_are_refused() {
     let mut config = config();
     config.topic = TopicConfig::default().keyed();
     let mut world = Loop::<_, true>::with_config(app(), config);
@@ -322,7 +322,7 @@ fn pressure_ends_by_itself() {
 }
 
 #[test]
-fn a_loop_of_your_own_is_told_to_turn_where_memory_is_short() {
+fn an_outer_loop_has_to_turn_when_memory_is_short() {
     let mut config = config();
     config.topic = TopicConfig::default().history(History::new().bytes(MAX));
     let mut world = Loop::<_, true>::with_config(app(), config);
@@ -342,7 +342,7 @@ fn a_loop_of_your_own_is_told_to_turn_where_memory_is_short() {
 }
 
 #[test]
-fn what_other_threads_publish_while_all_is_full_waits_and_is_not_lost() {
+fn events_of_other_threads_wait_while_memory_is_full_and_are_not_lost() {
     let mut config = config();
     config.topic = TopicConfig::default().keyed();
     let mut world = Loop::<_, true>::with_config(app(), config);

@@ -58,7 +58,7 @@ fn closed(world: &Loop<Router>, reason: CloseReason) -> u64 {
 // What comes first, and streams that end by themselves.
 
 #[test]
-fn a_stream_that_is_closed_by_its_handler_or_ends_by_itself_gets_what_is_kept_for_it_before() {
+fn a_stream_that_is_closed_by_its_handler_or_finishes_gets_its_history_first() {
     for how in ["close", "end"] {
         let mut world = world(Ids::Own);
         let notes = Notes::of(&mut world);
@@ -85,7 +85,7 @@ fn a_stream_that_is_closed_by_its_handler_or_ends_by_itself_gets_what_is_kept_fo
 }
 
 #[test]
-fn a_stream_that_ends_by_itself_is_read_as_slowly_as_its_client_likes() {
+fn a_stream_that_finishes_is_read_as_slowly_as_its_client_likes() {
     for how in ["close", "end"] {
         let mut world = world(Ids::Generated);
         let text = "x".repeat(10_000);
@@ -102,7 +102,7 @@ fn a_stream_that_ends_by_itself_is_read_as_slowly_as_its_client_likes() {
 }
 
 #[test]
-fn first_events_come_before_the_replay_and_are_counted_and_told_of_once() {
+fn first_events_come_before_the_replay_and_are_counted_and_observed_once() {
     let mut world = world(Ids::Own);
     publish_own(&mut world, "a", &["1", "2"]);
     let notes = Notes::of(&mut world);
@@ -153,7 +153,7 @@ fn finish(world: &mut Loop<Router>, topic: &str) {
 }
 
 #[test]
-fn readers_of_a_topic_that_finishes_get_what_there_is_and_end() {
+fn subscribers_of_a_topic_that_finishes_get_all_events_and_close() {
     for ids in [Ids::Generated, Ids::Own, Ids::Ordered] {
         let mut world = world(ids);
         let notes = Notes::of(&mut world);
@@ -263,7 +263,7 @@ fn that_a_topic_has_finished_is_known_as_long_as_its_history_is_old() {
 }
 
 #[test]
-fn a_topic_that_keeps_nothing_finishes_for_those_who_read_it() {
+fn a_topic_without_a_history_finishes_for_its_subscribers() {
     let mut world = world_with(Ids::Own, |config| config.topic = TopicConfig::default());
     let peer = open(&mut world, "/a", None);
     publish(&mut world, "a", &["1"]);
@@ -277,7 +277,7 @@ fn a_topic_that_keeps_nothing_finishes_for_those_who_read_it() {
 }
 
 #[test]
-fn a_publisher_finishes_a_topic_behind_what_it_has_published() {
+fn a_publisher_finishes_a_topic_after_its_events() {
     let mut world = world(Ids::Own);
     let peer = open(&mut world, "/a", None);
     let publisher = world.server.publisher();
@@ -363,7 +363,7 @@ fn assert_made_up(mut world: Loop<Router>, expected: &[&str]) {
 }
 
 #[test]
-fn what_was_missed_is_answered_by_a_word_or_a_result() {
+fn the_closure_for_missed_events_may_return_a_missed_or_a_result() {
     let gap = ["gap", "1", "live"];
     let send = |stream: StreamId, last: &str, cx: &mut Context<'_>| {
         cx.send(stream, Event::new().data(format!("behind {last}")).id("new")).unwrap();
@@ -381,7 +381,7 @@ fn what_was_missed_is_answered_by_a_word_or_a_result() {
 }
 
 #[test]
-fn what_comes_while_a_source_makes_up_for_what_was_missed_comes_behind_it_in_order() {
+fn new_events_follow_the_missed_ones_of_a_source_in_order() {
     for ids in [Ids::Generated, Ids::Own, Ids::Ordered] {
         let (mut world, script) = brings_later(ids, |_| {});
         let notes = Notes::of(&mut world);
@@ -409,7 +409,7 @@ fn what_comes_while_a_source_makes_up_for_what_was_missed_comes_behind_it_in_ord
 }
 
 #[test]
-fn what_does_not_come_to_its_end_leaves_a_gap_and_the_stream_goes_on_live() {
+fn a_source_of_missed_events_that_fails_leaves_a_gap_and_a_live_stream() {
     for fails in [true, false] {
         let (mut world, script) = brings_later(Ids::Generated, |_| {});
         let notes = Notes::of(&mut world);
@@ -456,13 +456,13 @@ fn by_channel(completes: bool) -> Loop<Router> {
 }
 
 #[test]
-fn a_channel_makes_up_for_what_was_missed_if_it_is_completed() {
+fn a_channel_makes_up_for_missed_events_if_it_is_completed() {
     assert_made_up(by_channel(true), &["old 1", "old 2", "meanwhile", "live"]);
     assert_made_up(by_channel(false), &["old 1", "old 2", "gap", "meanwhile", "live"]);
 }
 
 #[test]
-fn a_stream_that_is_closed_before_all_was_made_up_for_ends_without_what_its_topics_had_meanwhile() {
+fn a_stream_that_is_closed_before_its_missed_events_does_not_get_newer_ones() {
     for drains in [false, true] {
         let (mut world, script) = brings_later(Ids::Own, |_| {});
         let notes = Notes::of(&mut world);
@@ -485,7 +485,7 @@ fn a_stream_that_is_closed_before_all_was_made_up_for_ends_without_what_its_topi
 }
 
 #[test]
-fn what_waits_for_a_source_that_makes_up_for_what_was_missed_counts_as_lag() {
+fn events_that_wait_for_a_source_of_missed_events_count_as_lag() {
     for overflow in [Overflow::Disconnect, Overflow::Skip] {
         let (mut world, script) = brings_later(Ids::Generated, |config| {
             config.topic = TopicConfig::default().history(History::new().events(2)).overflow(overflow);
@@ -512,7 +512,7 @@ fn what_waits_for_a_source_that_makes_up_for_what_was_missed_counts_as_lag() {
 }
 
 #[test]
-fn what_has_given_way_meanwhile_does_not_come_also_where_it_lies_between_what_has_a_key() {
+fn events_that_were_dropped_meanwhile_are_not_sent_even_between_keyed_ones() {
     let (mut world, script) = brings_later(Ids::Generated, |config| {
         let topic = TopicConfig::default().history(History::new().events(2)).keyed();
         config.topic = topic.overflow(Overflow::Skip);
@@ -536,7 +536,7 @@ fn what_has_given_way_meanwhile_does_not_come_also_where_it_lies_between_what_ha
 }
 
 #[test]
-fn a_stream_that_ends_by_itself_ends_behind_what_is_made_up_for() {
+fn a_stream_that_finishes_closes_after_its_missed_events() {
     let (mut world, script) = brings_later(Ids::Own, |_| {});
     let notes = Notes::of(&mut world);
     let peer = open(&mut world, "/a?end&first=x", Some("old"));
@@ -550,7 +550,7 @@ fn a_stream_that_ends_by_itself_ends_behind_what_is_made_up_for() {
 }
 
 #[test]
-fn a_topic_that_finishes_while_what_was_missed_is_made_up_for_ends_the_stream_behind_all_of_it() {
+fn a_topic_that_finishes_during_missed_events_closes_the_stream_after_all_of_them() {
     let (mut world, script) = brings_later(Ids::Own, |_| {});
     let notes = Notes::of(&mut world);
     let peer = open(&mut world, "/a", Some("old"));
@@ -586,7 +586,7 @@ fn mixed() -> Loop<Router> {
 }
 
 #[test]
-fn a_stream_of_topics_that_differ_in_who_makes_their_ids_is_refused() {
+fn a_stream_of_topics_with_different_kinds_of_ids_is_refused() {
     let mut world = mixed();
     let pairs = ["/own+generated", "/ordered+plain+own", "/generated+ordered?oldest"];
     for (count, path) in (1..).zip(pairs) {
@@ -606,7 +606,7 @@ fn a_stream_of_topics_that_differ_in_who_makes_their_ids_is_refused() {
 }
 
 #[test]
-fn a_stream_is_not_subscribed_to_topics_that_differ_in_who_makes_their_ids() {
+fn a_stream_cannot_subscribe_to_topics_with_different_kinds_of_ids() {
     let mut world = mixed();
     let notes = Notes::of(&mut world);
     let peer = open(&mut world, "/own", None);
@@ -635,7 +635,7 @@ fn a_stream_is_not_subscribed_to_topics_that_differ_in_who_makes_their_ids() {
 }
 
 #[test]
-fn whoever_is_ahead_of_a_topic_that_has_finished_has_seen_all_of_it() {
+fn a_client_that_is_ahead_of_a_finished_topic_has_seen_all_of_it() {
     let mut world = world(Ids::Ordered);
     publish_at(&mut world, "a", &["10-0"]);
     finish(&mut world, "a");
@@ -644,7 +644,7 @@ fn whoever_is_ahead_of_a_topic_that_has_finished_has_seen_all_of_it() {
 }
 
 #[test]
-fn a_stream_that_is_closed_as_it_makes_up_for_what_was_missed_ends_once() {
+fn a_stream_that_is_closed_during_missed_events_closes_once() {
     for answer in [Missed::Gap, Missed::Sent, Missed::Later] {
         let world = &mut missed(move |stream, _last, cx| {
             cx.set_source(stream, || Pull::Event(Event::new().data("of the source")))?;
@@ -663,7 +663,7 @@ fn a_stream_that_is_closed_as_it_makes_up_for_what_was_missed_ends_once() {
 }
 
 #[test]
-fn what_was_missed_is_pulled_only_as_fast_as_the_client_reads_and_arrives_in_any_framing() {
+fn missed_events_are_pulled_as_fast_as_the_client_reads_in_any_framing() {
     for version in ["1.0", "1.1"] {
         let pulled = Arc::<Mutex<usize>>::default();
         let pulls = pulled.clone();
@@ -696,7 +696,7 @@ fn what_was_missed_is_pulled_only_as_fast_as_the_client_reads_and_arrives_in_any
 }
 
 #[test]
-fn a_stream_that_ends_by_itself_ends_behind_the_gap_of_what_was_not_made_up_for() {
+fn a_stream_that_finishes_closes_after_the_gap_of_missed_events() {
     for fails in [false, true] {
         let (mut world, script) = brings_later(Ids::Own, |_| {});
         let notes = Notes::of(&mut world);
@@ -714,7 +714,7 @@ fn a_stream_that_ends_by_itself_ends_behind_the_gap_of_what_was_not_made_up_for(
 }
 
 #[test]
-fn another_source_takes_over_what_one_has_begun_to_make_up_for() {
+fn another_source_takes_over_missed_events() {
     let (mut world, script) = brings_later(Ids::Own, |_| {});
     let notes = Notes::of(&mut world);
     let peer = open(&mut world, "/a", Some("old"));
@@ -729,7 +729,7 @@ fn another_source_takes_over_what_one_has_begun_to_make_up_for() {
 }
 
 #[test]
-fn a_stream_that_waits_for_a_position_ends_when_its_topics_have_finished() {
+fn a_stream_that_waits_for_a_position_closes_when_its_topics_have_finished() {
     let mut world = world(Ids::Ordered);
     publish_at(&mut world, "a", &["10-0"]);
     let peer = open(&mut world, "/a", Some("40-0"));
@@ -740,7 +740,7 @@ fn a_stream_that_waits_for_a_position_ends_when_its_topics_have_finished() {
 }
 
 #[test]
-fn a_stream_whose_tag_is_revoked_as_it_makes_up_for_what_was_missed_does_not_go_on() {
+fn a_stream_whose_tag_is_revoked_during_missed_events_closes() {
     for answer in [Missed::Gap, Missed::Sent, Missed::Later] {
         let mut world = missed(move |stream, _last, cx| {
             cx.set_source(stream, || Pull::Idle)?;

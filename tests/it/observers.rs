@@ -80,7 +80,7 @@ fn open(world: &mut Loop<App>, target: &str) -> (Peer, StreamId) {
 }
 
 #[test]
-fn an_observer_is_told_of_each_stream_and_event_once_and_in_order() {
+fn an_observer_sees_each_stream_and_event_once_and_in_order() {
     let (mut world, notes) = world(Config::default());
     let (first, a) = open(&mut world, "/stream?first");
     let (_second, b) = open(&mut world, "/stream?second");
@@ -133,7 +133,7 @@ fn an_observer_is_told_of_each_stream_and_event_once_and_in_order() {
 }
 
 #[test]
-fn what_never_is_is_not_told_of() {
+fn events_that_are_never_sent_are_not_observed() {
     let mut config = Config::default();
     config.streams_max = 1;
     let (mut world, notes) = world(config);
@@ -167,7 +167,7 @@ fn the_farewell_of_a_drain_is_an_event_like_any_other() {
 }
 
 #[test]
-fn several_observers_are_told_in_the_order_they_were_added() {
+fn several_observers_are_called_in_the_order_they_were_added() {
     let (mut world, notes) = world(Config::default());
     world.server.observe(Noting(notes.clone(), "second "));
     let (peer, a) = open(&mut world, "/");
@@ -186,7 +186,7 @@ fn several_observers_are_told_in_the_order_they_were_added() {
 }
 
 #[test]
-fn streams_that_are_open_when_the_server_goes_are_told_of() {
+fn streams_that_are_open_when_the_server_is_dropped_are_observed() {
     let (mut world, notes) = world(Config::default());
     let (_peer, a) = open(&mut world, "/");
     let (_other, b) = open(&mut world, "/");
@@ -212,7 +212,7 @@ impl Handler for Early {
 }
 
 #[test]
-fn a_stream_is_told_of_before_what_was_sent_to_it_and_a_refused_one_not_at_all() {
+fn a_stream_is_observed_before_its_events_and_a_refused_one_not_at_all() {
     let mut config = Config::default();
     config.streams_max = 1;
     let mut world: Loop<_> = Loop::with_config(Early(None), config);
@@ -307,7 +307,7 @@ fn the_log_observer_writes_one_line_for_each_under_targets_of_its_own() {
 }
 
 #[test]
-fn a_panic_is_logged_as_an_error_with_what_it_said() {
+fn a_panic_is_logged_as_an_error_with_its_message() {
     listen();
     let mut world = Loop::new(App::default());
     let publisher = world.server.publisher();

@@ -76,7 +76,7 @@ fn an_entry_that_there_was_no_topic_for_is_missing_where_there_is_one_later() {
 }
 
 #[test]
-fn a_loss_is_told_in_its_place_to_every_stream_that_reads_the_log() {
+fn a_loss_is_a_gap_in_its_place_for_every_stream_of_the_log() {
     let mut world = world(kept(Ids::Ordered));
     for (topic, config) in [("own", kept(Ids::Own)), ("plain", TopicConfig::default())] {
         world.server.context().configure(topic, config).unwrap();
@@ -114,7 +114,7 @@ fn a_loss_is_told_in_its_place_to_every_stream_that_reads_the_log() {
 }
 
 #[test]
-fn whoever_comes_back_from_before_a_loss_is_told_of_it_however_little_is_kept() {
+fn a_client_that_resumes_before_a_loss_gets_a_gap_however_short_the_history() {
     for events in [0, 1, 2, 3, 10] {
         let mut world = world(keeping(events));
         publish_at(&mut world, "a", &["10-0", "15-0"]);
@@ -151,7 +151,7 @@ fn whoever_comes_back_from_before_a_loss_is_told_of_it_however_little_is_kept() 
 }
 
 #[test]
-fn what_is_kept_has_its_gap_where_the_loss_was() {
+fn the_history_has_its_gap_where_the_loss_was() {
     let mut world = world(kept(Ids::Ordered));
     publish_at(&mut world, "a", &["10-0", "15-0"]);
     lose(&mut world, "20-0");
@@ -162,7 +162,7 @@ fn what_is_kept_has_its_gap_where_the_loss_was() {
 }
 
 #[test]
-fn where_nothing_was_published_yet_a_loss_is_the_first_position() {
+fn a_loss_before_any_event_is_the_first_position() {
     let mut world = world(kept(Ids::Ordered));
     let live = open(&mut world, "/a", None);
     let waiting = open(&mut world, "/b", Some("7-0"));
@@ -179,7 +179,7 @@ fn where_nothing_was_published_yet_a_loss_is_the_first_position() {
 }
 
 #[test]
-fn whoever_waits_for_a_position_that_is_lost_goes_on_with_the_gap() {
+fn a_stream_that_waits_for_a_lost_position_continues_with_the_gap() {
     let mut world = world(kept(Ids::Ordered));
     publish_at(&mut world, "a", &["10-0"]);
     let peers = ["/a", "/a+b"].map(|path| open(&mut world, path, Some("40-0")));
@@ -255,7 +255,7 @@ fn a_position_that_the_log_has_read_by_now_is_no_gap() {
 }
 
 #[test]
-fn whoever_waits_and_leaves_is_not_mistaken_for_the_next_on_its_place() {
+fn a_stream_that_waits_and_closes_is_not_mistaken_for_the_next_in_its_slot() {
     let mut world = world(kept(Ids::Ordered));
     publish_at(&mut world, "a", &["10-0"]);
     let left = open(&mut world, "/a", Some("40-0"));

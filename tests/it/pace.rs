@@ -83,7 +83,7 @@ fn of_each_key_only_the_newest_comes() {
 }
 
 #[test]
-fn who_is_sent_something_or_is_closed_gets_what_waits_before_that() {
+fn waiting_events_come_before_private_ones_and_before_the_close() {
     let mut server = server(TopicConfig::default());
     let mut clients = [open(&mut server), open(&mut server), open(&mut server)];
     publish(&mut server, "1");
@@ -103,7 +103,7 @@ fn who_is_sent_something_or_is_closed_gets_what_waits_before_that() {
 }
 
 #[test]
-fn what_is_too_much_waits_no_longer_and_nothing_is_held_in_the_end() {
+fn too_many_waiting_events_are_sent_early_and_nothing_is_held_in_the_end() {
     let mut server = server(TopicConfig::default());
     let mut client = open(&mut server);
     let part = "x".repeat(300_000);

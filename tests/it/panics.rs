@@ -127,7 +127,7 @@ fn a_request_that_panics_is_answered_500_and_its_connection_closed() {
 }
 
 #[test]
-fn head_of_what_panics_is_answered_without_a_body() {
+fn a_head_request_that_panics_gets_a_reply_without_a_body() {
     let (mut world, bystander) = world();
     let peer = world.connect();
     let answer = ask(&mut world, &peer, "HEAD /panic HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -146,7 +146,7 @@ fn replies_to_earlier_requests_of_a_pipeline_arrive() {
 }
 
 #[test]
-fn a_stream_whose_opening_panics_ends() {
+fn a_stream_whose_opening_panics_closes() {
     let (mut world, bystander) = world();
     let peer = world.connect();
     ask(&mut world, &peer, subscribe("/opened"));
@@ -198,7 +198,7 @@ fn a_closed_or_on_close_that_panics_keeps_no_other_from_being_called() {
 }
 
 #[test]
-fn a_timer_that_panics_ends_its_stream_and_is_gone() {
+fn a_timer_that_panics_closes_its_stream_and_is_gone() {
     let (mut world, bystander) = world();
     let (peer, stream) = open(&mut world);
     let (other, _) = open(&mut world);
@@ -241,7 +241,7 @@ fn a_timer_that_panics_after_it_has_done_something_about_itself_is_gone_too() {
 }
 
 #[test]
-fn a_timer_that_cancels_itself_and_then_panics_ends_its_stream() {
+fn a_timer_that_cancels_itself_and_then_panics_closes_its_stream() {
     let (mut world, bystander) = world();
     let (peer, stream) = open(&mut world);
     let timer = Arc::new(OnceLock::new());
@@ -259,7 +259,7 @@ fn a_timer_that_cancels_itself_and_then_panics_ends_its_stream() {
 }
 
 #[test]
-fn a_timer_of_no_stream_that_panics_is_gone_and_ends_nothing() {
+fn a_global_timer_that_panics_is_gone_and_closes_nothing() {
     let (mut world, bystander) = world();
     world.server.context().every_global::<()>(ms(1), |_| panic!("timer"));
     world.server.context().after_global::<()>(ms(1), |_| panic!("timer"));
@@ -351,7 +351,7 @@ fn an_observer_that_panics_changes_nothing() {
 }
 
 #[test]
-fn where_panics_are_to_go_on_they_do_and_the_server_can_still_be_dropped() {
+fn panics_that_are_to_be_resumed_are_and_the_server_can_still_be_dropped() {
     let mut config = Config::default();
     config.propagate_panics = true;
     for place in ["request", "opened", "closed", "timer", "closure", "observer"] {

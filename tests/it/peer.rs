@@ -137,7 +137,7 @@ mod credentials {
 }
 
 #[test]
-fn it_is_asked_once_for_requests_that_are_read_together() {
+fn the_address_is_looked_up_once_for_requests_that_are_read_together() {
     let mut world = Loop::new(app());
     let address = IpAddr::from([192, 0, 2, 7]);
     let peer = world.connect_from(address);
@@ -164,7 +164,7 @@ fn it_is_asked_once_for_requests_that_are_read_together() {
 }
 
 #[test]
-fn there_is_none_where_the_network_does_not_tell() {
+fn there_is_no_address_if_the_network_does_not_report_it() {
     let mut world = Loop::<_>::new(app());
     let peer = world.adopt(get("/peer"));
     world.settle();
@@ -183,7 +183,7 @@ fn client(request: &Request<'_>, own: IpAddr) -> Option<IpAddr> {
 }
 
 #[test]
-fn what_a_proxy_says_counts_only_if_it_is_ones_own_and_only_its_own_word() {
+fn only_the_last_entry_of_ones_own_proxy_counts() {
     let mut app = Router::new();
     let own = IpAddr::from([10, 0, 0, 1]);
     app.get("/client", move |request, _cx| Reply::text(format!("{:?}", client(request, own))));

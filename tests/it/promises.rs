@@ -7,7 +7,7 @@ use mio_sse::{
 };
 
 #[test]
-fn what_is_kept_can_be_moved_to_other_threads_and_what_is_shared_can_be_shared() {
+fn types_are_send_and_sync_as_documented() {
     fn send<T: Send>() {}
     fn both<T: Send + Sync + 'static>() {}
     // A server is built in one thread and run in another; replies come from any.

@@ -85,7 +85,7 @@ fn every_stream_gets_the_events_of_each_thread_in_order_and_none_is_lost() {
 }
 
 #[test]
-fn what_one_thread_asks_for_happens_in_the_order_it_asked() {
+fn messages_of_one_thread_are_handled_in_order() {
     let (app, ids) = app_with_ids();
     let server = serve(app);
     let mut client = server.connect();
@@ -106,7 +106,7 @@ fn what_one_thread_asks_for_happens_in_the_order_it_asked() {
 }
 
 #[test]
-fn a_full_inbox_refuses_who_does_not_want_to_wait() {
+fn a_full_inbox_is_an_error_for_a_publisher_that_must_not_wait() {
     let mut server = Server::bind_with("127.0.0.1:0", app(), with_inbox(3)).unwrap();
     let publisher = server.publisher();
     for _ in 0..3 {
@@ -121,7 +121,7 @@ fn a_full_inbox_refuses_who_does_not_want_to_wait() {
 }
 
 #[test]
-fn who_waits_for_room_goes_on_when_there_is_some() {
+fn a_publisher_that_waits_for_room_continues_when_there_is_some() {
     let mut server = Server::bind_with("127.0.0.1:0", app(), with_inbox(2)).unwrap();
     let publisher = server.publisher();
     let (sender, receiver) = mpsc::channel();
@@ -183,7 +183,7 @@ fn a_server_that_was_dropped_refuses_too() {
 }
 
 #[test]
-fn who_waits_for_room_is_told_when_the_server_stops() {
+fn a_publisher_that_waits_for_room_learns_that_the_server_stops() {
     let mut server = Server::bind_with("127.0.0.1:0", app(), with_inbox(1)).unwrap();
     // From the first turn on those who wait for room do so as long as it takes.
     server.turn(Some(Duration::ZERO)).unwrap();
@@ -282,7 +282,7 @@ fn the_loop_is_woken_once_for_each_time_that_the_inbox_was_empty() {
 }
 
 #[test]
-fn what_is_more_than_a_turn_takes_from_the_inbox_is_not_left_there() {
+fn messages_above_the_budget_of_a_turn_are_handled_in_the_next() {
     let mut world = Loop::<_>::with_config(app(), with_inbox(3000));
     world.settle();
     let publisher = world.server.publisher();
@@ -295,7 +295,7 @@ fn what_is_more_than_a_turn_takes_from_the_inbox_is_not_left_there() {
 }
 
 #[test]
-fn an_event_that_cannot_be_written_is_refused_at_once_and_takes_no_room() {
+fn an_event_that_cannot_be_encoded_is_refused_at_once_and_takes_no_room() {
     let (app, ids) = app_with_ids();
     let mut world = Loop::<_>::with_config(app, with_inbox(1));
     let peer = world.connect();
@@ -417,7 +417,7 @@ fn a_full_inbox_is_no_deadlock_for_a_server_that_has_moved_to_another_thread() {
 }
 
 #[test]
-fn who_publishes_before_the_server_runs_does_not_wait_for_ever() {
+fn a_publisher_does_not_wait_for_ever_before_the_server_runs() {
     let mut server = Server::bind_with("127.0.0.1:0", app(), with_inbox(4)).unwrap();
     let publisher = server.publisher();
     (0..4).for_each(|_| publisher.publish("all", Event::new().data("")).unwrap());

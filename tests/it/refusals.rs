@@ -73,7 +73,7 @@ fn unavailable(answer: &str) -> u64 {
 }
 
 #[test]
-fn one_stream_too_many_is_told_when_to_come_again_and_comes_in_when_another_has_left() {
+fn a_stream_above_the_limit_gets_retry_and_opens_when_another_has_closed() {
     let mut world = Loop::with_config(app(), streams(2));
     let there: Vec<_> = (0..2).map(|_| world.connect()).collect();
     for peer in &there {
@@ -95,7 +95,7 @@ fn one_stream_too_many_is_told_when_to_come_again_and_comes_in_when_another_has_
 }
 
 #[test]
-fn who_is_refused_is_told_in_the_way_it_understands() {
+fn a_refusal_has_the_form_that_the_client_understands() {
     let post = "POST /stream HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nContent-Length: 0\r\n\r\n";
     let among = "GET /cors HTTP/1.1\r\nHost: x\r\naccept: text/html, text/event-stream;q=0.9\r\n\r\n";
     let any = "GET /cors HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n";
@@ -123,7 +123,7 @@ fn who_is_refused_is_told_in_the_way_it_understands() {
 }
 
 #[test]
-fn the_moments_to_come_again_lie_between_the_delay_and_twice_as_much_and_are_spread() {
+fn retry_times_are_spread_between_the_delay_and_twice_as_much() {
     for (delay, refuse) in [(10_000, Refuse::Soft), (1, Refuse::Soft), (10_000, Refuse::Unavailable)] {
         let mut config = streams(1);
         config.refuse = refuse;
@@ -172,7 +172,7 @@ fn head_of_a_stream_takes_no_place_and_is_not_refused() {
 }
 
 #[test]
-fn a_request_behind_a_stream_that_was_refused_is_not_answered() {
+fn a_request_after_a_refused_stream_is_not_served() {
     let mut world = Loop::with_config(app(), streams(1));
     assert!(is_open(&new_ask(&mut world, subscribe("/cors"))));
     let answer = new_ask(&mut world, get("/page") + &subscribe("/cors") + &get("/page"));

@@ -142,7 +142,7 @@ fn rejected() -> Vec<(String, u16)> {
 }
 
 #[test]
-fn what_is_no_request_gets_its_status_and_nothing_behind_it_is_believed() {
+fn a_rejected_request_gets_its_status_and_the_bytes_after_it_are_ignored() {
     let (server, targets) = serve_targets();
     let cases = rejected();
     for (bytes, status) in &cases {
@@ -162,7 +162,7 @@ fn what_is_no_request_gets_its_status_and_nothing_behind_it_is_believed() {
 
 /// The answer comes at the byte that settles it, and what follows in other pieces is believed no more.
 #[test]
-fn it_does_not_matter_how_the_bytes_that_are_no_request_are_cut() {
+fn rejections_do_not_depend_on_how_the_bytes_are_cut() {
     for (bytes, status) in rejected() {
         let mut world = Loop::<_>::with_config(Targets(Arc::default()), config());
         let peer = world.connect();
@@ -187,7 +187,7 @@ fn it_does_not_matter_how_the_bytes_that_are_no_request_are_cut() {
 }
 
 #[test]
-fn what_came_before_is_answered_and_what_comes_behind_is_not() {
+fn requests_before_a_rejected_one_are_served_and_those_after_it_are_not() {
     let (server, targets) = serve_targets();
     let mut client = server.connect();
     client.write(get("/first") + &get("/second") + "GET / HTTP/1.1\r\n\r\n" + &get("/third"));
@@ -202,7 +202,7 @@ fn what_came_before_is_answered_and_what_comes_behind_is_not() {
 }
 
 #[test]
-fn what_is_just_within_the_limits_is_a_request() {
+fn a_request_just_within_the_limits_is_accepted() {
     let (server, targets) = serve_targets();
     let mut client = server.connect();
     let large = head("GET /2 HTTP/1.1", &format!("X: {}\r\n", "a".repeat(4096 - 33)));
@@ -232,7 +232,7 @@ fn what_is_just_within_the_limits_is_a_request() {
 }
 
 #[test]
-fn who_sends_too_large_a_body_to_its_end_can_still_read_why_it_was_refused() {
+fn a_client_that_sends_too_large_a_body_to_its_end_can_read_the_rejection() {
     let (server, _) = serve_targets();
     let mut client = server.connect();
     client.write(post("Content-Length: 300000\r\n"));

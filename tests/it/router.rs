@@ -254,7 +254,7 @@ impl Handler for Journal {
 }
 
 #[test]
-fn a_handler_by_hand_is_told_of_everything_once_and_in_order() {
+fn a_handler_by_hand_is_called_for_everything_once_and_in_order() {
     let server = serve(Journal::default());
     let mut control = server.connect();
     assert_eq!(control.get_text("/journal"), "started");
@@ -352,7 +352,7 @@ fn an_encoded_slash_is_never_a_separator() {
 }
 
 #[test]
-fn a_parameter_behind_a_non_ascii_segment_may_hold_an_encoded_slash() {
+fn a_parameter_after_a_non_ascii_segment_may_hold_an_encoded_slash() {
     let mut app = Router::new();
     app.get("/straße/{name}", |request, _cx| Reply::text(request.param("name").unwrap().to_owned()));
     let server = serve(app);

@@ -45,7 +45,7 @@ fn subscribe(servers: &[Running], path: &str) -> Vec<Client> {
 }
 
 #[test]
-fn what_is_published_to_each_reaches_everybody_once() {
+fn events_published_to_each_server_reach_every_client_once() {
     let servers = two_servers();
     let mut clients = subscribe(&servers, "/events");
     for number in 1..=3 {
@@ -58,7 +58,7 @@ fn what_is_published_to_each_reaches_everybody_once() {
 
 /// The ids that servers give are of each alone; those of the application mean the same everywhere.
 #[test]
-fn with_ids_of_the_application_whoever_comes_back_may_meet_any() {
+fn with_ids_of_the_application_a_client_may_resume_at_any_server() {
     let servers = two_servers();
     for id in ["a", "b", "c"] {
         publish(&servers, &Event::new().data(id).id(id));

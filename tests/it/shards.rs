@@ -72,7 +72,7 @@ fn texts(answer: &mut Answer) -> Vec<String> {
 }
 
 #[test]
-fn every_loop_has_the_same_events_with_the_same_ids_whoever_publishes() {
+fn every_loop_has_the_same_events_with_the_same_ids() {
     for ids in [Ids::Generated, Ids::Own] {
         let mut count = 0;
         let publish = move |_: &Request<'_>, cx: &mut Context<'_>| {
@@ -102,7 +102,7 @@ fn every_loop_has_the_same_events_with_the_same_ids_whoever_publishes() {
 }
 
 #[test]
-fn what_a_handler_does_behind_an_event_comes_behind_it() {
+fn calls_of_a_handler_after_an_event_take_effect_after_it() {
     let streams = Seen::default();
     let of_handler = Arc::clone(&streams);
     let act_on = move |_: &Request<'_>, cx: &mut Context<'_>| {
@@ -158,7 +158,7 @@ fn a_client_that_is_ahead_of_its_loop_gets_what_is_new_to_it_and_nothing_else() 
 }
 
 #[test]
-fn what_a_client_has_missed_comes_before_what_is_on_its_way() {
+fn missed_events_come_before_pending_ones() {
     let mut shards = Shards::in_memory(
         2,
         |_| {
@@ -183,7 +183,7 @@ fn what_a_client_has_missed_comes_before_what_is_on_its_way() {
 }
 
 #[test]
-fn an_id_that_nobody_has_given_is_told_as_a_gap() {
+fn an_id_that_was_never_given_is_a_gap() {
     let (mut shards, _) = shards(2, kept(Ids::Generated), |_, cx| cx.publish("news", "one"));
     let mut stream = read(&mut shards, 0, None);
     act(&mut shards, 0);
@@ -227,7 +227,7 @@ fn ids_stay_the_same_however_much_one_loop_sends_to_single_streams() {
 }
 
 #[test]
-fn what_is_for_one_stream_reaches_it_from_any_loop() {
+fn private_events_reach_their_stream_from_any_loop() {
     let streams = Seen::default();
     let of_handler = Arc::clone(&streams);
     let mut step = 0;
@@ -293,7 +293,7 @@ fn a_stream_of_shards_that_never_were_has_ended() {
 }
 
 #[test]
-fn what_concerns_a_tag_or_a_topic_concerns_all_loops() {
+fn calls_that_concern_a_tag_or_a_topic_reach_all_loops() {
     let mut step = 0;
     let act_on = move |_: &Request<'_>, cx: &mut Context<'_>| {
         step += 1;
@@ -405,7 +405,7 @@ fn limits_of_connections_and_streams_hold_for_all_loops_together() {
 }
 
 #[test]
-fn what_a_loop_has_no_room_for_is_told_as_a_gap_there() {
+fn an_event_without_room_in_a_loop_is_a_gap_there() {
     let mut config = kept(Ids::Generated);
     config.topics_max = 1;
     let (mut shards, _) = shards(2, config, |_, cx| cx.publish("news", "one"));
@@ -427,7 +427,7 @@ fn what_a_loop_has_no_room_for_is_told_as_a_gap_there() {
 }
 
 #[test]
-fn what_is_prepared_is_in_every_loop_and_what_comes_goes_on_behind_it() {
+fn prepared_events_are_in_every_loop_and_new_ones_follow() {
     let config = kept(Ids::Ordered);
     let (mut shards, _) = shards(2, config, |_, cx| cx.publish_at("news", Position::new(3, 0), "three"));
     shards.prepare(|cx| {
@@ -542,7 +542,7 @@ fn one_loop_accepts_for_all_and_gives_to_the_one_with_the_fewest() {
 }
 
 #[test]
-fn a_second_program_on_the_address_of_shards_is_told() {
+fn a_second_program_on_the_address_of_shards_gets_an_error() {
     let running = run(Listeners::new().tcp("127.0.0.1:0"), 2, Config::default());
     for count in [1, 2] {
         let second = Shards::bind(running.address, count, |_| Router::new());
@@ -584,7 +584,7 @@ fn a_drain_and_a_stop_reach_all_loops() {
 }
 
 #[test]
-fn a_panic_that_is_to_go_on_ends_all_loops_first() {
+fn a_panic_that_is_to_be_resumed_stops_all_loops_first() {
     let mut config = Config::default();
     config.propagate_panics = true;
     let make = |index| {
@@ -624,7 +624,7 @@ fn connections_of_others_go_to_the_loop_with_the_fewest() {
 }
 
 #[test]
-fn a_slow_reader_in_one_loop_does_not_change_what_the_other_gives() {
+fn a_slow_reader_in_one_loop_does_not_affect_the_other() {
     let mut config = kept(Ids::Generated);
     config.topic = config.topic.overflow(Overflow::Skip);
     config.lag_bytes_max = 10_000;
@@ -643,7 +643,7 @@ fn a_slow_reader_in_one_loop_does_not_change_what_the_other_gives() {
 }
 
 #[test]
-fn a_gap_of_an_external_log_is_told_in_every_loop_and_is_no_event_of_this_server() {
+fn a_gap_of_an_external_log_reaches_every_loop_and_is_not_an_event() {
     let mut config = kept(Ids::Ordered);
     config.gap_event = Some("gap".into());
     let mut step = 0;
@@ -688,7 +688,7 @@ fn a_gap_of_an_external_log_is_told_in_every_loop_and_is_no_event_of_this_server
 }
 
 #[test]
-fn on_the_thread_of_any_loop_a_full_channel_is_an_error_and_nobody_waits() {
+fn a_full_channel_is_an_error_on_the_thread_of_any_loop() {
     let kept = Arc::<Mutex<Option<EventSender>>>::default();
     let app = |_| {
         let (mut app, kept) = (Router::new(), Arc::clone(&kept));

@@ -41,7 +41,7 @@ fn texts(answer: &mut Answer) -> Vec<String> {
 }
 
 #[test]
-fn loops_that_wait_for_each_other_are_told_and_do_not_wait() {
+fn loops_that_would_wait_for_each_other_get_an_error() {
     let mut config = Config::default();
     config.inbox_max = 1;
     let mut shards = Shards::listen(mio_sse::Listeners::new(), 2, |_| Router::new(), config).unwrap();
@@ -88,7 +88,7 @@ fn a_topic_finishes_at_the_same_place_in_all_loops() {
 }
 
 #[test]
-fn how_a_topic_is_and_which_tags_are_revoked_is_the_same_in_all_loops() {
+fn topics_and_revocations_are_the_same_in_all_loops() {
     let mut shards = shards(Config::default(), |_| Ok(()));
     for (index, events) in [(0, 1), (1, 5)] {
         let config = TopicConfig::default().history(History::new().events(events)).overflow(Overflow::Skip);
@@ -130,7 +130,7 @@ fn a_loop_without_room_for_one_topic_publishes_to_the_others() {
 }
 
 #[test]
-fn a_drain_ends_when_all_loops_have_nobody_left() {
+fn a_drain_ends_when_all_loops_are_empty() {
     let mut shards = shards(Config::default(), |_| Ok(()));
     let streams = [0, 1].map(|_| read(&mut shards, 1, "/news"));
     let publisher = shards.publisher();
@@ -161,7 +161,7 @@ fn a_loop_that_is_left_over_goes_on_as_before() {
 }
 
 #[test]
-fn more_loops_than_there_may_be_are_an_error_before_anything_is_opened() {
+fn too_many_loops_are_an_error_before_anything_is_opened() {
     let error = Shards::bind("127.0.0.1:0", 70_000, |_| Router::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }

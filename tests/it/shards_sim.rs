@@ -55,7 +55,7 @@ fn a_topic_finishes_at_the_same_place_in_all_loops() {
 }
 
 #[test]
-fn what_is_sent_to_a_stream_stays_in_order_where_its_loop_gets_to_a_part_of_it() {
+fn private_events_stay_in_order_even_if_their_loop_handles_a_part() {
     let mut config = kept();
     // The inbox is left alone once so much is to be read.
     config.lag_bytes_max = 500;

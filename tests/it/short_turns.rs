@@ -41,7 +41,7 @@ fn streams(world: &mut Loop<App>, count: usize) -> Vec<Peer> {
 }
 
 #[test]
-fn what_is_swallowed_after_the_end_has_a_bound() {
+fn input_after_the_end_is_read_up_to_a_limit() {
     let mut world = Loop::<_, true>::new(App::default());
     let peer = world.connect();
     peer.write("no request at all\r\n\r\n");
@@ -84,7 +84,7 @@ fn a_reply_that_is_read_a_byte_at_a_time_holds_its_connection_no_longer_than_one
 }
 
 #[test]
-fn what_peers_send_is_read_in_shares() {
+fn input_is_read_in_shares() {
     let mut world = Loop::<_, true>::new(App::default());
     let peers: Vec<_> = (0..100).map(|_| world.connect()).collect();
     world.settle();
@@ -106,7 +106,7 @@ fn what_peers_send_is_read_in_shares() {
 }
 
 #[test]
-fn what_is_replied_is_written_in_shares() {
+fn replies_are_written_in_shares() {
     let mut world = Loop::<_, true>::new(App::default());
     let peers: Vec<_> = (0..100).map(|_| world.connect()).collect();
     world.settle();
@@ -127,7 +127,7 @@ fn what_is_replied_is_written_in_shares() {
 }
 
 #[test]
-fn a_wave_that_comes_by_many_who_are_behind_writes_no_more_than_its_share() {
+fn a_wave_past_many_streams_that_lag_writes_no_more_than_its_share() {
     let mut world = Loop::<_, true>::new(App::default());
     let peers = streams(&mut world, 200);
     peers.iter().for_each(|peer| peer.set_room(0));
@@ -248,7 +248,7 @@ fn a_wave_writes_no_more_to_one_stream_than_the_queue_does() {
 }
 
 #[test]
-fn what_is_too_old_all_at_once_goes_over_several_turns() {
+fn events_that_expire_together_are_dropped_over_several_turns() {
     use mio_sse::{History, TopicConfig};
     let mut config = Config::default();
     config.topic = TopicConfig::default().history(History::new().bytes(64 << 20).age(secs(60)));
@@ -312,7 +312,7 @@ fn world_with_state() -> Loop<App> {
 }
 
 #[test]
-fn what_closed_streams_take_along_has_a_bound() {
+fn the_memory_freed_by_closing_streams_in_a_turn_has_a_limit() {
     let mut world = world_with_state();
     let peers: Vec<_> = (0..20).map(|_| world.connect()).collect();
     world.settle();
@@ -327,7 +327,7 @@ fn what_closed_streams_take_along_has_a_bound() {
 }
 
 #[test]
-fn a_request_whose_end_comes_with_the_last_bytes_of_a_turn_is_answered() {
+fn a_request_whose_end_arrives_with_the_last_bytes_of_a_turn_is_served() {
     fn check<const SHORT: bool>() {
         let mut world = Loop::<_, SHORT>::with_config(App::default(), Config::default());
         let others: Vec<_> = (0..64).map(|_| world.connect()).collect();
@@ -383,7 +383,7 @@ fn keyed_world() -> (Loop<App>, Peer) {
 }
 
 #[test]
-fn what_has_no_key_gives_way_also_behind_megabytes_that_stay() {
+fn events_without_a_key_are_dropped_even_after_megabytes_that_stay() {
     let (mut world, reads) = keyed_world();
     let lags = world.connect();
     lags.write(subscribe("/stream"));
@@ -409,7 +409,7 @@ fn what_has_no_key_gives_way_also_behind_megabytes_that_stay() {
 }
 
 #[test]
-fn what_is_superseded_goes_also_when_nothing_more_is_published() {
+fn superseded_events_are_dropped_even_if_nothing_more_is_published() {
     for size in [100_000, 300] {
         let (mut world, reads) = keyed_world();
         // Of the smaller ones a third stays, which is copied.

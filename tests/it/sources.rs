@@ -93,7 +93,7 @@ fn an_iterator_is_a_stream_and_its_end_the_end() {
 }
 
 #[test]
-fn what_is_pulled_at_first_leaves_with_the_head() {
+fn the_first_events_of_a_source_are_sent_with_the_head() {
     let (mut world, _) = world_of(|| Events::new((0..3).map(number)));
     let peer = open(&mut world, "/");
     assert_eq!(peer.writes().len(), 1);
@@ -139,7 +139,7 @@ fn large_events_are_pulled_few_at_a_time() {
 }
 
 #[test]
-fn what_a_source_has_is_no_lag() {
+fn events_of_a_source_are_no_lag() {
     let mut config = Config::default();
     config.lag_bytes_max = 1;
     let (mut world, _) = world_with(config, || Events::new((0..500).map(number)));
@@ -153,7 +153,7 @@ fn what_a_source_has_is_no_lag() {
 }
 
 #[test]
-fn streams_with_endless_sources_share_and_hold_up_nobody() {
+fn streams_with_endless_sources_share_the_loop() {
     let (mut world, _) = world_of(|| Events::new((0..).map(number)));
     let peers = [world.connect(), world.connect()];
     for peer in &peers {
@@ -173,7 +173,7 @@ fn streams_with_endless_sources_share_and_hold_up_nobody() {
 }
 
 #[test]
-fn the_source_is_dropped_once_whoever_ends_the_stream() {
+fn the_source_is_dropped_once_whichever_side_closes_the_stream() {
     let (mut world, counts) = world_of(|| || Pull::Idle);
     let mut expected = 0;
     for end in 0..6 {
@@ -240,7 +240,7 @@ fn waits_are_a_steady_beat() {
 }
 
 #[test]
-fn who_reads_too_slowly_for_the_beat_gets_no_burst() {
+fn a_client_that_reads_too_slowly_for_the_beat_gets_no_burst() {
     let (mut world, counts) = world_of(|| Events::new((0..).map(number)).every(ms(1000)));
     let peer = open(&mut world, "/");
     peer.read();
@@ -348,7 +348,7 @@ fn a_source_that_is_woken_while_there_is_no_room_is_asked_when_there_is() {
 }
 
 #[test]
-fn another_source_takes_the_place_of_the_first() {
+fn another_source_replaces_the_first() {
     for first in [Pull::Idle, Pull::Wait(ms(1000)), Pull::Event(number(0))] {
         let queue = Queue::default();
         let mut world = Loop::new(Kept { queue: queue.clone(), stream: None });
@@ -384,7 +384,7 @@ fn the_wait_of_an_earlier_source_is_none_of_the_next() {
 }
 
 #[test]
-fn what_is_published_and_sent_comes_in_between() {
+fn published_and_private_events_come_in_between() {
     let (mut world, _) = world_of(|| Events::new((0..2).map(number)).every(ms(1000)));
     let peer = open(&mut world, "/");
     world.server.context().publish("all", number(100)).unwrap();
@@ -394,7 +394,7 @@ fn what_is_published_and_sent_comes_in_between() {
 }
 
 #[test]
-fn a_panic_ends_the_stream_and_no_other() {
+fn a_panic_closes_only_its_own_stream() {
     let (mut world, counts) = world_of(|| {
         let mut count = 0;
         move || {
@@ -562,7 +562,7 @@ fn idle_streams(count: usize, config: Config) -> (Loop<Many>, Queue, Vec<Peer>, 
 }
 
 #[test]
-fn a_source_that_is_woken_before_its_stream_was_served_is_asked_behind_that() {
+fn a_source_that_is_woken_before_its_stream_was_served_is_asked_after_that() {
     let mut config = Config::default();
     config.sends_per_turn = 1;
     let (mut world, queue, peers, streams) = idle_streams(20, config);
@@ -585,7 +585,7 @@ fn a_source_that_is_woken_before_its_stream_was_served_is_asked_behind_that() {
 }
 
 #[test]
-fn a_source_that_waits_for_its_turn_while_its_stream_falls_behind_is_not_asked() {
+fn a_source_that_waits_for_its_turn_is_not_asked_when_its_stream_lags() {
     let (mut world, queue, peers, streams) = idle_streams(300, Config::default());
     let late = &peers[299];
     late.set_room(3);
@@ -622,12 +622,12 @@ fn a_source_is_not_asked_while_a_heartbeat_has_met_a_full_socket() {
 }
 
 #[test]
-fn what_a_source_has_does_not_make_what_is_sent_besides_it_lag() {
+fn events_of_a_source_do_not_make_private_events_lag() {
     other_than_the_sources(0);
 }
 
 #[test]
-fn what_a_source_has_excuses_nothing_once_the_stream_has_it_in_its_hand() {
+fn events_of_a_source_excuse_no_lag_once_they_are_in_the_hand() {
     other_than_the_sources(10);
 }
 
@@ -679,7 +679,7 @@ fn ask(client: &mut Client, senders: &Receiver<EventSender>) -> EventSender {
 }
 
 #[test]
-fn what_a_thread_writes_comes_in_order_and_its_end_is_the_end() {
+fn events_of_a_channel_arrive_in_order_and_its_end_closes_the_stream() {
     let (app, senders) = channels(4);
     let server = serve(app);
     let mut client = server.connect();
@@ -726,7 +726,7 @@ fn a_thread_learns_that_its_client_has_left_and_waits_while_it_does_not_read() {
 }
 
 #[test]
-fn an_idle_channel_is_heard_event_by_event_and_when_its_end_comes() {
+fn an_idle_channel_wakes_its_stream_for_each_event_and_its_end() {
     let (app, senders) = channels(1);
     let mut world: Loop<Router> = Loop::new(app);
     let peer = open(&mut world, "/");
@@ -780,7 +780,7 @@ fn the_loop_does_not_wait_for_itself_and_wakes_need_no_room() {
 }
 
 #[test]
-fn what_a_source_had_long_ago_excuses_no_lag() {
+fn events_that_a_source_had_long_ago_excuse_no_lag() {
     let mut config = Config::default();
     config.lag_bytes_max = 1000;
     let (mut world, queue, peers, streams) = idle_streams(1, config);

@@ -86,7 +86,7 @@ impl Client {
 
 /// `MIO_SSE_STORM=30` in the environment makes it 500 clients for 30 seconds.
 #[test]
-fn whoever_leaves_and_comes_back_at_random_misses_nothing() {
+fn clients_that_leave_and_resume_at_random_miss_nothing() {
     let seconds: Option<u64> = std::env::var("MIO_SSE_STORM").ok().map(|seconds| seconds.parse().unwrap());
     let (clients, time) = seconds.map_or((40, 1), |seconds| (500, seconds));
     let mut app = Router::new();

@@ -144,7 +144,7 @@ fn an_event_to_a_tag_reaches_the_streams_with_it_in_order_with_everything_else()
 }
 
 #[test]
-fn an_event_that_cannot_be_written_is_sent_to_nobody() {
+fn an_event_that_cannot_be_encoded_is_not_sent() {
     let mut world = world();
     let journal = Journal::default();
     world.server.observe(journal.clone());
@@ -379,7 +379,7 @@ fn revoking_again_makes_the_time_longer_and_never_shorter() {
 }
 
 #[test]
-fn a_tag_that_is_revoked_no_more_opens_streams_again() {
+fn a_tag_whose_revocation_has_ended_opens_streams_again() {
     let mut world = world();
     cx(&mut world).revoke("a", Duration::MAX);
     world.pass(Duration::from_secs(100_000_000));
@@ -431,7 +431,7 @@ fn of_too_many_revocations_those_that_are_over_first_are_forgotten() {
 }
 
 #[test]
-fn whoever_is_revoked_is_told_so_also_where_others_are_told_to_come_again() {
+fn a_revoked_client_gets_204_even_where_others_get_retry() {
     let mut config = Config::default();
     config.streams_max = 1;
     let mut world = world_with(config, |_, _| None);
@@ -475,7 +475,7 @@ fn a_stream_has_only_so_many_tags() {
 }
 
 #[test]
-fn what_a_handler_does_to_its_own_tag_is_done_to_the_stream_it_opens() {
+fn calls_of_a_handler_for_its_own_tag_affect_the_stream_it_opens() {
     let mut world = world_with(Config::default(), |stream, cx| {
         cx.tag(stream, "a").unwrap();
         assert_eq!(cx.tagged("a"), 1);
@@ -570,7 +570,7 @@ fn ended_by(what: impl FnOnce(&mut World, &Peer, StreamId)) -> Option<CloseReaso
 }
 
 #[test]
-fn a_stream_leaves_its_tags_whoever_ends_it() {
+fn a_stream_leaves_its_tags_whichever_side_closes_it() {
     assert_eq!(ended_by(|_, peer, _| peer.close()), Some(CloseReason::PeerClosed));
     assert_eq!(ended_by(|_, peer, _| peer.reset()), Some(CloseReason::Reset));
     assert_eq!(
@@ -626,7 +626,7 @@ fn a_stream_leaves_its_tags_whoever_ends_it() {
 }
 
 #[test]
-fn a_stream_that_comes_into_the_place_of_another_has_its_own_tags_only() {
+fn a_stream_in_the_slot_of_another_has_only_its_own_tags() {
     let mut world = world();
     let (peer, _) = open(&mut world, "/a");
     cx(&mut world).close_tagged("a");
@@ -674,7 +674,7 @@ fn other_threads_reach_streams_by_tag() {
 }
 
 #[test]
-fn thousands_with_a_tag_are_closed_over_several_turns_and_who_comes_meanwhile_is_not() {
+fn thousands_with_a_tag_are_closed_over_several_turns_but_no_newer_streams() {
     let mut app = Router::new();
     app.get("/{tag}", |request, _cx| {
         Reply::stream().topic("t").tag("all").tag(request.param("tag").unwrap_or_default())

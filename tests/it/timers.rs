@@ -134,7 +134,7 @@ fn timers_of_a_stream_that_was_not_opened_are_dropped() {
 }
 
 #[test]
-fn timers_of_a_stream_that_ends_before_it_is_open_are_dropped() {
+fn timers_of_a_stream_that_closes_before_it_is_open_are_dropped() {
     let held = Arc::new(());
     let given = held.clone();
     let mut app = Router::new();

@@ -167,7 +167,7 @@ fn check(counts: &Counts, opened: usize, what: &str) {
 }
 
 #[test]
-fn what_was_done_for_a_stream_that_does_not_open_leaves_nothing_behind() {
+fn a_stream_that_does_not_open_leaves_nothing_behind() {
     for (method, path, status) in [
         ("HEAD", "/", "200"),
         ("GET", "/none", "200"),
@@ -188,7 +188,7 @@ fn what_was_done_for_a_stream_that_does_not_open_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_is_refused_leaves_nothing_behind() {
+fn a_refused_stream_leaves_nothing_behind() {
     type Limit = fn(&mut Config);
     let limits: [(Refusal, &str, Limit); 7] = [
         (Refusal::Streams, "/", |config| config.streams_max = 1),
@@ -258,7 +258,7 @@ fn a_panic_while_a_gap_is_made_up_for_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_opens_closes_whatever_becomes_of_it() {
+fn every_opened_stream_is_closed() {
     for (path, reason) in [
         ("/", CloseReason::PeerClosed),
         ("/closed", CloseReason::Application),
@@ -279,7 +279,7 @@ fn what_opens_closes_whatever_becomes_of_it() {
 }
 
 #[test]
-fn what_opens_closes_when_the_server_stops_or_is_dropped() {
+fn every_opened_stream_is_closed_when_the_server_stops_or_is_dropped() {
     for stops in [true, false] {
         let (mut world, counts) = world(Config::default());
         let peers: Vec<_> = (0..10).map(|_| ask(&mut world, "GET", "/")).collect();
@@ -295,7 +295,7 @@ fn what_opens_closes_when_the_server_stops_or_is_dropped() {
 
 /// The example of a room counts right, whoever asks.
 #[test]
-fn who_has_come_leaves() {
+fn every_accepted_connection_is_counted_as_closed() {
     let mut app = Router::new();
     app.get("/room", |_request, cx| {
         cx.on_open(|stream, cx| {
@@ -343,7 +343,7 @@ fn an_sse_closure_is_called_only_where_a_stream_may_open() {
 }
 
 #[test]
-fn what_on_open_sends_comes_behind_what_the_handler_has_sent() {
+fn events_of_on_open_follow_those_of_the_handler() {
     let mut app = Router::new();
     app.get("/", |_request, cx| {
         cx.send(cx.stream().unwrap(), Event::new().data("first")).unwrap();
@@ -361,7 +361,7 @@ fn what_on_open_sends_comes_behind_what_the_handler_has_sent() {
 }
 
 #[test]
-fn what_is_subscribed_when_a_stream_opens_begins_there() {
+fn topics_subscribed_in_on_open_begin_there() {
     let mut app = Router::new();
     app.get("/", |_request, cx| {
         cx.publish("t", Event::new().data("before")).unwrap();
@@ -378,7 +378,7 @@ fn what_is_subscribed_when_a_stream_opens_begins_there() {
 }
 
 #[test]
-fn a_stream_has_one_state_until_its_end_has_been_told() {
+fn a_stream_has_one_state_until_its_close_has_been_reported() {
     let counts = Counts::default();
     let (mut first, mut second) = (Some(Token::new(&counts)), Some(Token::new(&counts)));
     let opened = Arc::new(Mutex::new(None));

@@ -126,7 +126,7 @@ fn pages_and_streams_come_over_a_unix_socket_and_its_file_goes_with_the_server()
 }
 
 #[test]
-fn there_is_no_address_to_tell() {
+fn there_is_no_address() {
     let directory = Directory::new();
     let server = Server::bind_unix(directory.socket(), app()).unwrap();
     let error = server.local_addr().unwrap_err();
@@ -135,7 +135,7 @@ fn there_is_no_address_to_tell() {
 }
 
 #[test]
-fn what_a_killed_server_has_left_is_replaced() {
+fn a_socket_file_of_a_killed_server_is_replaced() {
     let directory = Directory::new();
     let path = directory.socket();
     // A listener of std leaves its file, as a server does that is killed.
@@ -148,7 +148,7 @@ fn what_a_killed_server_has_left_is_replaced() {
 }
 
 #[test]
-fn who_is_alive_keeps_its_place() {
+fn a_running_server_keeps_its_socket_file() {
     let directory = Directory::new();
     let path = directory.socket();
     let mut first = Server::bind_unix(&path, app()).unwrap();
@@ -164,7 +164,7 @@ fn who_is_alive_keeps_its_place() {
 }
 
 #[test]
-fn a_full_backlog_does_not_make_anybody_wait_or_believe_that_nobody_listens() {
+fn a_full_backlog_is_not_mistaken_for_a_dead_server() {
     let directory = Directory::new();
     let path = directory.socket();
     let mut config = Config::default();
@@ -185,7 +185,7 @@ fn a_full_backlog_does_not_make_anybody_wait_or_believe_that_nobody_listens() {
 }
 
 #[test]
-fn what_is_no_socket_stays() {
+fn a_file_that_is_not_a_socket_stays() {
     let directory = Directory::new();
     let path = directory.socket();
     fs::write(&path, "precious").unwrap();
@@ -218,7 +218,7 @@ fn paths_that_cannot_be_are_errors() {
 }
 
 #[test]
-fn the_file_goes_as_soon_as_nobody_listens() {
+fn the_socket_file_is_removed_as_soon_as_listening_ends() {
     let directory = Directory::new();
     let path = directory.socket();
     let mut server = Server::bind_unix(&path, app()).unwrap();

@@ -57,7 +57,7 @@ fn large(number: impl std::fmt::Display, size: usize) -> String {
 // Who is conflated.
 
 #[test]
-fn a_stream_whose_socket_takes_everything_gets_every_event_also_where_it_is_served_from_the_queue() {
+fn a_stream_whose_socket_has_room_gets_every_event_also_from_the_queue() {
     for (private, two) in [(false, false), (true, false), (false, true), (true, true)] {
         let mut world = app_with(config(|config| config.topic = TopicConfig::default().keyed()), |_, _| ());
         let (peer, id) = stream(&mut world, "/a+b");
@@ -94,7 +94,7 @@ fn skipping() -> Config {
 }
 
 #[test]
-fn a_stream_that_skips_again_and_again_is_told_once_in_its_place() {
+fn a_stream_that_skips_repeatedly_gets_one_gap_in_its_place() {
     // Stuck within its head, and within an event.
     for topics in ["a", "a+b"] {
         skips_again_and_again(topics, true, 10);
@@ -103,7 +103,7 @@ fn a_stream_that_skips_again_and_again_is_told_once_in_its_place() {
 }
 
 #[test]
-fn a_stream_that_skips_again_and_again_and_has_nothing_in_its_hand_is_told_once() {
+fn a_stream_that_skips_repeatedly_with_an_empty_hand_gets_one_gap() {
     for topics in ["a", "a+b"] {
         skips_again_and_again(topics, false, 0);
     }
@@ -151,7 +151,7 @@ fn skips_again_and_again(topics: &str, within_head: bool, room: usize) {
 // When a stream has stalled.
 
 #[test]
-fn the_time_for_a_stream_that_takes_nothing_runs_from_when_its_socket_first_refused_something() {
+fn the_stall_timeout_starts_when_the_socket_first_has_no_room() {
     let closed = |world: &mut Loop<Router>| world.server.stats().closed(CloseReason::Stalled);
     for room in [0, 3] {
         let mut world = world_with(config(|config| config.heartbeat = Some(secs(300))));
@@ -216,7 +216,7 @@ impl Handler for EndsInMissed {
 }
 
 #[test]
-fn replies_to_earlier_requests_arrive_though_the_stream_behind_them_ends_as_it_makes_up_for_a_gap() {
+fn earlier_replies_arrive_though_the_stream_after_them_closes_during_missed_events() {
     for (panics, reason) in [(false, CloseReason::Lagged), (true, CloseReason::Panicked)] {
         let config = config(|config| config.topic = TopicConfig::default().history(History::new()));
         let mut world = Loop::<_>::with_config(EndsInMissed { panics }, config);
@@ -290,7 +290,7 @@ fn counted(world: &Loop<Router>) -> (u64, u64) {
 }
 
 #[test]
-fn what_is_sent_to_a_tag_of_a_stream_that_is_being_opened_is_counted_and_told_once() {
+fn an_event_to_the_tag_of_an_opening_stream_is_counted_and_observed_once() {
     let (mut world, journal) = tagged_while_opening(10);
     let peer = open(&mut world, "/stream", None);
     assert_eq!(data(&peer), ["to the tag", "to it alone"]);
@@ -316,7 +316,7 @@ fn what_is_sent_to_a_tag_of_a_stream_that_is_being_opened_is_counted_and_told_on
 }
 
 #[test]
-fn what_is_sent_to_a_tag_of_a_stream_that_is_not_opened_is_not_counted() {
+fn an_event_to_the_tag_of_a_stream_that_does_not_open_is_not_counted() {
     for (request, status) in [
         (ask("/page", None), 200),
         (ask("/error", None), 500),
@@ -341,7 +341,7 @@ fn what_is_sent_to_a_tag_of_a_stream_that_is_not_opened_is_not_counted() {
 // Numbers at their ends.
 
 #[test]
-fn a_keyed_topic_may_hold_any_number_of_bytes_for_those_who_lag() {
+fn a_keyed_topic_may_hold_any_number_of_bytes_for_streams_that_lag() {
     let mut world = world_with(config(|config| {
         (config.lag_bytes_max, config.topic) = (usize::MAX, TopicConfig::default().keyed());
     }));
@@ -388,7 +388,7 @@ fn an_age_given_to_a_history_counts_also_for_events_of_more_than_49_days() {
 // Streams that begin with what was published before, and those that end behind it.
 
 #[test]
-fn what_is_published_since_a_stream_has_subscribed_in_its_handler_is_no_gap() {
+fn events_after_a_stream_has_subscribed_in_its_handler_are_no_gap() {
     for lost in [0, 3] {
         let mut asked = 0;
         let keep =
@@ -427,7 +427,7 @@ fn what_is_published_since_a_stream_has_subscribed_in_its_handler_is_no_gap() {
 }
 
 #[test]
-fn a_keyed_stream_that_lags_and_is_closed_gets_what_is_superseded_after_that() {
+fn a_keyed_stream_that_lags_and_is_closed_gets_events_superseded_later() {
     for topics in ["a", "a+b"] {
         let mut world = world_with(config(|config| {
             (config.lag_bytes_max, config.topic) = (1000, TopicConfig::default().keyed());
@@ -524,7 +524,7 @@ fn numbers_to_the_end(client: &mut Client) -> Vec<usize> {
 }
 
 #[test]
-fn what_a_publisher_sends_at_once_reaches_those_who_read_however_much_it_is() {
+fn a_burst_of_a_publisher_reaches_clients_that_read() {
     const READERS: u64 = 3;
     for (count, size) in [(8, 300 << 10), (40, 64 << 10)] {
         let mut app = Router::new();
@@ -604,7 +604,7 @@ fn publishers_wait_for_a_stream_that_goes_on_reading_and_memory_does_not_grow() 
 }
 
 #[test]
-fn publishers_wait_for_nobody_who_is_stuck_and_not_longer_than_the_reader_needs() {
+fn publishers_do_not_wait_for_stuck_readers() {
     let mut world = world_with(config(|config| config.lag_bytes_max = 100_000));
     let peer = open(&mut world, "/a", None);
     let publisher = world.server.publisher();
@@ -639,7 +639,7 @@ fn publishers_wait_for_nobody_who_is_stuck_and_not_longer_than_the_reader_needs(
 }
 
 #[test]
-fn who_reads_on_but_too_slowly_is_cut_for_what_it_has_had_the_time_to_read() {
+fn a_slow_reader_is_closed_for_events_that_it_had_time_to_read() {
     let mut world = world_with(config(|config| config.lag_bytes_max = 100_000));
     let peer = open(&mut world, "/a", None);
     peer.read();
@@ -656,7 +656,7 @@ fn who_reads_on_but_too_slowly_is_cut_for_what_it_has_had_the_time_to_read() {
 }
 
 #[test]
-fn what_a_handler_sends_first_may_be_larger_than_what_may_lag() {
+fn the_first_events_of_a_handler_may_exceed_the_lag_limit() {
     for room in [usize::MAX, 1 << 20] {
         let mut app = Router::new();
         app.sse("/", |stream, _request, cx| cx.send(stream, Event::new().data("x".repeat(3 << 20))));
@@ -674,7 +674,7 @@ fn what_a_handler_sends_first_may_be_larger_than_what_may_lag() {
 }
 
 #[test]
-fn a_burst_to_a_stream_that_takes_all_of_it_is_no_lag_when_it_takes_several_turns() {
+fn a_burst_that_is_read_over_several_turns_is_no_lag() {
     let mut world = app_with(Config::default(), |_, _| ());
     let (peer, id) = stream(&mut world, "/");
     for number in 0..4 {
@@ -702,7 +702,7 @@ fn many_streams_that_lag_in_a_keyed_topic_and_are_closed_do_not_copy_all_of_it_e
 }
 
 #[test]
-fn what_other_threads_ask_for_is_done_in_the_end_whatever_handlers_publish() {
+fn messages_of_other_threads_are_handled_whatever_handlers_publish() {
     let mut world = app_with(Config::default(), |_, _| ());
     let (peer, _) = stream(&mut world, "/a");
     // 15 MB a second, which it reads as fast, somewhat less than 100 ms behind.
@@ -740,7 +740,7 @@ fn neither_the_queue_nor_a_wave_starves_the_other() {
 }
 
 #[test]
-fn what_was_sent_to_a_slow_reader_is_given_back_while_it_reads() {
+fn private_events_of_a_slow_reader_are_freed_while_it_reads() {
     const SIZE: usize = 70_000;
     let mut world = app_with(Config::default(), |_, _| ());
     let (peer, id) = stream(&mut world, "/a");

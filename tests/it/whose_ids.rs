@@ -218,7 +218,7 @@ fn a_first_event_with_too_long_an_id_makes_the_reply_an_error() {
 }
 
 #[test]
-fn an_id_that_just_fits_comes_back_and_is_found() {
+fn an_id_that_just_fits_can_be_resumed() {
     let (long, odd) = ("x".repeat(4096), "a b: \"é\", \u{a0}日本 ,;=%20&+");
     for id in [&long, odd, "0", "-", "1800000000005-0", ":", "a\u{85}b", "\u{a0}"] {
         let mut world = world(kept(Ids::Own));
@@ -231,7 +231,7 @@ fn an_id_that_just_fits_comes_back_and_is_found() {
 }
 
 #[test]
-fn how_long_an_id_may_be_is_bounded_by_half_of_a_head() {
+fn the_length_of_an_id_is_limited_to_half_a_head() {
     let mut world = world_with(config(Ids::Own, |config| {
         (config.head_bytes_max, config.target_bytes_max) = (1000, 500);
     }));
@@ -245,7 +245,7 @@ fn how_long_an_id_may_be_is_bounded_by_half_of_a_head() {
 // Ids that are not known.
 
 #[test]
-fn whatever_arrives_as_last_event_id_and_is_not_known_is_a_gap_and_never_silence() {
+fn an_unknown_last_event_id_is_always_a_gap() {
     let lines: [(&[u8], &str); 7] = [
         (b"Last-Event-ID: \xff\xfe1\r\n", "\u{fffd}\u{fffd}1"),
         (b"Last-Event-ID: a\tb\r\n", "a\tb"),
@@ -346,7 +346,7 @@ fn a_number_that_this_server_has_not_given_yet_and_other_forms_of_an_id_are_a_ga
 // Positions of an external log.
 
 #[test]
-fn a_stream_goes_on_exactly_behind_any_position_between() {
+fn a_stream_resumes_exactly_after_any_position_between() {
     let mut world = world(kept(Ids::Ordered));
     publish_at(&mut world, "a", &["10-0"]);
     publish_at(&mut world, "b", &["20-5"]);
@@ -365,7 +365,7 @@ fn a_stream_goes_on_exactly_behind_any_position_between() {
 }
 
 #[test]
-fn a_position_older_than_what_is_kept_is_a_gap_and_one_behind_it_is_not() {
+fn a_position_before_the_history_is_a_gap_and_one_after_it_is_not() {
     let history = History::new().events(2);
     let mut world = world(TopicConfig::default().history(history).ids(Ids::Ordered));
     publish_at(&mut world, "a", &["10-0", "20-0", "30-0", "40-0"]);
@@ -383,7 +383,7 @@ fn a_position_older_than_what_is_kept_is_a_gap_and_one_behind_it_is_not() {
 }
 
 #[test]
-fn whoever_is_ahead_of_this_server_gets_nothing_before_what_is_new_to_it_and_nothing_twice() {
+fn a_client_that_is_ahead_of_this_server_gets_only_new_events_and_each_once() {
     let mut world = world(kept(Ids::Ordered));
     publish_at(&mut world, "a", &["10-0"]);
     let peers = ["/a", "/a+b", "/b+a+c"].map(|path| open(&mut world, path, Some("40-0")));
@@ -406,7 +406,7 @@ fn whoever_is_ahead_of_this_server_gets_nothing_before_what_is_new_to_it_and_not
 }
 
 #[test]
-fn what_is_done_to_a_stream_that_waits_for_a_position_neither_loses_nor_doubles() {
+fn calls_for_a_stream_that_waits_for_a_position_neither_lose_nor_double_events() {
     let mut world = world(kept(Ids::Ordered));
     let notes = Notes::of(&mut world);
     world.server.context().configure("plain", TopicConfig::default()).unwrap();
@@ -451,7 +451,7 @@ fn a_stream_does_not_wait_for_a_position_in_a_topic_that_has_no_positions_any_mo
 }
 
 #[test]
-fn where_nothing_was_published_at_a_position_yet_every_position_is_a_gap() {
+fn before_the_first_position_every_position_is_a_gap() {
     let mut world = world(kept(Ids::Ordered));
     for id in ["0-0", "1-0", "1800000000005-0"] {
         assert_gap(&mut world, "/a", id);
@@ -464,7 +464,7 @@ fn where_nothing_was_published_at_a_position_yet_every_position_is_a_gap() {
 }
 
 #[test]
-fn what_may_not_be_published_is_an_error_and_is_not_published() {
+fn an_event_with_an_invalid_position_or_id_is_an_error_and_is_not_published() {
     let mut world = world(kept(Ids::Ordered));
     let mut cx = world.server.context();
     cx.configure("own", kept(Ids::Own)).unwrap();
@@ -537,7 +537,7 @@ fn neither_heartbeat_nor_first_block_invents_an_id_where_the_application_makes_t
 }
 
 #[test]
-fn coming_back_with_the_id_of_a_heartbeat_brings_exactly_what_is_new() {
+fn resuming_with_the_id_of_a_heartbeat_gets_exactly_the_new_events() {
     for name in [None, Some("beat".into())] {
         for ids in [Ids::Generated, Ids::Ordered] {
             let mut world = world_with(config(ids, |config| config.heartbeat_event = name.clone()));
@@ -598,7 +598,7 @@ fn cut_off(world: &mut Loop<Router>, path: &str, last: Option<&str>, behind: &[&
 }
 
 #[test]
-fn a_client_that_is_cut_off_before_its_first_event_comes_back_exactly() {
+fn a_client_that_is_cut_off_before_its_first_event_resumes_exactly() {
     for name in [None, Some("beat".into())] {
         let mut world = world_with(config(Ids::Generated, |config| config.heartbeat_event = name.clone()));
         let watcher = open(&mut world, "/a+b", None);
@@ -624,7 +624,7 @@ fn a_client_that_is_cut_off_before_its_first_event_comes_back_exactly() {
 }
 
 #[test]
-fn a_client_of_ids_of_the_application_that_is_cut_off_before_its_first_event_comes_back_exactly() {
+fn a_client_with_ids_of_the_application_resumes_exactly_before_its_first_event() {
     let mut world = world(kept(Ids::Own));
     publish_own(&mut world, "a", &["1"]);
     publish_own(&mut world, "b", &["2"]);
@@ -647,7 +647,7 @@ fn a_client_of_ids_of_the_application_that_is_cut_off_before_its_first_event_com
 }
 
 #[test]
-fn a_client_that_is_cut_off_before_the_first_event_of_an_external_log_comes_back_exactly() {
+fn a_client_of_an_external_log_resumes_exactly_before_its_first_event() {
     let mut world = world(kept(Ids::Ordered));
     publish_at(&mut world, "a", &["10-0"]);
     publish_at(&mut world, "b", &["20-0"]);
@@ -661,7 +661,7 @@ fn a_client_that_is_cut_off_before_the_first_event_of_an_external_log_comes_back
 }
 
 #[test]
-fn what_a_handler_publishes_to_its_stream_is_behind_the_first_id() {
+fn events_that_a_handler_publishes_to_its_stream_come_after_the_first_id() {
     for ids in [Ids::Generated, Ids::Own, Ids::Ordered] {
         let mut app = Router::new();
         app.get("/again", |_request, _cx| Reply::stream().topic("a"));
@@ -760,7 +760,7 @@ fn a_stream_that_has_left_the_topics_for_which_it_waited_gets_what_others_have()
 }
 
 #[test]
-fn what_a_topic_has_forgotten_is_a_gap_also_when_topics_of_another_kind_have_forgotten_more() {
+fn dropped_events_of_a_topic_are_a_gap_even_if_other_topics_have_dropped_more() {
     let aged = |ids| TopicConfig::default().history(History::new().age(Duration::from_secs(60))).ids(ids);
     for other in [Ids::Generated, Ids::Own] {
         let mut world = world(aged(Ids::Ordered));
@@ -776,7 +776,7 @@ fn what_a_topic_has_forgotten_is_a_gap_also_when_topics_of_another_kind_have_for
 }
 
 #[test]
-fn a_client_that_is_cut_off_while_it_waits_for_a_server_that_starts_anew_comes_back_where_it_was() {
+fn a_client_that_is_cut_off_while_it_waits_for_a_restarted_server_resumes() {
     let mut world = world(kept(Ids::Ordered));
     let peer = open(&mut world, "/a", Some("40-0"));
     assert_eq!(heard(&peer), ["gap"]);
