@@ -1,5 +1,5 @@
-//! Who is let in when there are too many: some to be told, the rest not at all, and nobody who is there has
-//! to leave.
+//! Connections above the limits: some get a place for one request, the rest are closed, and no open
+//! connection has to leave.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{parse, replies, serve_with};
@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// What is waited between two tries where descriptors are short.
+/// Pause between two attempts without descriptors.
 const RETRY: Duration = Duration::from_millis(50);
 
 fn app() -> Router {
@@ -26,7 +26,7 @@ fn config(connections_max: usize) -> Config {
     config
 }
 
-/// Connections come with what they say.
+/// A network whose connections arrive together with their requests.
 fn deferred() -> Config {
     let mut config = Config::default();
     config.tcp_defer_accept = Some(Duration::from_secs(60));
@@ -56,7 +56,7 @@ fn ask<H: App>(world: &mut Loop<H>, peer: &Peer, request: &str) -> String {
     peer.read()
 }
 
-/// Publishes, and checks that it reaches every one of `peers`.
+/// Publishes an event, and checks that it reaches all of `peers`.
 fn reaches<H: App>(world: &mut Loop<H>, peers: &[Peer]) {
     world.server.context().publish("t", Event::new().data("to all")).unwrap();
     world.settle();
@@ -87,7 +87,7 @@ fn a_deferred_connection_is_served_in_the_turn_that_accepts_it() {
     world.turn();
     assert_eq!(replies(&peer.read()), [(200, "page".into())]);
     assert_eq!(peer.reads(), 1);
-    // What comes later, in pieces, is read as ever.
+    // Input that comes later, in pieces, is read as usual.
     let late = world.connect();
     world.turn();
     let request = get("/page");
@@ -112,7 +112,7 @@ fn a_crowd_with_requests_shares_the_turns() {
     assert_eq!(in_each_turn, [10, 10, 5, 0]);
 }
 
-/// The kernel keeps those that say nothing to itself, and gives them to us when they do.
+/// The kernel keeps silent connections to itself, and passes them on when they send something.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_connection_that_says_nothing_is_accepted_later_if_the_server_wants_it_so() {
@@ -257,7 +257,7 @@ fn a_place_that_becomes_free_is_for_the_next_client() {
         let there = streams(&mut world, 2);
         let surplus = world.connect();
         leave(&mut world, &there);
-        // It was let in to be told, and is, also where there would be room by now.
+        // It was accepted only to be refused, and it is, even if there is room by now.
         let answer = ask(&mut world, &surplus, &subscribe("/stream"));
         assert!(is_refused_softly(&answer), "{answer}");
         leave(&mut world, &[surplus]);
@@ -268,7 +268,7 @@ fn a_place_that_becomes_free_is_for_the_next_client() {
     check_accounts(&stats);
 }
 
-/// Peers from `addresses`, and which of them are served as if there was no limit.
+/// Connects peers from `addresses`. Returns which of them are served as if there was no limit.
 fn served<H: App>(world: &mut Loop<H>, addresses: &[&str]) -> (Vec<Peer>, Vec<bool>) {
     let mut peers = Vec::new();
     let mut served = Vec::new();
@@ -342,7 +342,7 @@ fn without_a_limit_an_address_has_any_number_of_connections() {
 #[test]
 fn without_descriptors_clients_get_a_refusal_from_the_first_connection_on() {
     let mut world = Loop::new(app());
-    // Eight of them are held in reserve.
+    // Eight descriptors are held in reserve.
     world.set_descriptors(12);
     let there = streams(&mut world, 4);
     let refused: Vec<_> = (0..8).map(|_| world.connect()).collect();
@@ -362,7 +362,7 @@ fn without_descriptors_the_loop_waits_and_does_not_spin() {
     let mut world = Loop::new(app());
     world.set_descriptors(12);
     let there = streams(&mut world, 4);
-    // Nobody of these ever goes on by themselves, so after the reserve nothing is left.
+    // None of these sends anything, so after the reserve nothing is left.
     let waiting: Vec<_> = (0..20).map(|_| world.connect()).collect();
     world.settle();
     let (turns, accepts) = (world.server.stats().turns, world.accepts());
@@ -372,7 +372,7 @@ fn without_descriptors_the_loop_waits_and_does_not_spin() {
     assert!(world.server.stats().accept_errors >= 15);
     reaches(&mut world, &there);
 
-    // The time of those who were let in to be told runs out, and others are let in for the same.
+    // Connections that were accepted only to be refused time out, and others get their places.
     waiting.iter().for_each(|peer| peer.write(get("/page")));
     waiting.iter().for_each(Peer::close);
     world.pass(Duration::from_secs(1));
@@ -382,7 +382,7 @@ fn without_descriptors_the_loop_waits_and_does_not_spin() {
     assert_eq!(world.server.stats().connections, 4);
     check_accounts(&world.server.stats());
 
-    // And when those who were there leave, all is as in the beginning.
+    // After the open streams have left, everything is as at the beginning.
     leave(&mut world, &there);
     let again = streams(&mut world, 4);
     reaches(&mut world, &again);
@@ -397,7 +397,7 @@ fn an_accept_that_fails_for_another_want_leaves_the_reserve_alone() {
         let mut world = Loop::new(app());
         world.set_descriptors(12);
         let there = streams(&mut world, 3);
-        // It fails with the reserve given up as well.
+        // It fails even after a reserve descriptor was freed.
         world.fail_accept(kind);
         world.fail_accept(kind);
         let late = world.connect();

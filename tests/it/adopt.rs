@@ -1,5 +1,4 @@
-//! Connections that another server has accepted: whatever it has read of them, they go on as if it had been
-//! read here.
+//! Connections that another server has accepted: they continue as if all their bytes had been read here.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{Client, DEADLINE, Running, ms, now, replies, secs, serve, serve_with};
@@ -25,7 +24,7 @@ fn app() -> Router {
     app
 }
 
-/// The two ends of a connection that somebody has accepted.
+/// The two ends of an accepted connection.
 fn accepted() -> (Client, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = Client::connect(listener.local_addr().unwrap());
@@ -39,7 +38,7 @@ fn hand_over(server: &Running, input: impl Into<Vec<u8>>) -> Client {
     client
 }
 
-/// Turns the loop until a request has come.
+/// Turns the loop until a request has arrived.
 fn turn_until_asked(server: &mut Server<Router>) {
     let deadline = now() + DEADLINE;
     while server.stats().requests == 0 {
@@ -128,17 +127,17 @@ fn a_parsed_request_is_written_as_bytes_again() {
 fn bytes_that_the_host_has_not_read_are_read_from_the_socket() {
     let server = serve(app());
     for (read, unread) in [("", get("/page")), ("GET /pa", "ge HTTP/1.1\r\nHost: x\r\n\r\n".to_owned())] {
-        // It has arrived before anybody waits for it.
+        // It has arrived before the loop waits.
         let (mut client, socket) = accepted();
         client.write(&unread);
         let mut seen = vec![0; unread.len()];
         while socket.peek(&mut seen).unwrap() < seen.len() {}
         server.publisher.adopt(socket, read).unwrap();
         assert_eq!(client.reply().1, "page");
-        // And the next request comes when somebody does.
+        // The next request arrives while the loop waits.
         assert_eq!(client.get_text("/page"), "page");
     }
-    // It comes when somebody waits for it already.
+    // It arrives while the loop waits.
     let mut client = hand_over(&server, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhalf");
     server.wait_for("the connection is there", |stats| stats.accepted == 3);
     client.write("half");
@@ -155,7 +154,7 @@ fn a_socket_that_blocks_does_not_block_the_loop() {
     socket.set_nonblocking(false).unwrap();
     server.publisher.adopt(socket, get("/events")).unwrap();
     assert_eq!(client.data_of_stream(), ["after nothing"]);
-    // More than any socket takes whose peer does not read.
+    // More than the socket of a peer that does not read can take.
     for _ in 0..16 {
         server.publisher.publish("t", Event::new().data("x".repeat(1 << 20))).unwrap();
     }
@@ -175,7 +174,7 @@ fn a_peer_that_has_left_is_counted_as_that() {
     assert_eq!(stats.connections_closed(CloseReason::PeerClosed), 1, "{stats:?}");
     let (client, socket) = accepted();
     client.reset();
-    // The reset has come.
+    // The reset has arrived.
     while socket.peer_addr().is_ok() {
         thread::yield_now();
     }
@@ -191,7 +190,7 @@ fn the_loop_is_woken_from_its_sleep() {
     server.turn(Some(Duration::ZERO)).unwrap();
     let (mut client, socket) = accepted();
     let host = thread::spawn(move || publisher.adopt(socket, get("/page")).unwrap());
-    // Nothing else ends this wait.
+    // Nothing else can end this wait.
     while server.stats().accepted == 0 {
         server.turn(Some(DEADLINE)).unwrap();
     }
@@ -210,7 +209,7 @@ fn a_full_inbox_returns_the_connection_if_the_caller_must_not_wait() {
     let (mut client, socket) = accepted();
     let NotAdopted { error, socket, input } = publisher.try_adopt(socket, get("/page")).unwrap_err();
     assert_eq!((error, &*input), (Error::Full, get("/page").as_bytes()));
-    // Who wants to wait does, until there is room.
+    // A caller that may wait does, until there is room.
     assert_eq!(server.stats().inbox_full, 1);
     let host = thread::spawn(move || publisher.adopt(socket, input));
     let deadline = now() + DEADLINE;
@@ -303,7 +302,7 @@ fn the_options_are_those_of_an_accepted_connection() {
 }
 
 impl Client {
-    /// The data of the first event of a stream whose head comes now.
+    /// Data of the first event of a stream whose head follows.
     fn data_of_stream(&mut self) -> Vec<String> {
         assert_eq!(self.head().status, 200);
         self.data(1)
@@ -322,7 +321,7 @@ impl AllClosed for mio_sse::Stats {
 
 // Over a network in memory.
 
-/// What a peer has got, without the dates.
+/// Output for a peer, without the dates.
 fn answers(peer: &Peer) -> Vec<(u16, String)> {
     replies(&peer.read())
 }
@@ -336,7 +335,7 @@ fn adopted_bytes_are_served_without_further_input() {
     let answers = answers(&peer);
     assert_eq!(answers[..2], [text("page"), text("page")]);
     assert!(answers[2].1.contains("after nothing"), "{answers:?}");
-    // The loop is asked to look, and then looks no more.
+    // Adopting makes the loop look once, and then no more.
     let reads = peer.reads();
     world.settle();
     assert_eq!(peer.reads(), reads);
@@ -350,7 +349,7 @@ fn adopted_bytes_after_a_stream_are_the_next_request() {
     assert_eq!(answers(&peer).len(), 1);
     world.server.context().drain(secs(10)).unwrap();
     world.pass(secs(1));
-    // In a drain the connection ends with the stream.
+    // In a drain the connection closes with the stream.
     assert_eq!(answers_of_close(&peer.read()), "0\r\n\r\n");
 }
 
@@ -467,7 +466,7 @@ fn a_network_that_cannot_take_it_says_so() {
     assert_eq!((stats.accepted, stats.accept_errors), (0, 2), "{stats:?}");
 }
 
-/// Shorter than a turn has to be to answer them all, so that some wait.
+/// Shorter than a turn needs to serve them all, so some wait.
 #[test]
 fn many_adopted_requests_are_served_over_several_turns() {
     let mut config = Config::default();
@@ -484,7 +483,7 @@ fn many_adopted_requests_are_served_over_several_turns() {
 }
 
 proptest! {
-    /// Wherever the host has stopped to read, the answers are the same.
+    /// Wherever the host has stopped reading, the replies are the same.
     #[test]
     fn the_number_of_bytes_that_the_host_has_read_does_not_matter(cut in any::<prop::sample::Index>(), second in any::<bool>()) {
         let requests = [

@@ -1,4 +1,4 @@
-//! Tests without sockets, as the documentation shows them.
+//! Tests without sockets, as in the documentation.
 
 use mio_sse::net::InMemory;
 use mio_sse::{Answer, Config, Error, Event, History, RawRequest, Reply, Router, Server, TopicConfig};
@@ -71,7 +71,7 @@ fn streams_go_on_and_the_clock_is_moved_by_hand() {
     assert_eq!(*server.handler().state(), 0);
     assert_eq!(ticks.text().matches("data: tick\n\n").count(), 5);
 
-    // A client that leaves.
+    // A client that disconnects.
     let ticks = ask(&mut server, "/ticks");
     assert_eq!(*server.handler().state(), 1);
     drop(ticks);
@@ -96,13 +96,13 @@ fn events_are_as_an_event_source_sees_them() {
             (events.len(), events[0].event.as_deref(), events[1].event.as_deref()),
             (2, Some("x"), None)
         );
-        // A client that comes back.
+        // A client that resumes.
         let request =
             RawRequest::get("/news").unwrap().header("Last-Event-ID", &*events[0].id.clone().unwrap());
         let mut again = server.ask(request.unwrap());
         assert_eq!(again.events(), [Event::from("c").id(id)]);
     }
-    // Heartbeats are no events.
+    // Heartbeats are not events.
     server.advance(Duration::from_secs(40));
     assert!(streams.iter_mut().all(|stream| stream.events().is_empty()));
     server.context().drain(Duration::from_secs(1)).unwrap();
@@ -125,7 +125,7 @@ fn other_threads_are_waited_for() {
     assert_eq!(*server.handler().state(), 7);
 }
 
-/// As over a socket, where there is room for some only.
+/// As over a socket with little room.
 #[test]
 fn a_client_that_does_not_read_lags() {
     let mut config = Config::default();

@@ -6,39 +6,39 @@ use mio_sse::{Config, Event, Reply, Router};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How many come and go, unless the environment wants more: `MIO_SSE_CHURN=20000`.
+/// Number of clients, unless the environment sets another: `MIO_SSE_CHURN=20000`.
 const CYCLES: usize = 2000;
 
-/// Clients that are there at the same time.
+/// Clients that are connected at the same time.
 const AT_ONCE: usize = 50;
 
-/// Sockets of this process that are bound to `address` and not closed.
+/// Open sockets of this process that are bound to `address`.
 #[cfg(target_os = "linux")]
 fn sockets_at(address: SocketAddr) -> usize {
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
     let port = format!(":{:04X}", address.port());
     let held = table.lines().skip(1).filter(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
-        // What waits for the end of TIME_WAIT belongs to no process any more, and has no inode.
+        // Sockets in TIME_WAIT belong to no process, and have no inode.
         fields[1].ends_with(&port) && fields[9] != "0"
     });
     held.count()
 }
 
-/// Takes a client to its `stage`, and away.
+/// Takes a client to its `stage`, then disconnects it.
 fn come_to(client: &mut Client, stage: usize) {
     match stage {
-        // Not a byte.
+        // Sends nothing.
         0 => {}
         1 => client.write("GET /pa"),
         2 => client.write("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhal"),
-        // A reply that is not read.
+        // Does not read a reply.
         3 => client.write(get("/page").repeat(5)),
         4 => client.write(get("/large")),
         5 => {
             client.get_text("/page");
         }
-        // A stream that is not read, one that is, and one with more requests behind it.
+        // A stream that is not read, one that is, and one with more requests after it.
         6 => client.write(get("/stream")),
         7 => {
             client.get("/stream");

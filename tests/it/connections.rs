@@ -1,5 +1,5 @@
-//! What a connection goes through from its first byte to its last: requests one by one and in heaps, bodies,
-//! replies that do not fit, peers that leave, and the time that all this may take.
+//! A connection from its first byte to its last: single and pipelined requests, bodies, replies that do not
+//! fit, peers that leave, and timeouts.
 
 use crate::memory_net::{Loop, Peer, get};
 use crate::support::{Client, Running, replies, serve};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// More than any socket of these tests takes at once.
+/// More than any socket of these tests can take at once.
 const LARGE: usize = 16 << 20;
 
 type Ids = Arc<Mutex<Vec<StreamId>>>;
@@ -220,7 +220,7 @@ fn head_gets_the_reply_of_get_without_its_body() {
     for name in ["Content-Length", "Content-Type", "Connection"] {
         assert_eq!(head.get(name), get.get(name), "{name}");
     }
-    // If there was a body, it would be where the next head should be.
+    // The bytes of a body would be parsed as the next head.
     let head = client.head();
     assert_eq!((head.status, head.get("Content-Length")), (404, Some("9")));
     assert_eq!(client.get_text("/echo/next"), "next");
@@ -265,7 +265,7 @@ fn head_of_a_stream_opens_none_and_the_connection_goes_on() {
     assert_eq!(world.server.context().send(stream, Event::new().data("x")), Err(Error::Closed));
 }
 
-/// One of everything that a request can be made of, and what answers it; a stream at the end.
+/// Every kind of request, and the application for them; a stream at the end.
 fn everything() -> (String, Vec<(u16, String)>) {
     let requests = [
         "\r\nGET /echo/%C3%BC?q=1 HTTP/1.1\r\nHost: x\r\nX-Empty:\r\n\r\n",
@@ -463,12 +463,12 @@ fn a_half_closed_client_gets_all_its_replies_even_if_they_do_not_fit() {
     half_closed_in_memory::<false>();
 }
 
-/// Lets time pass until the server closes a connection; returns after how many tenths of a second.
+/// Advances the time until the server closes the connection. Returns the number of tenths of a second.
 fn tenths_until_closed<H: App>(world: &mut Loop<H>, peer: &Peer, each: impl FnMut(usize)) -> usize {
     tenths_until(world, peer, Peer::is_closed, each)
 }
 
-/// The same for whatever the server does to a connection.
+/// The same, until any change that the server makes to the connection.
 fn tenths_until<H: App>(
     world: &mut Loop<H>,
     peer: &Peer,
@@ -485,7 +485,7 @@ fn tenths_until<H: App>(
     panic!("still open after 200 s");
 }
 
-/// The sweep looks at each connection once a period, and a period is at most this many tenths of a second.
+/// The sweep looks at each connection once a period, which is at most this many tenths of a second.
 const SWEEP: usize = 10;
 
 #[test]
@@ -528,7 +528,7 @@ fn the_time_for_a_body_begins_with_the_end_of_the_head() {
     peer.write("23");
     world.settle();
     assert_eq!(replies(&peer.read()), [text("123")]);
-    // The next request begins the times anew.
+    // The next request restarts the timeouts.
     peer.write("POST /echo HTTP/1.1\r\nContent-Length: 3\r\nHost: x\r\n\r\n1");
     world.pass(Duration::from_secs(29));
     peer.write("23POST /echo HTTP/1.1\r\nContent-Length: 3\r\nHost: x\r\n\r\n4");
@@ -602,7 +602,7 @@ fn a_stream_outlives_the_time_outs_of_requests() {
     world.pass(Duration::from_secs(300));
     assert!(!peer.is_closed());
     close(&mut world, ids.lock().unwrap()[0]);
-    // The request that has begun behind it has its full time from now on.
+    // The request that has begun after it has its full time from now on.
     world.pass(Duration::from_secs(9));
     peer.read();
     peer.write("un HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -690,7 +690,7 @@ fn too_much_input_while_a_stream_is_open_closes_it() {
     excess::<false>();
 }
 
-/// How far a connection has come when its peer leaves.
+/// Stage of a connection at which its peer leaves.
 const STAGES: [&str; 9] = [
     "",
     "\r\n",
@@ -777,7 +777,7 @@ fn an_open_stream_whose_peer_leaves_has_that_reason() {
 }
 
 mod pieces {
-    //! However the bytes are cut and the turns fall, the same requests get the same replies.
+    //! Any cut of the bytes and any order of turns gives the same replies.
 
     use super::*;
 
@@ -831,7 +831,7 @@ mod pieces {
             }
         }
 
-        /// The end of the reply: what only this request gets.
+        /// The end of the reply, which only this request gets.
         fn reply_ends_with(&self) -> String {
             let text = |body: &[u8]| String::from_utf8(body.to_vec()).unwrap();
             match self {
@@ -846,7 +846,7 @@ mod pieces {
         }
     }
 
-    /// What is done between two pieces.
+    /// Action between two pieces.
     #[derive(Debug, Clone, Copy)]
     enum Between {
         Nothing,
@@ -864,7 +864,7 @@ mod pieces {
         ]
     }
 
-    /// Everything that the peer gets.
+    /// All bytes that the peer gets.
     fn answer<const SHORT: bool>(requests: &[u8], cuts: &[(prop::sample::Index, Between)]) -> String {
         let mut cuts: Vec<_> =
             cuts.iter().map(|(at, between)| (at.index(requests.len()), *between)).collect();
@@ -917,7 +917,7 @@ mod pieces {
     }
 }
 
-/// A handler that is asked for more than one thing at once answers in turn: calls never nest.
+/// A handler that gets several calls at once handles one after another: calls never nest.
 #[test]
 fn replies_to_many_connections_in_one_turn_are_not_mixed_up() {
     struct Counting(usize);
@@ -947,9 +947,9 @@ fn zeros() -> Router {
     app
 }
 
-/// The replies to a pipeline reach 64 KiB and are written; the socket takes a part, and, the peer reading
-/// meanwhile, in the second attempt of the same visit all of the rest. The requests behind them are held, and
-/// nobody looks at them again.
+/// The replies to a pipeline reach 64 KiB and are written. The socket takes a part, and, as the peer reads
+/// meanwhile, the rest in the second attempt of the same visit. The requests after them are held, and must
+/// not be forgotten.
 fn pipeline_read_while_it_is_written<const SHORT: bool>() {
     let mut world = Loop::<_, SHORT>::with_config(zeros(), Config::default());
     let peer = world.connect();
@@ -971,8 +971,8 @@ fn a_pipeline_goes_on_when_the_peer_reads_while_it_is_written_to_also_where_writ
     pipeline_read_while_it_is_written::<false>();
 }
 
-/// A reply is one peer's, and what it asked before is another thing: the earlier replies of a pipeline are
-/// dropped when a later handler sends more to its stream than may wait for it.
+/// Earlier replies of a pipeline are not dropped when a later handler sends more to its stream than may wait
+/// for it.
 #[test]
 fn earlier_replies_of_a_pipeline_survive_a_stream_that_is_ended_before_it_is_opened() {
     let mut config = Config::default();
@@ -989,7 +989,7 @@ fn earlier_replies_of_a_pipeline_survive_a_stream_that_is_ended_before_it_is_ope
     assert_eq!(replies(&peer.read()).first(), Some(&(200, "0".to_owned())));
 }
 
-/// How the bytes of a pipeline are cut decides whether it is too much behind a stream.
+/// The cut of a pipeline's bytes decides whether the input after a stream is too much.
 #[test]
 fn too_much_input_after_a_stream_closes_it_in_one_piece_as_well() {
     let closed = |cut: bool| {
@@ -1050,7 +1050,7 @@ fn peers_that_pipeline_without_end_do_not_hold_up_others() {
     flooders.iter().for_each(|peer| peer.write(&flood));
     world.turn();
     assert_eq!(world.server.stats().requests, 64, "no more than one turn may");
-    // Whoever comes now has its turn when each of the others had one, and not when they are done.
+    // A new client is served after each of the others had one turn, not after they are done.
     let (honest, late) = (world.connect(), world.connect());
     honest.write(get("/zeros/2"));
     let mut turns = 0;
@@ -1059,7 +1059,7 @@ fn peers_that_pipeline_without_end_do_not_hold_up_others() {
         turns += 1;
         assert!(turns <= 40 * 16 / 64 + 4, "{turns}");
     }
-    // Nor does it take longer to notice that one leaves.
+    // Nor does it take longer to notice a disconnect.
     late.close();
     world.settle();
     assert!(late.is_closed());

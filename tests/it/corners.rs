@@ -1,10 +1,10 @@
-//! Cases in which two things happen to a stream at once, each of which once went wrong.
+//! Two things that happen to a stream at once. Each case has failed once.
 
 use crate::memory_net::{Loop, Peer, get};
 use mio_sse::{CloseReason, Config, Context, Error, Event, Handler, Reply, Request, Router, StreamId};
 use std::time::Duration;
 
-/// Every request opens a stream on the topics of its query; the ids are kept.
+/// Every request opens a stream on the topics of its query, and keeps its id.
 #[derive(Default)]
 struct App {
     opened: Vec<StreamId>,
@@ -65,7 +65,7 @@ fn an_event_after_an_unsent_heartbeat_is_sent_when_there_is_room() {
     world.settle();
     peer.set_room(usize::MAX);
     world.settle();
-    // What the socket has refused goes out first, and then the event.
+    // The rest of the heartbeat is sent first, and then the event.
     assert_eq!(peer.read(), "2\r\n:\n\r\n9\r\ndata: 1\n\n\r\n");
     world.server.context().publish("b", data("2")).unwrap();
     world.settle();
@@ -86,7 +86,7 @@ fn a_heartbeat_does_not_come_between_while_a_wave_is_on_its_way() {
     assert_eq!(peers[2].read().replace("2\r\n:\n\r\n", ""), "9\r\ndata: x\n\n\r\n");
 }
 
-/// What an event looks like on the wire, and then the next.
+/// An event on the wire, and then the next.
 fn chunks(texts: &[&str]) -> String {
     let chunk = |text: &&str| format!("{:x}\r\ndata: {text}\n\n\r\n", text.len() + 8);
     texts.iter().map(chunk).collect()
@@ -104,7 +104,7 @@ fn half_an_event_is_followed_by_its_other_half_and_by_nothing_else() {
         world.settle();
         let mut received = peer.read();
         assert_eq!(received.len(), 100);
-        // It reads nothing for long, and there is a wave on its way that has not come to it: by now the log
+        // The stream does not read for long. A wave is on its way but has not reached it, and by now the log
         // has dropped the event.
         world.pass(Duration::from_millis(300));
         world.server.context().publish("a", data("z".repeat(2000))).unwrap();
@@ -130,7 +130,7 @@ fn delivered_events_do_not_count_as_waiting() {
     world.server.context().send(stream, data("0".repeat(100))).unwrap();
     for _ in 0..1000 {
         world.server.context().send(stream, data("x".repeat(100))).unwrap();
-        // Room for one event: never do more than two wait.
+        // Room for one event: at most two ever wait.
         peer.set_room("6c\r\ndata: \n\n\r\n".len() + 100);
         world.settle();
     }
@@ -244,7 +244,7 @@ fn a_timer_set_between_turns_counts_from_then() {
     assert!(peer.read().contains("data: late"));
 }
 
-/// Whenever a stream has ended, the next is closed.
+/// Each stream that closes closes the next.
 struct Chain(Vec<StreamId>);
 impl Handler for Chain {
     fn request(&mut self, _request: &Request<'_>, _cx: &mut Context<'_>) -> Reply {
@@ -256,7 +256,7 @@ impl Handler for Chain {
     fn closed(&mut self, stream: StreamId, _reason: CloseReason, cx: &mut Context<'_>) {
         self.0.retain(|open| *open != stream);
         if let Some(next) = self.0.first() {
-            // It may have been closed already and only not been reported.
+            // It may already have closed, without a report yet.
             let _ = cx.close(*next);
         }
     }

@@ -1,5 +1,5 @@
-//! Pages of other origins: what the server adds to replies, which preflights it answers, and what it never
-//! writes.
+//! Pages of other origins: headers that the server adds, preflights that it handles, and headers that it
+//! never writes.
 
 use crate::memory_net::{Loop, check_accounts, get, subscribe};
 use crate::support::replies;
@@ -13,7 +13,7 @@ const A: &str = "https://a.example";
 const C: &str = "https://c.example";
 const ALLOW_ORIGIN: &str = "Access-Control-Allow-Origin";
 
-/// An application with one answer of each kind; the count is of the requests that its handlers have seen.
+/// An application with one reply of each kind. It counts the requests that reach its handlers.
 fn app() -> (Router, Arc<AtomicUsize>) {
     let count = Arc::<AtomicUsize>::default();
     let asked = count.clone();
@@ -47,7 +47,7 @@ fn config(cors: Option<Cors>) -> Config {
     config
 }
 
-/// What a new connection is answered.
+/// The reply on a new connection.
 fn ask(world: &mut Loop<Router>, request: impl AsRef<[u8]>) -> String {
     let peer = world.connect();
     peer.write(request);
@@ -71,7 +71,7 @@ fn preflight(path: &str) -> String {
     format!("OPTIONS {path} HTTP/1.1\r\nHost: x\r\nAccess-Control-Request-Method: PUT\r\n\r\n")
 }
 
-/// The lines of an answer that the server adds for other origins.
+/// The header lines of a reply for other origins.
 fn added(answer: &str) -> Vec<&str> {
     let (head, _) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("a head, not {answer:?}"));
     let is_added = |line: &&str| line.starts_with("Access-Control-") || line.starts_with("Vary:");
@@ -83,7 +83,7 @@ fn status(answer: &str) -> u16 {
     status.and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("a status line, not {answer:?}"))
 }
 
-/// Requests for each kind of answer, with the status of it.
+/// Requests for each kind of reply, with its status.
 fn all_kinds() -> Vec<(String, u16)> {
     vec![
         (get("/page"), 200),
@@ -110,7 +110,7 @@ fn nothing_is_added_unless_it_is_configured() {
         let answer = ask(&mut world, from(A, &request));
         assert_eq!((status(&answer), added(&answer)), (status_then, vec![]), "{request}");
     }
-    // What would be a preflight is the application's.
+    // Without a policy, a preflight is the application's.
     let answer = ask(&mut world, from(A, preflight("/page")));
     assert!(answer.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"), "{answer}");
     check_accounts(&world.server.stats());
@@ -121,7 +121,7 @@ fn any_origin_may_read_every_kind_of_answer() {
     let (app, _) = app();
     let mut world = Loop::with_config(app, config(Some(Cors::any())));
     for (request, status_then) in all_kinds() {
-        // A cache may give one reply to all, so it is the same for all.
+        // A cache may give one reply to all origins, so it is the same for all.
         let junk = from("https://a.example\r\nOrigin: \u{fc}", &request);
         for request in [from(A, &request), from("null", &request), junk, request] {
             let answer = ask(&mut world, &request);
@@ -182,7 +182,7 @@ fn a_stream_that_is_refused_can_be_read_as_well() {
         assert_eq!(status(&answer), status_then);
         assert_eq!(added(&answer), ["Vary: Origin", "Access-Control-Allow-Origin: https://a.example"]);
         assert!(answer.contains("\r\nSet-Cookie: seen=1; "), "{answer}");
-        // What the application has said stands here, too.
+        // Headers of the application are kept here, too.
         let answer = ask(&mut world, from(A, subscribe("/own-stream")));
         assert_eq!(
             (status(&answer), added(&answer)),
@@ -228,7 +228,7 @@ fn preflights_do_not_reach_the_handler() {
     let (app, count) = app();
     let cors = Cors::origins([A]).credentials().max_age(Duration::from_secs(600));
     let mut world = Loop::with_config(app, config(Some(cors)));
-    // Whether there is such a path is for the request itself to learn.
+    // Whether the path exists is checked by the request itself.
     let target = ["/page", "/options", "/missing", "/panics", "*"];
     let asks = "Access-Control-Request-Headers: cache-control,last-event-id";
     let peer = world.connect();
@@ -252,7 +252,7 @@ fn preflights_do_not_reach_the_handler() {
     }
     assert_eq!(added(&ask(&mut world, from("https://c.example", preflight("/options")))), ["Vary: Origin"]);
     assert_eq!(count.load(Ordering::SeqCst), 0);
-    // The connection goes on, and what comes behind a preflight on it is answered in its turn.
+    // The connection stays open, and requests after a preflight are served in order.
     peer.write(from(A, preflight("/page")) + &from(A, get("/page")));
     world.settle();
     let answers = replies(&peer.read());
@@ -328,7 +328,7 @@ fn origins_that_are_none_of_the_list_are_never_named() {
         }
     }
     let answered = count.load(Ordering::SeqCst);
-    // Such requests have no meaning at all.
+    // Such requests have no meaning.
     for control in ["\0", "\x01", "\x7f", "\r", "\n", "\n\r", "\x1b[1m"] {
         for request in [get("/page"), preflight("/page")] {
             let answer = ask(&mut world, from(&format!("{A}{control}x"), request));
@@ -336,7 +336,7 @@ fn origins_that_are_none_of_the_list_are_never_named() {
         }
     }
     assert_eq!(count.load(Ordering::SeqCst), answered);
-    // Whitespace around a value is none of it (RFC 9110 5.5).
+    // Whitespace around a value is not part of it (RFC 9110 5.5).
     assert!(added(&ask(&mut world, from(" \thttps://a.example\t ", get("/page")))).len() == 3);
 }
 
@@ -384,7 +384,7 @@ fn scripts_may_read_the_headers_that_are_exposed_to_them() {
             let expected = ["Access-Control-Expose-Headers: Retry-After, X-A"];
             assert_eq!(exposed, if is_preflight { &[][..] } else { &expected }, "{request}");
         }
-        // What the application has said of it stands alone.
+        // The application's own header is not doubled.
         assert!(!ask(&mut world, from(A, get("/own"))).contains("Expose"));
     }
     let (app, _) = app();
@@ -408,7 +408,7 @@ fn a_preflight_asks_for_a_private_network() {
         let line = "Access-Control-Allow-Private-Network: true";
         assert_eq!(added(&ask(&mut world, asks())).contains(&line), allows);
         assert!(!added(&ask(&mut world, from(A, preflight("/page")))).contains(&line));
-        // Only a preflight is asked what may come.
+        // Only a preflight lists what is allowed.
         assert!(!added(&ask(&mut world, asks().replace("OPTIONS", "GET"))).contains(&line));
     }
 }
@@ -425,7 +425,7 @@ fn narrow(cors: Cors) -> Loop<Router> {
     Loop::with_config(app, config)
 }
 
-/// A request with a body, which has these header lines.
+/// A request with a body and these header lines.
 fn post(lines: &str, body: &str) -> String {
     format!("POST /page HTTP/1.1\r\nHost: x\r\n{lines}\r\n\r\n{body}")
 }
@@ -434,7 +434,7 @@ fn chunked(body: &str) -> String {
     post("Transfer-Encoding: chunked", body)
 }
 
-/// Requests that are rejected once their head was read.
+/// Requests that are rejected after their head was read.
 fn rejected_after_the_head() -> Vec<(String, u16)> {
     let trailers = format!("0\r\n{}", "X-A: a\r\n".repeat(200));
     vec![
@@ -479,7 +479,7 @@ fn a_rejection_of_a_body_can_be_read_as_well() {
     }
 }
 
-/// However the bytes are cut, and also after another request.
+/// For every cut of the bytes, and also after another request.
 #[test]
 fn the_origin_of_a_rejected_request_is_that_of_its_own_head() {
     for (request, status_then) in rejected_after_the_head() {
@@ -603,13 +603,13 @@ fn a_scope_has_a_policy_of_its_own() {
     };
     let some = |origin: &str| Some(origin.to_owned());
     assert_eq!((origin("/page", A), origin("/page", C)), (some(A), None));
-    // A whole reply, one after a panic, and a stream that is refused.
+    // A whole reply, a reply after a panic, and a refused stream.
     for path in ["/public/page", "/public/panics", "/public/stream"] {
         assert_eq!(origin(path, C), some("*"), "{path}");
     }
     assert_eq!((origin("/public/inner", A), origin("/public/inner", C)), (None, some(C)));
     assert_eq!((origin("/public/none", A), origin("/public/none", C)), (some(A), None));
-    // A preflight is about the method that it asks for.
+    // A preflight asks for another method.
     let answer = ask(&mut world, from(C, preflight("/public/page")));
     assert!(added(&answer).contains(&"Access-Control-Allow-Methods: PUT"), "{answer}");
     let other = preflight("/public/page").replace("Request-Method: PUT", "Request-Method: DELETE");

@@ -1,4 +1,4 @@
-//! What reaches a stream, in which order and in how many writes: the real loop over a network in memory.
+//! Which bytes reach a stream, in which order and in how many writes: the real loop over a network in memory.
 
 use crate::memory_net::{Loop, Peer, get};
 use crate::support::parse;
@@ -17,7 +17,7 @@ fn app() -> Router {
     app
 }
 
-/// Opens a stream and takes its head and the opening comment.
+/// Opens a stream and reads its head and the opening comment.
 fn open<const SHORT: bool>(world: &mut Loop<Router, SHORT>, path: &str) -> Peer {
     let peer = world.connect();
     peer.write(get(path));
@@ -223,7 +223,7 @@ fn a_burst_to_one_stream_is_no_lag_up_to_a_limit() {
     let mut world = Loop::<_>::with_config(app, config);
     let open = |world: &mut Loop<Router>| (open(world, "/"), stream.lock().unwrap().unwrap());
     let event = Event::new().data("x".repeat(10_000));
-    // Without the measure nothing would ever end a callback's loop.
+    // Without the limit nothing would end a callback's loop.
     for (count, expected) in [(16, Ok(())), (17, Err(Error::Closed))] {
         let (peer, stream) = open(&mut world);
         let mut sent = (0..count).map(|_| world.server.context().send(stream, &event));
@@ -276,7 +276,7 @@ fn a_wave_may_take_many_turns_and_events_go_on_in_between() {
         publish(&mut world, ["a", "b"][n % 2], &n.to_string());
         world.turn();
         if n == 20 {
-            // Some leave in the middle of a wave.
+            // Some streams close in the middle of a wave.
             for peer in peers.drain(10..20) {
                 peer.close();
             }
@@ -480,7 +480,7 @@ fn an_event_of_several_topics_reaches_each_subscriber_once() {
     for text in &told {
         assert_eq!((text.matches("data: one").count(), text.matches("data: two").count()), (1, 1), "{text}");
     }
-    // Each in its history: the id that the second reader never saw is that of both.
+    // The event has one id in every history. A stream without a history gets none.
     let id = told[0].split("id: ").nth(1).unwrap().split('\n').next().unwrap().to_owned();
     assert!(!told[1].contains("id: ") && told[2].contains(&format!("id: {id}\n")), "{told:?}");
     assert_eq!(told[0], told[3], "the id that it can come back with");

@@ -1,5 +1,4 @@
-//! What the application has given to the server is dropped in its own time, and may panic then like every
-//! other code.
+//! Values of the application are dropped at a defined time, and may then panic like all other code.
 
 use crate::memory_net::{Loop, get, subscribe};
 use crate::support::secs;
@@ -141,7 +140,7 @@ fn a_destructor_that_panics_does_not_hold_up_others() {
             world.settle();
             assert!(other.read().ends_with("page"), "{path}");
             world.pass(Duration::from_millis(5));
-            // Both are told of by one poll.
+            // One poll reports both.
             one.close();
             other.write(get("/page"));
             world.turn();
@@ -167,7 +166,7 @@ fn messages_in_the_inbox_of_a_stopped_server_are_dropped_one_by_one() {
         publisher.run(move |_| _ = &bomb).unwrap();
     }
     world.server.context().stop();
-    // The first turn takes them; these come too late.
+    // The first turn takes messages; these are too late for it.
     world.turn();
     let world = Loop::<_, true>::new(Router::new());
     let publisher = world.server.publisher();

@@ -1,5 +1,5 @@
-//! Graceful shutdown: everybody gets what was published, then a farewell, each at a moment of its own, and
-//! then it is over.
+//! Graceful shutdown: every stream gets all events, then a farewell, at a time of its own, and then the
+//! server stops.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{ms, replies, secs, serve};
@@ -14,7 +14,7 @@ use std::time::Duration;
 struct App {
     opened: Vec<StreamId>,
     closed: Vec<CloseReason>,
-    /// Which callback drains.
+    /// The callback that drains.
     drains: &'static str,
 }
 
@@ -88,7 +88,7 @@ fn answer_ends(world: &mut Loop<App>, peers: &[Peer]) {
     world.settle();
 }
 
-/// Passes time until the server has stopped, and returns how long that took. Peers close when they see the
+/// Advances the time until the server has stopped. Returns how long that took. Peers close when they see the
 /// end.
 fn until_stopped(world: &mut Loop<App>, peers: &[Peer], limit: Duration) -> Duration {
     let begun = world.now();
@@ -234,7 +234,7 @@ fn a_drain_during_a_long_fan_out_loses_no_event() {
         world.turn();
     }
     world.server.context().drain(Drain::within(ms(100)).farewell(Event::new().data("bye"))).unwrap();
-    // All moments but the first come in the middle of it.
+    // All streams but the first are to be closed in the middle of it.
     world.jump(ms(95));
     for _ in 0..200 {
         world.turn();
@@ -364,14 +364,14 @@ fn a_silent_connection_does_not_hold_up_the_end() {
 #[test]
 fn a_new_stream_on_a_connection_that_is_there_is_refused() {
     let mut world = world();
-    // A request that has begun is answered.
+    // A request that has begun is served.
     let (begun, rest) = (&subscribe("/stream")[..5], &subscribe("/stream")[5..]);
     let peer = world.connect();
     ask(&mut world, &peer, begun);
     drain(&mut world, secs(60));
     let soft = ask(&mut world, &peer, rest);
     assert!(soft.contains("\r\n\r\nretry: ") && soft.contains("\r\nConnection: close\r\n"), "{soft}");
-    // The drain knows better than the limits when to come again.
+    // The retry time of the drain overrides that of the limits.
     let mut world = self::world();
     let peer = world.connect();
     ask(&mut world, &peer, begun);
@@ -402,7 +402,7 @@ fn the_second_time_means_now() {
         drain(&mut world, Drain::within(secs(60)).farewell(Event::new().data("bye")));
         world.pass(secs(1));
         if again {
-            // What the second one asks for does not count, not even where it cannot be done.
+            // The settings of the second drain are ignored, even if they are invalid.
             world.server.context().drain(secs(60)).unwrap();
         } else {
             world.server.context().stop();
@@ -438,7 +438,7 @@ fn clients_that_read_get_everything_before_a_stop() {
     peers[0].set_room(0);
     for _ in 0..10 {
         world.server.context().publish("t", Event::new().data("x".repeat(90_000))).unwrap();
-        // Each has a block of its own, so that a visit does not give all of it.
+        // Each event has a block of its own, so that one visit does not write all of them.
         world.settle();
     }
     peers[0].set_room(usize::MAX);
@@ -496,7 +496,7 @@ fn the_loop_is_never_asleep_when_the_next_moment_comes() {
     for gone in 1..10 {
         world.settle();
         assert_eq!(world.server.stats().closed(CloseReason::Drained), gone);
-        // The moments lie nine tenths of a second apart.
+        // The closes are nine tenths of a second apart.
         let mut slept = Duration::ZERO;
         while slept < ms(900) {
             let timeout = world.server.next_timeout().expect("there is more to come");
@@ -540,7 +540,7 @@ fn every_callback_may_begin_a_drain() {
     for place in places {
         let mut world = world();
         world.server.handler().drains = place;
-        // Whoever asks for a stream and drains gets none.
+        // A handler that drains and returns a stream gets none.
         let early = if ["started", "/stream"].contains(&place) { 0 } else { 1 };
         let peers: Vec<_> = (0..2).map(|_| world.connect()).collect();
         world.settle();
@@ -641,7 +641,7 @@ fn a_real_server_drains_and_run_returns() {
         let events: Vec<_> = client.events_to_end().into_iter().map(|event| event.data).collect();
         assert_eq!(events, ["last", "bye"]);
     }
-    // The server has stopped by itself, or is about to: nobody is there any more.
+    // The server has stopped by itself, or is about to, as there are no connections left.
     server.wait_until_stopped();
     assert_eq!(*reasons.lock().unwrap(), [CloseReason::Drained; 20]);
 }

@@ -33,7 +33,7 @@ mod notes {
         ask(example, "POST", "/login", headers, form).0
     }
 
-    /// A new session, as the line with which its requests prove it.
+    /// Logs in. Returns the header line that identifies the session.
     fn log_in(example: &Example, name: &str) -> String {
         let head = log_in_as(example, &format!("name={name}"));
         assert_eq!((head.status, head.get("Location")), (303, Some("/")));
@@ -46,7 +46,7 @@ mod notes {
         format!("Cookie: theme=dark; {pair}\r\n")
     }
 
-    /// Adds a note; returns its id.
+    /// Adds a note. Returns its id.
     fn add(example: &Example, session: &str, text: &str) -> u64 {
         let body = serde_json::json!({ "text": text }).to_string();
         let (head, reply) = ask(example, "POST", "/notes", &format!("{session}{JSON}"), &body);
@@ -67,7 +67,7 @@ mod notes {
         client
     }
 
-    /// What the first `count` events say: names, and what a page shows of them.
+    /// The first `count` events: names, and the data that a page shows.
     fn shown(client: &mut Client, count: usize) -> Vec<String> {
         let events = client.events(count);
         assert_eq!(events.len(), count, "and no more: {events:?}");
@@ -118,7 +118,7 @@ mod notes {
     fn notes_come_on_all_streams_of_a_user_and_on_no_others() {
         let example = Example::start("notes");
         let (desk, phone, bob) = (log_in(&example, "ada"), log_in(&example, "ada"), log_in(&example, "bob"));
-        // Two tabs here, one device there.
+        // Two tabs of one browser, and another device.
         let mut adas = [open(&example, &desk), open(&example, &desk), open(&example, &phone)];
         let mut bobs = [open(&example, &bob), open(&example, &bob)];
         for (clients, name) in [(&mut adas[..], "user ada"), (&mut bobs, "user bob")] {
@@ -136,12 +136,12 @@ mod notes {
         for client in &mut bobs {
             assert_eq!(shown(client, 2), ["user bob", "note mine"]);
         }
-        // A note of somebody else, one that is gone, one that never was.
+        // A note of another user, a deleted one, and one that never existed.
         for id in [bobs_own, first, 99] {
             assert_eq!(delete(&example, &desk, id), 404);
         }
         assert_eq!(ask(&example, "DELETE", "/notes/x", &desk, "").0.status, 404);
-        // Who comes now begins with what there is.
+        // A new client begins with the present notes.
         let mut late = open(&example, &phone);
         let events = shown(&mut late, 3);
         assert_eq!(events, ["note \"zwei\" 🦀", &format!("deleted {first}"), "user ada"]);
@@ -166,7 +166,7 @@ mod notes {
         assert_eq!(shown(&mut client, 3), missed);
         add(&example, &ada, "fourth");
         assert_eq!(shown(&mut client, 4)[3], "note fourth");
-        // Nothing was missed: there is nothing to say.
+        // Nothing was missed, so nothing is sent.
         let seen = client.events(4)[3].id.clone();
         let mut client = open(&example, &format!("{ada}Last-Event-ID: {seen}\r\n"));
         assert_eq!(shown(&mut client, 1), ["user ada"]);
@@ -188,7 +188,7 @@ mod notes {
         for client in &mut tabs {
             let events = client.events_to_end();
             assert_eq!(events.last().map(|event| &*event.event), Some("logged-out"));
-            // EventSource comes back, and is told not to.
+            // EventSource reconnects, and gets 204.
             send(client, "GET", "/notes/stream", &desk, "");
             assert_eq!(client.head().status, 204);
         }
@@ -292,7 +292,8 @@ mod tokens {
         assert!((6..=12).contains(&tokens.len()), "{tokens:?}");
         wait_for_line(&log, "chatcmpl-1: done");
 
-        // The connection carries the next question. The same one in one piece is answered the same.
+        // The connection carries the next question. Without `stream`, the same question gets the same reply
+        // in one piece.
         ask(&mut client, &question("Where does the river begin?", 12, false));
         let (head, reply) = client.reply();
         assert_eq!((head.status, head.get("Content-Type")), (200, Some("application/json")));
@@ -317,7 +318,7 @@ mod tokens {
         wait_for_line(&log, "chatcmpl-1: cancelled");
         let after = stays.events(before + 5);
         assert!(after.iter().all(|event| json(&event.data)["id"] == "chatcmpl-2"));
-        // Another way to leave.
+        // Another way to disconnect.
         stays.reset();
         wait_for_line(&log, "chatcmpl-2: cancelled");
     }
@@ -425,7 +426,7 @@ mod tokens {
         body["max_completion_tokens"] = 2.into();
         let usage = whole(&mut client, &body)["usage"].clone();
         assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"]), (&200_000.into(), &2.into()));
-        // What is too long is refused by its head.
+        // A body that is too long is refused by its head.
         let length = (4 << 20) + 1;
         client.write(format!(
             "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"

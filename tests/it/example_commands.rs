@@ -26,10 +26,10 @@ mod countdown {
         let events = client.events_to_end();
         assert!(begin.elapsed() >= ms(2900), "a second for each number: {:?}", begin.elapsed());
         assert_eq!(events.iter().map(|event| &*event.data).collect::<Vec<_>>(), ["2", "1", "0"]);
-        // EventSource comes back.
+        // EventSource reconnects.
         let mut again = ask(&example, "/countdown?from=2", "0");
         assert_eq!(again.head().status, 204);
-        // One that was cut off goes on.
+        // A client that was cut off resumes.
         let mut rest = ask(&example, "/countdown?from=5", "2");
         assert_eq!(rest.head().status, 200);
         assert_eq!(rest.data(1), ["1"]);
@@ -78,7 +78,7 @@ mod tail {
         input.write_all(b"\nfour").unwrap();
         assert_eq!(first.data(4)[3], "caf\u{fffd} three");
         let second = open(&example).events(4);
-        // Who comes back goes on.
+        // A client that reconnects resumes.
         let mut third = example.connect();
         let last = &second[1].id;
         third.write(format!("GET /lines HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {last}\r\n\r\n"));
@@ -126,7 +126,7 @@ mod embed {
             client.wait_for_body(":\n");
         }
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        // On loopback none is lost as long as they fit into the receiver's buffer.
+        // On loopback no datagram is lost as long as they fit into the receiver's buffer.
         for number in 0..100 {
             socket.send_to(format!("kitchen {number}\n").as_bytes(), udp).unwrap();
         }
@@ -154,7 +154,7 @@ mod adopt {
             assert!(visitor.body(&head).starts_with("Visits so far: "));
         }
         assert_eq!(watcher.data(3), ["2", "3", "4"], "its own came before it");
-        // It is ours by now, and closes when the client does not care for its head.
+        // The connection has been adopted by now. It closes, as the client does not want keep-alive.
         let mut rude = example.connect();
         rude.write("GET /events HTTP/1.1\r\n\r\n");
         assert_eq!(rude.head().status, 400, "a request without a host");
@@ -164,7 +164,7 @@ mod adopt {
 mod listen {
     use super::*;
 
-    /// The client, and what it says.
+    /// The client and its output.
     struct Listener {
         process: Child,
         out: Receiver<String>,
@@ -194,7 +194,7 @@ mod listen {
         }
 
         fn wait(&mut self) -> Option<i32> {
-            // All it has to say has been said when its output ends.
+            // Its standard error is complete when its output ends.
             while self.out.recv_timeout(DEADLINE).is_ok() {}
             self.process.wait().unwrap().code()
         }

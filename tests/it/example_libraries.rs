@@ -1,11 +1,11 @@
-//! The examples whose pages are made with a library: what they send is what the library asks for.
+//! The examples whose pages are made with a library: they send what the library expects.
 
 use crate::example_apps::{JSON, send};
 use crate::example_pages::has_a_page;
 use crate::examples::Example;
 use crate::support::{Client, Head};
 
-/// The script is there, of this version, for ever.
+/// The script is served in this version, and cached for ever.
 fn has_a_script(example: &Example, path: &str, has: &str) {
     let mut client = example.connect();
     let head = client.get(path);
@@ -81,7 +81,7 @@ mod htmx {
         assert!(events[2].1.contains(&format!("<span>{escaped}</span>")), "{events:?}");
         assert!(events[2].1.contains(&format!(r#"aria-label="Bought: {escaped}""#)), "{events:?}");
 
-        // One that comes back gets what it has missed, and nothing that empties its list.
+        // A client that reconnects gets the missed events, and no `gap`, which would empty its list.
         let seen = page.events(2)[1].id.clone();
         let mut back = open(&example, "/list", Some(&seen));
         let events = until(&mut back, &counters(2, 2));
@@ -90,7 +90,7 @@ mod htmx {
         until(&mut page, &counters(2, 2));
         page.wait_for_body(&counters(2, 1));
 
-        // One of an earlier server begins anew.
+        // A client of an earlier server starts anew.
         let mut stranger = open(&example, "/list", Some("strange0-7"));
         assert_eq!(names(&until(&mut stranger, &counters(2, 2)))[..3], ["gap", "item", "item"]);
     }
@@ -107,7 +107,7 @@ mod htmx {
             assert_eq!(add(&example, "text=Milk"), 204);
         }
         assert_eq!(add(&example, "text=Milk"), 422);
-        // What is not there, or not any more, is bought.
+        // A deleted or unknown item counts as bought.
         for id in ["7", "7", "1000", "x"] {
             assert_eq!(ask(&example, "DELETE", &format!("/items/{id}"), "", "").0.status, 204);
         }
@@ -162,7 +162,7 @@ mod datastar {
         assert_eq!(names(&events)[3..], [ELEMENTS, SIGNALS]);
         assert!(events[3].1.contains(">&lt;On foot> &amp; &quot;away&quot;</button>"), "{events:?}");
 
-        // Who comes now, or back from an earlier server, needs one event of each.
+        // A new client, and one of an earlier server, need one event of each key.
         let mut pages = Vec::new();
         for (people, last_event_id) in [(2, None), (3, Some("strange0-7"))] {
             let mut late = open(&example, "/poll", last_event_id);
@@ -174,7 +174,7 @@ mod datastar {
         }
         drop(pages);
         until(&mut page, r#"signals {"people":3,"votes":[0,1,0,0]}"#);
-        // Both have left.
+        // Both have disconnected.
         let mut count = page.events(1).len();
         while !page.events(count).last().unwrap().data.contains(r#""people":1,"#) {
             count += 1;

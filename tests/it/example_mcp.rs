@@ -1,4 +1,4 @@
-//! The example `mcp`, spoken to by hand. The official client does so in `tests/world`.
+//! The example `mcp`, with requests written by hand. `tests/world` uses the official client.
 
 use crate::examples::Example;
 use crate::support::{Client, DEADLINE, Head, now};
@@ -9,7 +9,7 @@ fn parse(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("JSON, not {text:?}: {error}"))
 }
 
-/// A client of one server, with the session that it has.
+/// A client of one server, and its session.
 struct Session<'a> {
     example: &'a Example,
     id: String,
@@ -55,7 +55,7 @@ impl<'a> Session<'a> {
         self.send(method, headers, body).reply()
     }
 
-    /// What a request that has no stream gets.
+    /// The reply to a request without a stream.
     fn call(&self, method: &str, params: &Value) -> Value {
         let (head, reply) = self.ask("POST", "", &request(1, method, params));
         assert_eq!((head.status, head.get("Content-Type")), (200, Some("application/json")), "{reply}");
@@ -83,13 +83,13 @@ impl<'a> Session<'a> {
         client
     }
 
-    /// The stream that goes on behind an id.
+    /// The stream that resumes after an id.
     fn resume(&self, id: &str) -> Client {
         self.send("GET", &format!("Last-Event-ID: {id}\r\n"), "")
     }
 }
 
-/// What streams say to a client, which leaves out events without data.
+/// The messages of streams as a client sees them, without events that have no data.
 fn messages(events: &[Event]) -> Vec<Value> {
     events.iter().filter(|event| !event.data.is_empty()).map(|event| parse(&event.data)).collect()
 }
@@ -131,7 +131,7 @@ fn tools_that_need_no_time_reply_at_once() {
         let reply = session.call("tools/call", &json!({ "name": "count", "arguments": { "to": to } }));
         assert_eq!(reply["result"]["isError"], true, "{to}");
     }
-    // What is unknown.
+    // Unknown methods.
     for (method, name) in
         [("tools/call", "turn_off"), ("tools/call", "x"), ("x", "add"), ("server/discover", "")]
     {
@@ -172,7 +172,7 @@ fn an_invalid_message_is_refused() {
         assert_eq!(status(method, "", body), 400, "{method} without a session");
         assert_eq!(status(method, "Mcp-Session-Id: 0123\r\n", body), 404, "{method} of another session");
     }
-    // The last are batches, which the protocol once had.
+    // The last ones are batches, which an earlier protocol had.
     for body in ["", "{", "7", "{}", "[]", &format!("[{ping}]"), &format!("[{ping},{ping}]")] {
         assert_eq!(status("POST", &known, body), 400, "{body}");
     }
@@ -191,7 +191,7 @@ fn an_invalid_message_is_refused() {
     }
 }
 
-/// A page of a site whose name leads to this server names itself.
+/// A page whose name was rebound to this server sends its own name as host.
 #[test]
 fn pages_of_other_sites_are_refused() {
     let example = Example::start("mcp");
@@ -227,7 +227,7 @@ fn a_call_that_was_cut_off_resumes_after_the_last_event_seen() {
     let seen = cut.events(3);
     assert!(seen[0].data.is_empty() && !seen[0].id.is_empty(), "the first event only says where it begins");
     cut.reset();
-    // While it is away the call goes on, and so does another.
+    // The call continues while its client is disconnected, and so does another one.
     let mut short = other.count(5, 2, Some("u"));
     assert_eq!(messages(&short.events_to_end()).len(), 3);
 
@@ -244,17 +244,17 @@ fn a_call_that_was_cut_off_resumes_after_the_last_event_seen() {
     assert_eq!((&last["id"], &last["result"]["isError"]), (&json!(5), &json!(false)));
     assert_eq!(last["result"]["content"][0]["text"], "counted to 6");
 
-    // Again from the beginning; and from the end there is nothing more.
+    // From the beginning once more; after the end there is nothing.
     let mut again = session.resume(&seen[0].id);
     assert_eq!(again.head().status, 200);
     assert_eq!(messages(&again.events_to_end()), all);
     assert_eq!(session.resume(&rest.last().unwrap().id).head().status, 204);
-    // Nobody else can have it, and what never was is refused.
+    // Other sessions cannot have it, and an unknown stream is refused.
     assert_eq!(other.resume(&seen[2].id).head().status, 400);
     for id in ["99-1", "x", "-", "2-0"] {
         assert_eq!(session.resume(id).head().status, 400, "{id:?}");
     }
-    // Of a place in its stream that nobody has given, it is told that it has missed something.
+    // A position in its stream that was never given is a gap.
     let mut odd = session.resume("1-99");
     assert_eq!(odd.head().status, 200);
     let mut events = odd.events_to_end();
@@ -322,7 +322,7 @@ fn all_sessions_learn_that_the_tools_have_changed() {
     }
     assert_eq!(other.tools()[2], "turn_off");
 
-    // One that comes back takes the place of the stream that it has lost without having noticed.
+    // A client that reconnects replaces the stream that it has lost unnoticed.
     assert!(switch("turn_off"));
     let mut back = session.resume(&ids[0]);
     assert_eq!(back.head().status, 200);
@@ -373,7 +373,7 @@ fn of_many_calls_those_are_forgotten_first_that_have_ended() {
     let session = Session::begin(&example);
     let mut long = session.count(0, 1000, Some("t"));
     let first = long.events(1).remove(0).id;
-    // The hundred and second call is one too many to be kept with those before it.
+    // With the hundred and second call, the oldest can no longer be resumed.
     for _ in 0..3 {
         let calls: Vec<_> = (1..=34).map(|id| session.count(id, 1, None)).collect();
         for mut call in calls {

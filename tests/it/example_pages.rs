@@ -16,7 +16,7 @@ fn number(of: &Value, name: &str) -> u64 {
     of[name].as_u64().unwrap_or_else(|| panic!("{name} of {of}"))
 }
 
-/// The page is there, asks for `paths`, and so does the style that it shares.
+/// Checks the page, the `paths` that it requests, and its style sheet.
 pub(crate) fn has_a_page(example: &Example, paths: &[&str]) {
     let mut client = example.connect();
     let head = client.get("/");
@@ -25,7 +25,7 @@ pub(crate) fn has_a_page(example: &Example, paths: &[&str]) {
     for path in paths.iter().chain(&["/style.css"]) {
         assert!(page.contains(&format!("\"{path}\"")), "{path}");
     }
-    // Whatever it needs comes from here.
+    // Everything that the page needs is served here.
     assert!(!page.contains("https://") && !page.contains("src=\"//"));
     let head = client.get("/style.css");
     assert_eq!((head.status, head.get("Content-Type")), (200, Some("text/css; charset=utf-8")));
@@ -49,7 +49,7 @@ mod prices {
         json(event)["symbol"].as_str().unwrap().to_owned()
     }
 
-    /// What a page shows that has been given `events` up to the number `until`.
+    /// The table of a page that has received `events` up to the number `until`.
     fn table(events: &[Event], until: u64) -> BTreeMap<String, String> {
         let mut table = BTreeMap::new();
         for event in events.iter().filter(|event| n(event) <= until) {
@@ -62,7 +62,7 @@ mod prices {
         table
     }
 
-    /// The number of the newest event there is.
+    /// The number of the newest event.
     fn newest(example: &Example) -> u64 {
         n(open(example).events(19).last().unwrap())
     }
@@ -82,7 +82,7 @@ mod prices {
         assert_eq!(client.get("/prices?pace=often").status, 400);
         let mut paced = example.connect();
         assert_eq!(paced.get("/prices?pace=999").status, 200);
-        // A table, and what comes in three more waves at least, of 50 events each that are mostly superseded.
+        // A table, and at least three more waves of 50 events each, most of which are superseded.
         let events = paced.events(90);
         let (first, last) = (n(&events[20]), n(events.last().unwrap()));
         assert!(last - first > 2 * (90 - 20), "{first} to {last}");
@@ -98,8 +98,8 @@ mod prices {
         let events = open(&example).events(80);
         let numbers: Vec<_> = events.iter().map(n).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
-        // Nineteen or twenty are listed. The newest event there was is the last of them, and what comes
-        // behind leaves out nothing.
+        // Nineteen or twenty symbols are listed. The last event is the newest, and those that follow have no
+        // gap.
         let listed = if numbers[19] == numbers[18] + 1 { 19 } else { 20 };
         let symbols: BTreeSet<_> = events[..listed].iter().map(symbol).collect();
         assert_eq!(symbols.len(), listed, "{events:?}");
@@ -117,14 +117,14 @@ mod prices {
     #[test]
     fn a_client_that_does_not_read_for_a_while_skips_superseded_events() {
         let example = Example::start("prices");
-        // A small receive buffer, or the kernel takes all for it.
+        // A small receive buffer, or the kernel would take everything.
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         socket.connect(&example.address.into()).unwrap();
         let mut slow = Client::from(TcpStream::from(socket));
         assert_eq!(slow.get("/prices").status, 200);
         slow.events(20);
-        // More than its buffers and the server's take together, some 40 KB.
+        // More than its buffers and the server's hold together, some 40 KB.
         wait_for(&example, 1200);
 
         let mut newcomer = open(&example);
@@ -154,8 +154,7 @@ mod prices {
         client.write(format!("GET /prices HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {}\r\n\r\n", seen.id));
         assert_eq!(client.head().status, 200);
         let events = client.events(30);
-        // That a symbol is delisted is not kept: who may have missed it is told of a gap, and given the whole
-        // table.
+        // A removal is not retained: a client that may have missed it gets a gap and the whole table.
         if events[0].event == "price" {
             assert!(events.iter().all(|event| n(event) > n(&seen)), "{seen:?}, then {events:?}");
         } else {
@@ -178,7 +177,7 @@ mod dashboard {
         events.iter().filter(|event| event.event == "sample").map(json).collect()
     }
 
-    /// Reads until the samples are as they should be.
+    /// Reads until the samples meet the condition.
     fn wait_for(client: &mut Client, condition: impl Fn(&[Value]) -> bool) -> Vec<Event> {
         let mut events = client.events(1);
         while !condition(&samples(&events)) {
@@ -216,7 +215,7 @@ mod dashboard {
         let example = Example::start("dashboard");
         let mut first = open(&example, "");
         let past = samples(&wait_for(&mut first, |samples| samples.len() >= 4));
-        // All of it, and then the newest of the counters.
+        // The whole history, and then the newest counters.
         let mut second = open(&example, "");
         let mut events = second.events(past.len());
         let end = loop {

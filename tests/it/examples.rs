@@ -1,4 +1,4 @@
-//! The examples as their readers start them: processes of their own.
+//! The examples as their readers start them: in processes of their own.
 
 use crate::memory_net::get;
 use crate::support::{Client, DEADLINE, now};
@@ -25,7 +25,7 @@ pub(crate) fn example(name: &str) -> Command {
 pub(crate) struct Example {
     pub(crate) process: Child,
     pub(crate) address: SocketAddr,
-    /// What else stands behind the address in the line that says it.
+    /// The text after the address in the line that announces it.
     pub(crate) rest: String,
 }
 
@@ -52,7 +52,7 @@ impl Example {
     }
 }
 
-/// The lines of an output as they come.
+/// The lines of an output as they arrive.
 pub(crate) fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     std::thread::spawn(move || {
@@ -152,7 +152,7 @@ mod time_ticker {
             client.body_text().starts_with("event: time\ndata: "),
             "nothing comes before the first event"
         );
-        // The last chunk, not the end of the connection: `events_to_end` insists on it.
+        // The last chunk, not the end of the connection: `events_to_end` checks that.
         let events = client.events_to_end();
         let seconds = begin.elapsed().as_secs_f64();
         assert!(seconds >= 9.9, "it ends after ten seconds, not {seconds}");
@@ -211,7 +211,7 @@ mod hub {
         head.status
     }
 
-    /// Or it would stand still for some milliseconds each time that the table of descriptors has to grow.
+    /// Otherwise it would stop for some milliseconds each time that the table of descriptors grows.
     #[test]
     #[cfg(target_os = "linux")]
     fn there_is_room_for_the_descriptors_of_a_crowd_before_it_comes() {
@@ -341,7 +341,7 @@ mod hub {
             ("streams_opened", 3),
             ("streams_closed", 0),
             ("topics", 2),
-            // Three streams, the event, and this one.
+            // Three streams, the event, and this request.
             ("requests", 5),
             ("rejected", 1),
             ("log_bytes", 0),
@@ -356,7 +356,7 @@ mod hub {
         let deadline = now() + DEADLINE;
         let after = loop {
             let after = stats(&mut control);
-            // A topic is freed at the end of the turn in which its last stream has left.
+            // A topic is freed at the end of the turn in which its last stream has closed.
             if after["streams"] == 0 && after["topics"] == 0 {
                 break after;
             }

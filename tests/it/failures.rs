@@ -1,4 +1,4 @@
-//! What is logged when something goes wrong, and at which level: peers cannot fill the log.
+//! Log lines of errors and their levels: peers cannot fill the log.
 
 use crate::memory_net::{Loop, get, subscribe};
 use crate::observers::{listen, logged};

@@ -1,4 +1,4 @@
-//! Streams that are compressed: who gets them so, and that all of it can be read at any time.
+//! Compressed streams: which streams are compressed, and that all of it can be read at any time.
 
 use crate::memory_net::{Loop, Peer};
 use crate::support::{Client as Socket, serve_with};
@@ -11,7 +11,7 @@ use mio_sse::{
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-/// What has come of a gzip stream; all of it is read strictly, its end too.
+/// The received part of a gzip stream. It is decoded strictly, including its end.
 pub(crate) fn gunzip(bytes: &[u8], is_over: bool) -> String {
     let mut text = Vec::new();
     let mut decoder = GzDecoder::new(bytes);
@@ -22,7 +22,7 @@ pub(crate) fn gunzip(bytes: &[u8], is_over: bool) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// A client that reads what it is sent, whichever way.
+/// A client that decodes any content coding.
 struct Client {
     answer: mio_sse::Answer,
     is_compressed: bool,
@@ -94,7 +94,7 @@ fn which_streams_are_compressed() {
     };
     let (gzip, vary) = (Some("gzip".to_owned()), Some("Accept-Encoding".to_owned()));
     assert_eq!(ask("/topic/news", GZIP), (gzip, vary.clone()));
-    // What others get depends on what they ask for, too.
+    // `Vary` has to be set for clients without gzip, too.
     assert_eq!(ask("/topic/news", &[]), (None, vary.clone()));
     assert_eq!(ask("/topic/news", &[("Accept-Encoding", "gzip;q=0")]), (None, vary));
     for path in ["/topic/secret", "/both", "/as-it-is", "/close-delimited"] {
@@ -196,7 +196,7 @@ fn heartbeats_of_both_kinds_and_a_second_topic() {
         let told: Vec<_> =
             clients.iter_mut().map(|client| client.text().matches("the password").count()).collect();
         assert_eq!(told.iter().sum::<usize>(), 20);
-        // What is not to be compressed stands there as it is.
+        // Data that must not be compressed is in the stream as plain text.
         let reader = told.iter().position(|count| *count > 0).unwrap();
         let body = clients[reader].answer.body();
         let secret = b"data: the password is 39\n\n";
@@ -272,7 +272,7 @@ fn the_connection_carries_the_next_request_after_a_compressed_stream() {
     assert_eq!(bodies, ["data: one\n\ndata: two\n\n"; 3]);
 }
 
-/// Streams on a network in memory, whose room is set.
+/// Streams on a network in memory whose sockets have limited room.
 fn crowd(count: usize, config: Config) -> (Loop<Router>, Vec<Peer>) {
     let mut world = Loop::<_, true>::with_config(app(), config);
     let peers = (0..count).map(|_| ask(&mut world, "/topic/chat", "")).collect();
@@ -286,7 +286,7 @@ fn ask(world: &mut Loop<Router>, path: &str, more: &str) -> Peer {
     peer
 }
 
-/// The text of a stream that is not over.
+/// The text of a stream that has not ended.
 fn text_of(bytes: &[u8]) -> String {
     let head = bytes.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
     let (mut rest, mut body) = (&bytes[head..], Vec::new());
@@ -299,7 +299,7 @@ fn text_of(bytes: &[u8]) -> String {
     gunzip(&body, false)
 }
 
-/// What is not made smaller.
+/// Incompressible data.
 fn noise(size: usize) -> String {
     let mut random = fastrand::Rng::with_seed(5);
     (0..size).map(|_| char::from(random.u8(b' '..b'~'))).collect()
@@ -313,7 +313,7 @@ fn a_turn_compresses_no_more_than_its_share() {
     let text = text_of(&first[0].read_bytes());
     let id = text.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
     for number in 0..200 {
-        // It becomes a thousandth of that.
+        // This shrinks to a thousandth.
         let data = format!("{number} {}", "x".repeat(100_000));
         world.server.context().publish("chat", Event::new().data(data)).unwrap();
         world.settle();
@@ -374,7 +374,7 @@ fn encoders_of_idle_topics_are_dropped_before_streams_that_lag() {
     world.settle();
     let held = world.server.stats().memory.logs;
     assert!(held < 64 << 10, "{held} bytes");
-    // And all goes on.
+    // All streams continue.
     for number in 0..4 {
         for count in 0..4 {
             world.server.context().publish(&number.to_string(), format!("later {count}")).unwrap();

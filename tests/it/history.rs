@@ -1,4 +1,4 @@
-//! What topics keep, and streams that come back.
+//! Histories of topics, and streams that resume.
 
 use crate::memory_net::{Loop, Peer};
 use crate::support::parse;
@@ -49,7 +49,7 @@ pub(crate) fn open(world: &mut Loop<Router>, path: &str, last: Option<&str>) -> 
     peer
 }
 
-/// What a stream has received: the body's chunks, read by a parser that is not ours.
+/// The data that a stream has received: the chunks of the body, read by an independent parser.
 pub(crate) fn events(peer: &Peer) -> Vec<Received> {
     let received = peer.read();
     let mut rest =
@@ -97,7 +97,7 @@ fn a_heartbeat_is_not_ahead_of_a_pending_wave() {
     peers.iter().for_each(|peer| drop(peer.read()));
     world.jump(Duration::from_secs(16));
     world.server.context().publish("a", Event::new().data("1")).unwrap();
-    // The wave comes to one of them, and then the sweep finds the others silent for long.
+    // The wave reaches one of them, and then the sweep finds the others silent for long.
     world.turn();
     for peer in &peers {
         let seen = peer.read();
@@ -167,7 +167,7 @@ fn ids_of_the_application_can_be_resumed() {
 fn limits_are_exact_and_cause_a_gap() {
     for limits in [
         History::new().events(2),
-        // An event of one digit is 30 bytes as it is sent.
+        // An event of one digit is 30 bytes on the wire.
         History::new().bytes(65),
     ] {
         let mut world = world(TopicConfig::default().history(limits));
@@ -246,7 +246,7 @@ fn events_after_the_end_of_a_stream_do_not_cut_it() {
         publish(&mut world, "a", &["1"]);
         publish(&mut world, "b", &[&"x".repeat(500)]);
         world.server.context().close_tagged("all");
-        // So much that it has all of `a` that it is to get, and not all of `b`.
+        // So much that it has all of its events of `a`, and not all of `b`.
         peer.set_room(300);
         world.settle();
         for _ in 0..20 {
@@ -295,7 +295,7 @@ fn an_id_from_before_the_server_began_is_a_gap_and_nonsense_too() {
             "{id}"
         );
     }
-    // Without a history there is nothing to resume and nothing to say.
+    // Without a history there is nothing to resume, and no gap.
     let mut world = self::world(TopicConfig::default());
     let back = open(&mut world, "/a", Some("nonsense"));
     assert_eq!(events(&back), []);
@@ -338,7 +338,7 @@ fn a_topic_is_configured_by_name_while_it_is_read() {
     assert_eq!(world.server.stats().log_bytes, 0);
 }
 
-/// Returns what is missed from a store of its own.
+/// Returns the missed events from a store of its own.
 struct Store;
 
 impl Handler for Store {
@@ -366,7 +366,7 @@ fn a_store_of_the_application_makes_up_for_a_gap() {
         world.settle();
         assert_eq!(data(&peer), expected);
         peer.close();
-        // The next round begins anew.
+        // The next round starts anew.
         world = {
             let mut config = Config::default();
             config.topic = history();
@@ -391,7 +391,7 @@ fn a_slow_stream_skips_and_gets_the_number_of_missed_events() {
     for round in 0..20 {
         publish(&mut world, "a", &[&format!("{round} {big}")]);
         expected += 1;
-        // What it was offered just now it would be given the time to read.
+        // Time to read what was offered just now.
         world.pass(Duration::from_millis(50));
     }
     assert!(world.server.stats().log_bytes < 200_000, "{}", world.server.stats().log_bytes);
@@ -497,7 +497,7 @@ fn events_before_a_topic_had_a_history_are_a_gap() {
         assert_eq!(received[0].event, "gap", "{read}");
         assert_eq!(received.last().unwrap().data, "kept");
         let quiet = received.last().unwrap().id.clone();
-        // That it is configured again changes nothing.
+        // Configuring it again changes nothing.
         world.server.context().configure("a", history()).unwrap();
         assert_eq!(events(&open(&mut world, "/a+b", Some(&quiet))), []);
     }
@@ -522,7 +522,7 @@ fn a_topic_that_is_kept_counts_without_subscribers() {
     let mut cx = world.server.context();
     assert_eq!(cx.publish("c", Event::new().data("1")), Err(Error::TooManyTopics));
     assert_eq!(cx.publish("a", Event::new().data("2")), Ok(()));
-    // Of one that keeps nothing nothing would be left.
+    // A topic without a history would leave nothing.
     cx.configure("d", TopicConfig::default()).unwrap();
     assert_eq!(cx.publish("d", Event::new().data("1")), Ok(()));
     world.settle();
@@ -536,7 +536,7 @@ enum Step {
         topic: usize,
         size: usize,
     },
-    /// A client leaves and comes back behind the event that it has seen last.
+    /// A client disconnects and resumes after the event that it saw last.
     Resume {
         client: usize,
         reset: bool,
@@ -561,7 +561,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 
-/// A client and all it has read so far, over all of its connections.
+/// A client and its input so far, over all of its connections.
 struct Client {
     topics: Vec<usize>,
     peer: Peer,
@@ -575,13 +575,13 @@ impl Client {
         format!("/{}", self.topics.iter().map(|topic| TOPICS[*topic]).collect::<Vec<_>>().join("+"))
     }
 
-    /// Goes on where it was, or begins with all there is.
+    /// Resumes, or begins with the oldest event.
     fn ask(&self) {
         let from = if self.last.is_some() { "" } else { "?from=oldest" };
         self.peer.write(ask(&format!("{}{from}", self.path()), self.last.as_deref()));
     }
 
-    /// Notes whole events that have arrived.
+    /// Records the whole events that have arrived.
     fn read(&mut self) {
         self.received.push_str(&self.peer.read());
         let (rest, events) = take_events(&self.received);
@@ -597,7 +597,7 @@ impl Client {
     }
 }
 
-/// The events in the whole chunks of a response, and the response without them.
+/// The events in the whole chunks of a response, and the rest of the response.
 pub(crate) fn take_events(received: &str) -> (String, Vec<Received>) {
     let Some((head, mut rest)) = received.split_once("\r\n\r\n") else {
         return (received.to_owned(), Vec::new());
@@ -613,8 +613,7 @@ pub(crate) fn take_events(received: &str) -> (String, Vec<Received>) {
 }
 
 proptest! {
-    /// A client that resumes, however often and wherever it was cut, has each event of its topics once and in
-    /// order.
+    /// A client that resumes at any time and after any cut has each event of its topics once and in order.
     #[test]
     fn nothing_is_lost_or_doubled_by_coming_back(
         own_ids in any::<bool>(),
@@ -623,7 +622,7 @@ proptest! {
         let ids = if own_ids { Ids::Own } else { Ids::Generated };
         let mut world = world(TopicConfig::default().history(History::new().bytes(usize::MAX)).ids(ids));
         let mut published: Vec<usize> = Vec::new();
-        // Each begins behind an event, so that it has something to come back with.
+        // Each client begins after an event, so it has an id to resume with.
         for topic in TOPICS {
             let first = Event::new().data("first");
             world.server.context().publish(topic, if own_ids { first.id("first") } else { first }).unwrap();
@@ -693,7 +692,7 @@ fn heartbeats_move_the_id_on_topics_with_ids() {
     publish(&mut world, "a", &["2"]);
     let back = open(&mut world, "/a", Some(beat));
     assert_eq!(data(&back), ["2"], "no gap though what was there then has gone");
-    // In the same millisecond as a beat an event is behind it.
+    // An event of the same millisecond comes after the heartbeat.
     let peer = open(&mut world, "/b", None);
     world.pass(Duration::from_secs(11));
     let mut last = String::new();
@@ -736,7 +735,7 @@ fn a_heartbeat_with_a_name_is_an_event() {
     let peer = open(&mut world, "/a", None);
     world.pass(Duration::from_secs(20));
     let beats = events(&peer);
-    // With where it begins, and after a time of silence.
+    // With the position at which it begins, and after a silence.
     assert_eq!(beats.len(), 2);
     assert!(beats.iter().all(|beat| beat.event == "beat" && beat.id.ends_with("-0")), "{beats:?}");
 }
@@ -762,13 +761,13 @@ fn events_that_a_handler_publishes_before_its_stream_begins_reach_it() {
         publish(&mut world, "a", &["1", "2"]);
         let peer = open(&mut world, "/", comes_back.then_some("nobody-2"));
         let mut received = data(&peer);
-        // Of what came behind that which it has seen, not all is kept, so it is told of a gap.
+        // Some events after the one that it has seen were dropped, so it gets a gap.
         received.retain(|data| !data.is_empty());
         assert_eq!(received, ["3", "4", "5", "6", "7"], "{comes_back}");
     }
 }
 
-/// Whoever has seen the first of two events gets the second, and has missed nothing.
+/// A client that has seen the first of two events gets the second, without a gap.
 #[track_caller]
 fn assert_no_gap(mut world: Loop<Router>) {
     let first = open(&mut world, "/a", None);

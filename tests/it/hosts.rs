@@ -1,4 +1,4 @@
-//! Requests for hosts that the server is not: a page that has rebound its name reaches no handler.
+//! Requests for foreign hosts: a page whose name was rebound reaches no handler.
 
 use crate::memory_net::{Loop, check_accounts};
 use crate::support::replies;
@@ -17,7 +17,7 @@ fn world(hosts: &[&str]) -> Loop<Router> {
     Loop::with_config(app, config)
 }
 
-/// The statuses that a new connection gets.
+/// The statuses of the replies on a new connection.
 fn ask(world: &mut Loop<Router>, requests: &str) -> Vec<u16> {
     let peer = world.connect();
     peer.write(requests);
@@ -77,7 +77,7 @@ fn a_request_that_names_no_host_or_another_one_in_its_target_is_not_served() {
         ("GET /page HTTP/1.0\r\n\r\n", 421),
         ("GET /page HTTP/1.0\r\nHost: evil\r\n\r\n", 421),
         ("GET /page HTTP/1.0\r\nHost: localhost\r\n\r\n", 200),
-        // A target that is a URL overrules the header (RFC 9112 3.2.2).
+        // A URL as target overrides the header (RFC 9112 3.2.2).
         ("GET http://evil/page HTTP/1.1\r\nHost: localhost\r\n\r\n", 421),
         ("GET http://localhost:80/page HTTP/1.1\r\nHost: evil\r\n\r\n", 200),
         // No method is exempt.
@@ -87,7 +87,7 @@ fn a_request_that_names_no_host_or_another_one_in_its_target_is_not_served() {
             421,
         ),
         ("GET /stream HTTP/1.1\r\nHost: evil\r\nAccept: text/event-stream\r\n\r\n", 421),
-        // What is malformed is told so.
+        // A malformed host has a status of its own.
         ("GET /page HTTP/1.1\r\n\r\n", 400),
     ] {
         assert_eq!(ask(&mut world, request), [status], "{request}");
@@ -115,13 +115,13 @@ fn a_foreign_host_is_refused_as_soon_as_the_head_has_arrived() {
         let answer = peer.read();
         assert!(answer.starts_with("HTTP/1.1 421 Misdirected Request\r\n"), "{lines}: {answer}");
         assert!(answer.contains("\r\nConnection: close\r\n") && peer.is_shut(), "{answer}");
-        // Nothing that follows is believed.
+        // Bytes after it are ignored.
         peer.write(get("localhost"));
         world.pass(Duration::from_secs(5));
         assert_eq!(peer.read(), "");
     }
     assert_eq!(world.server.stats().requests, 0);
-    // Nobody else waits for a body any longer than before.
+    // A body of other hosts is not waited for any longer than before.
     let peer = world.connect();
     peer.write("POST /page HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
     world.settle();

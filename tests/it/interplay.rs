@@ -1,5 +1,4 @@
-//! Everything at once: operations of all kinds from every callback, against a list of what each stream should
-//! get.
+//! All operations from all callbacks, in any order, against a list of the events that each stream has to get.
 
 use crate::memory_net::{Loop, Peer, get};
 use crate::support::parse;
@@ -19,16 +18,16 @@ const TOPICS: [&str; 3] = ["a", "b", "c"];
 const TAGS: [&str; 2] = ["ann", "bob"];
 const KEYS: [&str; 2] = ["x", "y"];
 
-/// What repeating timers send. The model does not count them: they may come at any point.
+/// Data of repeating timers. The model does not count these events: they may come at any point.
 const TICK: &str = "tick";
 
 /// A limit that no stream reaches here.
 const NO_LAG: usize = 1 << 30;
 
-/// So long that nothing stalls and no connection is idle for too long: time passes for timers only.
+/// So long that nothing stalls or is idle for too long: only timers need time.
 const NEVER: Duration = Duration::from_secs(500_000);
 
-/// What any callback can do.
+/// Operations of any callback.
 #[derive(Debug, Clone, Copy)]
 enum Operation {
     Publish {
@@ -47,7 +46,7 @@ enum Operation {
     },
     CloseTagged(&'static str),
     AfterGlobal(Duration),
-    /// Something with one stream, counted back from the newest.
+    /// An operation on one stream, counted back from the newest.
     With(usize, StreamOperation),
 }
 
@@ -66,23 +65,23 @@ enum StreamOperation {
     Wake,
 }
 
-/// What a source answers, over and over until it has had so many events.
+/// The answers of a source, repeated until it has had this many events.
 #[derive(Debug, Clone, Copy)]
 struct Answers {
     between: Between,
     events: usize,
     size: usize,
-    /// What it answers then.
+    /// The last answer.
     last: Last,
 }
 
-/// What a source has between two events.
+/// The answer of a source between two events.
 #[derive(Debug, Clone, Copy)]
 enum Between {
     Nothing,
     Idle,
     Wait(Duration),
-    /// An event that cannot be written.
+    /// An event that cannot be encoded.
     Bad,
 }
 
@@ -93,12 +92,12 @@ enum Last {
     Panic,
 }
 
-/// What moves the server; connections are counted from the first.
+/// Steps that drive the server. Connections are counted from the first.
 #[derive(Debug, Clone)]
 enum Step {
-    /// An operation from between two turns.
+    /// An operation between two turns.
     Perform(Operation),
-    /// An operation by way of a publisher.
+    /// An operation of a publisher.
     Run(Operation),
     Connect(Vec<Ask>),
     Ask(usize, Ask),
@@ -122,7 +121,7 @@ struct Ask {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Answer {
-    /// No stream after all.
+    /// A reply instead of a stream.
     Text,
     CloseDelimited,
     Chunked,
@@ -170,14 +169,14 @@ fn answers() -> impl Strategy<Value = Answers> {
     let last = prop_oneof![4 => Just(Last::Idle), 2 => Just(Last::End), 1 => Just(Last::Panic)];
     let events = prop_oneof![3 => 0_usize..5, 1 => 50_usize..200];
     (between, events, size(), last).prop_map(|(between, events, size, last)| {
-        // No more than a few megabytes.
+        // At most a few megabytes.
         let size = if events > 10 { size.min(1000) } else { size };
         Answers { between, events, size, last }
     })
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    // Most often the newest stream: in a handler, that is its own.
+    // Most often the newest stream, which in a handler is its own.
     let stream = || prop_oneof![2 => Just(0_usize), 3 => 0_usize..12];
     let key = proptest::option::of(proptest::sample::select(&KEYS));
     prop_oneof![
@@ -215,31 +214,31 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What should have become of all that was done.
+/// The expected result of all operations.
 #[derive(Default)]
 struct Model {
-    /// In the order of their requests, those included that were answered with a text.
+    /// In the order of their requests, including those with a text as reply.
     streams: Vec<Stream>,
     connections: Vec<Connection>,
-    /// What the next callbacks do, each of them one list.
+    /// Lists of operations for the next callbacks, one each.
     scripts: VecDeque<Vec<Operation>>,
-    /// Events so far: each has a number of its own.
+    /// Number of events so far: each has its own number.
     events: usize,
-    /// Whether streams can be closed for being too far behind.
+    /// Whether streams can be closed because they lag.
     lagging: bool,
-    /// Whether a topic was ever to keep something, or the newest of each key.
+    /// Whether any topic ever had a history or was keyed.
     configured: bool,
     keyed: bool,
-    /// Sources that were made, and how many of them have been dropped.
+    /// Number of sources that were made, and of those that were dropped.
     sources: usize,
     dropped: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
 struct Connection {
-    /// Indices of the streams that were asked for on it, in order.
+    /// Indices of the streams that were requested on it, in order.
     streams: Vec<usize>,
-    /// Whether the peer has gone, or a panic has cut what was under way to it.
+    /// Whether the peer has gone, or a panic has cut its output.
     left: bool,
 }
 
@@ -248,9 +247,9 @@ struct Stream {
     id: StreamId,
     connection: usize,
     answer: Answer,
-    /// None unless it is live: with its end, its subscriptions end.
+    /// `None` unless it is live: the subscriptions end with the stream.
     topics: Vec<&'static str>,
-    /// None unless it is live, too.
+    /// `None` unless it is live.
     tags: HashSet<&'static str>,
     items: Vec<Item>,
     /// Whether operations with it succeed.
@@ -258,7 +257,7 @@ struct Stream {
     opened: bool,
     /// Whether the application has closed it.
     closed_by_application: bool,
-    /// What `closed` was called with.
+    /// The reason with which `closed` was called.
     closed: Vec<CloseReason>,
     hooks_set: usize,
     hooks_run: usize,
@@ -271,11 +270,11 @@ struct Stream {
 /// An event that a stream should get.
 #[derive(Debug)]
 struct Item {
-    /// What it was published to, unless sent.
+    /// Its topics, unless it was sent.
     topic: Option<&'static str>,
     key: Option<&'static str>,
     data: String,
-    /// Whether it may be missing: what was published before the end of a subscription can go with it.
+    /// Whether it may be missing: events before the end of a subscription may be dropped with it.
     optional: bool,
 }
 
@@ -285,12 +284,12 @@ impl Model {
         format!("{} {}", self.events, "x".repeat(size))
     }
 
-    /// Whether what arrives on the connection can end anywhere.
+    /// Whether the input of the peer can end anywhere.
     fn may_be_cut(&self, connection: usize) -> bool {
         self.lagging || self.connections[connection].left
     }
 
-    /// The streams with a tag, and how many of them are there for sure: the others may have gone already.
+    /// The streams with a tag, and how many of them are certainly open: the others may have closed already.
     fn tagged(&self, tag: &str) -> (Vec<usize>, usize) {
         let tagged = |index: &usize| self.streams[*index].tags.contains(tag);
         let found: Vec<_> = (0..self.streams.len()).filter(tagged).collect();
@@ -317,7 +316,7 @@ impl Stream {
         }
     }
 
-    /// Whether an operation succeeded, as it has to with a live stream; not so where `may_be_cut`.
+    /// Checks that an operation succeeded, as it has to with a live stream, except where `may_be_cut`.
     fn accepts<T: std::fmt::Debug>(&mut self, result: &Result<T, Error>, may_be_cut: bool) -> bool {
         if !self.live {
             assert_eq!(result.as_ref().err(), Some(&Error::Closed), "{self:?}");
@@ -333,7 +332,7 @@ impl Stream {
 
 type Shared = Arc<Mutex<Model>>;
 
-/// What every callback does: the next of the scripts.
+/// Any callback: runs the next script.
 fn perform_script(shared: &Shared, cx: &mut Context<'_>) {
     let operations = shared.lock().unwrap().scripts.pop_front().unwrap_or_default();
     for operation in operations {
@@ -349,7 +348,7 @@ fn perform(shared: &Shared, operation: Operation, cx: &mut Context<'_>) {
             let event = Event::new().data(data.clone());
             cx.publish(topic, if let Some(key) = key { event.key(key) } else { event }).unwrap();
             if model.keyed && key.is_some() {
-                // Also for a stream that was closed and lags: what supersedes it is not for it any more.
+                // This includes streams that were closed and lag: newer events of the key are not for them.
                 let items = model.streams.iter_mut().flat_map(|stream| &mut stream.items);
                 let superseded = items.filter(|item| item.topic == Some(topic) && item.key == key);
                 superseded.for_each(|item| item.optional = true);
@@ -377,11 +376,11 @@ fn perform(shared: &Shared, operation: Operation, cx: &mut Context<'_>) {
             let sent = cx.send_tagged(tag, Event::new().data(data.clone())).unwrap();
             assert!((sure..=tagged.len()).contains(&sent));
             for index in tagged {
-                // Which ones are too far behind by this is not said.
+                // The call does not report which ones now lag too far.
                 let optional = model.lagging;
                 let stream = &mut model.streams[index];
                 stream.items.push(Item { topic: None, key: None, data: data.clone(), optional });
-                // One that was to be opened is gone without a word; any operation says so.
+                // A stream that was to be opened may be gone without a report; any operation shows that.
                 if optional && !stream.opened && cx.untag(stream.id, "nobody").is_err() {
                     stream.end();
                 }
@@ -424,7 +423,7 @@ fn perform_with(
             let stream = &mut model.streams[index];
             let result = cx.send(stream.id, Event::new().data(data.clone()));
             let accepted = stream.accepts(&result, may_be_cut);
-            // The event with which a stream is too far behind may still arrive.
+            // The event with which a stream lags too far may still arrive.
             if accepted || model.lagging {
                 stream.items.push(Item { topic: None, key: None, data, optional: !accepted });
             }
@@ -487,8 +486,7 @@ fn perform_with(
                 shared.lock().unwrap().streams[index].hooks_run += 1;
                 perform_script(&shared, cx);
             });
-            // While it is told that it has opened, its end can still be waited for, though it has come
-            // already.
+            // While its opening is reported, `on_close` can still be set, though it has closed already.
             if !stream.live && result.is_ok() || stream.accepts(&result, may_be_cut) {
                 stream.hooks_set += 1;
             }
@@ -512,14 +510,14 @@ fn perform_with(
     }
 }
 
-/// A source that says to the model what it says to the server.
+/// A source that gives the model the same answers as the server.
 struct Scripted {
     shared: Shared,
-    /// The index of its stream.
+    /// Index of its stream.
     stream: usize,
     number: usize,
     answers: Answers,
-    /// Whether it has just had an event.
+    /// Whether its last answer was an event.
     between: bool,
     dropped: Arc<AtomicUsize>,
 }
@@ -564,7 +562,7 @@ impl Source for Scripted {
         model.connections[connection].left |= matches!(self.answers.last, Last::Panic);
         drop(model);
         if matches!(self.answers.last, Last::Panic) {
-            // As a panic, but without a message that nobody wants to read thousands of times.
+            // A panic without a message, which would be printed thousands of times.
             std::panic::resume_unwind(Box::new("a source"));
         }
         Pull::End
@@ -577,7 +575,7 @@ impl Ask {
         get(&format!("/?connection={connection}&answer={answer:?}&topics={}", topics.join(",")))
     }
 
-    /// The connection and what was asked for on it.
+    /// The connection and its requests.
     fn read(request: &Request<'_>) -> (usize, Self) {
         let connection = request.query("connection").unwrap().parse().unwrap();
         let asked = request.query("topics").unwrap();
@@ -679,7 +677,7 @@ impl<const SHORT: bool> Play<SHORT> {
         Self { world: Loop::with_config(App(shared.clone()), config), peers: Vec::new(), shared }
     }
 
-    /// The connection of a step, if there is one.
+    /// The connection of a step, if it exists.
     fn pick(&self, connection: usize) -> Option<usize> {
         connection.checked_rem(self.peers.len())
     }
@@ -727,7 +725,7 @@ impl<const SHORT: bool> Play<SHORT> {
         }
     }
 
-    /// Lets everything arrive that is under way.
+    /// Lets everything arrive that is on its way.
     fn catch_up(&mut self) {
         for peer in &self.peers {
             peer.set_room(usize::MAX);
@@ -745,7 +743,7 @@ impl<const SHORT: bool> Play<SHORT> {
         assert_eq!(stats.streams_opened, count(|stream| stream.opened));
         assert_eq!(stats.panics, count(|stream| stream.panicked));
         let topics: HashSet<_> = model.streams.iter().flat_map(|stream| &stream.topics).collect();
-        // One that keeps something is there also for nobody.
+        // A topic with a history exists without subscribers, too.
         let kept = if model.configured { TOPICS.len() } else { topics.len() };
         assert!((topics.len() as u64..=kept as u64).contains(&stats.topics));
         let sources = count(|stream| stream.source.is_some());
@@ -754,7 +752,7 @@ impl<const SHORT: bool> Play<SHORT> {
         assert_eq!(stats.tags, tags.len() as u64);
     }
 
-    /// That streams were closed once, and for the right reason.
+    /// Checks that streams were closed once, and for the right reason.
     fn compare_ends(&self) {
         let model = self.shared.lock().unwrap();
         for stream in &model.streams {
@@ -774,7 +772,7 @@ impl<const SHORT: bool> Play<SHORT> {
         }
     }
 
-    /// That each connection received the answers to its requests, in order.
+    /// Checks that each connection received the replies to its requests, in order.
     fn compare_received(&self) {
         let model = self.shared.lock().unwrap();
         for (number, (connection, peer)) in model.connections.iter().zip(&self.peers).enumerate() {
@@ -798,7 +796,7 @@ impl<const SHORT: bool> Play<SHORT> {
         }
     }
 
-    /// Stops the server, which closes what is left.
+    /// Stops the server, which closes the remaining streams.
     fn stop(mut self) {
         self.shared.lock().unwrap().scripts.clear();
         self.world.server.context().stop();
@@ -813,7 +811,8 @@ impl<const SHORT: bool> Play<SHORT> {
     }
 }
 
-/// The body of a stream, nothing for a text, and what is behind the answer; none if not even that begins.
+/// The body of a stream, empty for a text, and the bytes after the reply; `None` if not even its head is
+/// complete.
 fn take_answer<'a>(received: &'a str, stream: &Stream, may_be_cut: bool) -> Option<(String, &'a str)> {
     let (head, rest) = received.split_once("\r\n\r\n")?;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
@@ -828,7 +827,7 @@ fn take_answer<'a>(received: &'a str, stream: &Stream, may_be_cut: bool) -> Opti
     }
 }
 
-/// What the chunks contain, whether the last one is among them, and what is behind.
+/// The content of the chunks, whether the last one is among them, and the bytes after it.
 fn take_chunks(received: &str, may_be_cut: bool) -> (String, bool, &str) {
     let mut body = String::new();
     let mut rest = received;
@@ -852,7 +851,7 @@ fn take_chunks(received: &str, may_be_cut: bool) -> (String, bool, &str) {
     (body, false, "")
 }
 
-/// That the events are those of the list, with no gap but for optional ones.
+/// Checks that the events are those of the list, with no gap but for optional ones.
 fn compare_events(body: &str, items: &[Item], may_be_cut: bool) {
     let events = parse(body.as_bytes()).into_iter().map(|event| event.data);
     let mut received = events.filter(|data| data != TICK).peekable();

@@ -1,4 +1,4 @@
-//! Keyed topics: what is superseded, what a newcomer gets, what is kept.
+//! Keyed topics: superseded events, snapshots for new clients, and histories.
 
 use crate::history::{ask, data, events, open, publish, world, world_with};
 use crate::memory_net::{Loop, Peer};
@@ -83,7 +83,7 @@ fn private_events_do_not_make_a_stream_lag() {
     set(&mut world, "x", "2");
     world.settle();
     assert_eq!(data(&peer), ["for you", "x 1", "x 2"]);
-    // One that was offered something it could not take does lag.
+    // A stream that was offered an event without room for it does lag.
     peer.set_room(3);
     set(&mut world, "x", "3");
     world.settle();
@@ -132,8 +132,7 @@ fn a_client_that_resumes_gets_the_changes() {
         "no gap: what is gone is superseded"
     );
     assert_eq!(data(&open(&mut world, "/a", Some(&ids[4]))), [""; 0]);
-    // That a key is gone is kept no longer than the history is, which is not at all here; what follows is
-    // everything.
+    // A removal is retained only as long as the history, which is empty here. All keys follow.
     remove(&mut world, "y");
     world.settle();
     let back = open(&mut world, "/a", Some(&ids[1]));
@@ -203,7 +202,7 @@ enum Step {
         client: usize,
         room: usize,
     },
-    /// A client leaves and comes back with what it has seen last, or for a snapshot.
+    /// A client disconnects and resumes with its last id, or for a snapshot.
     Back {
         client: usize,
         snapshot: bool,
@@ -222,7 +221,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a page would do: a table by key, emptied when it is told of a gap.
+/// The table of a page, by key, which a gap empties.
 struct Client {
     peer: Peer,
     received: String,
@@ -258,8 +257,8 @@ impl Client {
 }
 
 proptest! {
-    /// However slowly a client reads and however often it comes back: in the end its table is that of the
-    /// server.
+    /// However slowly a client reads and however often it resumes, its table is that of the server in the
+    /// end.
     #[test]
     fn every_table_ends_up_the_same(steps in proptest::collection::vec(step(), 1..200)) {
         let mut world = world(keyed());
@@ -295,7 +294,7 @@ proptest! {
                     client.received.clear();
                     client.peer = world.connect();
                     if snapshot {
-                        // As a page that is loaded anew.
+                        // Like a page that is reloaded.
                         (client.last, client.newest) = (None, 0);
                         client.table.clear();
                     }
@@ -443,7 +442,7 @@ fn a_topic_that_is_keyed_again_counts_only_its_present_events() {
     }
     let history = TopicConfig::default().history(History::new());
     world.server.context().configure("a", history).unwrap();
-    // Nothing before this is kept, and it is given up when everybody has got it.
+    // Older events are dropped, after every stream has received them.
     publish(&mut world, "a", &["a"]);
     world.server.context().configure("a", keyed().history(History::new())).unwrap();
     publish(&mut world, "a", &["b"]);

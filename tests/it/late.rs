@@ -1,4 +1,4 @@
-//! Replies that are said after the handler has returned.
+//! Replies that are given after the handler has returned.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{ms, replies, secs, serve};
@@ -8,7 +8,7 @@ use mio_sse::{
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Those who are to reply, the oldest first, and what has been noted.
+/// The pending responders, oldest first, and a record of what happened.
 #[derive(Default)]
 struct Waiting {
     responders: Vec<Responder<Waiting>>,
@@ -43,7 +43,7 @@ fn ask(world: &mut World, request: impl AsRef<[u8]>) -> Peer {
     peer
 }
 
-/// The oldest of those who are to reply.
+/// The oldest pending responder.
 fn next(world: &mut World) -> Responder<Waiting> {
     world.server.handler().state().responders.remove(0)
 }
@@ -68,7 +68,8 @@ fn a_late_reply_is_sent_when_it_is_given_and_the_connection_stays_open() {
     check_accounts(&stats);
 }
 
-/// What came behind in the same packet, and later, is answered behind; what came before is not held up.
+/// Requests that came later, in the same packet or another one, are served later. Earlier ones are not held
+/// up.
 #[test]
 fn replies_are_in_the_order_of_their_requests() {
     let mut world = world(Config::default());
@@ -209,7 +210,7 @@ fn waiting_requests_are_limited() {
     assert_eq!((fourth.read(), world.server.stats().late_replies), (String::new(), 2));
 }
 
-/// A connection beyond the limit is let in for one request, whenever the reply to that comes.
+/// A connection above the limit is accepted for one request, whenever its reply comes.
 #[test]
 fn a_connection_that_is_one_too_many_stays_so_while_it_waits() {
     let mut config = Config::default();
@@ -248,7 +249,7 @@ fn a_responder_that_is_lost_replies_500() {
     check_accounts(&world.server.stats());
 }
 
-/// A handler may change its mind: only the reply that it has returned is to come.
+/// A handler may return another reply: only that one is sent.
 #[test]
 fn each_responder_is_for_its_own_reply() {
     let mut app = Router::with_state(Waiting::default());
@@ -266,7 +267,7 @@ fn each_responder_is_for_its_own_reply() {
     assert_eq!(replies(&peer.read()), [(200, "x".to_owned())]);
 }
 
-/// Else the next reply would be taken for this one.
+/// Otherwise the next reply would be mistaken for this one.
 #[test]
 fn a_late_reply_cannot_be_late_again() {
     let mut app = app();
@@ -314,7 +315,7 @@ fn a_reply_that_is_to_come_cannot_be_changed_or_given_to_another_request() {
     assert_eq!(world.server.stats().late_replies, 0);
 }
 
-/// More than fits is left in the socket, and is not looked at again and again.
+/// What does not fit stays in the socket, and is not read again and again.
 #[test]
 fn input_after_a_waiting_request_is_limited() {
     let mut config = Config::default();
@@ -356,7 +357,7 @@ fn a_server_that_has_stopped_takes_no_replies() {
     drop(two);
 }
 
-/// Those that hold most are told at once, so that what they held is enough.
+/// The requests that hold most are refused at once, so that this frees enough.
 #[test]
 fn large_requests_that_wait_give_way_before_small_ones_and_histories() {
     let mut config = Config::default();
@@ -397,7 +398,7 @@ fn large_requests_that_wait_give_way_before_small_ones_and_histories() {
     check_accounts(&stats);
 }
 
-/// What a reply has brought along may be what another thread waits for.
+/// State in a reply may be what another thread waits for.
 #[test]
 fn replies_that_a_turn_had_no_time_for_are_dropped_with_the_server_still_there() {
     let mut world = world(Config::default());
@@ -511,7 +512,7 @@ fn older_clients_and_those_that_wait_for_100() {
     assert_eq!(replies(&peer.read()), [(200, "abc".to_owned())]);
 }
 
-/// It has said all that it has to say, and reads on.
+/// It has half-closed, and still reads.
 #[test]
 fn a_client_that_has_closed_its_side_gets_all_of_its_replies() {
     for room in [0, 5, 1 << 20] {
@@ -549,8 +550,7 @@ fn the_last_request_of_a_connection_may_have_a_late_reply() {
     assert!(peer.is_shut());
 }
 
-/// Requests that wait may be all that memory is held for: what cannot be published must not keep their
-/// replies away.
+/// Waiting requests may hold all the memory. Events without room must not hold up their replies.
 #[test]
 fn late_replies_are_not_held_up_by_requests_without_memory() {
     let mut config = Config::default();
@@ -567,7 +567,7 @@ fn late_replies_are_not_held_up_by_requests_without_memory() {
     }
     world.server.publisher().publish("t", "x").unwrap();
     for responder in std::mem::take(&mut world.server.handler().state().responders) {
-        // The last one is that of the request which was refused.
+        // The last one is that of the refused request.
         let _ = responder.reply("x");
     }
     world.pass(secs(2));

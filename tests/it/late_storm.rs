@@ -1,5 +1,5 @@
-//! Late replies while everything else happens: clients that leave, do not read, or send more; limits,
-//! time-outs, drains and panics. Whatever it was, in the end nothing is left.
+//! Late replies under every fault: clients that leave, do not read, or send more; limits, timeouts, drains
+//! and panics. In the end nothing is left.
 
 use crate::memory_net::{Loop, Peer, check_accounts};
 use crate::support::{ms, secs};
@@ -38,11 +38,11 @@ impl Random {
 #[derive(Default)]
 struct Waiting {
     responders: Vec<Responder<Waiting>>,
-    /// Streams whose opening was told to those of another.
+    /// Streams whose opening was reported to the hooks of another stream.
     strays: u64,
 }
 
-/// Looks that the stream which opens is the one that is being asked for.
+/// Checks that the opened stream is the one of this request.
 fn expect(cx: &mut Context<'_, Waiting>, token: Option<Arc<()>>) {
     let expected = cx.stream();
     cx.on_open(move |stream, cx| {
@@ -120,7 +120,7 @@ fn requests(random: &mut Random) -> String {
     text
 }
 
-/// Replies in one of many ways; each takes `token` along.
+/// Replies in one of many ways. Each reply owns `token`.
 fn reply(responder: Responder<Waiting>, token: Arc<()>, random: &mut Random) {
     let how = random.below(8);
     let size = if random.one_in(20) { 3 << 20 } else { 10 };
@@ -143,7 +143,7 @@ fn reply(responder: Responder<Waiting>, token: Arc<()>, random: &mut Random) {
         }
         Reply::stream().topic("t").into()
     };
-    // Its client may have left, and the server stopped.
+    // Its client may have left, or the server may have stopped.
     let _ = responder.reply_with(move |_request, cx| reply(cx));
 }
 
@@ -211,7 +211,7 @@ fn storm<const SHORT: bool>(seed: u64) {
     assert_eq!((memory.input, memory.replies, memory.hands), (0, 0, 0), "{seed}: {memory:?}");
     check_accounts(&stats);
     assert_eq!(world.server.handler().state().strays, 0, "{seed}");
-    // Requests that were not whole are answered as well.
+    // Incomplete requests get a reply as well.
     let timed_out =
         [CloseReason::HeadTimeout, CloseReason::BodyTimeout].map(|reason| stats.connections_closed(reason));
     let unread = stats.rejected + stats.refused(Refusal::Memory) + timed_out.iter().sum::<u64>();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// What each file imports from other files, by their names below `src` without the ending. Tests and
+/// The imports of each file from other files, by their names below `src` without the extension. Tests and
 /// `mod.rs`, which only lists modules, are left out.
 fn imports() -> BTreeMap<String, BTreeSet<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src");
@@ -43,7 +43,7 @@ fn imports() -> BTreeMap<String, BTreeSet<String>> {
 fn imports_have_no_circle() {
     let mut left = imports();
     assert!(left.len() > 50 && left.values().flatten().count() > 200, "that is not all: {left:?}");
-    // What imports nothing that is left is at the bottom. Where nothing is, there is a circle.
+    // A file without remaining imports is at the bottom. If there is none, there is a circle.
     loop {
         let bottom: Vec<_> =
             left.iter().filter(|(_, of)| of.is_empty()).map(|(name, _)| name.clone()).collect();

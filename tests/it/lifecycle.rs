@@ -1,4 +1,4 @@
-//! How streams end: by whoever's doing, once, with the reason, and nothing is left behind.
+//! How streams close: by either side, once, with the reason, and nothing is left behind.
 
 use crate::memory_net::{Loop, get};
 use crate::support::{Client, Running, serve, serve_with};
@@ -8,7 +8,7 @@ use mio_sse::{
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What has happened, in order.
+/// Events of the run, in order.
 #[derive(Clone, Default)]
 struct Journal(Arc<Mutex<(Vec<String>, Vec<StreamId>)>>);
 
@@ -21,13 +21,13 @@ impl Journal {
         std::mem::take(&mut self.0.lock().unwrap().0)
     }
 
-    /// The stream opened last.
+    /// The stream that was opened last.
     fn stream(&self) -> StreamId {
         *self.0.lock().unwrap().1.last().expect("a stream was opened")
     }
 }
 
-/// Every request opens a stream on topic `t`; everything that is told is noted.
+/// Every request opens a stream on topic `t`. All calls are recorded.
 struct Noting(Journal);
 
 impl Handler for Noting {
@@ -123,7 +123,7 @@ fn a_write_that_fails_closes_the_stream_once() {
     let peer = world.connect();
     peer.write(get("/"));
     world.settle();
-    // The reset is told by the write: no readiness comes before it.
+    // The write reports the reset: there is no readiness event before it.
     peer.reset_silently();
     world.server.context().publish("t", Event::new().data("x")).unwrap();
     world.settle();
@@ -220,7 +220,7 @@ fn a_stream_id_never_names_another_stream() {
     peer.write(get("/"));
     world.settle();
     let second = journal.stream();
-    // The slot is used again by another connection.
+    // Another connection uses the slot again.
     peer.close();
     world.settle();
     let other = world.connect();
@@ -269,7 +269,7 @@ fn a_stream_closed_in_its_own_handler_is_still_complete() {
 
 #[test]
 fn callbacks_may_close_other_streams() {
-    /// Whoever leaves takes everybody along.
+    /// Each stream that closes closes all others.
     struct Together(Vec<StreamId>, Journal);
 
     impl Handler for Together {
@@ -419,7 +419,7 @@ fn coming_and_going_leaves_nothing_behind() {
     assert_eq!(stats.closed(CloseReason::PeerClosed) + stats.closed(CloseReason::Reset), 400);
 }
 
-/// The stats say that `topics` are those with a subscriber; they are counted until the end of the turn.
+/// The stats count `topics` as topics with a subscriber, until the end of the turn.
 #[test]
 fn a_topic_without_a_subscriber_is_not_counted() {
     struct Last(Option<u64>);
@@ -461,8 +461,7 @@ fn open_streams_can_be_listed() {
     assert_eq!(cx.streams("a").collect::<std::collections::BTreeSet<_>>(), [first, last].into());
     assert_eq!(cx.streams("b").collect::<Vec<_>>(), [middle]);
     assert_eq!((cx.streams("c").count(), cx.streams_tagged("nobody").count()), (0, 0));
-    // One that is closed is open no more, though it is not given the end of its body yet, as that has no
-    // room.
+    // A closed stream is no longer open, though the end of its body waits for room.
     peers[2].0.set_room(0);
     cx.publish("a", Event::new().data("on its way")).unwrap();
     cx.close(last).unwrap();
@@ -475,7 +474,7 @@ fn open_streams_can_be_listed() {
     assert_eq!((cx.streams("a").count(), cx.streams_tagged("all").collect::<Vec<_>>()), (0, vec![middle]));
 }
 
-/// Nothing in the library has two meanings where all of it is imported.
+/// No name of the library is ambiguous if everything is imported.
 mod with_everything_imported {
     use mio_sse::*;
 

@@ -1,4 +1,4 @@
-//! What a connection and a stream may do and for how long: requests, time, ages, and what is counted of it.
+//! Limits of connections and streams: requests, timeouts, ages, and the counters of these.
 
 use crate::memory_net::{Clock, Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{Client, ms, replies, secs, serve_with};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 type Reasons = Arc<Mutex<Vec<(StreamId, CloseReason)>>>;
 
-/// Streams on topic `t`; their ids and reasons of closing, in order.
+/// Streams on topic `t`, with their ids and close reasons in order.
 #[derive(Default)]
 struct App {
     opened: Vec<StreamId>,
@@ -158,7 +158,7 @@ fn a_peer_that_drips_gets_408_and_is_closed() {
                 assert_eq!(answer, "HTTP/1.");
                 assert!(!peer.is_shut());
             }
-            // What comes now comes too late.
+            // Input from now on is too late.
             assert_eq!(ask(&mut world, &peer, get("/page")), "");
             let patience = if reads { secs(4) } else { secs(32) };
             world.pass(patience);
@@ -184,7 +184,7 @@ fn a_connection_without_a_further_request_is_idle() {
     assert_eq!(world.server.stats().connections_closed(CloseReason::IdleTimeout), 1);
 }
 
-/// A config whose streams may be so old.
+/// A configuration with this maximum age.
 fn aged(age: Option<Duration>) -> Config {
     let mut config = Config::default();
     config.max_age = age;
@@ -198,7 +198,7 @@ fn every_stream_ends_cleanly_between_three_quarters_of_the_longest_age_and_all_o
     for (age, step) in [(ms(100), ms(1)), (secs(10), ms(20)), (secs(100), ms(250)), (secs(10_000), secs(20))]
     {
         let mut world = world_with(aged(Some(age)));
-        // Some come a little later, and the clock of ages wraps at different times.
+        // Some streams open a little later, and the clock of ages wraps at different times.
         let mut open = Vec::new();
         for _ in 0..60 {
             let peer = world.connect();
@@ -236,7 +236,7 @@ fn a_loop_that_was_held_up_does_not_take_the_old_for_young() {
         let peer = world.connect();
         ask(&mut world, &peer, subscribe("/stream"));
         world.jump(age * hundredths / 100);
-        // Whoever comes behind that is young.
+        // A young stream in a later slot.
         let other = world.connect();
         ask(&mut world, &other, subscribe("/stream"));
         world.pass(age * 60 / 100);
@@ -252,7 +252,7 @@ fn a_stream_is_never_older_than_it_may_be_in_whatever_slot() {
     for offset in [0, 99, 100, 250, 300] {
         let mut world = world_with(aged(Some(age)));
         let peers: Vec<_> = (0..200).map(|_| world.connect()).collect();
-        // At some place between two ticks of the clock of ages and two visits of the sweep.
+        // Between two ticks of the clock of ages and two visits of the sweep.
         world.pass(ms(offset));
         peers.iter().for_each(|peer| peer.write(subscribe("/stream")));
         world.settle();
@@ -261,7 +261,7 @@ fn a_stream_is_never_older_than_it_may_be_in_whatever_slot() {
     }
 }
 
-/// The clock of ages is one byte, which tells the old from the young only for so long.
+/// The clock of ages has one byte, which tells old from young only for so long.
 #[test]
 fn a_stream_that_is_too_old_is_closed_however_long_the_loop_was_held_up() {
     for held_up in [ms(50), ms(110), ms(240), ms(300), ms(500)] {
@@ -314,7 +314,7 @@ fn the_timer_of_an_age_dies_with_its_stream() {
         }
         world.settle();
         assert_eq!(world.server.stats().timers, 0, "{way}");
-        // A stream that comes to be in the same slot is none of its business.
+        // A new stream in the same slot is not affected.
         let next = world.connect();
         ask(&mut world, &next, subscribe("/stream"));
         world.pass(secs(2));
@@ -368,7 +368,7 @@ fn a_peer_that_has_done_sending_gets_its_stream_only_where_that_is_wanted() {
             world.settle();
             assert!(peer.read().contains("data: later"));
 
-            // It ends properly, and so does its connection: no other request will come.
+            // It closes properly, and so does its connection, as there will be no other request.
             let stream = world.server.handler().opened[0];
             world.server.context().close(stream).unwrap();
             world.settle();
@@ -427,8 +427,7 @@ fn a_real_peer_that_has_done_sending_gets_its_stream_to_the_end() {
     assert_eq!(client.head().status, 200);
     let before = server.wait_for("some heartbeats", |stats| stats.heartbeats > 3);
     let after = server.wait_for("some more heartbeats", |stats| stats.heartbeats > before.heartbeats + 5);
-    // Each of the questions for the stats takes a turn or two as well, so this says only that time passes in
-    // between.
+    // Each request for the stats takes a turn or two as well, so this only shows that time passes in between.
     assert_eq!(after.connections, 1);
     server.publisher.publish("t", Event::new().data("later")).unwrap();
     assert_eq!(client.data(1), ["later"]);
@@ -458,7 +457,7 @@ fn waiting_bytes_are_counted_and_the_count_returns_to_zero() {
     let stats = world.server.stats();
     assert_eq!(stats.streams_behind, 6);
     assert!(stats.log_bytes >= 1000, "{stats:?}");
-    // Each ends, or goes on, in another way.
+    // Each closes, or stays open, in another way.
     peers[0].set_room(usize::MAX);
     peers[1].close();
     peers[2].reset();

@@ -1,4 +1,4 @@
-//! Several listeners on one server: of one name, of a list, of both kinds of sockets.
+//! Several listeners of one server: of one name, of a list, and of both kinds of sockets.
 
 use crate::support::{Client, DEADLINE, now, run, secs};
 #[cfg(unix)]
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const V4: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const V6: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
-/// One that no machine has (RFC 5737).
+/// An address that no machine has (RFC 5737).
 const NOBODYS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 0);
 
 fn app() -> Router {
@@ -26,7 +26,7 @@ fn bind(addresses: &[SocketAddr]) -> std::io::Result<Server<Router>> {
     Server::bind(addresses, app())
 }
 
-/// Not every machine that runs tests does.
+/// Not every machine that runs tests has IPv6.
 fn has_ipv6() -> bool {
     TcpListener::bind(V6).is_ok()
 }
@@ -121,13 +121,13 @@ fn all_of_ipv4_and_all_of_ipv6_go_together_in_one_list_or_as_two_places() {
         assert_eq!(server.local_addrs(), any(port));
         port
     };
-    // Somebody else may take the port before it is used again, but not each time.
+    // Another program may take the port in between, but not each time.
     let server = (0..100).find_map(|_| {
         let [v4, v6] = any(draw());
         Server::listen(Listeners::new().tcp(v4).tcp(v6), app(), Config::default()).ok()
     });
     assert_eq!(server.expect("two places, though they have one port").local_addrs().len(), 2);
-    // Each by itself stays one listener.
+    // Each address alone stays one listener.
     for address in any(0) {
         assert_eq!(bind(&[address]).unwrap().local_addrs().len(), 1);
     }
@@ -239,7 +239,7 @@ fn both_kinds_of_sockets_are_one_server() {
     assert_eq!(page_over_unix(&path), "page");
     assert_eq!(page_over_unix(&inherited), "page");
     assert_eq!(server.stats().accepted, 3);
-    // What is published reaches those of every kind.
+    // Events reach clients of every kind.
     let mut streams = [UnixStream::connect(&path).unwrap(), UnixStream::connect(&inherited).unwrap()];
     for stream in &mut streams {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -259,7 +259,7 @@ fn both_kinds_of_sockets_are_one_server() {
             text.push_str(std::str::from_utf8(&chunk[..count]).unwrap());
         }
     }
-    // Its own file goes, that of others stays.
+    // It removes its own file, and leaves those of others.
     let address = server.address;
     server.stop();
     assert!(is_refused(address));
@@ -277,11 +277,11 @@ fn if_one_cannot_be_had_nothing_is_left_of_the_others() {
     let error = Server::listen(listeners, app(), Config::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
     assert!(!path.exists());
-    // What is wrong with a name is told then, too, and before anything is opened after it.
+    // An invalid name is an error then, too, before anything after it is opened.
     let listeners = Listeners::new().tcp("no port").unix(&path);
     let error = Server::listen(listeners, app(), Config::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    // And nothing is opened for limits that make no sense.
+    // Nothing is opened for invalid limits.
     let mut config = Config::default();
     config.connections_max = 0;
     let error = Server::listen(Listeners::new().unix(&path), app(), config).unwrap_err();

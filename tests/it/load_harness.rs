@@ -1,4 +1,4 @@
-//! The load harness checks every stream it holds with a decoder of its own. This checks the decoder.
+//! The load harness checks every stream with a decoder of its own. This tests the decoder.
 
 #[allow(dead_code, reason = "the harness uses the rest")]
 #[path = "../../benches/streams/decoder.rs"]
@@ -11,7 +11,7 @@ use decoder::{Decoder, Fault};
 use payload::{Lines, data};
 use proptest::prelude::*;
 
-/// A stream of numbered events among all that a decoder has to pass over.
+/// A stream of numbered events, with everything that a decoder has to skip.
 fn body(numbers: &[u32]) -> Vec<u8> {
     let mut body = b":\nretry: 3000\n".to_vec();
     for &number in numbers {

@@ -1,7 +1,8 @@
-//! Topics of every kind at once, reconfigured while they are read, against a model that knows nothing but
-//! what was published.
+//! Topics of every kind at once, reconfigured while they are read, against a model that knows only the
+//! published events.
 //!
-//! The model does not foresee what a stream gets. It says what may be missing, and where that has to be told.
+//! The model does not predict the events of a stream. It knows which may be missing, and where a gap has to
+//! be.
 
 use crate::memory_net::{Loop, Peer, check_accounts};
 use crate::support::parse;
@@ -19,14 +20,14 @@ const TOPICS: [&str; 3] = ["a", "b", "c"];
 const CLIENTS: usize = 4;
 const LAG_BYTES_MAX: usize = 3000;
 
-/// How a topic is, in words that both the server's configuration and the model are made from.
+/// A kind of topic, from which both the server's configuration and the model are made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Kind {
     keyed: bool,
     skip: bool,
     /// Events, bytes and seconds.
     history: Option<(usize, usize, u64)>,
-    /// The ids are the application's. So are those of all topics, or of none.
+    /// The ids are the application's, for all topics or for none.
     own_ids: bool,
 }
 
@@ -61,7 +62,7 @@ enum Key {
 enum Id {
     None,
     Own,
-    /// The same one again and again.
+    /// The same id again and again.
     Shared,
 }
 
@@ -132,15 +133,15 @@ fn step() -> impl Strategy<Value = Step> {
 struct Published {
     topic: usize,
     key: Key,
-    /// Whether it has an id. Others are seen with the one before, which may be that of the first block.
+    /// Whether it has an id. An event without one has the id before it, which may be that of the first block.
     has_id: bool,
 }
 
-/// What was so when a request was answered.
+/// The state at the time of a request.
 #[derive(Clone, Copy)]
 struct Opened {
     stream: StreamId,
-    /// How much had been published.
+    /// Number of events published by then.
     at: usize,
     kinds: [Kind; 3],
     reconfigured: [usize; 3],
@@ -148,12 +149,12 @@ struct Opened {
 
 struct Shared {
     kinds: [Kind; 3],
-    /// Everything in the order of publishing; `None` for what was sent to one stream.
+    /// All events in the order of publishing; `None` for a private event.
     published: Vec<Option<Published>>,
     opened: BTreeMap<usize, Opened>,
-    /// The newest of each key, and its size.
+    /// The newest event of each key, and its size.
     tables: [BTreeMap<u8, (usize, usize)>; 3],
-    /// How often a topic has become keyed, or has ceased to be.
+    /// Number of changes between keyed and not keyed.
     reconfigured: [usize; 3],
 }
 
@@ -183,7 +184,7 @@ impl Handler for App {
     }
 }
 
-/// When a stream reads a topic: behind what had been published at `from`, and not behind `to`.
+/// A subscription: events after `from`, up to `to`.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     topic: usize,
@@ -198,9 +199,9 @@ struct Client {
     topics: u8,
     from: usize,
     asked: Option<String>,
-    /// Behind which event it asked to go on, where its id says that and is known.
+    /// The event after which it resumes, if its id is known.
     behind: Option<usize>,
-    /// Subscriptions besides those it was opened with.
+    /// Subscriptions in addition to those it was opened with.
     windows: Vec<Window>,
     begun: bool,
     raw: String,
@@ -211,9 +212,9 @@ struct Client {
     last: Option<(String, Option<usize>)>,
     older: Vec<(String, usize)>,
     tables: [BTreeMap<u8, usize>; 3],
-    /// Whether the table has to be the server's, and as often as the topic had changed.
+    /// If its table has to be the server's: the number of changes of the topic by then.
     full: [Option<usize>; 3],
-    /// It was told of a gap in these topics, and has seen no id since.
+    /// It got a gap in these topics, and has seen no id since.
     told: Option<u8>,
 }
 
@@ -242,13 +243,12 @@ impl Client {
         }
     }
 
-    /// Takes note of the subscriptions that its request has made.
+    /// Records the subscriptions that its request has made.
     fn begin(&mut self, shared: &Shared) {
         let Some(opened) = shared.opened.get(&self.number).filter(|_| !self.begun) else { return };
         self.begun = true;
-        // A gap empties the table and has no id: cut off before what follows, the client asks as before. The
-        // same topics are missing the same, but of others it is no news that they have nothing behind that
-        // id.
+        // A gap empties the table and has no id. If the client is cut off before the next event, it resumes
+        // as before. The same topics then have the same gap, but other topics may have nothing after that id.
         if self.told.take().is_some_and(|told| told != self.topics) {
             self.full = [None; 3];
         }
@@ -304,12 +304,12 @@ impl Client {
                     self.gap = true;
                     self.told = Some(self.topics);
                     let opened = &shared.opened[&self.number];
-                    // What it was subscribed to later, or is not any more, has no part in this.
+                    // Later subscriptions, and ended ones, play no part in this.
                     let (first, later) = self.windows.split_at_mut(self.topics.count_ones() as usize);
                     for window in first {
                         window.from = window.from.max(opened.at);
                         let topic = window.topic;
-                        // A page that is told so begins anew, and gets all there is.
+                        // A page that gets this starts anew, and gets everything.
                         let stays = window.to.is_none() && later.iter().all(|later| later.topic != topic);
                         let anew = stays && opened.kinds[topic].keyed && self.from != 1 && self.from != 2;
                         self.tables[topic].clear();
@@ -329,7 +329,7 @@ impl Client {
             self.seen.push(number);
             if !event.id.is_empty() && self.last.as_ref().is_none_or(|(last, _)| *last != event.id) {
                 self.told = None;
-                // One that it was given before an event without an id is that of an earlier one.
+                // The id before an event without one belongs to an earlier event.
                 let own = event.id.strip_prefix("own").map(|number| number.parse().unwrap());
                 let has_id = shared.published[number].is_some_and(|published| published.has_id);
                 let known = own.or_else(|| (has_id && event.id != "shared").then_some(number));
@@ -358,7 +358,7 @@ impl Client {
         }
     }
 
-    /// Everything has been given to it that it can get.
+    /// It has received every event that it can get.
     fn check(&self, shared: &Shared, keyed_since: &[Vec<bool>]) {
         if !self.begun || self.peer.as_ref().is_none_or(Peer::is_closed) {
             return;
@@ -378,7 +378,7 @@ impl Client {
             }
         }
         if self.gap || self.from == 3 || self.asked.is_some() && self.behind.is_none() {
-            // What it has been told of may have been published long before.
+            // The event that it got may have been published long before.
             at_most = usize::MAX;
         }
         assert!(
@@ -406,7 +406,7 @@ struct Model<const SHORT: bool> {
     shared: Rc<RefCell<Shared>>,
     clients: Vec<Client>,
     connections: usize,
-    /// How each topic has been so far: keyed or not.
+    /// Whether each topic was keyed, at each time.
     keyed_since: Vec<Vec<bool>>,
 }
 
@@ -570,7 +570,7 @@ impl<const SHORT: bool> Model<SHORT> {
             client.full = [None; 3];
         }
         if last != Last::Seen {
-            // As a page that is loaded anew, with what it asks for as all it knows.
+            // Like a page that is reloaded, which knows only what it requests.
             client.last = asked.clone().map(|id| (id, behind));
         }
         let peer = self.world.connect();
@@ -597,7 +597,7 @@ impl<const SHORT: bool> Model<SHORT> {
         };
     }
 
-    /// Lets everybody have everything, and looks whether it is.
+    /// Delivers everything, and checks it.
     fn check(&mut self) {
         for client in &self.clients {
             if let Some(peer) = &client.peer {
@@ -639,7 +639,7 @@ fn run<const SHORT: bool>(kinds: [Kind; 3], sends_per_turn: usize, steps: Vec<St
 }
 
 proptest! {
-    /// Every loss is told, nothing comes twice or out of order, and what is not kept is not held.
+    /// Every loss is a gap, nothing is doubled or out of order, and nothing is held without need.
     #[test]
     fn no_loss_is_silent_in_topics_of_any_kind(
         kinds in proptest::array::uniform3(kind()),

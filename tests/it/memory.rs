@@ -1,4 +1,4 @@
-//! What is held for others, all together, and what gives way when it is too much.
+//! The limit of all memory held for others, and what is dropped above it.
 
 use crate::memory_net::{Loop, Peer, get, subscribe};
 use crate::support::{ms, replies, secs};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const MAX: usize = 4 << 20;
 
-/// What a test may go over `memory_max` by: one request or event, and what an allocator rounds up.
+/// Allowed excess over `memory_max`: one request or event, and the rounding of the allocator.
 const MORE: usize = 256 << 10;
 
 fn config() -> Config {
@@ -21,7 +21,7 @@ fn config() -> Config {
     config
 }
 
-/// Streams of the topics in the path, pages of many bytes, and publishing what is posted.
+/// Streams of the topics in the path, pages of many bytes, and a route that publishes the posted body.
 fn app() -> Router {
     let mut app = Router::new();
     app.get("/read/{topics}", |request, _cx| {
@@ -50,7 +50,7 @@ fn open<H: App>(world: &mut Loop<H>, path: &str) -> Peer {
     peer
 }
 
-/// Publishes, and looks that not more is held than may be.
+/// Publishes, and checks that the limit holds.
 fn publish<H: App>(world: &mut Loop<H>, topic: &str, event: Event<'static>) -> Result<(), Error> {
     let published = world.server.context().publish(topic, event);
     world.turn();
@@ -175,7 +175,7 @@ fn small_values_do_not_hold_the_memory_of_large_events() {
     }
     let reader = open(&mut world, "/read/large0+large1+large2+large3+large4+large5+large6+large7");
     for round in 0..6 {
-        // What was large is read, and its blocks are there for others.
+        // The large event has been read, and its blocks are free for others.
         for topic in 0..8 {
             let large = Event::new().data("x".repeat(90_000));
             world.server.context().publish(&format!("large{topic}"), large).unwrap();
@@ -231,7 +231,7 @@ fn bodies_that_are_not_complete_are_refused_when_there_is_no_room() {
     let stats = world.server.stats();
     assert!(stats.refused(Refusal::Memory) + stats.memory_cut > 400, "{stats:?}");
     assert!(peers.iter().any(|peer| peer.read().starts_with("HTTP/1.1 503 Service Unavailable")));
-    // There is room again for others.
+    // There is room again for other requests.
     for _ in 0..10 {
         world.pass(ms(50));
     }
@@ -266,7 +266,7 @@ fn when_memory_is_full_requests_and_events_are_refused() {
     config.topic = TopicConfig::default().keyed();
     let mut world = Loop::<_, true>::with_config(app(), config);
     let mut number = 0;
-    // The newest of a key never gives way.
+    // The newest event of a key is never dropped.
     let refused = loop {
         number += 1;
         let event = Event::new().data("x".repeat(1_000)).key(number.to_string());
@@ -288,7 +288,7 @@ fn when_memory_is_full_requests_and_events_are_refused() {
     assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("Retry-After: "), "{text}");
     let stats = world.server.stats();
     assert_eq!((stats.refused(Refusal::Memory), stats.memory_pressure), (2, 5));
-    // What has no newest key any more is given back.
+    // Events that are no longer the newest of a key are freed.
     for number in 0..number / 2 {
         let event = Event::new().data("x").key(number.to_string()).removes_key();
         world.server.context().publish("k", event).unwrap();
@@ -312,7 +312,7 @@ fn pressure_ends_by_itself() {
                 .unwrap();
         }
     }
-    // Nobody publishes any more: the loop goes on by itself.
+    // Nothing is published any more, so the loop has to continue by itself.
     let begun = world.now();
     while world.server.stats().memory_pressure != 0 {
         assert!(world.now() - begun < secs(5), "{:?}", world.server.stats());
@@ -327,7 +327,7 @@ fn an_outer_loop_has_to_turn_when_memory_is_short() {
     config.topic = TopicConfig::default().history(History::new().bytes(MAX));
     let mut world = Loop::<_, true>::with_config(app(), config);
     world.settle();
-    // Nobody reads it, so there is nothing else to do.
+    // There are no subscribers, so there is nothing else to do.
     let event = || Event::new().data("x".repeat(10_000));
     while world.server.context().publish("t", event()).is_ok() {}
     assert_eq!(world.server.stats().memory_pressure, 5);

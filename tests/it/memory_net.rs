@@ -1,7 +1,7 @@
 //! A network in memory: the same loop, without an operating system.
 //!
-//! It is stricter than real ones: readiness is told once and not again before the loop has met the end, so
-//! that a lost wake-up is a test that fails.
+//! It is stricter than real networks: readiness is reported once, and not again before the loop has met the
+//! end, so a lost wake-up fails a test.
 
 use mio_sse::net::{Net, Ready};
 use mio_sse::{App, CloseReason, Config, Server, Stats};
@@ -15,31 +15,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// More turns than any test needs: whoever gets here spins.
+/// More turns than any test needs: a loop that gets here spins.
 const TURNS_MAX: usize = 100_000;
 
 #[derive(Default)]
 struct World {
     now: Duration,
     backlog: VecDeque<usize>,
-    /// Whom the next socket that is to be adopted stands for.
+    /// The peer of the next socket that is adopted.
     adoptable: VecDeque<usize>,
     ends: Vec<TcpStream>,
     listener_ready: bool,
     accept_errors: VecDeque<io::ErrorKind>,
-    /// How often the loop has tried to accept.
+    /// Number of attempts to accept.
     accepts: usize,
-    /// How many connections can be open at once, those held in reserve included.
+    /// Number of connections that can be open at once, including the reserve.
     descriptors: Option<usize>,
     reserve: usize,
     stopped_listening: bool,
-    /// How much the time of day has been set back.
+    /// How far the time of day has been set back.
     stepped_back: Duration,
     peers: Vec<Connection>,
 }
 
 impl World {
-    /// The descriptors in use.
+    /// Number of descriptors in use.
     fn open(&self) -> usize {
         let open = self.peers.iter().filter(|peer| peer.slot.is_some() && !peer.server_closed);
         self.reserve + open.count()
@@ -52,24 +52,24 @@ struct Connection {
     slot: Option<u32>,
     to_server: VecDeque<u8>,
     to_peer: Vec<u8>,
-    /// Bytes that the server can still write.
+    /// Number of bytes that the server can still write.
     room: usize,
-    /// How much room there is again as soon as a write did not fit.
+    /// New room after a write that did not fit.
     refill: Option<usize>,
     peer_closed: bool,
     peer_reset: bool,
     server_shut: bool,
     server_closed: bool,
-    /// Whether the loop has to be told when there is something to read, or room.
+    /// Whether input, or room, has to be reported to the loop.
     read_armed: bool,
     write_armed: bool,
     readable: bool,
     writable: bool,
-    /// What each call of write took.
+    /// The bytes of each write.
     writes: Vec<usize>,
     reads: usize,
     shutdowns: usize,
-    /// How often the loop has asked who it is.
+    /// Number of look-ups of its address.
     asked: usize,
 }
 
@@ -123,7 +123,7 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
             return Err(kind.into());
         }
         if !world.backlog.is_empty() && world.descriptors.is_some_and(|limit| world.open() >= limit) {
-            // What the operating system says without descriptors has no kind of its own.
+            // The operating system's error for missing descriptors has no kind of its own.
             return Err(io::Error::other("too many open files"));
         }
         let socket = world.backlog.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
@@ -131,7 +131,7 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
         Ok((socket, address))
     }
 
-    /// The socket only stands for a peer that [`Loop::adopt`] has made.
+    /// The socket only represents a peer that [`Loop::adopt`] has made.
     fn adopt(&mut self, _socket: TcpStream) -> io::Result<usize> {
         self.world.borrow_mut().adoptable.pop_front().ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
@@ -173,7 +173,7 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
         }
         let count = peer.to_server.len().min(buffer.len());
         if count == 0 && !peer.peer_closed {
-            // The poll says what is so when it is asked.
+            // The poll reports the state at the time of the call.
             peer.readable = false;
             peer.read_armed = true;
             return Err(io::ErrorKind::WouldBlock.into());
@@ -250,7 +250,7 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
     }
 }
 
-/// A server on a network in memory, or on one around that, and the hands to move both.
+/// A server on a network in memory, or on one that wraps it, with controls for both.
 pub(crate) struct Loop<H: App, const SHORT: bool = true, N: Net = MemoryNet<SHORT>> {
     pub(crate) server: Server<H, N>,
     world: Rc<RefCell<World>>,
@@ -276,7 +276,7 @@ impl<H: App, const SHORT: bool> Loop<H, SHORT> {
 }
 
 impl<H: App, const SHORT: bool, N: Net> Loop<H, SHORT, N> {
-    /// On the network that `around` makes of one in memory.
+    /// On a network that `around` makes of one in memory.
     pub(crate) fn over(handler: H, config: Config, around: impl FnOnce(MemoryNet<SHORT>) -> N) -> Self {
         let world = Rc::<RefCell<World>>::default();
         let wakes = Arc::<Wakes>::default();
@@ -284,7 +284,7 @@ impl<H: App, const SHORT: bool, N: Net> Loop<H, SHORT, N> {
         Self { server: Server::with_net(net, handler, config).unwrap(), world, wakes }
     }
 
-    /// A peer that has connected; it reads without end unless its room is set.
+    /// A peer that has connected. It reads without end unless its room is set.
     pub(crate) fn connect(&self) -> Peer {
         self.connect_from([127, 0, 0, 1].into())
     }
@@ -303,15 +303,14 @@ impl<H: App, const SHORT: bool, N: Net> Loop<H, SHORT, N> {
         Peer { world: self.world.clone(), number }
     }
 
-    /// A peer whose connection somebody else has accepted, who has read `input` of it. It comes from
-    /// 127.0.0.1.
+    /// A peer whose connection another server has accepted and read `input` from. Its address is 127.0.0.1.
     pub(crate) fn adopt(&mut self, input: impl Into<Vec<u8>>) -> Peer {
         let (peer, socket) = self.adoptable();
         self.server.adopt(socket, input).unwrap();
         peer
     }
 
-    /// A peer, and the socket that stands for it.
+    /// A peer, and the socket that represents it.
     pub(crate) fn adoptable(&self) -> (Peer, TcpStream) {
         let mut world = self.world.borrow_mut();
         let number = world.peers.len();
@@ -319,12 +318,12 @@ impl<H: App, const SHORT: bool, N: Net> Loop<H, SHORT, N> {
         world.adoptable.push_back(number);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        // As long as it is there, the socket has an address.
+        // The socket has an address as long as the peer exists.
         world.ends.push(listener.accept().unwrap().0);
         (Peer { world: self.world.clone(), number }, socket)
     }
 
-    /// So many connections can be open at once.
+    /// From now on this many connections can be open at once.
     pub(crate) fn set_descriptors(&self, count: usize) {
         self.world.borrow_mut().descriptors = Some(count);
     }
@@ -337,7 +336,7 @@ impl<H: App, const SHORT: bool, N: Net> Loop<H, SHORT, N> {
         self.server.turn(Some(Duration::ZERO)).unwrap();
     }
 
-    /// Turns until the server has nothing left to do without time passing.
+    /// Turns until the server has nothing left to do at this time.
     pub(crate) fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
             self.turn();
@@ -351,7 +350,7 @@ impl<H: App, const SHORT: bool, N: Net> Loop<H, SHORT, N> {
         panic!("the loop does not come to rest");
     }
 
-    /// Lets time pass, in steps in which nothing is due to be missed.
+    /// Advances the time in small steps, so that everything due happens in time.
     pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.world.borrow().now + time;
         loop {
@@ -365,7 +364,7 @@ impl<H: App, const SHORT: bool, N: Net> Loop<H, SHORT, N> {
         }
     }
 
-    /// Lets time pass at once, as if the loop had been held up.
+    /// Advances the time at once, as if the loop had been held up.
     pub(crate) fn jump(&self, time: Duration) {
         self.world.borrow_mut().now += time;
     }
@@ -375,17 +374,17 @@ impl<H: App, const SHORT: bool, N: Net> Loop<H, SHORT, N> {
         self.world.borrow_mut().stepped_back += time;
     }
 
-    /// How often the loop has tried to accept so far.
+    /// Number of attempts to accept so far.
     pub(crate) fn accepts(&self) -> usize {
         self.world.borrow().accepts
     }
 
-    /// Whether anybody who connects is still let in.
+    /// Whether new connections are still accepted.
     pub(crate) fn is_listening(&self) -> bool {
         !self.world.borrow().stopped_listening
     }
 
-    /// The clock, for a handler to move.
+    /// The clock, for a handler to advance.
     pub(crate) fn clock(&self) -> Clock {
         Clock(self.world.clone())
     }
@@ -403,7 +402,7 @@ impl<H: App, const SHORT: bool, N: Net> Loop<H, SHORT, N> {
 pub(crate) struct Clock(Rc<RefCell<World>>);
 
 impl Clock {
-    /// Lets time pass while the loop is busy.
+    /// Advances the time while the loop is busy.
     pub(crate) fn jump(&self, time: Duration) {
         self.0.borrow_mut().now += time;
     }
@@ -423,7 +422,7 @@ impl Connection {
 }
 
 impl Peer {
-    /// The same peer once more.
+    /// Another handle of the same peer.
     pub(crate) fn again(&self) -> Self {
         Self { world: self.world.clone(), number: self.number }
     }
@@ -455,32 +454,33 @@ impl Peer {
         connection.writable = true;
     }
 
-    /// Sends RST, of which the next read or write tells and the poll does not.
+    /// Sends RST, which the next read or write reports, but not the poll.
     pub(crate) fn reset_silently(&self) {
         self.connection().peer_reset = true;
     }
 
-    /// From now on the server can write so many bytes.
+    /// From now on the server can write this many bytes.
     pub(crate) fn set_room(&self, room: usize) {
         self.connection().make_room(room);
     }
 
-    /// The peer reads while the server writes: whenever a write does not fit, there is so much room again.
+    /// The peer reads while the server writes: after each write that does not fit, there is this much room
+    /// again.
     pub(crate) fn set_refill(&self, room: usize) {
         self.connection().refill = Some(room);
     }
 
-    /// Takes what has arrived.
+    /// Takes the bytes that have arrived.
     pub(crate) fn read(&self) -> String {
         String::from_utf8(self.read_bytes()).unwrap()
     }
 
-    /// The same where it is no text.
+    /// The same for bytes that are not text.
     pub(crate) fn read_bytes(&self) -> Vec<u8> {
         std::mem::take(&mut self.connection().to_peer)
     }
 
-    /// What each write of the server since the last call took.
+    /// The bytes of each write of the server since the last call.
     pub(crate) fn writes(&self) -> Vec<usize> {
         std::mem::take(&mut self.connection().writes)
     }
@@ -489,7 +489,7 @@ impl Peer {
         self.connection().reads
     }
 
-    /// How often the loop has asked who this is.
+    /// Number of look-ups of its address by the loop.
     pub(crate) fn asked(&self) -> usize {
         self.connection().asked
     }
@@ -504,12 +504,12 @@ impl Peer {
     }
 }
 
-/// What `EventSource` asks.
+/// The request of `EventSource`.
 pub(crate) fn subscribe(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
 }
 
-/// Whether all that came in can be accounted for.
+/// Checks that the counters agree with each other.
 pub(crate) fn check_accounts(stats: &Stats) {
     let closed: u64 = CloseReason::ALL.iter().map(|reason| stats.connections_closed(*reason)).sum();
     assert_eq!(stats.accepted, stats.connections + closed, "{stats:?}");

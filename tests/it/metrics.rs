@@ -1,4 +1,4 @@
-//! The texts for Prometheus and as JSON, as parsers of others read them: every number, under its name.
+//! The texts for Prometheus and as JSON, as independent parsers read them: every number, under its name.
 
 use crate::memory_net::{Loop, get, subscribe};
 use mio_sse::{CloseReason, Config, Event, History, Refusal, Reply, Router, Stats, TopicConfig};
@@ -6,7 +6,7 @@ use prometheus_parse::{Scrape, Value};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// A server that has counted something of nearly everything.
+/// A server that has counted nearly everything.
 fn busy() -> Stats {
     let mut app = Router::new();
     app.get("/page", |_request, _cx| Reply::text("page"));
@@ -167,7 +167,7 @@ fn the_json_has_every_field_and_every_reason() {
     let text = stats.json();
     assert!(text.len() < 3 << 10 && !text.contains('\n'), "some 2 KB on one line, not {text:?}");
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-    // What `Debug` derives forgets no field: its names are alone on the first level.
+    // The derived `Debug` has every field: their names are alone on the first level.
     let debug = format!("{stats:#?}");
     let fields = debug.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": "));
     let mut count = 0;
@@ -198,7 +198,7 @@ fn a_server_that_has_done_nothing_has_metrics_too() {
     assert!(values.values().all(|value| *value == 0.0), "{values:?}");
 }
 
-/// Who asks for the stats is being asked about: it is no stream that is behind.
+/// A request for the stats is not counted as a stream that lags.
 #[test]
 fn the_request_for_the_stats_does_not_count_in_them() {
     let mut app = Router::new();

@@ -1,4 +1,4 @@
-//! How what a stream has missed is made up for, what comes first, and how streams and topics end.
+//! Missed events, first events, and streams and topics that finish.
 
 use crate::history::{ask, data, open, publish, take_events};
 use crate::memory_net::{Loop, Peer, check_accounts};
@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Streams of the topics of the path, as the query wants them.
+/// Streams of the topics of the path, with the options of the query.
 fn app() -> Router {
     let mut app = Router::new();
     app.get("/{topics}", |request, cx| {
@@ -55,7 +55,7 @@ fn closed(world: &Loop<Router>, reason: CloseReason) -> u64 {
     world.server.stats().closed(reason)
 }
 
-// What comes first, and streams that end by themselves.
+// First events, and streams that finish.
 
 #[test]
 fn a_stream_that_is_closed_by_its_handler_or_finishes_gets_its_history_first() {
@@ -136,9 +136,9 @@ fn first_events_arrive_in_any_framing_and_byte_by_byte() {
     }
 }
 
-// Topics that have finished.
+// Finished topics.
 
-/// Publishes the number `text` in the way of `ids`.
+/// Publishes the number `text` with an id of the kind `ids`.
 fn publish_next(world: &mut Loop<Router>, ids: Ids, topic: &str, text: &str) {
     match ids {
         Ids::Generated => publish(world, topic, &[text]),
@@ -169,7 +169,7 @@ fn subscribers_of_a_topic_that_finishes_get_all_events_and_close() {
         slow.set_room(usize::MAX);
         world.settle();
         assert!(slow.read().ends_with("data: 20-0\n\n\r\n0\r\n\r\n"));
-        // A client that comes later, until it has seen everything.
+        // A client that connects later, until it has seen everything.
         assert_eq!(ended(&open(&mut world, "/a", None)), ["10-0", "20-0"]);
         assert_eq!(ended(&open(&mut world, "/a", Some(&received[0].id))), ["20-0"]);
         assert_eq!(ended(&open(&mut world, "/a", Some("unknown"))), ["", "10-0", "20-0"]);
@@ -200,7 +200,7 @@ fn nothing_is_published_to_a_topic_that_has_finished() {
         };
         assert_eq!(refused, Err(Error::Finished));
         if ids == Ids::Ordered {
-            // The position is not taken by what was refused.
+            // A refused event does not occupy its position.
             cx.publish_at("b", at("20-0"), Event::new().data("b")).unwrap();
         }
         world.server.publisher().publish("a", Event::new().data("late")).unwrap();
@@ -270,7 +270,7 @@ fn a_topic_without_a_history_finishes_for_its_subscribers() {
     finish(&mut world, "a");
     assert!(peer.read().ends_with("data: 1\n\n\r\n0\r\n\r\n"));
     assert_eq!(closed(&world, CloseReason::Finished), 1);
-    // A client that comes later finds a new one.
+    // A client that connects later finds a new topic.
     let later = open(&mut world, "/a", None);
     publish(&mut world, "a", &["2"]);
     assert_eq!(heard(&later), ["2"]);
@@ -307,9 +307,9 @@ fn a_stream_with_a_source_of_its_own_outlives_its_topics() {
     assert_eq!(notes.reasons().len(), 1);
 }
 
-// What is made up for.
+// Missed events.
 
-/// A source that says what a test wants it to say, when it wants.
+/// A source that gives the answers of a test, at times that the test chooses.
 #[derive(Debug, Clone, Default)]
 struct Script(Arc<Mutex<VecDeque<Pull>>>);
 
@@ -330,7 +330,7 @@ fn pull(text: &'static str) -> Pull {
     Pull::Event(Event::new().data(text).id(text))
 }
 
-/// A server whose store brings later what was missed, as the script says.
+/// A server whose store delivers missed events later, as the script says.
 fn brings_later(ids: Ids, change: impl FnOnce(&mut Config)) -> (Loop<Router>, Script) {
     let (mut app, script) = (app(), Script::default());
     let brings = script.clone();
@@ -430,14 +430,14 @@ fn a_source_of_missed_events_that_fails_leaves_a_gap_and_a_live_stream() {
         publish(&mut world, "a", &["live"]);
         assert_eq!(heard(&peer), ["live"]);
         assert_eq!((world.server.stats().gaps, world.server.stats().streams), (1, 1));
-        // The source is gone, and no wake asks it again.
+        // The source was dropped, and no wake asks it again.
         world.server.context().wake(notes.last()).unwrap();
         world.settle();
         assert_eq!(peer.read(), "");
     }
 }
 
-/// Brings two events by a channel from another thread, and says that this is all, or does not.
+/// Sends two events by a channel from another thread, and completes the channel, or does not.
 fn by_channel(completes: bool) -> Loop<Router> {
     missed(move |stream, _last, cx| {
         let sender: EventSender = cx.channel(stream, 4)?;
@@ -448,7 +448,7 @@ fn by_channel(completes: bool) -> Loop<Router> {
                 sender.complete();
             }
         });
-        // There is room for all of it, so this does not wait for the stream.
+        // There is room for all events, so this does not wait for the stream.
         thread.join().unwrap();
         cx.publish("a", Event::new().data("meanwhile").id("2"))?;
         Ok::<_, Error>(Missed::Later)
@@ -469,7 +469,7 @@ fn a_stream_that_is_closed_before_its_missed_events_does_not_get_newer_ones() {
         let peer = open(&mut world, "/a", Some("old"));
         script.say(&mut world, notes.last(), [pull("old 1")]);
         publish_own(&mut world, "a", &["meanwhile"]);
-        // A word of farewell is sent and not published: it still goes out.
+        // A farewell event is sent, not published: it still goes out.
         world.server.context().send(notes.last(), Event::new().data("sent")).unwrap();
         if drains {
             let drain = Drain::within(Duration::from_millis(1)).farewell(Event::new().data("farewell"));
@@ -531,7 +531,7 @@ fn events_that_were_dropped_meanwhile_are_not_sent_even_between_keyed_ones() {
     let count = |name: &str| received.iter().filter(|event| event.event == name).count();
     let missed: usize = received.iter().find(|event| event.event == "gap").unwrap().data.parse().unwrap();
     assert!(missed > 30, "{missed}");
-    // What its source has brought is a message as well.
+    // Events of its source are messages as well.
     assert_eq!((count("keyed"), count("message") + missed), (60, 61));
 }
 
@@ -573,9 +573,9 @@ fn the_source_of_a_reply_is_asked_when_all_was_made_up_for() {
     assert_eq!(ended(&peer), ["old 1", "meanwhile", "its", "own"]);
 }
 
-// Topics that differ in who makes their ids.
+// Topics with different kinds of ids.
 
-/// `own`, `generated`, `ordered` and `plain` are what their names say.
+/// `own`, `generated`, `ordered` and `plain` have the kind of ids that their names say.
 fn mixed() -> Loop<Router> {
     let mut world = world_with(Ids::Own, |config| config.topic = TopicConfig::default());
     let kinds = [("own", Ids::Own), ("generated", Ids::Generated), ("ordered", Ids::Ordered)];
@@ -617,7 +617,7 @@ fn a_stream_cannot_subscribe_to_topics_with_different_kinds_of_ids() {
     cx.subscribe(stream, "plain").unwrap();
     for ids in [Ids::Generated, Ids::Ordered] {
         assert_eq!(cx.configure("plain", kept(ids)), Err(Error::MixedIds));
-        // Without a history it keeps something, too.
+        // A history makes no difference.
         let bare = TopicConfig::default().ids(ids);
         let mixes = if ids == Ids::Ordered { Err(Error::MixedIds) } else { Ok(()) };
         assert_eq!(cx.configure("plain", bare), mixes);
@@ -626,7 +626,7 @@ fn a_stream_cannot_subscribe_to_topics_with_different_kinds_of_ids() {
     publish_own(&mut world, "plain", &["1"]);
     publish_own(&mut world, "own", &["2"]);
     assert_eq!(heard(&peer), ["1", "2"]);
-    // It may read others when it has left these.
+    // It may subscribe to others after it has left these.
     let mut cx = world.server.context();
     cx.unsubscribe(stream, "own").unwrap();
     cx.unsubscribe(stream, "plain").unwrap();

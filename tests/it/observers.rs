@@ -1,4 +1,4 @@
-//! Who watches is told of everything that happens, in order and once, and of nothing that does not.
+//! Observers see everything that happens, in order and once, and nothing else.
 
 use crate::memory_net::{Clock, Loop, Peer, get, subscribe};
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 type Notes = Arc<Mutex<Vec<String>>>;
 
-/// Notes everything it is told of.
+/// Records every call.
 struct Noting(Notes, &'static str);
 
 impl Noting {
@@ -93,7 +93,7 @@ fn an_observer_sees_each_stream_and_event_once_and_in_order() {
             format!("stream {b} \"data: hello\\n\\n\""),
         ]
     );
-    // Once for any number of deliveries, and where there are none.
+    // Once for any number of deliveries, even for none.
     let mut cx = world.server.context();
     cx.publish("t", Event::new().data("1").event("number")).unwrap();
     cx.publish("nobody", Event::new().data("2")).unwrap();
@@ -118,7 +118,7 @@ fn an_observer_sees_each_stream_and_event_once_and_in_order() {
     for (told, expected) in told.iter().zip(expected) {
         assert_eq!(*told, expected);
     }
-    // What a source says, too.
+    // Events of a source, too.
     let says = Events::new([Event::new().data("9")]).every(Duration::from_secs(1));
     world.server.context().set_source(b, says).unwrap();
     world.settle();
@@ -199,7 +199,7 @@ fn streams_that_are_open_when_the_server_is_dropped_are_observed() {
     assert_eq!(told, expected);
 }
 
-/// Sends while the request is still being answered, as most applications do.
+/// Sends while the request is still being handled, as most applications do.
 struct Early(Option<StreamId>);
 
 impl Handler for Early {
@@ -229,10 +229,10 @@ fn a_stream_is_observed_before_its_events_and_a_refused_one_not_at_all() {
     assert!(take(&notes).is_empty(), "what was sent to it is not sent");
 }
 
-/// Keeps what was logged by the thread that listens: a process has one logger, and tests run side by side.
+/// Keeps the log lines of the thread that listens: a process has one logger, and tests run side by side.
 struct Capture(Mutex<Vec<Line>>);
 
-/// The thread, the level, the target and the text.
+/// Thread, level, target and text.
 type Line = (ThreadId, Level, String, String);
 
 static CAPTURE: Capture = Capture(Mutex::new(Vec::new()));
@@ -258,16 +258,16 @@ impl Log for Capture {
     fn flush(&self) {}
 }
 
-/// From here on what this thread logs is kept.
+/// From here on the log lines of this thread are kept.
 pub(crate) fn listen() {
-    // The first test that wants it installs it.
+    // The first test that needs it installs it.
     if log::set_logger(&CAPTURE).is_ok() {
         log::set_max_level(LevelFilter::Info);
     }
     logged();
 }
 
-/// What this thread has logged since the last call.
+/// The log lines of this thread since the last call.
 pub(crate) fn logged() -> Vec<(Level, String, String)> {
     let this = std::thread::current().id();
     let mut lines = CAPTURE.lines();
@@ -340,7 +340,7 @@ fn slow_turns_are_logged_once_in_ten_seconds() {
     assert!(lines[0].2.starts_with("a turn took 1s"), "{lines:?}");
 }
 
-/// One line for each reply, whatever becomes of the request.
+/// One line for each reply, whatever happens to the request.
 #[test]
 fn an_access_log_has_every_reply_once() {
     struct Journal(Arc<Mutex<Vec<String>>>);
@@ -387,12 +387,12 @@ fn an_access_log_has_every_reply_once() {
         let peer = world.connect_from(std::net::Ipv4Addr::new(192, 0, 2, 1).into());
         peer.write(&request);
         world.settle();
-        // What comes by the inbox.
+        // Messages of the inbox.
         world.settle();
         let told = std::mem::take(&mut *lines.lock().unwrap());
         assert!(told.len() == 1 && told[0].starts_with(line), "{told:?}, not {line}");
     }
-    // A request that does not become whole in time.
+    // A request that is not complete in time.
     let peer = world.connect();
     peer.write(post(5));
     world.pass(Duration::from_secs(31));

@@ -1,4 +1,4 @@
-//! What an external log says besides its events: entries for several topics, what it has lost, its end.
+//! Calls for an external log besides its events: entries of several topics, losses, and its end.
 
 use crate::history::{data, events, open, world, world_with};
 use crate::memory_net::{Loop, Peer, check_accounts};
@@ -16,7 +16,7 @@ fn end(world: &mut Loop<Router>, position: &str) {
     world.settle();
 }
 
-/// A history of so many events in each topic.
+/// A history of this many events in each topic.
 fn keeping(events: usize) -> TopicConfig {
     TopicConfig::default().history(History::new().events(events)).ids(Ids::Ordered)
 }
@@ -26,7 +26,7 @@ fn publish_all_at(world: &mut Loop<Router>, topics: &[&str], position: &str) -> 
     world.server.context().publish_all_at(topics.iter().copied(), at(position), event)
 }
 
-/// The ids of the events that a page hears.
+/// Ids of the events that a page sees.
 fn ids(peer: &Peer) -> Vec<String> {
     events(peer).into_iter().map(|event| event.id).collect()
 }
@@ -104,7 +104,7 @@ fn a_loss_is_a_gap_in_its_place_for_every_stream_of_the_log() {
         assert_eq!(heard(peer), [""; 0]);
     }
     let stats = world.server.stats();
-    // One of them reads two such topics.
+    // One of the streams reads two such topics.
     assert_eq!((stats.gaps, stats.events_published), (5, 2));
     check_accounts(&stats);
     for position in ["20-1", "20-0", "1-0"] {
@@ -118,7 +118,7 @@ fn a_client_that_resumes_before_a_loss_gets_a_gap_however_short_the_history() {
     for events in [0, 1, 2, 3, 10] {
         let mut world = world(keeping(events));
         publish_at(&mut world, "a", &["10-0", "15-0"]);
-        // All that is kept of it is gone, and so is the topic.
+        // Its whole history was dropped, and so was the topic.
         publish_at(&mut world, "b", &["16-0"]);
         lose(&mut world, "20-0");
         publish_at(&mut world, "a", &["30-0"]);
@@ -134,13 +134,13 @@ fn a_client_that_resumes_before_a_loss_gets_a_gap_however_short_the_history() {
         ] {
             let peer = open(&mut world, path, Some(id));
             let gaps = heard(&peer).into_iter().filter(|event| event == "gap").count();
-            // Where something else is not kept, that is told first.
+            // If other events were dropped, that gap comes first.
             assert!((1..=2).contains(&gaps), "{gaps} gaps for {id} of {path}, {events} kept");
             peer.close();
         }
         for (path, id) in [("/a", "20-0"), ("/b", "20-0"), ("/c", "20-0"), ("/a", "30-0")] {
             let peer = open(&mut world, path, Some(id));
-            // Where nothing is kept, the topic that was published to last has forgotten more.
+            // Without a history, the topic that was published to last has dropped more.
             let expected = usize::from(events == 0 && id == "20-0");
             let gaps = heard(&peer).into_iter().filter(|event| event == "gap").count();
             assert_eq!(gaps, expected, "{id} of {path}, {events} kept");
@@ -190,7 +190,7 @@ fn a_stream_that_waits_for_a_lost_position_continues_with_the_gap() {
     for peer in &peers {
         assert_eq!(ids(peer), ["50-0", "55-0", "60-0", "70-0"]);
     }
-    // Its client was told by another server, before it has seen what comes after.
+    // Another server sent its client the gap, before it has seen what follows.
     assert_eq!(ids(&further), ["70-0"]);
 }
 
@@ -245,7 +245,7 @@ fn a_position_that_the_log_has_read_by_now_is_no_gap() {
     let mut world = world(kept(Ids::Ordered));
     publish_at(&mut world, "a", &["10-0"]);
     let peer = open(&mut world, "/a", Some("40-0"));
-    // Entries that were no events, and one that was of no topic here.
+    // Entries that were not events, and one of an unknown topic.
     for _ in 0..3 {
         end(&mut world, "40-0");
     }
@@ -277,7 +277,7 @@ fn an_empty_log_ends_as_well() {
     end(&mut world, "0-0");
     end(&mut world, "0-0");
     assert_eq!(ids(&peer), ["0-0"]);
-    // A heartbeat of a server without any position says nothing of one.
+    // A heartbeat of a server without any position has no id.
     world.pass(Duration::from_secs(20));
     assert_eq!(peer.read().replace(COMMENT, ""), "");
     publish_at(&mut world, "a", &["5-0"]);

@@ -1,4 +1,4 @@
-//! Topics with a pace: streams get what is published together, and no more often than that.
+//! Topics with a pace: streams get all events of an interval together, and no more often than that.
 
 use mio_sse::net::InMemory;
 use mio_sse::{
@@ -52,7 +52,7 @@ fn the_first_event_comes_at_once_and_those_that_follow_sooner_together() {
     for client in &mut clients {
         assert_eq!(data(client), ["2", "3", "4", "5"]);
     }
-    // The pace begins anew with each wave.
+    // Each wave restarts the interval.
     server.advance(ms(100));
     publish(&mut server, "6");
     assert!(data(&mut clients[0]).is_empty());
@@ -113,7 +113,7 @@ fn too_many_waiting_events_are_sent_early_and_nothing_is_held_in_the_end() {
         let expected = usize::from(number == 0 || number == 4);
         assert_eq!(data(&mut client).len().min(1), expected, "{number}");
     }
-    // Who is behind gets the rest when there is room, and not at the pace.
+    // A stream that lags gets the rest when there is room, without waiting for the pace.
     server.settle();
     assert!(data(&mut client).len() < 5);
     server.settle();

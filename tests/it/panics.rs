@@ -1,4 +1,4 @@
-//! Callbacks that panic: what they were called for ends, all the rest goes on.
+//! Callbacks that panic: their stream or request ends, and everything else continues.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::{ms, replies};
@@ -6,7 +6,7 @@ use mio_sse::{CloseReason, Config, Context, Event, Handler, Message, Observer, R
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
-/// Panics where the path of a request says so.
+/// Panics if the path of a request says so.
 #[derive(Default)]
 struct App {
     opened: Vec<StreamId>,
@@ -21,7 +21,7 @@ impl Handler for App {
         match request.path() {
             "/page" => return Reply::text("page"),
             "/panic" => {
-                // Whatever it has done for the stream is undone; what it has done for others is not.
+                // Everything done for the stream is undone, but nothing done for others.
                 cx.publish("t", Event::new().data("published")).unwrap();
                 cx.send(stream, Event::new().data("never")).unwrap();
                 cx.subscribe(stream, "new").unwrap();
@@ -55,7 +55,7 @@ impl Handler for App {
     }
 }
 
-/// A world with a stream that has nothing to do with what panics.
+/// A world with a stream that is not affected by the panics.
 fn world() -> (Loop<App>, Peer) {
     world_with(Config::default())
 }
@@ -81,7 +81,7 @@ fn open(world: &mut Loop<App>) -> (Peer, StreamId) {
     (peer, *world.server.handler().opened.last().unwrap())
 }
 
-/// The server has counted `panics` and goes on to serve everybody.
+/// Checks that the server has counted `panics` and still serves.
 fn goes_on(world: &mut Loop<App>, bystander: &Peer, panics: u64) {
     world.settle();
     let stats = world.server.stats();
@@ -283,7 +283,7 @@ fn a_closure_of_a_publisher_that_panics_keeps_the_next_message_from_nothing() {
 
 #[test]
 fn a_handler_that_panics_when_the_server_starts_does_not_keep_it_from_serving() {
-    /// Serves, but does not start.
+    /// Serves, but fails to start.
     struct Stumbles(App);
 
     impl Handler for Stumbles {
@@ -304,7 +304,7 @@ fn a_handler_that_panics_when_the_server_starts_does_not_keep_it_from_serving() 
     assert_eq!(world.server.stats().panics, 1);
 }
 
-/// Panics whenever it is told of something.
+/// Panics on certain calls.
 struct Nervous;
 
 impl Observer for Nervous {

@@ -1,11 +1,11 @@
-//! Who is at the other end of a connection, over each kind of them.
+//! The address at the other end of a connection, for each kind of connection.
 
 use crate::memory_net::{Loop, get};
 use crate::support::{Client, replies, run, serve};
 use mio_sse::{Event, Peer, Reply, Request, Router, Server};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 
-/// Says who asks, in the words of `Debug`.
+/// Replies with the address, as `Debug` prints it.
 fn app() -> Router {
     let mut app = Router::new();
     app.get("/peer", |request, _cx| Reply::text(format!("{:?}", request.peer())));
@@ -16,7 +16,7 @@ fn app() -> Router {
     app
 }
 
-/// What the server has to say about `client`.
+/// The reply of the server for `client`.
 fn expected(client: &Client) -> String {
     format!("{:?}", Some(Peer::Address(client.socket.local_addr().unwrap())))
 }
@@ -58,7 +58,7 @@ fn an_ipv4_address_at_a_listener_for_both_families_is_one_of_ipv4() {
     app.get("/ip", |request, _cx| Reply::text(format!("{:?}", request.peer().and_then(|peer| peer.ip()))));
     let Ok(server) = Server::bind("[::]:0", app) else { return };
     let server = run(server);
-    // Not where the system keeps the families apart.
+    // Not on systems that separate the families.
     if let Ok(socket) = TcpStream::connect((Ipv4Addr::LOCALHOST, server.address.port())) {
         assert_eq!(Client::from(socket).get_text("/ip"), "Some(127.0.0.1)");
     }
@@ -72,7 +72,7 @@ fn a_connection_that_was_adopted_has_its_own() {
     let mut client = Client::connect(listener.local_addr().unwrap());
     server.publisher.adopt(listener.accept().unwrap().0, get("/peer")).unwrap();
     assert_eq!(client.reply().1, expected(&client));
-    // What comes next on it is read by the server itself.
+    // The next request on it is read by the server itself.
     let expected = expected(&client);
     assert_eq!(client.get_text("/peer"), expected);
     server.stop();
@@ -146,7 +146,7 @@ fn the_address_is_looked_up_once_for_requests_that_are_read_together() {
     world.settle();
     assert_eq!(replies(&peer.read()), vec![(200, text.clone()); 3]);
     assert_eq!(peer.asked(), 1);
-    // For half a request nobody is asked.
+    // For half a request there is no look-up.
     let request = get("/peer");
     let (half, rest) = request.split_at(10);
     peer.write(half);
@@ -156,7 +156,7 @@ fn the_address_is_looked_up_once_for_requests_that_are_read_together() {
     world.settle();
     assert_eq!(replies(&peer.read()), [(200, text)]);
     assert_eq!(peer.asked(), 2);
-    // Nor for one that is rejected.
+    // Nor for a rejected one.
     peer.write("nonsense\r\n\r\n");
     world.settle();
     assert_eq!(replies(&peer.read())[0].0, 400);

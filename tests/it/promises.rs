@@ -1,4 +1,4 @@
-//! What types promise to those who keep them: a change here breaks programs.
+//! Traits that types promise to have: a change here breaks programs.
 
 use mio_sse::{
     Answer, CloseReason, Config, Cors, Drain, Error, Event, EventSender, Events, Missed, NotAdopted,
@@ -18,7 +18,7 @@ fn types_are_send_and_sync_as_documented() {
     send::<Answer>();
     send::<Pull>();
     both::<Publisher>();
-    // Also where the state is not.
+    // Even if the state is not `Send`.
     both::<Publisher<std::rc::Rc<()>>>();
     both::<Responder<std::rc::Rc<()>>>();
     both::<Responder>();

@@ -1,5 +1,5 @@
-//! Other threads: what they publish arrives whole and in order, a full inbox holds them back, and nobody
-//! waits for ever.
+//! Other threads: their events arrive whole and in order, a full inbox holds them back, and no thread waits
+//! for ever.
 
 use crate::memory_net::{Loop, get};
 use crate::support::{DEADLINE, parse, replies, serve, serve_with};
@@ -23,7 +23,7 @@ fn with_inbox(inbox_max: usize) -> Config {
     config
 }
 
-/// A stream route that tells the id of each stream, and the ids.
+/// A stream route that reports the id of each stream.
 fn app_with_ids() -> (Router, mpsc::Receiver<StreamId>) {
     let (sender, receiver) = mpsc::channel();
     let mut app = Router::new();
@@ -98,7 +98,7 @@ fn messages_of_one_thread_are_handled_in_order() {
     publisher.try_publish("all", Event::new().data("4")).unwrap();
     publisher.close(stream).unwrap();
     publisher.publish("all", Event::new().data("5, too late")).unwrap();
-    // The stream has ended by the time that the loop gets to it, which the publisher cannot know.
+    // The stream has closed by the time that the loop gets to it, which the publisher cannot know.
     publisher.send(stream, Event::new().data("6, too late")).unwrap();
     publisher.close(stream).unwrap();
     let data: Vec<_> = client.events_to_end().into_iter().map(|event| event.data).collect();
@@ -152,7 +152,7 @@ fn a_publisher_that_waits_for_room_continues_when_there_is_some() {
     assert_eq!(receiver.try_iter().count(), 398);
 }
 
-/// All that a publisher can be asked for.
+/// All calls of a publisher.
 fn all_refusals(publisher: &Publisher, stream: StreamId) -> [Result<(), Error>; 5] {
     [
         publisher.publish("a", Event::new().data("x")),
@@ -185,7 +185,7 @@ fn a_server_that_was_dropped_refuses_too() {
 #[test]
 fn a_publisher_that_waits_for_room_learns_that_the_server_stops() {
     let mut server = Server::bind_with("127.0.0.1:0", app(), with_inbox(1)).unwrap();
-    // From the first turn on those who wait for room do so as long as it takes.
+    // After the first turn, publishers wait for room as long as needed.
     server.turn(Some(Duration::ZERO)).unwrap();
     server.publisher().publish("a", Event::new().data("x")).unwrap();
     let (sender, receiver) = mpsc::channel();
@@ -213,7 +213,7 @@ fn a_closure_that_never_ran_is_dropped_with_the_server() {
     let publisher = server.publisher();
     let (captured, inner) = (Arc::new(()), publisher.clone());
     let held = captured.clone();
-    // Dropped, it uses the publisher again, which must not be a deadlock.
+    // Its destructor uses the publisher again, which must not be a deadlock.
     struct OnDrop(Publisher);
     impl Drop for OnDrop {
         fn drop(&mut self) {
@@ -259,7 +259,7 @@ fn a_handler_may_publish_through_a_publisher_of_its_own() {
     *own.lock().unwrap() = Some(server.publisher.clone());
     let mut client = server.connect();
     client.get("/");
-    // It comes by way of the inbox, and so behind the subscription.
+    // The event goes through the inbox, so it comes after the subscription.
     assert_eq!(client.data(1), ["joined"]);
 }
 
@@ -333,19 +333,19 @@ fn while_a_fan_out_cannot_keep_up_messages_stay_in_the_inbox_and_publishers_wait
         })
         .collect();
     world.settle();
-    // One of them takes nothing: it must not hold up the others.
+    // One of them reads nothing: it must not hold up the others.
     peers[0].set_room(0);
     let publisher = world.server.publisher();
     let event = Event::new().data("x".repeat(200));
     let publish = |count| (0..count).take_while(|_| publisher.try_publish("all", &event).is_ok()).count();
-    // By then it has had the time to read, and nobody waits for it any more.
+    // By then it has had the time to read, and publishers no longer wait for it.
     assert_eq!(publish(1), 1);
     world.settle();
     world.pass(Duration::from_millis(100));
 
     assert_eq!(publish(1000), 200);
     world.turn();
-    // A batch of 64 is more than the limit already; the rest waits for the fan-out.
+    // A batch of 64 exceeds the limit already; the rest waits for the fan-out.
     assert_eq!(world.server.stats().events_published, 65);
     assert_eq!(publish(1000), 64, "there is room for as many as were taken");
     let mut published: u64 = 265;
@@ -395,7 +395,7 @@ fn publishers_do_not_wait_for_a_server_whose_handler_has_panicked() {
     assert_eq!(receiver.recv_timeout(DEADLINE), Ok([Err(Error::Stopped), Err(Error::Stopped)]));
 }
 
-/// The thread of the loop is noted in the first turn and never again.
+/// The thread of the loop is recorded in the first turn and never again.
 #[test]
 fn a_full_inbox_is_no_deadlock_for_a_server_that_has_moved_to_another_thread() {
     let publisher = Arc::new(Mutex::new(None::<Publisher>));
@@ -422,7 +422,7 @@ fn a_publisher_does_not_wait_for_ever_before_the_server_runs() {
     let publisher = server.publisher();
     (0..4).for_each(|_| publisher.publish("all", Event::new().data("")).unwrap());
     assert_eq!(publisher.publish("all", Event::new().data("")), Err(Error::Full));
-    // Where it begins in time, nothing is refused.
+    // If it starts in time, nothing is refused.
     let waiting = thread::spawn(move || publisher.publish("all", Event::new().data("")));
     while !waiting.is_finished() {
         server.turn(Some(Duration::from_millis(1))).unwrap();
@@ -461,7 +461,7 @@ fn a_publisher_that_does_not_wait_says_that_there_is_no_room() {
     let stream = world.server.handler().state().expect("it has opened");
     let publisher = world.server.publisher().nonblocking();
     publisher.publish("t", "fits").unwrap();
-    // On a thread that could wait.
+    // On a thread that may wait.
     let (sender, results) = mpsc::channel();
     let calls = publisher.clone();
     thread::spawn(move || {
@@ -490,7 +490,7 @@ fn other_threads_can_ask() {
     app.get("/", |_request, _cx| "x");
     let mut server = Server::bind("127.0.0.1:0", app).unwrap();
     let publisher = server.publisher();
-    // Nobody runs it.
+    // This server never runs.
     assert_eq!(publisher.ask(|cx| *cx.state), Err(Error::Full));
     let asks = publisher.clone();
     publisher.run(move |_cx| assert_eq!(asks.ask(|_cx| ()), Err(Error::Full))).unwrap();

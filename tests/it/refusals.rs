@@ -1,4 +1,4 @@
-//! Streams that are not let in: they are told when to come again, and nothing of them remains.
+//! Refused streams: they get a time to reconnect, and leave nothing behind.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
 use crate::support::replies;
@@ -52,7 +52,7 @@ fn is_open(answer: &str) -> bool {
     answer.starts_with("HTTP/1.1 200 ") && header(answer, "Transfer-Encoding") == Some("chunked")
 }
 
-/// The time that a soft refusal names, in milliseconds; checks all the rest of it.
+/// Checks a soft refusal. Returns its time in milliseconds.
 fn soft(answer: &str) -> u64 {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert_eq!(header(answer, "Content-Type"), Some("text/event-stream"));
@@ -64,7 +64,7 @@ fn soft(answer: &str) -> u64 {
     retry.parse().unwrap()
 }
 
-/// The seconds that a 503 names; checks all the rest of it.
+/// Checks a 503. Returns its time in seconds.
 fn unavailable(answer: &str) -> u64 {
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
     assert_eq!(header(answer, "Connection"), Some("close"));
@@ -181,7 +181,7 @@ fn a_request_after_a_refused_stream_is_not_served() {
     assert!(answers[1].1.starts_with("retry: "), "{answer}");
 }
 
-/// Gives each stream all that a stream can have, and counts what is called.
+/// Gives each stream everything that a stream can have, and counts the calls.
 struct Generous {
     called: Arc<AtomicUsize>,
     opened: usize,
@@ -220,7 +220,7 @@ impl Handler for Generous {
     }
 }
 
-/// Nothing is there of a stream that was refused.
+/// Checks that a refused stream has left nothing.
 fn nothing_remains(world: &mut Loop<Generous>, answer: &str) {
     assert!(!answer.contains("private"), "{answer}");
     world.pass(Duration::from_secs(10));
@@ -239,7 +239,7 @@ fn nothing_remains(world: &mut Loop<Generous>, answer: &str) {
 
 #[test]
 fn nothing_remains_of_a_stream_that_is_refused_whatever_it_was_given() {
-    // Draining is the one refusal of streams that needs no other stream to be there.
+    // A drain is the only refusal of streams that needs no other stream.
     for path in ["/", "/.a.b.c", "/closed"] {
         let mut world = Loop::new(Generous::new());
         let peer = world.connect();
@@ -335,7 +335,7 @@ fn a_subscription_too_many_is_an_error_that_changes_nothing() {
         second.contains("data: a") && second.contains("data: c") && !second.contains("data: d"),
         "{second}"
     );
-    // The errors count nothing: they are the application's to deal with.
+    // The errors are ignored: they are the application's.
     assert_eq!(world.server.stats().refused(Refusal::Topics), 0);
 }
 

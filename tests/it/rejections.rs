@@ -1,12 +1,12 @@
-//! What is no request: each kind gets its status, the connection is closed behind it, and nothing that
-//! follows is believed.
+//! Invalid requests: each kind gets its status, then the connection is closed, and the bytes that follow are
+//! ignored.
 
 use crate::memory_net::{Loop, get};
 use crate::support::{Running, replies, serve_with};
 use mio_sse::{Config, Context, Handler, Reply, Request, Router};
 use std::sync::{Arc, Mutex};
 
-/// Keeps the target of every request that it is asked about.
+/// Records the target of every request that it gets.
 struct Targets(Arc<Mutex<Vec<String>>>);
 
 impl Handler for Targets {
@@ -43,7 +43,7 @@ fn chunked(body: &str) -> String {
     post("Transfer-Encoding: chunked\r\n") + body
 }
 
-/// Bytes that are no request, and the status that they earn.
+/// Bytes that are not a request, with the status of the rejection.
 fn rejected() -> Vec<(String, u16)> {
     let get = |headers: &str| head("GET / HTTP/1.1", headers);
     let target = |target: &str| head(&format!("GET {target} HTTP/1.1"), "");
@@ -102,7 +102,7 @@ fn rejected() -> Vec<(String, u16)> {
         ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n".to_owned(), 400),
         ("GET / HTTP/1.1\r\nHost: x/y\r\n\r\n".to_owned(), 400),
         ("GET / HTTP/1.1\r\nHost: x, y\r\n\r\n".to_owned(), 400),
-        // How long the body is.
+        // Body length.
         (post("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n") + "0\r\n\r\n", 400),
         (post("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n") + "0\r\n\r\n", 400),
         (post("Content-Length: 2\r\nContent-Length: 3\r\n") + "abc", 400),
@@ -160,7 +160,7 @@ fn a_rejected_request_gets_its_status_and_the_bytes_after_it_are_ignored() {
     assert_eq!((stats.rejected, stats.requests), (cases.len() as u64, 0));
 }
 
-/// The answer comes at the byte that settles it, and what follows in other pieces is believed no more.
+/// The reply follows the byte that decides it. Bytes in later pieces are ignored.
 #[test]
 fn rejections_do_not_depend_on_how_the_bytes_are_cut() {
     for (bytes, status) in rejected() {
@@ -175,7 +175,7 @@ fn rejections_do_not_depend_on_how_the_bytes_are_cut() {
         world.settle();
         let statuses: Vec<_> = replies(&peer.read()).into_iter().map(|(status, _)| status).collect();
         let stats = world.server.stats();
-        // Some are the whole beginning of a good request, which only the request behind them spoils.
+        // Some begin like a good request, and only the next bytes make them invalid.
         if statuses.is_empty() {
             assert_eq!((stats.requests, stats.rejected), (0, 0), "{bytes:?}");
             continue;
@@ -266,7 +266,7 @@ fn a_later_http_1_is_served_as_one() {
     let peer = world.connect();
     let version = |minor: u8| format!("GET /%61/{minor}?q HTTP/1.{minor}\r\nHost: x\r\n\r\n");
     peer.write(version(2) + &version(9));
-    // In pieces, the last of which brings the end of the version.
+    // In pieces, the last of which has the end of the version.
     peer.write("GET /c HTTP/1.");
     world.settle();
     peer.write("7\r\nHost: x\r\n\r\n");

@@ -1,5 +1,4 @@
-//! Applications as they are written, from outside: routes and their parameters, handlers by hand, replies on
-//! the wire.
+//! Applications from outside: routes and their parameters, handlers by hand, replies on the wire.
 
 use crate::memory_net::{Loop, get};
 use crate::support::{Client, Running, ms, secs, serve};
@@ -14,7 +13,7 @@ fn ask(client: &mut Client, method: &str, target: &str) -> (crate::support::Head
     client.reply()
 }
 
-/// Answers with the name of the route and all its parameters.
+/// Replies with the name of the route and all its parameters.
 fn routes() -> Running {
     let mut app = Router::new();
     for (route, params) in [
@@ -312,7 +311,7 @@ fn replies_have_the_shape_on_the_wire_that_their_names_promise() {
         ("/unauthorized", 401, TEXT, Some("12"), "Unauthorized"),
         ("/cookies", 200, Some("text/x"), Some("0"), ""),
     ] {
-        // The next head shows that there is not a byte more than the length says.
+        // The next head shows that there is no byte more than the length says.
         let head = client.get(path);
         assert_eq!(head.status, status, "{path}");
         assert_eq!((head.get("Content-Type"), head.get("Content-Length")), (content_type, length), "{path}");
@@ -325,7 +324,7 @@ fn replies_have_the_shape_on_the_wire_that_their_names_promise() {
     assert_eq!(client.reply().0.get("Set-Cookie"), Some("a=b"));
 }
 
-/// Fixed segments come before parameters: also where the request spells the segment with percent signs.
+/// Fixed segments take precedence over parameters, even if the request percent-encodes the segment.
 #[test]
 fn an_encoded_spelling_of_a_fixed_segment_does_not_match_a_parameter_instead() {
     let mut app = Router::new();
@@ -339,7 +338,7 @@ fn an_encoded_spelling_of_a_fixed_segment_does_not_match_a_parameter_instead() {
     assert_eq!(client.get_text("/users/%61dmin"), "fixed");
 }
 
-/// An encoded slash stays in its segment: it does not separate segments where no route matches otherwise.
+/// An encoded slash stays in its segment: it does not separate segments.
 #[test]
 fn an_encoded_slash_is_never_a_separator() {
     let mut app = Router::new();
@@ -371,7 +370,7 @@ fn a_route_for_head_is_called() {
     assert_eq!((head.status, head.get("Allow")), (204, None));
 }
 
-/// One state for everything that is called: routes, timers, what opens and closes, and other threads.
+/// One state for all callbacks: routes, timers, opening and closing, and other threads.
 #[test]
 fn all_callbacks_share_the_state_of_their_router() {
     #[derive(Default)]
@@ -451,7 +450,7 @@ fn scopes_have_their_own_before_and_after() {
             });
             inner.after(|_request, reply, _cx| reply.header("X-Order", "inner"));
         });
-        // Also for what was added before.
+        // Also for routes that were added before.
         api.before(|request, cx| {
             cx.state.push(format!("api {}", request.param("name").unwrap_or("-")));
             request.header("Authorization").is_none().then(|| Reply::unauthorized("Bearer"))
@@ -484,7 +483,7 @@ fn scopes_have_their_own_before_and_after() {
     let inner = "root, api -, inner /api/inner/stop";
     assert_eq!(ask("POST", "/api/inner/stop", key), expect("403", "inner api root", inner));
     assert_eq!(ask("POST", "/api/inner/stop", ""), expect("401", "inner api root", "root, api -"));
-    // What takes no route is the router's own.
+    // A path without a route is handled by the router.
     assert_eq!(ask("GET", "/api/inner/stop", ""), expect("405", "root", "root"));
     assert_eq!(ask("GET", "/nowhere/at/all", ""), expect("404", "root", "root"));
 }

@@ -1,11 +1,11 @@
-//! Several servers on one port, as on several cores: the kernel shares out the connections among them.
+//! Several servers on one port, as on several cores: the kernel distributes the connections.
 
 use crate::support::{Client, Running, run};
 use mio_sse::{Config, Event, History, Ids, Reply, Router, Server, TopicConfig};
 use socket2::{Domain, Socket, Type};
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// Enough that all of them landing at one server is a matter of 2 to the power of 63.
+/// So many that the chance of all of them at one server is 2 to the power of -63.
 const CLIENTS: u64 = 64;
 
 fn two_servers() -> [Running; 2] {
@@ -32,7 +32,7 @@ fn publish(servers: &[Running], event: &Event<'_>) {
     }
 }
 
-/// Connects, asks, and sees to it that both servers have some of the streams.
+/// Connects, and checks that both servers have some of the streams.
 fn subscribe(servers: &[Running], path: &str) -> Vec<Client> {
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| servers[0].connect()).collect();
     for client in &mut clients {
@@ -56,7 +56,7 @@ fn events_published_to_each_server_reach_every_client_once() {
     }
 }
 
-/// The ids that servers give are of each alone; those of the application mean the same everywhere.
+/// Server ids belong to one server; ids of the application mean the same at all.
 #[test]
 fn with_ids_of_the_application_a_client_may_resume_at_any_server() {
     let servers = two_servers();

@@ -1,4 +1,4 @@
-//! Several loops that are one server: the same events with the same ids in each.
+//! Several loops as one server: the same events with the same ids in each.
 
 use crate::support::{Client, wait_until};
 use mio_sse::net::InMemory;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// The loop that has been used last has its streams here.
+/// The loop that was used last has its streams here.
 type Seen = Arc<Mutex<Vec<StreamId>>>;
 
 fn kept(ids: Ids) -> Config {
@@ -21,7 +21,7 @@ fn kept(ids: Ids) -> Config {
     config
 }
 
-/// Streams of the topic that is the path, and a route that does `act`.
+/// Streams of the topic that is the path, and a route that runs `act`.
 fn app(
     seen: &Seen,
     act: impl FnMut(&Request<'_>, &mut Context<'_>) -> Result<(), Error> + Send + 'static,
@@ -93,7 +93,7 @@ fn every_loop_has_the_same_events_with_the_same_ids() {
         assert_eq!(got[0].len(), 4, "{got:?}");
         assert!(got[0].iter().all(|(_, id)| id.is_some()));
         assert!(got.iter().all(|one| *one == got[0]), "{got:?}");
-        // A client goes on anywhere.
+        // A client can resume at any loop.
         for index in 0..3 {
             let mut again = read(&mut shards, index, got[0][1].1.as_deref());
             assert_eq!(data(&mut again), got[0][2..], "in loop {index}");
@@ -150,7 +150,7 @@ fn a_client_that_is_ahead_of_its_loop_gets_what_is_new_to_it_and_nothing_else() 
         shards.servers()[0].ask(RawRequest::new("POST", "/act").unwrap());
         let got = data(&mut first);
         assert_eq!(got.len(), 5_000);
-        // This loop publishes a thousand of them in a turn, and reads the request in its second.
+        // This loop publishes a thousand of them in a turn, and reads the request in its second turn.
         let mut second = read(&mut shards, 1, got[4_995].1.as_deref());
         assert!(shards.stats().gaps == 0);
         assert_eq!(data(&mut second), got[4_996..], "{ids:?}");
@@ -164,7 +164,7 @@ fn missed_events_come_before_pending_ones() {
         |_| {
             let mut app = Router::new();
             app.get("/topics/news", |_request, cx| {
-                // Somebody else's request in the same turn would do.
+                // Another request in the same turn is enough.
                 cx.publish("news", Event::new().data("three").id("3"))?;
                 Ok::<_, Error>(Reply::stream().topic("news"))
             });
@@ -245,7 +245,7 @@ fn private_events_reach_their_stream_from_any_loop() {
             8 => cx.unsubscribe(stream, "more"),
             9 => cx.publish("more", "unheard"),
             10 => {
-                // What belongs to a stream is in its own loop.
+                // The hooks of a stream are in its own loop.
                 assert!(!cx.is_open(stream));
                 let second = Duration::from_secs(1);
                 assert_eq!(cx.every(stream, second, |_, _| {}).err(), Some(Error::OtherLoop));
@@ -259,7 +259,7 @@ fn private_events_reach_their_stream_from_any_loop() {
             _ => cx.close(stream),
         }
     };
-    // Loop 1 does all of it.
+    // Loop 1 makes all calls.
     let mut shards = Shards::in_memory(2, |_| app(&streams, act_on.clone()), Config::default()).unwrap();
     let mut answer = read(&mut shards, 0, None);
     for _ in 0..10 {
@@ -309,7 +309,7 @@ fn calls_that_concern_a_tag_or_a_topic_reach_all_loops() {
     let (mut shards, _) = shards(2, kept(Ids::Generated), act_on);
     for step in 1..=2 {
         let mut answers = [read(&mut shards, 0, None), read(&mut shards, 1, None)];
-        // Each loop has a handler of its own: that of loop 0 takes all the steps.
+        // Each loop has its own handler: that of loop 0 makes all calls.
         act(&mut shards, 0);
         assert!(answers.each_mut().iter_mut().all(|answer| answer.is_over()), "{step}");
     }
@@ -365,7 +365,7 @@ fn a_publisher_waits_for_the_slowest_loop() {
     publisher.publish("news", "first").unwrap();
     shards.servers()[0].settle();
     let thread = thread::spawn(move || publisher.publish("news", "second"));
-    // It can only be seen not to have ended.
+    // Waiting can only be observed as not having ended.
     for _ in 0..1_000 {
         thread::yield_now();
     }
@@ -416,7 +416,7 @@ fn an_event_without_room_in_a_loop_is_a_gap_there() {
     let got = data(&mut first);
     drop(other);
     shards.settle();
-    // Loop 1 had no room for the topic, and says so to who needs to know.
+    // Loop 1 had no room for the topic, so its clients get a gap.
     let gaps = |shards: &mut Shards<Router, InMemory>, id: &str| {
         let before = shards.stats().gaps;
         drop(read(shards, 1, Some(id)));
@@ -447,7 +447,7 @@ fn prepared_events_are_in_every_loop_and_new_ones_follow() {
     let [one, other] = streams.each_mut().map(data);
     assert_eq!(one, other);
     assert!(one[0].1.as_ref().unwrap().ends_with("-2"), "{one:?}");
-    // The newest is known everywhere to have been published.
+    // Every loop knows that the newest was published.
     drop(read(&mut shards, 0, one[0].1.as_deref()));
     assert_eq!(shards.stats().gaps, 0);
 }
@@ -523,7 +523,7 @@ fn threads_serve_one_address_together() {
     assert!(all.iter().all(|events| *events == all[0]), "all loops have one order");
     let stats = running.publisher.ask(|cx| cx.stats()).unwrap();
     assert_eq!(stats.events_published, 200);
-    // The others had told what they have when their last turn ended.
+    // The others had reported theirs when their last turn ended.
     wait_until("all streams are counted", || running.publisher.ask(|cx| cx.stats()).unwrap().streams == 60);
 }
 
@@ -534,7 +534,7 @@ fn one_loop_accepts_for_all_and_gives_to_the_one_with_the_fewest() {
     assert_eq!(running.subscribers(), [10; 4]);
     running.publisher.publish("news", "for all").unwrap();
     clients.iter_mut().for_each(|client| assert_eq!(client.data(1), ["for all"]));
-    // Who leaves makes room.
+    // A client that leaves makes room.
     clients.truncate(20);
     wait_until("half of them have left", || running.subscribers().iter().sum::<usize>() == 20);
     clients.extend((0..20).map(|_| open(&running)));
@@ -672,12 +672,13 @@ fn a_gap_of_an_external_log_reaches_every_loop_and_is_not_an_event() {
         events.map(|event| event.event.as_deref().unwrap_or_default().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!((names(&got[0]), &got[0]), (vec!["".into(), "gap".into(), "".into()], &got[1]));
-    // A client that was elsewhere, with an id that the log has lost: it is given up when that cannot come.
+    // A client from elsewhere, with an id that the log has lost: it stops waiting when that id can no longer
+    // come.
     let mut lost = read(&mut shards, 1, Some("9-0"));
     act(&mut shards, 0);
     act(&mut shards, 0);
     assert_eq!(names(&lost.events()), ["gap"]);
-    // Two that were published at positions, two that were made here, and the next.
+    // Two events with positions, two with ids of this server, and the next.
     let own = RawRequest::get("/topics/own").unwrap();
     let mut streams = [shards.servers()[0].ask(own.clone()), shards.servers()[1].ask(own)];
     act(&mut shards, 0);
@@ -704,7 +705,7 @@ fn a_full_channel_is_an_error_on_the_thread_of_any_loop() {
     let mut client = Client::connect(address);
     client.get("/");
     let sender = kept.lock().unwrap().take().unwrap();
-    // More than all buffers between the two hold, as nobody reads.
+    // More than all buffers between the two hold, as neither reads.
     let results = publisher.ask_all(move |_cx| {
         let data = "x".repeat(10_000);
         (0..10_000).find_map(|_| sender.send(data.as_str()).err())

@@ -1,4 +1,4 @@
-//! Several loops where they could part: what one does while others do something else, and when they end.
+//! Several loops that could diverge: concurrent calls, and the end.
 
 use mio_sse::net::InMemory;
 use mio_sse::{
@@ -18,7 +18,7 @@ fn kept(ids: Ids) -> Config {
     config
 }
 
-/// Loops whose streams read the topic that is the path, and whose POST does `act`.
+/// Loops whose streams read the topic that is the path, and whose POST runs `act`.
 fn shards(
     config: Config,
     act: impl Fn(&mut Context<'_>) -> Result<(), Error> + Clone + Send + 'static,
@@ -119,7 +119,7 @@ fn a_loop_without_room_for_one_topic_publishes_to_the_others() {
     let [one, other] = streams.each_mut().map(Answer::events);
     assert_eq!(one.len(), 1);
     assert_eq!(one, other);
-    // Who asks for the other topic is told that something is missing here.
+    // A client that resumes at the other topic gets a gap here.
     drop(third);
     shards.settle();
     let before = shards.stats().gaps;
@@ -149,7 +149,7 @@ fn a_loop_that_is_left_over_goes_on_as_before() {
     let mut streams = [0, 0, 1].map(|index| read(&mut shards, index, "/news"));
     shards.publisher().drain(Drain::within(Duration::from_secs(10))).unwrap();
     shards.settle();
-    // For this one the time is over.
+    // For this one the deadline has passed.
     shards.servers()[1].advance(Duration::from_secs(20));
     assert!(shards.servers()[1].is_stopped());
     let mut cx = shards.servers()[0].context();

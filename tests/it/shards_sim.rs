@@ -1,4 +1,4 @@
-//! What the simulator has found where several loops are one server, each reduced to a few lines.
+//! Bugs that the simulator has found in several loops, each reduced to a few lines.
 
 use mio_sse::net::InMemory;
 use mio_sse::{
@@ -7,7 +7,7 @@ use mio_sse::{
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How many messages a loop takes from its inbox at once.
+/// Number of messages that a loop takes from its inbox at once.
 const BATCH: usize = 64;
 
 fn shards(count: usize, config: Config) -> (Shards<Router, InMemory>, Arc<Mutex<Vec<StreamId>>>) {
@@ -44,7 +44,7 @@ fn a_topic_finishes_at_the_same_place_in_all_loops() {
     let (mut shards, _) = shards(2, kept());
     let mut streams = [0, 1].map(|index| read(&mut shards, index));
     shards.publisher().publish("news", "before").unwrap();
-    // This loop has not taken that from its inbox.
+    // This loop has not taken that message from its inbox.
     shards.servers()[0].context().finish_topic("news").unwrap();
     shards.publisher().publish("news", "too late").unwrap();
     shards.settle();
@@ -57,7 +57,7 @@ fn a_topic_finishes_at_the_same_place_in_all_loops() {
 #[test]
 fn private_events_stay_in_order_even_if_their_loop_handles_a_part() {
     let mut config = kept();
-    // The inbox is left alone once so much is to be read.
+    // The loop leaves its inbox alone once this much is to be read.
     config.lag_bytes_max = 500;
     let (mut shards, streams) = shards(2, config);
     let mut news = read(&mut shards, 0);
@@ -82,7 +82,7 @@ fn an_external_log_has_a_gap_at_the_same_place_in_all_loops() {
     let (mut shards, _) = shards(2, config);
     let mut streams = [0, 1].map(|index| read(&mut shards, index));
     shards.publisher().publish_at("news", Position::new(1, 0), "before").unwrap();
-    // This loop has not taken that from its inbox.
+    // This loop has not taken that message from its inbox.
     shards.servers()[0].context().ordered_gap(Position::new(2, 0)).unwrap();
     shards.settle();
     for stream in &mut streams {
@@ -96,7 +96,7 @@ fn a_loop_that_has_stopped_has_no_streams_for_the_others() {
     let _stream = read(&mut shards, 1);
     let streams = |shards: &mut Shards<Router, InMemory>| shards.servers()[0].context().stats().streams;
     assert_eq!(streams(&mut shards), 1);
-    // It stops at the end of its turn, the first in the next of its own.
+    // It stops at the end of its turn, the first one in its next turn.
     shards.servers()[0].context().stop();
     shards.servers()[1].turn(Some(Duration::ZERO)).unwrap();
     assert_eq!(streams(&mut shards), 0);

@@ -1,5 +1,5 @@
-//! Reads that stop before the end of what is there: at an urgent byte (TCP), and at a descriptor that was
-//! passed (unix sockets).
+//! Reads that stop before the end of the data: at an urgent byte (TCP), and at a descriptor that was passed
+//! (unix sockets).
 
 use crate::support::{DEADLINE, now};
 use mio_sse::net::Net;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const LARGE: usize = 300 << 10;
 
-/// `/page` says so; `/echo` gives back what is posted.
+/// `/page` has a fixed reply; `/echo` returns the posted body.
 fn app() -> Router {
     let mut app = Router::new();
     app.get("/page", |_request, _cx| Reply::text("page"));
@@ -22,7 +22,7 @@ fn app() -> Router {
     app
 }
 
-/// Requests that are late are refused with 408 only after the test has failed.
+/// Late requests get 408 only after the test has failed.
 fn config() -> Config {
     let mut config = Config::default();
     config.body_bytes_max = LARGE;
@@ -35,8 +35,7 @@ fn turn<N: Net>(server: &mut Server<Router, N>) {
     server.turn(Some(Duration::from_millis(1))).unwrap();
 }
 
-/// Turns until `socket` has brought so many responses with the body `page`, and returns all that it has
-/// brought.
+/// Turns until `socket` has received this many responses with the body `page`. Returns all of its input.
 fn pages<N: Net>(server: &mut Server<Router, N>, socket: &mut (impl Read + Write), count: usize) -> String {
     let deadline = now() + DEADLINE;
     let mut text = String::new();
@@ -80,13 +79,13 @@ fn connect(server: &Server<Router>) -> TcpStream {
 
 const PAGE: &[u8] = b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// The urgent byte itself is no part of the request (RFC 6093; recv(2), `MSG_OOB`).
+/// The urgent byte itself is not part of the request (RFC 6093; recv(2), `MSG_OOB`).
 #[test]
 fn an_urgent_byte_within_a_head_does_not_hold_it_up() {
     for at in 1..PAGE.len() {
         let mut server = Server::bind_with("127.0.0.1:0", app(), config()).unwrap();
         let mut socket = connect(&server);
-        // All of it is there before the server accepts the connection, or arrives while it knows of it.
+        // All of it arrives before the server accepts the connection, or after.
         if at % 2 == 0 {
             turn_until_accepted(&mut server, 1);
         }
@@ -112,8 +111,8 @@ fn urgent_bytes_among_pipelined_requests_hold_none_up() {
         send_all(&socket, &requests[at..]);
         pages(&mut server, &mut socket, 3);
     }
-    // Before one is read the next arrives: then the first is as any other byte, here within the value of a
-    // header.
+    // The next urgent byte arrives before the first is read: then the first is like any other byte, here
+    // within the value of a header.
     let [before, after] = ["GET /page HTTP/1.1\r\nHost: x\r\nA: b", "c\r\n\r\n"].map(str::as_bytes);
     for count in 1..10 {
         for _ in 0..count {
@@ -148,7 +147,7 @@ fn an_urgent_byte_before_the_end_of_what_a_client_sends_does_not_hide_it() {
     }
 }
 
-/// The urgent byte arrives when the poll has told of the bytes before it, and these are not read yet.
+/// The urgent byte arrives after the poll has reported the bytes before it, and before these are read.
 #[test]
 fn an_urgent_byte_that_arrives_between_the_poll_and_the_read_does_not_hold_the_request_up() {
     let late = Arc::new(Mutex::new(None::<TcpStream>));
@@ -173,7 +172,7 @@ fn an_urgent_byte_that_arrives_between_the_poll_and_the_read_does_not_hold_the_r
     }
 }
 
-/// Reads of a whole buffer, and marks where a buffer ends.
+/// Reads with a full buffer, and marks where each buffer ends.
 #[test]
 fn an_urgent_byte_anywhere_in_a_large_body_is_passed_over() {
     let body: Vec<u8> = (b'a'..=b'z').cycle().take(LARGE).collect();
@@ -247,7 +246,7 @@ fn descriptors_that_are_passed_within_a_request_do_not_hold_it_up() {
     }
 }
 
-/// What comes over one of them stops at descriptors, what comes over the other at urgent bytes.
+/// Input of one stops at descriptors, input of the other at urgent bytes.
 #[test]
 fn marks_hold_nothing_up_where_a_server_listens_on_both_kinds_of_sockets() {
     let path = std::env::temp_dir().join(format!("mio-sse-{}-both", std::process::id()));

@@ -71,7 +71,7 @@ fn a_reply_that_is_read_a_byte_at_a_time_holds_its_connection_no_longer_than_one
     while !slow.is_closed() {
         slow.read();
         slow.set_room(1);
-        // Slow, but it gets on: 2.5 KB in a second.
+        // Slow, but with progress: 2.5 KB in a second.
         if !steady.is_closed() {
             steady.read();
             steady.set_room(2_500);
@@ -135,7 +135,7 @@ fn a_wave_past_many_streams_that_lag_writes_no_more_than_its_share() {
         world.server.context().publish("t", Event::new().data("x".repeat(10_000))).unwrap();
         world.settle();
     }
-    // They have room again, which is not yet told when something small is published.
+    // They have room again, which is not yet reported when a small event is published.
     peers.iter().for_each(|peer| drop(peer.read()));
     peers.iter().for_each(|peer| peer.set_room(usize::MAX));
     world.server.context().publish("t", Event::new().data("small")).unwrap();
@@ -237,7 +237,7 @@ fn a_wave_writes_no_more_to_one_stream_than_the_queue_does() {
     let behind = world.connect();
     behind.write(format!("GET /stream HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {id}\r\n\r\n"));
     for number in 0..200 {
-        // Each is a wave that comes by the stream, which has room for all there is.
+        // Each is a wave that passes the stream, which has room for everything.
         world.server.context().publish("t", Event::new().data(format!("new {number}"))).unwrap();
         world.turn();
         assert!(world.server.stats().work_max.bytes_written < 1 << 20);
@@ -263,7 +263,7 @@ fn events_that_expire_together_are_dropped_over_several_turns() {
     world.turn();
     let left = world.server.stats().log_bytes;
     assert!(left > all / 2, "{left} of {all}");
-    // The loop does not rest before the rest has gone.
+    // The loop does not sleep before the rest has been dropped.
     world.settle();
     let stats = world.server.stats();
     assert_eq!((stats.log_bytes, stats.topics), (0, 0));
@@ -318,7 +318,7 @@ fn the_memory_freed_by_closing_streams_in_a_turn_has_a_limit() {
     world.settle();
     peers.iter().for_each(|peer| peer.write(subscribe("/state")));
     world.settle();
-    // Each has all of it, as of the moment of its request, whatever comes after.
+    // Each has all of it, as of the time of its request.
     for peer in &peers {
         assert_eq!(peer.read().matches("\ndata: xx").count(), 15);
     }
@@ -353,7 +353,7 @@ fn streams_are_closed_however_much_others_take_along() {
     let peers: Vec<_> = (0..2_000).map(|_| world.connect()).collect();
     peers.iter().for_each(|peer| peer.write(subscribe("/other")));
     world.settle();
-    // In each turn so many ask for the state, and leave before they have it, as are answered in one.
+    // In each turn as many clients as one turn serves request the state, and leave before they have it.
     let mut asking = std::collections::VecDeque::new();
     let mut ask = |world: &mut Loop<App>| {
         for _ in 0..12 {
@@ -371,7 +371,7 @@ fn streams_are_closed_however_much_others_take_along() {
     assert_eq!(world.server.context().tagged("others"), 0);
 }
 
-/// A server with a keyed topic that may hold a mebibyte for those who lag, and a peer that reads it.
+/// A server with a keyed topic that may hold a mebibyte for streams that lag, and a peer that reads it.
 fn keyed_world() -> (Loop<App>, Peer) {
     let mut config = Config::default();
     config.topic = TopicConfig::default().keyed();
@@ -395,7 +395,7 @@ fn events_without_a_key_are_dropped_even_after_megabytes_that_stay() {
         reads.read();
         world.pass(ms(50));
     };
-    // Of each block there is a little that could go, and much that stays.
+    // Each block has a little that can be dropped, and much that stays.
     for key in 0..1_000 {
         publish(&mut world, Event::new().data("without a key"));
         publish(&mut world, Event::new().data("x".repeat(6 << 10)).key(key.to_string()));
@@ -412,7 +412,7 @@ fn events_without_a_key_are_dropped_even_after_megabytes_that_stay() {
 fn superseded_events_are_dropped_even_if_nothing_more_is_published() {
     for size in [100_000, 300] {
         let (mut world, reads) = keyed_world();
-        // Of the smaller ones a third stays, which is copied.
+        // A third of the smaller ones stays, and is copied.
         for number in 0..60_000_000 / size {
             let key = if size < 1_000 && number % 3 == 0 { number } else { 1 };
             let event = Event::new().data("x".repeat(size)).key(key.to_string());

@@ -1,4 +1,4 @@
-//! Sources: what a stream pulls, when it is asked for, and what becomes of it.
+//! Sources: the events that a stream pulls, when a source is asked, and when it is dropped.
 
 use crate::history::data;
 use crate::memory_net::{Loop, Peer, check_accounts, get};
@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// How often a source was asked, and how many of them are gone.
+/// Number of times that a source was asked, and number of dropped sources.
 #[derive(Clone, Default)]
 struct Counts(Arc<[AtomicUsize; 2]>);
 
@@ -47,7 +47,7 @@ fn number(number: usize) -> Event<'static> {
     Event::new().data(number.to_string())
 }
 
-/// Each stream at `/` has a source of its own, in topic and tag `all`; at `/2` there is a page.
+/// Each stream at `/` has a source of its own, and topic and tag `all`; `/2` is a page.
 fn world_of<S: Source>(make: impl Fn() -> S + Send + 'static) -> (Loop<Router>, Counts) {
     world_with(Config::default(), make)
 }
@@ -113,7 +113,7 @@ fn a_source_is_asked_only_when_there_is_room() {
         world.pass(ms(10));
     }
     assert_eq!(counts.asked(), first, "the client has not taken what was pulled for it yet");
-    // Room for that, and for a little of what comes then.
+    // Room for that, and for a little of what follows.
     peer.set_room(3000);
     world.settle();
     let second = counts.asked();
@@ -188,7 +188,7 @@ fn the_source_is_dropped_once_whichever_side_closes_the_stream() {
                 assert!(world.server.context().unrevoke("all"));
             }
             4 => {
-                // It can take nothing, and falls behind.
+                // It has no room, and lags.
                 peer.set_room(0);
                 let event = Event::new().data("x".repeat(2 << 20));
                 assert_eq!(world.server.context().send_tagged("all", &event), Ok(1));
@@ -228,7 +228,7 @@ fn waits_are_a_steady_beat() {
     assert_eq!(data(&peer), [""; 0]);
     world.pass(ms(1));
     assert_eq!(numbers(&peer), [1]);
-    // The loop is held up, which the next one makes up for.
+    // The loop is held up, which the next wait makes up for.
     world.jump(ms(1400));
     world.settle();
     assert_eq!(numbers(&peer), [2]);
@@ -256,7 +256,7 @@ fn a_client_that_reads_too_slowly_for_the_beat_gets_no_burst() {
     assert_eq!(numbers(&peer), [3]);
 }
 
-/// A source for which a queue has the answers, and idles without.
+/// A source that takes its answers from a queue, and idles when that is empty.
 #[derive(Clone, Default)]
 struct Queue(Arc<Mutex<Vec<Pull>>>);
 
@@ -276,7 +276,7 @@ fn stream_of(world: &mut Loop<Kept>) -> StreamId {
     world.server.handler().stream.unwrap()
 }
 
-/// Remembers the stream it has opened last; each has the same queue for a source.
+/// Records the stream it has opened last. All sources share one queue.
 #[derive(Default)]
 struct Kept {
     queue: Queue,
@@ -309,7 +309,7 @@ fn an_idle_source_is_asked_when_it_is_woken() {
     world.server.publisher().wake(stream).unwrap();
     world.settle();
     assert_eq!(numbers(&peer), [2]);
-    // Waiting is over early.
+    // The wait is interrupted.
     queue.put(Pull::Wait(ms(1000)));
     world.server.context().wake(stream).unwrap();
     world.settle();
@@ -469,7 +469,7 @@ fn a_source_of_nothing_but_events_that_cannot_be_written_is_asked_ever_more_rare
     assert!(lines[0].2.contains(id) && lines[0].2.ends_with("the event is empty"), "{lines:?}");
     world.pass(ms(60_000));
     assert_eq!(logged().len(), 1, "once a minute, whatever the number of sources");
-    // The stream lives.
+    // The stream stays open.
     world.server.context().publish("all", number(1)).unwrap();
     world.settle();
     assert!(peer.read().contains("data: 1\n"));
@@ -489,7 +489,7 @@ fn one_event_that_can_be_written_makes_up_for_all_that_cannot() {
     assert_eq!(left(), 64, "after 1 + 2 + … + 512 ms");
     world.pass(ms(900));
     assert_eq!(left(), 64);
-    // Being woken is a reason to be asked at once.
+    // A source that was woken is asked at once.
     world.server.context().wake(stream).unwrap();
     world.settle();
     assert_eq!((left(), world.server.stats().timers), (0, 1));
@@ -536,8 +536,7 @@ fn a_source_and_timers_of_the_stream_live_side_by_side() {
     assert_eq!((stats.timers, stats.closed(CloseReason::Application)), (0, 1));
 }
 
-/// Streams in topic and tag `all`, with the same queue for a source each, and their ids in the order they
-/// were opened.
+/// Streams in topic and tag `all`, whose sources share one queue, and their ids in the order of opening.
 #[derive(Default)]
 struct Many {
     queue: Queue,
@@ -551,7 +550,7 @@ impl Handler for Many {
     }
 }
 
-/// So many streams, whose sources idle.
+/// Opens `count` streams, whose sources idle.
 fn idle_streams(count: usize, config: Config) -> (Loop<Many>, Queue, Vec<Peer>, Vec<StreamId>) {
     let queue = Queue::default();
     let mut world = Loop::with_config(Many { queue: queue.clone(), streams: Vec::new() }, config);
@@ -631,8 +630,7 @@ fn events_of_a_source_excuse_no_lag_once_they_are_in_the_hand() {
     other_than_the_sources(10);
 }
 
-/// A stream that takes so many bytes of what its source has is still cut for what else is sent to it, and
-/// only for that.
+/// A stream that reads this many bytes of its source still lags by other events, and only by those.
 fn other_than_the_sources(room: usize) {
     let mut config = Config::default();
     config.lag_bytes_max = 1000;
@@ -652,9 +650,9 @@ fn other_than_the_sources(room: usize) {
     assert_eq!(world.server.stats().closed(CloseReason::Lagged), 1);
 }
 
-// Streams that a thread writes.
+// Streams whose source is a channel.
 
-/// A server that hands each stream's channel out.
+/// A server that passes each stream's channel to the test.
 fn channels(ahead: usize) -> (Router, Receiver<EventSender>) {
     let (hand_out, senders) = channel();
     let mut app = Router::new();
@@ -708,7 +706,7 @@ fn a_thread_learns_that_its_client_has_left_and_waits_while_it_does_not_read() {
     let mut client = server.connect();
     let events = ask(&mut client, &senders);
     let big = || Event::new().data("x".repeat(50_000));
-    // As much as fits into the buffers of the two systems, and the channel.
+    // As much as fits into the buffers of both systems, and into the channel.
     let deadline = now() + DEADLINE;
     let mut count = 0;
     let mut last = now();
@@ -784,7 +782,7 @@ fn events_that_a_source_had_long_ago_excuse_no_lag() {
     let mut config = Config::default();
     config.lag_bytes_max = 1000;
     let (mut world, queue, peers, streams) = idle_streams(1, config);
-    // Of several topics, so that it keeps what only some streams have.
+    // With several topics, so that it has what only some streams have.
     world.server.context().subscribe(streams[0], "another").unwrap();
     queue.put(Pull::Event(Event::new().data("x".repeat(5000))));
     world.server.context().wake(streams[0]).unwrap();

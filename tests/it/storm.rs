@@ -1,5 +1,4 @@
-//! Many clients that leave and come back at random over real sockets, while events are published all the
-//! time.
+//! Many clients that leave and resume at random over real sockets, while events are published all the time.
 
 use crate::memory_net::get;
 use crate::support::{DEADLINE, now};
@@ -16,7 +15,7 @@ const TOPICS: usize = 8;
 /// The data of the last event of each topic.
 const END: &str = "end";
 
-/// What one client has seen of each of its topics, over all of its connections.
+/// Events that one client has seen of each of its topics, over all of its connections.
 struct Client {
     address: SocketAddr,
     topics: Vec<usize>,
@@ -27,7 +26,7 @@ struct Client {
 }
 
 impl Client {
-    /// Connects, reads for a while or until the end, and leaves.
+    /// Connects, reads for a while or until the end, and disconnects.
     fn visit(&mut self, patience: Option<Duration>) {
         self.connections += 1;
         let path = self.topics.iter().map(ToString::to_string).collect::<Vec<_>>().join("+");
@@ -108,8 +107,8 @@ fn clients_that_leave_and_resume_at_random_miss_nothing() {
                 let topics = (0..TOPICS)
                     .filter(|topic| (number >> topic) & 1 == 1 || *topic == number % TOPICS)
                     .collect();
-                // Whoever is cut off before its first event comes back with the id of the place where it
-                // began.
+                // A client that is cut off before its first event resumes with the id of the position where
+                // it began.
                 let (last, seen) = (String::new(), HashMap::new());
                 let mut client = Client { address, topics, last, seen, ended: 0, connections: 0 };
                 while !stop.load(Ordering::Relaxed) {

@@ -1,5 +1,4 @@
-//! A server in a thread, and a client that believes nothing: it reads HTTP by hand and events with a parser
-//! of others.
+//! A server in a thread, and a strict client: it reads HTTP by hand, and events with an independent parser.
 
 use eventsource_stream::{Event, EventStream};
 use futures_executor::block_on;
@@ -12,14 +11,14 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long to wait for what must happen; only a test that fails waits this long.
+/// Timeout of a test. Only a failed test waits this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A server that runs until it is dropped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) publisher: Publisher,
-    /// Whether it speaks TLS.
+    /// Whether it uses TLS.
     secure: bool,
     thread: Option<JoinHandle<()>>,
 }
@@ -58,7 +57,7 @@ impl Running {
         receiver.recv_timeout(DEADLINE).unwrap()
     }
 
-    /// Waits until the stats are as they should be.
+    /// Waits until the stats meet the condition.
     pub(crate) fn wait_for(&self, what: &str, mut condition: impl FnMut(&Stats) -> bool) -> Stats {
         let deadline = now() + DEADLINE;
         loop {
@@ -121,7 +120,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Waits until something is as it should be.
+/// Waits until a condition holds.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = now() + DEADLINE;
     while !condition() {
@@ -151,9 +150,9 @@ pub(crate) struct Client {
     pub(crate) socket: TcpStream,
     #[cfg(feature = "tls")]
     tls: Option<Box<rustls::ClientConnection>>,
-    /// What has been read and not been used.
+    /// Bytes that have been read and not used.
     buffer: Vec<u8>,
-    /// What the body of the response consists of so far, chunk lines taken away.
+    /// The body of the response so far, without the lines of chunks.
     body: Vec<u8>,
     chunked: bool,
     ended: bool,
@@ -166,7 +165,7 @@ impl Client {
         Self::from(TcpStream::connect(address).unwrap())
     }
 
-    /// A client on a connection that has been made.
+    /// A client on an existing connection.
     pub(crate) fn from(socket: TcpStream) -> Self {
         socket.set_nodelay(true).unwrap();
         let deadline = now() + 3 * DEADLINE;
@@ -217,7 +216,7 @@ impl Client {
         self.head()
     }
 
-    /// Reads more; false at the end of the connection.
+    /// Reads more. Returns false at the end of the connection.
     fn fill(&mut self) -> bool {
         let mut chunk = [0; 16 << 10];
         let left = self.deadline.saturating_duration_since(now()).max(Duration::from_millis(1));
@@ -258,21 +257,21 @@ impl Client {
         String::from_utf8(self.buffer.drain(..length).collect()).unwrap()
     }
 
-    /// Reads a whole response that is no stream.
+    /// Reads a whole response that is not a stream.
     pub(crate) fn reply(&mut self) -> (Head, String) {
         let head = self.head();
         let body = self.body(&head);
         (head, body)
     }
 
-    /// Asks for a path and reads the whole response.
+    /// Requests a path and reads the whole response.
     pub(crate) fn get_text(&mut self, path: &str) -> String {
         let head = self.get(path);
         assert_eq!(head.status, 200, "{path}");
         self.body(&head)
     }
 
-    /// Moves what has arrived to the body, as far as it is complete chunks.
+    /// Moves the complete chunks that have arrived to the body.
     fn unwrap_chunks(&mut self) {
         if !self.chunked {
             self.body.append(&mut self.buffer);
@@ -293,7 +292,7 @@ impl Client {
         }
     }
 
-    /// Reads until the body holds at least `count` events; returns all of them.
+    /// Reads until the body holds at least `count` events. Returns all of them.
     pub(crate) fn events(&mut self, count: usize) -> Vec<Event> {
         loop {
             self.unwrap_chunks();
@@ -305,7 +304,7 @@ impl Client {
         }
     }
 
-    /// Reads to the end of a body in chunks, of whatever bytes.
+    /// Reads to the end of a chunked body of any bytes.
     #[cfg(feature = "gzip")]
     pub(crate) fn chunks_to_end(&mut self) -> Vec<u8> {
         self.unwrap_chunks();
@@ -336,7 +335,7 @@ impl Client {
         }
     }
 
-    /// Reads to the end of the body - the last chunk, or the end of the connection - and answers all events.
+    /// Reads to the end of the body - the last chunk, or the end of the connection - and returns all events.
     pub(crate) fn events_to_end(&mut self) -> Vec<Event> {
         loop {
             self.unwrap_chunks();
@@ -351,12 +350,12 @@ impl Client {
         parse(&self.body)
     }
 
-    /// The body as it is so far.
+    /// The body so far.
     pub(crate) fn body_text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
-    /// Reads to the end of the connection and returns what was left.
+    /// Reads to the end of the connection. Returns the rest.
     #[expect(clippy::wrong_self_convention, reason = "it reads to the end, and converts nothing")]
     pub(crate) fn to_end(&mut self) -> String {
         while self.fill() {}
@@ -394,7 +393,7 @@ impl Client {
         #[cfg(feature = "tls")]
         if let Some(mut tls) = self.tls.take() {
             tls.send_close_notify();
-            // The server may have left.
+            // The server may have closed.
             let _ = tls.write_tls(&mut self.socket);
             self.tls = Some(tls);
         }
@@ -411,8 +410,8 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// The responses that a text consists of, statuses and bodies, chunk lines taken away; the last body may have
-/// no end yet.
+/// The responses in a text, statuses and bodies, without the lines of chunks. The last body may be
+/// incomplete.
 pub(crate) fn replies(mut text: &str) -> Vec<(u16, String)> {
     let mut replies = Vec::new();
     while !text.is_empty() {
@@ -445,7 +444,7 @@ pub(crate) fn replies(mut text: &str) -> Vec<(u16, String)> {
     replies
 }
 
-/// What an independent parser makes of a body.
+/// The events of a body, by an independent parser.
 pub(crate) fn parse(body: &[u8]) -> Vec<Event> {
     let input = stream::iter([Ok::<_, Infallible>(body.to_vec())]);
     block_on(EventStream::new(input).map(|event| event.unwrap()).collect())

@@ -1,5 +1,4 @@
-//! Tags: who is sent what, who is closed, who is not let in, and that nothing is remembered of those who have
-//! gone.
+//! Tags: which streams get an event, are closed, or do not open, and that nothing is kept for closed streams.
 
 use crate::memory_net::{Loop, Peer, get, subscribe};
 use crate::support::secs;
@@ -10,7 +9,7 @@ use mio_sse::{
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Everything that is told, in order.
+/// All calls, in order.
 #[derive(Clone, Default)]
 struct Journal(Arc<Mutex<Vec<String>>>);
 
@@ -41,7 +40,7 @@ impl Observer for Journal {
 
 type Script = Box<dyn FnMut(StreamId, &mut Context<'_>) -> Option<Reply>>;
 
-/// Answers `/a,b` with a stream on topic `t` with the tags `a` and `b`, once the script has had its say.
+/// Replies to `/a,b` with a stream on topic `t` with the tags `a` and `b`, after the script has run.
 struct App {
     script: Script,
     streams: Vec<StreamId>,
@@ -82,7 +81,7 @@ fn world() -> World {
     world_with(Config::default(), |_, _| None)
 }
 
-/// Opens a stream and takes its head.
+/// Opens a stream and reads its head.
 fn open(world: &mut World, path: &str) -> (Peer, StreamId) {
     let before = world.server.handler().streams.len();
     let peer = world.connect();
@@ -94,7 +93,7 @@ fn open(world: &mut World, path: &str) -> (Peer, StreamId) {
     (peer, world.server.handler().streams[before])
 }
 
-/// What is answered to a request on a connection of its own.
+/// The reply to a request on a connection of its own.
 fn ask(world: &mut World, path: &str) -> String {
     let peer = world.connect();
     peer.write(get(path));
@@ -105,7 +104,7 @@ fn ask(world: &mut World, path: &str) -> String {
     reply
 }
 
-/// What arrived, without the lines of chunks.
+/// The bytes that arrived, without the lines of chunks.
 fn events(peer: &Peer) -> Vec<String> {
     let text = peer.read();
     text.lines().filter_map(|line| line.strip_prefix("data: ")).map(String::from).collect()
@@ -115,7 +114,7 @@ fn cx(world: &mut World) -> Context<'_> {
     world.server.context()
 }
 
-/// Nothing is remembered of any tag on a stream.
+/// Checks that no tag of a stream is kept.
 fn untagged(world: &mut World) -> bool {
     let left = ["a", "b", "c"].iter().map(|tag| cx(world).tagged(tag)).sum::<usize>();
     left == 0 && world.server.stats().tags == 0
@@ -224,7 +223,7 @@ fn all_streams_with_a_tag_are_closed_cleanly_and_no_others() {
     for peer in [&first, &second] {
         let text = peer.read();
         assert!(text.ends_with("data: farewell\n\n\r\n0\r\n\r\n"), "{text}");
-        // The connection goes on.
+        // The connection stays open.
         peer.write(get("/a"));
         world.settle();
         assert!(peer.read().starts_with("HTTP/1.1 200"));
@@ -262,7 +261,7 @@ fn a_revoked_tag_closes_its_streams_and_answers_204_until_the_time_is_over() {
     assert!(peer.read().ends_with("0\r\n\r\n"), "closed cleanly");
     assert_eq!(world.server.stats().closed(CloseReason::Revoked), 1);
 
-    // EventSource comes back on the same connection, and is told not to.
+    // EventSource reconnects on the same connection, and gets 204.
     for path in ["/a", "/c,a,b"] {
         peer.write(get(path));
         world.settle();
@@ -312,7 +311,7 @@ fn a_stream_that_its_handler_tags_with_a_revoked_tag_is_answered_204_whatever_el
     }
     let stats = world.server.stats();
     assert_eq!((stats.streams_opened, stats.topics, stats.timers, stats.streams_behind), (0, 0, 0, 0));
-    // The mark was that stream's, not the next one's.
+    // The revocation was for that stream, not the next one.
     cx(&mut world).unrevoke("a");
     assert!(ask(&mut world, "/").starts_with("HTTP/1.1 200"));
 }
@@ -388,7 +387,7 @@ fn a_tag_whose_revocation_has_ended_opens_streams_again() {
     assert!(cx(&mut world).unrevoke("a"));
     assert!(!cx(&mut world).unrevoke("a") && !cx(&mut world).is_revoked("a"));
     assert!(ask(&mut world, "/a").starts_with("HTTP/1.1 200"));
-    // What is over is no longer revoked, though it may still be remembered.
+    // An expired revocation has no effect, though it may still be stored.
     cx(&mut world).revoke("a", Duration::from_millis(1));
     assert!(cx(&mut world).is_revoked("a"), "at once");
     world.jump(Duration::from_millis(2));
@@ -528,7 +527,7 @@ fn a_handler_that_panics_or_sends_too_much_leaves_no_tag_behind() {
         cx.tag(stream, "a").unwrap();
         cx.tag(stream, "b").unwrap();
         assert_ne!(asked, 1, "the first one panics");
-        // As large as an event may be, and so much may wait. Nothing more is taken behind it.
+        // An event of the largest size, which exhausts the limit. No event after it is accepted.
         let large = Event::new().data("x".repeat(EVENT_BYTES_MAX - "data: \n\n".len()));
         assert_eq!(cx.send_tagged("a", large), Ok(1));
         assert_eq!(cx.send_tagged("a", Event::new().data("more than may wait")), Ok(0));
@@ -541,8 +540,8 @@ fn a_handler_that_panics_or_sends_too_much_leaves_no_tag_behind() {
     assert!(untagged(&mut world));
 }
 
-/// Does something to a server on which a stream with tags is open, and returns why it ended. The tags are
-/// gone by the time anybody is told.
+/// Runs an action on a server with an open stream that has tags. Returns the close reason. The tags are gone
+/// before any callback is called.
 fn ended_by(what: impl FnOnce(&mut World, &Peer, StreamId)) -> Option<CloseReason> {
     let mut config = Config::default();
     config.lag_bytes_max = 1000;
@@ -691,7 +690,7 @@ fn thousands_with_a_tag_are_closed_over_several_turns_but_no_newer_streams() {
     world.settle();
     assert_eq!(world.server.context().close_tagged("all"), 3_000);
     assert_eq!(world.server.stats().streams, 3_000 - 1_024);
-    // Some of those that are still to be closed leave by themselves, and somebody comes.
+    // Some of those that are still to be closed disconnect by themselves, and a new client connects.
     peers[..1_900].iter().step_by(7).chain(&peers[1_960..1_976]).for_each(Peer::close);
     late.write(subscribe("/new"));
     world.turn();
@@ -700,7 +699,7 @@ fn thousands_with_a_tag_are_closed_over_several_turns_but_no_newer_streams() {
     let stats = world.server.stats();
     assert_eq!((stats.streams, stats.tags), (1, 2));
     assert!(!late.is_closed());
-    // What is revoked is revoked at once, for however many.
+    // A revocation takes effect at once, for any number of streams.
     let peers = open(&mut world, 3_000, "/user");
     assert_eq!(world.server.context().revoke("user", secs(60)), 3_000);
     let refused = world.connect();

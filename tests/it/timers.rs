@@ -1,4 +1,4 @@
-//! Timers, over a network in memory and a clock that only tests move.
+//! Timers, over a network in memory and a clock that only tests advance.
 
 use crate::memory_net::{Loop, Peer, get};
 use mio_sse::{CloseReason, EVENT_BYTES_MAX, Error, Event, Router, TimerId};

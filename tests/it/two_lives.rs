@@ -1,5 +1,4 @@
-//! A stream is asked for, and then it opens, or not: what was done for one that does not leaves nothing
-//! behind.
+//! A stream is requested, and then it opens, or does not: if it does not, nothing of it is left.
 
 use crate::memory_net::{Loop, Peer, check_accounts, subscribe};
 use crate::support::secs;
@@ -12,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What has happened, each counted.
+/// Counters of the calls.
 #[derive(Clone, Default)]
 struct Counts(Arc<[AtomicUsize; 7]>);
 
@@ -22,7 +21,7 @@ const ON_OPEN: usize = 2;
 const ON_CLOSE: usize = 3;
 const OPENED: usize = 4;
 const CLOSED: usize = 5;
-/// The state of a stream was not found where it should be, or was where it should not.
+/// Errors: the state of a stream was missing, or existed when it should not.
 const LOST: usize = 6;
 
 impl Counts {
@@ -34,8 +33,7 @@ impl Counts {
         std::array::from_fn(|what| self.0[what].load(Ordering::Relaxed))
     }
 
-    /// Looks whether the state of a stream is there when it should be. Callbacks cannot fail the test
-    /// themselves.
+    /// Checks that the state of a stream exists when it should. Callbacks cannot fail the test themselves.
     fn look(&self, stream: StreamId, is_there: bool, cx: &mut Context<'_>) {
         if cx.of::<Token>(stream).is_some() != is_there || cx.of::<u32>(stream).is_some() {
             self.note(LOST);
@@ -43,7 +41,7 @@ impl Counts {
     }
 }
 
-/// Something that has to be given back.
+/// A value that has to be dropped.
 struct Token(Counts);
 
 impl Token {
@@ -59,7 +57,7 @@ impl Drop for Token {
     }
 }
 
-/// Streams with everything that one can have, which are different in what becomes of them.
+/// Streams with everything that a stream can have, and with all kinds of ends.
 struct App(Counts);
 
 impl Handler for App {
@@ -75,7 +73,7 @@ impl Handler for App {
             let _ = &source;
             Pull::Idle
         };
-        // With a source there is more to come, whatever has finished.
+        // With a source there is more to come, even if all topics have finished.
         let is_over = ["/finished", "/seen"].contains(&request.path());
         let reply = if is_over { Reply::stream() } else { Reply::stream().source(source) };
         let reply = reply.with(Token::new(counts));
@@ -158,7 +156,7 @@ fn ask<H: mio_sse::App>(world: &mut Loop<H>, method: &str, path: &str) -> Peer {
     peer
 }
 
-/// Everything was given back, and whatever opened has closed.
+/// Everything was dropped, and every opened stream was closed.
 fn check(counts: &Counts, opened: usize, what: &str) {
     let [made, dropped, on_open, on_close, opened_told, closed, lost] = counts.get();
     assert_eq!(lost, 0, "{what}: the state is there until the end has been told");
@@ -293,7 +291,7 @@ fn every_opened_stream_is_closed_when_the_server_stops_or_is_dropped() {
     }
 }
 
-/// The example of a room counts right, whoever asks.
+/// The example of a room counts correctly for any clients.
 #[test]
 fn every_accepted_connection_is_counted_as_closed() {
     let mut app = Router::new();
@@ -401,7 +399,7 @@ fn a_stream_has_one_state_until_its_close_has_been_reported() {
     check(&counts, 0, "dropped once");
 }
 
-/// What was to be called for a stream that does not open is not called for the next one that does.
+/// Hooks of a stream that does not open are not called for the next one that does.
 #[test]
 fn on_open_is_for_no_other_stream() {
     for how in ["lags", "lags in missed", "panics", "panics on", "replies"] {

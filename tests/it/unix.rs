@@ -1,4 +1,4 @@
-//! Unix sockets: the same server, and a file that is there as long as it listens.
+//! Unix sockets: the same server, and a file that exists as long as it listens.
 
 use crate::support::{DEADLINE, now, replies, secs};
 use mio_sse::{CloseReason, Config, Drain, Event, Reply, Router, Server};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// A directory of its own for a test, removed with it.
+/// A directory for one test, removed with it.
 pub(crate) struct Directory(PathBuf);
 
 impl Directory {
@@ -51,7 +51,7 @@ fn turn(server: &mut Server<Router>) {
     server.turn(Some(Duration::from_millis(1))).unwrap();
 }
 
-/// Turns the loop until `socket` has brought what `is_enough`; the end of the connection always is.
+/// Turns the loop until the input of `socket` `is_enough`, or the connection ends.
 fn read_until(
     server: &mut Server<Router>,
     socket: &mut UnixStream,
@@ -99,7 +99,7 @@ fn pages_and_streams_come_over_a_unix_socket_and_its_file_goes_with_the_server()
     let directory = Directory::new();
     let path = directory.socket();
     let mut config = Config::default();
-    // There are no addresses to count by, and of the options only those that a unix socket has.
+    // There are no addresses to count, and only the options that a unix socket has.
     config.connections_per_address_max = Some(1);
     config.send_buffer_bytes = Some(8 << 10);
     let mut server = Server::bind_unix_with(&path, app(), config).unwrap();
@@ -138,7 +138,7 @@ fn there_is_no_address() {
 fn a_socket_file_of_a_killed_server_is_replaced() {
     let directory = Directory::new();
     let path = directory.socket();
-    // A listener of std leaves its file, as a server does that is killed.
+    // A listener of std leaves its file, like a killed server.
     drop(UnixListener::bind(&path).unwrap());
     assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     let mut server = Server::bind_unix(&path, app()).unwrap();
@@ -156,7 +156,7 @@ fn a_running_server_keeps_its_socket_file() {
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
     assert_eq!(page(&mut first, &path), "page");
     drop(first);
-    // A socket of another kind is alive as well.
+    // A socket of another type is alive as well.
     let datagrams = UnixDatagram::bind(&path).unwrap();
     assert_eq!(Server::bind_unix(&path, app()).unwrap_err().kind(), ErrorKind::AddrInUse);
     drop(datagrams);
@@ -192,7 +192,7 @@ fn a_file_that_is_not_a_socket_stays() {
     let error = Server::bind_unix(&path, app()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert_eq!(fs::read(&path).unwrap(), b"precious");
-    // Nor is what a link points to touched, whatever it is.
+    // The target of a link is not touched either, whatever it is.
     let (link, stale) = (directory.0.join("l"), directory.0.join("t"));
     drop(UnixListener::bind(&stale).unwrap());
     std::os::unix::fs::symlink(&stale, &link).unwrap();
@@ -230,13 +230,13 @@ fn the_socket_file_is_removed_as_soon_as_listening_ends() {
     turn(&mut server);
     assert!(!server.is_stopped(), "the client has not closed its side");
     assert!(!is_there(&path));
-    // Another server may begin while this one still drains, and keeps its file when it is done.
+    // Another server may start while this one still drains, and keeps its file when this one is done.
     let mut next = Server::bind_unix(&path, app()).unwrap();
     drop(stream);
     turn_until(&mut server, |server| server.is_stopped());
     drop(server);
     assert_eq!(page(&mut next, &path), "page");
-    // Whoever is stopped listens no longer, though the server is still there.
+    // A stopped server no longer listens, though it still exists.
     next.context().stop();
     turn(&mut next);
     assert!(next.is_stopped() && !is_there(&path));
@@ -247,7 +247,7 @@ fn the_file_of_another_server_stays() {
     let directory = Directory::new();
     let path = directory.socket();
     let first = Server::bind_unix(&path, app()).unwrap();
-    // Somebody makes room with force.
+    // Another program removes the file by force.
     fs::remove_file(&path).unwrap();
     let mut second = Server::bind_unix(&path, app()).unwrap();
     drop(first);
@@ -280,7 +280,7 @@ fn a_listener_that_was_made_elsewhere_keeps_its_file() {
     assert_eq!(page(&mut server, &path), "page");
     server.context().drain(secs(1)).unwrap();
     turn_until(&mut server, |server| server.is_stopped());
-    // Nobody holds it open any more, not even the copies in reserve.
+    // No descriptor holds it open, not even those in reserve.
     assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     drop(server);
     assert!(is_there(&path));

@@ -1,5 +1,4 @@
-//! Where a stream stands in what it reads: what it is given, what it is told that it has missed, and when it
-//! is given up.
+//! The cursor of a stream: the events it gets, its gaps, and when it is closed.
 
 use crate::history::{ask, data, events, open, publish, world, world_with};
 use crate::memory_net::{Loop, Peer, check_accounts, get};
@@ -17,8 +16,8 @@ fn config(change: impl FnOnce(&mut Config)) -> Config {
     config
 }
 
-/// Every request opens a stream on the topics of its path, with the tag `all`; what a handler is to do
-/// meanwhile is given.
+/// Every request opens a stream on the topics of its path, with the tag `all`. Its handler then runs the
+/// given function.
 struct App<F> {
     opened: Vec<StreamId>,
     asked: F,
@@ -41,7 +40,7 @@ fn app_with<F: FnMut(StreamId, &mut Context<'_>)>(config: Config, asked: F) -> L
     Loop::with_config(App { opened: Vec::new(), asked }, config)
 }
 
-/// Opens a stream and takes its head.
+/// Opens a stream and reads its head.
 fn stream<F: FnMut(StreamId, &mut Context<'_>)>(world: &mut Loop<App<F>>, path: &str) -> (Peer, StreamId) {
     let peer = world.connect();
     peer.write(get(path));
@@ -54,7 +53,7 @@ fn large(number: impl std::fmt::Display, size: usize) -> String {
     format!("{number} {}", "x".repeat(size))
 }
 
-// Who is conflated.
+// Conflation.
 
 #[test]
 fn a_stream_whose_socket_has_room_gets_every_event_also_from_the_queue() {
@@ -68,7 +67,7 @@ fn a_stream_whose_socket_has_room_gets_every_event_also_from_the_queue() {
             expected.push("hello".to_owned());
         }
         for number in 0..10 {
-            // Far more than is copied at once, so that it is queued again while some are superseded.
+            // Far more than is copied at once, so that it is queued again while some events are superseded.
             expected.push(large(number, 60_000));
             cx.publish("a", Event::new().data(large(number, 60_000)).key("k")).unwrap();
         }
@@ -82,7 +81,7 @@ fn a_stream_whose_socket_has_room_gets_every_event_also_from_the_queue() {
     }
 }
 
-// What a stream has missed.
+// Gaps.
 
 fn skipping() -> Config {
     config(|config| {
@@ -109,7 +108,7 @@ fn a_stream_that_skips_repeatedly_with_an_empty_hand_gets_one_gap() {
     }
 }
 
-/// A stream that takes so many bytes, of its head or of an event, and nothing more for very long.
+/// A stream that reads this many bytes, of its head or of an event, and nothing more for very long.
 fn skips_again_and_again(topics: &str, within_head: bool, room: usize) {
     let mut world = world_with(skipping());
     let peer = world.connect();
@@ -138,7 +137,7 @@ fn skips_again_and_again(topics: &str, within_head: bool, room: usize) {
     assert_eq!(gaps.len(), 1, "{case}: told once");
     assert_eq!(world.server.stats().gaps, 1, "{case}");
     let missed: usize = gaps[0].data.parse().unwrap();
-    // Right behind what it was being given.
+    // Directly after the pending event.
     let begun = usize::from(room == 5);
     assert_eq!(received[begun].event, "gap", "{case}");
     let got = received.len() - 1;
@@ -148,7 +147,7 @@ fn skips_again_and_again(topics: &str, within_head: bool, room: usize) {
     assert_eq!(world.server.stats().log_bytes, 0, "{case}");
 }
 
-// When a stream has stalled.
+// Stalls.
 
 #[test]
 fn the_stall_timeout_starts_when_the_socket_first_has_no_room() {
@@ -157,7 +156,7 @@ fn the_stall_timeout_starts_when_the_socket_first_has_no_room() {
         let mut world = world_with(config(|config| config.heartbeat = Some(secs(300))));
         let peer = open(&mut world, "/a", None);
         peer.read();
-        // It was silent for long, and there was nothing to take.
+        // It was silent for long, with nothing to read.
         world.pass(secs(60));
         peer.set_room(room);
         publish(&mut world, "a", &["1"]);
@@ -182,7 +181,7 @@ fn a_stream_that_nothing_is_written_to_never_stalls() {
     peer.read();
     publish(&mut world, "a", &["1"]);
     assert_eq!(data(&peer), ["1"]);
-    // One that was refused something for nearly as long as it may be, and then took it.
+    // One whose socket had no room for nearly the whole timeout, and then had.
     peer.set_room(2);
     publish(&mut world, "a", &["2"]);
     world.pass(secs(29));
@@ -192,9 +191,9 @@ fn a_stream_that_nothing_is_written_to_never_stalls() {
     assert_eq!(world.server.stats().streams, 1);
 }
 
-// What belongs to earlier requests.
+// Earlier requests.
 
-/// Comes to its end as it asks the application to make up for what it has missed.
+/// Closes when the application is asked for its missed events.
 struct EndsInMissed {
     panics: bool,
 }
@@ -238,7 +237,7 @@ fn earlier_replies_arrive_though_the_stream_after_them_closes_during_missed_even
     }
 }
 
-// What is sent while a stream is being opened.
+// Events that are sent while a stream is being opened.
 
 #[derive(Clone, Default)]
 struct Journal(Arc<Mutex<Vec<String>>>);
@@ -254,8 +253,8 @@ impl Observer for Journal {
     }
 }
 
-/// `/other` is a stream with the tag `t`; any other path answers as it says, once the handler has sent to the
-/// tag.
+/// `/other` is a stream with the tag `t`; any other path has the reply that it names, after the handler has
+/// sent to the tag.
 fn tagged_while_opening(streams_max: usize) -> (Loop<Router>, Journal) {
     let mut app = Router::new();
     app.get("/other", |_request, _cx| Reply::stream().tag("t"));
@@ -298,7 +297,7 @@ fn an_event_to_the_tag_of_an_opening_stream_is_counted_and_observed_once() {
     let told = ["data: to the tag to tag t", "data: to it alone to a stream"];
     assert_eq!(journal.0.lock().unwrap()[..], told);
 
-    // One that is open already counts besides it, and is not told of twice.
+    // One that is open already counts separately, and is not observed twice.
     let (mut world, journal) = tagged_while_opening(10);
     let other = open(&mut world, "/other", None);
     let peer = open(&mut world, "/stream", None);
@@ -326,7 +325,7 @@ fn an_event_to_the_tag_of_a_stream_that_does_not_open_is_not_counted() {
     ] {
         let (mut world, journal) = tagged_while_opening(1);
         if status == 503 {
-            // Another has its place.
+            // Another stream has its slot.
             open(&mut world, "/untagged", None);
         }
         let peer = world.connect();
@@ -338,7 +337,7 @@ fn an_event_to_the_tag_of_a_stream_that_does_not_open_is_not_counted() {
     }
 }
 
-// Numbers at their ends.
+// Numbers that overflow.
 
 #[test]
 fn a_keyed_topic_may_hold_any_number_of_bytes_for_streams_that_lag() {
@@ -385,7 +384,7 @@ fn an_age_given_to_a_history_counts_also_for_events_of_more_than_49_days() {
     }
 }
 
-// Streams that begin with what was published before, and those that end behind it.
+// Streams that begin with older events, and streams that close after them.
 
 #[test]
 fn events_after_a_stream_has_subscribed_in_its_handler_are_no_gap() {
@@ -397,7 +396,7 @@ fn events_after_a_stream_has_subscribed_in_its_handler_are_no_gap() {
             asked += 1;
             if asked == 2 {
                 cx.subscribe(stream, "a").unwrap();
-                // More than is kept.
+                // More than the history holds.
                 for number in 1..=5 {
                     cx.publish("a", Event::new().data(number.to_string())).unwrap();
                 }
@@ -471,7 +470,7 @@ fn a_stream_that_replays_is_not_cut_before_it_was_served() {
     let mut app = Router::new();
     app.get("/a", |_request, _cx| Reply::stream().topic("a").snapshot());
     app.get("/more", |_request, cx| {
-        // None of what was kept before is kept after.
+        // Nothing of the old history is left.
         let from = usize::try_from(cx.stats().events_published).unwrap();
         (from..from + 4)
             .for_each(|number| cx.publish("a", Event::new().data(large(number, 70_000))).unwrap());
@@ -488,7 +487,7 @@ fn a_stream_that_replays_is_not_cut_before_it_was_served() {
     let more = world.connect();
     more.write(get("/more"));
     world.settle();
-    // All are answered in one turn, in this order, and one of them is served in it.
+    // All requests are handled in one turn, in this order, and one of the streams is served in it.
     peers.iter().for_each(|peer| peer.write(get("/a")));
     for _ in 0..6 {
         more.write(get("/more"));
@@ -500,15 +499,15 @@ fn a_stream_that_replays_is_not_cut_before_it_was_served() {
     for (number, peer) in peers.iter().enumerate() {
         let numbers: Vec<usize> =
             data(peer).iter().map(|text| text.split_once(' ').unwrap().0.parse().unwrap()).collect();
-        // From the oldest that was kept when it came.
+        // From the oldest event of the history when it connected.
         assert!(numbers.iter().copied().eq(1..28), "stream {number}: {numbers:?}");
     }
 }
 
-// Bursts, and those who read them.
+// Bursts, and clients that read them.
 
-/// Reads a stream to the event `end`, as fast as it comes, and returns the numbers that its events begin
-/// with.
+/// Reads a stream up to the event `end`, as fast as possible. Returns the numbers at the beginning of its
+/// events.
 fn numbers_to_the_end(client: &mut Client) -> Vec<usize> {
     client.socket.set_read_timeout(Some(crate::support::DEADLINE)).unwrap();
     let mut received = Vec::new();
@@ -549,7 +548,7 @@ fn a_burst_of_a_publisher_reaches_clients_that_read() {
     }
 }
 
-/// Lets time pass in which the peer reads so many bytes in 10 ms.
+/// Advances the time, while the peer reads this many bytes in 10 ms.
 fn read_on<H: mio_sse::App>(world: &mut Loop<H>, peer: &Peer, bytes: usize, rounds: usize) {
     for _ in 0..rounds {
         world.pass(ms(10));
@@ -571,7 +570,7 @@ fn publishers_wait_for_a_stream_that_goes_on_reading_and_memory_does_not_grow() 
         let mut published = 0;
         let mut received = 0;
         for round in 0.. {
-            // As many at once as there is room for in the inbox.
+            // As many at once as the inbox has room for.
             while published < count
                 && publisher.try_publish("a", Event::new().data(large(published, SIZE))).is_ok()
             {
@@ -581,7 +580,7 @@ fn publishers_wait_for_a_stream_that_goes_on_reading_and_memory_does_not_grow() 
             world.settle();
             let stats = world.server.stats();
             assert_eq!(stats.closed(CloseReason::Lagged), 0, "it reads on in round {round}");
-            // What may lag, what was begun, and what was taken when they had waited.
+            // Events within the limit, those that were begun, and those that were accepted after waiting.
             assert!(stats.log_bytes <= (lag + 3 * SIZE) as u64, "{} bytes in round {round}", stats.log_bytes);
             if stats.events_published < published as u64 {
                 assert!(world.server.next_timeout().is_some_and(|wait| wait <= ms(100)), "it looks again");
@@ -623,11 +622,11 @@ fn publishers_do_not_wait_for_stuck_readers() {
         assert!((3..6).contains(&taken), "{taken} taken, and the others wait");
         before + 10
     };
-    // It reads all there is at once, so there is nobody to wait for, and no time passes.
+    // It reads everything at once, so publishers do not wait, and no time passes.
     let all = fill(&mut world);
     peer.set_room(usize::MAX);
     world.settle();
-    // The next turn, whatever it is for, finds that they need not wait.
+    // The next turn, whatever its cause, finds that they need not wait.
     world.settle();
     assert_eq!((published(&world), world.server.stats().streams), (all, 1));
     assert_eq!(peer.read().matches("data: ").count(), 10);
@@ -650,7 +649,7 @@ fn a_slow_reader_is_closed_for_events_that_it_had_time_to_read() {
         read_on(&mut world, &peer, 1000, 2);
         cut += usize::from(!peer.is_closed());
     }
-    // 20 ms each: not within 100 ms, and not after much more than 200 ms.
+    // 20 ms each: not within 100 ms, and not much more than 200 ms later.
     assert!((5..15).contains(&cut), "{cut}");
     assert_eq!(world.server.stats().closed(CloseReason::Lagged), 1);
 }
@@ -705,7 +704,7 @@ fn many_streams_that_lag_in_a_keyed_topic_and_are_closed_do_not_copy_all_of_it_e
 fn messages_of_other_threads_are_handled_whatever_handlers_publish() {
     let mut world = app_with(Config::default(), |_, _| ());
     let (peer, _) = stream(&mut world, "/a");
-    // 15 MB a second, which it reads as fast, somewhat less than 100 ms behind.
+    // 15 MB a second, which it reads as fast, with somewhat less than 100 ms of delay.
     world.server.context().every_global(ms(20), |cx| cx.publish("a", Event::new().data("x".repeat(300_000))));
     peer.set_room(10);
     world.pass(ms(60));
@@ -716,7 +715,7 @@ fn messages_of_other_threads_are_handled_whatever_handlers_publish() {
     assert_eq!(world.server.stats().streams, 0, "a second later it is revoked");
 }
 
-// Turns, and memory.
+// Turns and memory.
 
 #[test]
 fn neither_the_queue_nor_a_wave_starves_the_other() {
@@ -726,7 +725,7 @@ fn neither_the_queue_nor_a_wave_starves_the_other() {
     world.server.context().publish("a", Event::new().data("1")).unwrap();
     let (mut reached, mut turns) = (0, 0);
     while reached < many.len() {
-        // There are always more in the queue than a turn serves.
+        // The queue always has more than a turn serves.
         for (_, id) in &others {
             world.server.context().send(*id, Event::new().data("x")).unwrap();
         }

@@ -1,4 +1,4 @@
-//! Who makes the ids of events, and that no event is lost in silence: where each stream begins.
+//! The makers of event ids, the position at which each stream begins, and that no loss is silent.
 
 use crate::history::{data, events, open, publish, take_events, world, world_with};
 use crate::memory_net::{Loop, Peer, check_accounts};
@@ -44,7 +44,7 @@ pub(crate) fn publish_own(world: &mut Loop<Router>, topic: &str, ids: &[&str]) {
     world.settle();
 }
 
-/// What a page hears: the data of messages, and the names of other events.
+/// The events that a page sees: the data of messages, and the names of other events.
 pub(crate) fn heard(peer: &Peer) -> Vec<String> {
     let received = events(peer).into_iter();
     received.map(|event| if event.event == "message" { event.data } else { event.event }).collect()
@@ -64,7 +64,7 @@ pub(crate) fn ended(peer: &Peer) -> Vec<String> {
     take_events(&format!("{head}{received}")).1.into_iter().map(|event| event.data).collect()
 }
 
-/// The id that the first block of a stream has, if it has one.
+/// The id of the first block of a stream, if it has one.
 pub(crate) fn first_id(peer: &Peer) -> Option<String> {
     let body = body(peer);
     let block = body.split("\n\n").next().unwrap();
@@ -78,7 +78,7 @@ pub(crate) fn assert_gap(world: &mut Loop<Router>, path: &str, id: &str) {
     world.settle();
 }
 
-/// What happens to streams, as observers are told.
+/// Calls of observers for streams.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notes {
     streams: Arc<Mutex<Vec<StreamId>>>,
@@ -124,7 +124,7 @@ impl Observer for Notes {
     }
 }
 
-// Ids that come back.
+// Known ids.
 
 const NEVER_COMES_BACK: [(&str, EventError); 10] = [
     ("a\tb", EventError::ControlInId),
@@ -139,7 +139,7 @@ const NEVER_COMES_BACK: [(&str, EventError); 10] = [
     ("   ", EventError::SpaceAroundId),
 ];
 
-/// An event of that id is refused by everything that sends.
+/// Every method that sends refuses an event with that id.
 fn assert_refused(world: &mut Loop<Router>, stream: StreamId, id: &str, error: &Error) {
     let event = Event::new().data("never").id(id.to_owned());
     let publisher = world.server.publisher();
@@ -177,7 +177,7 @@ fn an_id_that_cannot_come_back_is_refused_by_everything_that_sends() {
         assert_eq!(heard(&peer), [""; 0]);
         assert_eq!((world.server.stats().events_published, world.server.stats().events_sent), (0, 0));
         assert_eq!(notes.messages(), [""; 0]);
-        // An empty id makes clients forget where they were, which only topics that have ids must not do.
+        // An empty id makes clients forget their id, which is invalid only in topics that have ids.
         let empty = world.server.context().publish("a", Event::new().data("empty").id(""));
         assert_eq!(empty, ids.map_or(Ok(()), |_| Err(EventError::EmptyId.into())));
         world.server.context().send(stream, Event::new().data("forget").id("")).unwrap();
@@ -242,7 +242,7 @@ fn the_length_of_an_id_is_limited_to_half_a_head() {
     assert_eq!(data(&open(&mut world, "/a", Some(&"x".repeat(500)))), ["2"]);
 }
 
-// Ids that are not known.
+// Unknown ids.
 
 #[test]
 fn an_unknown_last_event_id_is_always_a_gap() {
@@ -289,7 +289,7 @@ fn the_same_header_line_twice_and_an_id_in_the_query_are_one_id() {
         ("?lastEventId=1", ""),
         ("?last_event_id=1", ""),
         ("?lastEventId=unknown", "Last-Event-ID: 1\r\n"),
-        // Nothing is no id, and does not stand in the way of one.
+        // An empty id is no id, and does not hide another one.
         ("?lastEventId=1", "Last-Event-ID: \r\n"),
         ("?lastEventId=&last_event_id=1", ""),
         ("", "Last-Event-ID: \r\nLast-Event-ID: 1\r\n"),
@@ -378,7 +378,7 @@ fn a_position_before_the_history_is_a_gap_and_one_after_it_is_not() {
     ] {
         assert_eq!(heard(&open(&mut world, "/a+b", Some(seen))), expected, "{seen}");
     }
-    // Of `b` nothing is missing.
+    // Nothing is missing of `b`.
     assert_eq!(heard(&open(&mut world, "/b", Some("19-0"))), ["50-0"]);
 }
 
@@ -390,7 +390,7 @@ fn a_client_that_is_ahead_of_this_server_gets_only_new_events_and_each_once() {
     peers.iter().for_each(|peer| assert_eq!(first_id(peer).as_deref(), Some("40-0")));
     publish_at(&mut world, "b", &["20-0"]);
     publish_at(&mut world, "a", &["30-0", "40-0"]);
-    // A heartbeat with the position of this server would send the client back.
+    // A heartbeat with the position of this server would set the client back.
     world.pass(Duration::from_secs(20));
     for peer in &peers {
         assert_eq!(peer.read().replace(COMMENT, ""), "");
@@ -420,12 +420,12 @@ fn calls_for_a_stream_that_waits_for_a_position_neither_lose_nor_double_events()
         world.server.context().subscribe(stream, topic).unwrap();
     }
     world.server.context().unsubscribe(stream, "c").unwrap();
-    // Another history of the same kind changes nothing for it.
+    // Another history of the same kind does not affect it.
     let shorter = TopicConfig::default().history(History::new().events(1)).ids(Ids::Ordered);
     world.server.context().configure("a", shorter).unwrap();
     publish_at(&mut world, "a", &["20-0"]);
     publish_at(&mut world, "b", &["30-0", "40-0"]);
-    // What has no ids has nothing to wait for.
+    // A topic without ids has nothing to wait for.
     publish(&mut world, "plain", &["plain"]);
     world.server.context().send(stream, Event::new().data("sent")).unwrap();
     world.settle();
@@ -487,7 +487,7 @@ fn an_event_with_an_invalid_position_or_id_is_an_error_and_is_not_published() {
     for topic in ["own", "generated", "plain"] {
         assert_eq!(cx.publish_at(topic, at("12-0"), &event), Err(Error::NotOrdered));
     }
-    // By a publisher the loop finds it out.
+    // With a publisher the loop finds out.
     let publisher = world.server.publisher();
     publisher.publish("a", &event).unwrap();
     publisher.publish_at("b", at("10-5"), &event).unwrap();
@@ -504,9 +504,9 @@ fn an_event_with_an_invalid_position_or_id_is_an_error_and_is_not_published() {
     assert_eq!(heard(&open(&mut world, "/a+b", Some("10-5"))), ["10-6"]);
 }
 
-// What heartbeats and first blocks say.
+// Ids of heartbeats and first blocks.
 
-/// The id of the heartbeat that comes when nothing has for a while.
+/// The id of the heartbeat after a silence.
 fn beat(world: &mut Loop<Router>, peer: &Peer) -> Option<String> {
     peer.read();
     world.pass(Duration::from_secs(20));
@@ -547,7 +547,7 @@ fn resuming_with_the_id_of_a_heartbeat_gets_exactly_the_new_events() {
             };
             let peer = open(&mut world, "/a+b", None);
             send(&mut world, "a", "10-0");
-            // A heartbeat is ahead of what others read, too.
+            // A heartbeat is ahead of other topics, too.
             send(&mut world, "c", "20-0");
             let seen = beat(&mut world, &peer).unwrap();
             send(&mut world, "b", "20-1");
@@ -567,13 +567,13 @@ fn an_id_that_was_given_twice_means_its_first_place_as_long_as_that_is_kept() {
         let mut world = world(topic);
         publish_own(&mut world, "a", &["5", "6", "5", "7"]);
         assert_eq!(heard(&open(&mut world, "/a", Some("5"))), expected, "{events}");
-        // Without anything kept of the first 6 there is no other one.
+        // Without a history of the first 6 events there is no other one.
         let of_6 = if events >= 3 { &["5", "7"][..] } else { &["gap", "5", "7"][2 - events.min(2)..] };
         let received = heard(&open(&mut world, "/a", Some("6")));
         assert_eq!(received.last(), of_6.last().map(|last| (*last).to_owned()).as_ref());
         assert_eq!(received.contains(&"gap".to_owned()), events < 3);
     }
-    // In two topics: behind the older of both.
+    // In two topics: after the older of both.
     let mut world = world(kept(Ids::Own));
     for (topic, id) in [("a", "5"), ("b", "6"), ("b", "5"), ("a", "7")] {
         publish_own(&mut world, topic, &[id]);
@@ -583,7 +583,7 @@ fn an_id_that_was_given_twice_means_its_first_place_as_long_as_that_is_kept() {
 
 // Clients that are cut off before their first event.
 
-/// Opens a stream that is cut off behind its first block, and comes back with its id when more was published.
+/// Opens a stream that is cut off after its first block, and resumes with its id after more was published.
 #[track_caller]
 fn cut_off(world: &mut Loop<Router>, path: &str, last: Option<&str>, behind: &[&str]) -> Vec<String> {
     let peer = world.connect();
@@ -711,7 +711,7 @@ fn notices_are_written_byte_by_byte_as_they_are_documented() {
     let (received, peer) = first("/a", Some("unknown"));
     assert_eq!(received, gap);
     assert_eq!(first("/b", None).0, "retry: 1500\n");
-    // All places are taken: the refusal says when to come again.
+    // All places are taken: the refusal has a time to reconnect.
     let refused = world.connect();
     refused.write(crate::memory_net::subscribe("/a"));
     world.settle();

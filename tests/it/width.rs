@@ -1,5 +1,5 @@
-//! One width for comments and prose, as rustfmt holds it for code: 110 columns. Tables, addresses and what
-//! stands in code blocks may be wider.
+//! The width of comments and prose, which is that of rustfmt for code: 110 columns. Tables, addresses and
+//! code blocks may be wider.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether so long a line cannot be broken: it is one word, or part of a table.
+/// Whether a long line cannot be broken: it is one word, or part of a table.
 fn cannot_be_broken(text: &str) -> bool {
     let text = text.trim_start_matches(['-', '*', ' ']);
     text.starts_with('|') || text.starts_with('!') || !text.contains(' ')
