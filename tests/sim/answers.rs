@@ -1,4 +1,4 @@
-//! What the application answers to a request, and whether a stream can be opened by it.
+//! Replies of the application, and whether a reply's stream can open.
 
 use crate::app::Shared;
 use crate::belongings::give_belongings;
@@ -8,7 +8,7 @@ use crate::tagged::{draw_tags, name};
 use mio_sse::{AfterGap, Context, Refusal, Refuse, Reply, Request, StreamReply};
 use std::time::Duration;
 
-/// Whether a stream cannot read these topics as well, and why: nothing if it is not known.
+/// Whether a stream must not subscribe to these topics as well, and why: `None` if that is not known.
 pub(crate) fn one_too_many(
     model: &Model,
     index: u32,
@@ -19,8 +19,8 @@ pub(crate) fn one_too_many(
     if !stream.live && stream.opened {
         return Some(None);
     }
-    // What is read, or surely keeps something, is there; what nobody needs may be there until the end of the
-    // turn.
+    // A topic with subscribers, or with events that are certainly retained, exists. An unused topic may exist
+    // until the end of the turn.
     let is_there = |topic: u8| {
         cx.subscribers(TOPICS[topic as usize]) > 0
             || model.topics[topic as usize].keeps_something(model.now).0
@@ -52,7 +52,7 @@ pub(crate) fn one_too_many(
     Some(None)
 }
 
-/// Draws the answer to a request: none if the callback is to panic.
+/// Draws the reply to a request: `None` if the callback is to panic.
 pub(crate) fn answer(
     shared: &Shared,
     model: &mut Model,
@@ -64,7 +64,7 @@ pub(crate) fn answer(
 ) -> Option<Reply> {
     let connection = model.streams[index as usize].connection;
     if let Some(at) = model.lost.iter().position(|(lost, _)| *lost == index) {
-        // It was given more than may wait for it. Nothing is answered and nobody is told.
+        // It was given more than may wait for it. There is no reply and no report.
         model.lost.remove(at);
         model.connections[connection as usize].dropped = true;
         model.just_over.push(index);
@@ -97,12 +97,12 @@ pub(crate) fn answer(
     reply
 }
 
-/// What comes of a reply that the library makes.
+/// The result of a reply that the library makes.
 pub(crate) fn whole(status: u16, head: bool) -> Answer {
     if head { Answer::Head } else { Answer::Status(status) }
 }
 
-/// How the stream that a request asks for is refused.
+/// How the stream of a request is refused.
 pub(crate) fn softness(model: &Model, request: &Request<'_>) -> Softness {
     let soft = match model.config.refuse {
         Refuse::Auto => request.method() == "GET" && request.header("Accept").is_some(),
@@ -112,7 +112,7 @@ pub(crate) fn softness(model: &Model, request: &Request<'_>) -> Softness {
     if soft { Softness::Soft } else { Softness::Unavailable }
 }
 
-/// Draws a stream, and says whether it is refused.
+/// Draws a stream, and returns whether it is refused.
 fn stream(
     shared: &Shared,
     model: &mut Model,
@@ -189,7 +189,7 @@ fn stream(
     (reply, Answer::Stream(index), !chunked)
 }
 
-/// Draws where a stream begins.
+/// Draws the position at which a stream begins.
 fn begin(model: &mut Model, request: &Request<'_>, mut reply: StreamReply) -> (StreamReply, Plan) {
     let mut id = request.last_event_id().map(|id| id.into_owned());
     let begins = match model.rng.u8(..8) {
@@ -203,7 +203,7 @@ fn begin(model: &mut Model, request: &Request<'_>, mut reply: StreamReply) -> (S
         Begins::Resumes => reply,
     };
     if model.rng.u8(..16) == 0 {
-        // Where another stream has come to, or nowhere.
+        // A position of another stream, or none at all.
         let other = if model.rng.u8(..4) == 0 { None } else { model.ids.any(&mut model.rng) };
         let other = other.unwrap_or_else(|| "nobody-knows".to_owned());
         reply = reply.resume_after(other.clone());

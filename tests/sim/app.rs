@@ -1,4 +1,4 @@
-//! The application: in every callback it does what the dice say, and tells the model.
+//! The application: every callback makes random calls, and reports them to the model.
 
 use crate::answers::{answer, one_too_many};
 use crate::kept::{ALWAYS, Kind};
@@ -20,12 +20,12 @@ use std::time::Duration;
 /// Shared with timers and closures, which have to be `Send`.
 pub(crate) type Shared = Arc<Mutex<Model>>;
 
-/// Runs `work` with the model, which a failure elsewhere does not make worse.
+/// Runs `work` with the model. A failure elsewhere does not make this fail as well.
 pub(crate) fn with<T>(shared: &Shared, work: impl FnOnce(&mut Model) -> T) -> T {
     work(&mut shared.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// What any callback can do.
+/// Operations of any callback.
 #[derive(Debug, Clone, Copy)]
 enum Operation {
     Publish,
@@ -49,7 +49,7 @@ enum Operation {
     Reply,
 }
 
-/// How often each operation is drawn, relative to the others.
+/// Relative frequency of each operation.
 const OPERATIONS: [(u32, Operation); 19] = [
     (32, Operation::Publish),
     (2, Operation::Burst),
@@ -105,7 +105,7 @@ impl Model {
         Duration::from_millis(self.rng.u64(0..2_000))
     }
 
-    /// A stream: often `own`, else any that lives.
+    /// A stream: often `own`, otherwise any live one.
     fn any_stream(&mut self, own: Option<u32>) -> Option<u32> {
         match own {
             Some(own) if self.rng.bool() => Some(own),
@@ -122,7 +122,7 @@ impl Model {
     }
 }
 
-/// Takes notice of all that has happened since.
+/// Handles everything that has happened since the last call.
 pub(crate) fn sync(model: &mut Model, cx: &Context<'_>) {
     model.now = cx.now();
     model.sync(cx.stats().events_published);
@@ -134,12 +134,12 @@ pub(crate) fn sync(model: &mut Model, cx: &Context<'_>) {
 
 fn begin_drain(model: &mut Model, drained: Drained, begun: Duration) {
     model.counts.drains += 1;
-    // Everybody is given a farewell, at some time.
+    // Every stream gets a farewell at some time.
     model.streams.iter_mut().for_each(|stream| stream.behind_until = ALWAYS);
     model.drain = Some(Drained { begun, turn: model.turn, ..drained });
 }
 
-/// Draws what a drain is to be like.
+/// Draws the settings of a drain.
 fn draw_drain(model: &mut Model) -> (Drain, Drained) {
     let window = match model.rng.u8(..4) {
         0 => Duration::ZERO,
@@ -166,7 +166,7 @@ fn draw_drain(model: &mut Model) -> (Drain, Drained) {
     (drain, Drained { begun, window, deadline, turn: 0, farewell, again: false })
 }
 
-/// Has the server drain, for the first time or again.
+/// Starts a drain, or a second one.
 pub(crate) fn drain(model: &mut Model, cx: &mut Context<'_>) {
     sync(model, cx);
     if let Some(drain) = &mut model.drain {
@@ -180,7 +180,7 @@ pub(crate) fn drain(model: &mut Model, cx: &mut Context<'_>) {
     begin_drain(model, drained, cx.now());
 }
 
-/// What callbacks do: most often nothing. Returns whether this one is to panic now.
+/// The operations of a callback, most often none. Returns whether this one is to panic now.
 #[must_use]
 pub(crate) fn play(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) -> bool {
     let count = with(shared, |model| {
@@ -204,7 +204,7 @@ pub(crate) fn play(shared: &Shared, own: Option<u32>, cx: &mut Context<'_>) -> b
     })
 }
 
-/// Panics as applications do, but without a word.
+/// Panics as applications do, but without a message.
 fn panic_silently() -> ! {
     std::panic::resume_unwind(Box::new("as planned"))
 }
@@ -334,7 +334,7 @@ fn publish(model: &mut Model, topic: u8, size: u32, cx: &mut Context<'_>) {
     }
 }
 
-/// Has a topic behave as it has not so far.
+/// Gives a topic another configuration.
 pub(crate) fn configure(model: &mut Model, topic: u8, kind: Kind, cx: &mut Context<'_>) {
     match cx.configure(TOPICS[topic as usize], kind.config()) {
         Ok(()) => model.topics[topic as usize].configure(kind, model.turn, model.now),
@@ -345,7 +345,7 @@ pub(crate) fn configure(model: &mut Model, topic: u8, kind: Kind, cx: &mut Conte
     }
 }
 
-/// The id of a stream that has ended means nothing, whatever is asked of it.
+/// The id of a closed stream means nothing, whatever the call.
 fn stale(model: &mut Model, cx: &mut Context<'_>) {
     if model.retired.is_empty() {
         return;
@@ -362,7 +362,7 @@ fn stale(model: &mut Model, cx: &mut Context<'_>) {
         3 => assert_eq!(cx.unsubscribe(id, TOPICS[0]), closed),
         4 => assert_eq!(cx.after(id, Duration::ZERO, |_, _| ()).map(drop), closed),
         _ => {
-            // One that has ended already is told right now that it has opened.
+            // A stream that has closed already may be reported as opened right now.
             let result = cx.on_close(id, |_, _| ());
             assert!(result.is_ok() || result == closed);
         }
@@ -447,8 +447,7 @@ fn perform_with(shared: &Shared, model: &mut Model, operation: Operation, index:
                 });
                 play_for_nobody(&again, cx);
             });
-            // While it is told that it has opened, its end can still be waited for, though it has come
-            // already.
+            // While its opening is reported, `on_close` can still be set, though it has closed already.
             let has_ended = !model.streams[index as usize].live;
             if has_ended && result.is_ok() || model.accepts(index, &result) {
                 model.streams[index as usize].hooks_set += 1;
@@ -470,14 +469,14 @@ fn fire(shared: &Shared, index: u32, is_over: &mut bool, cx: &mut Context<'_>) {
     play_for_stream(shared, index, is_over, cx);
 }
 
-/// What a callback does that is for an open stream.
+/// A callback for an open stream.
 pub(crate) fn play_for_stream(shared: &Shared, index: u32, is_over: &mut bool, cx: &mut Context<'_>) {
     if play(shared, Some(index), cx) {
         with(shared, |model| {
             let stream = &mut model.streams[index as usize];
             stream.panicked = true;
             if stream.live {
-                // Its end has to follow.
+                // Its close has to follow.
                 model.lost.push((index, model.turn));
             }
         });
@@ -486,7 +485,7 @@ pub(crate) fn play_for_stream(shared: &Shared, index: u32, is_over: &mut bool, c
     }
 }
 
-/// Something by way of the inbox, from between two turns.
+/// A message through the inbox, between two turns.
 pub(crate) fn by_inbox(shared: &Shared, publisher: &Publisher) {
     with(shared, |model| {
         let stream = model.any_stream(None);
@@ -517,7 +516,7 @@ pub(crate) fn by_inbox(shared: &Shared, publisher: &Publisher) {
                 }
             }
             _ if model.config.topics_max < TOPICS.len() => {
-                // What is refused in the inbox is not heard of.
+                // Refused messages of the inbox are not reported.
                 let again = shared.clone();
                 let result = publisher.run(move |cx| {
                     with(&again, |model| {
@@ -553,7 +552,7 @@ fn put(model: &mut Model, result: &Result<(), Error>) -> bool {
     result.is_ok()
 }
 
-/// A request is looked at, and has a stream from now on that may be opened by its reply.
+/// The handler gets a request. From now on its stream exists, and may be opened by the reply.
 pub(crate) fn begin(model: &mut Model, request: &Request<'_>, asked: Asked, cx: &mut Context<'_>) -> u32 {
     asked.check(request, model);
     model.connections[asked.connection as usize].asked_at = cx.now();
@@ -626,7 +625,7 @@ impl Handler for App {
             model.streams[index as usize].gap = !answer;
             let panics = !answer && model.panic_rate.is_some_and(|rate| model.rng.u32(..rate) == 0);
             if panics {
-                // It is not opened: nothing is answered, and nobody is told.
+                // It does not open: there is no reply and no report.
                 model.panics += 1;
                 let connection = model.streams[index as usize].connection;
                 model.connections[connection as usize].dropped = true;
@@ -684,8 +683,7 @@ impl Handler for App {
     }
 }
 
-/// Sends what a client has missed, from a store that has everything. Not if it is too much, or if the dice
-/// say so.
+/// Sends a client's missed events, from a store that has everything. Not if they are too many, or at random.
 fn missed(model: &mut Model, index: u32, cx: &mut Context<'_>) -> bool {
     let Some(missed) = model.missed(index).filter(|missed| missed.len() < 200) else { return false };
     let id = model.streams[index as usize].id;

@@ -1,4 +1,4 @@
-//! What a stream has from its reply on: a state, and callbacks for the moment in which it opens.
+//! Values that a stream gets with its reply: a state, and `on_open` callbacks.
 
 use crate::app::{Shared, play_for_stream, sync, with};
 use crate::model::Model;
@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The state of one stream.
 #[derive(Debug)]
 struct State {
-    /// The index of its stream.
+    /// Index of its stream.
     stream: u32,
-    /// How many of that stream's states are there.
+    /// Number of states of that stream.
     count: Arc<AtomicU32>,
 }
 
@@ -21,7 +21,7 @@ impl Drop for State {
     }
 }
 
-/// Draws what the stream of a reply is to have when it opens.
+/// Draws the values that the stream of a reply has when it opens.
 pub(crate) fn give_belongings(
     shared: &Shared,
     model: &mut Model,
@@ -31,7 +31,7 @@ pub(crate) fn give_belongings(
 ) -> StreamReply {
     let stream = &mut model.streams[index as usize];
     for _ in 0..model.rng.u8(..3) {
-        // Of several the last one counts.
+        // The last of several counts.
         stream.has_state = true;
         stream.states.fetch_add(1, Ordering::Relaxed);
         reply = reply.with(State { stream: index, count: stream.states.clone() });
@@ -61,7 +61,7 @@ fn on_open(shared: &Shared, index: u32, number: u32, cx: &mut Context<'_>) {
 }
 
 impl Model {
-    /// A stream has opened: the application is told for the first time.
+    /// A stream has opened, and the application gets the first report.
     pub(crate) fn open(&mut self, index: u32) {
         let stream = &mut self.streams[index as usize];
         assert!(!stream.opened && stream.closed.is_none(), "opened once: {stream:?}");
@@ -70,7 +70,7 @@ impl Model {
         self.begin_reading(index);
     }
 
-    /// A stream has its state from when it opens until its end has been told.
+    /// Checks that a stream has its state from its opening until its close has been reported.
     pub(crate) fn check_state(&self, index: u32, cx: &mut Context<'_>) {
         let stream = &self.streams[index as usize];
         let expected = (stream.has_state && stream.opened && stream.closed.is_none()).then_some(index);
@@ -78,8 +78,7 @@ impl Model {
         assert!(cx.of::<u32>(stream.id).is_none(), "of another type there is none");
     }
 
-    /// Whatever the application gave to streams that are over, or were none, is dropped at the end of the
-    /// turn.
+    /// Checks that values of streams that have closed, or never opened, are dropped at the end of the turn.
     pub(crate) fn check_dropped(&mut self) {
         for index in std::mem::take(&mut self.just_over) {
             let stream = &self.streams[index as usize];

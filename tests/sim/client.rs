@@ -1,4 +1,4 @@
-//! Simulated clients: what they ask, how they send and read it, and a strict parser for what they receive.
+//! Simulated clients: their requests, how they send and read, and a strict parser for their input.
 
 use crate::ends::is_over;
 use crate::gunzip::Gunzip;
@@ -14,23 +14,23 @@ use std::borrow::Cow;
 /// How a client behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Character {
-    /// Sends what it has to say at once, and reads all there is.
+    /// Sends its request at once, and reads everything.
     Good,
     /// Reads a little now and then.
     Slow,
-    /// Does not read at all, for long.
+    /// Does not read for long.
     Stalled,
-    /// Is gone without a word: it never reads and never closes.
+    /// Has vanished: it never reads and never closes.
     Silent,
     /// Sends byte by byte.
     Dribbler,
     /// Sends many requests at once.
     Pipeliner,
-    /// Sends what is no request.
+    /// Sends invalid requests.
     Malicious,
 }
 
-/// How often each is met, relative to the others.
+/// Relative frequency of each.
 pub(crate) const CHARACTERS: [(u32, Character); 7] = [
     (10, Character::Good),
     (6, Character::Slow),
@@ -44,40 +44,40 @@ pub(crate) const CHARACTERS: [(u32, Character); 7] = [
 pub(crate) struct Client {
     pub(crate) connection: u32,
     pub(crate) character: Character,
-    /// The room between it and the server, in bytes.
+    /// Bytes that fit between it and the server.
     pub(crate) capacity: usize,
     pub(crate) wire: Wire,
-    /// Half of it is closed: it only reads.
+    /// It has half-closed: it only reads.
     pub(crate) half_closed: bool,
     out: Vec<u8>,
     out_at: usize,
-    /// Where each request ends, counted from the first byte, and how many have been sent completely.
+    /// End of each request, counted from the first byte, and the number of complete ones that were sent.
     ends: Vec<u64>,
     complete: u32,
     sent: u64,
-    /// One of its requests waits for word that its body is wanted.
+    /// One of its requests waits for `100 Continue`.
     expects: bool,
-    /// What it has sent last is no request: no answer is expected but a refusal.
+    /// Its last input was not a request: only a rejection may follow.
     spoilt: bool,
 }
 
-/// What arrives at a client.
+/// Input of a client.
 #[derive(Default)]
 pub(crate) struct Wire {
     pub(crate) buffer: Vec<u8>,
-    /// How much of `buffer` has been taken.
+    /// Number of bytes of `buffer` that were used.
     at: usize,
-    /// How much of what has not been taken was looked through in vain.
+    /// Number of unused bytes that were searched in vain.
     scanned: usize,
     state: State,
     answered: u32,
     close: bool,
-    /// Of each request, whether it says that it is the last.
+    /// For each request, whether it announces the close.
     lasts: Vec<bool>,
-    /// Where its stream is compressed: what reads that, and the text that has come with a chunk.
+    /// If its stream is compressed: the decoder, and the text that has arrived with a chunk.
     gunzip: Option<Gunzip>,
     text: Vec<u8>,
-    /// What it remembers from one stream to the next.
+    /// State that lasts from one stream to the next.
     pub(crate) page: Page,
 }
 
@@ -86,18 +86,18 @@ enum State {
     #[default]
     Head,
     Body(usize),
-    /// So many bytes, to be looked at when all are there.
+    /// This many bytes, which are checked when all have arrived.
     Text(usize, Text),
     Chunks(u32),
     ToEnd(u32),
-    /// Nothing more may come.
+    /// No more bytes may arrive.
     Over,
 }
 
-/// What a short body has to say.
+/// The expected text of a short body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Text {
-    /// When to come again.
+    /// The expected retry time.
     Retry,
     Anything,
 }
@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    /// Thinks of something to say.
+    /// Draws the next request.
     pub(crate) fn ask(&mut self, rng: &mut Rng, model: &mut Model) {
         if self.spoilt || self.half_closed || self.out.len() > 1 << 20 {
             return;
@@ -192,7 +192,7 @@ impl Client {
         }
     }
 
-    /// Sends some of what it has to say, or all.
+    /// Sends a part of its pending bytes, or all.
     pub(crate) fn send(&mut self, all: bool, world: &mut World, model: &mut Model) {
         let left = self.out.len() - self.out_at;
         if left == 0 || self.half_closed {
@@ -226,7 +226,7 @@ impl Client {
         self.out_at < self.out.len() && !self.half_closed
     }
 
-    /// Takes up to `count` bytes, and looks at what has arrived. Returns whether anything has.
+    /// Reads up to `count` bytes, and checks them. Returns whether there were any.
     pub(crate) fn read(&mut self, count: usize, world: &mut World, model: &mut Model) -> bool {
         let taken = world.take(self.connection, count, &mut self.wire.buffer);
         if taken > 0 {
@@ -240,8 +240,8 @@ impl Client {
         matches!(self.wire.state, State::Chunks(_) | State::ToEnd(_))
     }
 
-    /// That whatever has been received can end here: the server has closed the connection. `may_be_cut` says
-    /// that it had a reason to do so at any time.
+    /// Checks that its input may end here: the server has closed the connection. `may_be_cut` says that the
+    /// server had a reason to close at any time.
     pub(crate) fn check_end(&self, may_be_cut: bool, model: &mut Model) {
         if may_be_cut {
             model.counts.cut += 1;
@@ -250,7 +250,7 @@ impl Client {
         let wire = &self.wire;
         match wire.state {
             State::Over => {}
-            // Between two requests a drain closes, also where the next is on its way.
+            // A drain closes between two requests, even if the next one is on its way.
             State::Head if model.drain.is_some() && wire.at == wire.buffer.len() => {}
             State::ToEnd(stream) => {
                 let it = &model.streams[stream as usize];
@@ -263,7 +263,7 @@ impl Client {
         }
     }
 
-    /// That whatever can have been received has been: everything is at rest.
+    /// Checks that it has received everything that it can: everything is at rest.
     pub(crate) fn check_rest(&self, model: &mut Model) {
         let wire = &self.wire;
         assert_eq!(wire.at, wire.buffer.len(), "everything is whole: {self}");
@@ -309,14 +309,14 @@ impl std::fmt::Display for Client {
     }
 }
 
-/// What a request says of whether it takes gzip: some do, where there is room for that.
+/// Draws the `Accept-Encoding` of a request: some accept gzip, if the limits have room for it.
 fn accepts(connection: u32, number: usize, model: &Model) -> String {
     let is_roomy = model.config.head_bytes_max > 256;
     let accepts = cfg!(feature = "gzip") && is_roomy && !(connection as usize + number).is_multiple_of(4);
     if accepts { "\r\nAccept-Encoding: gzip".into() } else { String::new() }
 }
 
-/// What is no request, with what pretends to be one behind it.
+/// Invalid requests, followed by bytes that look like one.
 fn spoil(rng: &mut Rng, model: &Model, out: &mut Vec<u8>) {
     let config = &model.config;
     let fields = |line: &str, count: usize| line.repeat(count);
@@ -351,7 +351,7 @@ fn spoil(rng: &mut Rng, model: &Model, out: &mut Vec<u8>) {
 }
 
 impl Wire {
-    /// Takes everything from the buffer that is whole.
+    /// Reads everything complete from the buffer.
     fn advance(&mut self, spoilt: bool, connection: u32, world: &mut World, model: &mut Model) {
         while self.take(spoilt, connection, world, model) {
             self.scanned = 0;
@@ -365,7 +365,7 @@ impl Wire {
         }
     }
 
-    /// Takes one thing; returns whether it was whole.
+    /// Reads one element. Returns whether it was complete.
     fn take(&mut self, spoilt: bool, connection: u32, world: &mut World, model: &mut Model) -> bool {
         let rest = &self.buffer[self.at..];
         if rest.is_empty() {
@@ -547,7 +547,7 @@ impl Wire {
                 State::Text(length.expect("the length of a reply"), Text::Anything)
             }
             Some(&Answer::Late { since, said, head }) => {
-                // What was said may have come too late.
+                // The message may have come too late.
                 let late = status == 504 && is_over(since, model.now, model.config.late_reply_timeout);
                 assert!(said == Some(status) || late, "{said:?} was replied: {text}");
                 match length.filter(|_| !head) {
@@ -579,7 +579,7 @@ impl Wire {
     }
 }
 
-/// That whoever is refused is told the right time, in so many milliseconds.
+/// Checks that a refusal has the right retry time, in milliseconds.
 fn check_retry(retry: u128, unit: u128, model: &Model) {
     let mut times = model.drain_retries.iter().copied().chain([model.config.refuse_retry]);
     let told = times.any(|least| {
@@ -628,14 +628,14 @@ fn frame(
             let value = std::str::from_utf8(value).expect("a name of ours");
             assert_eq!(name.replace(value), None, "one name: {:?}", text());
         } else if is_first && line.starts_with(b"retry: ") {
-            // When to come again is said with where the stream begins.
+            // The retry time comes with the position at which the stream begins.
         } else {
             panic!("a line of a frame: {:?}", text());
         }
     }
     let number = || std::str::from_utf8(content[0]).ok()?.parse::<u32>().ok();
     let is = |wanted: &Option<Cow<'static, str>>| wanted.is_some() && name == wanted.as_deref();
-    // Where there is nothing to be said first, the first is whatever comes.
+    // Without such a first frame, any frame may be the first.
     let is_notice = is_first && count < 2 && content[0].is_empty();
     if is_first {
         model.received_beginning(stream, id.filter(|_| is_notice));
@@ -669,21 +669,21 @@ fn frame(
     }
 }
 
-/// Whether a frame says when to come again, and nothing else.
+/// Whether a frame contains only a retry time.
 fn is_retry(frame: &[u8]) -> bool {
     let retry = frame.strip_prefix(b"retry: ").and_then(|rest| rest.strip_suffix(b"\n"));
     retry.is_some_and(|retry| retry.iter().all(u8::is_ascii_digit))
 }
 
-/// Where the first frame in `bytes` ends, of which `scanned` do not contain that.
+/// End of the first frame in `bytes`; it is not in the first `scanned` bytes.
 fn end_of_frame(bytes: &[u8], scanned: usize) -> Option<usize> {
-    // A comment, and a time to come again, have no empty line.
+    // A comment, and a retry time, have no empty line.
     let is_alone = bytes[0] == b':' || bytes.starts_with(b"retry: ");
     let what: &[u8] = if is_alone { b"\n" } else { b"\n\n" };
     Some(find(bytes, scanned, what)? + what.len())
 }
 
-/// Where `what` begins in `bytes`, of which `scanned` do not contain its end.
+/// Position of `what` in `bytes`; its end is not in the first `scanned` bytes.
 fn find(bytes: &[u8], scanned: usize, what: &[u8]) -> Option<usize> {
     let from = scanned.saturating_sub(what.len() - 1);
     bytes[from..].windows(what.len()).position(|window| window == what).map(|at| from + at)

@@ -1,8 +1,8 @@
-//! What has been exercised, as numbers that have to be more than none in the end.
+//! Counters of the cases that were exercised. In the end none may be zero.
 
 macro_rules! counts {
     ($($name:ident $text:literal,)*) => {
-        /// How often each has happened.
+        /// Counters of all cases.
         #[derive(Debug, Clone, Copy, Default)]
         pub(crate) struct Counts {
             $(pub(crate) $name: u64,)*
@@ -13,7 +13,7 @@ macro_rules! counts {
                 $(self.$name += more.$name;)*
             }
 
-            /// Every count with what it counts.
+            /// Every counter with its name.
             pub(crate) fn named(&self) -> Vec<(&'static str, u64)> {
                 vec![$(($text, self.$name),)*]
             }

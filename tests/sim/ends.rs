@@ -1,4 +1,4 @@
-//! Why streams and connections may end: whoever ends without one of these reasons ends by a mistake.
+//! Allowed reasons for the close of streams and connections. Any other close is a bug.
 
 use crate::model::{Answer, FRAME_BYTES, Model, SURPLUS_TIMEOUT, Stream};
 use crate::net::{Connection, World};
@@ -6,11 +6,11 @@ use crate::reading::Window;
 use mio_sse::CloseReason;
 use std::time::Duration;
 
-/// What waits for a stream alone without being an event: its first frame, its end.
+/// Bytes that wait for a stream without being an event: its first frame, its end.
 const PRIVATE_BYTES: u64 = 100;
 
 impl Model {
-    /// That `reason` can be why the stream has ended.
+    /// Checks that `reason` can be why the stream has closed.
     pub(crate) fn check_reason(&self, index: u32, reason: CloseReason, world: &World, stopping: bool) {
         let stream = &self.streams[index as usize];
         let connection = &world.connections[stream.connection as usize];
@@ -20,7 +20,8 @@ impl Model {
             CloseReason::Reset => connection.reset,
             CloseReason::IoError => connection.broken,
             CloseReason::Lagged => {
-                // A stream that has taken all it was offered does not lag, unless earlier replies on its
+                // A stream that has read everything offered does not lag, unless earlier replies on its
+                // connection wait.
                 // connection wait.
                 let held_up = connection.behind_since.is_some()
                     || connection.held_up_at.is_some_and(|at| at >= stream.since);
@@ -44,8 +45,7 @@ impl Model {
         assert!(justified, "{reason:?} of stream {index}: {stream:?}, {connection:?}");
     }
 
-    /// Whether the server may have closed the connection, or broken it off, for a reason that is none of its
-    /// own.
+    /// Whether the server may have closed the connection, or reset it, for a reason other than its own.
     pub(crate) fn may_be_cut(&self, number: u32, connection: &Connection, now: Duration) -> bool {
         let answers = &self.connections[number as usize];
         let config = &self.config;
@@ -61,7 +61,7 @@ impl Model {
         let closed_at = connection.server_closed.unwrap_or(now);
         let since =
             if answers.expects { connection.accepted_at.unwrap_or_default() } else { connection.written_at };
-        // Who waits for a reply has all the time that there is for it. Behind the 504 it has the usual time.
+        // A client that waits for a reply has the whole timeout for that. After a 504 it has the usual time.
         let waits = match answers.answers.last() {
             Some(Answer::Late { since, said: None, .. }) => {
                 !is_over(*since, closed_at, config.late_reply_timeout)
@@ -75,37 +75,37 @@ impl Model {
             || connection.refusal.is_some_and(|(_, room)| !room)
             || answers.dropped
             || answers.excess
-            // A server that stops gives everybody as much as there is room for.
+            // A server that stops sends each client as much as there is room for.
             || self.stopped && connection.unfinished
             || self.stopped && self.drain.is_some_and(|drain| connection.held_up_at >= Some(drain.begun))
             || connection.server_closed.is_some() && may_time_out && is_over(since, closed_at, shortest)
-            // Whoever takes a little of a reply now and then does not take it in time.
+            // A client that reads a little of a reply now and then may still be too slow.
             || connection.server_closed.is_some()
                 && connection.behind_since.is_some_and(|since| is_over(since, closed_at, config.stall_timeout))
             || answers.streams().any(|index| {
                 let stream = &self.streams[index as usize];
                 stream.closed.is_some_and(|reason| !is_clean(reason))
-                    // Reported already, and what was left has had its time.
+                    // Its close was reported already, and the rest has had its time.
                     || stream.closed.is_some() && self.rest_is_over(stream.closed_at, closed_at)
-                    // Reported already, and then too slow for what was to follow.
+                    // Its close was reported already, and it was too slow for the next reply.
                     || stream.closed.is_some() && self.lags(stream)
             })
     }
 
-    /// Whether what was left of a stream that ended at `since` has had its time: a quarter of the longest
-    /// age, as exactly as its clock goes.
+    /// Whether the rest of a stream that closed at `since` has had its time: a quarter of the maximum age,
+    /// within the precision of the clock.
     fn rest_is_over(&self, since: Duration, now: Duration) -> bool {
         let stall = self.config.stall_timeout;
         let age = self.config.max_age.filter(|age| *age >= stall);
         age.is_some_and(|age| is_over(since, now, stall.max(age / 4).saturating_sub(age / 50)))
     }
 
-    /// Whether so much was waiting for the stream that it could be closed for it.
+    /// Whether so much waited for the stream that it could be closed for it.
     fn lags(&self, stream: &Stream) -> bool {
         let limit = self.config.lag_bytes_max as u64;
         let lags = |window: &Window| {
             let topic = &self.topics[window.topic as usize];
-            // One that is ending is cut where others skip; but not for what is behind its end.
+            // A closing stream is cut where others skip; but not for events after its end.
             let closes = topic.may_disconnect(stream.began_turn) || !stream.live;
             let needs = window.next < window.until.min(topic.count());
             closes && needs && !window.given_up && topic.bytes_from(window.next) + FRAME_BYTES > limit
@@ -113,7 +113,7 @@ impl Model {
         self.lags_alone(stream) || stream.windows.iter().any(lags)
     }
 
-    /// The same for what was sent to it alone.
+    /// The same for private events.
     fn lags_alone(&self, stream: &Stream) -> bool {
         stream.waiting_alone() + PRIVATE_BYTES > self.config.lag_bytes_max as u64
     }
@@ -127,7 +127,7 @@ pub(crate) fn is_clean(reason: CloseReason) -> bool {
     )
 }
 
-/// Whether `limit` is over since `since`, as far as a clock of whole milliseconds can tell.
+/// Whether `limit` has passed since `since`, for a clock of whole milliseconds.
 pub(crate) fn is_over(since: Duration, now: Duration, limit: Duration) -> bool {
     now.saturating_sub(since) + Duration::from_millis(1) >= limit
 }

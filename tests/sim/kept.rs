@@ -1,7 +1,7 @@
-//! What a topic keeps, in the simplest way: a list of everything that was ever published to it.
+//! The history of a topic, in the simplest way: a list of every event that was ever published to it.
 //!
-//! What is kept of it is known as far as its documentation says so. Where it is a matter of bytes or time,
-//! the model knows what is surely kept, and what may be.
+//! The model knows what is retained as far as the documentation promises it. For limits of bytes or time it
+//! knows which events are certainly retained, and which may be.
 
 use crate::model::FRAME_BYTES;
 use fastrand::Rng;
@@ -9,17 +9,17 @@ use mio_sse::{History, Ids, Overflow, TopicConfig};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-/// For as long as there are turns.
+/// Later than any turn.
 pub(crate) const ALWAYS: u64 = u64::MAX;
 
-/// How a topic is, in words that the server's configuration and the model are made from.
+/// The configuration of a topic, from which both the server's configuration and the model are made.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Kind {
     pub(crate) keyed: bool,
     pub(crate) skip: bool,
     /// The application makes the ids.
     pub(crate) own_ids: bool,
-    /// Events, bytes and age at most.
+    /// Limits of events, bytes and age.
     pub(crate) history: Option<(usize, usize, Option<Duration>)>,
 }
 
@@ -55,7 +55,7 @@ impl Kind {
     }
 }
 
-/// What an event is about.
+/// The key of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
     None,
@@ -67,7 +67,7 @@ pub(crate) enum Key {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) number: u32,
-    /// Its place among all that was published or sent.
+    /// Its place among all published and private events.
     pub(crate) order: u32,
     pub(crate) turn: u64,
     at: Duration,
@@ -78,8 +78,8 @@ pub(crate) struct Entry {
     pub(crate) shared: bool,
     /// The server gives it an id if it has none.
     pub(crate) is_dated: bool,
-    /// The bytes of all events up to this one: those of their data, more or less, and those of their frames,
-    /// at least and at most.
+    /// Bytes of all events up to this one: roughly those of their data, and those of their frames, at least
+    /// and at most.
     end: u64,
     least: u64,
     most: u64,
@@ -91,15 +91,15 @@ pub(crate) struct Topic {
     pub(crate) entries: Vec<Entry>,
     /// The newest event of each key.
     table: BTreeMap<u8, u32>,
-    /// Where each id of the application's was used, and which was the last of all.
+    /// Places of each id of the application, and the newest id.
     own_ids: HashMap<String, Vec<u32>>,
     newest_own: Option<u32>,
-    /// Nothing before this place is kept: the topic was of another kind.
+    /// Nothing before this place is retained: the topic was of another kind.
     reset: u32,
-    /// Of the events before the first place nothing is kept, all from the second on are, if it is not for
-    /// their age.
+    /// Events before the first place are dropped. Those from the second on are retained, unless they are too
+    /// old.
     horizon: (u32, u32),
-    /// The last turns in which it closed streams that lag, and in which it had them skip.
+    /// The last turns in which it closed lagging streams, and in which it let them skip.
     disconnects: u64,
     skips: u64,
     was_keyed: bool,
@@ -111,7 +111,7 @@ impl Topic {
         Self { kind, disconnects, skips, was_keyed: kind.keyed, ..Self::default() }
     }
 
-    /// How many events were published.
+    /// Number of published events.
     pub(crate) fn count(&self) -> u32 {
         u32::try_from(self.entries.len()).unwrap()
     }
@@ -183,12 +183,12 @@ impl Topic {
         while count - highest as usize > events || total(most) - before(highest, most) > bytes as u64 {
             highest += 1;
         }
-        // What is superseded does not count, so that others may be kept for longer.
+        // Superseded events do not count, so others may be retained for longer.
         self.horizon = (if self.kind.keyed { self.reset } else { lowest }, highest);
     }
 
     pub(crate) fn configure(&mut self, kind: Kind, turn: u64, now: Duration) {
-        // What was too old by now may be gone already.
+        // Events that are too old by now may be dropped already.
         self.horizon.1 = self.horizon(now).1;
         if kind.is_kept() != self.kind.is_kept() || kind.keyed != self.kind.keyed {
             self.reset = self.count();
@@ -199,7 +199,7 @@ impl Topic {
         }
         self.kind = kind;
         self.was_keyed |= kind.keyed;
-        // It may have been used in this turn as it was.
+        // Its old configuration may have been used in this turn.
         if kind.skip {
             self.disconnects = self.disconnects.min(turn + 1);
             self.skips = ALWAYS;
@@ -207,7 +207,7 @@ impl Topic {
             self.skips = self.skips.min(turn + 1);
             self.disconnects = ALWAYS;
         }
-        // While somebody lags nothing more is given up before something is published.
+        // While a stream lags, nothing more is dropped before the next publish.
         let lowest = self.horizon.0;
         self.shorten();
         if kind.is_kept() {
@@ -215,12 +215,12 @@ impl Topic {
         }
     }
 
-    /// The place of the first event that was published behind all that were by `order`.
+    /// Place of the first event that was published after all those up to `order`.
     pub(crate) fn place_behind(&self, order: u32) -> u32 {
         u32::try_from(self.entries.partition_point(|entry| entry.order <= order)).unwrap()
     }
 
-    /// Before the first place nothing is kept; from the second on everything is, at that time.
+    /// At that time, events before the first place are dropped; those from the second on are retained.
     pub(crate) fn horizon(&self, now: Duration) -> (u32, u32) {
         let (lowest, mut highest) = self.horizon;
         if let Some((_, _, Some(age))) = self.kind.history {
@@ -230,21 +230,21 @@ impl Topic {
         (lowest, highest)
     }
 
-    /// Whether the event at `place` is surely there for those who come back.
+    /// Whether the event at `place` is certainly available to clients that resume.
     pub(crate) fn keeps(&self, place: u32, now: Duration) -> bool {
         place >= self.horizon(now).1 && place >= self.reset
     }
 
-    /// Where an id of the application's may be found, and whether it surely is.
+    /// Place of an id of the application, and whether it is certainly known.
     pub(crate) fn find_own(&self, id: &str, now: Duration) -> impl Iterator<Item = (u32, bool)> {
         let places = self.own_ids.get(id).into_iter().flatten().copied();
-        // The newest is known though its event is not kept, as long as there is the topic.
+        // The newest id is known though its event was dropped, as long as the topic exists.
         let places = places.filter(|place| *place >= self.horizon.0 || Some(*place) == self.newest_own);
-        // What is superseded is given up before its turn has come, and its id with it.
+        // Superseded events are dropped before others, and their ids with them.
         places.map(move |place| (place, self.keeps(place, now) && self.superseded_by(place).is_none()))
     }
 
-    /// Whether something is surely kept, or may be.
+    /// Whether events are certainly retained, or may be.
     pub(crate) fn keeps_something(&self, now: Duration) -> (bool, bool) {
         if !self.kind.is_kept() {
             return (false, false);
@@ -254,8 +254,8 @@ impl Topic {
         (highest < self.count() || !self.table.is_empty(), lowest < self.count() || has_newest)
     }
 
-    /// The bytes that a log may have with nobody lagging, when what is too old since `late` is gone. While
-    /// somebody lags nothing goes for its age.
+    /// Bytes that a log may have while no stream lags, after events that are too old since `late` were
+    /// dropped. While a stream lags, no event is dropped for its age.
     pub(crate) fn log_bytes_max(&self, now: Duration, late: Duration) -> u64 {
         if !self.kind.is_kept() {
             return 0;
@@ -280,7 +280,7 @@ impl Topic {
         2 * (history + current) + (4 << 10)
     }
 
-    // What may happen to an event.
+    // The fate of events.
 
     /// The newest event of each key.
     pub(crate) fn newest_of_keys(&self) -> Vec<u32> {
@@ -294,7 +294,7 @@ impl Topic {
         self.entries[place as usize].superseded_by
     }
 
-    /// Whether it is still the newest of a key that is kept.
+    /// Whether it is still the newest of a retained key.
     pub(crate) fn is_current(&self, place: u32) -> bool {
         matches!(self.entries[place as usize].key, Key::Set(key) if self.table.get(&key) == Some(&place))
     }
@@ -303,7 +303,7 @@ impl Topic {
         self.kind.keyed && matches!(self.entries[place as usize].key, Key::Remove(_))
     }
 
-    /// Whether streams were to skip what they lag behind, or were to be closed for it, in `turn` or later.
+    /// Whether streams had to skip, or to be closed for their lag, in `turn` or later.
     pub(crate) fn may_skip(&self, turn: u64) -> bool {
         self.skips >= turn
     }
@@ -312,7 +312,7 @@ impl Topic {
         self.disconnects >= turn
     }
 
-    /// The bytes from the event at `place` on, more or less.
+    /// Bytes from the event at `place` on, roughly.
     pub(crate) fn bytes_from(&self, place: u32) -> u64 {
         let before = (place as usize).checked_sub(1).map_or(0, |last| self.entries[last].end);
         self.entries.last().map_or(0, |last| last.end) - before

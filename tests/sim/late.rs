@@ -1,4 +1,4 @@
-//! Requests whose replies come later: who waits, who replies, and what comes of it.
+//! Requests with late replies: which requests wait, which get a reply, and what follows.
 
 use crate::answers::{softness, whole};
 use crate::app::{Shared, begin, play, reply, with};
@@ -15,24 +15,24 @@ pub(crate) struct Late {
     pub(crate) connection: u32,
     pub(crate) number: u32,
     pub(crate) since: Duration,
-    /// Why its connection is one too many.
+    /// If its connection is above a limit: which one.
     refused: Option<Refusal>,
-    /// Nobody replies in time.
+    /// It gets no reply in time.
     never: bool,
     phase: Phase,
 }
 
 enum Phase {
     Waiting(Responder),
-    /// Its reply is made in the loop, by a closure that holds this, too.
+    /// A closure in the loop makes its reply, and owns this, too.
     Said(Arc<()>),
-    /// Its reply was made elsewhere. When the loop gets to it is not known.
+    /// Its reply was made elsewhere. It is not known when the loop gets to it.
     Blind,
-    /// Nobody waits for the reply of this responder any more.
+    /// The request of this responder no longer waits.
     Over(Responder),
 }
 
-/// What a request says of itself.
+/// Properties of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) connection: u32,
@@ -48,7 +48,7 @@ impl Asked {
         Self { connection: part(), number: part(), body: part() }
     }
 
-    /// That the request is as it was sent.
+    /// Checks that the request is as it was sent.
     pub(crate) fn check(&self, request: &Request<'_>, model: &mut Model) {
         assert_eq!(request.body().len(), self.body as usize, "the whole body");
         assert!(request.body().iter().all(|byte| *byte == b'p'), "no byte of another's");
@@ -76,7 +76,7 @@ impl Late {
     }
 }
 
-/// Has a request wait for its reply, if the dice say so.
+/// Lets a request wait for its reply, at random.
 pub(crate) fn wait(
     model: &mut Model,
     request: &Request<'_>,
@@ -114,7 +114,7 @@ pub(crate) fn wait(
     Some(placeholder)
 }
 
-/// Replies to one of those that wait.
+/// Replies to one of the waiting requests.
 pub(crate) fn reply_to_any(shared: &Shared, model: &mut Model) {
     if !model.late.is_empty() {
         let any = model.rng.usize(..model.late.len());
@@ -122,7 +122,7 @@ pub(crate) fn reply_to_any(shared: &Shared, model: &mut Model) {
     }
 }
 
-/// Replies to all that wait and are to get a reply. Returns whether there were any.
+/// Replies to all waiting requests that are to get a reply. Returns whether there were any.
 pub(crate) fn reply_to_all(shared: &Shared, model: &mut Model) -> bool {
     let mut any = false;
     for at in (0..model.late.len()).rev() {
@@ -131,7 +131,7 @@ pub(crate) fn reply_to_all(shared: &Shared, model: &mut Model) -> bool {
     any
 }
 
-/// Says a reply, in one way or another. Returns whether it is on its way.
+/// Gives a reply, in one way or another. Returns whether it is on its way.
 fn say(shared: &Shared, model: &mut Model, at: usize) -> bool {
     let late = &mut model.late[at];
     let Late { connection, number, refused, never, .. } = *late;
@@ -182,7 +182,7 @@ fn late_at(model: &mut Model, at: usize) -> &mut Late {
     &mut model.late[at]
 }
 
-/// What the loop calls for a late reply.
+/// The closure that the loop calls for a late reply.
 fn reply_late(
     shared: &Shared,
     request: &Request<'_>,
@@ -209,7 +209,7 @@ fn reply_late(
     reply(shared, request, index, refused, panics, cx)
 }
 
-/// A late reply that is to come later itself, if the dice say so: there is none such.
+/// A late reply that is to be late itself, at random: that does not exist.
 fn late_again(
     model: &mut Model,
     request: &Request<'_>,
@@ -231,7 +231,7 @@ fn late_again(
 }
 
 impl Answers {
-    /// Notes what the last request on the connection gets, and whether the connection closes then.
+    /// Records the reply of the last request on the connection, and whether the connection closes then.
     pub(crate) fn put(&mut self, answer: Answer, closes: Option<bool>) {
         let number = self.requests as usize - 1;
         self.answers.truncate(number);
@@ -243,37 +243,37 @@ impl Answers {
 }
 
 impl Model {
-    /// Whether the last request on a connection is the last that there may be.
+    /// Whether the last request on a connection reaches the limit of requests.
     pub(crate) fn is_last(&self, connection: u32) -> bool {
         let requests = self.connections[connection as usize].requests as usize;
         requests >= self.config.requests_per_connection_max
     }
 
-    /// The request on a connection that waits for a reply which nobody has said yet.
+    /// The request on a connection that waits, without a reply so far.
     pub(crate) fn awaiting(&self, connection: u32) -> Option<&Late> {
         self.late.iter().find(|late| late.connection == connection && late.is_awaited())
     }
 
-    /// Whether replies have been said that the loop has not looked at.
+    /// Whether there are replies that the loop has not looked at.
     pub(crate) fn has_replies_due(&self) -> bool {
         self.waiting > 0 && self.late.iter().any(Late::is_due)
     }
 
-    /// A reply that nobody waits for.
+    /// A reply without a waiting request.
     fn say_in_vain(&mut self, responder: Responder) {
         assert!(!responder.is_awaited(), "nobody waits for it");
         self.counts.late_in_vain += 1;
         let result = match self.rng.u8(..3) {
             0 => responder.reply("in vain"),
             1 => responder.reply_with(|_, _| -> Reply { panic!("nobody waits for it") }),
-            // There is nobody to be told of it.
+            // There is no client to report it to.
             _ => return,
         };
         assert!(matches!(result, Err(Error::Closed | Error::Stopped)), "{result:?}");
     }
 
-    /// After each turn, which is counted already: who does not wait any more has left, or has waited too
-    /// long.
+    /// Called after each turn, which is counted already: a request that no longer waits has lost its client,
+    /// or timed out.
     pub(crate) fn check_late(&mut self, world: &World, stats: &Stats) {
         for connection in std::mem::take(&mut self.peerless) {
             let is_reset = world.connections[connection as usize].reset;
@@ -313,7 +313,7 @@ impl Model {
                 *answer = whole(504, head);
                 let is_exact = matches!(self.late[at].phase, Phase::Waiting(_));
                 let drains = match &self.drain {
-                    // Which of the two came first is not known.
+                    // It is not known which of the two came first.
                     Some(drain) if drain.turn + 1 >= self.turn || !is_exact => None,
                     drain => Some(drain.is_some()),
                 };
@@ -337,7 +337,7 @@ impl Model {
         assert!(counted <= most, "{counted} wait, and {most} may");
     }
 
-    /// That nobody waits for a reply for too long, where the loop has done all that is due.
+    /// Checks that no request waits for too long, if the loop has done everything that is due.
     pub(crate) fn check_late_in_time(&self, now: Duration, late_by: Duration) {
         let most = self.config.late_reply_timeout + late_by;
         for late in self.late.iter().filter(|late| late.is_awaited()) {
@@ -346,7 +346,7 @@ impl Model {
         }
     }
 
-    /// At rest nobody waits but those who get no reply.
+    /// At rest, only requests without a reply wait.
     pub(crate) fn check_late_at_rest(&mut self, stats: &Stats) {
         self.late.retain(|late| !matches!(late.phase, Phase::Blind));
         let awaited = self.late.iter().filter(|late| late.is_awaited()).count();
@@ -358,7 +358,7 @@ impl Model {
         }
     }
 
-    /// That nobody waits for a reply from a server that has stopped, or whose clients have all left.
+    /// Checks that no request waits in a server that has stopped, or whose clients have all left.
     pub(crate) fn check_late_over(&mut self) {
         for late in std::mem::take(&mut self.late) {
             if let Phase::Waiting(responder) | Phase::Over(responder) = late.phase {

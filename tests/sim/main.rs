@@ -1,11 +1,11 @@
 //! The whole server on a simulated network: hundreds of clients of all kinds, faults that no real network
-//! produces on demand, and after every step the invariants of the library.
+//! produces on demand, and the invariants of the library, which are checked after every step.
 //!
-//! Beside it, in `lives`, several servers that restart, and what their clients see in all their lives.
+//! `lives` has several servers that restart, and follows each client over its whole life.
 //!
 //! Everything is drawn from a seed, so a failure can be repeated. `SIM_SEED` runs one seed and prints the end
-//! of its trace if it fails; `SIM_SEEDS` and `SIM_STEPS` say how many there are, and how long each is,
-//! `SIM_FIRST` which is the first.
+//! of its trace if it fails. `SIM_SEEDS` is the number of seeds, `SIM_STEPS` the length of a run, and
+//! `SIM_FIRST` the first seed.
 
 mod answers;
 mod app;
@@ -36,11 +36,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Once;
 
-/// Seeds of a run that nobody has asked more of, and steps of each.
+/// Default number of seeds, and of steps of each.
 const SEEDS: u64 = 120;
 const STEPS: u64 = 4_000;
 
-/// What went wrong in one seed.
+/// The failure of one seed.
 struct Failure {
     step: u64,
     message: String,
@@ -52,7 +52,7 @@ thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs one seed, and catches what it panics with.
+/// Runs one seed, and catches its panic.
 fn attempt(seed: u64, steps: u64) -> Result<Summary, Failure> {
     let world = Rc::new(RefCell::new(World::new(0)));
     catch(|| run(seed, steps, &world)).map_err(|message| {
@@ -61,7 +61,7 @@ fn attempt(seed: u64, steps: u64) -> Result<Summary, Failure> {
     })
 }
 
-/// The same for a run of whole lives.
+/// The same for a run of `lives`.
 fn attempt_lives(seed: u64, steps: u64, verbose: bool) -> Result<lives::Summary, Failure> {
     let story = RefCell::new(None);
     catch(|| lives::run(seed, steps, verbose, &story)).map_err(|message| {
@@ -71,14 +71,14 @@ fn attempt_lives(seed: u64, steps: u64, verbose: bool) -> Result<lives::Summary,
     })
 }
 
-/// Returns the message of the first panic, if there is any.
+/// Returns the message of the first panic, if there is one.
 fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if CAUGHT.get() {
-                // The first is the one that counts: the library catches what callbacks panic with.
+                // The first panic counts: the library catches panics of callbacks.
                 MESSAGE.with_borrow_mut(|message| {
                     if message.is_empty() {
                         *message = info.to_string();
@@ -96,7 +96,7 @@ fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|_| MESSAGE.with_borrow_mut(std::mem::take))
 }
 
-/// Runs one seed, and says how to repeat it where it fails.
+/// Runs one seed. If it fails, prints how to repeat it.
 fn expect(seed: u64, steps: u64, verbose: bool) -> Summary {
     or_repeat(attempt(seed, steps), seed, steps, verbose)
 }
@@ -167,7 +167,7 @@ fn the_same_seed_gives_the_same_trace() {
     }
 }
 
-/// Whether streams are closed for this reason, and not only connections.
+/// Whether streams close for this reason, and not only connections.
 fn can_end_a_stream(reason: CloseReason) -> bool {
     (reason as usize) < CloseReason::HeadTimeout as usize
 }
@@ -198,15 +198,15 @@ impl Summary {
         self.counts.add(&other.counts);
     }
 
-    /// That everything was really exercised.
+    /// Checks that every case was exercised.
     fn check_coverage(&self) {
         for &reason in CloseReason::ALL {
             let of_connections = !can_end_a_stream(reason);
             let stream = self.closed[reason as usize];
-            // Topics end only where whole lives are looked at.
+            // Topics finish only in `lives`.
             let of_connections = of_connections || reason == CloseReason::Finished;
             assert_eq!(stream == 0, of_connections, "streams closed for {reason:?}: {stream}");
-            // What ends a stream cleanly is no reason for the connection to end.
+            // A reason that closes a stream cleanly is not one for the connection to close.
             let of_streams = matches!(
                 reason,
                 CloseReason::Application | CloseReason::MaxAge | CloseReason::Revoked | CloseReason::Finished

@@ -1,4 +1,4 @@
-//! How much memory a thread holds.
+//! The memory that a thread holds.
 
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 
@@ -20,7 +20,7 @@ pub(crate) fn held() -> isize {
 }
 
 fn count(bytes: usize, sign: isize) {
-    // A thread that ends frees what it has when nothing is counted any more.
+    // A thread that exits frees memory after the counter is gone.
     let _ = HELD.try_with(|held| held.set(held.get() + sign * bytes.cast_signed()));
 }
 

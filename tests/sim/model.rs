@@ -1,10 +1,10 @@
-//! What each stream is entitled to, kept as numbers: publishing costs the model one entry, however many
-//! streams there are.
+//! The events that each stream is entitled to, as numbers: publishing costs the model one entry, for any
+//! number of streams.
 //!
-//! Every event has a number, which is the first line of its data. The model knows whom it was for and its
-//! place among those for the same topic or stream; a stream remembers which place of each topic it expects
-//! next. So whatever a client receives is checked at once, and nothing has to be searched. What topics keep
-//! is in `kept`, what that means for a stream in `reading`.
+//! Every event has a number, which is the first line of its data. The model knows its recipients and its
+//! place among the events of the same topic or stream; a stream knows the next expected place in each topic.
+//! So all input of a client is checked at once, without a search. `kept` has the histories of topics,
+//! `reading` their meaning for a stream.
 
 use crate::counts::Counts;
 use crate::kept::{ALWAYS, Entry, Key, Kind, Topic};
@@ -23,16 +23,16 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The topics there are.
+/// The topics.
 pub(crate) const TOPICS: [&str; 6] = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"];
 
-/// The name of events for several of them.
+/// Name of events for several topics.
 const SEVERAL: &str = "several";
 
-/// What a frame has beside its data, more or less: fields, line ends, chunk lines.
+/// Rough size of a frame without its data: fields, line ends, chunk lines.
 pub(crate) const FRAME_BYTES: u64 = 110;
 
-/// How long whoever is let in to be told may take.
+/// Time of a connection that was accepted only to be refused.
 pub(crate) const SURPLUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// No end yet.
@@ -41,87 +41,87 @@ pub(crate) const OPEN: u32 = u32::MAX;
 pub(crate) struct Model {
     pub(crate) rng: Rng,
     pub(crate) config: Config,
-    /// Whether now and then a lot is published at once.
+    /// Whether sometimes many events are published at once.
     pub(crate) floods: bool,
-    /// Whether many events are large, and whether topics change while they are read.
+    /// Whether many events are large, and whether topics are reconfigured while they are read.
     pub(crate) heavy: bool,
     pub(crate) configures: bool,
     pub(crate) streams: Vec<Stream>,
     pub(crate) connections: Vec<Answers>,
-    /// Streams with which operations succeed.
+    /// Streams on which operations succeed.
     pub(crate) live: Vec<u32>,
-    /// Ids that mean nothing any more.
+    /// Ids of closed streams.
     pub(crate) retired: VecDeque<StreamId>,
-    /// Timers that were set at some time.
+    /// Timers that were set at any time.
     pub(crate) timers: VecDeque<TimerId>,
     /// Streams that have refused an operation: `closed` has to follow.
     pub(crate) lost: Vec<(u32, u64)>,
     pub(crate) turn: u64,
-    /// Whether callbacks have stopped doing things of their own.
+    /// Whether callbacks no longer make calls of their own.
     pub(crate) quiet: bool,
-    /// Events published by way of the inbox that have not been taken out.
+    /// Events in the inbox.
     pub(crate) inbox: VecDeque<u32>,
     /// Messages in the inbox, at most.
     pub(crate) waiting: u64,
-    /// One callback in so many panics, and how many have.
+    /// One callback of this many panics, and the number of panics.
     pub(crate) panic_rate: Option<u32>,
     pub(crate) panics: u64,
-    /// Timers that belong to nobody and have not fired for the last time.
+    /// Global timers that have not fired for the last time.
     pub(crate) global_timers: HashSet<TimerId>,
-    /// Streams that had to be refused, by now.
+    /// Number of streams that had to be refused so far.
     pub(crate) refused: [u64; Refusal::ALL.len()],
-    /// After so many callbacks one of them has the server drain.
+    /// After this many callbacks one of them starts a drain.
     pub(crate) drain_after: Option<u32>,
-    /// Streams whose end was told in this turn, or which have turned out to be none.
+    /// Streams whose close was reported in this turn, or that turned out not to open.
     pub(crate) just_over: Vec<u32>,
     pub(crate) drain: Option<Drained>,
-    /// When clients are to come again, of every drain that was asked for: the first of them counts.
+    /// Retry times of all requested drains. The first one counts.
     pub(crate) drain_retries: Vec<Duration>,
-    /// The window and the farewell of a drain that is asked for by way of the inbox.
+    /// Window and farewell of a drain that was requested through the inbox.
     pub(crate) drain_asked: Option<Drained>,
     /// The server has stopped.
     pub(crate) stopped: bool,
-    /// Written by an observer, at the moment a stream ends.
+    /// Written by an observer when a stream closes.
     pub(crate) obituaries: Arc<Mutex<Obituaries>>,
     pub(crate) opened: u64,
     pub(crate) closed: [u64; CloseReason::ALL.len()],
     pub(crate) counts: Counts,
-    /// What the clock of the server says, and when everything was at rest last.
+    /// The clock of the server, and the time when everything was last at rest.
     pub(crate) now: Duration,
     pub(crate) rest_at: Duration,
     pub(crate) topics: Vec<Topic>,
-    /// How ids are that the application gives to events of each topic.
+    /// Kind of ids that the application gives to events of each topic.
     pub(crate) id_styles: [IdStyle; TOPICS.len()],
     pub(crate) ids: Ids,
-    /// The application makes them.
+    /// The application makes the ids.
     pub(crate) own_ids: bool,
-    /// The places of what was published, among all that was published or sent.
+    /// Places of the published events, among all published and private ones.
     published_orders: Vec<u32>,
     pub(crate) revoked: Revoked,
-    /// One request in so many waits for its reply, and those that do.
+    /// One request of this many waits for its reply, and the waiting ones.
     pub(crate) late_rate: Option<u32>,
     pub(crate) late: Vec<Late>,
-    /// Responders for whose replies nobody waits behind this turn.
+    /// Responders whose requests no longer wait after this turn.
     pub(crate) turned_away: Vec<Responder>,
     /// Connections that were found to have no peer in this turn.
     pub(crate) peerless: Vec<u32>,
-    /// For the trace, from where it is out of reach.
+    /// A copy for the trace, which is out of reach elsewhere.
     pub(crate) notes: Vec<Note>,
-    /// Events published or sent so far.
+    /// Number of published and private events so far.
     pub(crate) order: u32,
     by_id: HashMap<StreamId, u32>,
     events: Vec<Info>,
     published: u64,
 }
 
-/// Which ids events of a topic have.
+/// Kind of ids of a topic's events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum IdStyle {
     #[default]
     None,
-    /// Some have one of their own.
+    /// Some events have an id of their own.
     Own,
-    /// Some have one that others have, too.
+    /// Some events have an id that others have, too.
     Shared,
 }
 
@@ -132,38 +132,37 @@ pub(crate) struct Drained {
     pub(crate) window: Duration,
     pub(crate) deadline: Option<Duration>,
     pub(crate) turn: u64,
-    /// The number of the farewell.
+    /// The number of the farewell event.
     pub(crate) farewell: Option<u32>,
-    /// It was asked for a second time.
+    /// It was requested a second time.
     pub(crate) again: bool,
 }
 
 impl Drained {
-    /// When all is over.
+    /// When the drain is over.
     pub(crate) fn end(&self) -> Duration {
         self.begun + self.deadline.unwrap_or(self.window)
     }
 
-    /// When every stream has had its moment.
+    /// When every stream has been closed.
     pub(crate) fn last_moment(&self) -> Duration {
         let window = self.deadline.map_or(self.window, |deadline| deadline.min(self.window));
         self.begun + if self.deadline.is_some() { window } else { window - window / 10 }
     }
 }
 
-/// What the observer is told.
+/// Reports to the observer.
 #[derive(Debug, Default)]
 pub(crate) struct Obituaries {
     pub(crate) opened: u64,
     pub(crate) closed: u64,
     pub(crate) published: u64,
     ended: Vec<StreamId>,
-    /// How the last event for a topic begins.
+    /// Beginning of the last event of a topic.
     last: String,
 }
 
-/// Callbacks are told at the end of a turn only, an observer at once: what is published in between is not for
-/// the stream.
+/// Callbacks run only at the end of a turn, an observer at once: events in between are not for the stream.
 pub(crate) struct Watcher(pub(crate) Arc<Mutex<Obituaries>>);
 
 impl Observer for Watcher {
@@ -174,7 +173,8 @@ impl Observer for Watcher {
     fn message(&mut self, message: &Message<'_>) {
         if matches!(message.to, Audience::Topic(_)) {
             let mut obituaries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // One for several topics comes once for each, in a row. Its number is near its beginning.
+            // An event of several topics is reported once for each, in a row. Its number is near its
+            // beginning.
             let begins = message.text.get(..40).unwrap_or(message.text);
             let again = begins.contains(SEVERAL) && obituaries.last == begins;
             obituaries.published += u64::from(!again);
@@ -189,16 +189,16 @@ impl Observer for Watcher {
     }
 }
 
-/// Whom an event was for.
+/// Recipients of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum To {
     Topic(u8),
-    /// Several topics, a bit for each.
+    /// Several topics, as a bit mask.
     Several(u8),
     Stream(u32),
     /// The last event of every stream in a drain.
     Everyone,
-    /// Sent by way of the inbox: where it comes in the order is not known.
+    /// Sent through the inbox: its place in the order is not known.
     Loose(u32),
     /// All streams that had a tag.
     Tagged,
@@ -208,19 +208,19 @@ enum To {
 struct Info {
     to: To,
     size: u32,
-    /// What it is about, its id if the application gives it one, and how long it is when it is encoded.
+    /// Its key, its id if the application gives it one, and its encoded length.
     key: Key,
     own_id: Option<String>,
     text: usize,
-    /// The id that it has been seen with.
+    /// The id with which it was seen.
     seen_id: Option<String>,
-    /// Its place among those for the same topic or stream, and among all; none before it is known.
+    /// Its place among the events of the same topic or stream, and among all; `None` before it is known.
     place: Option<(u32, u32)>,
-    /// Where it is for several topics, its place in each.
+    /// If it is for several topics, its place in each.
     places: Vec<(u8, u32)>,
 }
 
-/// A stream that a handler was asked for.
+/// A stream that was requested.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) id: StreamId,
@@ -231,23 +231,23 @@ pub(crate) struct Stream {
     pub(crate) live: bool,
     pub(crate) closed: Option<CloseReason>,
     pub(crate) closed_at: Duration,
-    /// The application has asked for its end.
+    /// The application has requested its close.
     pub(crate) close_requested: bool,
     /// A callback for it has panicked.
     pub(crate) panicked: bool,
-    /// It is left alone by a drain.
+    /// A drain leaves it alone.
     pub(crate) finishes: bool,
-    /// How long it may stay open.
+    /// Its maximum age.
     pub(crate) own_age: Option<Duration>,
     farewell_seen: bool,
-    /// Where exactly its end comes is not known.
+    /// The exact place of its end is not known.
     loose_end: bool,
     pub(crate) hooks_set: u32,
     pub(crate) hooks_run: u32,
-    /// The number of its source, and how many there are that it has or had.
+    /// The number of its source, and the number of its sources so far.
     pub(crate) source: Option<u32>,
     pub(crate) sources: Arc<AtomicU32>,
-    /// Whether it is to have a state when it opens, and how many there are.
+    /// Whether it gets a state when it opens, and the number of its states.
     pub(crate) has_state: bool,
     pub(crate) states: Arc<AtomicU32>,
     pub(crate) on_open_set: u32,
@@ -259,59 +259,59 @@ pub(crate) struct Stream {
     seen_bytes: u64,
     pub(crate) last_order: u32,
     last_loose: Option<u32>,
-    /// When its handler was asked, as turns go, and how much had been published or sent by then.
+    /// The turn in which it was requested, and the number of events by then.
     pub(crate) began_turn: u64,
     pub(crate) began_order: u32,
-    /// The last turn in which it may have been behind.
+    /// The last turn in which it may have lagged.
     pub(crate) behind_until: u64,
-    /// Nothing of it has come yet but its head.
+    /// Only its head has been sent.
     pub(crate) silent: bool,
-    /// It begins with an id of the server's.
+    /// It begins with a server id.
     pub(crate) says_where: bool,
-    /// It was closed before it was opened.
+    /// It was closed before it opened.
     pub(crate) closed_early: bool,
-    /// Where it is to begin.
+    /// The position at which it begins.
     pub(crate) plan: Plan,
-    /// What its client has missed is not kept, and whether it was told so.
+    /// Events that its client has missed were dropped, and whether it got a gap.
     pub(crate) gap: bool,
     pub(crate) gap_seen: bool,
-    /// The application has made up for that, and so much of it is on its way.
+    /// The application has made up for them, and this many events are on their way.
     pub(crate) store_answered: bool,
     pub(crate) store_left: usize,
     store_last: u32,
-    /// How much had been published or sent when it was opened, and what it has received last of what it was
-    /// sent before.
+    /// The number of events when it was opened, and the last one that it has received of those that were sent
+    /// to it before.
     pub(crate) opened_order: u32,
     early_last: u32,
     pub(crate) losses: Losses,
-    /// The tags it has, and what was sent to those and has not come.
+    /// Its tags, and events that were sent to these and have not arrived.
     pub(crate) tags: Vec<u8>,
     tagged_due: VecDeque<u32>,
-    /// It was given a tag that is revoked: before it was open, or at any time.
+    /// It was given a revoked tag: before it opened, or at any time.
     pub(crate) opening_revoked: bool,
     pub(crate) revoked: bool,
 }
 
-/// What was answered on a connection, in order.
+/// Replies on a connection, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     pub(crate) answers: Vec<Answer>,
-    /// Whether the connection has to close behind each of them, apart from what the client has asked for, if
-    /// that is known.
+    /// Whether the connection has to close after each of them, apart from the client's own wish, if that is
+    /// known.
     pub(crate) closes: Vec<Option<bool>>,
-    /// Of each request on it, what its client says that it has seen last.
+    /// For each request on it, the last event that its client claims to have seen.
     pub(crate) last_seen: Vec<Option<String>>,
     pub(crate) requests: u32,
-    /// The handler gave more to a stream than may wait for it, and there is no answer.
+    /// The handler gave a stream more than may wait for it, so there is no reply.
     pub(crate) dropped: bool,
     /// More was sent on it than may be sent ahead.
     pub(crate) excess: bool,
-    /// So much was sent ahead that the rest may be left unread.
+    /// So much was sent ahead that the rest may stay unread.
     pub(crate) enough: bool,
-    /// One of the requests on it waits for word that its body is wanted: whatever was written for that, the
-    /// time for the request runs from before.
+    /// One of its requests waits for `100 Continue`: whenever that was written, the timeout of the request
+    /// has started before.
     pub(crate) expects: bool,
-    /// When it was asked for something last.
+    /// Time of the last request on it.
     pub(crate) asked_at: Duration,
 }
 
@@ -321,13 +321,13 @@ pub(crate) enum Answer {
         status: u16,
         bytes: usize,
     },
-    /// To a request for the head alone.
+    /// To a HEAD request.
     Head,
     Stream(u32),
-    /// In place of a stream.
+    /// Instead of a stream.
     Refused(Refusal, Softness),
     Panicked,
-    /// It waits for its reply: the status of that, if it was said, or 504 when its time is over.
+    /// It waits for its reply: the status, if it was given, or 504 when the time is over.
     Late {
         since: Duration,
         said: Option<u16>,
@@ -344,12 +344,12 @@ pub(crate) enum Softness {
     Unavailable,
 }
 
-/// The byte of which the data of an event consists.
+/// The byte that fills the data of an event.
 fn filler(number: u32) -> u8 {
     b'a' + u8::try_from(number % 26).unwrap()
 }
 
-/// The data of an event: its number and a line, or two of some.
+/// The data of an event: its number and a line, or two lines for some.
 fn data(number: u32, size: u32) -> String {
     let mut data = format!("{number}\n").into_bytes();
     let begin = data.len();
@@ -446,8 +446,8 @@ impl Model {
         (number, event)
     }
 
-    /// Several topics that keep nothing and never will, so that it does not matter by which of them an event
-    /// comes. One may be there twice.
+    /// Several topics that never have a history, so it does not matter through which of them an event
+    /// arrives. One may be named twice.
     pub(crate) fn several_topics(&mut self) -> Option<Vec<u8>> {
         let plain: Vec<u8> =
             (0..).zip(&self.topics).filter(|(_, topic)| !topic.kind.is_kept()).map(|(it, _)| it).collect();
@@ -467,7 +467,7 @@ impl Model {
         (number, event)
     }
 
-    /// An event of a topic once more, to be sent to a stream that has missed it.
+    /// An event of a topic, sent again to a stream that has missed it.
     pub(crate) fn send_again(&mut self, index: u32, topic: u8, place: u32) -> Event<'static> {
         self.streams[index as usize].sent_bytes += self.frame_bytes(topic, place);
         let number = self.entry(topic, place).number;
@@ -475,7 +475,7 @@ impl Model {
         Event::new().data(data(number, size)).event(TOPICS[topic as usize])
     }
 
-    /// How long it is, more or less.
+    /// Its rough length.
     pub(crate) fn frame_bytes(&self, topic: u8, place: u32) -> u64 {
         u64::from(self.events[self.entry(topic, place).number as usize].size) + FRAME_BYTES
     }
@@ -489,7 +489,7 @@ impl Model {
         (self.number(To::Stream(stream), size), self.event(usize::MAX, size))
     }
 
-    /// An event that is sent to a stream whenever the inbox gets to it.
+    /// An event that is sent to a stream when the inbox is handled.
     pub(crate) fn for_stream_by_inbox(&mut self, stream: u32, size: u32) -> Event<'static> {
         self.number(To::Loose(stream), size);
         let stream = &mut self.streams[stream as usize];
@@ -509,7 +509,7 @@ impl Model {
         self.event(usize::MAX, size)
     }
 
-    /// The event that everybody gets at last.
+    /// The last event of all streams.
     pub(crate) fn for_everyone(&mut self) -> (u32, Event<'static>) {
         (self.number(To::Everyone, 5), self.event(usize::MAX, 5))
     }
@@ -529,21 +529,21 @@ impl Model {
         u32::try_from(self.events.len() - 1).unwrap()
     }
 
-    /// The event numbered last.
+    /// The event with the newest number.
     fn event(&self, topic: usize, size: u32) -> Event<'static> {
         let number = u32::try_from(self.events.len() - 1).unwrap();
         let name = TOPICS.get(topic).copied().unwrap_or("own");
         Event::new().data(data(number, size)).event(name)
     }
 
-    /// The inbox may have been taken from since: so many events were published in all.
+    /// The inbox may have been handled since then: the total number of published events.
     pub(crate) fn sync(&mut self, published: u64) {
         while self.published < published {
             let number = self.inbox.pop_front().expect("no more is published than was asked for");
             self.place(number);
         }
         assert_eq!(self.published, published, "what was published is counted");
-        // The inbox comes first in a turn, and streams end behind it.
+        // The inbox is handled first in a turn, and streams close after it.
         let ended = {
             let mut obituaries = self.obituaries.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut obituaries.ended)
@@ -553,7 +553,7 @@ impl Model {
         }
     }
 
-    /// The event has been published now.
+    /// The event has now been published.
     pub(crate) fn place(&mut self, number: u32) {
         self.order += 1;
         let info = &mut self.events[number as usize];
@@ -590,7 +590,7 @@ impl Model {
         info.place = Some((place, self.order));
     }
 
-    /// A stream has received an event, completely.
+    /// A stream has received a complete event.
     pub(crate) fn received(
         &mut self,
         index: u32,
@@ -625,11 +625,12 @@ impl Model {
             return;
         }
         let (place, order) = info.place.expect("nothing is received before it was published");
-        // What comes from the application's store was published before whatever was sent to the stream.
+        // Events from the application's store were published before any private one of the stream.
         let from_store = stream.store_left > 0 && !is_own;
         let last = match () {
             () if from_store => &mut stream.store_last,
-            // What was sent to it before it read a topic comes behind what that topic has kept meanwhile.
+            // A private event that was sent before a subscription comes after events that the topic has
+            // retained meanwhile.
             () if is_own && order <= stream.opened_order => &mut stream.early_last,
             () => &mut stream.last_order,
         };
@@ -675,13 +676,13 @@ impl Model {
         }
     }
 
-    /// The place of what was published last up to `order`.
+    /// The place of the last event published up to `order`.
     pub(crate) fn published_by(&self, order: u32) -> u32 {
         let count = self.published_orders.partition_point(|published| *published <= order);
         count.checked_sub(1).map_or(0, |last| self.published_orders[last])
     }
 
-    /// Whether it is an id that the application has given, or may have.
+    /// Whether the application has given this id, or may have.
     pub(crate) fn is_own_id(&self, id: &str) -> bool {
         self.own_ids && (id.starts_with("own-") || id.starts_with("shared-"))
     }
@@ -749,7 +750,7 @@ impl Model {
         self.by_id[&id]
     }
 
-    /// Whether an operation with the stream succeeded, as it has to as long as the stream lives.
+    /// Checks that an operation on the stream succeeded, as it has to while the stream is live.
     pub(crate) fn accepts<T: std::fmt::Debug>(&mut self, index: u32, result: &Result<T, Error>) -> bool {
         if !self.streams[index as usize].live {
             assert_eq!(result.as_ref().err(), Some(&Error::Closed), "{:?}", self.streams[index as usize]);
@@ -763,12 +764,12 @@ impl Model {
         result.is_ok()
     }
 
-    /// The stream did not accept an event of that size: it may be that it has ended by it.
+    /// The stream did not accept an event of that size, and may have closed.
     pub(crate) fn refused(&mut self, index: u32, size: u32) {
         self.streams[index as usize].sent_bytes += u64::from(size) + FRAME_BYTES;
     }
 
-    /// From now on nothing more is for the stream.
+    /// From now on no event is for the stream.
     pub(crate) fn end(&mut self, index: u32) {
         let stream = &mut self.streams[index as usize];
         if !std::mem::take(&mut stream.live) {
@@ -786,14 +787,14 @@ impl Model {
         self.live.swap_remove(at);
     }
 
-    /// The end of a stream has been asked for by way of the inbox.
+    /// The close of a stream has been requested through the inbox.
     pub(crate) fn close_by_inbox(&mut self, index: u32) {
         let stream = &mut self.streams[index as usize];
         stream.close_requested = true;
         stream.loose_end = true;
     }
 
-    /// How many topics there are at least, and at most: those that some stream reads, or that keep something.
+    /// Least and largest number of topics: those with subscribers or retained events.
     pub(crate) fn topics_needed(&self) -> (u64, u64) {
         let (mut least, mut most) = (0, 0);
         for (number, topic) in (0..).zip(&self.topics) {
@@ -805,8 +806,8 @@ impl Model {
         (least, most)
     }
 
-    /// That a stream which is whole, open or closed by the application, has received all that it is entitled
-    /// to.
+    /// Checks that a complete stream, open or closed by the application, has received everything it is
+    /// entitled to.
     pub(crate) fn check_complete(&mut self, index: u32) {
         let stream = &self.streams[index as usize];
         if stream.closed == Some(CloseReason::Drained) {
@@ -826,12 +827,12 @@ impl Model {
 }
 
 impl Stream {
-    /// The bytes that wait for it alone, more or less.
+    /// Rough number of bytes that wait for it alone.
     pub(crate) fn waiting_alone(&self) -> u64 {
         self.sent_bytes - self.seen_bytes
     }
 
-    /// How many topics it reads.
+    /// Number of its topics.
     pub(crate) fn subscriptions(&self) -> usize {
         self.windows.iter().filter(|window| self.is_open(window)).count()
     }
@@ -840,14 +841,14 @@ impl Stream {
         self.windows.iter().any(|window| window.topic == topic && self.is_open(window))
     }
 
-    /// Whether it reads there, or will when it is opened, though it was closed already.
+    /// Whether it reads there, or will when it opens, though it was closed already.
     fn is_open(&self, window: &Window) -> bool {
         window.until == OPEN || !self.opened && !window.given_up
     }
 }
 
 impl Answers {
-    /// The stream on the connection, if there is one that lives.
+    /// The live stream on the connection, if there is one.
     pub(crate) fn live_stream<'a>(&self, model: &'a Model) -> Option<&'a Stream> {
         let mut streams = self.streams().map(|index| &model.streams[index as usize]);
         streams.find(|stream| stream.live)
@@ -861,7 +862,7 @@ impl Answers {
     }
 }
 
-/// That the data of an event is what it should be, line by line.
+/// Checks the data of an event, line by line.
 fn check_content(number: u32, size: u32, lines: &[&[u8]]) {
     let whole = size as usize;
     let (expected, count) = match line_end(number, size) {

@@ -1,5 +1,5 @@
-//! A network with faults, as strict as [`Net`] allows: readiness is told once, and not again before the loop
-//! has met the end of it. Whatever goes wrong is drawn from a seed.
+//! A network with faults, as strict as [`Net`] allows: readiness is reported once, and not again before the
+//! loop has met the end of it. Faults are drawn from a seed.
 
 use crate::trace::{Note, Trace};
 use fastrand::Rng;
@@ -19,44 +19,44 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Descriptors that the server holds in reserve.
 const RESERVE: usize = 8;
 
-/// How often each fault strikes, in 1024ths of the calls in which it can.
+/// Frequency of each fault, in 1024ths of the calls in which it is possible.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Faults {
-    /// A read or a write does only a part.
+    /// A read or a write is partial.
     pub(crate) part: u16,
-    /// A read or a write would block, and no longer would at once.
+    /// A read or a write would block, and would not a moment later.
     pub(crate) turn_around: u16,
     pub(crate) interrupted: u16,
-    /// A connection fails with an error that is no reset.
+    /// A connection fails with an error other than a reset.
     pub(crate) broken: u16,
-    /// A poll tells of what has not happened.
+    /// A poll reports an event that has not happened.
     pub(crate) spurious: u16,
-    /// A poll tells of a connection that was closed, in whose slot there may be another one by now.
+    /// A poll reports a connection that was closed, whose slot may have another one by now.
     pub(crate) stale: u16,
-    /// A poll leaves something out, for the next.
+    /// A poll leaves an event out, for the next one.
     pub(crate) delayed: u16,
-    /// A poll ends early with nothing.
+    /// A poll returns early without events.
     pub(crate) early: u16,
-    /// A poll tells things in another order.
+    /// A poll reports events in another order.
     pub(crate) shuffled: u16,
     /// A connection is gone when it is accepted.
     pub(crate) aborted: u16,
     /// Accepting fails for want of resources.
     pub(crate) exhausted: u16,
     pub(crate) unregistered: u16,
-    /// Closing a connection's own side fails.
+    /// Shutting down a connection fails.
     pub(crate) unshut: u16,
-    /// More is told than has to be: that more has arrived where the loop knows that there is something.
+    /// More is reported than needed: new input of which the loop knows already.
     pub(crate) told_twice: u16,
-    /// What is sent has a mark in it, at which reads stop: an urgent byte, or a descriptor that is passed.
+    /// A mark in the input, at which reads stop: an urgent byte, or a descriptor that is passed.
     pub(crate) marked: u16,
 }
 
-/// How often each fault has struck.
+/// Number of occurrences of each fault.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Struck(pub(crate) [u64; FAULTS.len()]);
 
-/// The names of the faults, in the order of their numbers in [`Struck`].
+/// Names of the faults, in the order of their numbers in [`Struck`].
 pub(crate) const FAULTS: [&str; 17] = [
     "part",
     "turn_around",
@@ -77,38 +77,38 @@ pub(crate) const FAULTS: [&str; 17] = [
     "marked",
 ];
 
-/// All there is beside the server: sockets, clock, dice.
+/// Everything beside the server: sockets, clock, random numbers.
 pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) now: Duration,
-    /// What the time of day is ahead of that of a clock which is right, in milliseconds.
+    /// Difference of the time of day to a correct clock, in milliseconds.
     pub(crate) unix_offset: i64,
     pub(crate) faults: Faults,
     pub(crate) struck: Struck,
     pub(crate) trace: Trace,
     pub(crate) connections: Vec<Connection>,
-    /// How many connections can be open at once, those held in reserve included.
+    /// Number of connections that can be open at once, including the reserve.
     pub(crate) descriptors: usize,
-    /// How much time a poll that waits lets pass at most.
+    /// Longest time that a waiting poll lets pass.
     pub(crate) patience: Duration,
-    /// Grows with everything that happens between the server and the world.
+    /// Counts everything that happens between the server and the world.
     pub(crate) activity: u64,
-    /// Connections that the server has accepted and not closed, and all that it has accepted.
+    /// Number of connections that the server has open, and that it has accepted.
     pub(crate) open: usize,
     pub(crate) accepted: u64,
-    /// Bytes that it has written.
+    /// Number of bytes that it has written.
     pub(crate) written: u64,
-    /// How many connections there may be, in all and of one origin.
+    /// Limits of connections, in all and for one origin.
     pub(crate) connections_max: usize,
     pub(crate) connections_per_origin_max: Option<usize>,
-    /// Connections that have to be counted as refused, and those closed at once, by now.
+    /// Number of connections so far that have to be counted as refused, and that were closed at once.
     pub(crate) refused: [u64; Refusal::ALL.len()],
     pub(crate) turned_away: u64,
-    /// Connections registered from each origin.
+    /// Registered connections of each origin.
     pub(crate) origins: HashMap<u32, usize>,
     /// Descriptors held in reserve.
     reserve: usize,
-    /// One was given up for the connection that is accepted next.
+    /// One was freed for the next connection.
     given_up: bool,
     /// A connection was closed since the reserve was filled.
     reserve_is_due: bool,
@@ -117,55 +117,54 @@ pub(crate) struct World {
     /// Whether the loop has met the end of the backlog.
     listener_armed: bool,
     listening: bool,
-    /// Connections with readiness that has not been told.
+    /// Connections with unreported readiness.
     pending: Vec<u32>,
-    /// Slots of connections that were closed lately.
+    /// Slots of connections that were closed recently.
     freed: VecDeque<u32>,
     left_out: bool,
     wakes: Arc<Wakes>,
 }
 
-/// One connection, with what lies in its buffers.
+/// One connection, with its buffers.
 #[derive(Default)]
 pub(crate) struct Connection {
     slot: Option<u32>,
-    /// Why it is one too many, and whether it can be told.
+    /// If it is above a limit: which one, and whether it can get a refusal.
     pub(crate) refusal: Option<(Refusal, bool)>,
     to_server: Vec<u8>,
-    /// How many bytes of `to_server` have been read.
+    /// Number of bytes of `to_server` that were read.
     read: usize,
-    /// Where in `to_server` reads stop that have begun before it.
+    /// Positions in `to_server` at which reads stop that have begun before.
     marks: VecDeque<usize>,
-    /// As unix sockets have it: the poll says each time that there may be marks. Otherwise, as TCP has it,
-    /// there is one mark at most, and the poll reports it as long as nothing behind it was read.
+    /// As with unix sockets: the poll reports each time that there may be marks. Otherwise, as with TCP,
+    /// there is at most one mark, and the poll reports it as long as nothing after it was read.
     unannounced: bool,
     to_peer: Vec<u8>,
-    /// How many bytes fit into `to_peer`.
+    /// Capacity of `to_peer` in bytes.
     pub(crate) capacity: usize,
     /// The peer will send no more.
     pub(crate) fin: bool,
-    /// The peer is gone altogether: what is written to it comes back as a reset.
+    /// The peer is gone: writes to it cause a reset.
     pub(crate) gone: bool,
     pub(crate) reset: bool,
     /// An error was drawn for it, or it could not be registered.
     pub(crate) broken: bool,
     server_shut: bool,
     pub(crate) server_closed: Option<Duration>,
-    /// The last that was written to it was not taken completely, or was destroyed on its way.
+    /// The last write to it was partial, or its bytes were lost.
     pub(crate) unfinished: bool,
-    /// When the server has accepted it, and when it last wrote to it.
+    /// When the server accepted it, and when it last wrote to it.
     pub(crate) accepted_at: Option<Duration>,
     pub(crate) written_at: Duration,
-    /// When it last tried to, or closed its side: being told of room that is not there makes the wait for it
-    /// begin anew.
+    /// When it last tried to write, or shut down its side: a false report of room restarts the stall timeout.
     pub(crate) tried_at: Duration,
-    /// Since when there has been something that was not taken.
+    /// Since when there have been unread bytes.
     pub(crate) behind_since: Option<Duration>,
-    /// When it last could not write all.
+    /// Time of the last partial write.
     pub(crate) held_up_at: Option<Duration>,
-    /// When something was read from it last.
+    /// Time of the last read.
     pub(crate) read_at: Duration,
-    /// Whether the loop has to be told when there is something to read, or room.
+    /// Whether the loop has to get a report of input, or of room.
     read_armed: bool,
     write_armed: bool,
     readable: bool,
@@ -227,17 +226,17 @@ impl World {
         strikes
     }
 
-    /// Whether a poll would return at once, or the server could know of something by itself.
+    /// Whether a poll would return at once, or the server could already know of an event.
     pub(crate) fn has_news(&self) -> bool {
         self.listener_ready || !self.pending.is_empty() || self.wakes.0.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether somebody waits to be accepted.
+    /// Whether a connection waits to be accepted.
     pub(crate) fn has_backlog(&self) -> bool {
         !self.backlog.is_empty()
     }
 
-    /// Whether descriptors could be held in reserve that are not, though a connection was closed.
+    /// Whether the reserve could be filled and is not, though a connection was closed.
     pub(crate) fn misses_reserve(&self) -> bool {
         let free = self.open + self.reserve < self.descriptors;
         self.listening && self.reserve_is_due && self.reserve < RESERVE && free
@@ -255,9 +254,9 @@ impl World {
         }
     }
 
-    // What peers do.
+    // Actions of peers.
 
-    /// A peer connects; into its buffer go `capacity` bytes.
+    /// A peer connects. Its buffer has room for `capacity` bytes.
     pub(crate) fn connect(&mut self, capacity: usize) -> u32 {
         let number = u32::try_from(self.connections.len()).unwrap();
         let unannounced = self.rng.u8(..4) == 0;
@@ -276,7 +275,7 @@ impl World {
     pub(crate) fn send(&mut self, connection: u32, bytes: &[u8]) {
         let it = &mut self.connections[connection as usize];
         if it.server_closed.is_some() || it.reset {
-            // Answered with a reset, which destroys what the peer has not read.
+            // The reply is a reset, which destroys bytes that the peer has not read.
             if it.accepted_at.is_some() && !it.to_peer.is_empty() {
                 self.struck.0[15] += 1;
                 it.to_peer.clear();
@@ -294,8 +293,8 @@ impl World {
         }
     }
 
-    /// Puts a mark into what was sent last, which begins at `from`. Returns whether the poll reports it, even
-    /// if the loop still knows that there is something to read.
+    /// Puts a mark into the last bytes sent, which begin at `from`. Returns whether the poll reports it, even
+    /// if the loop still knows of unread input.
     fn mark(&mut self, connection: u32, from: usize) -> bool {
         let it = &mut self.connections[connection as usize];
         let Some(place) = (from < it.to_server.len()).then(|| self.rng.usize(from..it.to_server.len()))
@@ -309,12 +308,12 @@ impl World {
         !it.unannounced
     }
 
-    /// The peer takes up to `count` bytes.
+    /// The peer reads up to `count` bytes.
     pub(crate) fn take(&mut self, connection: u32, count: usize, into: &mut Vec<u8>) -> usize {
         let it = &mut self.connections[connection as usize];
         let count = count.min(it.to_peer.len());
         into.extend(it.to_peer.drain(..count));
-        // As Linux has it: room that is worth a wake-up.
+        // As on Linux: only enough room causes a wake-up.
         let worth = (it.capacity - it.to_peer.len()) * 3 >= it.capacity;
         if worth && std::mem::take(&mut it.write_armed) {
             self.raise(connection, false, true);
@@ -322,19 +321,19 @@ impl World {
         count
     }
 
-    /// Whether nothing more will arrive at the peer.
+    /// Whether no more bytes will arrive at the peer.
     pub(crate) fn is_at_end(&self, connection: u32) -> bool {
         let it = &self.connections[connection as usize];
         it.to_peer.is_empty() && (it.server_shut || it.server_closed.is_some() || it.reset)
     }
 
-    /// FIN: the peer sends no more, and goes on reading.
+    /// FIN: the peer sends no more, but keeps reading.
     pub(crate) fn half_close(&mut self, connection: u32) {
         self.connections[connection as usize].fin = true;
         self.raise(connection, true, false);
     }
 
-    /// The peer closes: FIN, and RST for whatever comes.
+    /// The peer closes: FIN, and RST in reply to any bytes.
     pub(crate) fn close(&mut self, connection: u32) {
         let it = &mut self.connections[connection as usize];
         it.gone = true;
@@ -355,7 +354,7 @@ impl World {
         self.raise(connection, true, true);
     }
 
-    /// The server is gone without a word: some of what was on its way has arrived.
+    /// The server vanishes: some of its bytes on their way have arrived.
     pub(crate) fn crash(&mut self) {
         for connection in 0..self.connections.len() {
             let it = &mut self.connections[connection];
@@ -364,14 +363,14 @@ impl World {
         }
     }
 
-    /// Frees what is known of all that has happened.
+    /// Frees the records of past events.
     pub(crate) fn forget(&mut self) {
         self.connections = Vec::new();
         self.pending = Vec::new();
         self.trace = Trace::default();
     }
 
-    /// From now on everything works.
+    /// From now on there are no faults.
     pub(crate) fn calm(&mut self) -> Faults {
         self.left_out = false;
         std::mem::take(&mut self.faults)
@@ -410,12 +409,12 @@ impl Connection {
         self.accepted_at.is_some() && self.server_closed.is_none()
     }
 
-    /// Whether the server has met the end of the room that there is.
+    /// Whether the server has met the end of its room.
     pub(crate) fn is_full(&self) -> bool {
         self.write_armed
     }
 
-    /// When something last happened on it.
+    /// Time of its last event.
     pub(crate) fn moved_at(&self) -> Duration {
         self.accepted_at.unwrap_or_default().max(self.read_at).max(self.tried_at)
     }
@@ -454,8 +453,8 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
             let until_blocked = it.fin || it.reset || it.unannounced || !it.marks.is_empty();
             ready.push(Ready::Connection { slot, readable, writable, until_blocked });
         }
-        // What a poll without a limit of its own has left out is told by the next one, and until then it is
-        // not over.
+        // What a poll without a timeout has left out is reported by the next one, and until then the loop is
+        // not at rest.
         world.left_out = !world.pending.is_empty() || world.listener_ready;
         let told = ready.len() - before;
         world.activity += told as u64;
@@ -572,7 +571,7 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
     }
 
     fn peer(&self, socket: &u32) -> Option<Peer> {
-        // A reset leaves nobody there.
+        // After a reset the peer is gone.
         let is_there = !self.0.borrow().connections[*socket as usize].reset;
         is_there.then(|| peer(*socket))
     }
@@ -608,8 +607,7 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
             world.turned_away += 1;
         }
         if it.read < it.to_server.len() && !it.to_peer.is_empty() {
-            // Whoever closes with something unread resets the connection: what is on its way may never
-            // arrive.
+            // Closing with unread input resets the connection: bytes on their way may never arrive.
             it.unfinished = true;
             it.to_peer.truncate(world.rng.usize(..=it.to_peer.len()));
             world.struck.0[15] += 1;
@@ -666,7 +664,7 @@ impl World {
         }
         if self.open + self.reserve >= self.descriptors {
             self.struck.0[14] += 1;
-            // What the operating system says without descriptors has no kind of its own.
+            // The operating system's error for missing descriptors has no kind of its own.
             return Err(io::Error::other("too many open files"));
         }
         let aborted = self.strikes(9, self.faults.aborted);
@@ -689,7 +687,7 @@ impl World {
         Ok(number)
     }
 
-    /// Whether one more connection is one too many, and whether it can be told.
+    /// Whether one more connection is above a limit, and whether it can get a refusal.
     fn refusal(&self, connection: u32) -> Option<(Refusal, bool)> {
         let surplus = |limit: usize| (limit / 16).clamp(8, 1024);
         let limit = self.connections_max;
@@ -701,7 +699,7 @@ impl World {
         (self.open >= limit).then(|| (Refusal::Connections, self.open < limit + surplus(limit)))
     }
 
-    /// Errors that come with any call on a connection.
+    /// Errors that any call on a connection can return.
     fn fail(&mut self, connection: u32) -> io::Result<()> {
         assert!(self.connections[connection as usize].server_closed.is_none(), "not used when closed");
         if self.strikes(2, self.faults.interrupted) {
@@ -772,7 +770,7 @@ impl World {
         let part = self.strikes(0, self.faults.part);
         let turns_around = self.strikes(1, self.faults.turn_around);
         if self.connections[connection as usize].gone {
-            // The peer answers with a reset.
+            // The peer replies with a reset.
             self.reset(connection);
             self.connections[connection as usize].written_at = self.now;
             return Ok(bytes.len());
@@ -804,16 +802,16 @@ impl World {
     }
 }
 
-/// Where a connection comes from: few places for many connections.
+/// Origin of a connection: few origins for many connections.
 fn origin(connection: u32) -> u32 {
     connection % 7
 }
 
-/// Its address; in several shapes from one origin.
+/// Its address, in several forms for one origin.
 fn address(connection: u32) -> IpAddr {
     let within = connection / 7;
     match origin(connection) {
-        // An IPv4 address, by itself or as a listener for both families sees it.
+        // An IPv4 address, plain or as a listener for both families sees it.
         place @ 0..4 => {
             let address = Ipv4Addr::from(0x0A00_0000 + place);
             if within.is_multiple_of(2) { address.into() } else { address.to_ipv6_mapped().into() }

@@ -1,7 +1,7 @@
-//! What a stream is entitled to of each topic: from where on, up to where, and what of it may be missing.
+//! The events that a stream is entitled to in each topic: the first, the last, and which may be missing.
 //!
-//! An event that a stream does not get is either superseded while the stream was behind, or counted in a gap
-//! event, or published where the stream is not to have it. There is no fourth way.
+//! An event that a stream does not get was either superseded while the stream lagged, or counted in a gap
+//! event, or published at a time when it is not for the stream. There is no fourth case.
 
 use crate::counts::Counts;
 use crate::kept::Topic;
@@ -9,23 +9,23 @@ use crate::model::{Model, OPEN, Stream};
 use crate::resume::{Begins, Plan, Token};
 use std::collections::VecDeque;
 
-/// What a stream reads of one topic, from a subscription to its end.
+/// A window: the part of a topic that a stream reads, from a subscription to its end.
 #[derive(Debug)]
 pub(crate) struct Window {
     pub(crate) topic: u8,
-    /// The first event that it may get next.
+    /// The first event that may come next.
     pub(crate) next: u32,
-    /// It may get those before this, and may not: it is not known whether they are kept.
+    /// It may get events before this, or not: it is not known whether they were retained.
     free: u32,
     pub(crate) until: u32,
-    /// Unsubscribed from: what has not been sent is left out.
+    /// Unsubscribed: unsent events are left out.
     pub(crate) given_up: bool,
-    /// How much had been published when it began, and was sent or published in all.
+    /// Number of events of the topic, and of all events, when it began.
     began: u32,
     since: u32,
-    /// The newest event of each key then, as far as they have not come.
+    /// The newest event of each key at that time, as far as they have not arrived.
     due: VecDeque<u32>,
-    /// It begins with what is kept; and what that was has been full of holes.
+    /// It begins with the history, parts of which may have been dropped.
     replays: bool,
     is_patchy: bool,
 }
@@ -46,35 +46,36 @@ impl Window {
         }
     }
 
-    /// Whether it has had all of its topic that was published behind `order`, and nothing before that is on
-    /// its way.
+    /// Whether it has had every event of its topic that was published after `order`, and none before that is
+    /// on its way.
     fn reads_since(&self, order: u32) -> bool {
         !self.given_up && self.since <= order
     }
 }
 
-/// Events that a stream did not get, and what it was told of them.
+/// Events that a stream did not get, and its gaps.
 #[derive(Debug, Default)]
 pub(crate) struct Losses {
-    /// Those that it has to be told of, and those that it may be told of besides.
+    /// Those that need a gap, and those that may be counted in one.
     owed: u64,
     doubtful: u64,
     told: u64,
 }
 
 impl Stream {
-    /// The topics of which it reads what is kept, by their subscriptions.
+    /// Topics whose history it reads, by their subscriptions.
     fn kept_windows<'a>(&'a self, topics: &'a [Topic]) -> impl Iterator<Item = &'a Window> {
         let windows = self.windows.iter().filter(|window| !window.given_up);
         windows.filter(|window| topics[window.topic as usize].kind.is_kept())
     }
 
-    /// Settles the events of a window up to the one at `to`, which is not among them: it did not get them.
+    /// Settles the events of a window up to the one at `to`, which is not among them: the stream did not get
+    /// them.
     fn pass(&mut self, at: usize, to: u32, topics: &[Topic], lag_bytes_max: u64, counts: &mut Counts) {
         let window = &self.windows[at];
         let topic = &topics[window.topic as usize];
         for place in window.next..to.min(window.free) {
-            // It may have been among what is kept, and have been lost when the stream did not read it.
+            // It may have been retained, and dropped before the stream read it.
             let plain = topic.superseded_by(place).is_none() && !topic.is_current(place);
             self.losses.doubtful += u64::from(plain);
         }
@@ -115,7 +116,7 @@ impl Stream {
         while let Some(due) = self.windows[at].due.front().copied().filter(|due| *due < to) {
             self.windows[at].due.pop_front();
             assert!(
-                // Where the topic has been without keys meanwhile, it is the newest of none any more.
+                // If the topic has not been keyed meanwhile, it is no longer the newest of a key.
                 !topic.is_current(due),
                 "a snapshot holds {due}: {self:?}"
             );
@@ -124,7 +125,7 @@ impl Stream {
         window.next = window.next.max(to);
     }
 
-    /// Gives up what it has not got of a window.
+    /// Drops the missing events of a window.
     fn give_up(&mut self, at: usize, end: u32) {
         let window = &mut self.windows[at];
         window.until = window.until.min(end);
@@ -139,7 +140,7 @@ impl Model {
         let stream = &mut self.streams[index as usize];
         let count = self.topics[topic as usize].count();
         if (stream.live || !stream.opened) && !stream.reads(topic) {
-            // One that was closed already gets what there is.
+            // A stream that was closed already gets all present events.
             let until = if stream.live { OPEN } else { count };
             stream.windows.push(Window { until, ..Window::new(topic, count, order) });
         }
@@ -156,7 +157,7 @@ impl Model {
         stream.windows.retain(|window| window.next < window.until);
     }
 
-    /// The stream begins, after its handler was asked and before anything else is published.
+    /// The stream begins, after its handler was called and before anything else is published.
     pub(crate) fn begin_reading(&mut self, index: u32) {
         let stream = &mut self.streams[index as usize];
         stream.opened_order = self.order;
@@ -165,9 +166,9 @@ impl Model {
         let Plan { begins, id, after_gap_live } = stream.plan.clone();
         stream.closed_early = !stream.live;
         if !stream.live && is_kept && (id.is_some() || begins == Begins::Snapshot) {
-            // Nobody was asked whether it has missed something.
+            // The application was not asked for missed events.
             for window in stream.windows.iter_mut().filter(|window| !window.given_up) {
-                // It ends behind what there is by now.
+                // It closes after the present events.
                 window.until = self.topics[window.topic as usize].count();
                 (window.next, window.free, window.is_patchy) = (0, window.until, true);
             }
@@ -215,7 +216,7 @@ impl Model {
         self.counts.caught_up += u64::from(late);
     }
 
-    /// What is given to the stream first is what is kept, or what of it is behind `token`.
+    /// The stream first gets the history, or the part of it after `token`.
     fn replay(&mut self, index: u32, token: Option<(Token, bool)>) {
         let (topics, stream) = (&self.topics, &mut self.streams[index as usize]);
         for window in stream.windows.iter_mut().filter(|window| !window.given_up) {
@@ -225,7 +226,7 @@ impl Model {
             }
             let (lowest, highest) = topic.horizon(self.now);
             if topic.kind.keyed {
-                // With all of its keys anew, whatever was seen before.
+                // It gets all keys again, whatever was seen before.
                 window.next = window.next.min(lowest);
                 window.due = topic.newest_of_keys().into();
                 window.is_patchy = true;
@@ -241,7 +242,7 @@ impl Model {
         }
     }
 
-    /// Whether it can be that something is missing between what the client saw last and what is kept.
+    /// Whether an event may be missing between the last one that the client saw and the history.
     pub(crate) fn may_have_gap(&self, index: u32) -> bool {
         let stream = &self.streams[index as usize];
         if stream.kept_windows(&self.topics).next().is_none() || stream.plan.begins == Begins::Live {
@@ -251,15 +252,15 @@ impl Model {
         let Some((token, found)) = self.token(index, id) else { return true };
         !found
             || stream.kept_windows(&self.topics).any(|window| {
-                // What it saw last of the topic is kept itself: then everything behind that is.
+                // The last event that it saw is in the history itself: then so are all after it.
                 let topic = &self.topics[window.topic as usize];
                 let behind = token.places(window.topic, topic).0;
                 behind.checked_sub(1).is_none_or(|last| !topic.keeps(last, self.now))
             })
     }
 
-    /// Where a stream stands that has seen this id last, and whether it is surely found. Where several topics
-    /// know it, the oldest is meant.
+    /// The position of a stream that has seen this id last, and whether it is certainly found. If several
+    /// topics know the id, the oldest event counts.
     fn token(&self, index: u32, id: &str) -> Option<(Token, bool)> {
         if let Some(token) = self.ids.find(id) {
             return Some((token, true));
@@ -279,8 +280,8 @@ impl Model {
         (lowest < u32::MAX).then_some((Token { lowest, highest, exact: 0, own: true }, sure < u32::MAX))
     }
 
-    /// The events that the client has missed of what its stream reads, by their numbers and in order; none
-    /// where something has been published to it since.
+    /// The events that the client has missed, by their numbers and in order; `None` if something has been
+    /// published to its stream since.
     pub(crate) fn missed(&self, index: u32) -> Option<Vec<(u8, u32)>> {
         let stream = &self.streams[index as usize];
         let (token, _) = self.token(index, stream.plan.id.as_ref()?)?;
@@ -298,7 +299,7 @@ impl Model {
         Some(missed)
     }
 
-    /// The application gives all this to the stream itself.
+    /// The application sends all of these to the stream itself.
     pub(crate) fn answered_from_store(&mut self, index: u32, missed: &[(u8, u32)]) {
         self.counts.missed_answered += 1;
         let stream = &mut self.streams[index as usize];
@@ -312,7 +313,7 @@ impl Model {
         }
     }
 
-    /// Whether a stream is to receive an event of a topic: in which of its windows.
+    /// Whether a stream is to receive an event of a topic: the window for it.
     fn window_of(&self, index: u32, topic: u8, place: u32) -> Option<usize> {
         let windows = &self.streams[index as usize].windows;
         windows
@@ -330,12 +331,12 @@ impl Model {
         let stream = &mut self.streams[index as usize];
         assert!(left.len() + read.len() > 0, "{places:?} are not for it, or twice: {index}, {stream:?}");
         self.counts.several_once += u64::from(read.len() > 1);
-        // Where it was lost to the stream in one topic, it was counted, though it has come by way of another.
+        // If the stream had lost it in one topic, it was counted there, though it arrived through another.
         stream.losses.doubtful += (left.len() + read.len() - 1) as u64;
         if let ([(topic, place, ..)], []) = (&left[..], &read[..]) {
             return self.received_of_topic(index, *topic, *place);
         }
-        // What is before it in a topic that the stream has left may have been left out.
+        // Earlier events of a topic that the stream has left may have been left out.
         for (_, place, at, _) in left {
             stream.windows[at].next = place + 1;
         }
@@ -366,7 +367,7 @@ impl Model {
             window.free = 0;
         }
         self.counts.removed += u64::from(log.removes_key(place));
-        // Whoever gets something of a later subscription gets nothing more of an earlier one.
+        // A stream that gets an event of a later subscription gets no more of an earlier one.
         if stream.windows.len() > self.topics.len() {
             stream.windows.retain(|window| window.topic != topic || window.until > place);
         }
@@ -378,7 +379,7 @@ impl Model {
         }
     }
 
-    /// A stream is told that it has missed something, and how much if that is known.
+    /// A stream gets a gap, with its size if that is known.
     pub(crate) fn received_gap(&mut self, index: u32, missed: Option<u64>) {
         let stream = &mut self.streams[index as usize];
         if let Some(missed) = missed {
@@ -392,7 +393,7 @@ impl Model {
         stream.gap_seen = true;
     }
 
-    /// That the stream, which gets nothing more, has received all that it was entitled to, or was told.
+    /// Checks that a stream that gets no more has received everything it was entitled to, or a gap.
     pub(crate) fn check_received(&mut self, index: u32) {
         let lag_bytes_max = self.config.lag_bytes_max as u64;
         let stream = &mut self.streams[index as usize];
@@ -416,19 +417,20 @@ impl Model {
         assert_eq!(stream.store_left, 0, "all of what was sent instead: {stream:?}");
     }
 
-    /// A heartbeat says how far a stream has come.
+    /// A heartbeat has the position of a stream.
     pub(crate) fn received_beat(&mut self, index: u32, id: &str) {
         let stream = &self.streams[index as usize];
         let since = stream.last_order.max(stream.began_order);
         let exact = stream.windows.iter().filter(|window| window.reads_since(since));
         let exact = exact.fold(0, |exact, window| exact | 1 << window.topic);
-        // An id is that of an event, behind which others may have been sent.
+        // An id is that of an event, after which others may have been sent.
         let lowest = self.published_by(since);
         self.ids.learn(id, Token { lowest, highest: self.order, exact, own: false });
         self.counts.dated_beats += 1;
     }
 
-    /// The first of a stream says where it begins: with what it gets first, which is not known yet.
+    /// The first frame of a stream has the position at which it begins: that of its first event, which is not
+    /// known yet.
     pub(crate) fn received_beginning(&mut self, index: u32, id: Option<&str>) {
         let stream = &self.streams[index as usize];
         let Some(id) = id else {
@@ -443,14 +445,13 @@ impl Model {
         self.counts.beginnings += 1;
     }
 
-    /// Whether what it is told first has no name, though heartbeats have: it would be a gap, of which nobody
-    /// is told.
+    /// Whether its first frame has no name, though heartbeats have: it would be a gap that is not reported.
     pub(crate) fn may_be_unnamed(&self, index: u32) -> bool {
         let stream = &self.streams[index as usize];
         self.config.gap_event.is_none() && (stream.gap || stream.closed_early)
     }
 
-    /// Everybody who reads has got everything, and can be written to.
+    /// Every stream that reads has got everything, and has room.
     pub(crate) fn all_caught_up(&mut self, index: u32) {
         self.streams[index as usize].behind_until = self.turn;
     }

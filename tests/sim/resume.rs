@@ -1,10 +1,10 @@
-//! Ids of events: what the model knows of them, and what clients come back with.
+//! Ids of events: the model's knowledge of them, and the ids with which clients resume.
 
 use crate::kept::Topic;
 use fastrand::Rng;
 use std::collections::{BTreeMap, HashMap};
 
-/// Where a stream is to begin.
+/// The position at which a stream is to begin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Begins {
     #[default]
@@ -13,29 +13,29 @@ pub(crate) enum Begins {
     Snapshot,
 }
 
-/// What a reply says of where its stream begins.
+/// The position in a reply.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
     pub(crate) begins: Begins,
-    /// Behind which event, by what its client or its handler says.
+    /// The event after which it begins, by the client's or the handler's id.
     pub(crate) id: Option<String>,
-    /// Where something is missing it goes on with what comes next.
+    /// If events are missing, it continues live.
     pub(crate) after_gap_live: bool,
 }
 
-/// Where an id stands among all that was published or sent: behind `lowest` at least and `highest` at most.
+/// The place of an id among all events: after `lowest` at least and `highest` at most.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Token {
     pub(crate) lowest: u32,
     pub(crate) highest: u32,
-    /// Topics, a bit for each, of which nothing lies between `lowest` and the id.
+    /// Topics, as a bit mask, without events between `lowest` and the id.
     pub(crate) exact: u8,
-    /// It is an id of the application's.
+    /// It is an id of the application.
     pub(crate) own: bool,
 }
 
 impl Token {
-    /// In this topic: the first event that may be behind it, and the first that surely is.
+    /// In this topic: the first event that may come after it, and the first that certainly does.
     pub(crate) fn places(&self, number: u8, topic: &Topic) -> (u32, u32) {
         let first = topic.place_behind(self.lowest);
         let exact = self.exact & 1 << number != 0;
@@ -43,12 +43,12 @@ impl Token {
     }
 }
 
-/// All ids of the server's that any client has seen.
+/// All server ids that any client has seen.
 #[derive(Default)]
 pub(crate) struct Ids {
     by_text: HashMap<String, u64>,
     by_number: BTreeMap<u64, Token>,
-    /// Which server has made them.
+    /// The server that made them.
     maker: String,
 }
 
@@ -63,7 +63,7 @@ impl Ids {
         Some(format!("{}-{number}", self.maker))
     }
 
-    /// Somebody has seen `id`. Ids increase with what is published.
+    /// A client has seen `id`. Ids increase in the order of publishing.
     pub(crate) fn learn(&mut self, id: &str, token: Token) {
         let parsed = id.split_once('-').and_then(|(maker, number)| Some((maker, number.parse().ok()?)));
         let (maker, number) = parsed.unwrap_or_else(|| panic!("{id:?} is no id of the server's"));
@@ -88,25 +88,25 @@ impl Ids {
 }
 
 impl Token {
-    /// That of an event, which stands there.
+    /// The place of an event's id.
     pub(crate) fn of_event(order: u32) -> Self {
         Self { lowest: order, highest: order, exact: u8::MAX, own: false }
     }
 
-    /// Whether it can stand before another.
+    /// Whether it can come before another.
     fn is_before(self, other: Self) -> bool {
         self.lowest < other.highest
     }
 }
 
-/// Whoever reads streams one after the other, and remembers what it has seen last.
+/// A page: it reads one stream after another, and remembers the last id.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
     last: String,
     older: Vec<String>,
 }
 
-/// How many ids a page remembers besides the last.
+/// Number of ids that a page remembers besides the last.
 const OLDER: usize = 16;
 
 impl Page {
@@ -120,7 +120,7 @@ impl Page {
         }
     }
 
-    /// The id that it comes back with: most often the last, now and then another or one that makes no sense.
+    /// The id with which it resumes: most often the last, sometimes another or an invalid one.
     pub(crate) fn draw(&self, rng: &mut Rng) -> Option<String> {
         let strange = [
             "nobody-knows",

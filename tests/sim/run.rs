@@ -1,5 +1,4 @@
-//! One run: a server on a simulated network, its clients, its application, and the scheduler that moves them
-//! all.
+//! One run: a server on a simulated network, its clients, its application, and the scheduler.
 
 use crate::app::{App, Shared, by_inbox, configure, drain, draw, perform, sync, with};
 use crate::client::{CHARACTERS, Character, Client};
@@ -19,29 +18,29 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Turns within which everything comes to rest when nothing new happens.
+/// Turns within which everything comes to rest if nothing new happens.
 const TURNS_TO_REST: u32 = 50_000;
 
-/// Turns without waiting in which nothing happens between the server and the world: more are a loop that
-/// spins. A topic's wave, one subscriber a turn, of whom none needs anything, is the longest there can be.
+/// Most turns without waiting and without an event between the server and the world: with more, the loop
+/// spins. The longest case is a topic's wave with one subscriber a turn, none of which needs anything.
 const IDLE_TURNS_MAX: u32 = 2_000;
 
-/// How long the loop rests at most before it takes more from its inbox.
+/// Longest rest of the loop before it takes more from its inbox.
 const TIME_TO_READ: Duration = Duration::from_millis(100);
 
-/// Time in which a server tries again whatever it could not do for want of resources.
+/// Time within which a server retries what failed for want of resources.
 const RETRY: Duration = Duration::from_millis(150);
 
-/// Room for whatever there is, in bytes.
+/// Room for any amount, in bytes.
 const PLENTY: usize = 1 << 24;
 
-/// What a server without connections keeps at most, in bytes: spare blocks, and buffers of 256 KiB at most.
+/// Most bytes that a server without connections holds: spare blocks, and buffers of at most 256 KiB.
 const KEPT_BYTES_MAX: isize = 3 << 20;
 
-/// Steps from one settling to the next, on average.
+/// Average number of steps from one settling to the next.
 const STEPS_TO_SETTLE: u64 = 700;
 
-/// What a run has exercised.
+/// Counters of the cases that a run has exercised.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Summary {
     pub(crate) hash: u64,
@@ -61,7 +60,7 @@ pub(crate) struct Summary {
     pub(crate) struck: Struck,
 }
 
-/// Runs one seed. Panics where anything is wrong; `world` is there to be looked at then.
+/// Runs one seed. Panics on any error; `world` can be inspected then.
 pub(crate) fn run(seed: u64, steps: u64, world: &Rc<RefCell<World>>) -> Summary {
     if seed.is_multiple_of(2) {
         Sim::<true>::new(seed, world).run(steps)
@@ -78,13 +77,13 @@ struct Sim<const SHORT: bool> {
     rng: Rng,
     scenario: Scenario,
     clients: Vec<Client>,
-    /// Connections of clients that are gone without a word.
+    /// Connections of clients that have vanished.
     silent: Vec<u32>,
-    /// What those who have left remember, and may come back with.
+    /// Memory of clients that have left, with which others may resume.
     pages: Vec<Page>,
     server_is_to_stop: bool,
     idle_turns: u32,
-    /// Bytes held before there was a server.
+    /// Bytes held before the server existed.
     held: isize,
 }
 
@@ -131,7 +130,7 @@ impl<const SHORT: bool> Sim<SHORT> {
                 sim.server.context().configure(name, kind.config()).unwrap();
             }
         }
-        // From the first turn on a publisher on this thread does not wait.
+        // After the first turn a publisher on this thread does not block.
         sim.turn(Some(Duration::ZERO));
         sim
     }
@@ -178,14 +177,14 @@ impl<const SHORT: bool> Sim<SHORT> {
         summary
     }
 
-    /// The server keeps little when everybody has gone, whatever there was.
+    /// Checks that the server holds little when all have left, whatever happened before.
     fn check_memory(mut self) {
         self.clients = Vec::new();
         self.silent = Vec::new();
         self.world.borrow_mut().forget();
         with(&self.shared, |model| *model = Model::new(0, Config::default()));
         let held = memory::held() - self.held;
-        // Histories are kept by a server that has stopped, in blocks that have doubled as they grew.
+        // A stopped server keeps histories, in blocks that have doubled as they grew.
         let kept = isize::try_from(self.server.stats().log_bytes).unwrap();
         assert!(held < KEPT_BYTES_MAX + 2 * kept, "{held} bytes are held for nobody");
     }
@@ -240,7 +239,7 @@ impl<const SHORT: bool> Sim<SHORT> {
                 with(&self.shared, |model| client.send(false, &mut self.world.borrow_mut(), model));
             }
             Action::Read => {
-                // Several, for there are many: whoever reads, reads often.
+                // Several, for there are many: reading is frequent.
                 for _ in 0..self.rng.usize(1..=4) {
                     if !self.clients.is_empty() {
                         let any = self.rng.usize(..self.clients.len());
@@ -259,7 +258,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         self.world.borrow_mut().trace.note(Note::Act(what, whom));
     }
 
-    /// One turn, and what has to hold after each.
+    /// One turn, and the checks after it.
     fn turn(&mut self, timeout: Option<Duration>) {
         let before = self.world.borrow().activity;
         let (now, waits) = (self.world.borrow().now, self.server.next_timeout() != Some(Duration::ZERO));
@@ -282,7 +281,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         self.idle_turns = if idle { self.idle_turns + 1 } else { 0 };
         assert!(self.idle_turns < IDLE_TURNS_MAX, "the loop spins");
         assert_eq!(stats.streams_opened, stats.streams + stats.streams_closed());
-        // What the last callbacks of a turn have ended is closed in the next.
+        // Streams that the last callbacks of a turn close are closed in the next.
         assert!(stats.connections <= world.open as u64, "every connection that is open, and no other");
         assert_eq!(stats.accepted, world.accepted, "every connection that was accepted");
         assert!(stats.bytes_written <= world.written, "what was written, and no more");
@@ -326,18 +325,18 @@ impl<const SHORT: bool> Sim<SHORT> {
                     }
                 }
             }
-            // Of several writes in a row the last may fail, and what the others have brought is not counted.
+            // The last of several writes may fail, and then the bytes of the others are not counted.
             let delivered = model.counts.received <= stats.events_delivered;
             assert!(delivered || !SHORT, "what has arrived was delivered");
             let told: u64 = model.closed.iter().sum();
             assert!(told <= stats.streams_closed(), "closed are those that have ended");
-            // What is ended by the last callbacks of a turn is reported in the next.
+            // Closes that the last callbacks of a turn cause are reported in the next.
             let overdue = model.lost.iter().find(|(_, turn)| *turn + 2 < model.turn);
             assert_eq!(overdue, None, "whoever ends is told so");
         });
     }
 
-    /// What has to hold after each step.
+    /// The checks after each step.
     fn check_step(&mut self) {
         if self.server.is_stopped() {
             return;
@@ -348,7 +347,7 @@ impl<const SHORT: bool> Sim<SHORT> {
             let late_by = self.period() + Duration::from_millis(2);
             with(&self.shared, |model| model.check_late_in_time(self.world.borrow().now, late_by));
         }
-        // It may rest for a while, for streams that are still reading what was published before.
+        // It may rest for a while, for streams that still read older events.
         let waits = self.server.next_timeout().is_none_or(|timeout| timeout > TIME_TO_READ);
         if waits && !self.world.borrow().has_news() {
             with(&self.shared, |model| {
@@ -405,7 +404,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
     }
 
-    /// Returns whether there was anything to read; a client for which nothing can follow is gone then.
+    /// Returns whether there was anything to read. A client that expects nothing more is removed then.
     fn read_up_to(&mut self, count: usize, at: usize) -> bool {
         let client = &mut self.clients[at];
         let connection = client.connection;
@@ -449,14 +448,14 @@ impl<const SHORT: bool> Sim<SHORT> {
 
     // Rest.
 
-    /// All faults end and everybody reads: everything that anybody is entitled to arrives, and the server
+    /// All faults end and all clients read: every event that a client is entitled to arrives, and the server
     /// waits.
     fn settle(&mut self) {
         self.note("settle", 0);
         let faults = self.world.borrow_mut().calm();
         self.make_room(|_| PLENTY);
         self.come_to_rest();
-        // What could not be done for want of resources is tried again after a while.
+        // What failed for want of resources is retried after a while.
         self.world.borrow_mut().descriptors = usize::MAX;
         let until = self.world.borrow().now + RETRY;
         while self.world.borrow().now < until {
@@ -472,7 +471,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         world.descriptors = self.scenario.descriptors;
     }
 
-    /// Gives everybody who reads that much room.
+    /// Gives all clients that read this much room.
     fn make_room(&self, room: impl Fn(&Client) -> usize) {
         let mut world = self.world.borrow_mut();
         for client in self.clients.iter().filter(|client| client.character != Character::Silent) {
@@ -503,7 +502,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         panic!("the loop does not come to rest");
     }
 
-    /// Nothing is on its way any more.
+    /// Checks that nothing is on its way any more.
     fn check_rest(&mut self) {
         with(&self.shared, |model| model.check_tags(&self.server.context()));
         let stats = self.server.stats();
@@ -518,7 +517,7 @@ impl<const SHORT: bool> Sim<SHORT> {
             for &reason in CloseReason::ALL {
                 assert_eq!(stats.closed(reason), model.closed[reason as usize], "{reason:?}");
             }
-            // Whoever is gone without a word may hold more, on the way to its end.
+            // A vanished client may hold more, until it is closed.
             let silent = !self.silent.is_empty()
                 || self.clients.iter().any(|client| client.character == Character::Silent);
             let (least, most) = model.topics_needed();
@@ -554,7 +553,7 @@ impl<const SHORT: bool> Sim<SHORT> {
                     self.check_age(stream, world.now);
                 }
                 if model.awaiting(u32::try_from(number).unwrap()).is_some() {
-                    // Nothing is read any more when there is a lot behind the request.
+                    // Nothing more is read when there is much input after the request.
                     let unread = model.connections[number].enough;
                     let may_stay = self.scenario.config.half_closed || unread;
                     assert!(
@@ -572,7 +571,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         });
     }
 
-    /// How long it takes until every connection has been looked at.
+    /// Time until every connection has been visited.
     fn period(&self) -> Duration {
         let config = &self.scenario.config;
         let times = time_outs(config).into_iter().chain([config.late_reply_timeout]);
@@ -581,10 +580,10 @@ impl<const SHORT: bool> Sim<SHORT> {
         (shortest.min(age) / 4).clamp(Duration::from_millis(1), Duration::from_secs(1))
     }
 
-    /// A stream that can be written to is not silent for longer than it should.
+    /// Checks that a stream with room is not silent for too long.
     fn check_silence(&self, connection: &Connection, now: Duration) {
         if let Some(heartbeat) = self.scenario.config.heartbeat.filter(|_| self.period() < RETRY) {
-            // Who has refused something is left alone for a while.
+            // A stream without room is left alone for a while.
             let refused = connection.held_up_at.unwrap_or_default();
             let silence = now.saturating_sub(connection.written_at.max(refused));
             assert!(
@@ -594,7 +593,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
     }
 
-    /// No stream grows too old.
+    /// Checks that no stream grows too old.
     fn check_age(&self, stream: &Stream, now: Duration) {
         if stream.opened
             && let Some(age) = stream.own_age.or(self.scenario.config.max_age)
@@ -604,11 +603,10 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
     }
 
-    /// A connection that the server still has must not have outstayed its time. On it there is a stream since
-    /// `stream`, or none.
+    /// Checks that an open connection has not exceeded its time. It has had a stream since `stream`, or none.
     fn check_open(&self, connection: &Connection, stream: Option<Duration>, now: Duration) {
         let config = &self.scenario.config;
-        // Where half of a connection is enough for a stream, only what is written shows that nobody reads it.
+        // If half a connection is enough for a stream, only writes show that its client does not read.
         let may_stay = config.half_closed && stream.is_some();
         assert!(!connection.reset, "a client that is gone is noticed: {connection:?}");
         assert!(!connection.gone || may_stay, "a client that is gone is noticed: {connection:?}");
@@ -628,7 +626,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
     }
 
-    /// The server is stopped, whatever is going on.
+    /// Stops the server in the middle of everything.
     fn stop(&mut self) {
         self.disturb();
         self.server.handler().stopping = true;
@@ -640,7 +638,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         self.check_over();
     }
 
-    /// The server drains, whatever is going on, until it has stopped.
+    /// Drains the server in the middle of everything, until it has stopped.
     fn drain(&mut self) {
         let callbacks = self.rng.u32(..60);
         with(&self.shared, |model| model.drain_after = Some(callbacks));
@@ -667,7 +665,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
         assert!(self.server.is_stopped(), "a drain has an end");
         with(&self.shared, |model| model.quiet = true);
-        // Whoever reads what has been written to it gets a clean end.
+        // A client that has read everything gets a clean end.
         for at in (0..self.clients.len()).rev() {
             let client = &self.clients[at];
             let connection = client.connection;
@@ -682,20 +680,20 @@ impl<const SHORT: bool> Sim<SHORT> {
         self.check_over();
     }
 
-    /// Everybody leaves, and nothing is left of them.
+    /// All clients leave, and nothing is left of them.
     fn leave_all(&mut self) {
         self.disturb();
         with(&self.shared, |model| model.quiet = true);
         while !self.clients.is_empty() {
             self.leave(0);
-            // Half closed is not gone.
+            // Half-closed is not gone.
             if self.clients.first().is_some_and(|client| client.half_closed) {
                 let connection = self.clients.swap_remove(0).connection;
                 self.world.borrow_mut().close(connection);
             }
         }
         self.settle();
-        // Whoever does not read anything may be thought to be half closed.
+        // A client that does not read may seem half-closed.
         let count = u32::try_from(self.world.borrow().connections.len()).unwrap();
         for connection in 0..count {
             let is_open = self.world.borrow().connections[connection as usize].is_open();
@@ -706,7 +704,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         self.silent = Vec::new();
         self.settle();
         if self.server.stats().late_replies > 0 {
-            // From a client that waits and has sent a lot ahead nothing is read before its time is over.
+            // A waiting client that has sent much ahead is not read from before its time is over.
             self.world.borrow_mut().now += self.scenario.config.late_reply_timeout;
             self.settle();
         }
@@ -717,7 +715,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         }
         self.turn(Some(Duration::ZERO));
         self.check_over();
-        // With fewer topics than there are names, not all could be configured.
+        // With fewer topics than names, some could not be configured.
         if self.scenario.config.topics_max >= TOPICS.len() {
             assert_eq!(self.server.stats().topics, 0, "what keeps nothing is gone");
             assert_eq!(self.server.stats().log_bytes, 0, "what keeps nothing is gone");
@@ -730,7 +728,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         });
     }
 
-    /// Some steps without a rest behind them.
+    /// Some steps without a rest after them.
     fn disturb(&mut self) {
         for _ in 0..100 {
             let action = draw(&mut self.rng, &self.scenario.weights);
@@ -753,22 +751,22 @@ impl<const SHORT: bool> Sim<SHORT> {
     }
 }
 
-/// How long a connection may take for each of the things it can be waited for.
+/// Timeouts of a connection, for each thing that it can wait for.
 fn time_outs(config: &Config) -> [Duration; 5] {
     [config.head_timeout, config.body_timeout, config.keep_alive_timeout, config.stall_timeout, config.linger]
 }
 
-/// That no turn has done more of anything than it may.
+/// Checks that no turn has exceeded a budget.
 pub(crate) fn check_work(most: &Work, config: &Config) {
     let bounds = [
         ("orders", most.orders, 1024),
-        // Of those that are handed over, each is an order.
+        // Each adopted connection is one message.
         ("accepted", most.accepted, config.accepts_per_turn as u64 + 1024),
         ("bytes read", most.bytes_read, 4 << 20),
         ("requests", most.requests, config.requests_per_turn as u64),
         ("timers", most.timers, config.timers_per_turn as u64),
         ("events pulled", most.events_pulled, 256 * 64),
-        // Of each kind there is one at least.
+        // Of each kind there is at least one.
         ("streams served", most.streams_served, config.sends_per_turn as u64 + 1),
         ("connections swept", most.connections_swept, 4096),
         ("connections drained", most.connections_drained, 2 * (16 << 10)),

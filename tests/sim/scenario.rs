@@ -1,4 +1,4 @@
-//! What a seed decides before the first step: the limits, the faults, the mix of what happens.
+//! Settings that a seed determines before the first step: limits, faults, and the mix of actions.
 
 use crate::kept::Kind;
 use crate::model::{IdStyle, TOPICS};
@@ -7,69 +7,69 @@ use fastrand::Rng;
 use mio_sse::{Config, Refuse};
 use std::time::Duration;
 
-/// What the scheduler can do in one step.
+/// Actions of the scheduler in one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// A turn that does not wait, and one that waits for as long as the dice say.
+    /// A turn that does not wait, and one with a random timeout.
     Turn,
     Wait,
-    /// The clock goes on while the loop is held up.
+    /// The clock advances while the loop is held up.
     Jump,
-    /// The time of day is set anew.
+    /// The time of day is changed.
     Clock,
     Connect,
-    /// A client thinks of a request, or of something that is none.
+    /// A client draws a request, or invalid bytes.
     Ask,
-    /// A client sends some of what it has to say.
+    /// A client sends some of its pending bytes.
     Send,
     /// A client reads.
     Read,
     Leave,
-    /// The application does something from between two turns.
+    /// The application makes a call between two turns.
     Perform,
-    /// Another thread asks for something.
+    /// Another thread sends a message.
     Inbox,
-    /// All faults end, everybody reads, and everything has to arrive.
+    /// All faults end, all clients read, and everything has to arrive.
     Settle,
 }
 
-/// What a seed has drawn.
+/// Settings of a seed.
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) config: Config,
-    /// What each topic keeps at first, and which ids its events have.
+    /// History of each topic at first, and the kind of ids of its events.
     pub(crate) kinds: [Kind; TOPICS.len()],
     /// The application makes the ids.
     pub(crate) own_ids: bool,
     pub(crate) id_styles: [IdStyle; TOPICS.len()],
     pub(crate) faults: Faults,
     pub(crate) weights: Vec<(u32, Action)>,
-    /// How many clients there are at most.
+    /// Largest number of clients.
     pub(crate) clients: usize,
     pub(crate) descriptors: usize,
-    /// How many bytes fit between the server and a client that reads slowly.
+    /// Bytes that fit between the server and a client that reads slowly.
     pub(crate) capacity: usize,
-    /// What the clock says at first.
+    /// Initial value of the clock.
     pub(crate) begin: Duration,
-    /// The longest jump of the clock that is not rare.
+    /// Longest jump of the clock that is not rare.
     pub(crate) jump: Duration,
     pub(crate) end: End,
-    /// Whether many events are large, and whoever does not read them lags rather than stalls.
+    /// Whether many events are large, so that clients that do not read lag rather than stall.
     pub(crate) heavy: bool,
-    /// One callback in so many panics.
+    /// One callback of this many panics.
     pub(crate) panics: Option<u32>,
-    /// One request in so many waits for its reply.
+    /// One request of this many waits for its reply.
     pub(crate) late: Option<u32>,
 }
 
 /// How a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The server is stopped with everything going on.
+    /// The server is stopped in the middle of everything.
     Stops,
-    /// It runs until all have left.
+    /// It runs until all clients have left.
     Leaves,
-    /// It drains with everything going on.
+    /// It drains in the middle of everything.
     Drains,
 }
 
@@ -93,7 +93,7 @@ impl Scenario {
         let id_styles = [(); TOPICS.len()].map(|()| styles[rng.usize(..styles.len())]);
         let usual = kinds[rng.usize(..kinds.len())];
         config.topic = usual.config();
-        // No more topics than there may be are configured to be different.
+        // At most as many topics as the limit allows are configured differently.
         let different = kinds.iter_mut().filter(|kind| **kind != usual);
         different.skip(config.topics_max).for_each(|kind| *kind = usual);
         let heavy = rng.bool();
@@ -125,7 +125,7 @@ impl Scenario {
             clients,
             descriptors: if rng.u8(..4) == 0 { clients * 3 / 4 + 1 } else { usize::MAX },
             capacity: [60, 300, 2_000, 20_000, 200_000][rng.usize(..5)],
-            // The server keeps times in 32 bits of milliseconds: some runs pass the end of those.
+            // The server keeps times in 32 bits of milliseconds: some runs pass the end of these.
             begin: Duration::from_millis(if rng.bool() { 0 } else { (1 << 32) - rng.u64(..5_000) }),
             jump: Duration::from_millis([10, 300, 5_000][rng.usize(..3)]),
             end: [End::Stops, End::Leaves, End::Drains][rng.usize(..3)],
@@ -178,12 +178,12 @@ fn config(rng: &mut Rng, clients: usize) -> Config {
         1 => Some(Duration::from_millis(rng.u64(4..100))),
         _ => Some(time(rng, 1_000, 20_000)),
     };
-    // The network here gives connections as they come; what matters is that the loop reads them at once.
+    // This network passes connections on as they come; with deferred ones the loop reads at once.
     config.tcp_defer_accept = rng.bool().then_some(Duration::from_secs(5));
     config
 }
 
-/// How many there may be of everything; in some runs few.
+/// Draws all limits, which are low in some runs.
 fn limits(rng: &mut Rng, clients: usize, config: &mut Config) {
     if rng.u8(..4) == 0 {
         config.connections_max = rng.usize(1..=clients);
@@ -221,7 +221,7 @@ fn limits(rng: &mut Rng, clients: usize, config: &mut Config) {
     config.half_closed = rng.bool();
 }
 
-/// In some runs there are no faults of a kind, in some many.
+/// Draws the faults: in some runs there are none of a kind, in some many.
 fn faults(rng: &mut Rng) -> Faults {
     let rate = |rng: &mut Rng, most: u16| match rng.u8(..4) {
         0 => 0,

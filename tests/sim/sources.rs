@@ -1,4 +1,4 @@
-//! Sources: what they answer, and when they may be asked.
+//! Sources: their answers, and when they may be asked.
 
 use crate::app::{Shared, draw, with};
 use crate::model::Model;
@@ -6,15 +6,15 @@ use mio_sse::{Context, Event, Pull, Source};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A source that says what the dice say, and tells the model.
+/// A source with random answers, which it reports to the model.
 struct Dice {
     shared: Shared,
-    /// The index of its stream.
+    /// Index of its stream.
     stream: u32,
     number: u32,
     /// The events it has left.
     left: u32,
-    /// How many of that stream's sources are there.
+    /// Number of sources of that stream.
     count: Arc<AtomicU32>,
 }
 
@@ -31,7 +31,7 @@ enum Answer {
 const ANSWERS: [(u32, Answer); 5] =
     [(32, Answer::Event), (1, Answer::Bad), (6, Answer::Wait), (4, Answer::Idle), (1, Answer::End)];
 
-/// Gives a stream a source, instead of the one it has.
+/// Gives a stream a source, instead of its present one.
 pub(crate) fn give_source(shared: &Shared, model: &mut Model, index: u32, cx: &mut Context<'_>) {
     let left = if model.rng.u8(..4) == 0 { model.rng.u32(..1_000) } else { model.rng.u32(..20) };
     let stream = &model.streams[index as usize];

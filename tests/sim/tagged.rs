@@ -1,4 +1,4 @@
-//! Tags: which streams have them, which are revoked, and all that can be done with them.
+//! Tags: which streams have them, which are revoked, and all operations on them.
 
 use crate::app::sync;
 use crate::model::Model;
@@ -6,10 +6,10 @@ use fastrand::Rng;
 use mio_sse::{Context, Error};
 use std::time::Duration;
 
-/// The tags there are.
+/// The tags.
 const TAGS: [&str; 5] = ["ann", "bob", "session 1", "session 2", ""];
 
-/// Which tags are revoked, and up to when.
+/// Revoked tags, and the end of each revocation.
 #[derive(Default)]
 pub(crate) struct Revoked(Vec<(Duration, u8)>);
 
@@ -63,7 +63,7 @@ impl Model {
         self.live.iter().filter(has).copied().collect()
     }
 
-    /// That the server knows who has which tag.
+    /// Checks the server's lists of tags.
     pub(crate) fn check_tags(&self, cx: &Context<'_>) {
         let mut count = 0;
         for (tag, name) in TAGS.iter().enumerate() {
@@ -94,7 +94,7 @@ pub(crate) fn tag_or_untag(model: &mut Model, index: u32, cx: &mut Context<'_>) 
     let full = stream.tags.len() >= model.config.tags_max;
     let result = cx.tag(id, name(tag));
     if live && model.is_revoked(tag) {
-        // One that is being opened stays usable, and is not opened.
+        // A stream that is being opened stays usable, and does not open.
         let expected = if opened { Err(Error::Closed) } else { Ok(()) };
         assert_eq!(result, expected, "{tag} is revoked");
         end_revoked(model, index);
@@ -108,7 +108,7 @@ pub(crate) fn tag_or_untag(model: &mut Model, index: u32, cx: &mut Context<'_>) 
     }
 }
 
-/// The stream has a tag that is revoked.
+/// The stream has a revoked tag.
 fn end_revoked(model: &mut Model, index: u32) {
     let stream = &mut model.streams[index as usize];
     if stream.opened {
@@ -120,7 +120,7 @@ fn end_revoked(model: &mut Model, index: u32) {
     }
 }
 
-/// Does something with all streams that have a tag.
+/// An operation on all streams with a tag.
 pub(crate) fn perform_tagged(model: &mut Model, cx: &mut Context<'_>) {
     let tag = draw_tag(&mut model.rng);
     let carriers = model.carriers(tag);
@@ -160,7 +160,7 @@ pub(crate) fn perform_tagged(model: &mut Model, cx: &mut Context<'_>) {
             sync(model, cx);
             let mut left = 0;
             for &index in &carriers {
-                // Of those that lag by this only the open ones are reported.
+                // Of those that lag by this, only the open ones are reported.
                 let result = cx.untag(model.streams[index as usize].id, "no such tag");
                 left += usize::from(model.accepts(index, &result));
             }

@@ -1,25 +1,25 @@
-//! What has happened in a run: the last of it to be read, all of it as one number to be compared.
+//! The trace of a run: its end as text, all of it as one number for comparison.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 
-/// How much is kept to be read.
+/// Number of notes that are kept as text.
 const KEPT: usize = 400;
 
 /// The trace of one run.
 #[derive(Default)]
 pub(crate) struct Trace {
-    /// The number of the step that is being taken.
+    /// Number of the current step.
     pub(crate) step: u64,
     hash: Mixer,
     last: VecDeque<(u64, Note)>,
 }
 
-/// One thing that has happened.
+/// One event of the run.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(crate) enum Note {
-    /// What the scheduler has chosen to do.
+    /// The action that the scheduler has chosen.
     Act(&'static str, u32),
     Polled {
         told: usize,
@@ -50,7 +50,7 @@ pub(crate) enum Note {
     Closed(u32),
     /// A request reached the handler: its connection and number.
     Requested(u32, u32),
-    /// The same for a reply that comes later, when its turn is over.
+    /// The same for a late reply, after its turn.
     Said(u32, u32),
     Opened(u32),
     Ended(u32, &'static str),
@@ -67,12 +67,12 @@ impl Trace {
         self.last.push_back((self.step, note));
     }
 
-    /// The same for the same trace.
+    /// The hash of the trace.
     pub(crate) fn hash(&self) -> u64 {
         self.hash.0
     }
 
-    /// The last steps, a line for each note.
+    /// The last steps, with a line for each note.
     pub(crate) fn tail(&self) -> String {
         self.last.iter().map(|(step, note)| format!("{step:>8}  {note:?}\n")).collect()
     }
