@@ -1,4 +1,4 @@
-//! The application on a server: it opens streams, and makes up for what clients have missed.
+//! The application on a server: it opens streams, and makes up for missed events.
 
 use crate::lives::node::Watcher;
 use crate::lives::story::{Bringer, Opening, Story, TOPICS};
@@ -19,7 +19,7 @@ pub(crate) struct App {
     story: Rc<RefCell<Story>>,
     watcher: Watcher,
     process: u32,
-    /// The place of its loop among several.
+    /// Index of its loop among several.
     at: usize,
     /// The first event that is published here.
     begin: u32,
@@ -28,7 +28,7 @@ pub(crate) struct App {
     states: States,
 }
 
-/// The states that streams have, counted at each stage.
+/// Counters of the states of streams, at each stage.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct States(Arc<[AtomicU64; 4]>);
 
@@ -59,7 +59,7 @@ impl Drop for State {
     }
 }
 
-/// Who has asked for a stream, and what it gets.
+/// The client of a stream, and the stream that it gets.
 struct Asked {
     who: (u32, u32),
     topics: u8,
@@ -87,22 +87,21 @@ impl App {
         }
     }
 
-    /// The number behind the newest event that was published here.
+    /// One more than the number of the newest event published here.
     fn next(&self) -> u32 {
         self.watcher.get().next.unwrap_or(self.begin)
     }
 
-    /// Whether a stream that begins now can say where.
+    /// Whether a stream that begins now can report its position.
     fn has_position(&self, topics: u8, next: u32, story: &Story) -> bool {
         let reads = |topic: u8| topics & 1 << topic != 0;
         let mut here = story.entries[self.begin as usize..next as usize].iter();
         match story.scenario.ids {
             Ids::Generated => (0..story.scenario.topics)
                 .any(|at| reads(at) && story.scenario.kinds[usize::from(at)].has_ids),
-            // All that is kept comes first: whoever has nothing of that begins again.
+            // The whole history comes first: a client without any of it starts anew.
             _ if story.scenario.snapshot || topics & !story.finished == 0 => false,
-            // Of a history with an age it may be that nothing is left, and which id was the newest is
-            // forgotten with it.
+            // A history with an age may be empty, and then its newest id is forgotten with it.
             Ids::Own => here.any(|entry| {
                 let kind = &story.scenario.kinds[usize::from(entry.topic)];
                 entry.id.is_some() && reads(entry.topic) && kind.is_ageless
@@ -125,7 +124,7 @@ impl Handler for App {
             next,
             known: next,
             begin: self.begin,
-            // Of what has finished there is nothing else to get.
+            // There is nothing else to get of finished topics.
             snapshot: story.scenario.snapshot || topics & !story.finished == 0,
             replays: story.scenario.snapshot || topics & !story.ended[self.process as usize].get() == 0,
             ends: false,
@@ -137,7 +136,7 @@ impl Handler for App {
         let reply = reply(topics, whom, &mut opening, &mut story, cx).tag(tag_of(who.0));
         story.act_together((self.process, self.at), cx);
         if story.scenario.is_sharded() {
-            // What was published just now is on its way, and its id is looked for behind this.
+            // The event published just now is on its way, and its id is looked up after it.
             opening.known = story.feed[self.process as usize];
         }
         self.streams.insert(stream, Asked { who, topics, opening });
@@ -153,7 +152,7 @@ impl Handler for App {
         let story = &mut *self.story.borrow_mut();
         let found = story.find(last_event_id).filter(|_| story.scenario.makes_up);
         if !story.settles && story.rng.u8(..16) == 0 {
-            // It is to end behind what there is.
+            // It is to close after the present events.
             cx.close(stream).expect("it is not closed");
             opening.ends = true;
             return Missed::Gap;
@@ -161,7 +160,7 @@ impl Handler for App {
         let Some((place, _)) = found else { return Missed::Gap };
         story.act_together((self.process, self.at), cx);
         if !cx.is_open(stream) {
-            // What it was sent was too much for it.
+            // Its private events exceeded the limit.
             return Missed::Gap;
         }
         let is_its = |number: &u32| {
@@ -170,7 +169,7 @@ impl Handler for App {
         };
         let numbers = (place + 1..opening.next).filter(is_its);
         let events: VecDeque<_> = numbers.map(|number| story.event(number, true)).collect();
-        // To send it at once takes memory, which there may not be.
+        // Sending it at once takes memory, which may be missing.
         let at_once = !story.settles && story.scenario.is_roomy();
         let answer = story.rng.u8(..if at_once { 4 } else { 3 });
         let fails_at = (!story.settles && story.rng.u8(..4) == 0).then(|| story.rng.usize(..=events.len()));
@@ -193,7 +192,7 @@ impl Handler for App {
                 Missed::Later
             }
             _ => {
-                // One that has more than may wait ends with this.
+                // A stream with more than may wait closes by this.
                 events.iter().all(|event| cx.send(stream, event).is_ok());
                 Missed::Sent
             }
@@ -232,7 +231,7 @@ impl Handler for App {
     }
 }
 
-/// Draws how a stream is.
+/// Draws the options of a stream.
 fn reply(
     topics: u8,
     (stream, last_event_id): (StreamId, Option<Cow<'_, str>>),
@@ -284,7 +283,7 @@ fn reply(
     reply
 }
 
-/// A source of a stream's own, with which it ends.
+/// A source of a stream, which closes it at its end.
 fn ticks(mut rng: Rng) -> impl FnMut() -> Pull + Send + 'static {
     move || match rng.u8(..8) {
         0..3 => Pull::Event(Event::new().data("").event("tick")),
@@ -293,7 +292,7 @@ fn ticks(mut rng: Rng) -> impl FnMut() -> Pull + Send + 'static {
     }
 }
 
-/// A source that brings events, now and then some time later, and fails when so many are left, or never ends.
+/// A source that delivers events, sometimes with a delay, and fails when so many are left, or never ends.
 fn source(
     mut events: VecDeque<Event<'static>>,
     fails_at: Option<usize>,

@@ -1,5 +1,4 @@
-//! A client as browsers have it: it reads strictly, remembers the last id, and comes back with it (WHATWG
-//! HTML 9.2).
+//! A client like a browser: it reads strictly, remembers the last id, and resumes with it (WHATWG HTML 9.2).
 
 use crate::gunzip::Gunzip;
 use crate::lives::oracle::Life;
@@ -12,20 +11,20 @@ use std::rc::Rc;
 
 pub(crate) struct Client {
     pub(crate) number: u32,
-    /// Like the `eventsource` of npm, it drops blocks without data, their ids included.
+    /// Like npm's `eventsource`, it drops blocks without data, including their ids.
     pub(crate) drops_bare: bool,
     pub(crate) last_id: String,
-    /// Ids that it had before, with the process that it read then, and what it would have gone on with.
+    /// Ids that it had before, each with the process that it read then and the next event it expected.
     older: Vec<(String, u32, u32)>,
     pub(crate) life: Life,
     pub(crate) wire: Option<Wire>,
-    /// A connection that is still there when a stream on it has ended.
+    /// A connection that is still open after its stream has ended.
     idle: Option<Wire>,
-    /// It was told not to come back.
+    /// It got 204.
     pub(crate) is_over: bool,
-    /// All that it reads has finished, and it has the rest, or was told.
+    /// All its topics have finished, and it has all their events, or a gap.
     pub(crate) has_finished: bool,
-    /// It does not often read.
+    /// It reads rarely.
     pub(crate) is_slow: bool,
     attempt: u32,
 }
@@ -34,16 +33,16 @@ pub(crate) struct Client {
 pub(crate) struct Wire {
     world: Rc<RefCell<World>>,
     process: u32,
-    /// What was sent last of what has come from each loop.
+    /// The last private event that has arrived from each loop.
     serials: [u64; LOOPS_MAX],
     connection: u32,
     #[cfg(feature = "tls")]
     secure: Option<crate::lives::secure::Secure>,
     bytes: Vec<u8>,
     state: State,
-    /// Reads the stream, where it is compressed.
+    /// The decoder, if the stream is compressed.
     gunzip: Option<Gunzip>,
-    /// What has come of a line.
+    /// The received part of a line.
     line: Vec<u8>,
     block: Block,
 }
@@ -53,12 +52,12 @@ enum State {
     Head,
     Chunks,
     ToEnd,
-    /// Something that is no stream, up to the end.
+    /// A response that is not a stream, up to its end.
     Ignored,
     Over,
 }
 
-/// What has come of a block.
+/// The received part of a block.
 #[derive(Debug, Default)]
 struct Block {
     id: Option<String>,
@@ -93,7 +92,7 @@ impl Client {
     ) {
         self.attempt += 1;
         if !story.settles && !self.older.is_empty() && story.rng.u8(..64) == 0 {
-            // A page that was put away, and comes back as it was then.
+            // A page of the back/forward cache, which resumes with its old state.
             let (id, process, at) = self.older.swap_remove(story.rng.usize(..self.older.len()));
             self.life.goes_back(process, at.max(story.find(&id).map_or(0, |(first, _)| first + 1)));
             self.last_id = id;
@@ -107,7 +106,7 @@ impl Client {
             1 => query = format!("?last_event_id={}", encode(&self.last_id)),
             _ => header = format!("Last-Event-ID: {}\r\n", self.last_id),
         }
-        // Most take what is compressed, whether they get it or not.
+        // Most accept gzip, whether they get it or not.
         let accepts = if (number + attempt) % 4 > 0 { "Accept-Encoding: gzip\r\n" } else { "" };
         let request = format!(
             "GET /{number}/{attempt}/{topics}{query} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n{accepts}{header}\r\n"
@@ -125,7 +124,7 @@ impl Client {
         self.wire = Some(wire);
     }
 
-    /// Takes up to `count` bytes. Returns whether there was anything.
+    /// Reads up to `count` bytes. Returns whether there were any.
     pub(crate) fn read(&mut self, count: usize, story: &mut Story) -> bool {
         let Some(mut wire) = self.wire.take() else { return false };
         let taken = wire.take(count);
@@ -150,7 +149,7 @@ impl Client {
         taken > 0
     }
 
-    /// Whether it reads a stream, or something that says when to come again, and has all that there is.
+    /// Whether it reads a stream, or a refusal with a retry time, and has everything.
     pub(crate) fn is_at_rest(&self, story: &Story) -> bool {
         let is_over =
             story.closings.contains_key(&(self.number, self.attempt)) || self.life.should_end(story);
@@ -163,7 +162,7 @@ impl Client {
         self.wire.as_ref().is_some_and(|wire| Rc::ptr_eq(&wire.world, world))
     }
 
-    /// There is room for whatever comes.
+    /// Gives it room for any amount.
     pub(crate) fn make_room(&mut self) {
         if let Some(wire) = &self.wire {
             wire.world.borrow_mut().connections[wire.connection as usize].capacity = 1 << 24;
@@ -212,7 +211,7 @@ impl Client {
         }
     }
 
-    /// Looks at the head, when it is complete. Returns nothing, which is what came behind it.
+    /// Checks the head, when it is complete. Returns the bytes after it.
     fn head(&mut self, wire: &mut Wire, story: &mut Story) -> Option<Vec<u8>> {
         let end = wire.bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
         let head = String::from_utf8(wire.bytes.drain(..end).collect()).expect("a head is text");
@@ -220,7 +219,7 @@ impl Client {
             story.note(|| format!("client {} is told not to come back", self.number));
             wire.state = State::Over;
             if story.together.is_revoked(wire.process, self.number) {
-                // This was for the moment only, unless there was nothing more to come anyway.
+                // This was only temporary, unless there was nothing more to come anyway.
                 self.is_over = self.life.has_seen_all(wire.process, &self.last_id, story);
                 return Some(Vec::new());
             }
@@ -229,7 +228,7 @@ impl Client {
             return Some(Vec::new());
         }
         if head.starts_with("HTTP/1.1 408 ") {
-            // It was let in to be refused, and its request did not arrive in the little time for that.
+            // It was accepted only to be refused, and its request did not arrive in the short time for that.
             wire.state = State::Ignored;
             return Some(Vec::new());
         }
@@ -240,7 +239,7 @@ impl Client {
         if wire.gunzip.is_some() {
             story.count("compressed streams");
         }
-        // Whoever is refused gets a stream that says when to come again, which nobody has opened.
+        // A refused client gets a stream with a retry time, which was never opened.
         if let Some(opening) = story.openings.remove(&(self.number, self.attempt)) {
             story.note(|| format!("client {}.{}: {opening:?}", self.number, self.attempt));
             self.life.begins(opening, &self.last_id, story);
@@ -267,7 +266,7 @@ impl Client {
         }
     }
 
-    /// Something has come, and with it an id, if it takes notice of that.
+    /// Input has arrived, and with it an id, if the client regards it.
     fn hears(&mut self, story: &Story) {
         if !self.drops_bare || story.scenario.config.heartbeat_event.is_some() {
             self.life.hears();
@@ -313,7 +312,7 @@ impl Client {
     }
 }
 
-/// As a query has it.
+/// Encodes it for a query.
 fn encode(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02x}")).collect()
 }
@@ -355,7 +354,7 @@ impl Wire {
         world.send(self.connection, text);
     }
 
-    /// Takes up to `count` bytes of what has come. Returns how many there were.
+    /// Reads up to `count` bytes. Returns how many there were.
     fn take(&mut self, count: usize) -> usize {
         let world = &mut *self.world.borrow_mut();
         #[cfg(feature = "tls")]
@@ -365,7 +364,7 @@ impl Wire {
         world.take(self.connection, count, &mut self.bytes)
     }
 
-    /// The client leaves, in good order.
+    /// The client closes cleanly.
     fn close(self) {
         let world = &mut *self.world.borrow_mut();
         #[cfg(feature = "tls")]
@@ -375,7 +374,7 @@ impl Wire {
         world.close(self.connection);
     }
 
-    /// Whether it is thought that something could be sent on it.
+    /// Whether the client believes that it can send on it.
     fn is_open(&self) -> bool {
         !self.world.borrow().is_at_end(self.connection)
     }

@@ -1,6 +1,6 @@
-//! Whole lives of clients: what each has seen over all its connections to several servers, which start anew
-//! now and then, and of which some have several loops, against what was published. An event that a client
-//! misses has to be told to it.
+//! Whole lives of clients: the input of each over all its connections to several servers, which restart now
+//! and then and some of which have several loops, is compared with the published events. A client has to get
+//! a gap for any event that it misses.
 
 mod app;
 mod client;

@@ -1,4 +1,4 @@
-//! A server, from one start to the next, and the application on it.
+//! A server, from one start to the next, and its application.
 
 use crate::lives::app::{App, Stage, States};
 use crate::lives::story::{Story, TOPICS};
@@ -13,15 +13,15 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What an observer has been told.
+/// Reports to an observer.
 #[derive(Default)]
 pub(crate) struct Watched {
     opened: u64,
     closed: u64,
     published: u64,
-    /// The number behind the newest event that was published.
+    /// One more than the number of the newest published event.
     pub(crate) next: Option<u32>,
-    /// The same when a stream was closed: what was published before is for it.
+    /// The same at the close of a stream: events before it are for the stream.
     pub(crate) ends: HashMap<StreamId, Option<u32>>,
 }
 
@@ -62,7 +62,7 @@ fn number_of(line: &str) -> Option<u32> {
     line.strip_prefix("data: ")?.split(' ').next()?.parse().ok()
 }
 
-/// What a server runs on.
+/// The network of a server.
 #[cfg(feature = "tls")]
 type NodeNet<const SHORT: bool> = mio_sse::net::TlsNet<SimNet<SHORT>>;
 #[cfg(not(feature = "tls"))]
@@ -82,23 +82,23 @@ fn net<const SHORT: bool>(net: SimNet<SHORT>, story: &Rc<RefCell<Story>>) -> Nod
     }
 }
 
-/// A server, of one loop or several, each on a world of its own.
+/// A server of one loop or several, each on a world of its own.
 pub(crate) struct Node<const SHORT: bool> {
     pub(crate) worlds: Vec<Rc<RefCell<World>>>,
     pub(crate) process: u32,
     shards: Shards<App, NodeNet<SHORT>>,
     publisher: Publisher,
-    /// Of each loop.
+    /// One for each loop.
     watchers: Vec<Watcher>,
     states: Vec<States>,
     story: Rc<RefCell<Story>>,
-    /// A loop that is not turned for now.
+    /// A loop that is held up for now.
     held_up: Option<usize>,
     pub(crate) is_draining: bool,
 }
 
 impl<const SHORT: bool> Node<SHORT> {
-    /// A process starts, at some time of day.
+    /// Starts a process, at some time of day.
     pub(crate) fn start(story: &Rc<RefCell<Story>>, now: Duration) -> Self {
         let mut worlds = Vec::new();
         let (process, begin, config, kinds);
@@ -114,7 +114,7 @@ impl<const SHORT: bool> Node<SHORT> {
                 worlds.push(Rc::new(RefCell::new(fresh)));
             }
             process = u32::try_from(story.next.len()).expect("not that many");
-            // Where the store is the same for all, some of the newest may be published again.
+            // If all processes share the store, some of the newest events may be published again.
             let again = if story.scenario.is_shared() && rng.bool() { rng.u32(..20) } else { 0 };
             begin = story.len().saturating_sub(again);
             story.next.push(begin);
@@ -145,12 +145,12 @@ impl<const SHORT: bool> Node<SHORT> {
         let (story, held_up, is_draining) = (story.clone(), None, false);
         let mut node =
             Self { worlds, process, shards, publisher, watchers, states, story, held_up, is_draining };
-        // From the first turn on a publisher on this thread does not wait.
+        // After the first turn a publisher on this thread does not block.
         node.turn_all();
         node
     }
 
-    /// Turns one of the loops, or holds one up for a while, or none any more.
+    /// Turns one of the loops, or holds one up for a while, or ends that.
     pub(crate) fn turn_any(&mut self, rng: &mut Rng) {
         let at = rng.usize(..self.worlds.len());
         if rng.u8(..100) == 0 {
@@ -161,7 +161,7 @@ impl<const SHORT: bool> Node<SHORT> {
         }
     }
 
-    /// A loop that has something in its inbox.
+    /// A loop with messages in its inbox.
     pub(crate) fn loop_behind(&mut self) -> Option<usize> {
         self.shards.servers().iter().position(|server| server.stats().inbox > 0)
     }
@@ -218,8 +218,7 @@ impl<const SHORT: bool> Node<SHORT> {
         }
     }
 
-    /// Publishes up to `count` events that have not been published here, by whichever way, and does something
-    /// behind them.
+    /// Publishes up to `count` events that were not published here, in any way, and makes a call after them.
     pub(crate) fn publish(&mut self, count: u32) {
         let (process, story) = (self.process, &mut *self.story.borrow_mut());
         for _ in 0..count {
@@ -251,7 +250,7 @@ impl<const SHORT: bool> Node<SHORT> {
         self.worlds.iter().for_each(|world| world.borrow_mut().faults = faults);
     }
 
-    /// From now on everything works.
+    /// From now on there are no faults.
     pub(crate) fn calm(&self) {
         for world in &self.worlds {
             world.borrow_mut().calm();
@@ -262,13 +261,13 @@ impl<const SHORT: bool> Node<SHORT> {
         self.worlds.iter().fold(0, |sum, world| sum.rotate_left(1) ^ world.borrow().trace.hash())
     }
 
-    /// The time of day is set anew.
+    /// Changes the time of day.
     pub(crate) fn set_clock(&mut self) {
         let step = self.story.borrow_mut().rng.i64(-20_000..20_000);
         self.worlds.iter().for_each(|world| world.borrow_mut().unix_offset += step);
     }
 
-    /// A topic keeps more or less than it did.
+    /// Changes the history of a topic.
     pub(crate) fn configure(&mut self) {
         let story = &mut *self.story.borrow_mut();
         let topic = story.rng.usize(..story.scenario.kinds.len());
@@ -278,25 +277,25 @@ impl<const SHORT: bool> Node<SHORT> {
         self.shards.servers()[at].context().configure(TOPICS[topic], config).unwrap();
     }
 
-    /// Whether all there is was published here.
+    /// Whether all events were published here.
     pub(crate) fn is_up_to_date(&self) -> bool {
         let story = self.story.borrow();
         story.feed[self.process as usize] == story.len() && self.waiting() == 0
     }
 
-    /// How many orders wait in the inboxes of its loops.
+    /// Number of messages in the inboxes of its loops.
     pub(crate) fn waiting(&self) -> u64 {
         self.shards.stats().inbox
     }
 
-    /// All loops have published the same.
+    /// Checks that all loops have published the same.
     pub(crate) fn check_same(&mut self) {
         let servers = self.shards.servers();
         let all: Vec<_> = servers.iter().map(|server| server.stats().events_published).collect();
         assert!(all.iter().all(|count| *count == all[0]), "the loops have published {all:?}");
     }
 
-    /// No loop goes round where there is nothing to do.
+    /// Checks that no loop spins without work.
     pub(crate) fn check_sleeps(&mut self) {
         (0..TURNS_TO_SLEEP).for_each(|_| self.turn_those_awake());
         let mut servers = self.shards.servers().iter_mut();
@@ -304,7 +303,7 @@ impl<const SHORT: bool> Node<SHORT> {
         assert_eq!(awake, None, "a loop does not sleep");
     }
 
-    /// The process is to end, and tells its clients when to come again.
+    /// Starts a drain of the process, with a retry time.
     pub(crate) fn drain(&mut self) {
         let (time, at);
         {
@@ -317,19 +316,19 @@ impl<const SHORT: bool> Node<SHORT> {
         self.shards.servers()[at].context().drain(drain).unwrap();
     }
 
-    /// The process is to end at once.
+    /// Stops the process at once.
     pub(crate) fn stop(&mut self) {
         let at = self.story.borrow_mut().rng.usize(..self.worlds.len());
         self.shards.servers()[at].context().stop();
     }
 
-    /// Turns all loops until they have stopped, which they do if one was asked to.
+    /// Turns all loops until they have stopped, which they do if one of them was stopped.
     pub(crate) fn comes_to_its_end(&mut self) {
         let mut turns = Standstill::default();
         while !self.is_stopped() && turns.count < TURNS_TO_END {
             self.turn_all();
             self.worlds.iter().for_each(|world| world.borrow_mut().now += Duration::from_millis(20));
-            // What came before is done first, however few streams a turn may serve.
+            // Earlier messages are handled first, however few streams a turn may serve.
             turns.add(self.waiting());
         }
         assert!(self.is_stopped(), "all loops stop when one is asked to");
@@ -352,7 +351,7 @@ impl<const SHORT: bool> Node<SHORT> {
         self.shards.servers().iter().all(|server| server.is_stopped())
     }
 
-    /// The process ends, with everything going on.
+    /// Ends the process in the middle of everything.
     pub(crate) fn crash(self) {
         self.note_next();
         let Self { worlds, process, shards, states, story, .. } = self;
@@ -365,19 +364,19 @@ impl<const SHORT: bool> Node<SHORT> {
     }
 }
 
-/// Turns after which a loop has done what it can without time that passes.
+/// Number of turns after which a loop has done everything possible without time passing.
 const TURNS_TO_SLEEP: u32 = 100;
 
-/// How many turns, or rounds, were made since the inboxes became emptier last than they ever were.
+/// Turns, or rounds, since the inboxes last became emptier than ever before.
 #[derive(Default)]
 pub(crate) struct Standstill {
     pub(crate) count: u32,
-    /// The fewest orders that have waited.
+    /// Least number of waiting messages so far.
     fewest: Option<u64>,
 }
 
 impl Standstill {
-    /// One more was made, after which so many orders wait.
+    /// Another turn was made, after which this many messages wait.
     pub(crate) fn add(&mut self, waiting: u64) {
         if self.fewest.is_none_or(|fewest| waiting < fewest) {
             (self.fewest, self.count) = (Some(waiting), 0);
@@ -387,6 +386,6 @@ impl Standstill {
     }
 }
 
-/// Turns of 20 ms in which a server that was asked to stop does so, or takes something out of an inbox,
-/// whatever memory it lacks.
+/// Turns of 20 ms within which a server stops, if it was asked to, or takes a message from an inbox, whatever
+/// memory it lacks.
 const TURNS_TO_END: u32 = 200;

@@ -1,4 +1,4 @@
-//! The whole life of a client: whatever it has missed, it was told.
+//! The whole life of a client: it has a gap for every event that it has missed.
 
 use crate::lives::story::{Entry, Opening, Story, TOPICS};
 use mio_sse::{CloseReason, Ids, Missed};
@@ -6,62 +6,64 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 pub(crate) struct Life {
-    /// A bit for each.
+    /// Topics, as a bit mask.
     pub(crate) topics: u8,
-    /// Of each topic, everything from this number on is owed to it, unless it was published before it came.
+    /// For each topic, the client is entitled to every event from this number on, unless it was published
+    /// before the client came.
     owed: [u32; TOPICS.len()],
     seen: HashSet<u32>,
-    /// It has an id to come back with: from now on it is told what it misses.
+    /// It has an id to resume with: from now on it gets gaps.
     is_entitled: bool,
-    /// The process whose events it was given last.
+    /// The process whose events it received last.
     home: Option<u32>,
-    /// It goes on with this number or a later one: behind the newest, unless it has begun anew.
+    /// It continues with this number or a later one: after the newest, unless it has started anew.
     at: u32,
-    /// Of what a keyed topic had before this, it may have got no more than the newest of each key.
+    /// Of the events of a keyed topic before this, it may have received only the newest of each key.
     anew_until: u32,
-    /// So many more may be missing, as it was told.
+    /// This many more events may be missing, by its gaps.
     told: u64,
-    /// Of these, what it was told since its last event or id. Behind the id it has, it is owed that again.
+    /// Of these, the ones of gaps since its last event or id. After that id, it is entitled to them again.
     told_behind_id: u64,
     stream: Option<Stream>,
 }
 
-/// What is known of the stream that it reads.
+/// State of its present stream.
 struct Stream {
     opening: Opening,
     /// It began without an id.
     is_new: bool,
-    /// The first event that has the id it began with, and whether there is another.
+    /// The first event with the id it began with, and whether there is another.
     place: Option<u32>,
     is_twice: bool,
-    /// It was told that something is missing, and how much of it, or without a number.
+    /// It got a gap, with or without a number.
     gap: bool,
     counted_gap: bool,
-    /// It came with an id that nobody here knows, so it has to be told; or with one behind which all is kept.
+    /// It resumed with an id that is unknown here, so it has to get a gap; or with one after which everything
+    /// is retained.
     is_strange: bool,
     has_all: bool,
     gap_is_due: bool,
     /// The newest number so far.
     last: Option<u32>,
-    /// Topics of which something has come.
+    /// Topics with events that have arrived.
     came: u8,
     greetings: u8,
-    /// The event that the last id which has come is of, where that is known.
+    /// The event of the last id that has arrived, if that is known.
     named: Option<u32>,
 }
 
 impl Stream {
-    /// Whether an event may come that its client has seen already.
+    /// Whether an event may arrive that its client has seen already.
     fn may_come_again(&self, number: u32, topic: usize, story: &Story) -> bool {
         let (gap, made_up) = (self.gap, self.opening.made_up.is_some());
-        // Where nothing is kept, nobody knows what came from a loop that was ahead of this one.
+        // Without a history, it is not known what came from a loop that was ahead of this one.
         let is_unknown = story.scenario.is_sharded() && !story.scenario.kinds[topic].has_ids;
         let again = made_up || self.is_new || gap && story.is_keyed(topic) || is_unknown;
         again
             || match story.scenario.ids {
                 Ids::Generated => gap && self.is_strange,
-                // What has no id, or one that is there twice, comes again. Where the id is unknown, so is
-                // what was seen.
+                // An event without an id, or with one that is used twice, comes again. With an unknown id, it
+                // is also unknown what was seen.
                 Ids::Own => gap || self.place.is_some_and(|place| place < number),
                 Ids::Ordered => false,
             }
@@ -89,7 +91,7 @@ impl Life {
         (0..TOPICS.len()).filter(move |topic| topics & 1 << topic != 0)
     }
 
-    /// A stream has been opened for it.
+    /// A stream has opened for it.
     pub(crate) fn begins(&mut self, opening: Opening, id: &str, story: &mut Story) {
         story.count("streams");
         let is_shared = story.scenario.is_shared();
@@ -108,7 +110,7 @@ impl Life {
             (Ids::Ordered, Some((place, _))) => place >= opening.begin && opening.begin < opening.known,
             (_, None) => false,
         };
-        // What some topic has given up may be thought to be of any that is not there at the time.
+        // Events that one topic has dropped may count as those of any topic that does not exist at the time.
         let has_all = is_known && story.scenario.kinds.iter().all(|kind| kind.keeps_all);
         for topic in self.reads() {
             let (owed, kind) = (&mut self.owed[topic], &story.scenario.kinds[topic]);
@@ -142,8 +144,7 @@ impl Life {
         });
     }
 
-    /// Of an id that is there twice the first place is meant. But where that is not kept any more, nobody can
-    /// know.
+    /// An id that was used twice means its first place. But if that event was dropped, this is not known.
     fn skips_to_second(&mut self, id: &str, begin: u32, known: u32, story: &Story) {
         let Some((first, last)) = story.find(id).filter(|(first, last)| first < last && *last < known) else {
             return;
@@ -154,12 +155,12 @@ impl Life {
         }
     }
 
-    /// Behind its newest event, or where it began if none has come yet: nothing before this is owed to it.
+    /// After its newest event, or where it began if none has arrived: it is not entitled to anything before.
     pub(crate) fn goes_on_with(&self) -> u32 {
         self.reads().map(|topic| self.owed[topic]).min().unwrap_or(0).max(self.at)
     }
 
-    /// It comes back with an id that it had when it read this process, and would have gone on with the event
+    /// It resumes with an id that it had when it read this process, and would have continued with the event
     /// `at`.
     pub(crate) fn goes_back(&mut self, process: u32, at: u32) {
         (self.home, self.at) = (Some(process), 0);
@@ -170,7 +171,7 @@ impl Life {
         self.stream.as_mut().expect("an open stream")
     }
 
-    /// It has an id to come back with, of an event that comes with it or of one that was before.
+    /// It has an id to resume with, of an event that arrives with it or of an earlier one.
     pub(crate) fn is_placed(&mut self, id: &str, is_event: bool, story: &Story) {
         let is_own = story.scenario.ids != Ids::Own || story.find(id).is_some();
         assert!(is_own, "{id} is none of the application's");
@@ -182,14 +183,15 @@ impl Life {
         }
         stream.named = Some(first);
         if stream.is_new && stream.last.is_none() && !is_event {
-            // What was superseded here does not come, also where the newer one has not been published yet.
+            // Events that were superseded here do not arrive, even if the newer one has not been published
+            // yet.
             for topic in self.reads().filter(|topic| story.is_keyed(*topic)) {
                 self.owed[topic] = self.owed[topic].max(first + 1);
             }
         }
     }
 
-    /// Something of its stream has come. What says where it begins is the first of all.
+    /// Input of its stream has arrived. The position at which it begins comes first.
     pub(crate) fn hears(&self) {
         let has_position = self.stream.as_ref().is_some_and(|stream| stream.opening.has_position);
         assert!(self.is_entitled || !has_position, "a stream begins without an id");
@@ -202,7 +204,7 @@ impl Life {
         assert!(stream.greetings <= stream.opening.greetings, "each greeting comes once");
     }
 
-    /// Something has come that was sent behind all that was published before `until`.
+    /// Something has arrived that was sent after all events before `until`.
     pub(crate) fn is_sent(&self, until: u32, story: &Story) {
         let stream = self.stream.as_ref().expect("an open stream");
         let is_brought = stream.opening.made_up.is_some() && !stream.gap;
@@ -210,7 +212,7 @@ impl Life {
         assert_eq!(missing, None, "what was sent behind all before {until} comes first");
     }
 
-    /// It is told that it has missed something, and how much if that is known.
+    /// It gets a gap, with its size if that is known.
     pub(crate) fn is_told(&mut self, count: &str, story: &mut Story) {
         if let Ok(count) = count.parse::<u64>() {
             assert!(count > 0, "nothing is no gap");
@@ -226,7 +228,7 @@ impl Life {
         assert!(!stream.has_all, "it is told of a gap, and nothing is missing");
         (stream.gap, stream.gap_is_due) = (true, false);
         let Opening { process, next, begin, made_up, .. } = stream.opening;
-        // A position is as good anywhere else.
+        // A position is valid everywhere.
         let is_keyed = self.reads().any(|topic| story.is_keyed(topic));
         let may_repeat = is_keyed || story.scenario.ids != Ids::Ordered;
         (self.told, self.told_behind_id, self.anew_until) = (0, 0, next);
@@ -235,7 +237,7 @@ impl Life {
         }
         self.home = Some(process);
         for owed in &mut self.owed {
-            // Whoever is ahead of a log that is the same everywhere stays so.
+            // A client that is ahead of a log that all servers share stays so.
             let least = if story.scenario.is_shared() { *owed } else { 0 };
             *owed = least.max(next);
         }
@@ -244,10 +246,10 @@ impl Life {
         }
     }
 
-    /// It gets the newest of all keys anew, whether it has seen them or not.
+    /// It gets the newest event of all keys again, whether it has seen them or not.
     fn begin_keys_anew(&mut self, here: Range<u32>, story: &Story) {
         for topic in self.reads().filter(|topic| story.is_keyed(*topic)) {
-            // What was not owed to it before, though it has not been published here, is not now.
+            // Events that it was not entitled to before, though they were not published here, remain so.
             let is_its = |number: &u32| usize::from(story.entries[*number as usize].topic) == topic;
             self.seen.extend((here.end..self.owed[topic]).filter(is_its));
             self.owed[topic] = here.start;
@@ -255,7 +257,7 @@ impl Life {
         self.seen.retain(|number| !here.contains(number) || story.entries[*number as usize].key.is_none());
     }
 
-    /// Whether nobody needs that event any more, or nobody can tell that it is missing.
+    /// Whether the event is no longer needed, or its absence cannot be noticed.
     fn is_excused(&self, number: u32, entry: &Entry, story: &Story) -> bool {
         let is_elsewhere = entry.process.is_some_and(|process| Some(process) != self.home);
         let next = self.home.map_or(0, |home| story.next[home as usize]);
@@ -265,7 +267,7 @@ impl Life {
         entry.finishes || is_elsewhere || is_superseded || is_unkept || self.seen.contains(&number)
     }
 
-    /// What it should have received before the event `until`.
+    /// The events that it should have received before the event `until`.
     fn missing(&self, until: u32, story: &Story) -> Vec<u32> {
         let from = self.reads().map(|topic| self.owed[topic]).min().unwrap_or(until);
         let missing = |number: &u32| {
@@ -301,25 +303,25 @@ impl Life {
         } else if number < self.owed[topic] {
             assert!(!stream.is_new || stream.opening.snapshot, "{number} comes from before");
             if stream.came & bit == 0 && moves {
-                // What is kept comes without a hole, behind what it would come back with.
+                // The history arrives without a hole, after the id with which it would resume.
                 self.owed[topic] = number + 1;
             }
         }
-        // What it gets has one order over all topics: whatever was published before has come by now, or does
-        // not.
+        // Its events have one order over all topics: events published earlier have arrived by now, or never
+        // will.
         let counted = stream.counted_gap;
         let missing = self.missing(number, story);
         let few = &missing[..missing.len().min(8)];
         let told = self.told.checked_sub(missing.len() as u64);
         self.told = told.unwrap_or_else(|| panic!("{number} comes, but not {few:?}; told of {}", self.told));
-        // Where a stream begins anew, the number is also that of what nobody owes it.
+        // If a stream starts anew, the number also counts events to which the client is not entitled.
         let begins_anew = stream.is_new && stream.opening.snapshot || stream.gap || stream.is_twice;
         let is_made_up = stream.opening.made_up.is_some();
         let is_new = begins_anew || is_made_up;
         let has_ids = story.scenario.kinds[topic].has_ids;
         if !is_new && !keyed && has_ids && self.topics == bit {
-            // What comes again may be lost again, and so may what was published before it came, or before it
-            // was told of a gap, and is behind the id that it came with.
+            // Repeated events may be lost again. So may those after its id that were published before the
+            // client came, or before its gap.
             let from = stream.last.or(stream.place).map_or(0, |last| last + 1);
             let is_unowed = |number: &u32| {
                 let Entry { topic: its, process, finishes, .. } = &story.entries[*number as usize];
@@ -332,7 +334,7 @@ impl Life {
             assert!(!too_many, "{number} comes behind a gap of {}, too many", self.told);
         }
         if !keyed && has_ids && self.topics == bit && !is_made_up {
-            // Of several topics it may be of what comes later in another.
+            // With several topics the gap may concern later events of another topic.
             self.told = 0;
         }
         for topic in self.reads() {
@@ -345,8 +347,8 @@ impl Life {
         stream.came |= if moves { bit } else { 0 };
     }
 
-    /// Its stream has ended cleanly, for a reason and before an event, or was cut. `is_asked` is whether
-    /// some loop has asked for that at any moment.
+    /// Its stream has ended cleanly, for a reason and before an event, or was cut. `is_asked` is whether any
+    /// loop has requested that.
     pub(crate) fn ends(&mut self, clean: Option<(CloseReason, u32)>, is_asked: bool, story: &mut Story) {
         if let Some((reason, until)) = clean
             && let Some(stream) = &self.stream
@@ -357,14 +359,14 @@ impl Life {
                 CloseReason::Drained => story.count("ended by a drain"),
                 _ => {}
             }
-            // Where something was still to be brought, the rest is behind that.
+            // If events were still to be brought, the rest comes after them.
             let is_over = reason == CloseReason::Finished || reason == CloseReason::Application && !is_asked;
             let is_brought = stream.opening.made_up == Some(Missed::Later) && !is_over;
             let missing = self.check_up_to(until, story).err().filter(|_| !is_brought || stream.gap);
             assert_eq!(missing, None, "it ends before {until}: {reason}");
         }
-        // Where it is cut off before all keys have come anew, it may have an id from before, and others go on
-        // with that.
+        // If it is cut off before all keys have arrived again, it may have an older id, with which others
+        // continue.
         let anew = self.stream.as_ref().filter(|stream| stream.gap || stream.is_new);
         let next = anew.map_or(0, |stream| stream.opening.next);
         for topic in self.reads().filter(|topic| story.is_keyed(*topic)) {
@@ -376,7 +378,7 @@ impl Life {
         self.stream = None;
     }
 
-    /// Whether all that it reads has finished, and nothing of that is missing.
+    /// Whether all its topics have finished, and none of their events is missing.
     pub(crate) fn has_seen_all(&mut self, process: u32, id: &str, story: &Story) -> bool {
         if self.topics & !story.finished != 0 {
             return false;
@@ -385,7 +387,7 @@ impl Life {
         self.check(story).is_ok()
     }
 
-    /// It is not to come back: there is nothing more for it.
+    /// It got 204: there is nothing more for it.
     pub(crate) fn is_told_to_stop(&mut self, process: u32, id: &str, story: &mut Story) {
         self.skips_to_second(id, u32::MAX, story.next[process as usize], story);
         story.count("told to stop");
@@ -395,8 +397,7 @@ impl Life {
         self.check(story).unwrap_or_else(|missing| panic!("it was told to stop, and {missing}"));
     }
 
-    /// Whether its stream should have come to its end: all that it reads has finished, which is not
-    /// forgotten.
+    /// Whether its stream should have closed: all its topics have finished, and that is not forgotten.
     pub(crate) fn should_end(&self, story: &Story) -> bool {
         let is_known =
             |topic: usize| story.scenario.kinds[topic].has_ids && story.scenario.kinds[topic].is_ageless;
@@ -404,7 +405,7 @@ impl Life {
         self.stream.as_ref().is_some_and(|stream| stream.opening.ends || has_finished)
     }
 
-    /// Whether it has everything, or was told.
+    /// Whether it has everything, or gaps.
     pub(crate) fn check(&self, story: &Story) -> Result<(), String> {
         self.check_up_to(story.len(), story)
     }

@@ -1,4 +1,4 @@
-//! One run: servers that come and go, their application, and clients that read them for all their lives.
+//! One run: servers that restart, their application, and clients over their whole lives.
 
 use crate::lives::client::Client;
 use crate::lives::node::{Node, Standstill};
@@ -11,16 +11,16 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Steps from one rest to the next, on average.
+/// Average number of steps between two rests.
 const STEPS_TO_REST: u64 = 600;
 
-/// Rounds of 20 ms within which everything has arrived, when nothing goes wrong any more.
+/// Rounds of 20 ms within which everything arrives when there are no more faults.
 const ROUNDS_TO_REST: u32 = 3_000;
 
-/// Turns in each of them, in which everybody is served where it is one at a time.
+/// Turns of each round, in which all streams are served even one at a time.
 const TURNS_TO_ROUND: u32 = 20;
 
-/// What a run has exercised.
+/// Counters of the cases that a run has exercised.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Summary {
     pub(crate) hash: u64,
@@ -34,7 +34,7 @@ impl Summary {
         }
     }
 
-    /// That everything was really exercised.
+    /// Checks that every case was exercised.
     pub(crate) fn check_coverage(&self) {
         for (name, count) in COUNTED.iter().zip(self.counts.0) {
             assert!(count > 0, "there were no {name}");
@@ -48,7 +48,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Runs one seed. Panics where anything is wrong; `tail` answers what has happened before that.
+/// Runs one seed. Panics on any error; `tail` returns the events before that.
 pub(crate) fn run(
     seed: u64,
     steps: u64,
@@ -158,7 +158,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         }
     }
 
-    /// Time passes, everywhere.
+    /// Advances the time everywhere.
     fn pass(&mut self, time: Duration) {
         self.now += time;
         self.nodes.iter().for_each(|node| node.set_time(self.now));
@@ -171,10 +171,10 @@ impl<const SHORT: bool> Lives<SHORT> {
             let process = self.nodes[any].process;
             self.story.borrow_mut().write(Some(process));
         }
-        // Whoever reads a log reads it in its own time.
+        // Each process reads the log in its own time.
         if self.scenario.ids != Ids::Ordered {
             for node in 0..self.nodes.len() {
-                // What is left is for handlers, or for later.
+                // The rest is for handlers, or for later.
                 let leaves_some = self.scenario.is_sharded() && self.rng.bool();
                 let count = if leaves_some { self.rng.u32(..4) } else { u32::MAX };
                 self.nodes[node].publish(count);
@@ -187,7 +187,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         self.nodes[node].publish(count);
     }
 
-    /// Other threads bring what clients have missed, until nobody wants it any more.
+    /// Other threads deliver missed events, until their streams have closed.
     fn bring(&mut self) {
         self.story.borrow_mut().bringers.retain_mut(|bringer| {
             loop {
@@ -206,7 +206,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         });
     }
 
-    /// A client reads, or comes back.
+    /// A client reads, or reconnects.
     fn act(&mut self, client: usize) {
         if self.clients[client].wire.is_some() {
             if self.clients[client].is_slow && self.rng.u8(..8) > 0 {
@@ -219,7 +219,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         }
     }
 
-    /// A client that has read what there is for it goes to a loop that is behind.
+    /// A client that has read everything moves to a loop that is behind.
     fn go_to_those_behind(&mut self) {
         let (client, nodes) = (self.rng.usize(..self.clients.len()), self.nodes.iter_mut().enumerate());
         let Some((node, at)) = nodes.filter_map(|(node, it)| Some((node, it.loop_behind()?))).next() else {
@@ -236,7 +236,7 @@ impl<const SHORT: bool> Lives<SHORT> {
     }
 
     fn connect(&mut self, client: usize, capacity: usize) {
-        // Most often where it was before.
+        // Most often to the process where it was before.
         let usual = client % self.nodes.len();
         let node = if self.rng.u8(..3) == 0 { self.rng.usize(..self.nodes.len()) } else { usual };
         let at = self.rng.usize(..self.scenario.loops);
@@ -249,7 +249,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         self.clients[client].connect((&worlds[at], *process), capacity, &mut self.story.borrow_mut());
     }
 
-    /// Somebody else comes in the place of a client.
+    /// A new client replaces an old one.
     fn replace(&mut self, client: usize) {
         if self.clients[client].is_over || self.rng.u8(..4) == 0 {
             self.clients[client].cut(&mut self.story.borrow_mut());
@@ -258,7 +258,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         }
     }
 
-    /// A process ends, and another one takes its place.
+    /// A process ends, and another one replaces it.
     fn restart(&mut self, node: usize) {
         self.count("processes");
         let fresh = Node::start(&self.story, self.now);
@@ -267,7 +267,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         old.crash();
     }
 
-    /// Nothing goes wrong any more, and everybody reads: everything arrives, or is told.
+    /// There are no more faults, and all clients read: everything arrives, or is covered by a gap.
     fn rest(&mut self) {
         self.count("rests");
         self.story.borrow_mut().note(|| "a rest".to_owned());
@@ -284,7 +284,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         while !came_to_rest && rounds.count < ROUNDS_TO_REST {
             self.round();
             came_to_rest = self.is_at_rest();
-            // Near the limit of its memory a loop takes few orders at a time.
+            // Near the limit of its memory a loop takes few messages at a time.
             rounds.add(self.nodes.iter().map(Node::waiting).sum());
         }
         let story = self.story.borrow();
@@ -305,7 +305,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         self.story.borrow_mut().settles = false;
     }
 
-    /// Everybody does what there is to do.
+    /// All processes and clients do their pending work.
     fn round(&mut self) {
         for _ in 0..TURNS_TO_ROUND {
             self.bring();
@@ -326,7 +326,7 @@ impl<const SHORT: bool> Lives<SHORT> {
         }
     }
 
-    /// Whether nothing more comes for a client.
+    /// Whether a client expects nothing more.
     fn is_done(&self, client: usize) -> bool {
         let client = &self.clients[client];
         client.is_over || client.has_finished && client.life.check(&self.story.borrow()).is_ok()
@@ -340,7 +340,7 @@ impl<const SHORT: bool> Lives<SHORT> {
             && clients.all(|(at, client)| self.is_done(at) || client.is_at_rest(&story))
     }
 
-    /// Every client is cut while more is published, and comes back once more.
+    /// Every client is cut while more is published, and resumes once more.
     fn come_back(&mut self) {
         for round in 0..3 {
             self.clients.iter_mut().for_each(|client| client.cut(&mut self.story.borrow_mut()));

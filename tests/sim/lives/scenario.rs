@@ -1,62 +1,62 @@
-//! What a seed decides before the first step.
+//! Settings that a seed determines before the first step.
 
 use crate::net::Faults;
 use fastrand::Rng;
 use mio_sse::{Config, History, Ids, Overflow, TopicConfig};
 use std::time::Duration;
 
-/// How a topic is.
+/// Properties of a topic.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kind {
     pub(crate) keyed: bool,
-    /// Its events have ids, if anybody makes them.
+    /// Its events have ids, if there are any.
     pub(crate) has_ids: bool,
-    /// Nothing of it is ever given up.
+    /// None of its events is ever dropped.
     pub(crate) keeps_all: bool,
-    /// It is known for ever that it has finished, if it has.
+    /// If it has finished, this is never forgotten.
     pub(crate) is_ageless: bool,
-    /// How it is at first, and later.
+    /// Its configuration at first, and later.
     pub(crate) configs: [TopicConfig; 3],
 }
 
-/// What a seed has drawn.
+/// Settings of a seed.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
     pub(crate) config: Config,
     pub(crate) ids: Ids,
-    /// How many events in a hundred have no id, where they are the application's.
+    /// Events in a hundred that have no id, if the ids are the application's.
     pub(crate) bare: u8,
-    /// How they look then.
+    /// Form of these ids.
     pub(crate) id_style: u8,
-    /// Topics come to an end.
+    /// Topics finish.
     pub(crate) finishes: bool,
-    /// Streams are ended behind what there is.
+    /// Streams are closed after the present events.
     pub(crate) ends: bool,
-    /// The application has a store, and makes up for what is missed.
+    /// The application has a store, and makes up for missed events.
     pub(crate) makes_up: bool,
-    /// How many topics there are.
+    /// Number of topics.
     pub(crate) topics: u8,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) nodes: usize,
-    /// How many loops each of them has.
+    /// Number of loops of each process.
     pub(crate) loops: usize,
     pub(crate) clients: u32,
     pub(crate) faults: Faults,
-    /// How many events in a hundred are published by handlers, where there are several loops.
+    /// Events in a hundred that handlers publish, if there are several loops.
     pub(crate) by_handlers: u8,
-    /// Whether events are published by way of the inbox.
+    /// Whether events are published through the inbox.
     pub(crate) by_inbox: bool,
     /// Streams begin with a snapshot.
     pub(crate) snapshot: bool,
-    /// Where something is missing, streams go on live.
+    /// If events are missing, streams continue live.
     pub(crate) after_gap_live: bool,
     /// Many events are large.
     pub(crate) heavy: bool,
-    /// How many bytes fit between a server and a client.
+    /// Bytes that fit between a server and a client.
     pub(crate) capacity: usize,
-    /// The longest time that passes at once, in milliseconds.
+    /// Longest time that passes at once, in milliseconds.
     pub(crate) pause: u64,
-    /// Whether all speak TLS.
+    /// Whether everything uses TLS.
     #[cfg(feature = "tls")]
     pub(crate) secure: bool,
 }
@@ -68,15 +68,15 @@ impl Scenario {
         let overflow = if rng.bool() { Overflow::Skip } else { Overflow::Disconnect };
         let (heavy, changes) = (rng.u8(..3) == 0, rng.u8(..3) == 0);
         let mut kinds: Vec<_> = (0..topics).map(|_| kind(rng, ids, overflow, changes)).collect();
-        // Large events and long ids go beyond what is kept without a limit of its own.
+        // Large events and long ids exceed a history without limits of its own.
         let id_style = rng.u8(..8);
         let mut config = config(rng);
         if heavy && rng.bool() {
-            // So that there is too little for what is large.
+            // A low limit, too low for large events.
             config.memory_max = 1 << 20;
         }
         let is_roomy = config.memory_max == ROOMY;
-        // Each has an equal part.
+        // Each has an equal share.
         let loops = [1, 1, 2, 3][rng.usize(..4)];
         config.memory_max *= loops;
         #[cfg(feature = "gzip")]
@@ -115,7 +115,7 @@ impl Scenario {
     }
 }
 
-/// More memory than anything here takes.
+/// More memory than anything here needs.
 const ROOMY: usize = 256 << 20;
 
 impl Scenario {
@@ -156,7 +156,7 @@ fn kind(rng: &mut Rng, ids: Ids, overflow: Overflow, changes: bool) -> Kind {
     }
 }
 
-/// How much is kept, whether that is endless, and whether it has no age.
+/// Size of the history, whether it is endless, and whether it has no age.
 fn history(rng: &mut Rng) -> (History, bool, bool) {
     let mut history = History::new();
     let is_short = rng.bool();

@@ -1,5 +1,5 @@
-//! TLS between a client and the world. What is drawn from a seed does not depend on keys: all that is random
-//! has the same length.
+//! TLS between a client and the world. The course of a seed does not depend on the keys: all random data has
+//! the same length.
 
 use crate::net::World;
 use mio_sse::TlsConfig;
@@ -10,7 +10,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use std::io::{ErrorKind, Read, Write};
 use std::sync::{Arc, OnceLock};
 
-/// What both sides need, made once.
+/// Configurations of both sides, made once.
 fn both() -> &'static (TlsConfig, Arc<ClientConfig>) {
     static BOTH: OnceLock<(TlsConfig, Arc<ClientConfig>)> = OnceLock::new();
     BOTH.get_or_init(|| {
@@ -49,7 +49,7 @@ impl Secure {
         self.push(world, connection);
     }
 
-    /// Takes up to `count` bytes of records. Answers how many there were.
+    /// Reads up to `count` bytes of records. Returns how many there were.
     pub(crate) fn take(
         &mut self,
         count: usize,
@@ -77,7 +77,7 @@ impl Secure {
         taken
     }
 
-    /// Says that it leaves.
+    /// Sends its goodbye.
     pub(crate) fn say_goodbye(&mut self, world: &mut World, connection: u32) {
         self.0.send_close_notify();
         self.push(world, connection);

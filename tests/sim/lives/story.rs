@@ -1,4 +1,4 @@
-//! What the application has published, and to whom it has opened streams.
+//! The events that the application has published, and the streams that it has opened.
 
 use crate::lives::scenario::{Kind, Scenario};
 use crate::lives::together::Together;
@@ -7,10 +7,10 @@ use mio_sse::{CloseReason, Event, EventSender, Ids, Missed, Position};
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 
-/// The topics there are, or the first of them. A stream reads some, a bit for each.
+/// The topics, or the first of them. A stream reads some, as a bit mask.
 pub(crate) const TOPICS: [&str; 3] = ["a", "b", "c"];
 
-/// What is counted of all that has happened.
+/// Names of the counted cases.
 pub(crate) const COUNTED: &[&str] = &[
     "steps",
     "events",
@@ -52,7 +52,7 @@ pub(crate) const COUNTED: &[&str] = &[
     "connections with TLS",
 ];
 
-/// How often each of these was.
+/// Counter of each.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counts(pub(crate) [u64; COUNTED.len()]);
 
@@ -62,16 +62,16 @@ impl Default for Counts {
     }
 }
 
-/// How much of what has happened is kept to be read.
+/// Number of notes that are kept as text.
 const KEPT: usize = 20_000;
 
-/// One event, whose number is its place in the store.
+/// One event. Its number is its place in the store.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) topic: u8,
-    /// It is none, but says that nothing more comes of its topic.
+    /// It is not an event, but finishes its topic.
     pub(crate) finishes: bool,
-    /// The process that it is for, where each has its own.
+    /// The process that it is for, if each has its own.
     pub(crate) process: Option<u32>,
     pub(crate) id: Option<String>,
     pub(crate) position: Option<Position>,
@@ -82,34 +82,34 @@ pub(crate) struct Entry {
     size: usize,
 }
 
-/// How a stream was opened.
+/// Options of a stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Opening {
     pub(crate) process: u32,
-    /// Everything that is published there from this number on is for it.
+    /// Every event that is published there from this number on is for it.
     pub(crate) next: u32,
     /// Ids of events before this are known there, or on their way.
     pub(crate) known: u32,
-    /// The first that is ever published there.
+    /// The first event that is ever published there.
     pub(crate) begin: u32,
-    /// It may begin with what is kept, and does so with all of that.
+    /// It may begin with the history, and then with all of that.
     pub(crate) snapshot: bool,
     pub(crate) replays: bool,
-    /// It ends by itself, whatever its topics do.
+    /// It finishes by itself, whatever its topics do.
     pub(crate) ends: bool,
-    /// So many greetings of the application come before everything else.
+    /// This many greetings of the application come first.
     pub(crate) greetings: u8,
-    /// Its client can be given an id that says where it begins.
+    /// Its client can get an id for the position at which it begins.
     pub(crate) has_position: bool,
-    /// What its client has missed comes from the application.
+    /// The application makes up for its missed events.
     pub(crate) made_up: Option<Missed>,
 }
 
-/// Another thread that brings what a client has missed.
+/// Another thread that delivers a client's missed events.
 pub(crate) struct Bringer {
     pub(crate) sender: EventSender,
     pub(crate) events: VecDeque<Event<'static>>,
-    /// It gives up when so many are left.
+    /// It gives up when this many are left.
     pub(crate) fails_at: Option<usize>,
 }
 
@@ -120,23 +120,23 @@ pub(crate) struct Story {
     pub(crate) entries: Vec<Entry>,
     /// The first event with this id and the last.
     places: HashMap<String, (u32, u32)>,
-    /// Topics of which no more will come.
+    /// Finished topics.
     pub(crate) finished: u8,
     /// By client and attempt.
     pub(crate) openings: HashMap<(u32, u32), Opening>,
-    /// Why a stream was closed, and before which event.
+    /// The close reason of a stream, and the event before which it closed.
     pub(crate) closings: HashMap<(u32, u32), (CloseReason, u32)>,
     pub(crate) bringers: Vec<Bringer>,
     /// The number of the next event of each process.
     pub(crate) next: Vec<u32>,
-    /// The first event that has not been given to each process to be published.
+    /// The first event that was not given to each process yet.
     pub(crate) feed: Vec<u32>,
     pub(crate) together: Together,
-    /// Topics that have surely finished there.
+    /// Topics that have certainly finished there.
     pub(crate) ended: Vec<Cell<u8>>,
-    /// Nothing unusual is done any more.
+    /// There are no more unusual actions.
     pub(crate) settles: bool,
-    /// The number of the step that is being taken.
+    /// Number of the current step.
     pub(crate) step: u64,
     pub(crate) counts: Counts,
     log: Option<VecDeque<String>>,
@@ -169,7 +169,7 @@ impl Story {
         self.counts.0[at] += 1;
     }
 
-    /// Writes down what has happened, where somebody is to read it.
+    /// Records a note, if it will be read.
     pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
         if let Some(log) = &mut self.log {
             if log.len() == KEPT {
@@ -179,7 +179,7 @@ impl Story {
         }
     }
 
-    /// The last that has happened, a line for each.
+    /// The last notes, with a line for each.
     pub(crate) fn tail(&self) -> String {
         let lines: String = self.log.iter().flatten().map(|line| format!("{line}\n")).collect();
         format!("{:?}\n{lines}", self.scenario)
@@ -190,19 +190,19 @@ impl Story {
         u32::try_from(self.entries.len()).expect("not that many")
     }
 
-    /// Whether events without a key, and their ends, are all that a topic gives up for good.
+    /// Whether a topic drops for good only events without a key, and removals.
     pub(crate) fn is_keyed(&self, topic: usize) -> bool {
         self.scenario.kinds[topic].keyed
     }
 
-    /// A topic has finished at a process, and will not be forgotten.
+    /// A topic has finished at a process, which will not be forgotten.
     pub(crate) fn ends_at(&self, process: u32, topic: u8) {
         let Kind { has_ids, is_ageless, .. } = self.scenario.kinds[usize::from(topic)];
         let ended = &self.ended[process as usize];
         ended.set(ended.get() | u8::from(has_ids && is_ageless) << topic);
     }
 
-    /// Thinks of an event, or says that no more will come of a topic.
+    /// Makes up an event, or finishes a topic.
     pub(crate) fn write(&mut self, process: Option<u32>) {
         let topics = (0..self.scenario.topics).filter(|topic| self.finished & 1 << topic == 0);
         let Some(topic) = self.rng.choice(topics.collect::<Vec<_>>()) else { return };
@@ -240,7 +240,7 @@ impl Story {
         self.entries.push(entry);
     }
 
-    /// An id of the application's, where it has any; now and then one that was there before.
+    /// An id of the application, if it has any; sometimes one that was used before.
     fn own_id(&mut self) -> Option<String> {
         if self.scenario.ids != Ids::Own || self.rng.u8(..100) < self.scenario.bare {
             return None;
@@ -251,7 +251,7 @@ impl Story {
         again.or_else(|| {
             Some(match self.scenario.id_style {
                 0 => number.to_string(),
-                // What a position looks like, and what two lines of a header would.
+                // Text that looks like a position, and text like two header lines.
                 1 => format!("{number}-0"),
                 2 => format!("{number}, {number}"),
                 3 => format!("{}{number}", "long".repeat(300)),
@@ -267,7 +267,7 @@ impl Story {
         (self.scenario.ids == Ids::Ordered).then(|| Position::new(last.ms() + later, n))
     }
 
-    /// Where an id stands that a client comes back with: the first event that has it, and the last.
+    /// Place of the id with which a client resumes: the first event that has it, and the last.
     pub(crate) fn find(&self, id: &str) -> Option<(u32, u32)> {
         if self.scenario.ids != Ids::Ordered {
             return self.places.get(id).copied();
@@ -278,8 +278,7 @@ impl Story {
         u32::try_from(place).ok().map(|place| (place, place))
     }
 
-    /// The event as it is published; `sent` to one stream alone it has its id from the application in any
-    /// case.
+    /// The event as it is published. `sent` to one stream alone, it always has an id from the application.
     pub(crate) fn event(&self, number: u32, sent: bool) -> Event<'static> {
         let entry = &self.entries[number as usize];
         let mut event = Event::new().data(format!("{number} {}", "x".repeat(entry.size)));

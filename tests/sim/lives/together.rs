@@ -1,18 +1,18 @@
-//! What the loops of one server do together: a handler of any publishes, and what it does behind that, to the
-//! streams of whichever loop, comes behind it.
+//! Interplay of the loops of one server: a handler of any loop publishes, and its later calls for streams of
+//! any loop take effect after that.
 
 use crate::lives::story::{Entry, Story, TOPICS};
 use mio_sse::{CloseReason, Context, Error, Event, Ids, Position, Publisher, StreamId};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-/// How many loops a server has at most.
+/// Largest number of loops of a server.
 pub(crate) const LOOPS_MAX: usize = 3;
 
-/// More than there are places between two events that are published.
+/// More than there are places between two published events.
 const BURST: u32 = 4_100;
 
-/// How many tags there are. Only the first is ever closed.
+/// Number of tags. Only streams with the first are ever closed by it.
 const TAGS: u32 = 4;
 
 /// The tag of a client's streams.
@@ -20,42 +20,42 @@ pub(crate) fn tag_of(client: u32) -> String {
     format!("tag {}", client % TAGS)
 }
 
-/// A stream that is open, in any of the loops.
+/// An open stream in any of the loops.
 pub(crate) struct Open {
     pub(crate) stream: StreamId,
     pub(crate) process: u32,
     /// The client and its attempt.
     pub(crate) who: (u32, u32),
-    /// The application ends it by itself.
+    /// The application closes it by itself.
     pub(crate) ends: bool,
-    /// The first event that was not published when it was opened.
+    /// The first event that was not published when it opened.
     pub(crate) next: u32,
-    /// It is to be closed behind all that was published before this.
+    /// It is to be closed after all events before this.
     pub(crate) closes: Option<u32>,
 }
 
 impl Open {
-    /// Some loop has asked for its end, behind all before `until`. Which comes first, nobody can know.
+    /// A loop has requested its close, after all events before `until`. It is not known which comes first.
     fn is_to_close(&mut self, until: u32) {
         self.closes = Some(self.closes.map_or(until, |closes| closes.min(until)));
     }
 }
 
-/// What has been asked of all loops.
+/// Calls that concern all loops.
 #[derive(Default)]
 pub(crate) struct Together {
     pub(crate) open: Vec<Open>,
-    /// What was sent to each stream and is still to come, each with the loop whose handler has sent it.
+    /// Pending private events of each stream, each with the loop whose handler sent it.
     pub(crate) sent: HashMap<(u32, u32), Vec<(u64, usize)>>,
     serial: u64,
-    /// The client and attempt that something was done to last.
+    /// The client and attempt of the last call.
     last: Option<(u32, u32)>,
-    /// What was sent to nobody, as there was no room or no memory.
+    /// Events that were sent to no stream, as there was no room or no memory.
     unsent: BTreeSet<u64>,
-    /// Streams that were closed as they were asked to.
+    /// Streams that were closed as requested.
     pub(crate) asked: BTreeSet<(u32, u32)>,
-    /// Processes in which streams with the first tag were closed, each time behind all before an event, and
-    /// those in which they were turned away.
+    /// Processes in which streams with the first tag were closed, each time after all events before one, and
+    /// those in which they were refused.
     closed_first_tag: Vec<(u32, u32)>,
     revoked_first_tag: BTreeSet<u32>,
     /// The id of each event, and the event of each id.
@@ -64,12 +64,12 @@ pub(crate) struct Together {
 }
 
 impl Together {
-    /// Whether everything has been closed that was to be.
+    /// Whether every requested close has happened.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.open.iter().all(|open| open.closes.is_none())
     }
 
-    /// A process has ended, and with it all streams of it.
+    /// A process has ended, and with it all its streams.
     pub(crate) fn ends(&mut self, process: u32) {
         self.open.retain(|open| open.process != process);
     }
@@ -79,7 +79,7 @@ impl Together {
         let is_it = |open: &Open| open.stream == stream && open.process == process;
         let place = self.open.iter().position(is_it).expect("it was opened");
         let Open { who, ends, next, closes, .. } = self.open.swap_remove(place);
-        // What was asked before it was opened, and was still to come.
+        // Calls from before it opened that were still pending.
         let mut earlier =
             self.closed_first_tag.iter().filter(|(its, until)| *its == process && *until >= next);
         let earlier = earlier.next().map(|(_, until)| *until).filter(|_| who.0.is_multiple_of(TAGS));
@@ -94,7 +94,7 @@ impl Together {
         assert!(end >= behind, "{who:?} was closed before {end}, though it was behind all before {behind}");
     }
 
-    /// Something that was sent to a stream has come. Returns before which event everything has to be there.
+    /// A private event has arrived. Returns the event before which all others have to be there.
     pub(crate) fn is_sent(&mut self, who: (u32, u32), data: &str, serials: &mut [u64; LOOPS_MAX]) -> u32 {
         let mut parts = data.split(' ').map(|part| part.parse::<u64>().expect("a number"));
         let mut part = || parts.next().expect("three numbers");
@@ -103,7 +103,7 @@ impl Together {
         assert!(serials[at] < serial, "{serial} comes to {who:?} behind {} of the same loop", serials[at]);
         serials[at] = serial;
         if let Some(sent) = self.sent.get_mut(&who) {
-            // A stream that has come since then may be sent what went to a tag.
+            // A newer stream may get an event that was sent to its tag.
             let lost = sent.iter().find(|(found, of)| *of == at && *found < serial);
             assert_eq!(lost, None, "{serial} comes to {who:?}, and what was sent before has not");
             sent.retain(|(found, _)| *found != serial);
@@ -114,7 +114,7 @@ impl Together {
         u32::try_from(until).expect("few events")
     }
 
-    /// An event has come with an id, which is the same in all loops.
+    /// An event has arrived with an id, which is the same in all loops.
     pub(crate) fn is_named(&mut self, process: u32, number: u32, id: String) {
         let known = self.ids.entry((process, number)).or_insert_with(|| id.clone());
         assert_eq!(*known, id, "{number} has two ids");
@@ -122,21 +122,21 @@ impl Together {
         assert_eq!(known, number, "two events have one id");
     }
 
-    /// Whether a client may be turned away for its tag.
+    /// Whether a client may be refused for its tag.
     pub(crate) fn is_revoked(&self, process: u32, client: u32) -> bool {
         self.revoked_first_tag.contains(&process) && client.is_multiple_of(TAGS)
     }
 }
 
-/// By which way something is published.
+/// Ways of publishing.
 pub(crate) enum Way<'w, 'c> {
     Thread(&'w Publisher),
     Handler(&'w mut Context<'c>),
 }
 
 impl Story {
-    /// Publishes the next event that has not been published in a process. Returns whether there was one, and
-    /// room for it.
+    /// Publishes the next event that was not published in a process. Returns whether there was one, and room
+    /// for it.
     pub(crate) fn publish_next(&mut self, process: u32, mut way: Way<'_, '_>) -> bool {
         while let Some(entry) = self.entries.get(self.feed[process as usize] as usize) {
             if entry.process.is_some_and(|its| its != process) {
@@ -162,7 +162,7 @@ impl Story {
         let entry = &self.entries[number as usize];
         let (topic, position) = (TOPICS[usize::from(entry.topic)], entry.position);
         let event = self.event(number, false);
-        // A topic that nobody reads and that keeps nothing changes nothing.
+        // Finishing an unused topic changes nothing.
         let with_another = position.is_none() && self.scenario.is_sharded() && self.rng.u8(..8) == 0;
         let topics = [topic, NOBODYS];
         match way {
@@ -199,14 +199,14 @@ impl Story {
         Ok(())
     }
 
-    /// The number behind the newest event that was given to a process to be published.
+    /// One more than the number of the newest event that was given to a process.
     pub(crate) fn published_until(&self, process: u32) -> u32 {
         let mut entries = self.entries[..self.feed[process as usize] as usize].iter();
         let is_its = |entry: &Entry| !entry.finishes && entry.process.is_none_or(|its| its == process);
         entries.rposition(is_its).map_or(0, |place| u32::try_from(place + 1).expect("few events"))
     }
 
-    /// Now and then a callback of a loop publishes, and does something behind that.
+    /// Sometimes a callback of a loop publishes, and makes a call after that.
     pub(crate) fn act_together(&mut self, (process, at): (u32, usize), cx: &mut Context<'_>) {
         if !self.scenario.is_sharded() || self.rng.bool() {
             return;
@@ -219,12 +219,12 @@ impl Story {
             }
         }
         for _ in 0..self.rng.u8(..3) {
-            // Also where this loop has published nothing now: what it has sent before comes before this.
+            // Even if this loop has published nothing now: what it has sent before comes first.
             self.act_behind((process, at), until, cx);
         }
     }
 
-    /// The handler of a loop does something behind all that it has published, which is before `until`.
+    /// A handler of a loop makes a call after all events it has published, which are before `until`.
     pub(crate) fn act_behind(&mut self, from: (u32, usize), until: u32, cx: &mut Context<'_>) {
         let closes = !self.settles;
         match self.rng.u8(..32) {
@@ -250,7 +250,7 @@ impl Story {
     fn send_behind(&mut self, (process, at): (u32, usize), until: u32, cx: &mut Context<'_>) {
         let Some(Open { stream, who, .. }) = self.draw_open(process) else { return };
         let (stream, who) = (*stream, *who);
-        // Now and then more than a loop takes from its inbox at once.
+        // Sometimes more than a loop takes from its inbox at once.
         let count = if self.rng.u8(..8) == 0 { self.rng.u8(..100) } else { 1 };
         for _ in 0..count {
             let (serial, event) = self.event_behind(at, until);
@@ -299,7 +299,7 @@ impl Story {
         if self.rng.bool() {
             cx.close_tagged(&tag_of(0));
         } else {
-            // Over with the turn.
+            // The revocation ends with the turn.
             self.together.revoked_first_tag.insert(process);
             cx.revoke(&tag_of(0), Duration::ZERO);
         }
@@ -311,7 +311,7 @@ impl Story {
         self.count("closed with a tag");
     }
 
-    /// Sends so much to a stream that no place is left before what is published next.
+    /// Sends so much to a stream that no place is left before the next published event.
     fn send_burst(&mut self, process: u32, cx: &mut Context<'_>) {
         let Some(Open { stream, .. }) = self.draw_open(process) else { return };
         let stream = *stream;
@@ -319,7 +319,7 @@ impl Story {
         self.count("bursts to one stream");
     }
 
-    /// A handler publishes to a topic that has finished: nobody gets it, in whichever loop.
+    /// A handler publishes to a finished topic: no stream gets the event, in any loop.
     fn publish_too_late(&mut self, process: u32, cx: &mut Context<'_>) {
         let given = &self.entries[..self.feed[process as usize] as usize];
         let finished = given.iter().filter(|entry| entry.finishes).map(|entry| usize::from(entry.topic));
@@ -342,7 +342,7 @@ impl Story {
         self.count("published to what has finished");
     }
 
-    /// What is sent behind all before `until`, and its number.
+    /// An event that is sent after all events before `until`, and its number.
     fn event_behind(&mut self, at: usize, until: u32) -> (u64, Event<'static>) {
         self.together.serial += 1;
         let serial = self.together.serial;
@@ -350,5 +350,5 @@ impl Story {
     }
 }
 
-/// A topic that nobody reads.
+/// A topic without subscribers.
 pub(crate) const NOBODYS: &str = "nobody's";
