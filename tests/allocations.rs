@@ -1,6 +1,6 @@
-//! What is steady allocates nothing: fan-out, heartbeats, waiting.
+//! Steady work allocates nothing: fan-out, heartbeats, waiting.
 //!
-//! In a binary of its own, with a single test: the allocator counts for the whole process.
+//! It is a binary of its own with a single test, as the allocator counts for the whole process.
 
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 
@@ -18,7 +18,7 @@ struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-/// Allocated and not freed.
+/// Bytes allocated and not freed.
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
 #[global_allocator]
@@ -45,7 +45,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Peers that ask for a stream each and then read everything: a network that costs nothing itself.
+/// Peers that request a stream each and then read everything: a network without cost of its own.
 struct Sink {
     now: Duration,
     waiting: u32,
@@ -134,7 +134,7 @@ type Loop = Server<Router, Sink>;
 
 const STREAMS: u32 = 1000;
 
-/// So many that what a server has in any case does not count.
+/// So many that the fixed memory of a server does not count.
 const CROWD: u32 = 20_000;
 
 /// A server with streams on the topic `t`.
@@ -188,7 +188,7 @@ fn allocations(work: impl FnOnce()) -> usize {
 }
 
 #[test]
-fn what_is_steady_allocates_nothing() {
+fn steady_work_allocates_nothing() {
     let requests: [&'static [u8]; 2] =
         [b"GET /chunked HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /close-delimited HTTP/1.1\r\nHost: x\r\n\r\n"];
     for request in requests {
@@ -200,7 +200,7 @@ fn what_is_steady_allocates_nothing() {
             }
             rest(server);
         };
-        // Buffers find their size.
+        // Buffers grow to their size.
         publish(&mut server, 64);
 
         let fan_out = allocations(|| (0..50).for_each(|_| publish(&mut server, 64)));
@@ -220,7 +220,7 @@ fn what_is_steady_allocates_nothing() {
         assert_eq!(allocations(|| (0..1000).for_each(|_| rest(&mut server))), 0, "for nothing");
     }
 
-    // Tags cost what the documentation of `Context::tag` says, and nothing where there are none.
+    // Tags cost what the documentation of `Context::tag` says. Without tags there is no cost.
     let bytes_of = |request| {
         let before = BYTES.load(Ordering::Relaxed);
         let server = streams(request);
@@ -242,7 +242,7 @@ fn what_is_steady_allocates_nothing() {
     assert!(revoked < 200, "{revoked} bytes for each revocation");
     assert!(shared < 80 && own < 200, "{shared} and {own} bytes for each stream");
 
-    // When all have left, nothing is left of them but what the next ones use again.
+    // When all have left, only memory that the next streams use again is kept.
     let everything = b"GET /everything HTTP/1.1\r\nHost: x\r\n\r\n";
     let before = BYTES.load(Ordering::Relaxed);
     let mut server = crowd(everything, CROWD);
@@ -257,9 +257,8 @@ fn what_is_steady_allocates_nothing() {
     assert!(left < 30, "{left} bytes for each stream that has left");
     drop(server);
 
-    // A stream that is opened may allocate, but what it keeps is its record: nothing for each stream on its
-    // own. Once others have opened, all that is left is its reply and the name of the topic in it, and the
-    // lists that grow now and then.
+    // Opening a stream may allocate, but the stream keeps only its record. After earlier streams, the only
+    // allocations are the reply, the name of the topic in it, and the lists that grow now and then.
     let mut server = None;
     let first = allocations(|| server = Some(streams(requests[0])));
     let mut server = server.unwrap();

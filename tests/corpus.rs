@@ -1,6 +1,6 @@
-//! The inputs that the fuzz targets begin with or have found worth keeping, checked again without a fuzzer.
+//! The inputs that the fuzz targets begin with or have found worth keeping, checked without a fuzzer.
 //!
-//! A test binary apart, because it is made of files that the published package does not have.
+//! It is a test binary of its own, because the published package does not have its files.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,8 +10,8 @@ use std::path::Path;
 #[allow(unreachable_pub, reason = "it is a library for the fuzz targets")]
 mod checks;
 
-/// Checks every file of `fuzz/corpus/<target>`, and of `fuzz/artifacts/<target>` what a fuzzer has just
-/// failed on here.
+/// Checks every file of `fuzz/corpus/<target>`, and in `fuzz/artifacts/<target>` the inputs with which a
+/// fuzzer has just failed here.
 fn replay(target: &str, check: fn(&[u8])) {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
     let mut failed = Vec::new();

@@ -1,15 +1,15 @@
-//! Which of the bugs that are planted is switched on: see `tests/mutants/run`, which puts this and their
-//! names into its copy.
+//! The planted bug that is switched on: see `tests/mutants/run`, which adds this file and the names of the
+//! bugs to its copy.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The place in [`ALL`] of the one that is switched on, or behind its end.
+/// Index in [`ALL`] of the bug that is switched on; after the end, none is.
 static ACTIVE: AtomicUsize = AtomicUsize::new(UNKNOWN);
 
-/// Nobody has said yet which it is: the environment does.
+/// Not chosen yet: the environment chooses.
 const UNKNOWN: usize = usize::MAX;
 
-/// Whether this one is switched on.
+/// Whether this bug is switched on.
 #[inline]
 pub(crate) fn is(name: &str) -> bool {
     let mut active = ACTIVE.load(Ordering::Relaxed);
@@ -20,10 +20,10 @@ pub(crate) fn is(name: &str) -> bool {
     ALL.get(active).is_some_and(|active| *active == name)
 }
 
-/// Switches one on, instead of the one before, or none if that has no name.
+/// Switches a bug on, instead of the present one; with an empty name, none.
 ///
 /// # Panics
-/// If there is none of that name.
+/// If there is no bug of that name.
 pub fn switch_to(name: &str) {
     let place = ALL.iter().position(|found| *found == name);
     assert!(place.is_some() || name.is_empty(), "there is no mutant {name}");

@@ -1,17 +1,16 @@
-//! Bugs that are planted, and have to be found: a part of the simulator in the copy that `tests/mutants/run`
-//! makes.
+//! Planted bugs that have to be found: a part of the simulator in the copy that `tests/mutants/run` makes.
 
 use crate::{SEEDS, STEPS, attempt, attempt_lives, expect};
 use mio_sse::mutant::switch_to;
 
-/// Seeds within which each is to be found: hardly any needs more than a hundred, but which they are changes
-/// with every change.
+/// Seeds within which each has to be found: hardly any needs more than a hundred, but which ones do changes
+/// with every commit.
 const SEEDS_MAX: u64 = 1_000;
 
 #[test]
 fn every_mutant_is_found() {
     switch_to("");
-    // What is found then is their doing.
+    // Without a bug, nothing may be found.
     for seed in 0..SEEDS {
         expect(seed, STEPS, false);
         assert!(attempt_lives(seed, STEPS, false).is_ok(), "lives of seed {seed}");

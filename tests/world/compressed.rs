@@ -1,5 +1,5 @@
 //! Compressed streams as browsers, curl and clients in JavaScript and Python read them: each event at once,
-//! whenever they have joined, to an end that is no error, and on from there.
+//! whenever they have joined, up to an end that is not an error, and from there on.
 
 use crate::browser::Tab;
 use crate::browser::firefox::Firefox;
@@ -12,23 +12,23 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// After how many events each reader joins: at the beginning, while others share what is compressed, and
-/// once that can begin anew.
+/// Numbers of events after which readers join: at the beginning, while others share a chain, and when a new
+/// chain can begin.
 const JOINS: [usize; 3] = [0, 10, 25];
 
-/// How many events there are before the first end.
+/// Number of events before the first end.
 const EVENTS: usize = 60;
 
-/// What a client says when a stream has ended as it should.
+/// A client's report when a stream has ended as it should.
 #[derive(Clone, Copy)]
 enum CleanEnd {
-    /// Nothing but that.
+    /// Only that it has ended.
     End,
-    /// EventSource tells a page no difference.
+    /// EventSource reports every end as an error.
     Error,
 }
 
-/// The readers of one program, and what they have to have seen.
+/// The readers of one program, and the events that they have to have seen.
 struct Play {
     said: Arc<Said>,
     server: Running,
@@ -40,7 +40,7 @@ struct Play {
 }
 
 impl Play {
-    /// The program is given the URL of the stream, the one of the page, and what hears what the page says.
+    /// `start` gets the URL of the stream, that of the page, and the receiver of the page's reports.
     fn begin<P: Any>(start: impl FnOnce(&Wire, &Running, &Arc<Said>) -> (P, Arc<Said>)) -> Self {
         let said = Arc::<Said>::default();
         let hearer = said.clone();
@@ -79,7 +79,7 @@ impl Play {
         format!(r#"{{"number": {number}, "symbol": "ACME", "currency": "EUR", "noise": "{noise}"}}"#)
     }
 
-    /// Waits until the first readers have seen all that they have to, and nothing else.
+    /// Waits until the first readers have seen all of their events, and nothing else.
     fn wait_for_events(&self, readers: usize) {
         let expected = &self.expected[..readers];
         let all = |lines: &[serde_json::Value]| {
@@ -97,7 +97,7 @@ impl Play {
         }
     }
 
-    /// Waits until the first readers have said something as often.
+    /// Waits until each of the first readers has reported this often.
     fn wait_for(&self, readers: usize, what: &str, times: usize) {
         self.said.wait_for(what, |lines| {
             (0..readers).all(|reader| {
@@ -106,12 +106,12 @@ impl Play {
         });
     }
 
-    /// How often anything was said by any reader.
+    /// Number of reports of one kind, over all readers.
     fn times(&self, what: &str) -> usize {
         self.said.wait_for("", |_| true).iter().filter(|line| line[1] == what).count()
     }
 
-    /// Publishes one event more for the first readers, which have to see it now.
+    /// Publishes another event for the first readers, which have to see it now.
     fn publish(&mut self, readers: usize) {
         let event = self.next();
         for expected in &mut self.expected[..readers] {
@@ -123,7 +123,7 @@ impl Play {
         self.latencies.push(now() - begin);
     }
 
-    /// Sends something to a single reader.
+    /// Sends an event to a single reader.
     fn send(&mut self, reader: usize) {
         let event = "for one alone".to_owned();
         self.expected[reader].push(event.clone());
@@ -135,7 +135,7 @@ impl Play {
         self.wait_for_events(JOINS.len());
     }
 
-    /// Ends all streams, and publishes something while nobody is there.
+    /// Closes all streams, and publishes while there are none.
     fn end(&mut self, clean: CleanEnd, visit: usize) {
         let (errors, ends) = (self.times("error"), self.times("end"));
         let away: Vec<_> = (0..3).map(|_| self.next()).collect();
@@ -154,7 +154,7 @@ impl Play {
         self.wait_for_events(JOINS.len());
     }
 
-    /// Resets all connections, and publishes something before any can come back.
+    /// Resets all connections, and publishes before any client can reconnect.
     fn cut(&mut self, clean: CleanEnd, visit: usize) {
         self.wire.cut();
         for _ in 0..3 {
@@ -177,7 +177,7 @@ impl Play {
             self.publish(readers);
             match count {
                 35 => self.send(1),
-                // By then all share what is compressed, until a heartbeat.
+                // By then all streams share a chain, until a heartbeat.
                 53 => {
                     let before = self.server.stats().heartbeats;
                     self.server.wait_for("a heartbeat", |stats| stats.heartbeats >= before + all as u64);

@@ -3,7 +3,7 @@
 use mio_sse::{Context, Error, Event, StreamId};
 use std::time::Duration;
 
-/// What a client sees of an event: the standard's fields of `MessageEvent`.
+/// An event as a client sees it: the fields of `MessageEvent`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Seen {
     pub(crate) event: String,
@@ -11,10 +11,10 @@ pub(crate) struct Seen {
     pub(crate) id: String,
 }
 
-/// The event after which nothing comes.
+/// The last event.
 pub(crate) const END: &str = "end";
 
-/// Line ends of every kind are one line feed for whoever reads them.
+/// Line ends of every kind are one line feed for clients.
 fn unified(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }
@@ -31,7 +31,7 @@ pub(crate) fn megabyte() -> String {
     unreachable!()
 }
 
-/// Texts that arrive as they are, but for line ends.
+/// Texts that arrive unchanged, except for line ends.
 const TEXTS: &[&str] = &[
     "plain",
     "",
@@ -60,14 +60,14 @@ const TEXTS: &[&str] = &[
     "{\"json\": \"\\u0000 \\n\"}",
 ];
 
-/// A block of the stream, and what there is to see of it.
+/// A block of the stream, and what a client sees of it.
 pub(crate) struct Sent {
     event: Event<'static>,
-    /// The id that it says.
+    /// The id in the block.
     pub(crate) new_id: Option<String>,
-    /// The id that holds behind it.
+    /// The id that is valid after it.
     pub(crate) id: String,
-    /// `None` where there is no data, and so no event.
+    /// `None` if there is no data, and so no event.
     pub(crate) seen: Option<Seen>,
 }
 
@@ -79,17 +79,17 @@ pub(crate) fn send(stream: StreamId, cx: &mut Context<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-/// What a client sees of what [`send`] sends, if it reads as the standard says.
+/// The events of [`send`], for a client that follows the standard.
 pub(crate) fn expected() -> Vec<Seen> {
     all().into_iter().filter_map(|sent| sent.seen).collect()
 }
 
-/// Everything that is sent.
+/// All blocks.
 pub(crate) fn all() -> Vec<Sent> {
     let mut all = Sequence(Vec::new());
     for (index, text) in TEXTS.iter().enumerate() {
         all.add(Event::new().data(*text), "message", None, text);
-        // Between them what nobody sees: comments, also such as a heartbeat is, and a time to wait.
+        // Between them blocks that no client sees: comments, like those of heartbeats, and a retry time.
         match index % 3 {
             0 => all.add_unseen(Event::new().comment("")),
             1 => all.add_unseen(Event::new().comment("data: no event\nid: 9")),
@@ -98,7 +98,7 @@ pub(crate) fn all() -> Vec<Sent> {
     }
     all.add(Event::new().data("with an id").id("1"), "message", Some("1"), "with an id");
     all.add_unseen(Event::new().comment(""));
-    // The last id holds until there is another.
+    // The last id is valid until there is another.
     all.add(Event::new().data("still the id before"), "message", None, "still the id before");
     all.add(Event::new().data("named").event("named").id("ü €"), "named", Some("ü €"), "named");
     all.add(Event::new().data("").event("named"), "named", None, "");
@@ -116,13 +116,13 @@ pub(crate) fn all() -> Vec<Sent> {
     all.0
 }
 
-/// How long to wait before coming back.
+/// Delay before reconnecting.
 const WAIT: Duration = Duration::from_millis(100);
 
 struct Sequence(Vec<Sent>);
 
 impl Sequence {
-    /// The id that holds at the end.
+    /// The id that is valid at the end.
     fn id(&self) -> String {
         self.0.last().map_or_else(String::new, |last| last.id.clone())
     }

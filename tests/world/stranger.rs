@@ -1,4 +1,4 @@
-//! What a new user does: an empty directory, a dependency, the example of the README.
+//! A new user: an empty directory, a dependency, the example of the README.
 
 use crate::support::{DEADLINE, eventually, repository, run, scratch, target_dir, tied};
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ impl Drop for Program {
     }
 }
 
-/// Reads a stream until it has said this.
+/// Reads a stream until it contains `wanted`.
 fn read_until(port: u16, path: &str, wanted: &str) {
     let mut stream = eventually("the program listens", || {
         TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())

@@ -9,7 +9,7 @@ use std::sync::{OnceLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long to wait for what must happen; only a test that fails waits this long.
+/// Timeout of a test. Only a failed test waits this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 #[expect(clippy::disallowed_methods, reason = "tests have deadlines")]
@@ -21,7 +21,7 @@ pub(crate) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// Asks again and again until there is an answer.
+/// Asks repeatedly until there is an answer.
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
     let deadline = now() + DEADLINE;
     loop {
@@ -33,12 +33,12 @@ pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<T, Strin
     }
 }
 
-/// Where everything that is made here goes: nothing is written to the repository.
+/// Directory for everything that is made here: nothing is written to the repository.
 pub(crate) fn target_dir() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
 }
 
-/// A directory that is there and empty.
+/// An empty directory.
 pub(crate) fn scratch(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&directory);
@@ -50,8 +50,8 @@ pub(crate) fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// A command that ends with the thread that has started it, however that ends: `setpriv` is of util-linux,
-/// which is everywhere.
+/// A command that is killed with the thread that started it. `setpriv` is part of util-linux, which is
+/// everywhere.
 pub(crate) fn tied(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM"]).arg(program).stdin(Stdio::null());
@@ -112,7 +112,7 @@ impl Running {
         receiver.recv_timeout(DEADLINE).unwrap()
     }
 
-    /// Waits until the stats are as they should be.
+    /// Waits until the stats meet the condition.
     pub(crate) fn wait_for(&self, what: &str, mut condition: impl FnMut(&Stats) -> bool) -> Stats {
         eventually(what, || {
             let stats = self.stats();
@@ -146,8 +146,8 @@ impl Example {
         Self::start_on(0, name, input)
     }
 
-    /// Asks it to end in good order, calls `meanwhile`, and starts it anew on the same port once it has
-    /// ended. `between` is called while there is none.
+    /// Asks it to stop cleanly, calls `meanwhile`, and starts it again on the same port once it has exited.
+    /// `between` is called while it does not run.
     pub(crate) fn restart(
         mut self,
         name: &str,
@@ -199,7 +199,7 @@ impl Example {
         std::fs::read_dir(self.proc("fd")).unwrap().count()
     }
 
-    /// Memory that is really there, in KiB.
+    /// Resident memory, in KiB.
     pub(crate) fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(self.proc("status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

@@ -1,5 +1,5 @@
-//! A wire between clients and a server that can be cut: connections through it end by a reset, as they do
-//! when somebody pulls a plug, and nobody comes through until it is mended.
+//! A wire between clients and a server that can be cut: connections through it are reset, as by a pulled
+//! plug, and no new ones pass until it is mended.
 
 use socket2::SockRef;
 use std::io::{Read, Write};
@@ -36,9 +36,8 @@ struct Link {
 }
 
 impl Link {
-    /// Both halves of the connection end by a reset as soon as nobody holds them any more, which is at once:
-    /// whoever reads from them is woken. Towards the client nothing is shut down, as that would be an end in
-    /// good order.
+    /// Both halves of the connection are reset as soon as no thread uses them, which is at once: reading
+    /// threads are woken. Nothing is shut down towards the client, as that would be a clean end.
     fn reset(&self) {
         self.over.store(true, Ordering::SeqCst);
         let _ = SockRef::from(&self.client).set_linger(Some(Duration::ZERO));
@@ -46,7 +45,7 @@ impl Link {
         let _ = self.server.shutdown(Shutdown::Both);
     }
 
-    /// Passes on what comes until it ends, in good order or not, and shows it before.
+    /// Passes input on until it ends, cleanly or not, and calls `show` before.
     fn pass(&self, mut from: &TcpStream, mut to: &TcpStream, mut show: impl FnMut(&[u8])) {
         let mut buffer = [0; 16 << 10];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
@@ -63,7 +62,7 @@ impl Link {
 }
 
 impl Wire {
-    /// A wire to a server, which need not be there yet.
+    /// A wire to a server, which need not run yet.
     pub(crate) fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -84,14 +83,14 @@ impl Wire {
         format!("http://{}{path}", self.address)
     }
 
-    /// Resets every connection, and from now on everyone who comes.
+    /// Resets every connection, and every new one from now on.
     pub(crate) fn cut(&self) {
         let mut state = self.shared.state.lock().unwrap();
         state.cut = true;
         state.links.drain(..).for_each(|link| link.reset());
     }
 
-    /// Ends every connection without a word more, in good order as far as TCP knows.
+    /// Ends every connection without further bytes, cleanly as far as TCP knows.
     pub(crate) fn end(&self) {
         for link in self.shared.state.lock().unwrap().links.drain(..) {
             link.over.store(true, Ordering::SeqCst);
@@ -110,7 +109,7 @@ impl Wire {
         self.shared.state.lock().unwrap().heads.clone()
     }
 
-    /// Resets one of the connections, if there is any, and lets it come back at once.
+    /// Resets one of the connections, if there is any, and lets its client reconnect at once.
     pub(crate) fn cut_one(&self, choose: impl FnOnce(usize) -> usize) -> bool {
         let mut state = self.shared.state.lock().unwrap();
         state.links.retain(|link| !link.over.load(Ordering::SeqCst));
@@ -124,7 +123,7 @@ impl Wire {
 }
 
 impl Shared {
-    /// Keeps the head of a reply, which the server sends at once.
+    /// Records the head of a reply, which the server sends at once.
     fn keep_head(&self, bytes: &[u8]) {
         let end = bytes.windows(4).position(|end| end == b"\r\n\r\n");
         if let Some(end) = end.filter(|_| bytes.starts_with(b"HTTP/")) {
@@ -140,7 +139,7 @@ impl Shared {
             let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
             return;
         };
-        // Nothing is to wait for more to come.
+        // Bytes must not wait for more.
         let _ = client.set_nodelay(true);
         let _ = server.set_nodelay(true);
         let link = Arc::new(Link { client, server, over: AtomicBool::new(false) });

@@ -1,8 +1,8 @@
-//! The library and the world outside: a browser, a proxy, and clients that others have written.
+//! The library and other programs: browsers, proxies, and clients in several languages.
 //!
-//! A package of its own, since it needs what the library's tests should not: `cargo test --manifest-path
+//! A package of its own, as it needs what the library's tests should not: `cargo test --manifest-path
 //! tests/world/Cargo.toml`, with chromium, firefox-esr, nginx, openssl, curl, node, npm and python3
-//! installed. Clients in other languages are fetched by name into the target directory.
+//! installed. Clients in other languages are downloaded by name into the target directory.
 
 mod browser;
 mod clients;
