@@ -1,5 +1,5 @@
-//! A stream says where it begins before there is an event, so whoever is cut off until then misses nothing,
-//! or is told that it does.
+//! A stream has its position before its first event, so a client that is cut off until then misses nothing,
+//! or gets a gap.
 
 use super::{Tab, app};
 use crate::support::{Running, eventually, ms, serve_with};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 const TOPIC: &str = "news";
 
-/// Which `Last-Event-ID` each request for `/events` had.
+/// The `Last-Event-ID` of each request for `/events`.
 type Asked = Arc<Mutex<Vec<Option<String>>>>;
 
 /// A way in which a topic has ids.
@@ -18,14 +18,14 @@ type Asked = Arc<Mutex<Vec<Option<String>>>>;
 struct Kind {
     ids: Ids,
     history: bool,
-    /// Whether something has been published already when the page comes.
+    /// Whether an event was published before the page connects.
     earlier: bool,
 }
 
 const KINDS: [Kind; 6] = [
     Kind { ids: Ids::Generated, history: true, earlier: false },
     Kind { ids: Ids::Generated, history: true, earlier: true },
-    // Without an event there is no id of the application's that could be named.
+    // Without an event there is no id of the application.
     Kind { ids: Ids::Own, history: true, earlier: true },
     Kind { ids: Ids::Own, history: false, earlier: true },
     Kind { ids: Ids::Ordered, history: true, earlier: true },
@@ -46,7 +46,7 @@ impl Kind {
         }
     }
 
-    /// What a page sees that misses something if it is not kept.
+    /// Names that a page sees if it misses events that were dropped.
     fn expected(self) -> Value {
         match self.history {
             true => json!([["message", "meanwhile"], ["message", "afterwards"]]),
@@ -66,7 +66,7 @@ fn news() -> (Router, Asked) {
     (app, asked)
 }
 
-/// Nothing but the beginning of a stream moves the position of its client: there are no heartbeats.
+/// Only the beginning of a stream changes its client's position: there are no heartbeats.
 fn serve_news(kind: Kind) -> (Running, Asked) {
     let (app, asked) = news();
     let mut config = Config::default();
@@ -79,7 +79,7 @@ fn serve_news(kind: Kind) -> (Running, Asked) {
     (server, asked)
 }
 
-/// Opens a stream and waits until the first bytes of its body are there: where it begins.
+/// Opens a stream and waits until the first bytes of its body have arrived: its position.
 fn listens(tab: &Tab) {
     tab.run("var events = listen('/events', 'gap')");
     eventually("the stream says something", || {
@@ -93,7 +93,8 @@ fn listens(tab: &Tab) {
     tab.wait_for("events.source.readyState == 1");
 }
 
-/// What was published while it was away, or a gap, and what came afterwards; it said where it had been.
+/// Checks the events published while the page was away, or a gap, then later ones, and the position that it
+/// sent.
 fn missed_nothing(tab: &Tab, server: &Running, kind: Kind, asked: &Asked) {
     tab.wait_for("events.seen.filter(([name]) => name == 'open').length == 2");
     server.publisher.run(move |cx| kind.publish(cx, 3, "afterwards")).unwrap();
@@ -106,12 +107,12 @@ fn missed_nothing(tab: &Tab, server: &Running, kind: Kind, asked: &Asked) {
 }
 
 #[test]
-fn a_page_whose_stream_the_server_ends_before_its_first_event_misses_nothing() {
+fn a_page_whose_stream_is_closed_before_its_first_event_misses_nothing() {
     for kind in KINDS {
         let (server, asked) = serve_news(kind);
         let tab = Tab::open(&server.url("/"));
         listens(&tab);
-        // In one callback, so that the client cannot be back before the event is published.
+        // In one callback, so that the client cannot reconnect before the event is published.
         let end_and_publish = move |cx: &mut Context<'_>| {
             assert_eq!(cx.close_tagged("all"), 1);
             kind.publish(cx, 2, "meanwhile")

@@ -1,4 +1,4 @@
-//! How many streams a browser opens, in one tab and in two.
+//! The number of streams that a browser opens, in one tab and in two.
 
 use super::{Tab, app};
 use crate::support::serve;
@@ -24,7 +24,7 @@ fn two_tabs_see_the_same() {
     second.wait_for("events.data().join() == 'for both,for one'");
 }
 
-/// What the README warns of: six connections to a host over HTTP/1.1, all tabs together.
+/// The README warns of this limit: six connections to a host over HTTP/1.1, over all tabs.
 #[test]
 fn the_seventh_stream_waits_until_one_of_the_six_is_closed() {
     let mut app = app();

@@ -7,7 +7,7 @@ use serde_json::json;
 
 const OPTIONS: [&str; 3] = ["Ferry", "Night train", "Bicycle"];
 
-/// Waits until the page shows these options with so many votes each, bars that fit, and the sum.
+/// Waits until the page shows these options with these votes, matching bars, and the sum.
 fn shows(tab: &Tab, options: &[(&str, u64)]) {
     let shown = "[[...document.querySelectorAll('#options li')].map((option) => [
             option.querySelector('button').textContent, +option.querySelector('span').textContent,
@@ -60,7 +60,7 @@ fn all_tabs_show_one_poll() {
     for tab in &tabs {
         shows(tab, &[("Ferry", 0), ("Night train", 3), ("Bicycle", 1)]);
     }
-    // A new option leaves the others as they are, with what is computed in them.
+    // A new option leaves the others as they are, including their computed values.
     let strange = r#"<b>"On foot" & 'home'</b>"#;
     add(&tabs[0], strange);
     tabs[0].wait_for("field.value == ''");
@@ -72,7 +72,7 @@ fn all_tabs_show_one_poll() {
     for tab in &tabs {
         shows(tab, &now);
     }
-    // What is wrong with an option is for the one to know who has typed it.
+    // Only the page that sent an invalid option gets the error.
     add(&tabs[1], "Bicycle");
     tabs[1].wait_for(
         "document.getElementById('problem').checkVisibility() && problem.textContent.startsWith('There is')",
@@ -92,9 +92,9 @@ fn all_tabs_show_one_poll() {
     }
 }
 
-/// datastar closes the stream of a page that nobody sees, and opens it again where it was.
+/// datastar closes the stream of a hidden page, and reopens it later.
 #[test]
-fn a_tab_behind_another_catches_up_when_it_comes_to_the_front() {
+fn a_hidden_tab_catches_up_when_it_is_shown() {
     let example = Example::start("datastar");
     let first = Tab::open(&example.url("/"));
     state(&first, "live");
@@ -141,7 +141,7 @@ fn a_page_that_was_cut_off_shows_what_it_has_missed() {
 }
 
 #[test]
-fn a_server_that_starts_anew_has_its_pages_back_with_what_it_has() {
+fn pages_of_a_restarted_server_reconnect_and_show_its_state() {
     let mut example = Example::start("datastar");
     let wire = Wire::to(example.address);
     let tab = Tab::open(&wire.url("/"));

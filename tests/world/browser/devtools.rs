@@ -1,8 +1,8 @@
-//! One headless browser for all tests, driven over the pipe of its DevTools protocol: JSON with a NUL behind
-//! each message.
+//! One headless browser for all tests, controlled over the pipe of its DevTools protocol: JSON with a NUL
+//! after each message.
 //!
-//! Its standard input and output become that pipe. So no port and no WebSocket is needed, and when the tests
-//! end, in whatever way, the pipe closes and the browser ends too.
+//! Its standard input and output become that pipe, so no port and no WebSocket is needed. When the tests end,
+//! for any reason, the pipe closes and the browser exits too.
 
 use crate::support::{DEADLINE, eventually, now};
 use serde_json::{Value, json};
@@ -12,9 +12,8 @@ use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
-/// Chromium's arguments behind `--headless`: root in a container cannot have its sandbox, a small /dev/shm is
-/// no trouble, no page is slowed down because another is in front, and nothing is fetched that no page asks
-/// for.
+/// Chromium's arguments after `--headless`: root in a container cannot have its sandbox, a small /dev/shm
+/// suffices, hidden pages are not slowed down, and only the pages' own requests are made.
 const ARGUMENTS: &[&str] = &[
     "--headless",
     "--no-sandbox",
@@ -41,7 +40,7 @@ pub(crate) struct Browser {
 struct Received {
     /// By the number of their call.
     answers: HashMap<u64, Value>,
-    /// By the session they are of.
+    /// By their session.
     events: HashMap<String, Vec<Value>>,
     gone: bool,
 }
@@ -54,7 +53,7 @@ fn browser() -> &'static Browser {
         remove_those_of_the_dead(&profiles);
         let profile = profiles.join(std::process::id().to_string());
         std::fs::create_dir_all(&profile).unwrap();
-        // 3 and 4 are where Chromium looks for the pipe.
+        // Chromium expects the pipe at descriptors 3 and 4.
         let mut command = Command::new("sh");
         command.args(["-c", r#"exec "$@" 3<&0 4>&1 0</dev/null 1>&2"#, "sh", "chromium"]).args(ARGUMENTS);
         command.arg(format!("--user-data-dir={}", profile.display())).arg("about:blank");
@@ -74,7 +73,7 @@ fn browser() -> &'static Browser {
     })
 }
 
-/// Profiles are as large as they are useless once their browser is gone, which no test lives to see.
+/// Profiles are large and useless after their browser has exited.
 fn remove_those_of_the_dead(profiles: &Path) {
     for entry in std::fs::read_dir(profiles).into_iter().flatten().flatten() {
         if !Path::new("/proc").join(entry.file_name()).exists() {
@@ -133,8 +132,7 @@ impl Browser {
     }
 }
 
-/// What tabs share that know of each other: cookies, caches and connections. Nothing of it is shared between
-/// tests.
+/// State that tabs share: cookies, caches and connections. Tests share nothing of it.
 struct Profile(String);
 
 impl Drop for Profile {
@@ -153,20 +151,20 @@ pub(crate) struct Tab {
 }
 
 impl Tab {
-    /// A tab of a profile of its own, with nothing in it yet.
+    /// A new, empty tab in a profile of its own.
     pub(crate) fn blank() -> Self {
         let context = browser().call(None, "Target.createBrowserContext", &json!({}));
         Self::of(Arc::new(Profile(text(&context["browserContextId"]))))
     }
 
-    /// A tab of a profile of its own, with a page that is loaded.
+    /// A tab in a profile of its own, with a loaded page.
     pub(crate) fn open(url: &str) -> Self {
         let tab = Self::blank();
         tab.go(url);
         tab
     }
 
-    /// Another tab beside this one.
+    /// Another tab in the same profile.
     pub(crate) fn another(&self, url: &str) -> Self {
         let tab = Self::of(self.profile.clone());
         tab.go(url);
@@ -191,14 +189,14 @@ impl Tab {
 
     /// Loads a page.
     pub(crate) fn go(&self, url: &str) {
-        // The page that is there is complete, too.
+        // The previous page is complete, too.
         self.run("window.left = true");
         let answer = self.call("Page.navigate", &json!({ "url": url }));
         assert!(answer["errorText"].is_null(), "{url}: {answer}");
         self.wait_for("!window.left && document.readyState == 'complete'");
     }
 
-    /// Runs a script and answers what it results in.
+    /// Runs a script and returns its result.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.try_run(script).unwrap_or_else(|error| panic!("{script}: {error}"))
     }
@@ -211,7 +209,7 @@ impl Tab {
         if exception.is_null() { Ok(answer["result"]["value"].take()) } else { Err(exception.to_string()) }
     }
 
-    /// Waits until a script results in `true`. It may fail before: while a page gives way to another, say.
+    /// Waits until a script returns `true`. It may fail before, for example while a page is replaced.
     pub(crate) fn wait_for(&self, script: &str) {
         eventually(script, || match self.try_run(script)? {
             Value::Bool(true) => Ok(()),
@@ -219,14 +217,14 @@ impl Tab {
         });
     }
 
-    /// What the browser has told of this tab, of one kind.
+    /// The browser's reports about this tab, of one kind.
     pub(crate) fn events(&self, method: &str) -> Vec<Value> {
         let received = browser().from.lock().unwrap();
         let events = received.events.get(&self.session).into_iter().flatten();
         events.filter(|event| event["method"] == method).map(|event| event["params"].clone()).collect()
     }
 
-    /// Everything that went wrong in this page, as its console shows it.
+    /// All errors of this page, as its console shows them.
     pub(crate) fn errors(&self) -> Vec<String> {
         let logged =
             self.events("Log.entryAdded").into_iter().filter(|event| event["entry"]["level"] == "error");

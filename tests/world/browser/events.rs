@@ -1,4 +1,4 @@
-//! What is sent is what a page sees.
+//! A page sees exactly the events that were sent.
 
 use super::{Tab, app};
 use crate::payloads::{self, END, megabyte};
@@ -41,7 +41,7 @@ fn any_text_arrives_as_it_was_sent_also_a_megabyte() {
     let expected = payloads::expected();
     assert_eq!(seen[0], json!(["open"]));
     for (seen, expected) in seen[1..].iter().zip(&expected) {
-        // A megabyte would be no message to read.
+        // A megabyte would be unreadable in a message.
         let name = expected.data.chars().take(80).collect::<String>();
         assert!(
             *seen == json!([expected.event, expected.data, expected.id]),
@@ -79,7 +79,7 @@ fn ten_thousand_events_at_once_arrive_in_order() {
     tab.run("var events = listen('/events')");
     tab.wait_for("events.source.readyState == 1");
     let (sender, receiver) = mpsc::channel();
-    // In one callback, so that all of them are there before the first is sent.
+    // In one callback, so that all of them exist before the first is sent.
     let burst = move |cx: &mut mio_sse::Context<'_>| {
         for count in 0..10_000 {
             cx.publish("news", Event::new().data(format!("event {count}")).id(count.to_string()))?;

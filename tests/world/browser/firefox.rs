@@ -1,9 +1,9 @@
-//! Firefox, which no test looks into: a page says to its server what it sees.
+//! Firefox, without a debugger: a page reports to its server what it sees.
 
 use crate::support::{run, scratch, tied};
 use std::process::{Child, Command, Stdio};
 
-/// A browser with a profile of its own, ended when it is dropped.
+/// A browser with a profile of its own, stopped on drop.
 pub(crate) struct Firefox(Child);
 
 impl Firefox {
@@ -12,7 +12,7 @@ impl Firefox {
         let directory = scratch(&format!("firefox-{name}"));
         let mut command = tied("firefox-esr");
         command.args(["--headless", "--no-remote", "--profile"]).arg(&directory).arg(url);
-        // It writes also beside its profile.
+        // It also writes outside its profile.
         command.env("HOME", &directory).stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().unwrap())
     }
@@ -20,7 +20,7 @@ impl Firefox {
 
 impl Drop for Firefox {
     fn drop(&mut self) {
-        // So that its other processes end with it.
+        // So that its other processes exit with it.
         run(Command::new("kill").args(["-TERM", &self.0.id().to_string()]));
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! The page of the example `htmx`: what its server sends, its SSE extension puts in place.
+//! The page of the example `htmx`, with its SSE extension.
 
 use super::{Tab, other_errors, restart};
 use crate::support::{Example, eventually};
@@ -21,7 +21,7 @@ fn is_live(tab: &Tab) {
     tab.wait_for("document.getElementById('state').textContent == 'live'");
 }
 
-/// Types what is to be bought, and waits until the form is empty again.
+/// Types an item, and waits until the form is empty again.
 fn add(tab: &Tab, text: &str) {
     tab.run(&format!(
         "var field = document.querySelector('input'); field.value = {}; field.form.requestSubmit()",
@@ -63,7 +63,7 @@ fn all_tabs_show_one_list() {
     for tab in &tabs {
         shows(tab, &["Salt", "Milk"]);
     }
-    // Who comes now sees what there is, and who leaves is not counted any more.
+    // A new client sees the present items, and one that has left is no longer counted.
     let late = Tab::open(&example.url("/"));
     shows(&late, &["Salt", "Milk"]);
     people(&tabs[0], 4);
@@ -120,7 +120,7 @@ fn a_page_that_was_cut_off_has_missed_nothing_and_shows_nothing_twice() {
         shows(&here, &[&new, "Tea"]);
         wire.mend();
         shows(&away, &[&new, "Tea"]);
-        // As it was, for the next round.
+        // As before, for the next round.
         buy(&away, &new);
         buy(&away, "Tea");
         shows(&away, &[]);
@@ -131,11 +131,11 @@ fn a_page_that_was_cut_off_has_missed_nothing_and_shows_nothing_twice() {
 }
 
 #[test]
-fn a_server_that_starts_anew_has_its_pages_back_with_what_it_has() {
+fn pages_of_a_restarted_server_reconnect_and_show_its_state() {
     let mut example = Example::start("htmx");
     let wire = Wire::to(example.address);
     let tab = Tab::open(&wire.url("/"));
-    // An error page ends an EventSource for good; the extension makes another.
+    // An error page makes EventSource give up; the extension makes another.
     for proxy in [false, true] {
         is_live(&tab);
         add(&tab, "Milk");

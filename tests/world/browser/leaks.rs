@@ -6,10 +6,10 @@ use mio_sse::{CloseReason, Event};
 
 const TIMES: u64 = 100;
 
-/// How much a process may have grown, in KiB, by what it allocates once and keeps.
+/// Allowed growth of a process, in KiB, for memory that it allocates once.
 const GROWTH_MAX: u64 = 2048;
 
-/// Does something with an example until it has settled, then a hundred times, and compares.
+/// Uses an example until its memory has settled, then a hundred times, and compares.
 fn nothing_stays(example: &Example, mut once: impl FnMut(&Tab), path: &str) {
     let before = example.descriptors();
     let mut resident = 0;

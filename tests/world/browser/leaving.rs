@@ -37,7 +37,7 @@ fn a_closed_tab_is_noticed_within_a_second() {
     leaves(&server, 3, || drop(tab));
 }
 
-/// As the page of `time_ticker` does, and as every page should: see the next test.
+/// Like the page of `time_ticker`, and as every page should: see the next test.
 #[test]
 fn a_page_that_closes_its_streams_on_pagehide_is_noticed_within_a_second() {
     let (server, tab) = open(2);
@@ -45,9 +45,9 @@ fn a_page_that_closes_its_streams_on_pagehide_is_noticed_within_a_second() {
     leaves(&server, 2, || tab.go(&server.url("/?another")));
 }
 
-/// Chromium keeps a page that is left, its streams included, for whoever comes back with the Back button. So
-/// one that does not close them holds them for minutes, or until half a megabyte has come: the README says
-/// what to do, and here is why.
+/// Chromium keeps a page for the Back button after it was left, including its streams. A page that does not
+/// close them holds them for minutes, or until half a megabyte has arrived. The README says how to avoid
+/// that.
 #[test]
 fn a_page_that_does_not_close_its_streams_takes_them_along() {
     let (server, tab) = open(2);

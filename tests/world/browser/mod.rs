@@ -1,4 +1,4 @@
-//! Chromium, as Debian has it, with its own `EventSource`, and Firefox.
+//! Debian's Chromium with its own `EventSource`, and Firefox.
 
 mod before_the_first_event;
 mod connections;
@@ -26,12 +26,12 @@ pub(crate) fn app() -> Router {
     app
 }
 
-/// An example that ends and starts anew on its port. Its pages come through `wire`, and `away` waits until
-/// they have noticed that it has gone. With `proxy` they get the error pages of a proxy meanwhile.
+/// An example that stops and starts again on its port. Its pages connect through `wire`, and `away` waits
+/// until they have noticed that it is down. With `proxy` they get a proxy's error pages meanwhile.
 fn restart(example: Example, name: &str, wire: &Wire, proxy: bool, away: impl Fn()) -> Example {
     let meanwhile = || {
         away();
-        // Nobody tries the port while there is no server: a connection from the port to itself would take it.
+        // Nothing connects while there is no server: a connection from the port to itself would occupy it.
         wire.cut();
     };
     let example = example.restart(name, meanwhile, |address| {
@@ -52,8 +52,8 @@ fn restart(example: Example, name: &str, wire: &Wire, proxy: bool, away: impl Fn
     example
 }
 
-/// What went wrong in a page, besides that connections broke off: which the browser logs, and the handler of
-/// errors of htmx's extension as well.
+/// Errors of a page, except for lost connections, which the browser logs, and so does the error handler of
+/// htmx's extension.
 fn other_errors(tab: &Tab) -> Vec<String> {
     let broken = ["net::ERR_", "status of 502", "s.onerror"];
     tab.errors().into_iter().filter(|error| !broken.iter().any(|broken| error.contains(broken))).collect()

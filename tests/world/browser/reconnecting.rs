@@ -1,4 +1,4 @@
-//! How EventSource comes back, and how it is told not to.
+//! How EventSource reconnects, and how a server stops it.
 
 use super::{Tab, app};
 use crate::support::{ms, now, serve, serve_with};
@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Nothing is lost, doubled or overtaken by what is published while the client is away, with ids of the
-/// library's or of the application's.
+/// Events that are published while the client is away are not lost, doubled or reordered, with ids of the
+/// library or of the application.
 #[test]
-fn a_page_that_comes_back_gets_all_it_has_missed_once_and_in_order() {
+fn a_page_that_reconnects_gets_all_missed_events_once_and_in_order() {
     for own_ids in [false, true] {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let mut app = app();
@@ -49,7 +49,7 @@ fn a_page_that_comes_back_gets_all_it_has_missed_once_and_in_order() {
         let expected: Vec<_> = (0..count).map(|count| count.to_string()).collect();
         assert_eq!(tab.run("events.data()"), json!(expected));
 
-        // Each time it says the last it has seen.
+        // Each time it sends the last id it has seen.
         let asked = asked.lock().unwrap();
         assert_eq!((asked.len(), &asked[0]), (6, &None));
         let ids = tab.run("events.seen.filter(([name]) => name == 'message').map(([, , id]) => id)");
@@ -59,7 +59,7 @@ fn a_page_that_comes_back_gets_all_it_has_missed_once_and_in_order() {
     }
 }
 
-/// The clock is the server's: from before it ends the stream until it is asked again. `retry` in the reply,
+/// Measured by the server: from the close of the stream until the next request. `retry` is in the reply, or
 /// in an event.
 #[test]
 fn the_time_to_come_back_is_heeded() {
@@ -86,13 +86,13 @@ fn the_time_to_come_back_is_heeded() {
     let times = times.lock().unwrap();
     for (pair, retry) in times.windows(2).zip([ms(1100), ms(150), ms(700)]) {
         let waited = pair[1].0 - pair[0].1.unwrap();
-        // Upwards less than Chromium's own three seconds, so that it is not those.
+        // Upwards less than Chromium's own three seconds, to tell the two apart.
         assert!(waited >= retry && waited < retry + ms(1800), "{waited:?} for {retry:?}");
     }
 }
 
 #[test]
-fn no_content_ends_it_for_good() {
+fn no_content_stops_reconnecting() {
     let asked = Arc::new(Mutex::new(0));
     let log = asked.clone();
     let mut app = app();
@@ -119,7 +119,7 @@ fn no_content_ends_it_for_good() {
     tab.wait_for("events.source.readyState == EventSource.CLOSED");
     let seen = json!([["open"], ["message", "only", ""], ["error", 0], ["error", 2]]);
     assert_eq!(tab.run("events.seen"), seen);
-    // While another comes back ten times, with a longer time to wait, this one does not come once.
+    // Another stream reconnects ten times, with a longer delay, and this one not once.
     tab.run("var clock = listen('/clock')");
     tab.wait_for("clock.data().length >= 10");
     assert_eq!(*asked.lock().unwrap(), 2);
@@ -160,7 +160,7 @@ fn a_page_that_is_refused_softly_gets_its_stream_later() {
     assert_eq!(second.run("events.source.readyState"), 1);
 }
 
-/// A server that is started anew on the same port finds its clients again.
+/// The clients of a server reconnect after it has restarted on the same port.
 #[test]
 fn a_page_survives_a_drain_and_a_new_server() {
     let app = || {

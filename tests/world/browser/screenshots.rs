@@ -1,4 +1,4 @@
-//! What the pages of the examples look like, on a desk and on a phone, by day and by night.
+//! Pictures of the examples' pages, on a desktop and on a phone, in light and dark.
 
 use super::Tab;
 use crate::support::{Example, repository, target_dir};
@@ -6,13 +6,13 @@ use base64::Engine;
 use serde_json::json;
 use std::fs::File;
 
-/// One page, and how it comes to show something.
+/// One page, and the actions before its picture.
 struct Page {
     /// The example that serves it at `/`.
     example: &'static str,
-    /// What is done once it is loaded.
+    /// The action once it is loaded.
     script: &'static str,
-    /// What is waited for before the picture is taken.
+    /// The condition for the picture.
     ready: &'static str,
 }
 
@@ -77,7 +77,7 @@ fn pages_of_examples_ask_nobody_else_log_no_error_and_are_pictured() {
     let pictures = target_dir().join("screenshots");
     std::fs::create_dir_all(&pictures).unwrap();
     for Page { example: name, script, ready } in PAGES {
-        // What `tail` has to show is its standard input.
+        // `tail` shows its standard input.
         let readme = File::open(repository().join("README.md")).unwrap();
         let example = Example::start_with(name, readme);
         let mut tabs = Vec::new();
@@ -101,7 +101,7 @@ fn pages_of_examples_ask_nobody_else_log_no_error_and_are_pictured() {
             let picture = base64::prelude::BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
             std::fs::write(pictures.join(&file), picture).unwrap();
 
-            // That nobody is logged in yet, `notes` learns by a 401.
+            // `notes` learns from a 401 that the user is not logged in.
             let errors = tab.errors().into_iter().filter(|error| *name != "notes" || !error.contains("401"));
             assert_eq!(errors.collect::<Vec<_>>(), [""; 0], "{file}");
             let wide = tab.run("document.documentElement.scrollWidth");

@@ -3,7 +3,7 @@
 use super::Tab;
 use crate::support::Example;
 
-/// What a panel shows: its state, its count, and which of its buttons can be pressed.
+/// State of a panel: its text, its count, and which of its buttons are enabled.
 fn panel(name: &str) -> String {
     format!(
         "(() => {{ const part = (id) => document.getElementById('{name}-' + id);
@@ -16,7 +16,7 @@ fn panel(name: &str) -> String {
 fn both_panels_connect_and_disconnect() {
     let ticker = Example::start("time_ticker");
     let tab = Tab::open(&ticker.url("/"));
-    // Time begins by itself, Clock when it is asked to.
+    // Time connects by itself, Clock after a click.
     tab.wait_for(&format!("{}.state == 'open' && {0}.count >= 1", panel("time")));
     assert_eq!(tab.run(&panel("clock"))["state"], "closed");
     tab.run("document.getElementById('clock-connect').click()");
@@ -33,8 +33,8 @@ fn both_panels_connect_and_disconnect() {
             (&"closed".into(), &true.into(), &false.into())
         );
     }
-    // While the clock is connected anew and ticks, the time stands still: for more than a second, also if two
-    // clocks tick.
+    // While the clock reconnects and ticks, the time stands still: for more than a second, also if two clocks
+    // tick.
     let time = tab.run(&panel("time"));
     let clock = tab.run(&panel("clock"));
     tab.run("document.getElementById('clock-connect').click()");
@@ -44,7 +44,7 @@ fn both_panels_connect_and_disconnect() {
 }
 
 #[test]
-fn a_stream_that_the_server_ends_comes_back_by_itself() {
+fn a_stream_that_the_server_closes_reconnects_by_itself() {
     let ticker = Example::start("time_ticker");
     let tab = Tab::open(&ticker.url("/"));
     tab.wait_for(&format!("{}.state == 'reconnecting'", panel("time")));

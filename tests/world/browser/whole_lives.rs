@@ -1,5 +1,5 @@
-//! Whole lives: pages and programs that listen for half a minute while connections break off at random and
-//! the server is started anew three times. Whatever a client was not given, it is told of.
+//! Whole lives: pages and programs that listen for half a minute while connections are lost at random and the
+//! server restarts three times. A client gets a gap for any event that it has missed.
 
 use super::{Tab, app};
 use crate::clients::fetched::node;
@@ -11,7 +11,7 @@ use mio_sse::{Config, Context, Error, Event, History, Reply, Router, TopicConfig
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// Pages, each with as many streams as a browser opens at most to one host, less two.
+/// Pages, each with two streams less than a browser opens to one host.
 const TABS: usize = 3;
 const STREAMS_OF_TAB: usize = 4;
 /// Programs in Node.
@@ -19,18 +19,18 @@ const SCRIPTS: usize = 2;
 const STREAMS_OF_SCRIPT: usize = 4;
 const CLIENTS: usize = TABS * STREAMS_OF_TAB + SCRIPTS * STREAMS_OF_SCRIPT;
 
-/// How often there is a server, each on the port of the one before.
+/// Number of servers, each on the port of the one before.
 const SERVERS: usize = 4;
-/// How long one of them lives.
+/// Lifetime of a server.
 const LIFE: Duration = Duration::from_millis(7500);
-/// Between two numbers.
+/// Interval between two numbers.
 const BEAT: Duration = Duration::from_millis(20);
-/// One in so many beats ends a connection.
+/// One beat of this many ends a connection.
 const BREAKS: usize = 6;
-/// Numbers that are published while all clients are away.
+/// Numbers that are published while all clients are disconnected.
 const AWAY: u64 = 10;
 
-/// The topic that keeps everything, and the one that keeps less than is published until a client is back.
+/// The topic with an endless history, and the one whose history is shorter than a disconnect.
 const TOPICS: [&str; 2] = ["long", "short"];
 const SHORT: usize = 15;
 
@@ -43,22 +43,22 @@ fn lives() -> Router {
     let mut dice = fastrand::Rng::with_seed(7);
     app.get("/live/{topic}/{client}", move |request, _cx| {
         let topic = request.param("topic").unwrap_or_default();
-        // Some are back in time for what the short topic keeps, and some are not.
+        // Some clients reconnect in time for the short history, and some do not.
         let retry = if topic == TOPICS[1] { ms(dice.u64(20..600)) } else { ms(50) };
         Reply::stream().topic(topic).tag(request.param("client").unwrap_or_default()).retry(retry)
     });
     app
 }
 
-/// Where the stream of a client is: half of them read each topic.
+/// The path of a client's stream: half of the clients read each topic.
 fn path(client: usize) -> String {
     format!("/live/{}/{client}", TOPICS[client % 2])
 }
 
-/// What a client has seen.
+/// Events that a client has seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Seen {
-    /// The end has one, too.
+    /// The end has an id, too.
     Number(u64),
     Gap,
     Open,
@@ -93,12 +93,12 @@ impl Numbers {
         self.next += 1;
     }
 
-    /// Which server has published a number.
+    /// The server that has published a number.
     fn server_of(&self, number: u64) -> usize {
         self.firsts.partition_point(|&first| first <= number)
     }
 
-    /// Sees that a story has all numbers, in order and once, or a gap exactly where some are missing.
+    /// Checks that a story has all numbers, in order and once, or a gap exactly where some are missing.
     fn check(&self, client: usize, story: &[Seen]) {
         let short = client % 2 == 1;
         let (mut last, mut gaps) = (0, 0);
@@ -127,7 +127,7 @@ impl Numbers {
     }
 }
 
-/// All clients; pages and programs each behind a wire of their own.
+/// All clients. Pages and programs have wires of their own.
 struct Clients {
     pages: Wire,
     programs: Wire,
@@ -158,7 +158,7 @@ impl Clients {
         Self { pages, programs, tabs, scripts }
     }
 
-    /// Cuts the pages off before their first number. They know where they are; a program does not, before it
+    /// Cuts the pages off before their first number. They know their position; a program does not, before it
     /// has seen a number.
     fn begin(&self, server: &Running, numbers: &mut Numbers) {
         for tab in &self.tabs {
@@ -194,7 +194,7 @@ impl Clients {
         self.programs.mend();
     }
 
-    /// What each of them has seen, once it has seen the end.
+    /// The story of each client, once it has seen the end.
     fn stories(self) -> Vec<Vec<Seen>> {
         let mut stories = Vec::new();
         for tab in self.tabs {
@@ -220,7 +220,7 @@ impl Clients {
     }
 }
 
-/// Publishes a number at each beat, and ends a connection now and then.
+/// Publishes a number at each beat, and sometimes ends a connection.
 fn live(server: &Running, clients: &Clients, numbers: &mut Numbers, dice: &mut fastrand::Rng) {
     let begin = now();
     let mut next: Instant = begin;
@@ -235,7 +235,7 @@ fn live(server: &Running, clients: &Clients, numbers: &mut Numbers, dice: &mut f
 }
 
 #[test]
-fn whatever_is_missing_in_a_life_is_told() {
+fn every_missing_event_of_a_life_is_covered_by_a_gap() {
     let mut dice = fastrand::Rng::with_seed(13);
     let mut numbers = Numbers { next: 1, firsts: vec![1] };
     let mut server = serve_with(lives(), Config::default());
@@ -244,7 +244,7 @@ fn whatever_is_missing_in_a_life_is_told() {
     clients.begin(&server, &mut numbers);
     for _ in 1..SERVERS {
         live(&server, &clients, &mut numbers, &mut dice);
-        // Nobody tries the port while there is no server: a connection from the port to itself would take it.
+        // Nothing connects while there is no server: a connection from the port to itself would occupy it.
         clients.cut();
         for _ in 0..AWAY {
             numbers.publish(&server, "message");

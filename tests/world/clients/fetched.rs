@@ -1,18 +1,18 @@
-//! Clients in JavaScript and Python, fetched once into the target directory, in the versions that are written
-//! down beside this file.
+//! Clients in JavaScript and Python, downloaded once into the target directory, in the versions that are
+//! listed beside this file.
 
 use crate::support::{run, target_dir};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Where the scripts and the lists of packages are.
+/// Directory of the scripts and the lists of packages.
 fn here(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(file)
 }
 
-/// A directory in which everything is that a list names; `fetch` is asked to if it is not, or the list was
-/// another.
+/// A directory with everything that a list names. If it is missing, or the list has changed, `fetch` is
+/// called.
 fn directory(name: &str, list: &str, fetch: impl Fn(&Path)) -> PathBuf {
     let directory = target_dir().join("clients").join(name);
     let wanted = std::fs::read_to_string(here(list)).unwrap();
@@ -33,8 +33,7 @@ fn with_arguments(mut command: Vec<String>, script: &str, arguments: &[&str]) ->
     command
 }
 
-/// The command that runs a script with the packages for it: in their directory, which is where it looks for
-/// them.
+/// The command that runs a script with its packages: in their directory, where it looks for them.
 pub(crate) fn node(script: &str, arguments: &[&str]) -> Vec<String> {
     static NODE: OnceLock<PathBuf> = OnceLock::new();
     let directory = NODE.get_or_init(|| {
@@ -46,7 +45,7 @@ pub(crate) fn node(script: &str, arguments: &[&str]) -> Vec<String> {
     with_arguments(inside.into(), script, arguments)
 }
 
-/// The command that runs a script with the packages for it.
+/// The command that runs a script with its packages.
 pub(crate) fn python(script: &str, arguments: &[&str]) -> Vec<String> {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     let directory = PYTHON.get_or_init(|| {

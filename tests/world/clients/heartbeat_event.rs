@@ -1,5 +1,5 @@
-//! npm's `eventsource` drops blocks without data, their ids included. A heartbeat that is an event has data,
-//! if empty, so with that also such a client knows where it is.
+//! npm's `eventsource` drops blocks without data, including their ids. A heartbeat that is an event has data,
+//! even if empty, so it tells such a client its position, too.
 
 use super::node;
 use super::script::Script;
@@ -11,7 +11,7 @@ use serde_json::Value;
 const BEAT: &str = "beat";
 
 #[test]
-fn npm_eventsource_that_is_cut_off_before_its_first_event_comes_back_exactly() {
+fn npm_eventsource_that_is_cut_off_before_its_first_event_resumes_exactly() {
     let mut app = Router::new();
     app.get("/events", |_request, _cx| Reply::stream().topic("news").tag("all").retry(ms(20)));
     let mut config = Config::default();

@@ -1,4 +1,4 @@
-//! The example `mcp`, used by the official packages of the Model Context Protocol, over a wire that is cut.
+//! The example `mcp` with the official packages of the Model Context Protocol, over a wire that is cut.
 
 use super::script::Script;
 use super::{node, python};
@@ -10,7 +10,7 @@ fn named<'a>(lines: &'a [Value], name: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line[0] == name).map(|line| &line[1]).collect()
 }
 
-/// Those requests which went on where a stream was cut off: the ids, and the replies.
+/// Requests that resumed a stream: their ids and replies.
 fn resumed(lines: &[Value], stream: &str) -> Vec<(u64, u64)> {
     let asked = named(lines, "asked").into_iter().filter(|asked| asked[0] == "GET");
     let number = |asked: &Value| asked[1].as_str()?.strip_prefix(stream)?.strip_prefix('-')?.parse().ok();
@@ -23,7 +23,7 @@ fn mcp_sdk_resumes_its_calls_and_gets_each_result_once() {
     let wire = Wire::to(example.address);
     let script = Script::start(&node("use_mcp.mjs", &[&wire.url("/mcp")]));
 
-    // In the middle of the first call, all connections break off.
+    // In the middle of the first call, all connections are lost.
     script.wait_for("progress", |lines| named(lines, "progress").len() >= 4);
     wire.cut();
     wire.mend();
@@ -33,7 +33,7 @@ fn mcp_sdk_resumes_its_calls_and_gets_each_result_once() {
     let back = resumed(&lines, "1");
     assert!(matches!(back[..], [(4..12, 200)]), "{back:?}");
 
-    // The second is away until it has ended, as soon as it knows where it is.
+    // The second client disconnects as soon as it has an id, until its call has ended.
     script.wait_for("the second call", |lines| named(lines, "id").contains(&&json!("2-0")));
     wire.cut();
     let errors = named(&script.wait_for("", |_| true), "error").len();
@@ -48,7 +48,7 @@ fn mcp_sdk_resumes_its_calls_and_gets_each_result_once() {
     let back = resumed(&lines, "2");
     assert!(matches!(back[..], [(0..=5, 200)]), "{back:?}");
 
-    // Of what concerns all clients it has missed nothing, either.
+    // It has missed nothing of the stream for all clients, either.
     let back = resumed(&lines, "news");
     assert!(back.len() >= 2 && back.iter().all(|back| *back == (1, 200)), "{back:?}");
     let tools = |switch: &str| json!(["add", "count", switch]);
@@ -62,7 +62,7 @@ fn mcp_sdk_resumes_its_calls_and_gets_each_result_once() {
     assert!(named(&lines, "asked").iter().all(is_fine), "{lines:?}");
 }
 
-/// It speaks the revision of the protocol that has no sessions, too, and finds out that this server does not.
+/// It also speaks the revision of the protocol without sessions, and finds out that this server does not.
 #[test]
 fn mcp_for_python_falls_back_to_a_session_and_resumes() {
     let example = Example::start("mcp");

@@ -1,5 +1,5 @@
-//! Clients that others have written read what is easy to get wrong, and come back. Where one of them deviates
-//! from the standard, its test says how, and fails once it no longer does.
+//! Independent clients read events that are easy to get wrong, and reconnect. If a client deviates from the
+//! standard, its test says how, and fails once it no longer does.
 
 pub(crate) mod fetched;
 mod heartbeat_event;
@@ -17,15 +17,15 @@ use serde_json::Value;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-/// How often a client is sent away while it reads from `/counts`.
+/// Number of times that a client is disconnected while it reads from `/counts`.
 const ENDS: u32 = 3;
-/// How many events it gets each time.
+/// Number of events that it gets each time.
 const EVENTS: u32 = 4;
 
-/// Which `Last-Event-ID` each request for `/counts` had.
+/// The `Last-Event-ID` of each request for `/counts`.
 type Asked = Arc<Mutex<Vec<Option<String>>>>;
 
-/// `/payloads`, which is for one visit, and `/counts`, which takes several.
+/// `/payloads`, for one connection, and `/counts`, for several.
 fn server() -> (Running, Asked) {
     let asked = Asked::default();
     let log = asked.clone();
@@ -50,7 +50,7 @@ fn server() -> (Running, Asked) {
     (serve_with(app, config), asked)
 }
 
-/// What a script reports. It has a minute.
+/// The report of a script. It has a minute.
 fn reported(script: &[String]) -> Vec<Seen> {
     let output = tied("timeout").arg("60").args(script).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{script:?}: {}", output.status);
@@ -65,7 +65,7 @@ fn reported(script: &[String]) -> Vec<Seen> {
 
 fn assert_seen(seen: &[Seen], expected: &[Seen]) {
     for (at, (seen, expected)) in seen.iter().zip(expected).enumerate() {
-        // A megabyte would be no message to read.
+        // A megabyte would be unreadable in a message.
         let short = |text: &Seen| text.data.chars().take(60).collect::<String>();
         assert!(
             seen == expected,
@@ -81,7 +81,7 @@ fn assert_seen(seen: &[Seen], expected: &[Seen]) {
     assert_eq!(seen.len(), expected.len());
 }
 
-/// Whether `/counts` was seen without a hole, and asked for as it should be.
+/// Whether `/counts` was read without a hole, and requested correctly.
 fn assert_counts(seen: &[Seen], asked: &Asked) {
     let data: Vec<_> = seen.iter().filter(|seen| seen.event == "message").map(|seen| &*seen.data).collect();
     let expected: Vec<_> = (1..=(ENDS + 1) * EVENTS).map(|count| count.to_string()).collect();
@@ -90,14 +90,14 @@ fn assert_counts(seen: &[Seen], asked: &Asked) {
     assert_eq!(*asked.lock().unwrap(), ids);
 }
 
-/// What is seen by those for whom an event without an id has none, where the standard gives it the last one:
-/// the place to come back to is still known from the events that have one.
+/// Events as seen by clients for which an event without an id has none, where the standard gives it the last
+/// one. The id to resume with is still known from other events.
 fn expected_without_last_ids() -> Vec<Seen> {
     let seen = |sent: payloads::Sent| Some(Seen { id: sent.new_id.unwrap_or_default(), ..sent.seen? });
     payloads::all().into_iter().filter_map(seen).collect()
 }
 
-/// It deviates in that `lastEventId` is the event's own.
+/// It deviates: `lastEventId` is the event's own id.
 #[test]
 fn npm_eventsource_reads_everything() {
     let (server, _) = server();
@@ -106,7 +106,7 @@ fn npm_eventsource_reads_everything() {
 }
 
 #[test]
-fn npm_eventsource_comes_back() {
+fn npm_eventsource_reconnects() {
     let (server, asked) = server();
     assert_counts(&reported(&node("read_eventsource.mjs", &[&server.url("/counts"), END])), &asked);
 }
@@ -119,12 +119,12 @@ fn httpx_sse_reads_everything() {
 }
 
 #[test]
-fn httpx_sse_comes_back() {
+fn httpx_sse_reconnects() {
     let (server, asked) = server();
     assert_counts(&reported(&python("read_httpx.py", &[&server.url("/counts"), END])), &asked);
 }
 
-/// It deviates in that `id` is the event's own.
+/// It deviates: `id` is the event's own id.
 #[test]
 fn sseclient_py_reads_everything() {
     let (server, _) = server();
@@ -133,7 +133,7 @@ fn sseclient_py_reads_everything() {
 }
 
 #[test]
-fn sseclient_py_comes_back() {
+fn sseclient_py_reconnects() {
     let (server, asked) = server();
     assert_counts(&reported(&python("read_sseclient.py", &[&server.url("/counts"), END])), &asked);
 }

@@ -1,5 +1,5 @@
-//! What is no event is none for clients either that take every empty line for the end of one: `retry:` and
-//! heartbeats have no empty line of their own, so those see exactly the events.
+//! Some clients take every empty line for the end of an event. `retry:` and heartbeats have no empty line of
+//! their own, so these clients see exactly the events.
 
 use super::{node, python, reported};
 use crate::payloads::{END, Seen};
@@ -11,7 +11,7 @@ const NAME: &str = "chatcmpl-1";
 const TOPIC: &str = "words";
 const ID: &str = "the last of them";
 
-/// Sends one event after the other, each behind a heartbeat, and ends the stream.
+/// Sends one event after another, each after a heartbeat, and closes the stream.
 fn send_between_heartbeats(
     stream: StreamId,
     events: Vec<Event<'static>>,
@@ -54,7 +54,7 @@ fn completion() -> Vec<Event<'static>> {
     events
 }
 
-/// The words, and what ends them.
+/// The words, and their end.
 fn talk() -> Vec<Event<'static>> {
     words().into_iter().map(Event::from).chain([Event::new().data("").event(END)]).collect()
 }
@@ -94,19 +94,19 @@ fn expected_completion() -> Vec<Seen> {
     expected
 }
 
-/// With the id that an event without one has.
+/// With the id that is valid for an event without one.
 fn expected_words(id: &str) -> Vec<Seen> {
     let words = words().into_iter().map(|word| seen("message", word, id));
     words.chain([seen(END, "", id)]).collect()
 }
 
-/// Between the words there were heartbeats.
+/// There were heartbeats between the words.
 fn assert_heartbeats(server: &Running) {
     let stats = server.stats();
     assert!(stats.heartbeats >= words().len() as u64, "{stats:?}");
 }
 
-/// For it, a block without data is JSON that cannot be read: an exception.
+/// It parses a block without data as JSON, which raises an exception.
 #[test]
 fn openai_for_python_reads_a_chat_completion() {
     let server = server();
@@ -135,7 +135,7 @@ fn fetch_event_source_sees_only_events() {
     assert_heartbeats(&server);
 }
 
-/// It deviates in that an id alone, which says where the stream begins, is a message for it. It is the only
+/// It deviates: an id alone, which is the position of the stream, is a message for it. There is only this
 /// one.
 #[test]
 fn httpx_sse_sees_the_id_that_a_stream_begins_with() {
@@ -146,7 +146,7 @@ fn httpx_sse_sees_the_id_that_a_stream_begins_with() {
     assert_heartbeats(&server);
 }
 
-/// It deviates in the same way; and the `id` of a message is its own.
+/// It deviates in the same way, and the `id` of a message is its own.
 #[test]
 fn fetch_event_source_sees_the_id_that_a_stream_begins_with() {
     let server = server();

@@ -1,11 +1,11 @@
-//! The example `tokens`, used by OpenAI's own packages as people use them.
+//! The example `tokens`, with OpenAI's own packages as people use them.
 
 use super::script::Script;
 use super::{node, python};
 use crate::support::Example;
 use serde_json::{Value, json};
 
-/// What both packages make of it. They cannot know what the model says, only that it says the same each time.
+/// The result of both packages. They cannot know the model's reply, only that it is the same each time.
 fn assert_used(script: impl Fn(&str) -> Vec<String>) {
     let example = Example::start("tokens");
     let lines = Script::start(&script(&example.url("/v1"))).finish();
@@ -26,8 +26,7 @@ fn assert_used(script: impl Fn(&str) -> Vec<String>) {
     assert!((6..=12).contains(&count), "{said:?}");
     assert_eq!(*one("usage"), json!([7, count, 7 + count]));
     assert_eq!(*one("streamed"), json!([said, 7, count, 7 + count]));
-    // Without a limit it says the same and more, up to the end of a sentence, as the package for Python
-    // insists.
+    // Without a limit the reply continues, up to the end of a sentence, which the Python package needs.
     let collected = one("collected");
     let more = collected[0].as_str().unwrap();
     assert!(more.len() > said.len() && more.starts_with(said), "{more:?}");

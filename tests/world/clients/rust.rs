@@ -1,4 +1,4 @@
-//! `eventsource-client`, which is LaunchDarkly's, in Rust; it reconnects by itself.
+//! LaunchDarkly's `eventsource-client` in Rust, which reconnects by itself.
 
 use super::{assert_counts, assert_seen, server};
 use crate::payloads::{self, END, Seen};
@@ -6,7 +6,7 @@ use crate::support::{DEADLINE, ms};
 use eventsource_client::{Client, ClientBuilder, Error, ReconnectOptions, SSE};
 use futures_util::StreamExt;
 
-/// Reads up to the event that ends it.
+/// Reads up to the last event.
 fn read(url: &str) -> Vec<Seen> {
     let reconnect = ReconnectOptions::reconnect(true).delay(ms(1)).build();
     let client = ClientBuilder::for_url(url).unwrap().reconnect(reconnect).build_http();
@@ -24,7 +24,7 @@ fn read(url: &str) -> Vec<Seen> {
                             return seen;
                         }
                     }
-                    // The end of a stream is an error after which it goes on.
+                    // The end of a stream is an error after which it continues.
                     Ok(SSE::Connected(_) | SSE::Comment(_)) | Err(Error::Eof) => {}
                     Err(error) => panic!("{error}"),
                 }
@@ -41,7 +41,7 @@ fn eventsource_client_reads_everything() {
 }
 
 #[test]
-fn eventsource_client_comes_back() {
+fn eventsource_client_reconnects() {
     let (server, asked) = server();
     assert_counts(&read(&server.url("/counts")), &asked);
 }

@@ -1,4 +1,4 @@
-//! A script that is read while it runs.
+//! A script whose output is read while it runs.
 
 use crate::support::{DEADLINE, eventually, now, tied};
 use serde_json::Value;
@@ -6,13 +6,13 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 
-/// Ended when it is dropped.
+/// Stopped on drop.
 pub(crate) struct Script {
     process: Child,
     pub(crate) said: Arc<Said>,
 }
 
-/// The lines that a client has said so far.
+/// The lines that a client has printed so far.
 #[derive(Default)]
 pub(crate) struct Said {
     lines: Mutex<Vec<Value>>,
@@ -27,7 +27,7 @@ impl Said {
         self.more.notify_all();
     }
 
-    /// Waits until the lines are as they should be, and returns them.
+    /// Waits until the lines meet the condition, and returns them.
     pub(crate) fn wait_for(&self, what: &str, mut condition: impl FnMut(&[Value]) -> bool) -> Vec<Value> {
         let deadline = now() + DEADLINE;
         let mut lines = self.lines.lock().unwrap();
@@ -41,7 +41,7 @@ impl Said {
 }
 
 impl Script {
-    /// Starts a script, which says lines of JSON.
+    /// Starts a script that prints lines of JSON.
     pub(crate) fn start(command: &[String]) -> Self {
         let mut process = tied(&command[0])
             .args(&command[1..])
@@ -60,12 +60,12 @@ impl Script {
         Self { process, said }
     }
 
-    /// Waits until the lines are as they should be, and returns them.
+    /// Waits until the lines meet the condition, and returns them.
     pub(crate) fn wait_for(&self, what: &str, condition: impl FnMut(&[Value]) -> bool) -> Vec<Value> {
         self.said.wait_for(what, condition)
     }
 
-    /// Waits for its end, and returns all that it has said.
+    /// Waits for its exit. Returns all of its lines.
     pub(crate) fn finish(mut self) -> Vec<Value> {
         let status = eventually("the script ends", || {
             self.process

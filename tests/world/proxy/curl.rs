@@ -1,4 +1,4 @@
-//! curl, whose output is read as it comes.
+//! curl, whose output is read as it arrives.
 
 use crate::support::{DEADLINE, ms, now, tied};
 use std::io::{BufRead, BufReader};
@@ -13,7 +13,7 @@ pub(crate) struct Curl {
 }
 
 impl Curl {
-    /// Asks for a path and shows head and body, of any certificate.
+    /// Requests a path and prints head and body. It accepts any certificate.
     pub(crate) fn get(url: &str, arguments: &[&str]) -> Self {
         let mut command = tied("curl");
         command.args(["-sNki", "--max-time", "60"]).args(arguments).arg(url);
@@ -22,14 +22,14 @@ impl Curl {
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             for line in output.lines() {
-                // Nobody may wait any more.
+                // The test may no longer be waiting.
                 let _ = sender.send(line.unwrap_or_default().trim_end_matches('\r').to_owned());
             }
         });
         Self { process, lines }
     }
 
-    /// The next line, unless there is none within this time, or none any more.
+    /// The next line, or `None` at the end or after this time.
     pub(crate) fn line_within(&self, time: Duration) -> Result<String, RecvTimeoutError> {
         self.lines.recv_timeout(time)
     }
@@ -39,7 +39,7 @@ impl Curl {
         self.line_within(DEADLINE).expect("a line")
     }
 
-    /// Reads the head, and returns its lines in lower case, of which HTTP/2 knows no other.
+    /// Reads the head. Returns its lines in lower case, as in HTTP/2.
     pub(crate) fn head(&self) -> Vec<String> {
         let head: Vec<_> =
             std::iter::from_fn(|| Some(self.line().to_lowercase()).filter(|line| !line.is_empty())).collect();
@@ -52,7 +52,7 @@ impl Curl {
         while self.line() != wanted {}
     }
 
-    /// Reads to the end, and returns whether it was a clean one.
+    /// Reads to the end. Returns whether it was a clean one.
     pub(crate) fn ends_cleanly(mut self) -> bool {
         let deadline = now() + DEADLINE;
         while self.lines.recv_timeout(ms(100)) != Err(RecvTimeoutError::Disconnected) {

@@ -22,13 +22,13 @@ fn documented() -> String {
     block.split_once("```").unwrap().0.to_owned()
 }
 
-/// Replaces what has to be there, once.
+/// Replaces a text that has to occur once.
 pub(crate) fn replace(configuration: &str, old: &str, new: &str) -> String {
     assert_eq!(configuration.matches(old).count(), 1, "{old} in {configuration}");
     configuration.replace(old, new)
 }
 
-/// A certificate for 127.0.0.1 that nobody has signed, and its key; made once for all tests.
+/// A self-signed certificate for 127.0.0.1 and its key, made once for all tests.
 fn certificate() -> &'static (PathBuf, PathBuf) {
     static MADE: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -44,7 +44,7 @@ fn certificate() -> &'static (PathBuf, PathBuf) {
 }
 
 impl Nginx {
-    /// With the README's configuration, save for addresses and files.
+    /// With the README's configuration, except for addresses and files.
     pub(crate) fn before(upstream: SocketAddr) -> Self {
         Self::with(upstream, str::to_owned)
     }
@@ -54,8 +54,8 @@ impl Nginx {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let directory = scratch(&format!("nginx-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         let (certificate, key) = certificate();
-        // nginx cannot choose ports itself, so somebody else may get one between here and there: then once
-        // more.
+        // nginx cannot choose ports itself, so another program may take one in between. Then it is started
+        // again.
         for _ in 0..10 {
             let [plain, tls] = free_ports();
             let mut server = change(&documented());
@@ -85,7 +85,7 @@ impl Nginx {
     }
 }
 
-/// What stands around the README's block, mostly so that nothing is written outside of the directory.
+/// The configuration around the README's block, so that nothing is written outside of the directory.
 fn around() -> String {
     let mut text = "daemon off; worker_processes 1; pid nginx.pid; error_log error.log;\n\
         events {}\n\
@@ -103,7 +103,7 @@ fn free_ports() -> [u16; 2] {
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-/// Starts it and waits until it listens; nothing if it has ended instead.
+/// Starts it and waits until it listens. Returns `None` if it has exited.
 fn start(directory: &Path, ports: [u16; 2]) -> Option<Child> {
     let mut command = tied("nginx");
     command.arg("-p").arg(directory).args(["-e", "error.log", "-c", "nginx.conf"]);
@@ -122,7 +122,7 @@ fn start(directory: &Path, ports: [u16; 2]) -> Option<Child> {
     None
 }
 
-/// Not a kill, which its workers would survive.
+/// Not SIGKILL, which its workers would survive.
 fn stop(process: &mut Child) {
     let _ = Command::new("kill").arg(process.id().to_string()).status();
     let _ = process.wait();

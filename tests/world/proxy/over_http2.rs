@@ -16,7 +16,7 @@ fn streams() -> Router {
     app
 }
 
-/// The page, without a look at the certificate.
+/// The page. Its certificate is not checked.
 fn open(nginx: &Nginx) -> Tab {
     let tab = Tab::blank();
     tab.call("Security.setIgnoreCertificateErrors", &json!({ "ignore": true }));
@@ -53,7 +53,7 @@ fn forty_streams_are_open_at_once_and_each_is_closed_alone() {
 }
 
 #[test]
-fn a_page_that_comes_back_has_missed_nothing() {
+fn a_page_that_reconnects_has_missed_nothing() {
     let server = serve(streams());
     let nginx = Nginx::before(server.address);
     let tab = open(&nginx);
@@ -72,7 +72,7 @@ fn a_page_that_comes_back_has_missed_nothing() {
     assert_eq!(server.stats().streams_opened, 4);
 }
 
-/// A server on this address, which was another's.
+/// A server on an address that another one had.
 fn serve_again(address: SocketAddr) -> (mio_sse::Publisher, std::thread::JoinHandle<()>) {
     let mut server = eventually("the port is free again", || {
         Server::bind(address, streams()).map_err(|error| error.to_string())
@@ -81,7 +81,7 @@ fn serve_again(address: SocketAddr) -> (mio_sse::Publisher, std::thread::JoinHan
     (publisher, std::thread::spawn(move || server.run().unwrap()))
 }
 
-/// A 502 would be the end of every EventSource, while nobody listens on the port.
+/// Without a server, a 502 would make every EventSource give up.
 #[test]
 fn a_page_survives_a_restart_of_the_server() {
     let server = serve(streams());
@@ -92,7 +92,7 @@ fn a_page_survives_a_restart_of_the_server() {
     tab.run("var events = listen('/events/live')");
     tab.wait_for("events.source.readyState == 1");
     drop(server);
-    // Some answers of nginx alone: each opens and ends.
+    // Some replies of nginx alone: each opens and ends.
     tab.wait_for("events.seen.filter(([name]) => name == 'open').length >= 4");
     let (publisher, thread) = serve_again(address);
     eventually("it has come back", || {

@@ -28,8 +28,8 @@ fn publish(server: &Running, data: &str) {
     server.publisher.publish("news", Event::new().data(data.to_owned())).unwrap();
 }
 
-/// Each event is published when the one before has arrived, so one that waits for the next would wait for
-/// ever.
+/// Each event is published when the one before has arrived: an event held back until the next one would wait
+/// for ever.
 #[test]
 fn nothing_is_delayed_not_even_with_gzip() {
     let hub = Example::start("hub");
@@ -50,7 +50,7 @@ fn nothing_is_delayed_not_even_with_gzip() {
             assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
         }
     }
-    // That it compresses at all: what is not a stream.
+    // It does compress other responses.
     let curl = Curl::get(&nginx.url(false, "/"), &["-HAccept-Encoding: gzip"]);
     assert!(!curl.head().contains(&"content-encoding: gzip".to_owned()), "text/plain is none of its types");
     let server = serve(app());
@@ -59,8 +59,8 @@ fn nothing_is_delayed_not_even_with_gzip() {
     assert!(curl.head().contains(&"content-encoding: gzip".to_owned()), "text/html is");
 }
 
-/// What `X-Accel-Buffering: no` is for: a body without chunks, as it is over HTTP/1.0, nginx holds back until
-/// it has a buffer full.
+/// The purpose of `X-Accel-Buffering: no`: nginx holds a body without chunks back, as with HTTP/1.0, until
+/// its buffer is full.
 #[test]
 fn our_header_keeps_nginx_from_holding_events_back() {
     let server = serve(app());
@@ -114,14 +114,14 @@ fn a_client_that_leaves_is_noticed_within_two_seconds() {
         drop(curl);
         let stats = server.wait_for("the stream ends", |stats| stats.streams == 0);
         assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
-        // nginx closes its connection to us.
+        // nginx closes its connection to the server.
         let closed = stats.closed(CloseReason::PeerClosed) + stats.closed(CloseReason::Reset);
         assert_eq!((closed, stats.connections), (count, 0), "{stats:?}");
     }
 }
 
 #[test]
-fn an_end_by_the_server_reaches_the_client_and_the_connection_is_used_again() {
+fn a_close_by_the_server_reaches_the_client_and_the_connection_is_used_again() {
     let server = serve(app());
     let nginx = Nginx::before(server.address);
     for (version, tls) in WAYS {
@@ -135,7 +135,7 @@ fn an_end_by_the_server_reaches_the_client_and_the_connection_is_used_again() {
     assert_eq!(server.stats().accepted, 1);
 }
 
-/// nginx is given a second of silence, instead of the README's minute.
+/// nginx gets a timeout of a second, instead of the README's minute.
 #[test]
 fn heartbeats_keep_a_silent_stream_open() {
     let impatient = |text: &str| replace(text, "proxy_read_timeout 60s;", "proxy_read_timeout 1s;");
@@ -163,7 +163,7 @@ fn heartbeats_keep_a_silent_stream_open() {
     }
 }
 
-/// nginx takes no more than its client does, so it is here that it is noticed, and nothing is piled up on
+/// nginx reads no faster than its client, so the server notices a slow client, and nothing is written to
 /// nginx' disk.
 #[test]
 fn a_client_that_reads_nothing_is_noticed_by_the_server() {
@@ -175,7 +175,7 @@ fn a_client_that_reads_nothing_is_noticed_by_the_server() {
     idle.write_all(b"GET /events/news HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     server.wait_for("the stream opens", |stats| stats.streams == 1);
     let text = "x".repeat(60_000);
-    // All the buffers on the way are full some time, and then it lags.
+    // At some time all buffers on the way are full, and then it lags.
     let stats = server.wait_for("it lags", |stats| {
         publish(&server, &text);
         stats.streams == 0

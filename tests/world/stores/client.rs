@@ -1,5 +1,4 @@
-//! A client in a few lines, of the standard and nothing more: over a plain socket, and it leaves when it
-//! likes.
+//! A client in a few lines that follows the standard: over a plain socket, and it disconnects at will.
 
 use super::Progress;
 use crate::payloads::END;
@@ -7,7 +6,7 @@ use crate::support::{DEADLINE, eventually, now};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// What it has seen of a stream.
+/// Events that it has seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Seen {
     Number(u32),
@@ -15,7 +14,7 @@ pub(super) enum Seen {
     End,
 }
 
-/// A connection, and what is read of the block that has begun.
+/// A connection, and the received part of a block.
 struct Visit(BufReader<TcpStream>);
 
 impl Visit {
@@ -23,7 +22,7 @@ impl Visit {
     fn begin(address: SocketAddr, path: &str, last: &str) -> io::Result<Self> {
         let mut stream = TcpStream::connect(address)?;
         if stream.local_addr()? == stream.peer_addr()? {
-            // Where nobody listens, a socket may meet itself.
+            // Without a listener, a socket may connect to itself.
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         stream.set_read_timeout(Some(DEADLINE))?;
@@ -36,7 +35,7 @@ impl Visit {
         Ok(visit)
     }
 
-    /// A line that is complete.
+    /// A complete line.
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         self.0.read_line(&mut line)?;
@@ -44,14 +43,14 @@ impl Visit {
         Ok(end.strip_suffix('\r').unwrap_or(end).to_owned())
     }
 
-    /// The next event, with its name. The last id moves with each block that is complete, also with one
-    /// without data.
+    /// The next event, with its name. The last id changes with each complete block, also with one without
+    /// data.
     fn event(&mut self, last: &mut String) -> io::Result<(String, String)> {
         let (mut name, mut data, mut id) = (String::new(), None, None);
         let deadline = now() + DEADLINE;
         loop {
             let line = self.line()?;
-            // Heartbeats are no events.
+            // Heartbeats are not events.
             assert!(now() < deadline, "nothing comes any more behind {last}");
             if line.is_empty() {
                 if let Some(id) = id.take() {
@@ -72,10 +71,10 @@ impl Visit {
     }
 }
 
-/// It comes, and comes again, until it has seen the end.
+/// It reconnects until it has seen the end.
 pub(super) struct Client {
     pub(super) dice: fastrand::Rng,
-    /// The id that it comes with.
+    /// The id with which it resumes.
     pub(super) last: String,
     pub(super) story: Vec<Seen>,
     pub(super) visits: u64,
@@ -87,8 +86,8 @@ impl Client {
         Self { dice, last: last.to_owned(), story: Vec::new(), visits: 0 }
     }
 
-    /// Reads until it has seen the end. Each time it stays for some events, if nobody sends it away before,
-    /// and then stays away until some more are there. `choose` says where it goes.
+    /// Reads until it has seen the end. Each time it stays for some events, unless it is disconnected before,
+    /// and then stays away until there are some more. `choose` returns the server to connect to.
     pub(super) fn live(
         mut self,
         path: &str,
@@ -100,7 +99,7 @@ impl Client {
             assert!(now() < deadline, "nothing comes any more behind {}", self.last);
             let seen = self.story.len();
             let stays = self.dice.usize(1..80);
-            // Servers that are not there and connections that end are what it comes again for.
+            // Servers that are down and connections that are lost are the reasons to reconnect.
             let address = choose(&mut self.dice);
             let _ = self.visit(address, path, stays);
             if self.story.len() > seen {
@@ -114,7 +113,7 @@ impl Client {
         self
     }
 
-    /// Stays for some events, or until it is sent away.
+    /// Stays for some events, or until it is disconnected.
     pub(super) fn visit(&mut self, address: SocketAddr, path: &str, events: usize) -> io::Result<()> {
         let mut visit = Visit::begin(address, path, &self.last)?;
         self.visits += 1;

@@ -1,5 +1,5 @@
-//! Events that are kept elsewhere: in a database, or in a log that several servers read. What a server does
-//! not have, it has its application ask there.
+//! Events that are stored elsewhere: in a database, or in a log that several servers read. A server's
+//! application gets events from there that the server does not have.
 
 mod client;
 mod ordered;
@@ -7,7 +7,7 @@ mod sqlite;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How many of the numbers are there, and whether these are all: what clients wait for that stay away.
+/// The number of stored numbers, and whether these are all: clients that are away wait for this.
 #[derive(Default)]
 struct Progress {
     numbers: AtomicU32,
@@ -19,12 +19,12 @@ impl Progress {
         self.numbers.store(number, Ordering::SeqCst);
     }
 
-    /// No more numbers come.
+    /// There will be no more numbers.
     fn is_over(&self) {
         self.all.store(1, Ordering::SeqCst);
     }
 
-    /// Whether there are so many, or all.
+    /// Whether there are this many, or all.
     fn has(&self, number: u32) -> bool {
         self.all.load(Ordering::SeqCst) == 1 || self.numbers.load(Ordering::SeqCst) >= number
     }

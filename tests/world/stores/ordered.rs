@@ -1,5 +1,5 @@
-//! A log that two servers read, such as a Redis stream: its ids are times, made by writers whose clocks
-//! differ by ten seconds, and increase all the same. A client goes from one server to the other with them.
+//! A log that two servers read, like a Redis stream: its ids are times of writers whose clocks differ by ten
+//! seconds, and yet they increase. A client moves between the servers with these ids.
 
 use super::Progress;
 use super::client::{Client, Seen};
@@ -19,22 +19,22 @@ const CLIENTS: u64 = 8;
 const ENTRIES: u32 = 2400;
 /// How far a server may be behind the log.
 const BEHIND_MAX: usize = 60;
-/// What the topic keeps, more than a client may miss.
+/// Size of the topic's history: more than a client may miss.
 const KEPT: usize = 300;
-/// How far the clock of each writer is wrong, in milliseconds.
+/// Error of each writer's clock, in milliseconds.
 const SKEWS: [i64; 2] = [5_000, -5_000];
-/// What the clocks would say if they were right.
+/// The correct time.
 const BEGIN: i64 = 1_700_000_000_000;
 
-/// Some time, and which of the entries of that time: what `XADD` makes of the clock and of the entry before.
+/// A time, and the index of the entry at that time: `XADD` makes them from the clock and the entry before.
 type Id = (u64, u64);
 
-/// The log. An entry is a number; that of the last one is the end.
+/// The log. An entry is a number; the number of the last one is the end.
 #[derive(Default)]
 struct Log(Mutex<Vec<Id>>);
 
 impl Log {
-    /// Where the clock has gone back, the time stands still and the count goes on.
+    /// If the clock has gone back, the time stays and the count goes on.
     fn add(&self, clock: u64) {
         let mut ids = self.0.lock().unwrap();
         let (ms, n) = ids.last().copied().unwrap_or_default();
@@ -49,7 +49,7 @@ impl Log {
         self.0.lock().unwrap()[index]
     }
 
-    /// How many entries there are up to that with this id.
+    /// Number of entries up to the one with this id.
     fn find(&self, id: &str) -> Option<usize> {
         let (ms, n) = id.split_once('-')?;
         let id = (ms.parse().ok()?, n.parse().ok()?);
@@ -66,9 +66,9 @@ fn event(index: usize) -> Event<'static> {
 /// The application on each server.
 struct Entries {
     log: Arc<Log>,
-    /// How much of the log this server has published, or has left to those before it.
+    /// How much of the log this server has published, or earlier servers have.
     read: Arc<Mutex<usize>>,
-    /// Whether it looks into the log for what a client has missed.
+    /// Whether it reads a client's missed events from the log.
     answers: bool,
     asked: Arc<AtomicU64>,
 }
@@ -77,8 +77,7 @@ impl Handler for Entries {
     fn started(&mut self, cx: &mut Context<'_>) {
         let config = TopicConfig::default().history(History::new().events(KEPT)).ids(Ids::Ordered);
         cx.configure(TOPIC, config).unwrap();
-        // With the last entry there is: so the server knows where in the log it is, and where clients are
-        // that come with later ones.
+        // With the last entry the server knows its place in the log, and that of clients with later ids.
         let mut read = self.read.lock().unwrap();
         *read = self.log.len() - 1;
         publish_next(&self.log, &mut read, cx).unwrap();
@@ -151,7 +150,7 @@ impl Node {
         self.server().publisher.run(publish).unwrap();
     }
 
-    /// Waits until it has done all that it was asked to do.
+    /// Waits until all its messages have been handled.
     fn settle(&self) {
         self.server().stats();
     }
@@ -166,22 +165,21 @@ impl Node {
             asked: self.asked.clone(),
         };
         self.server = Some(serve_at(self.address, app, &Config::default()));
-        // It has started: whoever comes finds it at the end of the log.
+        // It has started: new clients find it at the end of the log.
         self.settle();
     }
 }
 
-/// What came of it.
+/// The result.
 struct Lives {
     clients: Vec<Client>,
-    /// The number of the first entry that each server published that was started anew.
+    /// The first number that each restarted server published.
     firsts: Vec<u32>,
     asked: u64,
     gaps: u64,
 }
 
-/// Clients go to and fro between two servers, which are now and then behind each other, and now and then
-/// started anew.
+/// Clients move between two servers that are sometimes behind each other, and sometimes restart.
 fn live(answers: bool, restarts: u32) -> Lives {
     let log = Arc::<Log>::default();
     log.add(BEGIN as u64);
@@ -189,7 +187,7 @@ fn live(answers: bool, restarts: u32) -> Lives {
     let addresses = [nodes[0].address, nodes[1].address];
     nodes.iter().for_each(Node::settle);
     let progress = Arc::<Progress>::default();
-    // All begin behind the entry that both servers have.
+    // All begin after the entry that both servers have.
     let first = Position::new(log.id(0).0, log.id(0).1).to_string();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|seed| {
@@ -205,7 +203,7 @@ fn live(answers: bool, restarts: u32) -> Lives {
         log.add((BEGIN + skew + i64::try_from(begin.elapsed().as_millis()).unwrap()).try_into().unwrap());
         for node in &nodes {
             let behind = log.len() - *node.read.lock().unwrap();
-            // Each of them now reads little, now much.
+            // From now on each of them reads sometimes little, sometimes much.
             let entries = dice.usize(..3).max(behind.saturating_sub(BEHIND_MAX));
             node.read(if dice.usize(..50) == 0 { behind } else { entries });
         }
@@ -234,7 +232,7 @@ fn live(answers: bool, restarts: u32) -> Lives {
     Lives { clients, firsts, asked, gaps }
 }
 
-/// Everything behind the first in order and once, and no gap.
+/// Checks that every entry after the first has arrived in order and once, without a gap.
 fn assert_whole(lives: &Lives) {
     for client in &lives.clients {
         let expected = (2..=ENTRIES).map(Seen::Number).chain([Seen::End]);
@@ -247,7 +245,7 @@ fn assert_whole(lives: &Lives) {
     assert_eq!(lives.gaps, 0);
 }
 
-/// Also from one that is ahead to one that is behind, and back.
+/// Also from a server that is ahead to one that is behind, and back.
 #[test]
 fn a_client_goes_from_server_to_server_and_misses_nothing() {
     let lives = live(false, 0);
@@ -256,15 +254,15 @@ fn a_client_goes_from_server_to_server_and_misses_nothing() {
 }
 
 #[test]
-fn what_a_new_server_has_not_read_is_brought_from_the_log() {
+fn entries_that_a_new_server_has_not_read_are_brought_from_the_log() {
     let lives = live(true, 3);
     assert_whole(&lives);
     assert!(lives.asked > 0);
 }
 
-/// Without an answer from the log a client is told of what it has missed, exactly there.
+/// Without an answer from the log a client gets a gap, exactly in the right place.
 #[test]
-fn what_nobody_brings_is_told() {
+fn missed_entries_without_an_answer_are_a_gap() {
     let lives = live(false, 3);
     for client in &lives.clients {
         let (mut last, mut gap) = (1, false);
@@ -280,8 +278,8 @@ fn what_nobody_brings_is_told() {
             let what = format!("{number} behind {last}, gap: {gap}, {:?}", lives.firsts);
             assert!(number > last, "twice or in disorder: {what}");
             assert!(gap || number == last + 1, "missing without a word: {what}");
-            // Behind a gap comes what a new server has read first, unless the client has gone on at the
-            // other.
+            // The gap is followed by the first entry that a new server has read, unless the client has
+            // resumed at the other.
             assert!(lives.firsts.contains(&number) || number == last + 1, "more is missing: {what}");
             (last, gap) = (number, false);
         }
@@ -289,8 +287,8 @@ fn what_nobody_brings_is_told() {
     assert!(lives.gaps > 0 && lives.gaps == lives.asked, "{} {}", lives.gaps, lives.asked);
 }
 
-/// It cannot know what the client has missed, and says so. But where the client is in the log it cannot know
-/// better than the client: back at the other server nothing comes twice.
+/// It cannot know what the client has missed, and sends a gap. But it keeps the client's position in the log:
+/// back at the other server nothing comes twice.
 #[test]
 fn a_server_that_has_read_nothing_does_not_move_a_client_back() {
     let config = TopicConfig::default().history(History::new().events(KEPT)).ids(Ids::Ordered);

@@ -1,5 +1,5 @@
-//! Orders in a database, whose ids are those of the events: opaque, in no order, and known for as long as the
-//! database is.
+//! Orders in a database, whose ids are those of the events: opaque, unordered, and known as long as the
+//! database exists.
 
 use super::Progress;
 use super::client::{Client, Seen};
@@ -16,24 +16,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 const TOPIC: &str = "orders";
-/// The id of those who have seen nothing, which the database has in front of all orders.
+/// The id of a client that has seen nothing, which comes before all orders.
 const NOTHING: &str = "nothing";
 const CLIENTS: u64 = 8;
 const SERVERS: usize = 4;
-/// Orders that come while a server is there, and while there is none.
+/// Orders that are stored while a server runs, and while none does.
 const ORDERS: u32 = 600;
 const ORDERS_AWAY: u32 = 40;
-/// What the topic keeps, less than a client may miss.
+/// Size of the topic's history: less than a client may miss.
 const KEPT: usize = 20;
 
-/// The database. Who reads never waits for who writes.
+/// The database. Readers never wait for writers.
 struct Store(Connection);
 
 impl Store {
     fn open(path: &Path) -> Self {
         let connection = Connection::open(path).unwrap();
         connection.busy_timeout(ms(10_000)).unwrap();
-        // A computer that crashes is not what is tried here.
+        // This does not test a crash of the computer.
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;").unwrap();
         Self(connection)
     }
@@ -60,7 +60,7 @@ impl Store {
         self.0.query_row("SELECT max(row) FROM orders", [], |row| row.get(0)).unwrap()
     }
 
-    /// Sends what is behind one row, up to another. An error says that nobody listens any more.
+    /// Sends the rows after one, up to another. Returns an error if the client has left.
     fn send(&self, behind: u32, up_to: u32, events: &EventSender, counts: &Counts) -> Result<(), Error> {
         let select = "SELECT id, name, number FROM orders WHERE row > ?1 AND row <= ?2 ORDER BY row";
         let mut select = self.0.prepare(select).unwrap();
@@ -92,14 +92,14 @@ impl Order {
     }
 }
 
-/// What is counted over all servers.
+/// Counters over all servers.
 #[derive(Default)]
 struct Counts {
     asked: AtomicU64,
     brought: AtomicU64,
 }
 
-/// The application. What it is asked for is brought by a thread, as a database is too slow for the loop.
+/// The application. A thread reads missed orders, as a database is too slow for the loop.
 struct Orders {
     path: PathBuf,
     store: Arc<Mutex<Store>>,
@@ -119,8 +119,8 @@ impl Handler for Orders {
     fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> Missed {
         let store = self.store.lock().unwrap();
         let Some(behind) = store.row_of(last_event_id) else { return Missed::Gap };
-        // An order is published in the callback that stores it. So what is stored behind this one is
-        // published behind this call.
+        // An order is published in the callback that stores it. So orders stored after this one are published
+        // after this call.
         let up_to = store.newest();
         let Ok(events) = cx.channel(stream, 8) else { return Missed::Gap };
         let (path, counts) = (self.path.clone(), self.counts.clone());
@@ -134,7 +134,7 @@ impl Handler for Orders {
     }
 }
 
-/// Stores an order and publishes it, which is one thing for the loop.
+/// Stores an order and publishes it, in one callback.
 fn publish(server: &Running, store: &Arc<Mutex<Store>>, order: Order, progress: &Arc<Progress>) {
     let (store, progress) = (store.clone(), progress.clone());
     let publish = move |cx: &mut Context<'_>| {
@@ -172,7 +172,7 @@ fn orders_of_a_database_survive_three_new_servers() {
             std::thread::sleep(ms(2));
         }
         if life < SERVERS {
-            // All that was published has been stored then.
+            // By then every published order has been stored.
             gaps += server.stats().gaps;
             drop(server);
             for _ in 0..ORDERS_AWAY {
@@ -203,7 +203,7 @@ fn orders_of_a_database_survive_three_new_servers() {
     assert!(asked > CLIENTS * 4 && visits > asked, "{asked} {visits}");
 }
 
-/// Everything in order and once, and no gap.
+/// Checks that every order has arrived in order and once, without a gap.
 fn assert_story(story: &[Seen], numbers: u32) {
     let expected = (1..=numbers).map(Seen::Number).chain([Seen::End]);
     for (at, (seen, expected)) in story.iter().zip(expected).enumerate() {
