@@ -78,7 +78,7 @@ fn a_client_that_asks_for_the_close_gets_it_after_the_reply() {
 }
 
 #[test]
-fn http_1_0_ends_the_connection_unless_it_asks_to_keep_it() {
+fn http_1_0_closes_the_connection_unless_it_asks_for_keep_alive() {
     let server = serve(app());
     let mut client = server.connect();
     for n in 0..3 {
@@ -93,7 +93,7 @@ fn http_1_0_ends_the_connection_unless_it_asks_to_keep_it() {
 }
 
 #[test]
-fn a_stream_for_http_1_0_ends_with_the_connection_also_if_that_was_to_be_kept() {
+fn a_stream_for_http_1_0_ends_with_the_connection_despite_keep_alive() {
     let server = serve(app());
     for option in ["", "Connection: keep-alive\r\n"] {
         let mut client = server.connect();
@@ -305,13 +305,13 @@ fn byte_by_byte_in_memory<const SHORT: bool>() {
 }
 
 #[test]
-fn requests_may_come_byte_by_byte_over_any_network() {
+fn requests_may_arrive_byte_by_byte_over_any_network() {
     byte_by_byte_in_memory::<true>();
     byte_by_byte_in_memory::<false>();
 }
 
 #[test]
-fn requests_may_come_byte_by_byte_over_real_sockets() {
+fn requests_may_arrive_byte_by_byte_over_real_sockets() {
     let (requests, expected) = everything();
     let server = serve(app());
     let mut client = server.connect();
@@ -322,7 +322,7 @@ fn requests_may_come_byte_by_byte_over_real_sockets() {
 }
 
 #[test]
-fn who_waits_for_100_continue_gets_it_once() {
+fn a_client_that_waits_for_100_continue_gets_it_once() {
     let head = "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n";
     for framing in ["Content-Length: 4\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"] {
         let mut world = Loop::new(app());
@@ -344,7 +344,7 @@ fn who_waits_for_100_continue_gets_it_once() {
 }
 
 #[test]
-fn who_does_not_wait_for_100_continue_gets_none() {
+fn a_client_that_does_not_wait_for_100_continue_gets_none() {
     let cases = [
         ("POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n", "body"),
         (
@@ -578,7 +578,7 @@ fn a_connection_may_be_silent_between_requests_for_the_keep_alive_timeout() {
 }
 
 #[test]
-fn answers_are_dated_anew_each_second() {
+fn the_date_of_responses_is_updated_each_second() {
     let mut world = Loop::new(app());
     let peer = world.connect();
     let mut dates = Vec::new();
@@ -962,12 +962,12 @@ fn pipeline_read_while_it_is_written<const SHORT: bool>() {
 }
 
 #[test]
-fn a_pipeline_goes_on_when_the_peer_reads_while_it_is_written_to() {
+fn a_pipeline_continues_when_the_peer_reads_while_it_is_written_to() {
     pipeline_read_while_it_is_written::<true>();
 }
 
 #[test]
-fn a_pipeline_goes_on_when_the_peer_reads_while_it_is_written_to_also_where_writes_go_to_the_end() {
+fn a_pipeline_continues_when_the_peer_reads_while_it_is_written_to_with_full_writes() {
     pipeline_read_while_it_is_written::<false>();
 }
 

@@ -80,7 +80,7 @@ fn events_that_a_handler_sends_follow_the_head_in_the_same_write() {
 }
 
 #[test]
-fn an_event_published_while_answering_is_not_for_the_stream_that_begins_with_the_answer() {
+fn an_event_published_by_a_handler_is_not_for_the_stream_of_its_reply() {
     let mut app = Router::new();
     app.get("/", |_request, cx| {
         cx.publish("room", Event::new().data("before"))?;

@@ -382,7 +382,7 @@ fn a_new_stream_on_a_connection_that_is_there_is_refused() {
 }
 
 #[test]
-fn whoever_is_no_event_source_is_refused_with_a_503() {
+fn clients_other_than_event_source_get_503() {
     let mut world = world();
     let peers = [world.connect()];
     ask(&mut world, &peers[0], "GET /st");
@@ -486,7 +486,7 @@ fn a_drain_without_connections_ends_at_once() {
 }
 
 #[test]
-fn the_loop_is_never_asleep_when_the_next_moment_comes() {
+fn the_loop_never_sleeps_past_a_close() {
     let mut config = Config::default();
     // Nothing else wakes the loop more often than once a second.
     config.linger = secs(60);

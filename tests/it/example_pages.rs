@@ -91,7 +91,7 @@ mod prices {
     }
 
     #[test]
-    fn a_newcomer_gets_each_symbol_once_and_then_every_change() {
+    fn a_new_client_gets_each_symbol_once_and_then_every_change() {
         let example = Example::start("prices");
         has_a_page(&example, &["/prices"]);
         wait_for(&example, 300);

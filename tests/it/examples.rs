@@ -244,7 +244,7 @@ mod hub {
     }
 
     #[test]
-    fn a_body_that_is_not_utf_8_is_a_bad_request_and_the_connection_goes_on() {
+    fn a_body_that_is_not_utf_8_is_a_bad_request_and_the_connection_stays_open() {
         let example = Example::start("hub");
         let mut news = subscribe(&example, "news");
         let mut publisher = example.connect();

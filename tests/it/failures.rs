@@ -38,7 +38,7 @@ fn ask(path: &str) -> (u16, String, Vec<(Level, String)>) {
 }
 
 #[test]
-fn what_is_the_peers_fault_is_a_400_and_no_line_of_the_log() {
+fn a_fault_of_the_peer_is_a_400_without_a_log_line() {
     for (path, text) in [("/bad", "It is no number."), ("/boxed", "Boxed."), ("/sent", "Sent.")] {
         assert_eq!(ask(path), (400, text.to_owned(), vec![]), "{path}");
     }

@@ -22,7 +22,7 @@ fn remove(world: &mut Loop<Router>, key: &str) {
 }
 
 #[test]
-fn a_newcomer_that_asks_for_a_snapshot_gets_the_newest_of_each_key_and_then_everything() {
+fn a_new_client_with_a_snapshot_gets_the_newest_of_each_key_and_then_everything() {
     let mut world = world(keyed());
     for (key, value) in [("x", "1"), ("y", "1"), ("x", "2"), ("z", "1"), ("y", "2")] {
         set(&mut world, key, value);

@@ -89,7 +89,7 @@ fn replies_are_in_the_order_of_their_requests() {
 }
 
 #[test]
-fn earlier_replies_that_the_socket_does_not_take_at_once_come_whole_and_first() {
+fn earlier_replies_without_room_are_sent_first_and_whole() {
     let mut world = world(Config::default());
     let peer = world.connect();
     peer.set_room(100);
@@ -488,7 +488,7 @@ fn threads_reply_over_real_sockets() {
 }
 
 #[test]
-fn older_clients_and_those_that_wait_for_100() {
+fn older_clients_and_those_that_wait_for_100_continue() {
     let mut world = world(Config::default());
     let peer = ask(&mut world, "GET /later/s HTTP/1.0\r\n\r\n");
     next(&mut world).reply(Reply::stream().topic("t")).unwrap();

@@ -93,7 +93,7 @@ fn a_foreign_address_is_skipped_while_another_works() {
 }
 
 #[test]
-fn one_address_that_is_taken_is_an_error_whatever_the_others_are() {
+fn an_address_that_is_taken_is_an_error_whatever_the_others_are() {
     let taken = TcpListener::bind(V4).unwrap();
     let address = taken.local_addr().unwrap();
     for addresses in [[V4, address], [address, V4]] {

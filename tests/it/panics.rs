@@ -104,7 +104,7 @@ fn goes_on(world: &mut Loop<App>, bystander: &Peer, panics: u64) {
 }
 
 #[test]
-fn a_request_that_panics_is_answered_500_and_its_connection_closed() {
+fn a_request_that_panics_gets_500_and_its_connection_closes() {
     for path in ["/panic", "/panic/closed"] {
         let (mut world, bystander) = world();
         let peer = world.connect();

@@ -53,7 +53,7 @@ fn over_ipv6_too() {
 }
 
 #[test]
-fn an_ipv4_address_at_a_listener_for_both_families_is_one_of_ipv4() {
+fn an_ipv4_client_of_a_listener_for_both_families_has_an_ipv4_address() {
     let mut app = Router::new();
     app.get("/ip", |request, _cx| Reply::text(format!("{:?}", request.peer().and_then(|peer| peer.ip()))));
     let Ok(server) = Server::bind("[::]:0", app) else { return };

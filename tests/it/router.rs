@@ -99,7 +99,7 @@ fn methods() -> Router {
 }
 
 #[test]
-fn options_and_405_name_the_methods_there_are() {
+fn options_and_405_name_the_methods_of_the_path() {
     let server = serve(methods());
     let mut client = server.connect();
     for (path, allow) in [
@@ -158,7 +158,7 @@ fn the_query_is_decoded_as_forms_are() {
 }
 
 #[test]
-fn an_error_of_a_handler_is_a_500_that_does_not_tell() {
+fn an_error_of_a_handler_is_a_500_without_details() {
     let mut app = Router::new();
     let secret = || io::Error::other("the secret is 1234");
     app.get("/get", move |_, _| Err::<Reply, _>(secret()));

@@ -251,7 +251,7 @@ fn a_tag_that_was_taken_away_counts_no_more() {
 }
 
 #[test]
-fn a_revoked_tag_closes_its_streams_and_answers_204_until_the_time_is_over() {
+fn a_revoked_tag_closes_its_streams_and_gets_204_until_it_expires() {
     let mut world = world();
     let (peer, _) = open(&mut world, "/a,b");
     let (other, _) = open(&mut world, "/b");
@@ -289,7 +289,7 @@ fn a_revoked_tag_closes_its_streams_and_answers_204_until_the_time_is_over() {
 }
 
 #[test]
-fn a_stream_that_its_handler_tags_with_a_revoked_tag_is_answered_204_whatever_else_is_done_to_it() {
+fn a_stream_that_its_handler_gives_a_revoked_tag_gets_204_whatever_else_happens() {
     let mut world = world_with(Config::default(), |stream, cx| {
         cx.subscribe(stream, "u").unwrap();
         cx.tag(stream, "b").unwrap();
@@ -317,7 +317,7 @@ fn a_stream_that_its_handler_tags_with_a_revoked_tag_is_answered_204_whatever_el
 }
 
 #[test]
-fn a_stream_whose_tag_is_revoked_while_it_is_opened_is_answered_204() {
+fn a_stream_whose_tag_is_revoked_while_it_opens_gets_204() {
     let mut asked = 0;
     let mut world = world_with(Config::default(), move |stream, cx| {
         asked += 1;
@@ -336,7 +336,7 @@ fn a_stream_whose_tag_is_revoked_while_it_is_opened_is_answered_204() {
 }
 
 #[test]
-fn a_reply_with_a_tag_that_its_handler_revokes_is_answered_204() {
+fn a_stream_with_a_tag_that_its_handler_revokes_gets_204() {
     let mut world = world_with(Config::default(), |_, cx| {
         cx.revoke("a", Duration::ZERO);
         None
