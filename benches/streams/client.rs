@@ -8,7 +8,7 @@
 //! Commands are lines on stdin, replies are lines on stdout:
 //! ```text
 //! open ADDRESS TOPIC STREAMS SOURCE SOURCES   → opened STREAMS
-//! stall ADDRESS TOPIC STREAMS SOURCE SOURCES  → opened STREAMS, which have little room and are not read any more
+//! stall ADDRESS TOPIC STREAMS SOURCE SOURCES  → opened STREAMS, which have little room and are no longer read
 //! publish TURNS BURST                         → published WALL_NS BYTES LATENCY_NS,LATENCY_NS,…
 //! schedule EVENTS PERIOD_MS                   → scheduled WALL_NS BYTES LATE_NS QUANTILE_NS,QUANTILE_NS,…
 //! rest MS                                     → rested READS BYTES

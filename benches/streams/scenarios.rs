@@ -193,7 +193,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// The run that is under way, for whoever watches.
+/// Prints the current run.
 fn progress(rig: &Rig, scenario: &str, run: usize, subject: Subject) {
     rig.progress(&format!("{scenario}: run {run} of {}: {}", rig.runs, subject.name()));
 }

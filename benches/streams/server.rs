@@ -153,7 +153,7 @@ impl Server {
         let response = String::from_utf8_lossy(&response).into_owned();
         match response.split_once("\r\n\r\n") {
             Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(Stats(body.trim().to_owned())),
-            _ => Err(format!("GET /stats was answered {response:?}").into()),
+            _ => Err(format!("GET /stats got {response:?}").into()),
         }
     }
 }

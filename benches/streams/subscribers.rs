@@ -112,10 +112,10 @@ impl Subscribers {
         let answer = self.ask_within(FENCE.saturating_add(time), &command, "scheduled ")?;
         let words: Vec<&str> = answer.split(' ').collect();
         let [wall, bytes, late, quantiles] = words[..] else {
-            return Err(format!("the client answers {answer:?}").into());
+            return Err(format!("unexpected reply of the client: {answer:?}").into());
         };
         let [p50, p99, p999, max, last_p50, last_p99, last_p999, last_max] = times(quantiles)?[..] else {
-            return Err(format!("the client answers {answer:?}").into());
+            return Err(format!("unexpected reply of the client: {answer:?}").into());
         };
         Ok(Scheduled {
             wall: Duration::from_nanos(wall.parse()?),

@@ -278,7 +278,7 @@ fn in_a_drain_adopted_connections_are_refused_and_the_drain_ends() {
     let mut stream = hand_over(&server, subscribe("/events"));
     let head = stream.head();
     assert_eq!((head.status, head.get("Connection")), (200, Some("close")));
-    assert!(stream.body(&head).starts_with("retry: "), "it is told when to come again");
+    assert!(stream.body(&head).starts_with("retry: "), "it gets a retry time");
     let silent = hand_over(&server, "");
     let stats = server.wait_for("all are there", |stats| stats.accepted == 4);
     assert_eq!(stats.refused(Refusal::Draining), 1, "{stats:?}");

@@ -569,7 +569,7 @@ fn a_connection_may_be_silent_between_requests_for_the_keep_alive_timeout() {
     for _ in 0..5 {
         peer.write(get("/echo/a"));
         world.pass(Duration::from_secs(70));
-        assert!(!peer.is_closed(), "each request begins the time anew");
+        assert!(!peer.is_closed(), "each request restarts the timeout");
     }
     peer.write(get("/ended"));
     let tenths = tenths_until_closed(&mut world, &peer, |_| ());
@@ -958,7 +958,7 @@ fn pipeline_read_while_it_is_written<const SHORT: bool>() {
     peer.write(get("/zeros/70000") + &get("/zeros/1"));
     world.settle();
     let answer = replies(&peer.read());
-    assert_eq!(answer.len(), 2, "the second request is never answered");
+    assert_eq!(answer.len(), 2, "the second request got no reply");
 }
 
 #[test]

@@ -410,7 +410,10 @@ fn the_second_time_means_now() {
         world.settle();
         assert!(world.server.is_stopped());
         for peer in &peers {
-            assert!(peer.read().ends_with("b\r\ndata: bye\n\n\r\n0\r\n\r\n"), "also now they are told");
+            assert!(
+                peer.read().ends_with("b\r\ndata: bye\n\n\r\n0\r\n\r\n"),
+                "they get the farewell now, too"
+            );
             assert!(peer.is_closed());
         }
         assert_eq!(world.server.handler().closed, [CloseReason::Drained; 10]);

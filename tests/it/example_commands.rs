@@ -261,7 +261,7 @@ mod listen {
             over("/over"),
             (Some(0), "listen: the server says that nothing more will come".to_owned())
         );
-        assert_eq!(over("/missing"), (Some(1), "listen: the server answers 404 Not Found".to_owned()));
+        assert_eq!(over("/missing"), (Some(1), "listen: the server replied 404 Not Found".to_owned()));
         assert_eq!(over("/a b").0, Some(1));
         for arguments in [&[][..], &["ftp://x"], &["a", "b", "c"], &["http://127.0.0.1:99999/"]] {
             let mut listener = Listener::start(arguments);

@@ -312,7 +312,7 @@ fn pressure_ends_by_itself() {
                 .unwrap();
         }
     }
-    // Nothing is published any more, so the loop has to continue by itself.
+    // Nothing more is published, so the loop has to continue by itself.
     let begun = world.now();
     while world.server.stats().memory_pressure != 0 {
         assert!(world.now() - begun < secs(5), "{:?}", world.server.stats());

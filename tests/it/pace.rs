@@ -124,7 +124,7 @@ fn too_many_waiting_events_are_sent_early_and_nothing_is_held_in_the_end() {
     assert_eq!(data(&mut client), ["the last"]);
     assert_eq!(server.stats().memory.total(), 0);
     publish(&mut server, "another");
-    assert_eq!(data(&mut client), ["another"], "it has no pace any more");
+    assert_eq!(data(&mut client), ["another"], "it no longer has a pace");
 
     server.context().configure("prices", TopicConfig::default().pace(PACE)).unwrap();
     publish(&mut server, "paced");

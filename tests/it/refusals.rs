@@ -87,7 +87,7 @@ fn a_stream_above_the_limit_gets_retry_and_opens_when_another_has_closed() {
     let stats = world.server.stats();
     assert_eq!((stats.streams, stats.refused(Refusal::Streams)), (2, 1));
     assert_eq!(stats.connections_closed(CloseReason::Refused), 1);
-    assert!(new_ask(&mut world, get("/page")).ends_with("page"), "other requests are still answered");
+    assert!(new_ask(&mut world, get("/page")).ends_with("page"), "other requests are still served");
     there[0].close();
     world.settle();
     assert!(is_open(&new_ask(&mut world, subscribe("/cors"))));

@@ -152,7 +152,7 @@ fn a_rejected_request_gets_its_status_and_the_bytes_after_it_are_ignored() {
         assert_eq!(head.status, *status, "{bytes:?}: {body}");
         assert_eq!(head.get("Connection"), Some("close"), "{bytes:?}");
         assert!(head.get("Date").is_some() && head.get("Content-Type").is_some(), "{bytes:?}");
-        assert!(body.ends_with('.'), "{bytes:?} is answered with a sentence, not {body:?}");
+        assert!(body.ends_with('.'), "the reply to {bytes:?} is a sentence, not {body:?}");
         assert_eq!(client.to_end(), "", "{bytes:?}");
     }
     assert_eq!(*targets.lock().unwrap(), [""; 0]);

@@ -168,7 +168,7 @@ fn an_urgent_byte_that_arrives_between_the_poll_and_the_read_does_not_hold_the_r
         send_all(&first, b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n");
         send_all(&second, &PAGE[..5]);
         pages(&mut server, &mut second, 1);
-        assert!(late.lock().unwrap().is_none(), "the other request was answered");
+        assert!(late.lock().unwrap().is_none(), "the other request was served");
     }
 }
 

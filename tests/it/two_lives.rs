@@ -249,7 +249,7 @@ fn a_panic_while_a_gap_is_made_up_for_leaves_nothing_behind() {
     let peer = world.connect();
     peer.write("GET /panics-missed HTTP/1.1\r\nHost: x\r\nLast-Event-ID: unknown\r\n\r\n");
     world.settle();
-    assert_eq!(peer.read(), "", "nothing is answered");
+    assert_eq!(peer.read(), "", "there is no reply");
     let stats = world.server.stats();
     assert_eq!((stats.panics, stats.streams_opened), (1, 0));
     check(&counts, 0, "a panic");

@@ -601,7 +601,7 @@ impl Handler for App {
             let answers = &mut model.connections[connection as usize];
             assert_eq!(answers.requests, number, "requests are answered once, and in order");
             let surplus = refused.is_some() && number > 0;
-            assert!(!surplus, "whoever is one too many is let in for one request");
+            assert!(!surplus, "a connection above the limit gets one request");
             answers.requests += 1;
             begin(model, request, asked, cx)
         });
@@ -664,7 +664,7 @@ impl Handler for App {
             model.check_reason(index, reason, &self.world.borrow(), self.stopping);
             let stream = &mut model.streams[index as usize];
             assert!(stream.opened && stream.closed.is_none(), "closed once: {stream:?}");
-            assert_eq!(stream.hooks_run, stream.hooks_set, "all are told, before the handler: {stream:?}");
+            assert_eq!(stream.hooks_run, stream.hooks_set, "all hooks run, before the handler: {stream:?}");
             model.check_state(index, cx);
             let stream = &mut model.streams[index as usize];
             (stream.closed, stream.closed_at) = (Some(reason), cx.now());

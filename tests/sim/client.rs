@@ -277,7 +277,7 @@ impl Client {
                     "every answer has arrived: {self}"
                 );
                 let all = answers.requests == self.complete || waits > 0;
-                assert!(all, "every request was answered: {self}");
+                assert!(all, "every request got a reply: {self}");
                 let refused = !self.spoilt || self.has_unsent() || waits > 0;
                 assert!(refused, "what is no request is refused: {self}");
             }
@@ -288,7 +288,7 @@ impl Client {
                 model.all_caught_up(stream);
             }
             State::Over => panic!("the server closes behind its last answer: {self}"),
-            State::Body(_) | State::Text(..) => panic!("answers arrive completely: {self}"),
+            State::Body(_) | State::Text(..) => panic!("replies arrive completely: {self}"),
         }
     }
 }
@@ -297,7 +297,7 @@ impl std::fmt::Display for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "connection {}, {:?}, {} requests of {} sent, {:?}, {} answers seen, {:?}",
+            "connection {}, {:?}, {} requests of {} sent, {:?}, {} replies seen, {:?}",
             self.connection,
             self.character,
             self.complete,
@@ -512,7 +512,7 @@ impl Wire {
             }
             Some(&Answer::Refused(refusal, softness)) => {
                 model.counts.refusals_seen += 1;
-                let length = length.unwrap_or_else(|| panic!("{refusal:?} is answered {text}"));
+                let length = length.unwrap_or_else(|| panic!("{refusal:?} got {text}"));
                 match (refusal, softness) {
                     (Refusal::Revoked, _) => unreachable!("it has no length"),
                     (Refusal::Subscriptions | Refusal::Tags, _) => {

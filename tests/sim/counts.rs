@@ -41,7 +41,7 @@ counts! {
     caught_up "resumed with something to catch up",
     own_ids_found "ids of the application's found",
     gaps "gaps of those who came back",
-    gaps_off "gaps that nobody is told of",
+    gaps_off "gaps without an event",
     missed_answered "gaps made up for by the application",
     snapshots "snapshots",
     conflated "events conflated",

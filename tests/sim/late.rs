@@ -309,7 +309,7 @@ impl Model {
                 self.counts.late_timed_out += 1;
                 let answers = &mut self.connections[connection as usize];
                 let answer = &mut answers.answers[number as usize];
-                let Answer::Late { head, .. } = *answer else { panic!("answered twice: {answer:?}") };
+                let Answer::Late { head, .. } = *answer else { panic!("two replies: {answer:?}") };
                 *answer = whole(504, head);
                 let is_exact = matches!(self.late[at].phase, Phase::Waiting(_));
                 let drains = match &self.drain {

@@ -602,7 +602,10 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
             *world.origins.entry(origin(socket)).or_default() -= 1;
             world.reserve_is_due = true;
         } else if !it.broken {
-            assert!(it.refusal.is_some_and(|(_, room)| !room), "whoever can be told is let in: {it:?}");
+            assert!(
+                it.refusal.is_some_and(|(_, room)| !room),
+                "a connection that can get a refusal is accepted: {it:?}"
+            );
             world.accepted += 1;
             world.turned_away += 1;
         }

@@ -372,10 +372,7 @@ impl Model {
             stream.windows.retain(|window| window.topic != topic || window.until > place);
         }
         if self.config.gap_event.is_some() {
-            assert!(
-                stream.losses.owed <= stream.losses.told,
-                "it is told first what it has missed: {stream:?}"
-            );
+            assert!(stream.losses.owed <= stream.losses.told, "its gap comes first: {stream:?}");
         }
     }
 
@@ -410,9 +407,9 @@ impl Model {
                 (owed..=owed + doubtful).contains(&told),
                 "{owed} are lost, {told} were told of: {index}, {stream:?}"
             );
-            assert_eq!(stream.gap, stream.gap_seen, "it is told of a gap: {stream:?}");
+            assert_eq!(stream.gap, stream.gap_seen, "it got its gap: {stream:?}");
         } else {
-            assert_eq!(told, 0, "nobody is told of gaps: {stream:?}");
+            assert_eq!(told, 0, "gaps are off: {stream:?}");
         }
         assert_eq!(stream.store_left, 0, "all of what was sent instead: {stream:?}");
     }

@@ -273,7 +273,11 @@ impl<const SHORT: bool> Sim<SHORT> {
         });
         let stats = self.server.stats();
         let closed: u64 = CloseReason::ALL.iter().map(|reason| stats.connections_closed(*reason)).sum();
-        assert_eq!(stats.accepted, stats.connections + closed, "whoever was accepted is here, or was closed");
+        assert_eq!(
+            stats.accepted,
+            stats.connections + closed,
+            "each accepted connection is open or was closed"
+        );
         let notes = with(&self.shared, |model| std::mem::take(&mut model.notes));
         notes.into_iter().for_each(|note| self.world.borrow_mut().trace.note(note));
         let world = self.world.borrow();
@@ -306,8 +310,8 @@ impl<const SHORT: bool> Sim<SHORT> {
             model.waiting = stats.inbox;
             {
                 let observed = model.obituaries.lock().unwrap();
-                assert_eq!(observed.opened, stats.streams_opened, "observers are told");
-                assert_eq!(observed.closed, stats.streams_closed(), "observers are told");
+                assert_eq!(observed.opened, stats.streams_opened, "observers saw it");
+                assert_eq!(observed.closed, stats.streams_closed(), "observers saw it");
             }
             check_work(&stats.work_max, &model.config);
             match &model.drain {
@@ -332,7 +336,7 @@ impl<const SHORT: bool> Sim<SHORT> {
             assert!(told <= stats.streams_closed(), "closed are those that have ended");
             // Closes that the last callbacks of a turn cause are reported in the next.
             let overdue = model.lost.iter().find(|(_, turn)| *turn + 2 < model.turn);
-            assert_eq!(overdue, None, "whoever ends is told so");
+            assert_eq!(overdue, None, "every close is reported");
         });
     }
 
@@ -502,15 +506,15 @@ impl<const SHORT: bool> Sim<SHORT> {
         panic!("the loop does not come to rest");
     }
 
-    /// Checks that nothing is on its way any more.
+    /// Checks that nothing is on its way.
     fn check_rest(&mut self) {
         with(&self.shared, |model| model.check_tags(&self.server.context()));
         let stats = self.server.stats();
         let world = self.world.borrow();
-        assert!(!world.has_backlog(), "whoever waits is accepted");
+        assert!(!world.has_backlog(), "every waiting connection is accepted");
         with(&self.shared, |model| {
             assert!(model.inbox.is_empty(), "the inbox is emptied");
-            assert_eq!(model.lost, [], "whoever ends is told so");
+            assert_eq!(model.lost, [], "every close is reported");
             assert_eq!(stats.connections, world.open as u64, "every connection that is open, and no other");
             assert_eq!(stats.streams, model.live.len() as u64, "live are those that are not closed");
             assert_eq!(stats.streams_closed(), model.closed.iter().sum::<u64>());
@@ -539,8 +543,8 @@ impl<const SHORT: bool> Sim<SHORT> {
                     let waits = model.awaiting(client.connection).is_some();
                     let may_stay = self.scenario.config.half_closed && (client.reads_stream() || waits)
                         || waits && model.connections[client.connection as usize].enough;
-                    assert!(!connection.reset, "whoever leaves is noticed: {client}");
-                    assert!(!connection.fin || may_stay, "whoever leaves is noticed: {client}");
+                    assert!(!connection.reset, "every disconnect is noticed: {client}");
+                    assert!(!connection.fin || may_stay, "every disconnect is noticed: {client}");
                     client.check_rest(model);
                     if client.reads_stream() {
                         self.check_silence(connection, world.now);
@@ -743,7 +747,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         assert_eq!(self.world.borrow().open, 0, "every socket is closed");
         with(&self.shared, |model| {
             model.check_late_over();
-            assert_eq!(model.closed.iter().sum::<u64>(), model.opened, "whoever was opened is closed");
+            assert_eq!(model.closed.iter().sum::<u64>(), model.opened, "every opened stream is closed");
             for stream in &model.streams {
                 assert_eq!(stream.opened, stream.closed.is_some(), "{stream:?}");
             }

@@ -199,7 +199,7 @@ impl Play {
         let [middle, most, last] =
             [5, 9, 10].map(|tenths| self.latencies[(self.latencies.len() - 1) * tenths / 10]);
         println!(
-            "{name}: half of the events are told within {middle:?}, 9 of 10 within {most:?}, all within {last:?}"
+            "{name}: half of the events are reported within {middle:?}, 9 of 10 within {most:?}, all within {last:?}"
         );
     }
 }

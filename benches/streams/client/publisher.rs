@@ -115,7 +115,7 @@ impl Publisher {
                 Err(error) => return Err(format!("publishing: {error}").into()),
             };
             let answers = self.answers.count(&buf[..length])?;
-            self.unanswered = self.unanswered.checked_sub(answers).ok_or("more answers than requests")?;
+            self.unanswered = self.unanswered.checked_sub(answers).ok_or("more responses than requests")?;
         }
     }
 }
@@ -155,7 +155,7 @@ impl Answers {
                 }
                 if !self.head.starts_with(b"HTTP/1.1 2") {
                     let seen = self.head[..self.head.len().min(200)].escape_ascii();
-                    return Err(format!("publishing was answered \"{seen}\"").into());
+                    return Err(format!("publishing got \"{seen}\"").into());
                 }
                 self.body = content_length(&self.head);
                 self.head.clear();

@@ -42,8 +42,9 @@ impl Client {
         while missing > 0 || publisher.unanswered() > 0 {
             let before = (missing, publisher.unanswered());
             let (streams, answers) = before;
-            let what =
-                || format!("event {last} is missing at {streams} streams, {answers} requests lack an answer");
+            let what = || {
+                format!("event {last} is missing at {streams} streams, {answers} requests lack a response")
+            };
             self.exchange(publisher, events, STALL, progress, what, |numbers| {
                 if numbers.contains(&last) {
                     missing -= 1;

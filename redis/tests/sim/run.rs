@@ -204,7 +204,7 @@ impl Run {
                 };
                 let mut found = self.store.all.iter().filter(|it| it.entry.position == position);
                 assert!(found.any(|it| is_it(&it)), "{number} is not at {position}");
-                self.count("publishes answered", 1);
+                self.count("publishes confirmed", 1);
             } else {
                 self.count("publishes given up", 1);
             }
@@ -399,7 +399,7 @@ impl Run {
         }
         self.check_nodes();
         let told = self.clients.iter().map(|client| client.gaps.len() as u64).sum();
-        self.count("gaps told", told);
+        self.count("gaps received", told);
         self.count("losses that nobody could know of", excused);
         let now = self.store.tick();
         self.clients.iter_mut().for_each(|client| client.begins_anew(now));
@@ -428,7 +428,7 @@ impl Run {
             return;
         }
         for client in &self.clients {
-            assert!(client.gaps.is_empty(), "client {} is told of a gap", client.number);
+            assert!(client.gaps.is_empty(), "client {} got a gap", client.number);
             assert_eq!(client.came_twice, 0, "client {} gets something twice", client.number);
         }
         let is_event = |it: &&Written| it.is_new && matches!(it.kind, Kind::Event(..));

@@ -221,7 +221,7 @@ impl Handler for App {
     fn closed(&mut self, stream: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
         cx.of::<State>(stream).expect("it is there until its end has been told").0.note(Stage::Closed);
         let Asked { who, .. } = self.streams.remove(&stream).expect("asked for");
-        let end = self.watcher.get().ends.remove(&stream).expect("observers are told first");
+        let end = self.watcher.get().ends.remove(&stream).expect("observers are called first");
         let end = end.unwrap_or(self.begin);
         let mut story = self.story.borrow_mut();
         story.note(|| format!("{who:?} is closed: {reason}, before {end}"));

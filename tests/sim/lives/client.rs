@@ -216,7 +216,7 @@ impl Client {
         let end = wire.bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
         let head = String::from_utf8(wire.bytes.drain(..end).collect()).expect("a head is text");
         if head.starts_with("HTTP/1.1 204 ") {
-            story.note(|| format!("client {} is told not to come back", self.number));
+            story.note(|| format!("client {} gets 204", self.number));
             wire.state = State::Over;
             if story.together.is_revoked(wire.process, self.number) {
                 // This was only temporary, unless there was nothing more to come anyway.

@@ -197,12 +197,12 @@ impl<const SHORT: bool> Node<SHORT> {
         check_work(&stats.work_max, &self.story.borrow().scenario.config);
         {
             let watched = watcher.get();
-            assert_eq!(watched.opened, stats.streams_opened, "observers are told");
-            assert_eq!(watched.closed, stats.streams_closed(), "observers are told");
-            assert_eq!(watched.published, stats.events_published, "observers are told");
+            assert_eq!(watched.opened, stats.streams_opened, "observers saw it");
+            assert_eq!(watched.closed, stats.streams_closed(), "observers saw it");
+            assert_eq!(watched.published, stats.events_published, "observers saw it");
         }
         let count = |stage| states.get(stage);
-        assert_eq!(count(Stage::Opened), stats.streams_opened, "whoever opens is told");
+        assert_eq!(count(Stage::Opened), stats.streams_opened, "every open stream was reported");
         assert_eq!(
             count(Stage::Made) - count(Stage::Dropped),
             count(Stage::Opened) - count(Stage::Closed),

@@ -225,7 +225,7 @@ impl Life {
         story.count("gaps");
         let stream = self.stream();
         assert!(count.is_empty() && !stream.gap, "told once");
-        assert!(!stream.has_all, "it is told of a gap, and nothing is missing");
+        assert!(!stream.has_all, "it got a gap, and nothing is missing");
         (stream.gap, stream.gap_is_due) = (true, false);
         let Opening { process, next, begin, made_up, .. } = stream.opening;
         // A position is valid everywhere.

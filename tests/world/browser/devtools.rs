@@ -126,7 +126,7 @@ impl Browser {
                 return if error.is_null() { Ok(answer["result"].take()) } else { Err(error.to_string()) };
             }
             let left = deadline.saturating_duration_since(now());
-            assert!(!received.gone && !left.is_zero(), "{method} {params} is answered");
+            assert!(!received.gone && !left.is_zero(), "{method} {params} got a reply");
             received = self.arrived.wait_timeout(received, left).unwrap().0;
         }
     }

@@ -51,7 +51,7 @@ impl Visit {
         loop {
             let line = self.line()?;
             // Heartbeats are not events.
-            assert!(now() < deadline, "nothing comes any more behind {last}");
+            assert!(now() < deadline, "nothing more arrives after {last}");
             if line.is_empty() {
                 if let Some(id) = id.take() {
                     *last = id;
@@ -96,7 +96,7 @@ impl Client {
     ) -> Self {
         let mut deadline = now() + DEADLINE;
         while self.story.last() != Some(&Seen::End) {
-            assert!(now() < deadline, "nothing comes any more behind {}", self.last);
+            assert!(now() < deadline, "nothing more arrives after {}", self.last);
             let seen = self.story.len();
             let stays = self.dice.usize(1..80);
             // Servers that are down and connections that are lost are the reasons to reconnect.

@@ -193,8 +193,8 @@ fn orders_of_a_database_survive_three_new_servers() {
     let count = |count: &AtomicU64| count.load(Ordering::SeqCst);
     let (asked, brought) = (count(&counts.asked), count(&counts.brought));
     println!(
-        "{CLIENTS} clients, {SERVERS} servers, {number} orders each: {visits} visits, {asked} of them \
-         answered by the database with {brought} orders, {gaps} gaps",
+        "{CLIENTS} clients, {SERVERS} servers, {number} orders each: {visits} visits; for {asked} of them \
+         the database brought {brought} orders, {gaps} gaps",
     );
     for client in &clients {
         assert_story(&client.story, number);
