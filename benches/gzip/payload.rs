@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 pub(crate) struct Payload {
     pub(crate) name: &'static str,
-    /// How many events are published to few streams, and so many bytes to all together at most.
+    /// Makes the data of the event with this number.
     make: fn(&mut Rng, usize) -> String,
     bytes: usize,
 }
@@ -23,7 +23,7 @@ impl Payload {
         (self.make)(random, number)
     }
 
-    /// How many events are measured for so many streams: some seconds' worth.
+    /// Number of measured events for so many streams: some seconds' worth.
     pub(crate) fn events_for(&self, streams: usize) -> usize {
         let by_bytes = (1 << 30) / (self.bytes * streams);
         (400_000 / streams).clamp(64, 2_048).min(by_bytes.max(64))
@@ -84,7 +84,7 @@ fn html(random: &mut Rng, number: usize) -> String {
         "<section id=\"orders\" hx-swap-oob=\"true\"><table class=\"orders table table-striped\"><tbody>",
     );
     for row in 0..60 {
-        // What it was when it changed last.
+        // Its value at the last change.
         let of = if random.usize(..20) == 0 { number } else { 0 };
         let hash = (row * 7_919 + of * 104_729) % 1_000_003;
         write!(

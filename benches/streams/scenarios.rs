@@ -105,7 +105,7 @@ fn warm_server(rig: &mut Rig, subject: Subject, streams: usize) -> Result<Server
     Ok(server)
 }
 
-/// What one run publishes to how many.
+/// The events of one run, and the number of streams.
 #[derive(Debug, Clone, Copy)]
 struct Traffic {
     streams: usize,
@@ -160,7 +160,7 @@ impl Watch {
         Ok(Watch { server: server.cpu()?, client: subscribers.cpu()?, machine: procfs::machine_busy()? })
     }
 
-    /// What was spent since it was started.
+    /// CPU time since it was started.
     fn stop(self, server: &Server, subscribers: &Subscribers) -> Result<Watch> {
         let machine = procfs::machine_busy()?.saturating_sub(self.machine);
         Ok(Watch { server: server.cpu()? - self.server, client: subscribers.cpu()? - self.client, machine })
@@ -173,7 +173,7 @@ impl Watch {
         ]
     }
 
-    /// Who kept how much of a core busy: what was at its limit, and whether anything else ran.
+    /// Share of a core that each process used: the bottleneck, and other load.
     fn busy(&self, wall: Duration) -> Figures {
         let share = |nanos: f64| 100.0 * nanos / wall.as_nanos() as f64;
         let (server, client) = (self.server.nanos as f64, self.client.nanos as f64);
@@ -198,7 +198,7 @@ fn progress(rig: &Rig, scenario: &str, run: usize, subject: Subject) {
     rig.progress(&format!("{scenario}: run {run} of {}: {}", rig.runs, subject.name()));
 }
 
-/// What was found, what it has to be, and whether it is.
+/// A figure, its expected value, and whether they agree.
 struct Checks {
     rows: Vec<Vec<String>>,
     passed: bool,

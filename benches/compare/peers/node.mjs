@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The hub with Node's own `http`: no framework, each event encoded once, what one turn of the loop publishes written at once, and one
-// timer for all heartbeats.
+// The hub with Node's own `http`: no framework, each event encoded once, the events of one turn of the loop
+// written at once, and one timer for all heartbeats.
 
 import { createServer } from "node:http";
 

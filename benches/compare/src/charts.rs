@@ -1,4 +1,4 @@
-//! Bar charts as SVG, readable on a light page and on a dark one: they bring their own white ground.
+//! Bar charts as SVG, readable on a light page and on a dark one: they have a white background of their own.
 
 use crate::Result;
 use crate::figures::{CPU_PER_DELIVERY, Figures, P99_TO_A_STREAM, title};
@@ -9,19 +9,19 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
 
 const WIDTH: i32 = 900;
-/// Where bars begin and where the longest ends; names are to the left of them, values to the right.
+/// Start of the bars and end of the longest; names are to the left of them, values to the right.
 const LEFT: i32 = 170;
 const RIGHT: i32 = 790;
-/// Title and subtitle, and what the legend adds.
+/// Height of title and subtitle, and of the legend.
 const TOP: i32 = 76;
 const LEGEND: i32 = 26;
 const ROW: i32 = 26;
 const BAR: i32 = 18;
 const HEADING: i32 = 34;
-/// The numbers below a panel, and the room behind them.
+/// The numbers below a panel, and the room after them.
 const AXIS: i32 = 36;
 
-/// How many times as long as the next one a bar is at most drawn in full.
+/// Largest ratio of a bar to the next one at which it is drawn in full.
 const CUT: f64 = 3.0;
 
 const INK: RGBColor = RGBColor(0x1f, 0x29, 0x33);
@@ -38,7 +38,7 @@ type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 #[derive(Debug)]
 struct Chart<'a> {
     title: &'a str,
-    /// What the bars are, with the unit.
+    /// Meaning of the bars, with the unit.
     subtitle: String,
     legend: &'a [(&'a str, RGBColor)],
     scale: Scale,
@@ -61,13 +61,13 @@ struct Panel {
 #[derive(Debug)]
 struct Bar {
     server: String,
-    /// Pieces from left to right; none when there is no figure.
+    /// Pieces from left to right; `None` without a figure.
     pieces: Vec<(f64, RGBColor)>,
-    /// Behind the bar.
+    /// Text after the bar.
     note: String,
 }
 
-/// Draws what there are figures for.
+/// Draws every chart for which there are figures.
 pub(crate) fn draw(figures: &Figures, folder: &Path) -> Result<()> {
     let (machine, streams) = (figures.header.first().map_or("", String::as_str), |scenario: &str| {
         let line = figures.header.iter().find(|line| line.starts_with(scenario));
@@ -156,8 +156,8 @@ fn single(figures: &Figures, scenario: &str, metric: &str, unit: &str) -> Vec<Ba
     figures.servers(scenario).into_iter().map(bar).collect()
 }
 
-/// The bars of deliveries. Bursts are over too soon for their time to be divided; and a floor that writes
-/// each of their events on its own would make all the others too short to be read.
+/// The bars of deliveries. Bursts are too short to split their time. The floor that writes each of their
+/// events separately would make all other bars too short to read.
 fn delivery(figures: &Figures, scenario: &str) -> Vec<Bar> {
     if scenario == "fanout" {
         return split(figures, scenario);
@@ -238,7 +238,7 @@ impl Panel {
         let sums = || self.bars.iter().map(|bar| bar.pieces.iter().map(|(value, _)| value).sum::<f64>());
         let mut longest = sums().fold(f64::NAN, f64::max);
         let shortest = sums().filter(|&sum| sum > 0.0).fold(f64::NAN, f64::min);
-        // One that is far longer than all others is cut off, or they would show nothing.
+        // A bar that is far longer than all others is cut off, or they would be invisible.
         let second = sums().filter(|&sum| sum < longest).fold(0.0, f64::max);
         if scale == Scale::Linear && second > 0.0 && longest > CUT * second {
             longest = CUT / 2.0 * second;
@@ -266,18 +266,18 @@ impl Panel {
             }
             canvas.draw_text(title(&bar.server), &name, (LEFT - 12, middle))?;
             let whole: f64 = bar.pieces.iter().map(|(value, _)| value).sum();
-            // One that is cut off still shows the proportions of its pieces.
+            // A bar that is cut off still shows the proportions of its pieces.
             let shown = if whole > longest { longest / whole } else { 1.0 };
             let (mut sum, mut x) = (0.0, LEFT);
             for (value, color) in &bar.pieces {
                 sum += value * shown;
-                // Whoever needs next to nothing is to be seen all the same.
+                // Tiny values have to be visible as well.
                 let end = place(sum).max(LEFT + 1);
                 canvas.draw(&Rectangle::new([(x, upper), (end, lower)], color.filled()))?;
                 x = end;
             }
             if shown < 1.0 {
-                // Two slanted strokes say so.
+                // Two slanted strokes mark that.
                 for stroke in [RIGHT - 40, RIGHT - 32] {
                     let gap = PathElement::new(
                         [(stroke, lower + 2), (stroke + 8, upper - 2)],
@@ -294,7 +294,7 @@ impl Panel {
 }
 
 impl Scale {
-    /// Values to name, and where a value lies.
+    /// Values with labels, and the position of a value.
     fn axis(self, shortest: f64, longest: f64) -> (Vec<f64>, impl Fn(f64) -> i32) {
         let usable = longest.is_finite() && longest > 0.0;
         let (shortest, longest) = if usable { (shortest, longest) } else { (1.0, 1.0) };
@@ -304,7 +304,7 @@ impl Scale {
         };
         let ticks = match self {
             Scale::Linear => {
-                // Five or so, at round numbers.
+                // About five, at round numbers.
                 let rough = longest / 5.0;
                 let power = 10f64.powf(rough.log10().floor());
                 let step =

@@ -1,10 +1,10 @@
-//! The figures of the harness, run by run, and what is made of them.
+//! The figures of the harness, run by run, and their medians and ratios.
 
 use crate::Result;
 
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
-    /// On which machine, how, and against whom.
+    /// Machine, method and servers.
     pub(crate) header: Vec<String>,
     rows: Vec<Row>,
 }
@@ -19,7 +19,7 @@ struct Row {
     value: f64,
 }
 
-/// A run that gave no figures, as a stream was lost or an event was.
+/// A run without figures, as a stream or an event was lost.
 #[derive(Debug)]
 pub(crate) struct Failure<'a> {
     pub(crate) scenario: &'a str,
@@ -76,15 +76,15 @@ impl Figures {
             .collect()
     }
 
-    /// How many runs of a server have failed, of how many.
+    /// Number of failed runs of a server, and of all.
     pub(crate) fn failed(&self, scenario: &str, server: &str) -> (usize, usize) {
         let rows = || self.rows.iter().filter(|row| row.scenario == scenario && row.server == server);
         let failed = rows().filter(|row| row.metric == "failed").count();
         (failed, rows().map(|row| row.run).max().unwrap_or(0))
     }
 
-    /// The median over all runs. There is none when a single one of them has failed: who drops what it should
-    /// deliver is not to look cheaper for it.
+    /// The median over all runs. There is none if a single run has failed: a server that drops events must
+    /// not look cheaper for it.
     pub(crate) fn median(&self, scenario: &str, server: &str, metric: &str) -> Option<f64> {
         median(self.samples(scenario, server, metric)?.into_iter().map(|(_, value)| value).collect())
     }
@@ -94,8 +94,8 @@ impl Figures {
         median(self.ratios(scenario, server, other, metric)?)
     }
 
-    /// The ratios to another server, the least first. Each is taken of neighbours in time, so that what
-    /// disturbs both cancels out.
+    /// The ratios to another server, the lowest first. Each is taken between neighbouring runs, so that
+    /// disturbances cancel out.
     pub(crate) fn ratios(&self, scenario: &str, server: &str, other: &str, metric: &str) -> Option<Vec<f64>> {
         let others = self.samples(scenario, other, metric)?;
         let ratios = self.samples(scenario, server, metric)?.into_iter().filter_map(|(run, value)| {
@@ -119,7 +119,7 @@ impl Figures {
     /// CPU time of a delivery in nanoseconds: in the kernel, and in the program.
     pub(crate) fn delivery(&self, scenario: &str, server: &str) -> Option<(f64, Option<f64>)> {
         let nanos = self.median(scenario, server, CPU_PER_DELIVERY)?;
-        // Sampled by the kernel in ticks: a run may be too short for one.
+        // The kernel samples it in ticks: a run may be too short for one.
         let kernel =
             self.median(scenario, server, "of it in the kernel").map(|percent| nanos * percent / 100.0);
         Some((nanos, kernel))
@@ -129,7 +129,7 @@ impl Figures {
 pub(crate) const CPU_PER_DELIVERY: &str = "server CPU per delivery";
 pub(crate) const P99_TO_A_STREAM: &str = "to a stream p99";
 
-/// A server's name for people.
+/// The displayed name of a server.
 pub(crate) fn title(server: &str) -> &str {
     match server {
         "hub" => "mio-sse",

@@ -1,4 +1,4 @@
-//! What the hubs in Rust have in common: where they listen, and their topics.
+//! Shared by the hubs in Rust: the listener and the topics.
 
 use socket2::{Domain, Socket, Type};
 use std::collections::HashMap;
@@ -8,11 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
-/// Events that a stream may be behind: many times what the harness publishes before it waits.
+/// Events that a stream may lag: many times what the harness publishes before it waits.
 pub const CAPACITY: usize = 1024;
 
-/// Listens on `PORT` of 127.0.0.1, and says where. Accepted sockets inherit `TCP_NODELAY`, and nobody waits
-/// for a place in the backlog.
+/// Listens on `PORT` of 127.0.0.1, and prints the address. Accepted sockets inherit `TCP_NODELAY`, and the
+/// backlog is long enough.
 pub fn listen(name: &str) -> io::Result<TcpListener> {
     let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(0);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
@@ -43,7 +43,7 @@ impl<T: Clone + Send + 'static> Topics<T> {
 
     pub fn publish(&self, topic: &str, event: T) {
         if let Some(sender) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(topic) {
-            // That nobody listens is no failure.
+            // A topic without streams is not an error.
             let _ = sender.send(event);
         }
     }

@@ -1,5 +1,5 @@
-//! The example `hub` beside the same hub made with others: what an idle stream, a delivery and a new stream
-//! cost each of them.
+//! The example `hub` beside the same hub made with other libraries: the cost of an idle stream, of a delivery
+//! and of a new stream in each.
 //!
 //! ```text
 //! cargo run --release --manifest-path benches/compare/Cargo.toml                          everything
@@ -8,16 +8,16 @@
 //! cargo run --release --manifest-path benches/compare/Cargo.toml -- --help
 //! ```
 //!
-//! It measures nothing itself: that is done by the load harness, `benches/streams/`, in which all servers get
-//! fresh processes in turn, the same clients, and the same checks that every stream has every event. What it
-//! adds is whom to compare with, and what is made of the figures: tables on stdout, and `compare.csv`,
-//! `idle.svg`, `delivery.svg`, `latency.svg` and `accept.svg` in `benches/record/`.
+//! The measurements are those of the load harness, `benches/streams/`, in which all servers get fresh
+//! processes in turn, the same clients, and the same checks that every stream has every event. This program
+//! chooses the servers and processes the figures: tables on stdout, and `compare.csv`, `idle.svg`,
+//! `delivery.svg`, `latency.svg` and `accept.svg` in `benches/record/`.
 //!
-//! Everybody has one thread that serves, since what is compared is the work that a core gets done: tokio's
-//! `current_thread`, one worker of actix-web, one of nginx, one process of Node, `GOMAXPROCS` of 1. Each uses
-//! what its own documentation offers for event streams, with heartbeats, `TCP_NODELAY` and a long backlog.
-//! With the programs in Rust there is nothing to install; nginx with nchan, Node, better-sse (npm) and Go are
-//! left out where they are missing.
+//! Every server has one serving thread, as the work of one core is compared: tokio's `current_thread`, one
+//! worker of actix-web, one of nginx, one process of Node, `GOMAXPROCS` of 1. Each uses what its own
+//! documentation offers for event streams, with heartbeats, `TCP_NODELAY` and a long backlog. The programs in
+//! Rust need no installation; nginx with nchan, Node, better-sse (npm) and Go are left out if they are
+//! missing.
 
 #![allow(
     clippy::print_stdout,
@@ -52,7 +52,7 @@ usage: cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTION
 
 #[derive(Debug, Default)]
 struct Args {
-    /// Handed on to the harness.
+    /// Passed on to the harness.
     harness: Vec<String>,
     only: Option<Vec<String>>,
     out: Option<PathBuf>,
@@ -117,7 +117,7 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Has the harness measure everybody; returns its figures, with how they were taken in front.
+/// Lets the harness measure all servers. Returns its figures, after a header about the method.
 fn measure(args: &Args, package: &Path, out: &Path) -> Result<String> {
     if cfg!(debug_assertions) {
         return Err("the servers to compare with are built like this program: use --release".into());
@@ -146,8 +146,8 @@ fn measure(args: &Args, package: &Path, out: &Path) -> Result<String> {
     let mut harness = harness.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut titles = Vec::new();
     for line in BufReader::new(harness.stdout.take().ok_or("no stdout")?).lines() {
-        // Its tables are too wide to be read with so many servers. What stands at the beginning of a line is
-        // said in short: what was measured, on what, and who has failed.
+        // Its tables are too wide with so many servers. The important lines are those that are not indented:
+        // what was measured, on which machine, and which servers have failed.
         let line = line?;
         if !line.is_empty() && !line.starts_with(' ') {
             println!("{line}");

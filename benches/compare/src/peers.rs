@@ -1,4 +1,4 @@
-//! Whom to compare with, and whether they are there.
+//! The servers to compare with, and whether they are installed.
 
 use crate::Result;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
     pub(crate) program: PathBuf,
-    /// With the name of what it is a version of.
+    /// The version, with the name of the software.
     pub(crate) version: String,
 }
 
@@ -16,7 +16,7 @@ pub(crate) struct Peer {
 const NAMES: [&str; 10] =
     ["hyper", "axum", "warp", "poem", "salvo", "actix-web", "node", "better-sse", "go", "nchan"];
 
-/// Those that can be measured here. Of the others it says what is missing.
+/// The servers that can be measured here. Prints what is missing for the others.
 pub(crate) fn find(package: &Path, only: Option<&[String]>) -> Result<Vec<Peer>> {
     if let Some(unknown) = only.into_iter().flatten().find(|only| !NAMES.contains(&only.as_str())) {
         return Err(format!("there is no {unknown:?} to compare with").into());
@@ -33,7 +33,7 @@ pub(crate) fn find(package: &Path, only: Option<&[String]>) -> Result<Vec<Peer>>
             "node" => (package.join("peers/node.mjs"), node()),
             "better-sse" => (package.join("peers/better-sse/hub.mjs"), better_sse(package)),
             "go" => {
-                // Beside the programs in Rust; none of them has this name.
+                // The programs in Rust are in the same folder; none of them has this name.
                 let program = built("go-hub");
                 let version = go(package, &program);
                 (program, version)
@@ -111,7 +111,7 @@ fn nchan() -> std::result::Result<String, &'static str> {
     Ok(format!("nginx {} with nchan {nchan}", nginx.rsplit('/').next().unwrap_or_default()))
 }
 
-/// What a program says of itself, wherever it does; `None` when it is not there.
+/// The output of a program, whichever stream it uses; `None` if it is not installed.
 fn said(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
     let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };

@@ -1,13 +1,13 @@
-//! What a service needs: cores, memory, bandwidth, computed from the figures of the hub.
+//! Requirements of a service: cores, memory, bandwidth, computed from the figures of the hub.
 //!
-//! A delivery costs the server what its first event costs, and less for each further one of the same turn; a
-//! stream costs the memory of its slot and that of one end of a connection in the kernel.
+//! A delivery costs as much as the first event of a turn, and less for each further one; a stream costs the
+//! memory of its slot and that of one end of a connection in the kernel.
 
 use crate::figures::{CPU_PER_DELIVERY, Figures};
 use crate::tables::{figure, table};
 
-/// Of a core's time and of the bandwidth, what is planned with: the rest is for peaks, and for clients that
-/// come back at once.
+/// Share of a core's time and of the bandwidth that is used: the rest is for peaks, and for clients that
+/// reconnect together.
 const PLANNED: f64 = 0.7;
 
 /// Seconds between two heartbeats of a stream, on average, where 60 are configured: they are spread and never
@@ -17,11 +17,11 @@ const HEARTBEAT: f64 = 52.0;
 /// Bytes of a heartbeat.
 const HEARTBEAT_BYTES: f64 = 8.0;
 
-/// Ethernet, IP and TCP with timestamps around what is sent, as each delivery is a packet of its own.
+/// Headers of Ethernet, IP and TCP with timestamps, as each delivery is a packet of its own.
 const PACKET: f64 = 66.0;
 
-/// A machine: loops, each on a core of its own beside what the network card's interrupts need; bytes of
-/// memory that streams may take; bits a second.
+/// A machine: loops, each on a core of its own, besides the cores for the network card's interrupts; bytes of
+/// memory for streams; bits a second.
 const LOOPS: f64 = 8.0;
 const MEMORY: f64 = 16e9;
 const BANDWIDTH: f64 = 10e9;
@@ -42,7 +42,7 @@ const SERVICES: [(f64, f64, f64); 12] = [
     (1e7, 1.0, 1.0),
 ];
 
-/// What one of everything costs.
+/// The unit costs.
 struct Costs {
     /// Bytes of an idle stream: the server's and the kernel's.
     user: f64,
@@ -50,7 +50,7 @@ struct Costs {
     /// Seconds of CPU time for the first event of a turn, and for each further one.
     first: f64,
     further: f64,
-    /// Bytes of an event on the wire, without what packets add.
+    /// Bytes of an event on the wire, without packet headers.
     bytes: f64,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn print(figures: &Figures) {
 impl Costs {
     fn of(figures: &Figures) -> Option<Costs> {
         let cpu = |scenario| Some(figures.median(scenario, "hub", CPU_PER_DELIVERY)? / 1e9);
-        // Once a second, when caches hold something else: half as much again as one right after the other.
+        // Once a second, with cold caches: half as much again as one directly after another.
         let first = cpu("latency")?;
         Some(Costs {
             user: figures.median("memory", "hub", "RSS")?,

@@ -65,8 +65,8 @@ fn delivery(figures: &Figures) {
     );
 }
 
-/// Too short for more: user and kernel time are counted in ticks, and of so few turns there is no 99th of a
-/// hundred.
+/// The runs are too short for more: user and kernel time are counted in ticks, and so few turns have no 99th
+/// percentile.
 fn burst(figures: &Figures, name: &str, heading: &str) {
     let of = Scenario { figures, name };
     of.print(
@@ -116,14 +116,14 @@ fn accept(figures: &Figures) {
     println!("\nNo figure for streams that left: the server had not noticed them within two seconds.");
 }
 
-/// The figures of one scenario, of which a table is made: a row for each server.
+/// The figures of one scenario for a table, with a row for each server.
 #[derive(Clone, Copy)]
 struct Scenario<'a> {
     figures: &'a Figures,
     name: &'a str,
 }
 
-/// The heading of a column, and what stands below it for a server.
+/// The heading of a column, and its value for a server.
 type Column<'a> = (&'a str, &'a dyn Fn(&str) -> String);
 
 impl Scenario<'_> {
@@ -142,7 +142,7 @@ impl Scenario<'_> {
         cell(self.figures.median(self.name, server, metric), times)
     }
 
-    /// The median of the ratios, and the least and the greatest.
+    /// The median of the ratios, the lowest and the highest.
     fn ratio(self, server: &str, other: &str, metric: &str) -> String {
         let median = cell(self.figures.ratio(self.name, server, other, metric), 1.0);
         match self.figures.ratios(self.name, server, other, metric).as_deref() {
@@ -169,7 +169,7 @@ fn cell(value: Option<f64>, times: f64) -> String {
 /// A measured value, to about three digits.
 pub(crate) fn figure(value: f64) -> String {
     let digits = match value.abs() {
-        // A number of things.
+        // A count.
         size if size.fract() == 0.0 => 0,
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
@@ -187,7 +187,7 @@ pub(crate) fn figure(value: f64) -> String {
     if rest.is_empty() { grouped } else { format!("{grouped}.{rest}") }
 }
 
-/// Numbers to the right, and wide enough that the source can be read too.
+/// Numbers are aligned to the right, and wide enough to read the source.
 pub(crate) fn table(heading: &str, header: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let rows: Vec<Vec<String>> = rows.collect();
     if rows.is_empty() {

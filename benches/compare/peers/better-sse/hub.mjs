@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// The hub with better-sse on Node's `http`: a session for each stream, a channel for each topic, and what one turn of the loop
-// publishes batched: encoded once in an event buffer, and sent to each session at once. The session's own keep-alive.
+// The hub with better-sse on Node's `http`: a session for each stream, a channel for each topic. Events that
+// one turn of the loop publishes are batched: encoded once in an event buffer, and sent to each session at
+// once. The session's own keep-alive.
 
 import { createServer } from "node:http";
 import { createChannel, createEventBuffer, createSession } from "better-sse";
@@ -10,7 +11,7 @@ const topics = new Map();
 async function subscribe(topic, request, response) {
   const session = await createSession(request, response, { keepAlive: 15_000, retry: null });
   if (!topics.has(topic)) topics.set(topic, { channel: createChannel(), events: null });
-  // It may have left meanwhile.
+  // It may have disconnected meanwhile.
   if (session.isConnected) topics.get(topic).channel.register(session);
 }
 

@@ -1,5 +1,5 @@
-// The hub with Go's net/http: a goroutine and a channel for each stream, each event encoded once, what has gathered in a
-// channel flushed at once, and one ticker for all heartbeats.
+// The hub with Go's net/http: a goroutine and a channel for each stream, each event encoded once, all waiting
+// events of a channel flushed at once, and one ticker for all heartbeats.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Events that a stream may be behind: many times what the harness publishes before it waits.
+// Events that a stream may lag: many times what the harness publishes before it waits.
 const capacity = 1024
 
 var heartbeat = []byte(":\n\n")
@@ -44,7 +44,7 @@ func (h *hub) unsubscribe(name string, events chan []byte) {
 	delete(h.topics[name], events)
 }
 
-// A stream that has lagged ends, and its client comes back.
+// A stream that has lagged is closed, and its client reconnects.
 func (t topic) send(event []byte) {
 	for events := range t {
 		select {
@@ -116,7 +116,7 @@ func main() {
 	if port == "" {
 		port = "0"
 	}
-	// Go itself asks for the longest backlog, and for TCP_NODELAY.
+	// Go itself sets the longest backlog, and TCP_NODELAY.
 	listener, err := net.Listen("tcp", "127.0.0.1:"+port)
 	if err != nil {
 		log.Fatal(err)

@@ -15,7 +15,7 @@ type Shared = Topics<sse::Event>;
 
 #[get("/events/{topic}")]
 async fn events(topic: Path<String>, topics: Data<Shared>) -> impl Responder {
-    // A stream that has lagged ends, and its client comes back.
+    // A stream that has lagged is closed, and its client reconnects.
     let events = topics.subscribe(topic.into_inner()).map_while(|event| event.ok());
     sse::Sse::from_infallible_stream(events).with_keep_alive(Duration::from_secs(15))
 }

@@ -1,5 +1,5 @@
 //! The hub with axum: `response::Sse` with its keep-alive, and a broadcast channel for each topic. With
-//! `CERTIFICATES` and `KEY`, files in PEM, it speaks TLS by tokio-rustls.
+//! `CERTIFICATES` and `KEY`, files in PEM, it serves TLS with tokio-rustls.
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -20,14 +20,14 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_stream::{Stream, StreamExt};
 
-/// The event itself travels, so that its data is looked through for line breaks once and not for each stream.
+/// The channel carries the event itself, so its data is searched for line breaks once, not for each stream.
 type Shared = Arc<Topics<Event>>;
 
 async fn events(
     Path(topic): Path<String>,
     State(topics): State<Shared>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    // A stream that has lagged ends, and its client comes back.
+    // A stream that has lagged is closed, and its client reconnects.
     let events = topics.subscribe(topic).map_while(|event| event.ok().map(Ok));
     Sse::new(events).keep_alive(KeepAlive::default())
 }
@@ -68,7 +68,7 @@ async fn serve_tls(listener: TcpListener, app: Router, acceptor: TlsAcceptor) ->
         let (acceptor, service) = (acceptor.clone(), TowerToHyperService::new(app.clone()));
         tokio::spawn(async move {
             let Ok(stream) = acceptor.accept(socket).await else { return };
-            // A peer that has left is no error.
+            // A peer that has disconnected is not an error.
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;

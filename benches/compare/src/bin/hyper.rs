@@ -20,10 +20,10 @@ use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
 type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
-/// One thread, so nothing has to be locked.
+/// There is one thread, so no lock is needed.
 type Shared = Rc<RefCell<HashMap<String, Vec<Sender<Bytes>>>>>;
 
-/// Streams that have left go; one that has lagged ends, and its client comes back.
+/// Removes streams that have disconnected. One that has lagged is closed, and its client reconnects.
 fn send(streams: &mut Vec<Sender<Bytes>>, bytes: &Bytes) {
     streams.retain_mut(|stream| stream.try_send(Frame::data(bytes.clone())).is_ok());
 }
@@ -83,7 +83,7 @@ async fn accept() -> io::Result<()> {
         let (socket, _) = listener.accept().await?;
         let topics = Rc::clone(&topics);
         let service = service_fn(move |request| serve(Rc::clone(&topics), request));
-        // That a client leaves is no failure of the server.
+        // A client that disconnects is not an error of the server.
         tokio::task::spawn_local(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
     }
 }

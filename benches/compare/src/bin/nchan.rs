@@ -1,7 +1,7 @@
-//! The hub with nginx and its module nchan: one worker, whose accounts are the ones to look at.
+//! The hub with nginx and its module nchan: one worker, whose process is measured.
 //!
-//! The program that is started is a launcher. Behind it stands a guard, which ends nginx when the launcher is
-//! gone, however that went: killing the master alone would leave its worker behind.
+//! The started program is a launcher. Its guard stops nginx when the launcher is gone, for any reason:
+//! killing only the master would leave its worker.
 
 use std::error::Error;
 use std::fs;
@@ -12,14 +12,14 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Until nginx accepts connections.
+/// Time for nginx to accept connections.
 const START: Duration = Duration::from_secs(10);
 
 fn main() -> Result<(), Box<dyn Error>> {
     if std::env::args().nth(1).as_deref() == Some("guard") {
         return guard();
     }
-    // The end of this process closes the guard's stdin.
+    // When this process ends, the guard's stdin is closed.
     let program = std::env::current_exe()?;
     let mut guard = Command::new(program).arg("guard").stdin(Stdio::piped()).spawn()?;
     let _stdin = guard.stdin.take();
@@ -40,7 +40,7 @@ fn guard() -> Result<(), Box<dyn Error>> {
     reason = "the rule keeps the clock out of the library; waiting for nginx has a deadline"
 )]
 fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
-    // nginx cannot be asked which port it was given.
+    // nginx cannot report which port it was given.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let configuration = folder.join("nginx.conf");
     fs::write(&configuration, configure(folder, port)?)?;
@@ -73,7 +73,7 @@ fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The child of the master that serves: not the one that looks after caches, which there is none of here.
+/// The child of the master that serves, not the one for caches, of which there are none here.
 fn worker_of(master: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children")).ok()?;
     children.split_whitespace().filter_map(|child| child.parse().ok()).find(|child: &u32| {
@@ -87,7 +87,7 @@ fn configure(folder: &Path, port: u16) -> io::Result<String> {
     let limits = fs::read_to_string("/proc/self/limits")?;
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
     let files = files.split_whitespace().next().and_then(|soft| soft.parse().ok()).unwrap_or(1024);
-    // The table of connections is laid out when the worker starts.
+    // The table of connections is allocated when the worker starts.
     let connections = 20_000.min(files);
     Ok(format!(
         "load_module modules/ngx_nchan_module.so;

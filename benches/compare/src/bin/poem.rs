@@ -15,7 +15,7 @@ type Shared = Arc<Topics<Event>>;
 
 #[handler]
 fn events(Path(topic): Path<String>, Data(topics): Data<&Shared>) -> SSE {
-    // A stream that has lagged ends, and its client comes back.
+    // A stream that has lagged is closed, and its client reconnects.
     let events = topics.subscribe(topic).map_while(|event| event.ok());
     SSE::new(events).keep_alive(Duration::from_secs(15))
 }

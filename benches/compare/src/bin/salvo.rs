@@ -12,7 +12,7 @@ use tokio_stream::StreamExt;
 
 type Shared = Arc<Topics<SseEvent>>;
 
-/// Both routes name a topic and have the topics, so neither failure can happen.
+/// Both routes have a topic and the topics, so neither error is possible.
 fn context(request: &Request, depot: &Depot) -> Result<(String, Shared), StatusError> {
     let topics = depot.get_typed::<Shared>().ok().cloned();
     request.param("topic").zip(topics).ok_or_else(StatusError::internal_server_error)
@@ -25,7 +25,7 @@ async fn events(
     response: &mut Response,
 ) -> Result<(), StatusError> {
     let (topic, topics) = context(request, depot)?;
-    // A stream that has lagged ends, and its client comes back.
+    // A stream that has lagged is closed, and its client reconnects.
     let stream = topics.subscribe(topic).map_while(|event| event.ok().map(Ok::<_, Infallible>));
     SseKeepAlive::new(stream).stream(response);
     Ok(())

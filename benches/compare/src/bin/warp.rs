@@ -10,7 +10,7 @@ use warp::Filter;
 use warp::http::StatusCode;
 use warp::sse::Event;
 
-/// An event cannot be cloned here, so the data travels, and lies once in memory.
+/// An event cannot be cloned here, so the channel carries the data, which is in memory once.
 type Shared = Arc<Topics<Arc<str>>>;
 
 #[tokio::main(flavor = "current_thread")]
@@ -20,13 +20,13 @@ async fn main() -> io::Result<()> {
 
     let events =
         warp::path!("events" / String).and(warp::get()).and(topics.clone()).map(|topic, topics: Shared| {
-            // A stream that has lagged ends, and its client comes back.
+            // A stream that has lagged is closed, and its client reconnects.
             let events = topics.subscribe(topic).map_while(|data| data.ok());
             let events = events.map(|data| Ok::<_, Infallible>(Event::default().data(&*data)));
             warp::sse::reply(warp::sse::keep_alive().stream(events))
         });
 
-    // `body::bytes` demands nothing of the head, unlike the filters for forms and JSON.
+    // `body::bytes` needs no headers, unlike the filters for forms and JSON.
     let publish = warp::path!("publish" / String).and(warp::post()).and(topics).and(warp::body::bytes()).map(
         |topic: String, topics: Shared, data: warp::hyper::body::Bytes| match str::from_utf8(&data) {
             Ok(data) => {
