@@ -1,6 +1,6 @@
-// Streams that the package `eventsource` reads for long, as lines of JSON: the name of the event that ends
-// one, then a URL for each. A line is the number of the stream, a name and data; names are also "open" and
-// "error". It reconnects by itself.
+// Reads streams with the package `eventsource`, and prints lines of JSON. Arguments: the name of the last
+// event, then a URL for each stream. A line has the number of the stream, a name and data; names are also
+// "open" and "error". It reconnects by itself.
 import { createRequire } from "node:module";
 
 const { EventSource } = createRequire(process.cwd() + "/")("eventsource");

@@ -1,5 +1,5 @@
-// Reads a stream several times at once, as lines of JSON; see readers.mjs. The arguments are "eventsource",
-// which is the package, or "fetch", the URL, and when readers begin.
+// Reads a stream several times at once, and prints lines of JSON; see readers.mjs. Arguments: "eventsource",
+// for the package, or "fetch", the URL, and the times at which readers begin.
 import { createRequire } from "node:module";
 import { readAll } from "./readers.mjs";
 

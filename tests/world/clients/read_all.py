@@ -15,7 +15,7 @@ import aiohttp
 import httpx
 import requests
 
-# A reader yields nothing but an empty line once the stream is open, and then the lines of the body.
+# A reader yields an empty line once the stream is open, and then the lines of the body.
 
 
 def with_requests(url, headers):
@@ -84,7 +84,7 @@ read_with = {
     "http.client": with_http_client,
     "curl": with_curl,
 }[kind]
-# Those of requests are such of the system.
+# The errors of requests are such of the system.
 ERRORS = (OSError, httpx.HTTPError, aiohttp.ClientError, http.client.HTTPException, RuntimeError)
 output = threading.Lock()
 

@@ -1,5 +1,5 @@
-// What the package `eventsource` makes of a stream, as lines of JSON: URL, then the names to listen for, the last of which ends it.
-// It reconnects by itself.
+// Reads a stream with the package `eventsource`, and prints lines of JSON. Arguments: the URL, then the names
+// to listen for, the last of which ends it. It reconnects by itself.
 import { createRequire } from "node:module";
 
 const { EventSource } = createRequire(process.cwd() + "/")("eventsource");

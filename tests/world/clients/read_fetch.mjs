@@ -1,9 +1,9 @@
-// What the package `@microsoft/fetch-event-source` makes of a stream, as lines of JSON: URL, and the name of
-// the event that ends it. It reconnects by itself when a stream breaks off, and where `onclose` throws also
-// when it ends.
+// Reads a stream with the package `@microsoft/fetch-event-source`, and prints lines of JSON. Arguments: the
+// URL, and the name of the last event. It reconnects by itself when a stream is cut off, and, if `onclose`
+// throws, also when it ends.
 import { createRequire } from "node:module";
 
-// It is made for pages, and asks of one no more than this.
+// It is made for pages, but needs no more of one than this.
 globalThis.window = globalThis;
 globalThis.document = { removeEventListener() {} };
 const { fetchEventSource } = createRequire(process.cwd() + "/")("@microsoft/fetch-event-source");

@@ -1,5 +1,5 @@
-// Reads a stream with Node's own module `https`, again and again, as lines of JSON, as readers.mjs does: the
-// URL, and a file with the certificate to trust.
+// Reads a stream with Node's own module `https` repeatedly, and prints lines of JSON, as readers.mjs does.
+// Arguments: the URL, and a file with the trusted certificate.
 import { readFileSync } from "node:fs";
 import { get } from "node:https";
 
@@ -11,7 +11,7 @@ let id;
 function read() {
   let over = false;
   const again = (name) => {
-    // Of a reset both tell, request and response.
+    // Both request and response report a reset.
     if (over) return;
     over = true;
     say(name);

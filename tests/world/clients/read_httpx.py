@@ -14,7 +14,7 @@ last = None
 id = ""
 with httpx.Client(timeout=30) as client:
     while last != end:
-        # As bytes, since httpx itself has only ASCII in headers, and the standard UTF-8.
+        # As bytes, since headers in httpx are ASCII, and in the standard UTF-8.
         headers = {"Last-Event-ID": id.encode()} if id else {}
         with connect_sse(client, "GET", url, headers=headers) as source:
             for event in source.iter_sse():

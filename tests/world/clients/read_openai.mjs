@@ -1,5 +1,5 @@
-// What OpenAI's own package makes of a chat completion, as lines of JSON: the URL of the API.
-// Each chunk is a line; that the stream has ended without an exception is the last.
+// Reads a chat completion with OpenAI's own package, and prints lines of JSON. Argument: the URL of the API.
+// Each chunk is a line; the last line says that the stream has ended without an exception.
 import { createRequire } from "node:module";
 
 const { OpenAI } = createRequire(process.cwd() + "/")("openai");

@@ -1,6 +1,6 @@
-// Readers of one stream each, for pages and for Node. What a reader says is its number, "open", "event", "end"
-// or "error", and the data of an event. They come back by themselves. An EventSource says an error also where
-// a stream has ended as it should.
+// Readers of one stream each, for pages and for Node. A reader reports its number, "open", "event", "end" or
+// "error", and the data of an event. Readers reconnect by themselves. An EventSource reports an error also
+// when a stream has ended as it should.
 
 function withEventSource(EventSource, url, say) {
   const source = new EventSource(url);
@@ -32,8 +32,8 @@ async function withFetch(url, say) {
   }
 }
 
-// Begins the first reader, and each of the others when the first has got so many events. `EventSource` is none
-// where they are to use fetch.
+// Starts the first reader, and each of the others when the first has received this many events. Without
+// `EventSource` they use fetch.
 export function readAll(EventSource, url, joins, sayLine) {
   let got = 0;
   const begin = (reader) => {

@@ -1,5 +1,5 @@
-// A whole session with an MCP server, by the official package, as lines of JSON: a name and a value each. The
-// argument is the URL. "asked" is what the package has sent: the method, Last-Event-ID and the status.
+// A whole session with an MCP server, by the official package. It prints lines of JSON: a name and a value
+// each. Argument: the URL. "asked" is a request of the package: the method, Last-Event-ID and the status.
 import { createRequire } from "node:module";
 
 const require = createRequire(process.cwd() + "/");
@@ -18,7 +18,7 @@ const transport = new StreamableHTTPClientTransport(new URL(url), {
     if (init.method === "GET") listens();
     return reply;
   },
-  // Its own two are too few for an outage that lasts.
+  // Its own two are too few for a long outage.
   reconnectionOptions: {
     initialReconnectionDelay: 1000, maxReconnectionDelay: 1000, reconnectionDelayGrowFactor: 1, maxRetries: 100,
   },
@@ -38,7 +38,7 @@ async function count(to) {
   say("count", await call("count", { to }, { onprogress, onresumptiontoken }));
 }
 
-/** Switches the lamp, and waits until the server tells that it has other tools now. */
+/** Switches the lamp, and waits until the server reports that its tools have changed. */
 async function switchAndHear(name) {
   const changed = new Promise((resolve) => (told = resolve));
   say(name, await call(name, {}));

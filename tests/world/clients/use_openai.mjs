@@ -1,5 +1,5 @@
-// What OpenAI's own package can do with a server that is not OpenAI's, as lines of JSON: a name and a value
-// each. The argument is the URL of the API.
+// Calls of OpenAI's own package to a server that is not OpenAI's. It prints lines of JSON: a name and a value
+// each. Argument: the URL of the API.
 import { createRequire } from "node:module";
 
 const { OpenAI, APIError } = createRequire(process.cwd() + "/")("openai");
@@ -32,7 +32,7 @@ say("collected", [final.choices[0].message.content, final.choices[0].finish_reas
 const long = [{ role: "user", content: "word ".repeat(50_000) }];
 say("long", (await completions.create({ model, messages: long, max_tokens: 1 })).usage.prompt_tokens);
 
-/** What is thrown. */
+/** Returns the exception that is thrown. */
 async function refused(asking) {
   try {
     await asking;
