@@ -1,0 +1,235 @@
+//! The same checks through each of the other proxies.
+
+use super::Curl;
+use super::others::{APACHE, CADDY, HAPROXY, Kind, LIGHTTPD, Leaving, VARNISH, reserve};
+use crate::support::{DEADLINE, Running, eventually, ms, now, serve_at, serve_with, tied};
+use mio_sse::{CloseReason, Config, Event, History, Reply, Router, TopicConfig};
+use std::time::Duration;
+
+/// Says first what has come of the request's headers.
+pub(crate) fn app() -> Router {
+    let mut app = Router::new();
+    app.get("/events/{topic}", |request, _cx| {
+        let header = |name: &str| request.header(name).unwrap_or("none").to_owned();
+        let headers = Event::new().data(["Last-Event-ID", "X-Forwarded-For"].map(header).join("|"));
+        Reply::stream().first(headers).topic(request.param("topic").unwrap_or_default()).tag("all")
+    });
+    app.on_start(|cx| cx.configure("kept", TopicConfig::default().history(History::new().bytes(128 << 20))));
+    app
+}
+
+/// Nothing is sent but events, unless a test wants more.
+pub(crate) fn silent() -> Config {
+    let mut config = Config::default();
+    config.heartbeat = None;
+    config
+}
+
+pub(crate) fn publish(server: &Running, topic: &str, data: &str) {
+    server.publisher.publish(topic, Event::new().data(data.to_owned())).unwrap();
+}
+
+/// Each event is published when the one before has arrived, and nothing else is sent, so a proxy that holds
+/// one back holds it for ever. Of what is only late, the fastest says what is the proxy's doing.
+fn events_arrive_at_once(kind: &Kind) {
+    let server = serve_with(app(), silent());
+    let proxy = kind.before(server.address);
+    let curl = Curl::get(&proxy.url("/events/news"), &["-HAccept-Encoding: gzip"]);
+    assert!(curl.head().contains(&"content-type: text/event-stream".to_owned()));
+    let times = (0..20).map(|count| {
+        let data = format!("data: event {count}");
+        let begin = now();
+        publish(&server, "news", &data["data: ".len()..]);
+        curl.wait_for(&data);
+        begin.elapsed()
+    });
+    let fastest = times.min().unwrap();
+    assert!(fastest < ms(50), "{fastest:?}");
+}
+
+/// Reads an id and the data that comes with it.
+fn event(curl: &Curl) -> (String, String) {
+    let mut id = String::new();
+    loop {
+        let line = curl.line();
+        if let Some(text) = line.strip_prefix("id: ") {
+            id = text.to_owned();
+        } else if let Some(text) = line.strip_prefix("data: ") {
+            return (id, text.to_owned());
+        }
+    }
+}
+
+fn a_client_that_comes_back_has_missed_nothing(kind: &Kind) {
+    let server = serve_with(app(), silent());
+    let proxy = kind.before(server.address);
+    let curl = Curl::get(&proxy.url("/events/kept"), &[]);
+    curl.wait_for("data: none|127.0.0.1");
+    for count in 0..3 {
+        publish(&server, "kept", &count.to_string());
+    }
+    let seen = [(); 3].map(|()| event(&curl));
+    drop(curl);
+    for count in 3..6 {
+        publish(&server, "kept", &count.to_string());
+    }
+    // It has lost the last one on the way.
+    let id = &seen[1].0;
+    let curl = Curl::get(&proxy.url("/events/kept"), &[&format!("-HLast-Event-ID: {id}")]);
+    curl.wait_for(&format!("data: {id}|127.0.0.1"));
+    assert_eq!(event(&curl), seen[2]);
+    assert_eq!([(); 3].map(|()| event(&curl).1), ["3", "4", "5"]);
+}
+
+fn a_client_that_leaves_is_noticed(kind: &Kind) {
+    let config = match kind.leaving {
+        Leaving::AtOnce => silent(),
+        Leaving::AtAWrite => {
+            let mut config = Config::default();
+            config.heartbeat = Some(ms(500));
+            config
+        }
+    };
+    let server = serve_with(app(), config);
+    let proxy = kind.before(server.address);
+    let curl = Curl::get(&proxy.url("/events/news"), &[]);
+    curl.head();
+    server.wait_for("the stream opens", |stats| stats.streams == 1);
+    drop(curl);
+    let (begin, before) = (now(), server.stats().heartbeats);
+    let stats = server.wait_for("the stream ends", |stats| stats.streams == 0);
+    // At the second, when the client's end has said that it is closed; another may be under way.
+    match kind.leaving {
+        Leaving::AtOnce => assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed()),
+        Leaving::AtAWrite => assert!(stats.heartbeats <= before + 3, "{before} and {stats:?}"),
+    }
+    let closed = stats.closed(CloseReason::PeerClosed) + stats.closed(CloseReason::Reset);
+    assert_eq!(closed, 1, "{stats:?}");
+}
+
+fn an_end_by_the_server_reaches_the_client(kind: &Kind) {
+    let server = serve_with(app(), silent());
+    let proxy = kind.before(server.address);
+    let curl = Curl::get(&proxy.url("/events/news"), &[]);
+    curl.head();
+    curl.wait_for("");
+    publish(&server, "news", "last");
+    curl.wait_for("data: last");
+    server.publisher.close_tagged("all").unwrap();
+    assert!(curl.ends_cleanly());
+}
+
+/// What a client does not take waits in the server's log, where all share it, and neither in the proxy's
+/// memory nor on its disk.
+fn a_client_that_does_not_read_is_waited_for(kind: &Kind) {
+    const EVENTS: u64 = 1000;
+    let mut config = silent();
+    config.stall_timeout = Duration::from_secs(600);
+    let server = serve_with(app(), config);
+    let proxy = kind.before(server.address);
+    let curl = Curl::get(&proxy.url("/events/kept"), &[]);
+    curl.wait_for("data: none|127.0.0.1");
+    curl.signal("STOP");
+    let text = "x".repeat(60_000);
+    for count in 0..EVENTS {
+        publish(&server, "kept", &format!("{count} {text}"));
+    }
+    // All the buffers on the way are full some time.
+    let (mut delivered, mut since) = (0, now());
+    let stats = server.wait_for("nothing gets through", |stats| {
+        if stats.events_delivered > delivered {
+            (delivered, since) = (stats.events_delivered, now());
+        }
+        stats.events_published == EVENTS && stats.streams_behind == 1 && since.elapsed() > ms(500)
+    });
+    assert!(delivered < EVENTS, "{stats:?}");
+
+    curl.signal("CONT");
+    for count in 0..EVENTS {
+        let (_, data) = event(&curl);
+        assert_eq!(
+            data.split_once(' ').map(|(number, rest)| (number, rest.len())),
+            Some((&*count.to_string(), 60_000))
+        );
+    }
+    assert_eq!(server.stats().streams_opened, 1);
+}
+
+/// The status and the type of what the proxy says by itself.
+fn ask(url: &str) -> String {
+    let mut curl = tied("curl");
+    curl.args(["-s", "--max-time", "20", "--output", "/dev/null", "--write-out"]);
+    let output = curl.arg("%{http_code} %{content_type}").arg(url).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// EventSource comes again by itself after a stream that has ended, and after no response at all; any status
+/// but 200 is its end.
+fn a_server_that_was_away_is_reached_again(kind: &Kind) {
+    let (reserved, address) = reserve();
+    let proxy = kind.before(address);
+    let begin = now();
+    assert_eq!(ask(&proxy.url("/events/news")), kind.away);
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert_ne!(ask(&proxy.url("/")), "200 text/event-stream", "only streams");
+
+    drop(reserved);
+    let _server = serve_at(address, app, &silent());
+    let begin = now();
+    eventually("a stream", || {
+        let curl = Curl::get(&proxy.url("/events/news"), &[]);
+        while let Ok(line) = curl.line_within(DEADLINE) {
+            if line == "data: none|127.0.0.1" {
+                return Ok(());
+            }
+        }
+        Err("the proxy says something else".to_owned())
+    });
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}
+
+macro_rules! through {
+    ($($name:ident: $kind:expr,)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn events_arrive_at_once() {
+                super::events_arrive_at_once(&$kind);
+            }
+
+            #[test]
+            fn a_client_that_comes_back_has_missed_nothing() {
+                super::a_client_that_comes_back_has_missed_nothing(&$kind);
+            }
+
+            #[test]
+            fn a_client_that_leaves_is_noticed() {
+                super::a_client_that_leaves_is_noticed(&$kind);
+            }
+
+            #[test]
+            fn an_end_by_the_server_reaches_the_client() {
+                super::an_end_by_the_server_reaches_the_client(&$kind);
+            }
+
+            #[test]
+            fn a_server_that_was_away_is_reached_again() {
+                super::a_server_that_was_away_is_reached_again(&$kind);
+            }
+
+            #[test]
+            fn a_client_that_does_not_read_is_waited_for() {
+                super::a_client_that_does_not_read_is_waited_for(&$kind);
+            }
+        }
+    )*};
+}
+
+through! {
+    haproxy: HAPROXY,
+    caddy: CADDY,
+    lighttpd: LIGHTTPD,
+    varnish: VARNISH,
+    apache: APACHE,
+}
