@@ -2,7 +2,9 @@
 
 use super::Curl;
 use super::others::{APACHE, CADDY, HAPROXY, Kind, LIGHTTPD, Leaving, VARNISH, reserve};
-use crate::support::{DEADLINE, Running, eventually, ms, now, serve_at, serve_with, tied};
+use super::over_http2::streams;
+use crate::browser::Tab;
+use crate::support::{DEADLINE, Running, eventually, ms, now, serve, serve_at, serve_with, tied};
 use mio_sse::{CloseReason, Config, Event, History, Reply, Router, TopicConfig};
 use std::time::Duration;
 
@@ -188,6 +190,27 @@ fn a_server_that_was_away_is_reached_again(kind: &Kind) {
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
 
+/// What a browser makes of that, while there is no server for some time and then one again.
+fn a_page_survives_a_restart_unless_it_is_told_503(kind: &Kind) {
+    let server = serve(streams());
+    let address = server.address;
+    let proxy = kind.with(address, |text| text.replace("retry: 3000", "retry: 50"));
+    let tab = Tab::open(&proxy.url("/"));
+    tab.run("var events = listen('/events/live')");
+    tab.wait_for("events.source.readyState == 1");
+    drop(server);
+    if kind.away.starts_with("503") {
+        tab.wait_for("events.source.readyState == 2");
+        return;
+    }
+    tab.wait_for("events.seen.filter(([name]) => name == 'error').length >= 4");
+    let server = serve_at(address, streams, &silent());
+    eventually("it has come back", || {
+        publish(&server, "live", "back");
+        if tab.run("events.data().length") == 0 { Err("nothing yet".to_owned()) } else { Ok(()) }
+    });
+}
+
 macro_rules! through {
     ($($name:ident: $kind:expr,)*) => {$(
         mod $name {
@@ -216,6 +239,11 @@ macro_rules! through {
             #[test]
             fn a_server_that_was_away_is_reached_again() {
                 super::a_server_that_was_away_is_reached_again(&$kind);
+            }
+
+            #[test]
+            fn a_page_survives_a_restart_unless_it_is_told_503() {
+                super::a_page_survives_a_restart_unless_it_is_told_503(&$kind);
             }
 
             #[test]
