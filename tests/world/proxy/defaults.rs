@@ -48,11 +48,7 @@ fn only_a_write_tells(kind: &Kind, change: impl Fn(&str) -> String) {
     curl.head();
     server.wait_for("the stream opens", |stats| stats.streams == 1);
     drop(curl);
-    let begin = now();
-    while begin.elapsed() < ms(1000) {
-        assert_eq!(server.stats().streams, 1);
-        std::thread::sleep(ms(20));
-    }
+    stay(&server, 1);
     let mut writes = 0;
     eventually("the stream ends", || {
         publish(&server, "news", "for nobody");
@@ -126,7 +122,7 @@ fn streams_get_through(kind: &Kind, change: impl Fn(&str) -> String, announced: 
     let (connection, streams_max) = ask_over_http2(proxy.address, 20);
     assert_eq!(streams_max, Some(announced), "{}", kind.name);
     let through = Through { _connection: connection, _proxy: proxy, server };
-    through.stay(wanted);
+    stay(&through.server, wanted);
     through
 }
 
@@ -136,15 +132,13 @@ struct Through {
     server: Running,
 }
 
-impl Through {
-    /// So many are open, and stay so many.
-    fn stay(&self, wanted: u64) {
-        self.server.wait_for("so many streams", |stats| stats.streams == wanted);
-        let begin = now();
-        while begin.elapsed() < ms(1000) {
-            assert_eq!(self.server.stats().streams, wanted);
-            std::thread::sleep(ms(20));
-        }
+/// So many are open, and stay so many.
+fn stay(server: &Running, wanted: u64) {
+    server.wait_for("so many streams", |stats| stats.streams == wanted);
+    let begin = now();
+    while begin.elapsed() < ms(1000) {
+        assert_eq!(server.stats().streams, wanted);
+        std::thread::sleep(ms(20));
     }
 }
 
@@ -167,5 +161,14 @@ fn apache_has_six_streams_in_one_http2_connection() {
     let http2 = |text: &str| format!("Protocols h2c http/1.1\n{text}");
     let through = streams_get_through(&APACHE, http2, 100, 6);
     through.server.publisher.close_tagged("all").unwrap();
-    through.stay(12);
+    stay(&through.server, 12);
+}
+
+#[test]
+fn apache_takes_a_thread_for_each_stream() {
+    let server = serve_with(app(), silent());
+    let three = |text: &str| format!("ServerLimit 1\nThreadsPerChild 3\nMaxRequestWorkers 3\n{text}");
+    let proxy = APACHE.with(server.address, three);
+    let _clients = [(); 5].map(|()| Curl::get(&proxy.url("/events/news"), &[]));
+    stay(&server, 3);
 }
