@@ -52,7 +52,7 @@ impl Curl {
         while self.line() != wanted {}
     }
 
-    /// Sends it a signal: `STOP` has it read nothing until `CONT`.
+    /// Sends it a signal: after `STOP` it reads nothing until `CONT`.
     pub(crate) fn signal(&self, name: &str) {
         run(Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string()));
     }

@@ -1,4 +1,4 @@
-//! Why `configurations.md` says what it says: what becomes of streams without it.
+//! What goes wrong without the settings of `configurations.md`, and the limits that it mentions.
 
 use super::Curl;
 use super::nginx::replace;
@@ -12,7 +12,7 @@ fn without(line: &'static str) -> impl Fn(&str) -> String {
     move |text| replace(text, line, "")
 }
 
-/// The kernel holds back what HAProxy says is to be followed by more, for up to 200 ms.
+/// HAProxy tells the kernel that more data will follow, and the kernel waits 200 ms for it.
 #[test]
 fn haproxy_is_late_without_no_delay() {
     let server = serve_with(app(), silent());
@@ -28,7 +28,7 @@ fn haproxy_is_late_without_no_delay() {
 }
 
 #[test]
-fn lighttpd_keeps_the_whole_response_without_being_told_to_stream() {
+fn lighttpd_buffers_the_whole_response_without_stream_response_body() {
     let server = serve_with(app(), silent());
     let proxy = LIGHTTPD.with(server.address, without("server.stream-response-body = 2\n"));
     let curl = Curl::get(&proxy.url("/events/news"), &[]);
@@ -39,8 +39,7 @@ fn lighttpd_keeps_the_whole_response_without_being_told_to_stream() {
     curl.wait_for("data: late");
 }
 
-/// The stream is still there when its client has gone, until something is sent: with `heartbeat: None`, for
-/// ever.
+/// After its client has left, the stream stays open until something is written to it.
 fn only_a_write_tells(kind: &Kind, change: impl Fn(&str) -> String) {
     let server = serve_with(app(), silent());
     let proxy = kind.with(server.address, change);
@@ -59,35 +58,36 @@ fn only_a_write_tells(kind: &Kind, change: impl Fn(&str) -> String) {
 }
 
 #[test]
-fn haproxy_does_not_look_after_clients_without_abortonclose() {
+fn haproxy_does_not_watch_clients_without_abortonclose() {
     only_a_write_tells(&HAPROXY, without("    option abortonclose\n"));
 }
 
 #[test]
-fn lighttpd_does_not_pass_on_that_a_client_leaves_without_being_told_to() {
+fn lighttpd_does_not_watch_clients_without_tcp_fin_propagate() {
     only_a_write_tells(&LIGHTTPD, without("    \"tcp-fin-propagate\" => \"enable\",\n"));
 }
 
 #[test]
-fn varnish_does_not_look_after_clients_without_pipe() {
+fn varnish_does_not_watch_clients_without_pipe() {
     only_a_write_tells(&VARNISH, |text| replace(text, "return (pipe);", "return (pass);"));
 }
 
 #[test]
-fn apache_never_looks_after_clients() {
+fn apache_never_watches_clients() {
     only_a_write_tells(&APACHE, str::to_owned);
 }
 
-/// Often advised for event streams, which it does not need.
+/// `flush_interval -1` is often recommended for event streams, which do not need it.
 #[test]
-fn caddy_does_not_look_after_clients_with_a_flush_interval() {
+fn caddy_does_not_watch_clients_with_a_flush_interval() {
     only_a_write_tells(&CADDY, |text| {
         let told = "reverse_proxy 127.0.0.1:8080 {\nflush_interval -1\n}\n";
         replace(text, "reverse_proxy 127.0.0.1:8080\n", told)
     });
 }
 
-/// A connection over which so many streams have been asked for, and how many the proxy says that it takes.
+/// Asks for so many streams over one connection. Returns it, and the number of streams that the proxy
+/// announces to take.
 fn ask_over_http2(address: SocketAddr, streams: u32) -> (TcpStream, Option<u32>) {
     fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         let head =
@@ -99,7 +99,7 @@ fn ask_over_http2(address: SocketAddr, streams: u32) -> (TcpStream, Option<u32>)
     connection.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut request = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     request.extend(frame(settings, 0, 0, &[]));
-    // GET and http of HPACK's table, path and authority spelt out.
+    // HPACK: GET and http from the static table, path and authority as literals.
     let block = [&[0x82, 0x86, 0x04, 12], &b"/events/news"[..], &[0x01, 9], b"127.0.0.1"].concat();
     for count in 0..streams {
         request.extend(frame(headers, end_of_request, count * 2 + 1, &block));
@@ -115,7 +115,7 @@ fn ask_over_http2(address: SocketAddr, streams: u32) -> (TcpStream, Option<u32>)
     (connection, streams_max.map(|value| u32::from_be_bytes(value[2..].try_into().unwrap())))
 }
 
-/// How many of twenty streams over one HTTP/2 connection get through.
+/// Asks for twenty streams over one HTTP/2 connection: so many reach the server.
 fn streams_get_through(kind: &Kind, change: impl Fn(&str) -> String, announced: u32, wanted: u64) -> Through {
     let server = serve_with(app(), silent());
     let proxy = kind.with(server.address, change);
@@ -132,7 +132,7 @@ struct Through {
     server: Running,
 }
 
-/// So many are open, and stay so many.
+/// Waits until so many streams are open, and sees that it stays so many.
 fn stay(server: &Running, wanted: u64) {
     server.wait_for("so many streams", |stats| stats.streams == wanted);
     let begin = now();
@@ -148,14 +148,14 @@ fn haproxy_and_caddy_have_many_streams_in_one_http2_connection() {
     streams_get_through(&CADDY, str::to_owned, 250, 20);
 }
 
-/// A browser knows, and has the ninth wait.
+/// It announces the limit, so a browser lets the ninth wait.
 #[test]
 fn lighttpd_has_eight_streams_in_one_http2_connection() {
     streams_get_through(&LIGHTTPD, str::to_owned, 8, 8);
 }
 
-/// It says a hundred, so a browser does not know that the seventh waits. It takes more only after others have
-/// ended.
+/// It announces a hundred, so a browser does not know that the seventh waits. The limit doubles after streams
+/// have ended.
 #[test]
 fn apache_has_six_streams_in_one_http2_connection() {
     let http2 = |text: &str| format!("Protocols h2c http/1.1\n{text}");

@@ -1,4 +1,4 @@
-//! The figures of `configurations.md`, shown and not judged: `cargo test --manifest-path
+//! The figures of `configurations.md`, printed, not asserted: `cargo test --manifest-path
 //! tests/world/Cargo.toml proxy::figures -- --ignored --nocapture`.
 
 use super::nginx::replace;
@@ -11,7 +11,7 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// A way to a server: what leads there as long as it is kept, and the address.
+/// Starts a proxy in front of a server, if there is one, and returns it with the URL of a stream.
 type Way = Box<dyn Fn(SocketAddr) -> (Box<dyn Any>, String) + Send>;
 
 fn through(kind: &'static Kind, change: impl Fn(&str) -> String + Send + 'static) -> Way {
@@ -54,7 +54,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// From `publish` to the line that curl has shown.
+/// Time from `publish` to the line that curl prints.
 #[test]
 #[ignore = "figures, not a test"]
 fn how_late_an_event_is() {
@@ -65,7 +65,7 @@ fn how_late_an_event_is() {
         curl.head();
         curl.wait_for("");
         let times = (0..200).map(|count| {
-            // A stream at rest, as most are most of the time.
+            // So that the stream is at rest, as most streams are.
             std::thread::sleep(ms(5));
             let begin = now();
             publish(&server, "news", &count.to_string());
@@ -76,8 +76,9 @@ fn how_late_an_event_is() {
     }
 }
 
-/// Without heartbeats, and with those of the default: how long it takes until the stream has ended, unless
-/// that takes more than a minute. Three clients each, which leave at different times after a heartbeat.
+/// Time from a client's leaving to the end of its stream, without heartbeats and with the default ones, or
+/// `None` if that takes longer than a minute. Three clients each, which leave at different times after a
+/// heartbeat.
 #[test]
 #[ignore = "figures, and minutes"]
 fn when_a_client_is_seen_to_have_left() {
@@ -93,10 +94,11 @@ fn when_a_client_is_seen_to_have_left() {
     }
 }
 
-/// A client until it leaves; when that was, and how much later it was noticed; what leads to the server.
 struct Client {
+    /// Until it leaves.
     curl: Option<Curl>,
     left: Option<Instant>,
+    /// How long after that the stream ended.
     noticed: Option<Duration>,
     server: Running,
     _proxy: Box<dyn Any>,

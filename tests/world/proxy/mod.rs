@@ -1,4 +1,4 @@
-//! nginx, as Debian has it, with the configuration that the README shows; others with that of
+//! nginx, as Debian has it, with the configuration that the README shows, and other proxies with those of
 //! `configurations.md`.
 
 mod curl;

@@ -1,5 +1,5 @@
-//! Other proxies than nginx, in the foreground, each on a port of its own, with what `configurations.md`
-//! shows.
+//! Proxies other than nginx, in the foreground, each on a port of its own, with the configurations that
+//! `configurations.md` shows.
 
 use super::nginx::replace;
 use crate::support::{eventually, ms, now, repository, scratch, tied};
@@ -9,31 +9,30 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What there is to know about a proxy.
+/// How a proxy is started, and how it behaves.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
-    /// What the block of its configuration begins with, which only it does.
+    /// The language of its code block in `configurations.md`, which no other block has.
     fence: &'static str,
+    /// Name of the configuration file.
     file: &'static str,
-    /// What of the block names the port, and what does so in a test; nothing where the block does not.
+    /// The line of the block that names the port, and its replacement. `None` if no line does.
     port: Option<(&'static str, &'static str)>,
-    /// What a test needs before the block: so that nothing is written outside of the directory, and nothing
-    /// else listens.
+    /// Text before the block: it keeps all files in the directory of the test, and listens nowhere else.
     before: &'static str,
     program: &'static str,
-    /// The argument that shows which one it is.
+    /// The argument that prints the version.
     version: &'static str,
     arguments: &'static [&'static str],
     pub(crate) leaving: Leaving,
-    /// What it says while there is no server: the status and the type, as curl shows them.
+    /// Status and content type of its response while there is no server, as curl shows them.
     pub(crate) away: &'static str,
 }
 
-/// When it closes the connection to the server, once its client has left.
-#[derive(Clone, Copy, PartialEq)]
+/// When a proxy closes the connection to the server after its client has left.
 pub(crate) enum Leaving {
     AtOnce,
-    /// When it cannot pass on what the server sends.
+    /// When writing to the client fails.
     AtAWrite,
 }
 
@@ -55,7 +54,7 @@ pub(crate) const CADDY: Kind = Kind {
     fence: "caddy",
     file: "Caddyfile",
     port: Some((":80 {\n", ":{port} {\nbind 127.0.0.1\n")),
-    // HTTP/2 without TLS too, as the others have it.
+    // HTTP/2 without TLS is off by default.
     before: "{\nadmin off\nservers {\nprotocols h1 h2c\n}\n}\n",
     program: "caddy",
     version: "version",
@@ -110,7 +109,7 @@ pub(crate) const APACHE: Kind = Kind {
     fence: "apache",
     file: "apache.conf",
     port: Some(("*:80>", "*:{port}>")),
-    // The user is heeded only where root starts it.
+    // The user matters only if root starts it.
     before: "ServerRoot {directory}\n\
         ServerName 127.0.0.1\n\
         Listen 127.0.0.1:{port}\n\
@@ -165,11 +164,11 @@ impl Kind {
         };
 
         let mut block = change(&self.documented());
+        assert!(block.contains("8080"), "the server's port is in {block}");
+        block = block.replace("8080", &upstream.port().to_string());
         if let Some((old, new)) = self.port {
             block = replace(&block, old, &fill(new));
         }
-        assert!(block.contains("8080"), "the server's port is in {block}");
-        block = block.replace("8080", &upstream.port().to_string());
         std::fs::write(directory.join(self.file), fill(self.before) + &block).unwrap();
 
         let mut command = tied(self.program);
@@ -189,8 +188,8 @@ impl Kind {
     }
 }
 
-/// A port that nobody else is given: while this socket has it, without listening, only who asks for it by
-/// number gets it too.
+/// A port for a proxy. The socket does not listen: it keeps the system from giving the port to others, but a
+/// program that asks for the port by its number still gets it.
 pub(crate) fn reserve() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
@@ -219,7 +218,8 @@ impl Other {
     }
 }
 
-/// Not a kill at once, which workers would survive; but Caddy waits for streams to end.
+/// First SIGTERM, since workers could survive a SIGKILL. Caddy then waits for its streams to end, so SIGKILL
+/// follows.
 impl Drop for Other {
     fn drop(&mut self) {
         let _ = Command::new("kill").arg(self.process.id().to_string()).status();

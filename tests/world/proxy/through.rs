@@ -8,7 +8,7 @@ use crate::support::{DEADLINE, Running, eventually, ms, now, serve, serve_at, se
 use mio_sse::{CloseReason, Config, Event, History, Reply, Router, TopicConfig};
 use std::time::Duration;
 
-/// Says first what has come of the request's headers.
+/// The first event of each stream has the headers that have arrived.
 pub(crate) fn app() -> Router {
     let mut app = Router::new();
     app.get("/events/{topic}", |request, _cx| {
@@ -20,7 +20,7 @@ pub(crate) fn app() -> Router {
     app
 }
 
-/// Nothing is sent but events, unless a test wants more.
+/// No heartbeats, so that nothing but events is sent.
 pub(crate) fn silent() -> Config {
     let mut config = Config::default();
     config.heartbeat = None;
@@ -31,8 +31,8 @@ pub(crate) fn publish(server: &Running, topic: &str, data: &str) {
     server.publisher.publish(topic, Event::new().data(data.to_owned())).unwrap();
 }
 
-/// Each event is published when the one before has arrived, and nothing else is sent, so a proxy that holds
-/// one back holds it for ever. Of what is only late, the fastest says what is the proxy's doing.
+/// Each event is published after the one before has arrived, and nothing else is sent. So a proxy that waits
+/// for more data fails. The fastest event counts, since a busy machine makes others late.
 fn events_arrive_at_once(kind: &Kind) {
     let server = serve_with(app(), silent());
     let proxy = kind.before(server.address);
@@ -75,7 +75,7 @@ fn a_client_that_comes_back_has_missed_nothing(kind: &Kind) {
     for count in 3..6 {
         publish(&server, "kept", &count.to_string());
     }
-    // It has lost the last one on the way.
+    // The last one was lost on the way.
     let id = &seen[1].0;
     let curl = Curl::get(&proxy.url("/events/kept"), &[&format!("-HLast-Event-ID: {id}")]);
     curl.wait_for(&format!("data: {id}|127.0.0.1"));
@@ -100,7 +100,7 @@ fn a_client_that_leaves_is_noticed(kind: &Kind) {
     drop(curl);
     let (begin, before) = (now(), server.stats().heartbeats);
     let stats = server.wait_for("the stream ends", |stats| stats.streams == 0);
-    // At the second, when the client's end has said that it is closed; another may be under way.
+    // The first write makes the client's side send a reset, so the second fails. Another may be under way.
     match kind.leaving {
         Leaving::AtOnce => assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed()),
         Leaving::AtAWrite => assert!(stats.heartbeats <= before + 3, "{before} and {stats:?}"),
@@ -121,8 +121,7 @@ fn an_end_by_the_server_reaches_the_client(kind: &Kind) {
     assert!(curl.ends_cleanly());
 }
 
-/// What a client does not take waits in the server's log, where all share it, and neither in the proxy's
-/// memory nor on its disk.
+/// Events that a client does not read wait in the server's log, not in the proxy's memory or on its disk.
 fn a_client_that_does_not_read_is_waited_for(kind: &Kind) {
     const EVENTS: u64 = 1000;
     let mut config = silent();
@@ -136,7 +135,7 @@ fn a_client_that_does_not_read_is_waited_for(kind: &Kind) {
     for count in 0..EVENTS {
         publish(&server, "kept", &format!("{count} {text}"));
     }
-    // All the buffers on the way are full some time.
+    // Until all the buffers on the way are full.
     let (mut delivered, mut since) = (0, now());
     let stats = server.wait_for("nothing gets through", |stats| {
         if stats.events_delivered > delivered {
@@ -157,7 +156,7 @@ fn a_client_that_does_not_read_is_waited_for(kind: &Kind) {
     assert_eq!(server.stats().streams_opened, 1);
 }
 
-/// The status and the type of what the proxy says by itself.
+/// Status and content type of a response.
 fn ask(url: &str) -> String {
     let mut curl = tied("curl");
     curl.args(["-s", "--max-time", "20", "--output", "/dev/null", "--write-out"]);
@@ -165,8 +164,8 @@ fn ask(url: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// EventSource comes again by itself after a stream that has ended, and after no response at all; any status
-/// but 200 is its end.
+/// EventSource reconnects by itself after a stream that has ended, and after a connection that was closed
+/// without a response. It gives up on any status but 200.
 fn a_server_that_was_away_is_reached_again(kind: &Kind) {
     let (reserved, address) = reserve();
     let proxy = kind.before(address);
@@ -190,7 +189,7 @@ fn a_server_that_was_away_is_reached_again(kind: &Kind) {
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
 
-/// What a browser makes of that, while there is no server for some time and then one again.
+/// The same with a browser.
 fn a_page_survives_a_restart_unless_it_is_told_503(kind: &Kind) {
     let server = serve(streams());
     let address = server.address;
