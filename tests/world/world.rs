@@ -1,8 +1,9 @@
-//! The library and the world outside: a browser, a proxy, and clients that others have written.
+//! The library and the world outside: browsers, proxies, and clients that others have written.
 //!
 //! A package of its own, since it needs what the library's tests should not: `cargo test --manifest-path
-//! tests/world/Cargo.toml`, with chromium, firefox-esr, nginx, openssl, curl, node, npm and python3
-//! installed. Clients in other languages are fetched by name into the target directory.
+//! tests/world/Cargo.toml`, with chromium, firefox-esr, nginx, haproxy, caddy, lighttpd, varnish, apache2,
+//! openssl, curl, node, npm and python3 installed. Clients in other languages are fetched by name into the
+//! target directory.
 
 mod browser;
 mod clients;

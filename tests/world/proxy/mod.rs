@@ -1,9 +1,14 @@
-//! nginx, as Debian has it, with the configuration that the README shows.
+//! nginx, as Debian has it, with the configuration that the README shows, and other proxies with those of
+//! `configurations.md`.
 
 mod curl;
+mod defaults;
+mod figures;
 mod nginx;
+mod others;
 mod over_http2;
 mod streams;
+mod through;
 
 pub(crate) use curl::Curl;
 pub(crate) use nginx::Nginx;
