@@ -224,11 +224,8 @@ impl Net for Sockets {
     fn adopt(&mut self, socket: std::net::TcpStream) -> io::Result<TcpStream> {
         socket.set_nonblocking(true)?;
         self.adopts = true;
-        // A peer that has left is no error yet, and on some systems has no options any more. Nor has a unix
-        // socket, which may come in this type as well as those that are accepted here.
-        if let Err(error) = self.options.set(&SockRef::from(&socket)) {
-            log::debug!("a connection is taken over with the options it has: {error}");
-        }
+        // It may be a unix socket, as those that are accepted here.
+        self.options.set_of_connection(&SockRef::from(&socket));
         Ok(TcpStream::from_std(socket))
     }
 
