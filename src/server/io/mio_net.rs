@@ -51,7 +51,8 @@ pub type MioNet = crate::server::io::tls::tls_net::TlsNet<Sockets>;
 #[cfg(not(feature = "tls"))]
 pub type MioNet = Sockets;
 
-/// Sockets of the operating system, through mio: epoll on Linux, kqueue on macOS and the BSDs.
+/// Sockets of the operating system, through mio: epoll on Linux, kqueue on macOS and the BSDs, AFD on
+/// Windows.
 #[derive(Debug)]
 pub struct Sockets {
     poll: Poll,
