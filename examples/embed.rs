@@ -6,22 +6,19 @@
 //! echo 'kitchen 21.5' > /dev/udp/127.0.0.1/9000        # bash
 //! ```
 //!
-//! There is one thread and one place that waits. What the server needs of the outer loop is said in `main`:
+//! There is one thread and one place that waits. What the server needs of the outer loop is said in `run`:
 //! its descriptor, which becomes readable when there is something to do, and its next deadline. `PORT` and
 //! `UDP_PORT` in the environment choose the ports.
 
 use mio::net::UdpSocket;
-use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use mio_sse::{Event, Reply, Router, Server};
 use std::error::Error;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const SERVER: Token = Token(0);
 const DATAGRAMS: Token = Token(1);
 
 /// Datagrams that are read before the streams have their turn again.
@@ -39,7 +36,7 @@ fn run(port: &str, udp_port: &str) -> Result<(), Box<dyn Error>> {
     let mut socket = UdpSocket::bind(format!("127.0.0.1:{udp_port}").parse::<SocketAddr>()?)?;
 
     let mut poll = Poll::new()?;
-    poll.registry().register(&mut SourceFd(&server.as_raw_fd()), SERVER, Interest::READABLE)?;
+    let at_most = watch(&poll, &server)?;
     poll.registry().register(&mut socket, DATAGRAMS, Interest::READABLE)?;
 
     // Ctrl-C and SIGTERM: a publisher wakes the server, and that wakes the outer loop.
@@ -51,8 +48,8 @@ fn run(port: &str, udp_port: &str) -> Result<(), Box<dyn Error>> {
     let mut unread = false;
     while !server.is_stopped() {
         // What is left over from this turn does not wait. The server says so by a deadline of zero.
-        let timeout = if unread { Some(Duration::ZERO) } else { server.next_timeout() };
-        match poll.poll(&mut events, timeout) {
+        let timeout = if unread { Duration::ZERO } else { server.next_timeout().unwrap_or(at_most) };
+        match poll.poll(&mut events, Some(timeout.min(at_most))) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             result => result?,
         }
@@ -64,6 +61,21 @@ fn run(port: &str, udp_port: &str) -> Result<(), Box<dyn Error>> {
         server.turn(Some(Duration::ZERO))?;
     }
     Ok(())
+}
+
+/// Wakes the outer loop when the server has something to do. Returns for how long it may sleep at most.
+#[cfg(unix)]
+fn watch(poll: &Poll, server: &Server<Router>) -> io::Result<Duration> {
+    const SERVER: Token = Token(0);
+    let descriptor = std::os::fd::AsRawFd::as_raw_fd(server);
+    poll.registry().register(&mut mio::unix::SourceFd(&descriptor), SERVER, Interest::READABLE)?;
+    Ok(Duration::from_secs(3600))
+}
+
+/// On Windows there is no descriptor to wait for, so the outer loop looks every few milliseconds.
+#[cfg(not(unix))]
+fn watch(_poll: &Poll, _server: &Server<Router>) -> io::Result<Duration> {
+    Ok(Duration::from_millis(10))
 }
 
 /// Publishes what has come. Returns whether there may be more: mio tells of it once.

@@ -1,4 +1,6 @@
-//! Nodes and clients over a real redis-server, which are killed, stopped and cut off from one another.
+//! Nodes and clients over a real redis-server, which are killed, stopped and cut off from one another. That
+//! takes unix sockets and signals.
+#![cfg(unix)]
 
 #[path = "../support/mod.rs"]
 mod support;
