@@ -6,22 +6,19 @@
 //! echo 'kitchen 21.5' > /dev/udp/127.0.0.1/9000        # bash
 //! ```
 //!
-//! There is one thread, and one call that waits. `main` shows what the server needs from the outer loop: its
+//! There is one thread, and one call that waits. `run` shows what the server needs from the outer loop: its
 //! descriptor, which becomes readable when there is work, and its next deadline. `PORT` and `UDP_PORT` in the
 //! environment choose the ports.
 
 use mio::net::UdpSocket;
-use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use mio_sse::{Event, Reply, Router, Server};
 use std::error::Error;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const SERVER: Token = Token(0);
 const DATAGRAMS: Token = Token(1);
 
 /// Most datagrams that are read before the streams have a turn.
@@ -39,7 +36,7 @@ fn run(port: &str, udp_port: &str) -> Result<(), Box<dyn Error>> {
     let mut socket = UdpSocket::bind(format!("127.0.0.1:{udp_port}").parse::<SocketAddr>()?)?;
 
     let mut poll = Poll::new()?;
-    poll.registry().register(&mut SourceFd(&server.as_raw_fd()), SERVER, Interest::READABLE)?;
+    let at_most = watch(&poll, &server)?;
     poll.registry().register(&mut socket, DATAGRAMS, Interest::READABLE)?;
 
     // Ctrl-C and SIGTERM: a publisher wakes the server, and that wakes the outer loop.
@@ -51,8 +48,8 @@ fn run(port: &str, udp_port: &str) -> Result<(), Box<dyn Error>> {
     let mut unread = false;
     while !server.is_stopped() {
         // Work left over from this turn must not wait. The server reports its own with a deadline of zero.
-        let timeout = if unread { Some(Duration::ZERO) } else { server.next_timeout() };
-        match poll.poll(&mut events, timeout) {
+        let timeout = if unread { Duration::ZERO } else { server.next_timeout().unwrap_or(at_most) };
+        match poll.poll(&mut events, Some(timeout.min(at_most))) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             result => result?,
         }
@@ -64,6 +61,21 @@ fn run(port: &str, udp_port: &str) -> Result<(), Box<dyn Error>> {
         server.turn(Some(Duration::ZERO))?;
     }
     Ok(())
+}
+
+/// Wakes the outer loop when the server has work. Returns how long the outer loop may sleep at most.
+#[cfg(unix)]
+fn watch(poll: &Poll, server: &Server<Router>) -> io::Result<Duration> {
+    const SERVER: Token = Token(0);
+    let descriptor = std::os::fd::AsRawFd::as_raw_fd(server);
+    poll.registry().register(&mut mio::unix::SourceFd(&descriptor), SERVER, Interest::READABLE)?;
+    Ok(Duration::from_secs(3600))
+}
+
+/// On Windows there is no descriptor to wait for, so the outer loop wakes every few milliseconds.
+#[cfg(not(unix))]
+fn watch(_poll: &Poll, _server: &Server<Router>) -> io::Result<Duration> {
+    Ok(Duration::from_millis(10))
 }
 
 /// Publishes the datagrams that have arrived. Returns whether there may be more, as mio reports them only

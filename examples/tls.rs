@@ -12,8 +12,6 @@
 //! what is logged.
 
 use mio_sse::{Config, Drain, Event, Listeners, LogObserver, Reply, Router, Server, TlsConfig};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -60,6 +58,32 @@ fn certificate() -> Result<TlsConfig, Box<dyn Error>> {
     Ok(TlsConfig::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes())?)
 }
 
+/// Has a signal to end the program call `end`, and SIGHUP read the certificate again.
+#[cfg(unix)]
+fn on_signals(end: impl Fn() + Send + 'static, tls: TlsConfig) -> Result<(), Box<dyn Error>> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    std::thread::spawn(move || {
+        for signal in &mut signals {
+            if signal != SIGHUP {
+                end();
+                continue;
+            }
+            match certificate() {
+                Ok(new) => tls.reload(&new),
+                Err(error) => log::error!("the certificate stays as it is: {error}"),
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Has Ctrl-C call `end`. There is no signal with which to say that the certificate is a new one.
+#[cfg(not(unix))]
+fn on_signals(end: impl Fn() + Send + 'static, _tls: TlsConfig) -> Result<(), Box<dyn Error>> {
+    Ok(ctrlc::set_handler(end)?)
+}
+
 fn port(name: &str, default: u16) -> Result<u16, Box<dyn Error>> {
     let Ok(text) = std::env::var(name) else { return Ok(default) };
     Ok(text.parse().map_err(|_| format!("{name} is a port, not {text:?}"))?)
@@ -77,22 +101,13 @@ fn serve() -> Result<(), Box<dyn Error>> {
     let stops_plain = plain.publisher();
     std::thread::spawn(move || plain.run());
 
-    // SIGHUP: a new certificate. Ctrl-C and SIGTERM: every stream is ended cleanly within two seconds.
+    // Ctrl-C and SIGTERM: every stream is ended cleanly within two seconds.
     let publisher = server.publisher();
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    std::thread::spawn(move || {
-        for signal in &mut signals {
-            if signal != SIGHUP {
-                let _ = publisher.drain(Drain::within(Duration::from_secs(2)));
-                let _ = stops_plain.run(|cx| cx.stop());
-                continue;
-            }
-            match certificate() {
-                Ok(new) => tls.reload(&new),
-                Err(error) => log::error!("the certificate stays as it is: {error}"),
-            }
-        }
-    });
+    let end = move || {
+        let _ = publisher.drain(Drain::within(Duration::from_secs(2)));
+        let _ = stops_plain.run(|cx| cx.stop());
+    };
+    on_signals(end, tls)?;
 
     println!("tls: https://{secure}, and http://{plain_address} leads there");
     Ok(server.run()?)

@@ -158,6 +158,9 @@ pub struct Config {
     /// Each costs a `send`: with a million quiet streams the default makes 78,000 a second of them. Make it
     /// minutes there rather than `None`, as a system under pressure may drop what tells of a peer's end.
     ///
+    /// `None` is dangerous behind a proxy: many close a connection that is silent for 60 s, and some keep the
+    /// stream of a client that has left until something is written to it.
+    ///
     /// Where the ids of its topics are [made by the server or are positions](crate::Ids), a stream gets an
     /// `id:` with it: so a client that comes back after a long silence is placed at its end at once.
     pub heartbeat: Option<Duration>,

@@ -1,74 +1,74 @@
-//! Why a stream or a connection ended: one enum for callbacks, logs, counters and tests.
+//! Reasons why a stream or a connection closed: one enum for callbacks, logs, counters and tests.
 
 use std::fmt;
 use std::io;
 
-/// Why a stream, or the connection it was on, ended. Every open stream ends exactly once, with exactly one of
-/// these, and so does every connection.
+/// Why a stream, or its connection, closed. Every open stream closes exactly once, for exactly one of these
+/// reasons, and so does every connection.
 ///
-/// Connections also end for reasons that no stream has: those from [`HeadTimeout`](Self::HeadTimeout) on. A
-/// connection outlives its stream if it can carry the next request.
+/// Some reasons are only for connections: those from [`HeadTimeout`](Self::HeadTimeout) on. A connection
+/// outlives its stream if it can carry another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
     /// The application closed it with [`Context::close`](crate::Context::close) or
     /// [`close_tagged`](crate::Context::close_tagged), there or on a [`Publisher`](crate::Publisher).
     Application,
-    /// The peer closed the connection (FIN): a page that was left, `EventSource.close()`, a client that
-    /// ended.
+    /// The peer closed the connection (FIN): the user left the page, the page called `EventSource.close()`,
+    /// or the client exited.
     PeerClosed,
-    /// The connection was reset: by the peer (RST), or by something on the way to it.
+    /// The connection was reset: by the peer (RST), or by something on the network path.
     Reset,
-    /// Reading or writing failed in another way, such as a time-out of the network.
+    /// Reading or writing failed in another way, such as a network time-out.
     IoError,
-    /// The peer read so slowly that the log no longer holds what it should get next; see
+    /// The peer read so slowly that the log no longer holds its next event; see
     /// [`Config::lag_bytes_max`](crate::Config::lag_bytes_max).
     Lagged,
-    /// The peer took nothing for [`Config::stall_timeout`](crate::Config::stall_timeout) though bytes were
+    /// The peer read nothing for [`Config::stall_timeout`](crate::Config::stall_timeout) although bytes were
     /// waiting for it.
     Stalled,
-    /// The peer kept sending while the stream was open, more than one request head's worth.
+    /// The peer sent more than one request head while the stream was open.
     ExcessInput,
-    /// It was open for [`Config::max_age`](crate::Config::max_age), or for the
+    /// The stream was open for [`Config::max_age`](crate::Config::max_age), or for the
     /// [age](crate::StreamReply::max_age) that its reply has set.
     MaxAge,
-    /// The application [revoked](crate::Context::revoke) a tag that it had or was given.
+    /// The application [revoked](crate::Context::revoke) a tag of the stream.
     Revoked,
     /// The server [drained](crate::Context::drain).
     Drained,
-    /// All topics that it read have [finished](crate::Context::finish_topic).
+    /// All topics of the stream have [finished](crate::Context::finish_topic).
     Finished,
     /// A callback of the application panicked while it was serving this stream or request.
     Panicked,
     /// The server was stopped or dropped.
     Stopped,
-    /// Only of connections: no complete request head came within
+    /// Only for connections: no complete request head arrived within
     /// [`Config::head_timeout`](crate::Config::head_timeout).
     HeadTimeout,
-    /// Only of connections: no complete body came within
+    /// Only for connections: no complete body arrived within
     /// [`Config::body_timeout`](crate::Config::body_timeout).
     BodyTimeout,
-    /// Only of connections: no further request came within
+    /// Only for connections: no further request arrived within
     /// [`Config::keep_alive_timeout`](crate::Config::keep_alive_timeout).
     IdleTimeout,
-    /// Only of connections: a request was malformed, over a limit, or for another
-    /// [host](crate::Config::hosts), which its answer says.
+    /// Only for connections: a request was malformed, over a limit, or for another
+    /// [host](crate::Config::hosts). The reply says which.
     Rejected,
-    /// Only of connections: it, or the stream it asked for, was not let in. See [`Refusal`](crate::Refusal).
+    /// Only for connections: the connection, or its stream, was refused. See [`Refusal`](crate::Refusal).
     Refused,
-    /// Only of connections: it has carried
+    /// Only for connections: it has carried
     /// [`Config::requests_per_connection_max`](crate::Config::requests_per_connection_max) requests.
     RequestLimit,
-    /// Only of connections: the last response on it is complete, and no other was to follow.
+    /// Only for connections: the last response is complete, and no other request may follow.
     Completed,
 }
 
-/// Whose doing the end of a stream was.
+/// The party that caused a stream to close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Party {
     /// The application, or the operator.
     Server,
-    /// The peer, or the network between.
+    /// The peer, or the network.
     Peer,
     /// A limit of [`Config`](crate::Config).
     Limit,
@@ -99,7 +99,7 @@ impl CloseReason {
         Self::Completed,
     ];
 
-    /// Whose doing it was.
+    /// The party that caused it.
     #[must_use]
     pub fn party(self) -> Party {
         match self {
@@ -150,7 +150,7 @@ impl CloseReason {
         }
     }
 
-    /// What an error of a socket means for the stream on it.
+    /// The reason for an error of the socket.
     pub(crate) fn of_error(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
@@ -169,20 +169,20 @@ impl fmt::Display for CloseReason {
             Self::Reset => "the connection was reset",
             Self::IoError => "reading or writing failed",
             Self::Lagged => "the peer read too slowly",
-            Self::Stalled => "the peer took nothing for too long",
+            Self::Stalled => "the peer read nothing for too long",
             Self::ExcessInput => "the peer sent too much while the stream was open",
-            Self::MaxAge => "it was open for as long as it may be",
-            Self::Revoked => "a tag of it was revoked",
+            Self::MaxAge => "it reached its maximum age",
+            Self::Revoked => "one of its tags was revoked",
             Self::Drained => "the server drained",
             Self::Finished => "its topics have finished",
             Self::Panicked => "a callback panicked",
             Self::Stopped => "the server stopped",
-            Self::HeadTimeout => "no complete request head came in time",
-            Self::BodyTimeout => "no complete request body came in time",
-            Self::IdleTimeout => "no further request came in time",
+            Self::HeadTimeout => "no complete request head arrived in time",
+            Self::BodyTimeout => "no complete request body arrived in time",
+            Self::IdleTimeout => "no further request arrived in time",
             Self::Rejected => "a request was rejected",
             Self::Refused => "it was refused",
-            Self::RequestLimit => "it carried as many requests as it may",
+            Self::RequestLimit => "it reached its maximum number of requests",
             Self::Completed => "the last response was complete",
         })
     }

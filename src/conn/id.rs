@@ -1,24 +1,25 @@
-//! The name of a stream.
+//! Ids of streams.
 
 use std::fmt;
 
-/// Names one stream of one server, for as long as the server lives: after the stream has ended the id means
-/// nothing, and every operation with it is [`Error::Closed`](crate::Error::Closed). It never comes to mean
-/// another stream.
+/// Identifies one stream of a server. After the stream has closed, every operation with its id returns
+/// [`Error::Closed`](crate::Error::Closed). An id never identifies another stream, as long as the server
+/// lives.
 ///
-/// Cost: 12 bytes, `Copy`. A look-up is an index and a comparison.
+/// # Cost
+/// Currently 12 bytes, `Copy`. A lookup is an index and a comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId {
     pub(crate) slot: u32,
-    /// Drawn anew for each stream from one counter, so that a slot that is used again has another one.
+    /// Taken from one counter for each stream, so a reused slot gets a new one.
     pub(crate) generation: Generation,
-    /// Which of several loops it is of.
+    /// The number of its loop, if there are several.
     pub(crate) shard: u16,
 }
 
-/// A 48-bit number: at 20,000 streams a second it lasts for four centuries, and leaves two bytes of a slot's
-/// record to its flags. In three parts, highest first, so that it needs no more alignment than those flags
-/// leave.
+/// A 48-bit number. At 20,000 streams a second it lasts for four centuries, and it leaves two bytes of a
+/// slot's record for flags. It has three parts, highest first, so that it needs no more alignment than those
+/// flags.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub(crate) struct Generation([u16; 3]);
 

@@ -1,10 +1,10 @@
-//! Lists that are as long as there are streams, at times. They shrink when the streams have left.
+//! Lists that may become as long as there are streams. They shrink when the streams have left.
 
 use std::collections::VecDeque;
 
 /// A list that is emptied in most turns and keeps its memory for the next one.
 pub(crate) trait List {
-    /// Gives memory back where there is more than twice that of `most` entries.
+    /// Frees memory beyond that of `2 * most` entries.
     fn give_back(&mut self, most: usize);
 }
 

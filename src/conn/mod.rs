@@ -1,4 +1,4 @@
-//! What a connection is, without the socket: its record, its states, how it ends.
+//! Connections without their sockets: their records, their states, how they close.
 //!
 //! ```text
 //!                ┌───────────────── keep-alive ──────────────────┐
@@ -15,9 +15,8 @@
 //!   From everywhere: the peer leaves, the socket fails, a limit ends it ─→ Closed
 //! ```
 //!
-//! `Replying` is skipped where the whole reply fits into the socket at once, which is nearly always. A slot
-//! stays `Closed` until the end of the turn, so that nothing that happens within one turn meets another
-//! connection there.
+//! `Replying` is skipped if the whole reply fits into the socket at once, as it nearly always does. A slot
+//! stays `Closed` until the end of the turn, so no code of that turn meets another connection there.
 
 pub(crate) mod close_reason;
 pub(crate) mod id;

@@ -1,16 +1,16 @@
-//! Why somebody is turned away: one enum for counters and logs.
+//! Reasons for refusing a connection or a stream: one enum for counters and logs.
 //!
-//! A refused stream gets 200 with `retry:`, or 503 (`Config::refuse`). A revoked tag gets 204 ahead of every
-//! other refusal, because the client is not to come again. If memory is short, a request is refused without
+//! A refused stream gets 200 with `retry:`, or 503 (`Config::refuse`). A revoked tag gets 204 before every
+//! other refusal, because the client must not reconnect. If memory is short, a request is refused without
 //! asking the handler; a connection whose head is incomplete is closed, because EventSource reconnects after
 //! that. Every refusal is counted once.
 
 use std::fmt;
 
-/// Why a connection or a stream was not let in. Never is anyone who is there already evicted for a new one.
+/// Why a connection or a stream was refused. The server never evicts an existing one for a new one.
 ///
-/// A client that is refused is told, see [`Config::refuse`](crate::Config::refuse), save for connections
-/// beyond the few that are let in for it.
+/// A refused client gets a reply, see [`Config::refuse`](crate::Config::refuse). Only a few connections
+/// beyond the limit are accepted for that; others are closed without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -23,7 +23,7 @@ pub enum Refusal {
     Descriptors,
     /// There are [`streams_max`](crate::Config::streams_max) streams.
     Streams,
-    /// The stream reads a topic that would be one more than [`topics_max`](crate::Config::topics_max).
+    /// The topic of the stream would exceed [`topics_max`](crate::Config::topics_max).
     Topics,
     /// The stream would read more topics than [`subscriptions_max`](crate::Config::subscriptions_max).
     Subscriptions,
@@ -31,24 +31,23 @@ pub enum Refusal {
     Tags,
     /// The server is [draining](crate::Context::drain).
     Draining,
-    /// The stream has a tag that is [revoked](crate::Context::revoke). It is answered 204, so that it is not
-    /// asked for again.
+    /// A tag of the stream is [revoked](crate::Context::revoke). The client gets 204, so it does not
+    /// reconnect.
     Revoked,
-    /// The stream would read topics that differ in [who makes their ids](crate::TopicConfig::ids). It is
-    /// answered 400.
+    /// The topics of the stream have different [kinds of ids](crate::TopicConfig::ids). The client gets 400.
     MixedIds,
     /// All topics of the stream have [finished](crate::Context::finish_topic), and its client has seen
-    /// everything. It is answered 204, so that it is not asked for again.
+    /// everything. The client gets 204, so it does not reconnect.
     Finished,
-    /// [`memory_max`](crate::Config::memory_max) is held already. This is also of other requests.
+    /// The server already holds [`memory_max`](crate::Config::memory_max). This also refuses other requests.
     Memory,
-    /// [`late_replies_max`](crate::Config::late_replies_max) requests wait for their replies already. This is
-    /// also of other requests.
+    /// [`late_replies_max`](crate::Config::late_replies_max) requests already wait for their replies. This
+    /// also refuses other requests.
     LateReplies,
 }
 
 impl Refusal {
-    /// Every one, in the order of their numbers in [`Stats`](crate::Stats).
+    /// All reasons, in the order of their numbers in [`Stats`](crate::Stats).
     pub const ALL: &'static [Self] = &[
         Self::Connections,
         Self::ConnectionsPerAddress,
@@ -97,8 +96,8 @@ impl fmt::Display for Refusal {
             Self::Subscriptions => "it would read too many topics",
             Self::Tags => "it would have too many tags",
             Self::Draining => "the server is draining",
-            Self::Revoked => "it has a tag that is revoked",
-            Self::MixedIds => "its topics differ in who makes their ids",
+            Self::Revoked => "one of its tags is revoked",
+            Self::MixedIds => "its topics have ids of different kinds",
             Self::Finished => "its topics have finished, and its client has seen everything",
             Self::Memory => "the server holds as much memory as it may",
             Self::LateReplies => "too many requests wait for their replies",

@@ -1,19 +1,19 @@
-//! The record of a connection: the only memory an idle one costs.
+//! The record of a connection: the only memory of an idle one.
 //!
 //! Currently an idle stream takes 48 bytes in the slab of slots, 4 for its socket and 4 among the subscribers
-//! of its topic. The rest of the 65 that are measured is slack of growing vectors. Other things lie beside:
+//! of its topic. The rest of the measured 65 is slack of growing vectors. Other memory is separate:
 //!
 //! | what | where | bytes |
 //! |---|---|---|
 //! | a private log, a hand, pipelined input | `Extras`, boxed while needed, in boxes that are reused | none at rest |
 //! | a second topic | `More`, boxed: one `Subscription` in it, further ones in a vector | 48 |
-//! | a topic that nobody else reads | `Topic`: name, subscriber and two counts; the rest is boxed while something is in its log or kept (`Busy`) | 48, and 5 in a table |
+//! | a topic without other subscribers | `Topic`: name, subscriber and two counts; the rest is boxed while its log has frames or the topic retains events (`Busy`) | 48, and 5 in a table |
 //! | a timer | an entry in `Pages`, and its place in a heap with four children a node | 49 and 4 |
 //! | `on_close`, a state, a source | a hook in `Pages` | 33 |
-//! | a tag | a link in two lists, in `Pages`; a name of up to 14 bytes lies in its record (`Name`) | 25; 25 and 5 in a table for the tag |
+//! | a tag | a link in two lists, in `Pages`; a name of up to 14 bytes is stored in its record (`Name`) | 25; 25 and 5 in a table for the tag |
 //!
-//! Entries of a slot are a list. `BySlot` finds the first one: four bytes a slot, without hashing. Times are
-//! 32 bits of milliseconds; `Config` keeps limits far below the wrap.
+//! The entries of a slot form a list. `BySlot` finds the first one: four bytes for each slot, without
+//! hashing. Times are 32 bits of milliseconds; `Config` keeps limits far below the wrap.
 
 use crate::account::{Account, Charge, Purpose};
 use crate::conn::close_reason::CloseReason;
@@ -23,30 +23,29 @@ use crate::conn::ticket::Ticket;
 use crate::delivery::stream::Stream;
 use crate::http::parse::held::Held;
 
-/// A connection, or a slot of one that was closed in this turn. See the graph in the [module](super)
-/// documentation.
+/// A connection, or the slot of one that was closed in this turn. The [module](super) has a graph of the
+/// states.
 ///
-/// Invariant: 48 bytes, whatever is added (a test holds it).
+/// Invariant: 48 bytes, whatever is added (a test checks it).
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) state: Connection,
-    /// The generation of the stream that is open here, or was last.
+    /// The generation of the current or last stream in this slot.
     pub(crate) generation: Generation,
     pub(crate) input: Input,
-    /// Whether the socket has taken everything that was written to it. False from a short write on until the
-    /// poll says that there is room.
+    /// Whether the socket has taken all bytes so far. `false` from a short write until the poll reports room.
     pub(crate) writable: bool,
 }
 
-/// What is known of bytes waiting in the socket. Readiness is told once, so it is remembered until a read
-/// meets the end.
+/// Whether bytes may wait in the socket. The poll reports readiness once, so it is remembered until a read
+/// reaches the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// The last read took everything; the poll will tell of more.
+    /// The last read took everything. The poll will report more.
     Drained,
     /// There may be more.
     Waiting,
-    /// There may be more, and a read may stop short of it: read on until the socket has nothing.
+    /// There may be more, and a read may stop before the end: read until the socket has nothing.
     UntilBlocked,
 }
 
@@ -59,16 +58,17 @@ impl Input {
     }
 }
 
-/// What a connection is doing.
+/// The state of a connection.
 #[derive(Debug)]
 pub(crate) enum Connection {
-    /// Between requests, or in one of which `held` is the beginning.
+    /// Between requests, or a request is arriving; `held` is its beginning.
     Reading {
         /// Milliseconds of the server's clock at which the wait began.
         since: u32,
-        /// Requests answered so far.
+        /// How many requests have had a reply.
         requests: u16,
-        /// Whether it is one too many: then it is let in for one request, to be told.
+        /// Why the connection is refused, if it is over a limit. It is accepted for one request, to get a
+        /// reply.
         refused: Option<Refusal>,
         held: Option<Box<Held>>,
     },
@@ -76,46 +76,46 @@ pub(crate) enum Connection {
     Replying(Box<PendingReply>),
     /// The application replies to its request later.
     Awaiting(Box<Awaiting>),
-    /// An event stream, from just before the handler is asked until its last byte.
+    /// An event stream, from just before the handler is called until its last byte.
     Streaming(Stream),
-    /// Everything is written and our side is closed. What the peer still sends is read and dropped until it
-    /// closes too: closing at once would reset the connection and destroy what the peer has not read yet.
+    /// Everything is written and our side is closed. Input is read and dropped until the peer closes too.
+    /// Closing at once would reset the connection, and the peer would lose data that it has not read yet.
     Lingering {
         since: u32,
         reason: CloseReason,
-        /// So many bytes more are dropped.
+        /// How many more bytes are dropped.
         left: u32,
     },
-    /// To be freed at the end of this turn.
+    /// Closed. The slot is freed at the end of this turn.
     Closed,
 }
 
-/// The rest of a response.
+/// The rest of a response that is being written.
 #[derive(Debug)]
 pub(crate) struct PendingReply {
     pub(crate) bytes: Vec<u8>,
     pub(crate) sent: usize,
     charge: Charge,
-    /// Milliseconds of the server's clock when the peer had taken enough last, and how much it had taken
+    /// When the peer had last taken enough, in milliseconds of the server's clock, and how much it had taken
     /// then.
     pub(crate) written: u32,
     renewed: usize,
-    /// Requests answered so far on this connection, this one included.
+    /// How many requests have had a reply on this connection, including this one.
     pub(crate) requests: u16,
-    /// Why the connection closes behind it; `None` if the next request may follow.
+    /// Why the connection closes after this reply; `None` if another request may follow.
     pub(crate) close: Option<CloseReason>,
-    /// Whether the connection is one too many and its request is still to come: this is only the word that
-    /// its body is wanted.
+    /// Why the connection is refused, if it is over a limit and its request is still arriving. Then this is
+    /// only `100 Continue`.
     pub(crate) refused: Option<Refusal>,
     pub(crate) held: Option<Box<Held>>,
 }
 
-/// What a peer has to take of a whole reply within `Config::stall_timeout`, or the rest of it.
+/// The bytes that a peer must take of a whole reply within `Config::stall_timeout`, unless fewer are left.
 const PROGRESS_MIN: usize = 16 << 10;
 
 impl PendingReply {
-    /// `bytes` that the socket has not taken at `now`, on a connection that has answered so many requests and
-    /// is `refused` or not; it is closed behind them, or not.
+    /// `bytes` are those that the socket has not taken at `now`. `requests`, `close` and `refused` are as in
+    /// the fields.
     pub(crate) fn new(
         mut bytes: Vec<u8>,
         now: u32,
@@ -139,8 +139,8 @@ impl PendingReply {
         })
     }
 
-    /// The peer has taken so many bytes more. Its time is renewed for some thousands of them, and not for
-    /// each: one byte now and then would hold the reply for ever.
+    /// Notes that the peer has taken `bytes` more bytes. Its time is renewed only after some thousands of
+    /// them. Otherwise a peer could hold the reply for ever with one byte now and then.
     pub(crate) fn took(&mut self, bytes: usize, now: u32) {
         self.sent += bytes;
         if self.sent - self.renewed >= PROGRESS_MIN {
@@ -154,20 +154,20 @@ impl PendingReply {
     }
 }
 
-/// A request whose reply comes later.
+/// A request whose reply is given later.
 #[derive(Debug)]
 pub(crate) struct Awaiting {
     request: Box<Held>,
     /// Milliseconds of the server's clock at which the wait began.
     pub(crate) since: u32,
-    /// Requests answered so far on this connection, this one included.
+    /// How many requests have had a reply on this connection, including this one.
     pub(crate) requests: u16,
-    /// Whether the connection is one too many.
+    /// Why the connection is refused, if it is over a limit.
     pub(crate) refused: Option<Refusal>,
-    /// What the socket has not taken of earlier replies.
+    /// The bytes of earlier replies that the socket has not taken.
     earlier: Vec<u8>,
     charge: Charge,
-    /// What has arrived behind the request.
+    /// The bytes that have arrived after the request.
     held: Option<Box<Held>>,
     pub(crate) ticket: Ticket,
 }
@@ -186,22 +186,22 @@ impl Awaiting {
         Box::new(Self { request, since: now, requests, refused, earlier, charge, held: None, ticket })
     }
 
-    /// What is to be written before the reply.
+    /// The bytes that must be written before the reply.
     pub(crate) fn earlier(&self) -> &[u8] {
         &self.earlier
     }
 
-    /// So many bytes of it are written.
+    /// Notes that `bytes` of them are written.
     pub(crate) fn took(&mut self, bytes: usize) {
         self.earlier.drain(..bytes);
     }
 
-    /// Where what arrives behind the request is kept.
+    /// The bytes that have arrived after the request.
     pub(crate) fn held(&mut self) -> &mut Option<Box<Held>> {
         &mut self.held
     }
 
-    /// Whether so much has arrived behind the request that the rest may wait in the socket.
+    /// Whether so many bytes have arrived after the request that the rest may wait in the socket.
     pub(crate) fn has_enough(&self, bytes_max: usize) -> bool {
         self.held.as_ref().is_some_and(|held| held.bytes.len() >= bytes_max)
     }
@@ -212,7 +212,7 @@ impl Awaiting {
         self.charge.bytes() + self.request.size() + held
     }
 
-    /// The request, what is left of earlier replies, and what has arrived behind it.
+    /// The request, the rest of earlier replies, and the bytes that have arrived after the request.
     pub(crate) fn into_parts(self) -> (Box<Held>, Vec<u8>, Option<Box<Held>>) {
         let Self { request, earlier, held, .. } = self;
         (request, earlier, held)
@@ -229,12 +229,12 @@ impl Slot {
         }
     }
 
-    /// Whether no request has been answered on this connection yet.
+    /// Whether no request has had a reply on this connection yet.
     pub(crate) fn is_new(&self) -> bool {
         self.generation == Generation::default()
     }
 
-    /// Requests answered so far.
+    /// How many requests have had a reply.
     pub(crate) fn requests(&self) -> u16 {
         match &self.state {
             Connection::Reading { requests, .. } => *requests,
@@ -245,13 +245,13 @@ impl Slot {
         }
     }
 
-    /// Whether it holds bytes that were not looked at yet, since they came behind an earlier request.
+    /// Whether it holds bytes that were not parsed yet, because they arrived after an earlier request.
     pub(crate) fn holds_more(&self) -> bool {
         let Connection::Reading { held: Some(held), .. } = &self.state else { return false };
         held.incoming.is_fresh() && !held.bytes.is_empty()
     }
 
-    /// Whether the connection is one too many, and its one request has not been answered.
+    /// Why the connection is refused, if it is over a limit and its one request has had no reply.
     pub(crate) fn refused(&self) -> Option<Refusal> {
         match &self.state {
             Connection::Reading { refused, .. } => *refused,
@@ -280,15 +280,15 @@ impl Slot {
 mod tests {
     use super::*;
 
-    /// What an idle stream costs: its slot in the slab, its place in a topic, its socket (4 bytes each).
+    /// The cost of an idle stream: its slot in the slab, its place in a topic, its socket (4 bytes each).
     #[test]
     fn a_slot_is_48_bytes_also_in_the_slab() {
         assert_eq!(size_of::<Slot>(), 48);
         assert_eq!(slab_entry_size::<Slot>(), 48);
     }
 
-    /// A slab's entry is the value or the number of the next vacant entry: `Slot` has to leave room to tell
-    /// them apart.
+    /// An entry of the slab is the value or the number of the next vacant entry. `Slot` must leave room to
+    /// distinguish them.
     fn slab_entry_size<T>() -> usize {
         #[expect(dead_code, reason = "only its size matters")]
         enum Entry<T> {

@@ -12,18 +12,18 @@ use slab::Slab;
 pub(crate) struct Slots {
     slots: Slab<Slot>,
     generation: Generation,
-    /// Which of several loops this is.
+    /// The number of this loop, if there are several.
     pub(crate) shard: u16,
-    /// How many slots were in use when giving back memory was tried last; `None` after there were many again.
+    /// How many slots were in use when memory was freed last; `None` after there were many again.
     shrunk_at: Option<usize>,
 }
 
-/// Below this many slots memory is not given back: there is not enough of it.
+/// With fewer slots memory is not freed: there is too little of it.
 const SHRINK_MIN: usize = 1024;
 
 impl Slots {
     pub(crate) fn insert(&mut self, slot: Slot) -> u32 {
-        // Every slot holds a descriptor, and those are far fewer than 2^32.
+        // Every slot has a descriptor, and there are far fewer than 2^32.
         u32::try_from(self.slots.insert(slot)).unwrap_or(u32::MAX)
     }
 
@@ -39,7 +39,7 @@ impl Slots {
         self.slots.get_mut(slot as usize)
     }
 
-    /// The stream of that id, if the application may still use it.
+    /// The stream with this id, if the application may still use it.
     pub(crate) fn live(&self, id: StreamId) -> Result<&Stream, Error> {
         self.get(id.slot)
             .filter(|slot| slot.generation == id.generation && id.shard == self.shard)
@@ -53,12 +53,12 @@ impl Slots {
         self.slots.iter_mut().filter_map(|(_, slot)| slot.stream_mut())
     }
 
-    /// The id of the stream that is, or was last, in `slot`.
+    /// The id of the current or last stream in `slot`.
     pub(crate) fn id(&self, slot: u32) -> Option<StreamId> {
         Some(StreamId { slot, generation: self.get(slot)?.generation, shard: self.shard })
     }
 
-    /// Draws an id for a stream about to begin in `slot`.
+    /// Draws an id for a new stream in `slot`.
     pub(crate) fn draw_id(&mut self, slot: u32) -> StreamId {
         self.generation = self.generation.next();
         if let Some(slot) = self.slots.get_mut(slot as usize) {
@@ -67,9 +67,9 @@ impl Slots {
         StreamId { slot, generation: self.generation, shard: self.shard }
     }
 
-    /// Gives memory back when most of the slots are vacant; returns whether it was tried. What is behind the
-    /// highest slot in use is all that can go, so after a try the next one waits until half of the rest are
-    /// gone: the cost of a try, proportional to the slots, is spread over those that were freed.
+    /// Frees memory when most of the slots are vacant. Returns whether it was tried. Only slots after the
+    /// highest one in use can be freed. After a try the next one waits until half of the rest are vacant. So
+    /// the cost of a try, proportional to the slots, is spread over those that were freed.
     pub(crate) fn shrink(&mut self) -> bool {
         let (used, capacity) = (self.slots.len(), self.slots.capacity());
         if capacity < SHRINK_MIN || used > capacity / 4 {
@@ -88,12 +88,12 @@ impl Slots {
         self.slots.len()
     }
 
-    /// One more than the highest slot there may be.
+    /// All slots are below this one.
     pub(crate) fn bound(&self) -> u32 {
         u32::try_from(self.slots.capacity()).unwrap_or(u32::MAX)
     }
 
-    /// One more than the highest slot in use.
+    /// All slots in use are below this one.
     pub(crate) fn last_bound(&self) -> u32 {
         let last = self.slots.iter().next_back();
         last.map_or(0, |(slot, _)| u32::try_from(slot + 1).unwrap_or(u32::MAX))
@@ -130,12 +130,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_given_back_when_most_have_left_and_not_tried_for_each() {
+    fn memory_is_freed_when_most_have_left_and_not_tried_for_each() {
         let mut slots = Slots::default();
         let all: Vec<_> = (0..10_000).map(|_| slots.insert(Slot::new(0, None))).collect();
         let grown = slots.bound();
         let mut tries = 0;
-        // The highest slot stays for long: nothing can be given back while it does.
+        // The highest slot stays for long: no memory can be freed until it goes.
         for &slot in &all[..9_999] {
             slots.remove(slot);
             tries += usize::from(slots.shrink());

@@ -1,44 +1,45 @@
-//! What is offered to a stream in one piece, and where it brings the stream that a part of it is taken.
+//! A batch: bytes that are offered to a stream in one piece, and how far the stream gets if the socket takes
+//! a part.
 
 use crate::topic::block::Block;
 use crate::topic::chain::Piece;
 use crate::topic::frame::Frame;
 use crate::topic::log::Run;
 
-/// Bytes to be sent next, and what they mean for the stream.
+/// The bytes to send next, and the frames or pieces in them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Batch<'a> {
     pub(crate) bytes: &'a [u8],
-    /// How many of them are from its hand.
+    /// How many of the bytes are from the hand of the stream.
     hand: usize,
     parts: Parts<'a>,
 }
 
-/// What the bytes consist of, with the offset at which they begin.
+/// The content of the bytes, and the offset at which it begins.
 #[derive(Debug, Clone, Copy)]
 enum Parts<'a> {
     Frames(&'a [Frame], u32),
     Pieces(&'a [Piece], usize),
 }
 
-/// What is sent in part, of which a stream has to get the rest.
+/// A frame or piece that was sent in part. The stream must get the rest.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cut<'a> {
     pub(crate) sequence: u64,
-    /// How many events are delivered with its last byte.
+    /// How many events are delivered with the last byte.
     pub(crate) events: u64,
     pub(crate) bytes: &'a [u8],
-    /// How many of them are sent.
+    /// How many of the bytes are sent.
     pub(crate) sent: usize,
 }
 
-/// Where sending a part of a batch brings a stream.
+/// How far a stream gets by sending a part of a batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Advance<'a> {
-    /// The bytes of its hand that are sent.
+    /// How many bytes of the hand are sent.
     pub(crate) hand: usize,
     pub(crate) sequence: u64,
-    /// The events of the frames that are completely sent by now.
+    /// The number of events in the frames that are completely sent.
     pub(crate) events: u64,
     pub(crate) cut: Option<Cut<'a>>,
 }
@@ -48,7 +49,7 @@ impl<'a> Batch<'a> {
         Self { bytes: run.bytes, hand: 0, parts: Parts::Frames(run.frames, run.base) }
     }
 
-    /// The frames that were copied into `block`, behind `hand` bytes of others.
+    /// The frames that were copied into `block`, after `hand` other bytes.
     pub(crate) fn of_copy(block: &'a Block, hand: usize) -> Self {
         Self { bytes: &block.bytes, hand, parts: Parts::Frames(&block.frames, 0) }
     }
@@ -57,7 +58,7 @@ impl<'a> Batch<'a> {
         Self { bytes: hand, hand: hand.len(), parts: Parts::Frames(&[], 0) }
     }
 
-    /// Pieces whose ends count from `base`, behind `hand` bytes of others.
+    /// Pieces whose ends count from `base`, after `hand` other bytes.
     pub(crate) fn of_pieces(bytes: &'a [u8], hand: usize, pieces: &'a [Piece], base: usize) -> Self {
         Self { bytes, hand, parts: Parts::Pieces(pieces, base) }
     }
@@ -73,8 +74,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The pieces that a stream at `sequence` was given when this has brought it to `given`, or has to be
-    /// given the rest of.
+    /// The pieces that a stream has been given when its cursor is at `given`. It may still need the rest of
+    /// the last.
     pub(crate) fn pieces_until(&self, given: u64) -> &'a [Piece] {
         match self.parts {
             Parts::Frames(..) => &[],
@@ -92,8 +93,7 @@ impl<'a> Batch<'a> {
         is_bare && self.hand == 0
     }
 
-    /// What it means for a stream at `sequence`, for which the batch was made, that `sent` bytes of it are
-    /// sent.
+    /// How far a stream at `sequence`, for which the batch was made, gets when `sent` bytes are sent.
     pub(crate) fn advance(&self, sequence: u64, sent: usize) -> Advance<'a> {
         debug_assert!(sent <= self.bytes.len());
         if sent < self.hand {
@@ -108,7 +108,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The same for parts of which `of` tells the end, the sequence and the number of events.
+    /// The same, where `of` returns the end, the sequence and the number of events of a part.
     fn advance_by<T>(
         &self,
         parts: &[T],

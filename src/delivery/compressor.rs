@@ -1,12 +1,12 @@
-//! What single streams get that are compressed, and the sum of what each of those was sent.
+//! Compression for single streams, and the checksum of each compressed stream.
 //!
-//! This covers what is sent to one stream, what its walk brings, a greeting, and an event that is not in the
-//! [chain](crate::topic::chain) of its topic. Such a piece refers to nothing before it. The last piece made
-//! is remembered, because streams that are behind often need the same.
+//! This covers private sends, catching up, the first frames of a stream, and events that are not in the
+//! [chain](crate::topic::chain) of their topic. Such a piece refers to nothing before it. The last piece is
+//! remembered, because streams that are behind often need the same.
 //!
-//! The end of a gzip stream is the CRC-32 and the length of what the stream was sent: eight bytes for each
-//! connection (`sums`). In a wave, the same bytes change the sums of all streams by one linear map, which is
-//! made once (`Addition`) and costs some nanoseconds for each stream.
+//! A gzip stream ends with the CRC-32 and the length of its text: eight bytes for each connection (`sums`).
+//! In a wave, the same bytes change the sums of all streams by one linear map. It is made once (`Addition`)
+//! and costs some nanoseconds for each stream.
 
 use crate::account::{Account, Charge, Purpose};
 use crate::delivery::batch::Batch;
@@ -15,27 +15,27 @@ use crate::gzip::{ENCODER_BYTES, Encoder, HEADER, Sum, store};
 use crate::topic::chain::{Chains, Piece};
 use crate::topic::frame::{Framing, Kind, LAST_CHUNK, append_chunk};
 
-/// Makes pieces that fit behind anything: what topics have published goes by their
-/// [chains](crate::topic::chain).
+/// Makes pieces that fit anywhere. For pieces of published events see [chains](crate::topic::chain).
 #[derive(Debug, Default)]
 pub(crate) struct Compressor {
-    /// From 1 to 9; none where no stream is compressed.
+    /// From 1 to 9; `None` if streams are not compressed.
     level: Option<u8>,
     chains_max: usize,
     account: Account,
-    /// Made with the first piece, and gone with the last stream, or where memory is short.
+    /// Made for the first piece, and dropped with the last stream, or if memory is short.
     encoder: Option<(Encoder, Charge)>,
-    /// By slot, what each compressed stream was sent, or will be by what is in its hand.
+    /// By slot, the checksum of the text that each compressed stream was sent, including the bytes in its
+    /// hand.
     sums: Vec<Sum>,
     /// How many compressed streams there are.
     streams: usize,
-    /// The piece that was made last: of what, how, its chunk and its sum. Those who come back in a crowd need
-    /// the same.
+    /// The last piece: its text, whether it is stored, its chunk, its checksum. Clients that reconnect in a
+    /// crowd need the same.
     plain: Vec<u8>,
     is_stored: bool,
     chunk: Vec<u8>,
     sum: Sum,
-    /// What one stream is given.
+    /// The bytes and pieces for one stream.
     packed: Vec<u8>,
     pieces: Vec<Piece>,
     scratch: Vec<u8>,
@@ -44,12 +44,12 @@ pub(crate) struct Compressor {
 }
 
 impl Compressor {
-    /// With a level, and the memory that the chains of topics may take.
+    /// `level` is the compression level, `chains_max` the memory that the chains of topics may take.
     pub(crate) fn new(level: Option<u8>, chains_max: usize, account: Account) -> Self {
         Self { level, chains_max, account, ..Self::default() }
     }
 
-    /// Whether topics have chains, where there is memory for others.
+    /// Whether topics may have chains, and whether there is memory for another.
     pub(crate) fn chains(&self) -> Chains {
         let held = self.account.sum(Purpose::Encoders);
         Chains { level: self.level, may_begin: held + ENCODER_BYTES <= self.chains_max }
@@ -59,7 +59,7 @@ impl Compressor {
         self.level
     }
 
-    /// A compressed stream begins, with these bytes behind its head.
+    /// Begins a compressed stream. Returns the bytes after its head.
     pub(crate) fn begin(&mut self, slot: u32) -> &[u8] {
         let place = slot as usize;
         if self.sums.len() <= place {
@@ -72,7 +72,7 @@ impl Compressor {
         &self.packed
     }
 
-    /// A compressed stream is gone.
+    /// Notes that a compressed stream is gone.
     pub(crate) fn end(&mut self) {
         self.streams -= 1;
         if self.streams == 0 {
@@ -82,7 +82,7 @@ impl Compressor {
         }
     }
 
-    /// Does without an encoder until the next piece.
+    /// Drops the encoder until the next piece.
     pub(crate) fn drop_encoder(&mut self) {
         self.encoder = None;
     }
@@ -114,7 +114,8 @@ impl Compressor {
         self.plain.extend_from_slice(plain);
     }
 
-    /// The bytes of a frame of no log, as this stream is to get them. They have to be given to it.
+    /// The bytes of a frame that is in no log, for this stream. They must be sent to it: its checksum
+    /// includes them.
     pub(crate) fn frame<'a>(
         &'a mut self,
         slot: u32,
@@ -133,14 +134,14 @@ impl Compressor {
         &self.chunk
     }
 
-    /// The same as what a stream is to get for its bytes, in one piece that refers to nothing.
+    /// The same bytes in one piece that refers to nothing, and their checksum.
     pub(crate) fn alone(&mut self, plain: &[u8]) -> (&[u8], Sum) {
         self.make(plain, false);
         (&self.chunk, self.sum)
     }
 
-    /// What a batch that holds frames is for a compressed stream: the same hand, all frames in one piece, and
-    /// the end of the body if that is the frame `end`.
+    /// A batch of frames for a compressed stream: the same hand, all frames in one piece, and the end of the
+    /// body if the last frame is `end`.
     pub(crate) fn pack(
         &mut self,
         slot: u32,
@@ -179,29 +180,29 @@ impl Compressor {
         self.sums.get(slot as usize).copied().unwrap_or_default()
     }
 
-    /// A stream was given bytes with this sum.
+    /// Adds the checksum of bytes that a stream was given.
     pub(crate) fn add(&mut self, slot: u32, sum: Sum) {
         if let Some(all) = self.sums.get_mut(slot as usize) {
             *all = all.then(sum);
         }
     }
 
-    /// How many bytes were compressed so far: that takes far longer than to write them.
+    /// How many bytes were compressed so far. That takes far longer than writing them.
     pub(crate) fn compressed(&self) -> u64 {
         self.compressed
     }
 
-    /// So many were by a chain.
+    /// Counts bytes that a chain has compressed.
     pub(crate) fn count_compressed(&mut self, bytes: usize) {
         self.compressed += bytes as u64;
     }
 
-    /// The sum of what a stream was sent, for the walk over many.
+    /// The checksum of a stream, for the walk over many.
     pub(crate) fn sum_mut(&mut self, slot: u32) -> Option<&mut Sum> {
         self.sums.get_mut(slot as usize)
     }
 
-    /// Gives up memory of buffers that is more than so many bytes.
+    /// Frees the memory of buffers beyond `bytes`.
     pub(crate) fn shrink_buffers(&mut self, bytes: usize) {
         if self.plain.capacity() > bytes {
             (self.plain, self.chunk, self.is_stored) = (Vec::new(), Vec::new(), false);

@@ -1,4 +1,4 @@
-//! All streams and all topics, and what can be asked of them together: subscribe, send, close.
+//! All streams and all topics, and the operations on both: subscribe, send, close.
 
 use crate::account::Account;
 use crate::conn::list::List;
@@ -15,82 +15,83 @@ use crate::topic::topics::{TopicKey, Topics};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Where the streams are: in slots, each with a socket of its own.
+/// The streams, in slots, each with its own socket.
 pub(crate) trait Streams {
     fn stream(&self, slot: u32) -> Option<&Stream>;
 
-    /// Whether the socket of the stream has taken everything so far.
+    /// Whether the socket has taken everything so far.
     fn has_room(&self, slot: u32) -> bool;
 
     /// The stream, and whether its socket has taken everything so far.
     fn stream_and_room(&mut self, slot: u32) -> Option<(&mut Stream, &mut bool)>;
 }
 
-/// Milliseconds as streams keep them. They wrap after 49 days: only differences mean something, and `Config`
+/// Milliseconds as streams store them. They wrap after 49 days: only differences mean anything, and `Config`
 /// keeps those far below.
 pub(crate) fn tick_of(milliseconds: u64) -> u32 {
     u32::try_from(milliseconds & u64::from(u32::MAX)).unwrap_or_default()
 }
 
-/// How many times what may lag may come at once.
+/// A burst may be this many times larger than the lag that is allowed.
 const BURST: usize = 16;
 
-/// While one byte is compressed, so many could be written, about.
+/// Compressing a byte takes about as long as writing this many.
 const COMPRESSING: u64 = 8;
 
 /// What a socket has taken.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
     pub(crate) bytes: usize,
-    /// Whether that was all it was given.
+    /// Whether the socket took all bytes.
     pub(crate) all: bool,
 }
 
-/// What has been delivered so far.
+/// Counters of all that was delivered.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Delivered {
     pub(crate) events: u64,
     pub(crate) bytes: u64,
-    /// How often a stream was told that it has missed something.
+    /// How often a stream was told that it has missed events.
     pub(crate) gaps: u64,
 }
 
-/// Who is given what.
+/// All streams, all topics, and how far each stream has got.
 #[derive(Debug, Default)]
 pub(crate) struct Delivery<S> {
     pub(crate) slots: S,
     pub(crate) topics: Topics,
-    /// What a log is configured to hold for streams that lag, and what it may hold now.
+    /// How many bytes a log may hold for streams that lag: as configured, and currently.
     lag_bytes_max: usize,
     pub(super) may_lag: usize,
-    /// The name of the event that tells a stream how many it has missed.
+    /// The name of the gap event, which says how many events a stream has missed.
     pub(super) gap_event: Option<Cow<'static, str>>,
-    /// Streams to be served in the next flush. Invariant: each that is marked so is here. One that is gone
-    /// may have left its place.
+    /// Streams to be served in the next flush. Invariant: every stream that is marked as queued is here. An
+    /// entry may be left of a stream that is gone.
     pub(crate) queue: VecDeque<u32>,
-    /// Streams that have lost something and are to be closed for it.
+    /// Streams that have lost events and are to be closed for it.
     pub(crate) lagged: Vec<u32>,
-    /// Open streams that pin the logs they read.
+    /// The number of open streams that pin the logs they read.
     pub(crate) pinning: u64,
     pub(crate) delivered: Delivered,
-    /// The topic whose log holds more than it may, and until when: its streams have not had time to read it.
+    /// A topic whose log holds too much, and until when: its streams have not had time to read it.
     pub(super) crowded: Option<(TopicKey, u64)>,
-    /// Streams whose clients are ahead of this server, with the place that each has seen, and whether they
-    /// were when the log was at its end last. Invariant: its extras say so too.
+    /// Streams whose clients are ahead of this server. Each has the place that its client has seen, and
+    /// whether the stream was already ahead when the end of the log was last reported. Invariant: the extras
+    /// of the stream have the same place.
     pub(super) ahead: BTreeMap<(Place, u32), bool>,
     pub(super) account: Account,
-    /// Streams that were looked at to make room.
+    /// How many streams were visited to make room.
     pub(super) looked_at: u64,
-    /// Bytes that closed streams took along from the logs of their topics.
+    /// How many bytes closed streams have copied from the logs of their topics.
     pub(super) taken_along: u64,
     pub(super) spare_extras: SpareExtras,
     pub(super) large_frames: LargeFrames,
     pub(super) compressor: Compressor,
-    /// Where frames are copied together that do not lie in one piece.
+    /// The buffer for frames that are copied together.
     pub(super) scratch: Block,
-    /// Where a run is made close-delimited.
+    /// The buffer for a run in close-delimited framing.
     pub(super) unwrapped: Block,
-    /// Subscribers that the walk over a topic has left for a closer look.
+    /// Subscribers that the walk over a topic leaves to `give`.
     pub(super) aside: Vec<u32>,
 }
 
@@ -116,13 +117,14 @@ impl<S: Streams> Delivery<S> {
         self.slots.stream_and_room(slot).map(|(stream, _)| stream)
     }
 
-    /// Whether the stream has a subscription to a topic of that name; `None` without the stream.
+    /// The topic of that name, if the stream subscribes to it.
     pub(crate) fn subscription(&self, slot: u32, topic: &str) -> Option<TopicKey> {
         let mut topics = self.stream(slot)?.topics().map(|(key, _)| key);
         topics.find(|key| self.topics.get(*key).name.as_bytes() == topic.as_bytes())
     }
 
-    /// Subscribes a stream, which is not subscribed yet, to a topic, from what is published next on.
+    /// Subscribes a stream that has no subscription to a topic. It gets the events that are published from
+    /// now on.
     pub(crate) fn subscribe(&mut self, slot: u32, topic: &str) {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         let (topic, place) = self.topics.subscribe(topic, slot, stream.pins);
@@ -130,7 +132,7 @@ impl<S: Streams> Delivery<S> {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         stream.flags.set(Flags::CHAINED, false);
         if stream.topics().next().is_none() && stream.reads_one_log() {
-            // There is nothing else for it, so it may stand where this topic is.
+            // It reads nothing else, so its cursor may be that of this topic.
             (stream.topic, stream.place) = (topic, place);
             stream.skip_to(from);
         } else {
@@ -138,7 +140,7 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Takes a stream out of a topic. What is in its hand still goes out. Returns whether it has been given
+    /// Removes a stream from a topic. The bytes in its hand are still sent. Returns whether it has been given
     /// everything.
     pub(crate) fn unsubscribe(&mut self, slot: u32, topic: TopicKey) -> bool {
         self.leave(slot, topic);
@@ -150,7 +152,7 @@ impl<S: Streams> Delivery<S> {
         at_rest
     }
 
-    /// Takes a stream out of a topic and tells those that take its place there.
+    /// Removes a stream from a topic, and notes the new places of others there.
     fn leave(&mut self, slot: u32, topic: TopicKey) {
         let slots = &mut self.slots;
         let Some((stream, _)) = slots.stream_and_room(slot) else { return };
@@ -164,9 +166,9 @@ impl<S: Streams> Delivery<S> {
         });
     }
 
-    /// Puts bytes for one stream behind everything else it is to get. Returns whether there is too much for
-    /// it, apart from what is its source's: more than may lag was offered to it before, and its socket has
-    /// refused it; or more waits than may come at once.
+    /// Appends an event for one stream alone, after everything else for it. Returns whether too much waits,
+    /// apart from events of its source: more than the allowed lag was offered before and its socket has
+    /// refused it, or more waits than a burst may have.
     pub(crate) fn send(&mut self, slot: u32, bytes: &[u8], kind: Kind) -> bool {
         let burst_bytes_max = self.burst_bytes_max();
         let Some((stream, room)) = self.slots.stream_and_room(slot) else { return false };
@@ -181,22 +183,22 @@ impl<S: Streams> Delivery<S> {
         too_much
     }
 
-    /// What was done so far that takes time, in bytes that are written.
+    /// The work done so far, in bytes written: a measure of time.
     pub(crate) fn work(&self) -> u64 {
         self.delivered.bytes + COMPRESSING * self.compressor.compressed()
     }
 
-    /// Whether those who lag have to give way for want of memory.
+    /// Whether streams that lag must give way because memory is short.
     pub(super) fn is_short_of_memory(&self) -> bool {
         self.may_lag < self.lag_bytes_max
     }
 
-    /// How much may wait that a stream was not offered, or has had no time to read.
+    /// How many bytes may wait that a stream was not offered yet, or has had no time to read.
     pub(super) fn burst_bytes_max(&self) -> usize {
         self.lag_bytes_max.saturating_mul(BURST)
     }
 
-    /// The same for what is its source's, which never is too much: the server has asked for it.
+    /// The same for an event of the stream's source, which is never too much: the server has asked for it.
     pub(crate) fn send_pulled(&mut self, slot: u32, bytes: &[u8], kind: Kind) {
         self.send(slot, bytes, kind);
         if let Some(extras) = self.stream_mut(slot).and_then(Stream::extras_mut) {
@@ -204,14 +206,14 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// What a stream's peer has sent ahead.
+    /// What the peer of a stream has sent since the stream was opened.
     pub(crate) fn held(&mut self, slot: u32) -> Option<&mut Option<Box<Held>>> {
         let (stream, _) = self.slots.stream_and_room(slot)?;
         Some(&mut stream.make_extras(&mut self.spare_extras).held)
     }
 
-    /// Puts the end of the body behind everything else that one stream is to get. Nothing that comes later is
-    /// for it, and it leaves those topics that hold nothing more for it.
+    /// Puts the end of the body after everything else for a stream. The stream gets no later event. It leaves
+    /// topics that have no more events for it.
     pub(crate) fn close(&mut self, slot: u32) {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         let given = stream.sequence();
@@ -225,7 +227,7 @@ impl<S: Streams> Delivery<S> {
     fn close_opened(&mut self, slot: u32) {
         self.forget_wait(slot);
         if self.stream(slot).is_some_and(Stream::is_held) {
-            // What its topics have comes behind what the client has missed, and would hide that.
+            // Events of its topics come after the missed ones, and would hide the loss.
             self.leave_all(slot);
             self.go_on(slot);
         }
@@ -234,8 +236,8 @@ impl<S: Streams> Delivery<S> {
         self.queue(slot);
     }
 
-    /// Takes a stream that is closed out of those topics that hold nothing more for it, so that it pins their
-    /// logs no longer.
+    /// Removes a closed stream from topics that have no more events for it, so that it does not pin their
+    /// logs.
     pub(crate) fn leave_exhausted(&mut self, slot: u32) {
         while let Some(topic) = self.find_topic(slot, |log, position, end| {
             log.next(position).is_none_or(|run| run.first().sequence > end)
@@ -244,8 +246,8 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// The first topic of a closed stream of which this holds, given its log, how far the stream has got and
-    /// where it ends.
+    /// The first topic of a closed stream for which `holds` is true. Its arguments are the log, the position
+    /// of the stream in it, and the end of the body.
     fn find_topic(&self, slot: u32, holds: impl Fn(&Log, u64, u64) -> bool) -> Option<TopicKey> {
         let stream = self.stream(slot)?;
         let end = stream.end()?;
@@ -253,8 +255,8 @@ impl<S: Streams> Delivery<S> {
         topics.find(|key| holds(self.topics.get(*key).log(), stream.position_in(*key), end))
     }
 
-    /// In a keyed topic what a closed stream is still to get may be superseded by what comes behind its end.
-    /// So it takes a copy along, which is no more than one event for each key where it conflates.
+    /// In a keyed topic, events after the end of a closed stream may supersede those that it still has to
+    /// get. So it copies these: at most one event for each key if the stream conflates.
     fn take_along(&mut self, slot: u32) {
         let Some(stream) = self.slots.stream(slot) else { return };
         let Some(end) = stream.end() else { return };
@@ -269,7 +271,7 @@ impl<S: Streams> Delivery<S> {
             let mut all = false;
             while !all {
                 self.scratch.clear();
-                // As it lies in all logs, of topics and its own: chunked.
+                // Chunked, as in all logs.
                 all = merge(&readings, after, end, !stream.conflates(), Framing::Chunked, &mut self.scratch);
                 for (index, frame) in self.scratch.frames.iter().enumerate() {
                     own.append(frame.sequence, self.scratch.frame_bytes(index), frame.kind, &mut spares);
@@ -292,8 +294,7 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// The stream is open: its `head`, and the frames behind that, go out before anything that it was given
-    /// already.
+    /// Opens a stream: its `head` and the frames `first` are sent before anything that it was given already.
     pub(crate) fn open<'a>(&mut self, slot: u32, head: &[u8], first: impl Iterator<Item = (Kind, &'a [u8])>) {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         stream.phase = Phase::Open;
@@ -312,7 +313,7 @@ impl<S: Streams> Delivery<S> {
         self.queue(slot);
     }
 
-    /// Puts a frame of no log into the hand of a stream.
+    /// Puts a frame that is in no log into the hand of a stream.
     pub(super) fn add_to_hand(&mut self, slot: u32, kind: Kind, bytes: &[u8]) {
         let is_stored = self.is_stored(slot);
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
@@ -325,7 +326,7 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Whether what a compressed stream gets stands there as it is, since it reads a topic that is never
+    /// Whether a compressed stream gets its text in stored blocks, because it reads a topic that is never
     /// compressed.
     pub(super) fn is_stored(&self, slot: u32) -> bool {
         self.stream(slot).is_some_and(|stream| {
@@ -341,13 +342,13 @@ impl<S: Streams> Delivery<S> {
             && topics.into_iter().all(|(key, _)| self.topics.get(key).compresses)
     }
 
-    /// Puts bytes into the hand of a stream that is held: what its client has missed, or that it has.
+    /// Puts an event that the client has missed into the hand of a held stream, or a gap event.
     pub(crate) fn make_up(&mut self, slot: u32, bytes: &[u8], kind: Kind) {
         self.add_to_hand(slot, kind, bytes);
         self.queue(slot);
     }
 
-    /// A stream that was held goes on with what its topics have.
+    /// Continues a stream that was held, with the events of its topics.
     pub(crate) fn go_on(&mut self, slot: u32) {
         if let Some(stream) = self.stream_mut(slot) {
             stream.flags.set(Flags::HELD, false);
@@ -355,7 +356,8 @@ impl<S: Streams> Delivery<S> {
         self.queue(slot);
     }
 
-    /// Takes a stream out of its topics and gives back its memory. Returns what the peer has sent ahead.
+    /// Removes a stream from its topics and frees its memory. Returns what the peer has sent since the stream
+    /// was opened.
     pub(crate) fn dissolve(&mut self, slot: u32) -> Option<Box<Held>> {
         self.forget_wait(slot);
         self.leave_all(slot);
@@ -363,7 +365,7 @@ impl<S: Streams> Delivery<S> {
         let pinned = std::mem::take(&mut stream.pins) && stream.has_opened();
         if stream.framing == Framing::Gzip && stream.has_opened() {
             self.compressor.end();
-            // It ends once.
+            // The stream must be counted only once.
             stream.framing = Framing::Chunked;
         }
         self.pinning -= u64::from(pinned);
@@ -377,8 +379,8 @@ impl<S: Streams> Delivery<S> {
         held
     }
 
-    /// Has the stream served in the next flush. Not before it is open: it may never be, and leave its place
-    /// behind.
+    /// Queues a stream for the next flush. Only an open stream: one that never opens would leave its entry in
+    /// the queue.
     pub(crate) fn queue(&mut self, slot: u32) {
         if let Some((stream, _)) = self.slots.stream_and_room(slot)
             && !stream.queued
@@ -389,7 +391,7 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Notes whether the logs of its topics are kept for the stream.
+    /// Notes whether the stream pins the logs of its topics.
     pub(super) fn pin(&mut self, slot: u32, pins: bool) {
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
         if stream.pins == pins {
@@ -406,7 +408,7 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// The stream has been given everything there is, apart from what a wave is to offer: frees what it held.
+    /// Frees the memory of a stream that has been given everything, apart from what a wave has yet to offer.
     pub(super) fn rest(&mut self, slot: u32) {
         self.pin(slot, false);
         let Some((stream, _)) = self.slots.stream_and_room(slot) else { return };
@@ -420,14 +422,13 @@ impl<S: Streams> Delivery<S> {
         {
             stream.forget(topic);
             (stream.topic, stream.place) = (topic, place);
-            // A wave may still have something to offer behind this.
+            // A wave may still have to offer later events.
             stream.skip_to(from);
         }
         stream.shrink(&mut self.spare_extras);
     }
 
-    /// Gives up memory of buffers that is more than so many bytes, and of lists that is more than for twice
-    /// so many streams.
+    /// Frees the memory of buffers beyond `bytes`, and of lists beyond twice `streams`.
     pub(crate) fn shrink_buffers(&mut self, bytes: usize, streams: usize) {
         self.scratch.shrink(bytes);
         self.unwrapped.shrink(bytes);

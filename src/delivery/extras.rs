@@ -1,9 +1,9 @@
-//! What only some streams have.
+//! Extras: the parts of a stream that only some streams need.
 //!
-//! The rest of a frame that a socket took in part is copied into the [`Hand`]. So nothing that happens to a
-//! log or a subscription has to consider it. Noting the log and copying later would need that care in five
-//! places. Large frames (16 KiB and more) are one copy for all streams that are cut within them
-//! (`LargeFrames`): otherwise a slow crowd would hold the event once for each.
+//! The rest of a frame that a socket took in part is copied into the [`Hand`]. So changes of a log or a
+//! subscription need not consider it. Noting the log and copying later would need that care in five places.
+//! Large frames (16 KiB and more) are copied once for all streams that are cut within them (`LargeFrames`):
+//! otherwise a slow crowd would hold a copy for each stream.
 
 use crate::account::{Account, Charge, Purpose};
 use crate::delivery::batch::Cut;
@@ -17,7 +17,7 @@ use crate::topic::topics::TopicKey;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-/// What most streams do without.
+/// The parts that most streams never need.
 #[derive(Debug, Default)]
 pub(crate) struct More {
     /// Topics besides the first.
@@ -25,23 +25,23 @@ pub(crate) struct More {
     pub(crate) extras: Option<Box<Extras>>,
 }
 
-/// What all streams do without most of the time.
+/// The parts that a stream needs only some of the time.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
-    /// What goes out before all else.
+    /// The bytes that are sent before everything else.
     pub(crate) hand: Hand,
-    /// What was sent to this stream alone and has not been delivered.
+    /// Events for this stream alone that have not been delivered.
     pub(crate) private: Log,
-    /// The newest frame of it that is its source's: the server has asked for that, so up to here nothing is
-    /// lag.
+    /// The newest frame of `private` that came from the stream's source. Up to here nothing is lag, because
+    /// the server has asked for it.
     pub(crate) pulled: u64,
     /// What the peer has sent since the stream was opened: the beginning of its next request.
     pub(crate) held: Option<Box<Held>>,
-    /// How many events it has missed and has not been told of.
+    /// How many events the stream has missed and not been told of.
     pub(crate) missed: u64,
-    /// Where the end of its body stands, once it is closed: it is given nothing that comes behind.
+    /// The sequence of the end of the body, once the stream is closed. It gets no later frame.
     pub(crate) end: Option<u64>,
-    /// The place of what its client has seen, and this server has not yet.
+    /// The place that its client has seen, if this server is not there yet.
     pub(crate) ahead: Option<Place>,
 }
 
@@ -51,26 +51,26 @@ pub(crate) struct Subscription {
     pub(crate) topic: TopicKey,
     /// The stream's place among the topic's subscribers.
     pub(crate) place: u32,
-    /// The newest sequence when it subscribed: it reads what comes behind.
+    /// The newest sequence when it subscribed: it reads later frames.
     pub(crate) from: u64,
 }
 
-/// Bytes of a stream that go out before anything of a log, in its framing: a head, what the server has to say
-/// to it, the rest of a frame that was cut. They are the stream's own, so whatever becomes of the log, no
-/// frame ever breaks off.
+/// Bytes of a stream that are sent before anything from a log, in its framing: a head, notices of the server,
+/// the rest of a frame that was cut. The stream owns them, so no frame breaks off, whatever happens to the
+/// log.
 #[derive(Debug, Default)]
 pub(crate) struct Hand {
     own: Vec<u8>,
-    /// In its place, a large frame: one copy for all streams that are cut within it.
+    /// A large frame, used instead of `own`: one copy for all streams that are cut within it.
     shared: Option<Arc<Large>>,
     sent: usize,
     /// How many events are delivered with the last byte.
     events: u64,
-    /// The memory of its own bytes, while there are any.
+    /// The memory of its own bytes, if there are any.
     charge: Option<Charge>,
 }
 
-/// A frame that some stream has in its hand.
+/// A large frame in the hands of streams.
 #[derive(Debug)]
 struct Large {
     bytes: Box<[u8]>,
@@ -83,7 +83,7 @@ impl Hand {
         Self { own: bytes, events, charge, ..Self::default() }
     }
 
-    /// What is still to be sent.
+    /// The bytes that are still to be sent.
     pub(crate) fn bytes(&self) -> &[u8] {
         let all = self.shared.as_ref().map_or(&self.own[..], |shared| &shared.bytes);
         &all[self.sent..]
@@ -93,7 +93,7 @@ impl Hand {
         self.bytes().is_empty()
     }
 
-    /// Adds bytes that are no event. Not behind a large frame that was cut.
+    /// Adds bytes that are not an event. Must not be used after a large frame that was cut.
     pub(crate) fn add(&mut self, bytes: &[u8], account: &Account) {
         debug_assert!(self.shared.is_none());
         self.own.extend_from_slice(bytes);
@@ -106,7 +106,7 @@ impl Hand {
         self.events += 1;
     }
 
-    /// So many bytes are sent. Returns the events that are delivered with them.
+    /// Notes that `sent` bytes are sent. Returns how many events are delivered with them.
     pub(crate) fn advance(&mut self, sent: usize) -> u64 {
         self.sent += sent;
         let done = sent > 0 && self.is_empty();
@@ -127,19 +127,19 @@ impl Hand {
 /// Frames from this size on are copied once for all streams that are cut within them.
 const SHARED_BYTES_MIN: usize = 16 << 10;
 
-/// Large frames that some stream has in its hand.
+/// Large frames in the hands of streams.
 #[derive(Debug, Default)]
 pub(crate) struct LargeFrames {
-    /// By sequence, framing and size: what was published to several topics has an id in some of them, and
-    /// none in others. What is compressed for a topic also by that. The bytes are boxed so that they go with
+    /// By sequence, framing, topic (if it is of a chain) and size. An event that was published to several
+    /// topics has an id in some of them and none in others. The bytes are boxed so that they are freed with
     /// the last stream that has them.
     frames: HashMap<(u64, Framing, TopicKey, usize), Weak<Large>>,
-    /// How many there were when those that nobody has any more were dropped last.
+    /// How many entries were left when unused ones were dropped last.
     kept: usize,
 }
 
 impl LargeFrames {
-    /// The rest of what is cut, as a stream has it in its hand.
+    /// The rest of a cut frame, as a hand.
     pub(crate) fn rest(
         &mut self,
         cut: Cut<'_>,
@@ -157,7 +157,7 @@ impl LargeFrames {
             self.kept = self.frames.len();
         }
         let weak = self.frames.entry((sequence, framing, topic, bytes.len())).or_default();
-        // Pieces of the same end and size need not be the same where they are not of a chain.
+        // Pieces outside of a chain may differ although their end and size are the same.
         let same = weak.upgrade().filter(|large| !is_alone || *large.bytes == *bytes);
         let shared = same.unwrap_or_else(|| {
             let charge = account.charge(Purpose::Hands, bytes.len());
@@ -169,8 +169,8 @@ impl LargeFrames {
     }
 }
 
-/// Extras that no stream has at the moment. Each has some while its head waits to be written, and while
-/// anything waits that is for it alone, so they come and go far more often than streams do.
+/// Spare extras. A stream has extras while its head or a private event waits to be sent, so extras come and
+/// go far more often than streams.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "they are given back as they lie in memory, not copied")]
 pub(crate) struct SpareExtras {
@@ -178,10 +178,10 @@ pub(crate) struct SpareExtras {
     extras: Vec<Box<Extras>>,
 }
 
-/// As many as streams that may open in one turn, unless it is configured otherwise.
+/// As many streams as may open in one turn by default.
 const SPARES_MAX: usize = 256;
 
-/// What a hand that is used again keeps of its memory.
+/// The most memory that a spare hand keeps, in bytes.
 const HAND_BYTES_KEPT: usize = 1 << 10;
 
 impl SpareExtras {
@@ -193,7 +193,7 @@ impl SpareExtras {
         self.extras.pop().unwrap_or_default()
     }
 
-    /// Keeps what is [empty](More::is_empty) for later.
+    /// Keeps an [empty](More::is_empty) box for later.
     pub(crate) fn give_more(&mut self, more: Box<More>) {
         debug_assert!(more.is_empty());
         if self.more.len() < SPARES_MAX {
@@ -201,7 +201,7 @@ impl SpareExtras {
         }
     }
 
-    /// Keeps extras for later, of which nobody needs anything; the blocks of the log have been given back.
+    /// Keeps extras that no stream needs for later. The blocks of the log have been freed.
     pub(crate) fn give(&mut self, mut extras: Box<Extras>) {
         if self.extras.len() < SPARES_MAX {
             let Extras { hand, private, pulled, held, missed, end, ahead } = &mut *extras;
@@ -218,8 +218,7 @@ impl More {
         self.subscriptions.is_empty() && self.extras.is_none()
     }
 
-    /// Whether nothing of it is to be given to the stream, which then gets all there is for it from its one
-    /// topic.
+    /// Whether nothing in it is to be sent. The stream then gets everything from its one topic.
     pub(crate) fn gives_nothing(&self) -> bool {
         self.subscriptions.is_empty() && self.extras.as_ref().is_none_or(|extras| extras.gives_nothing())
     }
@@ -246,7 +245,7 @@ mod tests {
     use crate::topic::topics::Topics;
 
     #[test]
-    fn what_is_taken_is_as_new() {
+    fn a_reused_box_is_like_a_new_one() {
         let mut blocks = Topics::default().spares;
         let mut spares = SpareExtras::default();
         let mut extras = spares.take();
@@ -258,7 +257,7 @@ mod tests {
         spares.give(extras);
         let mut again = spares.take();
         assert_eq!(format!("{again:?}"), format!("{:?}", Extras::default()));
-        // Its log has no floor and no newest frame of before.
+        // Its log has no floor and no newest frame from before.
         again.private.append(1, b"x", Kind::RAW, &mut blocks);
 
         (0..2 * SPARES_MAX).for_each(|_| spares.give(Box::default()));

@@ -1,14 +1,14 @@
-//! Who was given what: where each stream stands in the logs that it reads, and how it is moved on.
+//! Delivery: how far each stream has got in the logs that it reads, and how it gets further.
 //!
-//! A stream's place is one number, the sequence of the last frame that it was given. What goes out before all
-//! else is in its [hand](extras::Hand): its head, the rest of a frame that the socket has taken in part, the
-//! notice that it has missed something. Three questions are asked of a stream:
+//! The position of a stream is one number, the sequence of the last frame that it was given. Bytes that go
+//! out before all else are in its [hand](extras::Hand): its head, the rest of a frame that the socket took in
+//! part, a gap event. A stream has three flags:
 //!
-//! | | from | until | what for |
+//! | | from | until | meaning |
 //! |---|---|---|---|
-//! | does it **pin** the logs it reads? | a short write, a budget used up, its opening | it was given everything | each of its topics counts it and keeps its log |
-//! | may it be **conflated**? | a short write, or beginning with what was published before | the same | superseded frames are skipped for it |
-//! | is it **queued**? | the poll tells of room, something is sent to it alone | it is served | it waits for the server, not for its socket |
+//! | it **pins** the logs it reads | a short write, a budget used up, its opening | it was given everything | each of its topics counts it and keeps its log |
+//! | it **conflates** | a short write, or beginning with earlier events | the same | it skips superseded frames |
+//! | it is **queued** | its socket has room again, something is sent to it alone | it is served | it waits for the server, not for its socket |
 //!
 //! ```text
 //!            published                       short write                    room, budget
@@ -18,11 +18,11 @@
 //! ```
 //!
 //! A log is kept while a stream pins it or a wave is due. So a stream that does not pin has everything of its
-//! topics but what a wave will offer it. A heartbeat carries an id only if no wave is on its way to the
-//! stream: the id would be ahead of what the wave brings. `Topics::broken_invariant` looks after each turn of
-//! a debug build.
+//! topics except for what a wave will offer. A heartbeat carries an id only if no wave is on its way to the
+//! stream: the id would be ahead of the events of the wave. `Topics::broken_invariant` checks this after each
+//! turn of a debug build.
 //!
-//! Nothing here knows a socket, a clock, a handler or an id of a stream: the caller says which slot, what
+//! Nothing here knows a socket, a clock, a handler or the id of a stream: the caller says which slot, what
 //! time it is, and how to write.
 
 pub(crate) mod batch;

@@ -1,21 +1,21 @@
-//! Where a stream begins: live, after the event that its client saw last, or with the oldest event that is
-//! kept. All of it is placing its cursor.
+//! Where a stream begins: live, after the last event that its client has seen, or with the oldest retained
+//! event. Only its cursor has to be placed.
 //!
-//! - The cursor is placed right before the first frame that the stream is to get. The head is in its hand, so
-//!   nothing needs a number before that. The first block, also in the hand, names the place where the stream
-//!   begins (`id_at_beginning`), with `retry:` and the gap event.
-//! - `find` turns the id of a client into a sequence, which places the cursor in all topics of the stream. An
-//!   unknown id is a gap, or `Handler::missed` makes up for it. It is never treated as no id.
-//! - An id of an external log that is newer than all events waits in `ahead`. Its topics are read from the
-//!   first event after it on.
-//! - A stream whose application makes up for missed events *later* is *held*. Its cursor stays where it
-//!   begins, its source goes out by its hand, and topics and private sends wait in their logs, where they
-//!   count as lag. When the source ends, the stream goes on. If it is closed before, it leaves its topics,
-//!   because their events would hide what is missing.
-//! - What was published after a stream subscribed in its handler is never a gap: the log keeps it for the
-//!   stream (`Kept::is_lost_after`).
-//! - A topic that has finished is a mark (`Topic::finished`), kept as long as its events would be. Streams
-//!   all of whose topics have finished are closed.
+//! - The cursor is placed right before the first frame for the stream. The head is in its hand, so nothing
+//!   needs a number before that. The first block, also in the hand, has the id of the position where the
+//!   stream begins (`id_at_beginning`), with `retry:` and the gap event.
+//! - `find` turns Last-Event-ID into a sequence, which places the cursor in all topics of the stream. An
+//!   unknown id is a gap, or `Handler::missed` supplies the events. It is never treated as no id.
+//! - An id of an external log that is newer than all events waits in `ahead`. The stream reads its topics
+//!   from the first event after that id on.
+//! - A stream whose application supplies missed events *later* is *held*. Its cursor stays where it begins,
+//!   and events of its source go to its hand. Topics and private sends wait in their logs, where they count
+//!   as lag. When the source is exhausted, the stream continues. If it is closed before, it leaves its
+//!   topics, because their events would hide the loss.
+//! - Events that were published after a stream subscribed in its handler are never a gap: the log keeps them
+//!   for the stream (`Kept::is_lost_after`).
+//! - A topic that has finished is a mark (`Topic::finished`), kept as long as its events would be. A stream
+//!   is closed when all of its topics have finished.
 
 use crate::delivery::delivery::{Delivery, Streams};
 use crate::delivery::stream::{Flags, Stream};
@@ -31,19 +31,20 @@ use std::ops::Bound::{Excluded, Unbounded};
 /// Where a stream is to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Beginning {
-    /// With what comes next.
+    /// With the next event.
     Live,
-    /// Behind this frame, in all of its topics.
+    /// After this frame, in all of its topics.
     After(u64),
-    /// Behind a place that has not come yet: others that publish the same are ahead of this server.
+    /// After a place that is not published here yet: other servers with the same events are ahead of this
+    /// one.
     Ahead(Place),
 }
 
-/// Not before it is said where.
+/// Later than any frame: the stream does not read the topic yet.
 const NOT_YET: u64 = u64::MAX;
 
 impl<S: Streams> Delivery<S> {
-    /// What is kept of the topics of a stream, with how far the stream has got in each.
+    /// The histories of the topics of a stream, each with the position of the stream.
     fn kept(&self, slot: u32) -> impl Iterator<Item = (&Kept, &Log, u64)> {
         let stream = self.stream(slot);
         stream.into_iter().flat_map(|stream| stream.topics().map(move |(key, _)| (key, stream))).filter_map(
@@ -54,13 +55,12 @@ impl<S: Streams> Delivery<S> {
         )
     }
 
-    /// Who makes the ids of what a stream reads, if anybody does.
+    /// Who makes the ids of the events that a stream reads, if they have any.
     pub(crate) fn ids_of(&self, slot: u32) -> Option<Ids> {
         self.kept(slot).next().map(|(kept, ..)| kept.ids)
     }
 
-    /// Whether some stream would read topics that differ in who makes their ids, if this one's were made like
-    /// that.
+    /// Whether a stream would read topics with different kinds of ids if this topic had `ids`.
     pub(crate) fn would_mix(&self, topic: TopicKey, ids: Option<Ids>) -> bool {
         let readers = || self.topics.get(topic).subscribers.iter().filter_map(|slot| self.stream(*slot));
         let others = readers().flat_map(|stream| stream.topics().map(|(key, _)| key));
@@ -68,14 +68,14 @@ impl<S: Streams> Delivery<S> {
         ids.is_some_and(|ids| kept.any(|kept| kept.ids != ids))
     }
 
-    /// Whether nothing more will come from any topic of a stream that has some.
+    /// Whether the stream has topics and all of them have finished.
     pub(crate) fn has_finished(&self, slot: u32) -> bool {
         let Some(stream) = self.stream(slot) else { return false };
         let mut topics = stream.topics().map(|(key, _)| self.topics.get(key));
         stream.topics().next().is_some() && topics.all(Topic::has_finished)
     }
 
-    /// Where a stream goes on whose client has seen `id` last. `None`: nobody here knows that.
+    /// Where a stream continues whose client has last seen `id`. `None` if the id is unknown.
     pub(crate) fn find(&self, slot: u32, id: &str) -> Option<Beginning> {
         match self.ids_of(slot)? {
             Ids::Generated => {
@@ -88,47 +88,46 @@ impl<S: Streams> Delivery<S> {
                     Beginning::Ahead(Place::Number(number))
                 })
             }
-            // Where several topics know the id, the oldest is meant: better an event twice than one not at
-            // all.
+            // If several topics know the id, the oldest frame counts: an event twice is better than none.
             Ids::Own => {
                 let found = self.kept(slot).filter_map(|(kept, log, _)| kept.find_own(log, id));
                 found.min().map(Beginning::After)
             }
             Ids::Ordered => {
                 let position: Position = id.parse().ok()?;
-                // What came before the first that was published here may have been anything.
+                // Nothing is known of events before the first position that was published here.
                 let (first, newest) = self.topics.positions()?;
                 if position > newest {
                     return Some(Beginning::Ahead(Place::At(position)));
                 }
-                // The topics have one order: what stands before the position in one of them does so in all.
+                // All topics have one order: a frame that is before the position in one of them is so in all.
                 let found = self.kept(slot).map(|(kept, log, _)| kept.newest_at(log, position));
                 found.max().filter(|_| position >= first).map(Beginning::After)
             }
         }
     }
 
-    /// The position that `id` is, where nothing was published at any position yet. Not for streams that are
-    /// to get all keys of a topic anew.
+    /// The position of `id`, if nothing was published at any position yet. `None` for streams that must get
+    /// all keys of a topic again.
     pub(crate) fn position_before_all(&self, slot: u32, id: &str) -> Option<Position> {
         let is_first = self.ids_of(slot) == Some(Ids::Ordered) && self.topics.positions().is_none();
         let is_keyed = || self.kept(slot).any(|(kept, ..)| kept.is_keyed());
         id.parse().ok().filter(|_| is_first && !is_keyed())
     }
 
-    /// Whether something behind the frame `after` is lost, in the topics of a stream, that was published
-    /// before the stream subscribed.
+    /// Whether events after the frame `after` are lost in the topics of a stream that were published before
+    /// it subscribed.
     pub(crate) fn is_lost_after(&self, slot: u32, after: u64) -> bool {
         self.kept(slot).any(|(kept, log, subscribed)| kept.is_lost_after(log, after, subscribed))
     }
 
-    /// Whether the stream is to get anything of its topics that begins there.
+    /// Whether a stream that begins after `after` will get retained events.
     pub(crate) fn has_more(&self, slot: u32, after: u64) -> bool {
         self.kept(slot).any(|(kept, log, _)| kept.first_after(log, after).is_some())
     }
 
-    /// Places the cursor of a stream that is about to be opened. One that has missed something begins `anew`
-    /// with all keys, as it may have missed that one of them is gone.
+    /// Places the cursor of a stream before it is opened. With `anew` it gets all keys of keyed topics,
+    /// because it may have missed that one was removed.
     pub(crate) fn place(&mut self, slot: u32, beginning: Beginning, anew: bool) {
         let position = match beginning {
             Beginning::Live => return,
@@ -144,7 +143,7 @@ impl<S: Streams> Delivery<S> {
                     let anew = anew && kept.is_keyed();
                     kept.first_after(topic.log(), if anew { 0 } else { position })
                 });
-                // What was published since it subscribed is for it, whether it is kept or not.
+                // Events since it subscribed are for it, whether they are retained or not.
                 let since = stream.position_in(key);
                 (key, found.map_or(since, |found| since.min(found - 1)))
             })
@@ -158,9 +157,9 @@ impl<S: Streams> Delivery<S> {
         stream.flags.set(Flags::CONFLATES, true);
     }
 
-    /// The id of the place where a stream begins that is placed there: what its client comes back with if it
-    /// is cut off before its first event. `seen` is the id that it has come with, where that is known here.
-    /// One that `is_live` may have been subscribed by its handler, before that has published more.
+    /// The id of the position where a stream begins, for a client that is disconnected before its first
+    /// event. `seen` is the id in its request, if it is known here. A stream that `is_live` may have been
+    /// subscribed by its handler before the handler has published more.
     pub(crate) fn id_at_beginning(
         &self,
         slot: u32,
@@ -170,7 +169,7 @@ impl<S: Streams> Delivery<S> {
         let ids = self.ids_of(slot)?;
         let position = self.kept(slot).map(|(.., position)| position).min()?;
         match (ids, seen) {
-            // One that is ahead has seen what this server has not.
+            // A stream that is ahead has no position here yet.
             (Ids::Generated, _) if position < NOT_YET => {
                 Some(self.topics.generated_id(position)?.to_string().into())
             }
@@ -186,8 +185,8 @@ impl<S: Streams> Delivery<S> {
                 self.kept(slot).filter_map(until).max().map(|(_, id)| id.into())
             }
             (Ids::Ordered, None) => {
-                // Where there was nothing yet, a position before everything: to come back with it is a gap,
-                // and no silence.
+                // If nothing was published yet, the lowest position: a client that reconnects with it gets a
+                // gap instead of a silent loss.
                 let newest = self.topics.positions().map(|(_, newest)| newest);
                 let nothing_since = self.kept(slot).all(|(_, log, position)| log.newest() <= position);
                 let before =
@@ -198,7 +197,7 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// The stream reads none of its topics that has ids before an event behind `place` is published.
+    /// The stream does not read its topics with ids until an event after `place` is published.
     fn wait_for(&mut self, slot: u32, place: Place) {
         let Some(stream) = self.stream(slot) else { return };
         let topics = stream.topics().map(|(key, _)| key).filter(|key| self.topics.get(*key).kept().is_some());
@@ -209,8 +208,8 @@ impl<S: Streams> Delivery<S> {
         self.ahead.insert((place, slot), false);
     }
 
-    /// The ids of a topic's events are no positions any more: streams that wait for a position read this
-    /// topic from now on. In their other topics they go on waiting.
+    /// The ids of a topic are not positions from now on. Streams that wait for a position read this topic,
+    /// and still wait in their other topics.
     pub(crate) fn wait_no_longer(&mut self, topic: TopicKey) {
         let now = self.topics.sequence();
         let slots = self.topics.get(topic).subscribers.to_vec();
@@ -231,8 +230,8 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Something is about to be published at `place`: streams that have waited for that read it, and what
-    /// comes behind.
+    /// Called before an event is published at `place`: streams that have waited for that read it, and later
+    /// events.
     pub(crate) fn catch_up_with(&mut self, place: Place) {
         let first = match place {
             Place::Number(_) => Place::Number(0),
@@ -243,9 +242,9 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// The external log has nothing behind `newest`. Streams that wait for a position behind that, and did so
-    /// already when this was said last, read what is published from now on. Returns those, which are to be
-    /// told of a gap.
+    /// Called when the external log is known to end at `newest`. Streams that wait for a later position, and
+    /// already did at the last call, read the events that are published from now on. Returns these streams,
+    /// which have a gap.
     pub(crate) fn give_up_waiting_behind(&mut self, newest: Position) -> Vec<u32> {
         let mut in_vain = Vec::new();
         for ((_, slot), waited) in self.ahead.range_mut((Excluded((Place::At(newest), u32::MAX)), Unbounded))
@@ -258,7 +257,7 @@ impl<S: Streams> Delivery<S> {
         in_vain
     }
 
-    /// A stream that has waited for a position reads what is published from now on.
+    /// Lets a stream that waits for a position read the events that are published from now on.
     fn begin_now(&mut self, slot: u32) {
         self.forget_wait(slot);
         let now = self.topics.sequence();
@@ -267,7 +266,7 @@ impl<S: Streams> Delivery<S> {
         waiting.for_each(|found| found.from = now);
     }
 
-    /// The stream waits for no position any more.
+    /// The stream does not wait for a position from now on.
     pub(super) fn forget_wait(&mut self, slot: u32) {
         let Some(extras) = self.stream_mut(slot).and_then(Stream::extras_mut) else { return };
         if let Some(place) = extras.ahead.take() {
@@ -275,12 +274,12 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// From where on a stream reads a topic to which it is subscribed now.
+    /// From where on a stream reads a topic that it subscribes to now.
     pub(super) fn reads_from(&self, slot: u32, topic: TopicKey) -> u64 {
         let stream = self.stream(slot);
         let waits_for = stream.and_then(Stream::waits_for);
         let waits = waits_for.zip(self.topics.get(topic).kept()).is_some_and(|(place, kept)| {
-            // In the order that the topic's ids have.
+            // The place is in the order of this topic's ids.
             matches!(place, Place::At(_)) == (kept.ids == Ids::Ordered)
         });
         if waits { NOT_YET } else { self.topics.sequence() }

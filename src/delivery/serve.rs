@@ -1,4 +1,4 @@
-//! One stream is given what there is for it, in whatever logs it lies.
+//! Serving one stream: it is given everything that is there for it, from all logs.
 
 use crate::delivery::delivery::{Delivery, Streams, Written};
 use crate::delivery::stream::Flags;
@@ -8,21 +8,21 @@ use crate::topic::chain::sum_of;
 use crate::topic::frame::{COMMENT, EMPTY_BLOCK, EncodedEvent, Framing, Kind};
 use crate::topic::topics::TopicKey;
 
-/// How far a stream has come by what it was given.
+/// How far a stream got by what it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Given {
-    /// There is nothing left for it.
+    /// Nothing is left for the stream.
     Everything,
-    /// The socket has taken all it was offered, and there may be more.
+    /// The socket took everything, and there may be more.
     More,
-    /// The socket has no room: it goes on when the poll tells of some.
+    /// The socket has no room. The stream continues when the poll reports room.
     Refused,
     /// The end of the body is written.
     Ended,
 }
 
 impl<S: Streams> Delivery<S> {
-    /// Gives one stream the next bytes that there are for it, as `write` takes them.
+    /// Gives a stream its next bytes, as many as `write` takes.
     pub(crate) fn give<E>(
         &mut self,
         slot: u32,
@@ -44,7 +44,7 @@ impl<S: Streams> Delivery<S> {
         let (mut batch, newest) = next_batch(stream, &self.topics, &mut self.scratch);
         if batch.is_empty() {
             if stream.conflates() {
-                // It may have done without what a chain holds.
+                // It may have skipped frames that the chain holds.
                 stream.flags.set(Flags::CHAINED, false);
             }
             if !stream.is_held() {
@@ -62,7 +62,7 @@ impl<S: Streams> Delivery<S> {
         self.delivered.events += advance.events;
         self.delivered.bytes += written.bytes as u64;
         *room = written.all;
-        // What was cut is copied before anything moves.
+        // A cut frame is copied before anything moves.
         let framing = stream.framing;
         let cut = advance.cut.map(|cut| self.large_frames.rest(cut, framing, TopicKey::NONE, &self.account));
         let in_hand = advance.hand;
@@ -82,14 +82,13 @@ impl<S: Streams> Delivery<S> {
         let end = stream.end();
         if let Some(extras) = stream.extras_mut() {
             extras.private.release(sequence, &mut self.topics.spares);
-            // What comes next begins a block of its own where this one is full, so that this one can be
-            // released.
+            // The next event begins a new block if this one is full, so that this one can be freed.
             extras.private.mark();
         }
         if end.is_some_and(|end| sequence >= end) && written.all {
             return Ok(Given::Ended);
         }
-        // Most often that was all: to look for more would find nothing.
+        // Usually that was all, and a search for more would find nothing.
         if written.all && end.is_none() && newest <= sequence {
             self.nothing_left(slot);
             return Ok(Given::Everything);
@@ -104,13 +103,13 @@ impl<S: Streams> Delivery<S> {
         Ok(Given::More)
     }
 
-    /// There is more for the stream than it may be given in one turn.
+    /// Queues a stream that may not be given more in this turn.
     pub(crate) fn give_more_later(&mut self, slot: u32) {
         self.pin(slot, true);
         self.queue(slot);
     }
 
-    /// Everything there is has been given to the stream, or is not for it as it has been superseded.
+    /// Notes that a stream has been given everything, or has skipped the rest as superseded.
     fn nothing_left(&mut self, slot: u32) {
         let newest = self.topics.sequence();
         if let Some(stream) = self.stream_mut(slot) {
@@ -119,9 +118,9 @@ impl<S: Streams> Delivery<S> {
         self.rest(slot);
     }
 
-    /// Puts into the hand of a stream, where it is empty, how many events it has missed.
+    /// Puts a gap event into the hand of a stream, if the hand is empty and it has missed events.
     fn tell_what_was_missed(&mut self, slot: u32) {
-        // What a stream is brought instead of what it has missed before comes first.
+        // A held stream first gets the events that it has missed.
         let Some((stream, _)) = self.slots.stream_and_room(slot).filter(|(stream, _)| !stream.is_held())
         else {
             return;
@@ -131,20 +130,20 @@ impl<S: Streams> Delivery<S> {
             return;
         };
         let missed = std::mem::take(&mut extras.missed);
-        // Also where nobody is told.
+        // Also if there is no gap event.
         stream.flags.set(Flags::CHAINED, false);
         self.delivered.gaps += 1;
         let event =
             self.gap_event.as_ref().map(|name| Event::new().data(missed.to_string()).event(name.clone()));
-        // A name that is configured has been checked to be one line, so it can be written.
+        // The configuration checks that the name is one line, so encoding cannot fail.
         if let Some(gap) = event.and_then(|event| EncodedEvent::new(&event).ok()) {
             self.add_to_hand(slot, gap.notice(), gap.bytes());
         }
     }
 
-    /// Gives a stream that has nothing in its hand a frame of no log, such as a heartbeat. What
-    /// the socket does not take goes out when it has room, before anything else. Returns whether they were
-    /// given: where it has no room already, they are not.
+    /// Gives a stream with an empty hand a frame that is in no log, such as a heartbeat. Bytes that the
+    /// socket does not take are sent before anything else when it has room. Returns `false`, and gives
+    /// nothing, if the socket has no room.
     pub(crate) fn give_aside<E>(
         &mut self,
         slot: u32,
@@ -163,7 +162,7 @@ impl<S: Streams> Delivery<S> {
         }
         debug_assert!(hand.is_empty(), "it waits for room, or to be served");
         let bytes = if stream.framing == Framing::Gzip && bytes == COMMENT {
-            // Nothing of it is to be seen anyway, and so it fits into a chain.
+            // It decodes to nothing, so it fits into a chain.
             EMPTY_BLOCK
         } else {
             self.compressor.frame(slot, stream, kind, bytes, is_stored)

@@ -1,69 +1,69 @@
-//! The part of a connection's record that makes it a stream.
+//! The part of a connection's record that belongs to its stream.
 //!
 //! - **Lag:** a stream lags while it waits for its socket (`!writable`). A stream that waits to be served
-//!   does not, however small the limits are. What was offered less than 100 ms ago does not count against a
-//!   stream that goes on reading (`Topic::read_by_now`). What was sent to a stream alone counts once it was
-//!   offered.
+//!   does not, however small the limits are. Bytes that were offered less than 100 ms ago do not count
+//!   against a stream that keeps reading (`Topic::read_by_now`). Private sends count once they were offered.
 //! - **Stall:** `since` is the time of the last progress, or of the first refusal after everything was given.
-//! - **Closing:** a stream that is closed notes the sequence at which its body ends, also if its handler has
-//!   not returned yet. It leaves the topics that hold nothing more for it. It copies what it still needs of
-//!   keyed topics, because later events may supersede that.
+//! - **Closing:** a closed stream notes the sequence at which its body ends, even if its handler has not
+//!   returned yet. It leaves topics that have no more events for it. It copies the frames that it still needs
+//!   of keyed topics, because later events may supersede them.
 
 use crate::delivery::extras::{Extras, More, SpareExtras, Subscription};
 use crate::topic::frame::Framing;
 use crate::topic::position::Place;
 use crate::topic::topics::TopicKey;
 
-/// Where a stream stands: all there is of one that is at rest.
+/// The state of a stream. At rest it needs no other memory.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// The frame that it was given last. What is published behind it is still to come; what is not for it
-    /// counts as given.
+    /// The cursor: the frame that it was given last. Frames that are not for it count as given.
     sequence: u64,
-    /// All that most streams do not have, so that they do not pay for it.
+    /// Parts that most streams do not need, and so do not pay for.
     pub(super) more: Option<Box<More>>,
-    /// The topic it reads, the only one for most; [`TopicKey::NONE`] without.
+    /// Its topic, for most streams the only one; [`TopicKey::NONE`] without.
     pub(crate) topic: TopicKey,
     /// Its place among the subscribers of `topic`.
     pub(crate) place: u32,
-    /// Milliseconds of the server's clock when the socket took something last, or when it refused something
-    /// for the first time.
+    /// The time when the socket last took bytes, or refused some for the first time, in milliseconds of the
+    /// server's clock.
     pub(crate) since: u32,
     pub(crate) framing: Framing,
     pub(crate) phase: Phase,
     pub(crate) flags: Flags,
-    /// Where the clock of ages (see the sweep) will stand when it is too old.
+    /// When it exceeds its age limit, by the clock of ages (see the sweep).
     pub(crate) expires: u8,
-    /// Requests answered so far on this connection, the one for this stream included.
+    /// How many requests this connection has sent, including the one for this stream.
     pub(crate) requests: u16,
-    /// Whether its topics keep their logs for it: it has not been given everything, apart from what waves are
-    /// still to offer it.
+    /// Whether it pins the logs of its topics: it has not been given everything, apart from what waves have
+    /// yet to offer.
     pub(crate) pins: bool,
-    /// Whether it stands in the queue of streams to be served.
+    /// Whether it is in the queue of streams to be served.
     pub(crate) queued: bool,
 }
 
-/// What is rarely asked of a stream, in one byte.
+/// Rarely used flags of a stream, in one byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Flags(u8);
 
 impl Flags {
-    /// The next request may follow when the stream ends. Only ever with chunked framing.
+    /// The connection is kept when the stream ends. Only with chunked framing.
     pub(crate) const KEEP_ALIVE: Self = Self(1);
-    /// A drain leaves it alone until the deadline.
+    /// A drain does not close it before the deadline.
     pub(crate) const FINISH: Self = Self(2);
-    /// Its age is limited by a timer of its own.
+    /// It has its own timer that limits its age.
     pub(crate) const OWN_AGE: Self = Self(4);
     /// It has a source, or had one.
     pub(crate) const SOURCE: Self = Self(8);
-    /// It does without what is superseded: its socket has refused something since it was given everything
-    /// last, or it begins with what was published before.
+    /// It skips superseded frames: its socket has refused bytes since it was last given everything, or it
+    /// begins with earlier events.
     pub(crate) const CONFLATES: Self = Self(16);
-    /// Its source brings first what its client has missed: it is given nothing of a log before that is done.
+    /// Its source first supplies the events that its client has missed. Until then it gets nothing from a
+    /// log.
     pub(crate) const HELD: Self = Self(32);
-    /// It ends when that is done.
+    /// It closes when its source is exhausted.
     pub(crate) const ENDS: Self = Self(64);
-    /// All it was given since a [chain](crate::topic::chain::Chain) of its first topic began is from that.
+    /// All of its bytes since the [chain](crate::topic::chain::Chain) of its first topic started over are
+    /// from that chain.
     pub(crate) const CHAINED: Self = Self(128);
 
     pub(crate) fn has(self, flag: Self) -> bool {
@@ -75,22 +75,20 @@ impl Flags {
     }
 }
 
-/// How far the life of a stream has come.
+/// The phases in the life of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The handler is being asked; nothing is sent before it has answered.
+    /// The handler is running. Nothing is sent before it returns.
     Opening,
-    /// The handler has closed it already, before it answered.
+    /// The handler has closed the stream, and has not returned yet.
     OpeningClosed,
     Open,
-    /// It has been closed by the server and reported so; what was sent before is still on its way, and then
-    /// the end of the body.
+    /// The server has closed and reported it. Earlier events are still being sent, then the end of the body.
     Ending,
 }
 
 impl Stream {
-    /// A stream that is only just being asked for, and is to be given what is published behind the frame
-    /// `sequence`.
+    /// A stream whose handler is running. It will get events published after the frame `sequence`.
     pub(crate) fn opening(sequence: u64, now: u32, requests: u16) -> Self {
         Self {
             sequence,
@@ -108,7 +106,7 @@ impl Stream {
         }
     }
 
-    /// Whether it is open, or was: its handler has answered.
+    /// Whether its handler has returned.
     pub(crate) fn has_opened(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Ending)
     }
@@ -117,19 +115,19 @@ impl Stream {
         self.sequence
     }
 
-    /// Moves it forward to this frame: everything before has been given to it, or is not for it.
+    /// Moves the cursor forward: all frames up to `sequence` were given, or are not for it.
     pub(crate) fn skip_to(&mut self, sequence: u64) {
         self.sequence = self.sequence.max(sequence);
     }
 
-    /// Moves it back, before anything was sent.
+    /// Moves the cursor back, before anything was sent.
     pub(crate) fn rewind(&mut self, sequence: u64) {
         self.sequence = self.sequence.min(sequence);
     }
 
-    /// The socket has taken so many bytes, all or not all of those it was offered.
+    /// Notes that the socket has taken `bytes` bytes, and whether that was all.
     pub(crate) fn took(&mut self, bytes: usize, all: bool, now: u32) {
-        // Nothing taken is no progress, save that now it is the socket's turn.
+        // No bytes taken is no progress. But from now on the stream waits for its socket.
         if bytes > 0 || !self.conflates() {
             self.since = now;
         }
@@ -142,17 +140,17 @@ impl Stream {
         self.flags.has(Flags::CONFLATES)
     }
 
-    /// Whether it waits for what its source brings of what its client has missed.
+    /// Whether its source still has to supply the events that its client has missed.
     pub(crate) fn is_held(&self) -> bool {
         self.flags.has(Flags::HELD)
     }
 
-    /// The position that its client has seen, and this server has not yet.
+    /// The place that its client has seen, if this server is not there yet.
     pub(crate) fn waits_for(&self) -> Option<Place> {
         self.extras()?.ahead
     }
 
-    /// What it has in its hand, and where the end of its body stands, if anywhere.
+    /// The bytes in its hand, and the sequence of the end of its body, if it is closed.
     pub(crate) fn hand_and_end(&self) -> (&[u8], Option<u64>) {
         self.extras().map_or((&[], None), |extras| (extras.hand.bytes(), extras.end))
     }
@@ -164,25 +162,24 @@ impl Stream {
         (own, extras.held.as_ref().map_or(0, |held| held.size()))
     }
 
-    /// Where the end of its body stands, if anywhere.
+    /// The sequence of the end of its body, if it is closed.
     pub(crate) fn end(&self) -> Option<u64> {
         self.extras()?.end
     }
 
-    /// Whether it has missed events and has not been told so.
+    /// Whether it has missed events and has not been told.
     pub(crate) fn has_missed(&self) -> bool {
         self.extras().is_some_and(|extras| extras.missed > 0)
     }
 
-    /// Everything of `topic` up to this frame has been given to it, or is not for it.
+    /// The position in `topic`: frames up to it were given, or are not for this stream.
     pub(crate) fn position_in(&self, topic: TopicKey) -> u64 {
         let found = self.subscriptions().iter().find(|found| found.topic == topic);
         let from = found.map_or(0, |found| found.from);
         self.sequence.max(from)
     }
 
-    /// Reads `topic`, one of its own, from behind the frame `from` on, if it does not stand behind that
-    /// anyway.
+    /// Reads `topic`, one of its own, from after the frame `from`, unless its cursor is already further.
     pub(crate) fn read_from(&mut self, topic: TopicKey, from: u64) {
         let place = self.place;
         if self.topic == topic {
@@ -219,7 +216,7 @@ impl Stream {
         more.extras.get_or_insert_with(|| spares.take())
     }
 
-    /// Gives up what there is nothing in.
+    /// Drops empty parts.
     pub(super) fn shrink(&mut self, spares: &mut SpareExtras) {
         let Some(more) = &mut self.more else { return };
         if let Some(extras) = more.extras.take_if(|extras| extras.is_empty()) {
@@ -230,17 +227,17 @@ impl Stream {
         }
     }
 
-    /// Whether what is in the log of `topic` is all there can be for it.
+    /// Whether everything for it is in the log of `topic`.
     pub(crate) fn reads_one_log(&self) -> bool {
         self.more.as_ref().is_none_or(|more| more.gives_nothing())
     }
 
-    /// Whether nothing was sent to it alone.
+    /// Whether no private event waits.
     pub(crate) fn reads_topics_only(&self) -> bool {
         self.extras().is_none_or(|extras| extras.private.is_empty())
     }
 
-    /// The topics it is subscribed to and its place in each.
+    /// The topics that it subscribes to, and its place in each.
     pub(crate) fn topics(&self) -> impl Iterator<Item = (TopicKey, u32)> {
         let first = (self.topic != TopicKey::NONE).then_some((self.topic, self.place));
         first
@@ -252,7 +249,7 @@ impl Stream {
         self.subscriptions_mut().iter_mut().find(|found| found.topic == topic)
     }
 
-    /// Drops the subscription to `topic` from the record.
+    /// Removes the subscription to `topic` from the record.
     pub(crate) fn forget(&mut self, topic: TopicKey) {
         if self.topic == topic {
             self.topic = TopicKey::NONE;
@@ -263,7 +260,7 @@ impl Stream {
         }
     }
 
-    /// Notes the new place among the subscribers of `topic`.
+    /// Notes its new place among the subscribers of `topic`.
     pub(crate) fn moved(&mut self, topic: TopicKey, place: u32) {
         if self.topic == topic {
             self.place = place;

@@ -1,4 +1,4 @@
-//! The walk over several logs, piece by piece.
+//! The walk over several logs, step by step.
 
 use super::compressor::Compressor;
 use super::delivery::{Delivery, Streams};
@@ -12,8 +12,8 @@ use crate::topic::ids::Maker;
 use crate::topic::log::Log;
 use crate::topic::topics::{TopicKey, Topics};
 
-/// What is copied first of these logs, behind `hand` bytes: how many bytes, up to which frame, and whether
-/// that is all.
+/// The first copy of these logs, after `hand` bytes: the number of bytes, the last frame, and whether that
+/// was all.
 fn first_copy(logs: [&Log; 2], hand: usize) -> (usize, u64, bool) {
     let mut scratch = Block::default();
     scratch.bytes.resize(hand, b'h');
@@ -30,7 +30,8 @@ fn a_copy_ends_with_the_frame_that_fills_it() {
     for sequence in 1..=2 * whole {
         log.append(sequence, &[b'x'; FRAME], Kind::RAW, &mut spares);
     }
-    // A hand as long as a frame, a byte shorter, a byte longer: what is full, and what has room for one more.
+    // A hand as long as a frame, a byte shorter, a byte longer: the copy is full, or has room for one more
+    // frame.
     for (hand, expected) in [
         (0, (BLOCK_BYTES, whole, false)),
         (FRAME, (BLOCK_BYTES, whole - 1, false)),
@@ -39,7 +40,7 @@ fn a_copy_ends_with_the_frame_that_fills_it() {
     ] {
         assert_eq!(first_copy([&private, &log], hand), expected, "{hand} bytes in hand");
     }
-    // One long frame that fills it has nothing behind it.
+    // Nothing follows one long frame that fills the copy.
     let mut log = Log::default();
     private.append(2, b"p", Kind::RAW, &mut spares);
     log.append(1, &[b'x'; 2 * BLOCK_BYTES], Kind::RAW, &mut spares);
@@ -48,7 +49,7 @@ fn a_copy_ends_with_the_frame_that_fills_it() {
 }
 
 #[test]
-fn a_run_is_copied_up_to_what_comes_between() {
+fn a_run_is_copied_up_to_the_next_frame_of_another_log() {
     let (mut one, mut other, mut spares) = (Log::default(), Log::default(), Spares::default());
     for (sequence, bytes) in [(1, "a"), (2, "b"), (4, "d"), (5, "Ee"), (6, "f"), (9, "i")] {
         one.append(sequence, bytes.as_bytes(), Kind::RAW, &mut spares);
@@ -63,8 +64,8 @@ fn a_run_is_copied_up_to_what_comes_between() {
         (String::from_utf8(scratch.bytes.clone()).unwrap(), scratch.last())
     };
     assert_eq!(text(&one, false, u64::MAX), ("abcdEefghi".into(), 9));
-    assert_eq!(text(&one, false, 8), ("abcdEefgh".into(), 8), "what stands behind its end is not for it");
-    // In the middle, and in front, of a run: those that conflate go on without it.
+    assert_eq!(text(&one, false, 8), ("abcdEefgh".into(), 8), "later frames are not for it");
+    // Superseded frames in the middle and at the front of a run: streams that conflate skip them.
     for sequence in [1, 5] {
         one.set_role(sequence, Role::Superseded).unwrap();
     }
@@ -97,7 +98,7 @@ impl Streams for One {
 }
 
 #[test]
-fn a_stream_with_one_topic_left_is_on_the_fast_path_whichever_it_has_left() {
+fn a_stream_with_one_topic_left_is_on_the_fast_path() {
     for leaves in ["a", "b"] {
         let mut delivery = Delivery::<One>::new(
             Topics::new(TopicConfig::default(), Maker::default(), Account::default()),
@@ -111,7 +112,7 @@ fn a_stream_with_one_topic_left_is_on_the_fast_path_whichever_it_has_left() {
         delivery.pinning = 1;
         delivery.slots.0.phase = Phase::Open;
         delivery.rest(0);
-        assert!(!delivery.slots.0.reads_one_log(), "it merges two of them");
+        assert!(!delivery.slots.0.reads_one_log(), "it merges two topics");
         let topic = delivery.subscription(0, leaves).unwrap();
         assert!(delivery.unsubscribe(0, topic), "it was given everything");
         let stream = &delivery.slots.0;

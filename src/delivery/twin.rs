@@ -1,4 +1,4 @@
-//! The whole layer against its naive twin: for each stream a list of what it is to get.
+//! The whole layer against a naive twin: a list of events for each stream.
 
 use super::compressor::Compressor;
 use super::delivery::{Delivery, Streams, Written};
@@ -48,8 +48,8 @@ enum Step {
         slot: usize,
         size: usize,
     },
-    /// Opens a stream on these topics, or on some more after it was sent something; it may come back, or be
-    /// closed at once.
+    /// Opens a stream on these topics, or on some of them after something was sent to it. Its client may be
+    /// one that reconnects, or the stream is closed at once.
     Open {
         slot: usize,
         topics: u8,
@@ -75,7 +75,7 @@ enum Step {
     Leave {
         slot: usize,
     },
-    /// The socket takes so much more.
+    /// The socket takes this many more bytes.
     Room {
         slot: usize,
         bytes: usize,
@@ -83,14 +83,14 @@ enum Step {
     Beat {
         slot: usize,
     },
-    /// So many streams of the queue are served, and so many subscribers visited.
+    /// This many streams of the queue are served, and this many subscribers visited.
     Turn {
         served: usize,
         visited: usize,
         budget: usize,
     },
     Pass(u64),
-    /// There is no memory for those who lag, or for encoders.
+    /// Memory is short: streams that lag and encoders give way.
     GiveWay,
 }
 
@@ -129,10 +129,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What was published or sent, in order.
+/// An event that was published or sent, in order.
 struct Entry {
     topic: Option<usize>,
-    /// Whether it was published to the topic that keeps everything as well, at once.
+    /// Whether it was also published to the topic with a history, at once.
     also_kept: bool,
     key: Option<u8>,
     removes: bool,
@@ -144,19 +144,19 @@ impl Entry {
     }
 }
 
-/// What one stream is to get, and what its socket has taken.
+/// The events that one stream has to get, and the bytes that its socket has taken.
 struct Twin {
-    /// The numbers of its events, each with whether it may do without.
+    /// The numbers of its events, each with whether it may be missing.
     due: Vec<(usize, bool)>,
-    /// How many of those were settled when it was given everything last, and the numbers of those that it was
-    /// not to be spared.
+    /// How many of those were settled when it was last given everything, and the numbers of those that it
+    /// must not skip.
     settled: usize,
     exact: Vec<usize>,
     subscribed: [bool; TOPICS.len()],
-    /// Whether its socket has refused something since, or it began with what was published before.
+    /// Whether its socket has refused bytes since, or it began with earlier events.
     may_conflate: bool,
     closed: bool,
-    /// How much was published when it was closed.
+    /// How many events were published when it was closed.
     closed_at: Option<usize>,
     ended: bool,
     capacity: usize,
@@ -194,7 +194,7 @@ impl World {
         Self { delivery, twins: Default::default(), entries: Vec::new(), now: 1000, arrived: 0 }
     }
 
-    /// All streams read this topic, as far as they can compressed, and have read some of it.
+    /// Makes all streams read this topic, compressed if they can be, and gives them some of it.
     fn begin_with_a_crowd(&mut self, topic: usize) {
         for slot in 0..SLOTS {
             self.open(slot, 1 << topic, false, framing_if(true), None, false);
@@ -234,7 +234,7 @@ impl World {
         let number = self.note(Some(0), None, false);
         self.entries[number].also_kept = true;
         let event = EncodedEvent::new(&event(number, size).id(number.to_string())).unwrap();
-        // Naming a topic twice is as naming it once.
+        // A topic that is named twice counts once.
         self.delivery.topics.publish([0, 3, 0].map(|topic| TOPICS[topic]).into_iter(), &event, None);
         let reads = |twin: &&mut Twin| (twin.subscribed[0] || twin.subscribed[3]) && !twin.closed;
         self.twins.iter_mut().flatten().filter(reads).for_each(|twin| twin.due.push((number, false)));
@@ -268,7 +268,7 @@ impl World {
             return;
         };
         twin.subscribed[topic] = false;
-        // What has not come yet may still be in its hand, or be counted as missed.
+        // An event that has not arrived may still be in its hand, or be counted as missed.
         let entries = &self.entries;
         twin.due.iter_mut().filter(|(number, _)| entries[*number].is_in(topic)).for_each(|due| due.1 = true);
         let key = self.delivery.subscription(slot as u32, TOPICS[topic]).unwrap();
@@ -310,7 +310,7 @@ impl World {
             let missed = (seen + 1..self.entries.len()).filter(|number| self.entries[*number].is_in(3));
             let missed: Vec<_> = missed.filter(|number| !twin.due.contains(&(*number, false))).collect();
             twin.due.extend(missed.into_iter().map(|number| (number, false)));
-            // In a keyed topic it may be given the newest of each key as well.
+            // From a keyed topic it may also get the newest event of each key.
             let keyed = (0..self.entries.len())
                 .filter(|number| self.entries[*number].topic == Some(2) && topics & 4 != 0);
             let keyed: Vec<_> = keyed.filter(|number| !twin.due.contains(&(*number, false))).collect();
@@ -339,7 +339,7 @@ impl World {
         stream.phase = if stream.phase == Phase::Open { Phase::Ending } else { Phase::OpeningClosed };
     }
 
-    /// The stream goes at once, with what it has got.
+    /// The stream goes at once, with what it has received.
     fn leave(&mut self, slot: usize) {
         if let Some(twin) = self.twins[slot].take() {
             self.delivery.dissolve(slot as u32);
@@ -432,7 +432,7 @@ impl World {
 
     fn end_lagged(&mut self) {
         while let Some(slot) = self.delivery.lagged.pop() {
-            assert!(!self.delivery.slots.has_room(slot), "it lags while it has its turn");
+            assert!(!self.delivery.slots.has_room(slot), "it lags although its socket has room");
             self.leave(slot as usize);
         }
     }
@@ -459,8 +459,8 @@ impl World {
             .unwrap();
     }
 
-    /// Everything that the stream was to get has arrived once and in order, or was superseded, or it was told
-    /// how much it has missed. All of it where it has had the time for that.
+    /// Every event for the stream has arrived once and in order, was superseded, or was counted in a gap
+    /// event. If `whole`, nothing is missing at the end.
     fn check(&mut self, twin: &Twin, whole: bool) {
         let events = twin.events();
         self.arrived += events.iter().filter(|event| matches!(event, Got::Event(_))).count() as u64;
@@ -521,12 +521,12 @@ impl World {
             assert_eq!(topic.pins as usize, pins, "pins of {:?}", topic.name);
         }
         for (slot, (stream, room)) in streams() {
-            // One that was there before may have left its place behind, which does no harm.
+            // An earlier stream in this slot may have left an entry, which does no harm.
             let queued = self.delivery.queue.contains(&u32::try_from(slot).unwrap());
             assert!(queued || !stream.queued, "{slot} is marked as queued and is not");
             assert!(
                 !stream.pins || !stream.has_opened() || !*room || stream.queued,
-                "{slot} has room and nobody serves it"
+                "{slot} has room and is not served"
             );
             if !stream.pins && !stream.queued {
                 assert!(
@@ -537,7 +537,7 @@ impl World {
         }
     }
 
-    /// Everybody reads everything.
+    /// All clients read everything.
     fn come_to_rest(&mut self) {
         for _ in 0..10_000 {
             (0..SLOTS).for_each(|slot| self.make_room(slot, 1 << 30));
@@ -549,7 +549,7 @@ impl World {
         }
         for slot in 0..SLOTS {
             if let Some(twin) = self.twins[slot].take() {
-                assert!(!twin.closed, "{slot} has not ended");
+                assert!(!twin.closed, "{slot} has not closed");
                 self.delivery.dissolve(slot as u32);
                 self.delivery.slots.0[slot] = None;
                 self.check(&twin, true);
@@ -560,7 +560,7 @@ impl World {
         self.delivery.topics.configure("kept", TopicConfig::default(), 10);
         self.delivery.topics.free_idle();
         assert_eq!((self.delivery.topics.log_bytes(), self.delivery.topics.len()), (0, 0), "held for nobody");
-        assert_eq!(self.delivery.delivered.events, self.arrived, "delivered is what has arrived");
+        assert_eq!(self.delivery.delivered.events, self.arrived, "all delivered events have arrived");
     }
 }
 
@@ -586,7 +586,7 @@ impl Twin {
         }
     }
 
-    /// It has been given everything.
+    /// Notes that it has been given everything.
     fn settle(&mut self) {
         if !self.may_conflate {
             self.exact.extend(self.due[self.settled..].iter().map(|(number, _)| number));
@@ -602,7 +602,7 @@ impl Twin {
         Written { bytes: count, all: count == bytes.len() }
     }
 
-    /// What has arrived whole, read by the rules of the wire.
+    /// The events that have arrived whole, parsed by the rules of the wire.
     fn events(&self) -> Vec<Got> {
         let Some(body) = self.output.strip_prefix(b"HEAD\n") else { return Vec::new() };
         let mut text = Vec::new();
@@ -636,7 +636,7 @@ impl Twin {
     }
 }
 
-/// What has come of a gzip stream, which is read strictly if that is all.
+/// The text of a gzip stream so far. If that is all, the trailer is checked.
 #[cfg(feature = "gzip")]
 fn gunzip(bytes: &[u8], is_all: bool) -> Vec<u8> {
     let mut text = Vec::new();
@@ -658,7 +658,7 @@ fn gunzip(_bytes: &[u8], _is_all: bool) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn streams_get_what_their_lists_say(
+    fn streams_get_the_events_of_their_lists(
         steps in proptest::collection::vec(step(), 1..150),
         uncompressed in any::<bool>(),
         crowd in proptest::option::of(0..TOPICS.len()),
@@ -676,7 +676,7 @@ proptest! {
 }
 
 #[test]
-fn those_that_have_come_and_gone_for_long_stand_in_order_again() {
+fn subscribers_are_sorted_again_after_much_coming_and_going() {
     const STREAMS: usize = 3_000;
     let mut world = World::new(false);
     world.delivery.slots.0.resize_with(STREAMS, || None);

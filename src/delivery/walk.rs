@@ -1,4 +1,4 @@
-//! The one walk: what a stream is given next, in one order over all the logs that it reads.
+//! The one walk: the next bytes for a stream, in one order over all the logs that it reads.
 
 use crate::delivery::batch::Batch;
 use crate::delivery::stream::Stream;
@@ -8,11 +8,10 @@ use crate::topic::log::{Log, Place, Run};
 use crate::topic::topics::{TopicKey, Topics};
 use std::cmp::Reverse;
 
-/// What a batch holds at most where it has to be copied together.
+/// The largest batch that is copied together.
 pub(crate) const COPY_BYTES_MAX: usize = 64 << 10;
 
-/// One log that a stream reads, from behind the frame `from` on: what was published before it subscribed is
-/// not for it.
+/// A log that a stream reads, from after the frame `from`. Events from before it subscribed are not for it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reading<'a> {
     pub(crate) log: &'a Log,
@@ -32,12 +31,11 @@ pub(crate) fn readings<'a>(
     first.into_iter().chain(own).chain(more)
 }
 
-/// The next bytes for a stream: what is in its hand, then everything in the order of the sequence, whichever
-/// log it lies in, and where it is closed the end of the body. With it the newest frame there is for the
-/// stream.
+/// The next bytes for a stream: its hand, then all frames of its logs in the order of their sequence, then
+/// the end of the body if it is closed. Also returns the newest frame for the stream.
 ///
-/// Where it lies in one piece of one log and needs no other framing, that very piece; else a copy in
-/// `scratch` of at most 64 KiB, or of one frame where that is larger.
+/// If the frames lie in one piece of one log and need no other framing, no bytes are copied. Otherwise they
+/// are copied to `scratch`: at most 64 KiB, or one frame if that is larger.
 pub(crate) fn next_batch<'a>(
     stream: &'a Stream,
     topics: &'a Topics,
@@ -47,7 +45,7 @@ pub(crate) fn next_batch<'a>(
     let after = stream.sequence();
     let (hand, end) = stream.hand_and_end();
     if stream.is_held() || !hand.is_empty() && (hand.len() > COPY_BYTES_MAX || stream.has_missed()) {
-        // The notice of what it has missed comes before everything else, and what it is to have instead.
+        // A gap event and missed events come before everything else.
         return (Batch::of_hand(hand), u64::MAX);
     }
     let mut alone: Option<(&Log, Place)> = None;
@@ -81,11 +79,10 @@ pub(crate) fn next_batch<'a>(
     (Batch::of_copy(scratch, hand.len()), newest.max(until))
 }
 
-/// Copies the frames behind `after`, and up to `until`, in the order of their sequence until `scratch` is
-/// full. Returns whether those are all. Without `superseded` what is superseded is left out.
+/// Copies frames after `after` and up to `until` in the order of their sequence, until `scratch` is full.
+/// Returns whether these are all. Without `superseded`, superseded frames are skipped.
 ///
-/// What lies in one piece is copied in one piece: a stream that comes back gets a head of its own and then a
-/// long run of one log.
+/// A run is copied in one piece: a client that reconnects gets a head and then a long run of one log.
 pub(crate) fn merge<'a>(
     readings: &(impl Iterator<Item = Reading<'a>> + Clone),
     mut after: u64,
@@ -94,12 +91,12 @@ pub(crate) fn merge<'a>(
     framing: Framing,
     scratch: &mut Block,
 ) -> bool {
-    // What was published to several topics at once stands in the logs of all. The longest has the id that a
-    // topic which keeps it has given it: with another the client would come back for it once more.
+    // An event that was published to several topics is in all of their logs. The longest frame has the id
+    // from the topic with a history. With another id, the client would get the event again when it resumes.
     let place = |run: &Run<'_>| (run.first().sequence, Reverse(run.first().end - run.base));
     while scratch.bytes.len() < COPY_BYTES_MAX {
         let mut next: Option<Run<'_>> = None;
-        // The frame of another log before which this run has to stop.
+        // This run stops before the first frame of another log.
         let mut limit = until.saturating_add(1);
         for Reading { log, from } in readings.clone() {
             let after = after.max(from);
@@ -128,7 +125,7 @@ pub(crate) fn merge<'a>(
     false
 }
 
-/// Copies a run behind what there is in `scratch`.
+/// Appends a run to `scratch`.
 fn copy(run: Run<'_>, framing: Framing, scratch: &mut Block) {
     match framing {
         Framing::Chunked => scratch.push_all(run.frames, run.base, run.bytes),

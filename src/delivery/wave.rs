@@ -1,26 +1,26 @@
-//! What was published is offered to every subscriber of a topic, in a wave that may take several turns.
+//! Waves: published events are offered to every subscriber of a topic, over several turns if there are many.
 //!
 //! A wave makes room in the log, marks its end, and walks the dense list of subscribers. A stream that does
 //! not pin the log and reads no other gets everything from its cursor to the end of the log in one `send`.
-//! That range is found once for all streams at the same place. Other streams are left to
-//! [`serve`](super::serve). When no stream pins a log and no wave is due, the log gives all its memory back,
-//! apart from what is kept.
+//! That range is found once for all streams with the same cursor. Other streams are left to
+//! [`serve`](super::serve). When no stream pins a log and no wave is due, the log frees all its memory,
+//! except for the history.
 //!
-//! - **The end is taken at the time of the visit.** A stream that is visited late in a long wave gets what
-//!   was published meanwhile in the same `send`. Under overload the bursts grow and the cost of an event
-//!   falls.
-//! - **Subscribers are kept in the order of their slots.** Coming and going mixes the list up, and then each
-//!   visit waits for memory. Before a wave a sample is looked at, and a list that is much out of order is
-//!   sorted (`put_in_order`).
-//! - **Making room only drops what was offered, and read or refused.** A burst larger than `lag_bytes_max`
-//!   reaches every stream that reads it. `Topic::excess` plans what the log forgets: everything without a key
-//!   up to one frame, superseded frames up to another. `pass_over` counts the loss for each stream that
-//!   needed some of it, or closes the stream. `Topic::forget` carries it out. So a gap is a number of the
-//!   stream, told when it is served next, and gaps merge by themselves. It is one count for all topics,
-//!   because the notice names no topic.
-//! - **The inbox rests** while streams that would be closed still read what they were offered. For streams
-//!   that skip it does not rest, or one slow reader would slow down everybody for ever. Events of handlers
-//!   are not held back.
+//! - **The end is taken at the time of the visit.** A stream that is visited late in a long wave gets events
+//!   that were published in the meantime in the same `send`. Under overload the bursts grow and the cost of
+//!   an event falls.
+//! - **Subscribers are kept in the order of their slots.** As streams come and go the list gets out of order,
+//!   and then each visit waits for memory. A sample is taken before a wave, and a list that is far out of
+//!   order is sorted (`put_in_order`).
+//! - **Making room only drops events that were offered, and read or refused.** A burst larger than
+//!   `lag_bytes_max` reaches every stream that reads it. `Topic::excess` plans what the log drops: everything
+//!   without a key up to one frame, superseded frames up to another. `pass_over` counts the loss for each
+//!   stream that needed some of it, or closes the stream. `Topic::forget` carries it out. So a gap is a
+//!   number in the stream, sent when the stream is next served, and gaps merge by themselves. It is one count
+//!   for all topics, because the gap event names no topic.
+//! - **The inbox rests** while streams that would be closed still read what they were offered. It does not
+//!   rest for streams that skip: one slow reader would slow down all others for ever. Events of handlers are
+//!   not held back.
 
 use crate::delivery::batch::{Advance, Batch};
 use crate::delivery::delivery::{Delivery, Streams, Written, tick_of};
@@ -36,30 +36,30 @@ use crate::topic::topic::{Excess, Topic};
 use crate::topic::topics::TopicKey;
 use std::collections::HashMap;
 
-/// The run that the last stream was given, for the next one, which most often needs the same.
+/// The run that the last stream was given. The next stream usually needs the same.
 struct Shared<'a> {
-    /// A stream from `from` on and before `to` needs this run.
+    /// A stream with a cursor from `from` on and before `to` needs this run.
     from: u64,
     to: u64,
     chunked: Batch<'a>,
-    /// Where it brings a stream that takes all of it.
+    /// The result for a stream that takes all of it.
     finished: Advance<'a>,
-    /// Whether `Delivery::unwrapped` holds the same without chunk lines.
+    /// Whether `Delivery::unwrapped` holds the same run without chunk lines.
     unwrapped: bool,
     place: Place,
 }
 
-/// What a topic's chain has for compressed streams at one place, for the next one, which most often needs the
+/// The part of a topic's chain for compressed streams with one cursor. The next stream usually needs the
 /// same.
 struct InChain<'a> {
-    /// Where such a stream stands, and whether it continues.
+    /// The cursor of such a stream, and whether it continues.
     behind: (u64, bool),
     batch: Batch<'a>,
     finished: Advance<'a>,
     addition: Addition,
 }
 
-/// What compressed streams get that do not read the chain: the run that they share, in one piece.
+/// The shared run in one piece, for compressed streams that do not read the chain.
 struct Alone {
     bytes: Vec<u8>,
     piece: [Piece; 1],
@@ -74,24 +74,24 @@ impl Alone {
     }
 }
 
-/// What one step of a wave has left to the caller.
+/// The result of one step of a wave.
 #[derive(Debug)]
 pub(crate) struct Offered<E> {
     /// How many subscribers were visited.
     pub(crate) visited: usize,
-    /// Those whose sockets have failed.
+    /// Streams whose sockets have failed.
     pub(crate) failed: Vec<(u32, E)>,
-    /// Those that are to be [given](Delivery::give) one by one what there is for them.
+    /// Streams that must be [served](Delivery::give) one by one.
     pub(crate) aside: Vec<u32>,
 }
 
-/// So many subscribers are put into order in one turn at most, which takes some 30 ms.
+/// The most subscribers that are sorted in one turn, which takes some 30 ms.
 const ORDERED_AT_ONCE: usize = 1 << 20;
 
-/// Fewer than that lie near each other whatever their order.
+/// Fewer subscribers are near each other in memory in any order.
 const SCATTERED_MIN: usize = 1 << 10;
 
-/// Whether more than an eighth of these stand before one that is less, as far as a sample shows.
+/// Whether more than an eighth of the slots are followed by a lower one, as far as a sample shows.
 fn is_scattered(slots: &[u32]) -> bool {
     const SAMPLE: usize = 64;
     let step = slots.len() / SAMPLE;
@@ -100,21 +100,19 @@ fn is_scattered(slots: &[u32]) -> bool {
 }
 
 impl<S: Streams> Delivery<S> {
-    /// Begins a wave of a topic, if none is on its way. Before it offers more, the log forgets what lags too
-    /// far.
+    /// Begins a wave of a topic, if none is in progress. First the log drops what lags too far.
     pub(crate) fn begin_wave(&mut self, key: TopicKey) {
         if !self.topics.get(key).has_wave() {
             self.make_room(key);
             self.put_in_order(key);
-            // An encoder takes memory that those may need who lag.
+            // Streams that lag may need the memory of an encoder.
             let chains = if self.is_short_of_memory() { Chains::default() } else { self.compressor.chains() };
             self.topics.begin_wave(key, chains);
         }
     }
 
-    /// Has the subscribers of a topic stand in the order of their slots, if many of them do not: those that
-    /// have come and gone for long stand in any, and then each visit waits for memory. A part of them, where
-    /// they are too many for one turn.
+    /// Sorts the subscribers of a topic by slot if many are out of order, as they are after much coming and
+    /// going: then each visit waits for memory. A list that is too long for one turn is sorted in parts.
     fn put_in_order(&mut self, key: TopicKey) {
         let all = &mut self.topics.get_mut(key).subscribers;
         let mut parts = all.chunks_mut(ORDERED_AT_ONCE).enumerate();
@@ -128,9 +126,9 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Has the log of a topic forget what is more than it may hold for streams that lag. A stream lags while
-    /// it is its socket's turn: one that waits to be served does not. One that goes on reading has some time
-    /// for what it was offered, and where it would be closed, publishers wait for it.
+    /// Drops from the log of a topic what exceeds the bytes that it may hold for streams that lag. A stream
+    /// lags while it waits for its socket, not while it waits to be served. A stream that keeps reading has
+    /// some time for what it was offered. If it would be closed, publishers wait for it.
     pub(super) fn make_room(&mut self, key: TopicKey) {
         let (now, lag_bytes_max) = (self.topics.tick(), self.may_lag);
         let topic = self.topics.get_mut(key);
@@ -142,7 +140,7 @@ impl<S: Streams> Delivery<S> {
             for &slot in topic.subscribers.iter() {
                 let Some(stream) = self.slots.stream(slot).filter(|stream| stream.pins) else { continue };
                 let position = stream.position_in(key);
-                // One that is held waits for its application, and that counts as well.
+                // A held stream waits for its application, which counts as well.
                 if self.slots.has_room(slot) && !stream.is_held() {
                     can = can.min(position);
                 } else if position < until {
@@ -150,7 +148,7 @@ impl<S: Streams> Delivery<S> {
                 }
             }
         }
-        // What comes faster than that is more than anybody is to hold for it.
+        // A faster flow than that is not held for any stream.
         reads_on &= !self.is_short_of_memory();
         reads_on &= topic.excess(self.burst_bytes_max(), u64::MAX, u64::MAX).is_none();
         if reads_on && until > read && topic.overflow == Overflow::Disconnect {
@@ -162,18 +160,18 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Before the log of a topic forgets what has no key up to the frame `until`: streams that are still to
-    /// get some of it are told how many those were, or closed.
+    /// Called before the log of a topic drops frames without a key up to the frame `until`. Streams that
+    /// still need some of them are closed, or note how many they miss.
     fn pass_over(&mut self, key: TopicKey, until: u64) {
         let topic = self.topics.get(key);
         if topic.pins == 0 {
             return;
         }
-        // From where to where each of them is to get something: all of it is counted in one walk.
+        // The spans that each of them still needs: all are counted in one walk.
         let mut spans: Vec<(u64, u32, bool)> = Vec::new();
         for &slot in topic.subscribers.iter() {
             let Some(stream) = self.slots.stream(slot).filter(|stream| stream.pins) else { continue };
-            // What stands behind the end of a stream is not for it.
+            // Frames after the end of a stream are not for it.
             let until = until.min(stream.end().unwrap_or(u64::MAX));
             let position = stream.position_in(key);
             if position < until {
@@ -197,7 +195,7 @@ impl<S: Streams> Delivery<S> {
             match topic.overflow {
                 Overflow::Disconnect => self.lagged.push(*slot),
                 Overflow::Skip => {
-                    // It may lie there still, as superseded.
+                    // The log may still hold them, as superseded.
                     stream.flags.set(Flags::CONFLATES, true);
                     stream.make_extras(&mut self.spare_extras).missed += missed;
                 }
@@ -205,8 +203,8 @@ impl<S: Streams> Delivery<S> {
         }
     }
 
-    /// Whether publishers should wait: some log holds more than it may, for streams that have not had the
-    /// time to read it. Until when.
+    /// Until when publishers should wait, if some log holds too much for streams that have not had the time
+    /// to read it.
     pub(crate) fn crowded_until(&mut self) -> Option<u64> {
         let (key, until) = self.crowded?;
         let lag_bytes_max = self.may_lag;
@@ -218,10 +216,10 @@ impl<S: Streams> Delivery<S> {
         self.crowded.map(|(_, until)| until)
     }
 
-    /// Goes on with the topic's wave: offers what was published to the next `count` subscribers.
+    /// Continues the wave of a topic: offers its events to the next `count` subscribers.
     ///
-    /// This is the hot path. A stream at the end of the log, as nearly all are, gets the same contiguous
-    /// bytes in one write; one that needs more thought is left aside.
+    /// This is the hot path. Nearly all streams are at the end of the log and get the same contiguous bytes
+    /// in one write. Others are left aside.
     #[inline(always)]
     pub(crate) fn offer<E>(
         &mut self,
@@ -269,11 +267,11 @@ impl<S: Streams> Delivery<S> {
             }
             let Some(shared) = &mut shared else { continue };
             let mut finished = shared.finished;
-            // How it is added to what a compressed stream was sent, and whose chain it is of.
+            // How it changes the checksum of a compressed stream, and the topic of its chain.
             let mut packed = None;
             let batch = match stream.framing {
                 Framing::Chunked => shared.chunked,
-                // What is never compressed is stored for each.
+                // Events that are never compressed are stored for each stream.
                 Framing::Gzip if !compresses => {
                     aside.push(slot);
                     continue;
@@ -360,7 +358,7 @@ impl<S: Streams> Delivery<S> {
         Offered { visited: end - start.min(end), failed, aside }
     }
 
-    /// Takes the list back that [`offer`](Self::offer) has made, for its capacity.
+    /// Takes back the list that [`offer`](Self::offer) has returned, to reuse its memory.
     pub(crate) fn reuse(&mut self, mut aside: Vec<u32>) {
         aside.clear();
         self.aside = aside;

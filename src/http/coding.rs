@@ -1,8 +1,8 @@
-//! Which content codings a client takes (RFC 9110 12.5.3).
+//! Content codings that a client accepts (RFC 9110 12.5.3).
 
 use crate::http::parse::request::Request;
 
-/// Whether a client takes gzip, and likes it no less than what is not compressed.
+/// Whether a client accepts gzip, and prefers it at least as much as no compression.
 pub(crate) fn accepts_gzip(request: &Request<'_>) -> bool {
     let lines = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Accept-Encoding"));
     prefers_gzip(lines.map(|(_, value)| value))
@@ -25,13 +25,13 @@ fn prefers_gzip<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
             *found = (*found).max(Some(weight));
         }
     }
-    // What is not named is liked less than what is.
+    // A coding that is not named counts less than one that is.
     let (gzip, identity) = (gzip.or(any).unwrap_or(0), identity.unwrap_or(0));
     gzip > 0 && gzip >= identity
 }
 
-/// The weight among the parameters, in thousandths (RFC 9110 12.4.2). One that cannot be read is none: then
-/// the client gets what all understand.
+/// The weight among the parameters, in thousandths (RFC 9110 12.4.2). A malformed weight counts as 0: the
+/// client then gets no compression, which all clients understand.
 fn weight(parameters: &str) -> u16 {
     let parameters = parameters.split(';').map(str::trim);
     let mut weights = parameters.filter_map(|parameter| {
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_chosen_where_it_is_liked_no_less_than_nothing() {
+    fn gzip_is_chosen_if_preferred_at_least_as_much_as_no_compression() {
         for yes in [
             "gzip",
             "gzip, deflate, br, zstd",

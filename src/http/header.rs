@@ -1,21 +1,21 @@
-//! What a header line may say, in a request that is written as in a reply.
+//! Checks of header lines, for requests that are written and for replies.
 
 use crate::error::Error;
 use crate::http::token::{is_control, is_token_byte};
 
-/// The name of the header that sets a cookie, of which a reply may have several lines.
+/// The name of the header that sets a cookie. A reply may have several such lines.
 pub(crate) const SET_COOKIE: &str = "Set-Cookie";
 
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     if name.is_empty() || !name.bytes().all(is_token_byte) {
-        return Err(invalid(name, "a name consists of letters, digits and !#$%&'*+-.^_`|~"));
+        return Err(invalid(name, "a name must consist of letters, digits and !#$%&'*+-.^_`|~"));
     }
     Ok(())
 }
 
 pub(crate) fn check_value(name: &str, value: &[u8]) -> Result<(), Error> {
     if value.iter().copied().any(is_control) {
-        return Err(invalid(name, "a value contains no line end and no other control character"));
+        return Err(invalid(name, "a value must not contain line ends or other control characters"));
     }
     Ok(())
 }

@@ -9,14 +9,14 @@
 //!                             └──▶ Rejection ──▶ bytes, then the connection closes
 //! ```
 //!
-//! Two properties hold throughout, and the tests of `incoming` insist on them:
+//! Two properties hold throughout, and the tests of `incoming` check them:
 //!
-//! - **How the bytes are cut does not matter.** A request means the same whether it arrives in one piece or
-//!   byte by byte, and a bad one earns the same rejection, at the first byte that settles it.
-//! - **Every byte is looked at once**, however small the pieces are: a peer cannot buy work with patience.
+//! - **The boundaries between reads do not matter.** A request means the same whether it arrives in one piece
+//!   or byte by byte, and a bad one gets the same rejection, at the first byte that settles it.
+//! - **Every byte is looked at once**, however small the pieces are: a patient peer cannot cause more work.
 //!
-//! What is ambiguous is refused, never repaired: an ambiguity is where this server and a proxy in front of it
-//! come to disagree about where a request ends (request smuggling).
+//! Ambiguous requests are refused, never repaired. Otherwise this server and a proxy could disagree about the
+//! end of a request (request smuggling).
 
 pub(crate) mod browser;
 pub(crate) mod coding;

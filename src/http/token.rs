@@ -1,11 +1,11 @@
-//! Which bytes may stand where, in requests as in replies.
+//! Classes of bytes, for requests and replies.
 
-/// The controls that neither a header's value nor an extension may contain.
+/// Control characters that are not allowed in a header's value or a chunk extension.
 pub(crate) fn is_control(byte: u8) -> bool {
     byte.is_ascii_control() && byte != b'\t'
 }
 
-/// `tchar` (RFC 9110 5.6.2), what names of headers are made of.
+/// `tchar` (RFC 9110 5.6.2), the bytes of a header's name.
 pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

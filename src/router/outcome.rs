@@ -1,4 +1,4 @@
-//! What the closures of a router may return.
+//! Return types for the closures of a router.
 
 use crate::http::reply::reply::{IntoReply, Reply};
 use crate::http::reply::stream_reply::StreamReply;
@@ -7,7 +7,7 @@ use crate::server::api::missed::Missed;
 use crate::server::state::timers::TimerId;
 use std::fmt;
 
-/// What the closure of an [`sse`](crate::Router::sse) route may return.
+/// Types that the closure of an [`sse`](crate::Router::sse) route may return.
 pub trait SseOutcome: Sealed {
     #[doc(hidden)]
     fn into_sse_reply(self) -> Reply;
@@ -23,7 +23,7 @@ impl SseOutcome for () {
     }
 }
 
-/// The last thing that was done was setting a timer.
+/// For a closure that ends with setting a timer.
 impl SseOutcome for TimerId {
     fn into_sse_reply(self) -> Reply {
         Reply::stream().into()
@@ -48,7 +48,7 @@ impl<R: SseOutcome, E: fmt::Display + 'static> SseOutcome for Result<R, E> {
     }
 }
 
-/// What the closure of [`Router::missed`](crate::Router::missed) may return.
+/// Types that the closure of [`Router::missed`](crate::Router::missed) may return.
 pub trait IntoMissed: Sealed {
     #[doc(hidden)]
     fn into_missed(self) -> Missed;
@@ -66,12 +66,12 @@ impl IntoMissed for bool {
     }
 }
 
-/// An error is logged, and the client is told of a gap.
+/// An error is logged, and the client receives a gap.
 impl<M: IntoMissed, E: fmt::Display> IntoMissed for Result<M, E> {
     fn into_missed(self) -> Missed {
         self.map_or_else(
             |error| {
-                log::error!("what a client has missed is not made up for: {error}");
+                log::error!("missed events could not be supplied: {error}");
                 Missed::Gap
             },
             IntoMissed::into_missed,

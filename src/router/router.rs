@@ -16,10 +16,10 @@ use std::fmt;
 
 /// An application made of closures, one for each method and path.
 ///
-/// A path may have parameters: `/events/{topic}` matches one segment, `/files/{*rest}` all that remain. They
-/// are found with [`Request::param`], percent-decoded. Fixed segments come before parameters. `HEAD` is
-/// answered by the route for `GET`, without the body; `OPTIONS` with the methods there are. A path without a
-/// route is answered 404, a route without the method 405.
+/// A path may have parameters: `/events/{topic}` matches one segment, `/files/{*rest}` all that remain.
+/// [`Request::param`] returns them, percent-decoded. Fixed segments have priority over parameters. `HEAD`
+/// takes the route for `GET`, without the body; `OPTIONS` gets the methods of the path. A path without a
+/// route gets 404, a path without the method 405.
 ///
 /// ```
 /// use mio_sse::{Reply, Router};
@@ -34,10 +34,10 @@ use std::fmt;
 ///
 /// # State
 ///
-/// What closures share lies in the state that a router is made [with](Self::with_state), without a lock or a
-/// cell: as they run one after the other, each has it as `&mut`, in [`Context::state`]. So do timers, and
-/// what is called when streams open and close. Closures are `Send`, so that a server can be built in one
-/// thread and run in another.
+/// Closures share the state that a router is made [with](Self::with_state), without a lock or a cell. They
+/// run one after another, so each gets it as `&mut`, in [`Context::state`]. So do timers, and callbacks for
+/// streams that open and close. Closures are `Send`, so a server can be built in one thread and run in
+/// another.
 ///
 /// ```
 /// use mio_sse::{Error, Reply, Router};
@@ -64,16 +64,16 @@ use std::fmt;
 ///
 /// # Before and after
 ///
-/// [`before`](Self::before) sees requests ahead of their routes and may answer them, [`after`](Self::after)
-/// sees every reply. Both hold for all routes of the router, or of a [scope](Self::scope) of it.
+/// [`before`](Self::before) is called before the route and may reply instead; [`after`](Self::after) gets
+/// every reply. Both are for all routes of the router, or of a [scope](Self::scope).
 ///
 /// Mistakes in the routes, such as two that match the same paths, are reported when the server is built.
 pub struct Router<S = ()> {
     state: S,
     routes: Routes<Route<S>>,
-    /// The first is the router itself, and those of its scopes follow.
+    /// The router itself first, then its scopes.
     scopes: Vec<Scope<S>>,
-    /// The one that routes are being added to, and what their paths begin with.
+    /// The scope to which routes are being added, and the prefix of their paths.
     scope: usize,
     prefix: String,
     started: Vec<Start<S>>,
@@ -93,9 +93,9 @@ struct Route<S> {
     action: Action<S>,
 }
 
-/// What a group of routes has in common.
+/// The common part of a group of routes.
 struct Scope<S> {
-    /// Those around it, the router's own first, and itself.
+    /// The scopes around it, outermost first, and itself.
     path: Vec<usize>,
     before: Vec<Before<S>>,
     after: Vec<After<S>>,
@@ -122,7 +122,7 @@ impl<S: Default + 'static> Default for Router<S> {
 }
 
 impl Router {
-    /// A router without a state, which answers 404 to everything.
+    /// A router without a state and routes, which replies 404 to everything.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -151,7 +151,7 @@ impl<S: 'static> Router<S> {
         &mut self.state
     }
 
-    /// Answers `GET` (and `HEAD`) of a path with a whole reply or a stream.
+    /// Adds a route for `GET` (and `HEAD`) of a path. The reply is whole or a stream.
     pub fn get<R: IntoReply>(
         &mut self,
         path: &str,
@@ -160,7 +160,7 @@ impl<S: 'static> Router<S> {
         self.route("GET", path, handler)
     }
 
-    /// Answers `POST` of a path.
+    /// Adds a route for `POST` of a path.
     pub fn post<R: IntoReply>(
         &mut self,
         path: &str,
@@ -169,20 +169,21 @@ impl<S: 'static> Router<S> {
         self.route("POST", path, handler)
     }
 
-    /// Answers `GET` of a path with a stream. The closure is called once for each stream, before anything is
-    /// sent; what it sends follows the head of the response.
+    /// Adds a route for `GET` of a path whose reply is a stream. The closure is called once for each stream,
+    /// before anything is sent. Events that it sends follow the head of the response.
     ///
-    /// It is not called for `HEAD`, nor where every stream would be refused: while the server drains, or has
-    /// as many streams or connections as it may. Such an answer has the headers of
-    /// [`Config::cors`](crate::Config::cors), but none of the closure's own. A route that also answers whole
-    /// replies is better a [`get`](Self::get) or [`post`](Self::post), which are always called.
+    /// It is not called for `HEAD`, or if every stream would be refused: while the server drains, or has
+    /// reached its limit of streams or connections. Such a reply has the headers of
+    /// [`Config::cors`](crate::Config::cors), but none of the closure's own. If a route also gives whole
+    /// replies, use [`get`](Self::get) or [`post`](Self::post), which are always called.
     ///
-    /// The stream that it answers may still be refused, for a tag that is revoked or one topic too many. Then
-    /// all that it gave to the stream is dropped, and its [`on_close`](Context::on_close) is not called. What
-    /// has to be undone at the end of a stream is done in [`Context::on_open`].
+    /// The stream may still be refused, for a revoked tag or a topic too many. Then everything that the
+    /// closure gave to the stream is dropped, and its [`on_close`](Context::on_close) is not called. Work
+    /// that must be undone when the stream closes belongs in [`Context::on_open`].
     ///
-    /// It answers nothing, or the last result of what it did, or a [`StreamReply`](crate::StreamReply) with
-    /// topics and headers, or another [`Reply`] to refuse. An error is logged and answered 500.
+    /// The closure returns nothing, or the last result of what it did, or a
+    /// [`StreamReply`](crate::StreamReply) with topics and headers, or another [`Reply`] to refuse. An error
+    /// is logged, and the client gets 500.
     ///
     /// ```
     /// # use mio_sse::{Event, Router};
@@ -202,8 +203,8 @@ impl<S: 'static> Router<S> {
         self.sse_route("GET", path, handler)
     }
 
-    /// As [`sse`](Self::sse), of `POST`: for what is asked with a body and answered with a stream, such as a
-    /// question to a language model. A page reads it with `fetch`, as `EventSource` only asks with GET.
+    /// The same as [`sse`](Self::sse), for `POST`: for a request with a body whose reply is a stream, such as
+    /// a prompt for a language model. A page reads it with `fetch`, because `EventSource` only sends GET.
     pub fn sse_post<R: SseOutcome>(
         &mut self,
         path: &str,
@@ -219,15 +220,16 @@ impl<S: 'static> Router<S> {
         mut handler: impl FnMut(StreamId, &Request<'_>, &mut Context<'_, S>) -> R + Send + 'static,
     ) -> &mut Self {
         self.route(method, path, move |request, cx| match cx.stream() {
-            // The head of a stream, and the server's own refusal.
+            // Only the head is sent, or the server refuses the stream itself.
             Some(_) if request.is_head() || cx.refuses_streams() => Reply::stream().into(),
             Some(stream) => handler(stream, request, cx).into_sse_reply(),
-            // A context without a stream does not come with a request.
+            // A request always has a context with a stream.
             None => Reply::status(500),
         })
     }
 
-    /// Answers any method of a path, such as `PUT` or `DELETE`. Methods are case-sensitive (RFC 9110 9.1).
+    /// Adds a route for any method of a path, such as `PUT` or `DELETE`. Methods are case-sensitive (RFC 9110
+    /// 9.1).
     pub fn route<R: IntoReply>(
         &mut self,
         method: &str,
@@ -243,10 +245,10 @@ impl<S: 'static> Router<S> {
         self
     }
 
-    /// Adds routes whose paths begin with `prefix`, such as `/api`, or with nothing more, as a group: what is
-    /// said to the router [before](Self::before) and [after](Self::after) them, and their [CORS
-    /// policy](Self::cors), holds for them alone. Scopes may have scopes. All else that is said in one, such
-    /// as [`on_start`](Self::on_start), is as said outside.
+    /// Adds routes as a group. Their paths begin with `prefix`, such as `/api`, which may be empty.
+    /// [`before`](Self::before), [`after`](Self::after) and [`cors`](Self::cors) in a scope apply only to its
+    /// routes. Scopes may have scopes. Everything else in a scope, such as [`on_start`](Self::on_start), is
+    /// the same as outside.
     ///
     /// ```
     /// use mio_sse::{Reply, Router};
@@ -274,12 +276,13 @@ impl<S: 'static> Router<S> {
         self
     }
 
-    /// Asks `before` ahead of every route of the router, or of the [scope](Self::scope) that is being built,
-    /// also of those that were added earlier. A reply of it is the reply to the request, and the route is not
-    /// asked; `None` lets the request through. Several are asked in order, those of an outer scope first.
+    /// Calls `before` ahead of every route of the router, or of the [scope](Self::scope) that is being built,
+    /// including routes that were added earlier. If it returns a reply, the client gets that and the route is
+    /// not called; `None` lets the request through. Several are called in order, those of an outer scope
+    /// first.
     ///
-    /// Those of the router itself are asked about paths without a route as well; those of a scope are not,
-    /// nor about methods that a path does not have. Of CORS preflights none hears.
+    /// Those of the router itself are also called for paths without a route. Those of a scope are not, and
+    /// neither for methods that a path does not have. None is called for CORS preflights.
     pub fn before(
         &mut self,
         before: impl FnMut(&Request<'_>, &mut Context<'_, S>) -> Option<Reply> + Send + 'static,
@@ -288,13 +291,13 @@ impl<S: 'static> Router<S> {
         self
     }
 
-    /// Gives `after` every reply of the routes of the router, or of the [scope](Self::scope) that is being
-    /// built, also of those that were added earlier: it returns the reply, most often with a header more.
-    /// Streams are replies, too. Several are called in order, those of an outer scope last.
+    /// Calls `after` with every reply of the routes of the router, or of the [scope](Self::scope) that is
+    /// being built, including routes that were added earlier. It returns the reply, usually with another
+    /// header. Streams are replies, too. Several are called in order, those of an outer scope last.
     ///
-    /// They get what [`before`](Self::before) has answered, [late replies](Context::later) when they come,
-    /// and those of the router itself also 404 and 405. They do not get what the server answers by itself,
-    /// such as 413 (Content Too Large), or 500 after a panic.
+    /// They also get replies of [`before`](Self::before), [late replies](Context::later) when they are given,
+    /// and those of the router itself get 404 and 405. They do not get the server's own replies, such as 413
+    /// (Content Too Large), or 500 after a panic.
     ///
     /// ```
     /// # use mio_sse::Router;
@@ -310,8 +313,8 @@ impl<S: 'static> Router<S> {
     }
 
     /// Lets pages of other origins read the replies of the router, or of the [scope](Self::scope) that is
-    /// being built, instead of what [`Config::cors`](crate::Config::cors) says. Requests that take no route,
-    /// such as those that are answered 404 or 413, are left to `Config::cors`.
+    /// being built, instead of [`Config::cors`](crate::Config::cors). Requests without a route, such as those
+    /// that get 404 or 413, use `Config::cors`.
     ///
     /// ```
     /// # use mio_sse::{Cors, Reply, Router};
@@ -322,15 +325,14 @@ impl<S: 'static> Router<S> {
     /// });
     /// ```
     ///
-    /// A policy that makes no sense is reported when the server is built, as by
-    /// [`Config::check`](crate::Config::check).
+    /// An invalid policy is reported when the server is built, as by [`Config::check`](crate::Config::check).
     pub fn cors(&mut self, policy: Cors) -> &mut Self {
         self.scopes[self.scope].cors = Some(policy);
         self
     }
 
-    /// Calls `start` once, when the server begins to run: the place to configure topics, and for timers that
-    /// belong to no stream.
+    /// Calls `start` once, when the server starts. Use it to configure topics, and for timers that belong to
+    /// no stream.
     pub fn on_start<O: Outcome>(
         &mut self,
         start: impl FnOnce(&mut Context<'_, S>) -> O + Send + 'static,
@@ -339,8 +341,8 @@ impl<S: 'static> Router<S> {
         self
     }
 
-    /// Calls `drain` once, when the server begins to [drain](Context::drain): the place to tell what should
-    /// end by itself.
+    /// Calls `drain` once, when the server begins to [drain](Context::drain). Use it to inform clients, and
+    /// to end work that should finish by itself.
     ///
     /// ```
     /// # use mio_sse::{Event, Router};
@@ -355,8 +357,8 @@ impl<S: 'static> Router<S> {
         self
     }
 
-    /// Calls `missed` for a client that comes back with an id which is unknown here, see
-    /// [`Handler::missed`](crate::Handler::missed). The last one that is given counts.
+    /// Calls `missed` for a client that resumes with an unknown id, see
+    /// [`Handler::missed`](crate::Handler::missed). The last one counts.
     ///
     /// ```
     /// # use mio_sse::{Event, Missed, Router};
@@ -379,7 +381,7 @@ impl<S: 'static> Router<S> {
     }
 }
 
-/// Lets what is to see the replies of a scope see one.
+/// Calls the `after` closures of a scope and those around it.
 fn after<S: 'static>(
     scopes: &mut [Scope<S>],
     scope: usize,
@@ -422,7 +424,7 @@ impl<S: 'static> Serve for Router<S> {
             (Some(reply), _) | (None, Err(reply)) => reply,
             (None, Ok(route)) => (route.action)(request, cx),
         };
-        // What is said later is seen later.
+        // A late reply gets `after` when it is given.
         if reply.is_later() { reply } else { after(&mut self.scopes, scope, request, reply, cx) }
     }
 
@@ -436,7 +438,7 @@ impl<S: 'static> Serve for Router<S> {
     }
 
     fn cors(&self, request: &Request<'_>) -> Option<&Cors> {
-        // Most have none, and there is nothing to look for.
+        // Most applications have none, and the search can be skipped.
         self.scopes.iter().find(|scope| scope.cors.is_some())?;
         let method = asked_method(request).unwrap_or(request.method());
         let route = self.routes.get(request, method)?;
@@ -485,17 +487,17 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_in_routes_are_told_when_the_server_is_built() {
+    fn mistakes_in_routes_are_reported_when_the_server_is_built() {
         let reply = |_: &Request<'_>, _: &mut Context<'_>| Reply::no_content();
         let twice = problem(|app| _ = app.get("/a", reply).get("/a", reply));
-        assert_eq!(twice, "route GET /a: there is such a route already");
+        assert_eq!(twice, "route GET /a: this route exists already");
         let both = problem(|app| _ = app.get("/a/{x}", reply).post("/a/{y}", reply));
         assert!(both.starts_with("route POST /a/{y}: "), "{both}");
-        assert_eq!(problem(|app| _ = app.get("a", reply)), "route GET a: a path begins with '/'");
+        assert_eq!(problem(|app| _ = app.get("a", reply)), "route GET a: a path must begin with '/'");
         let malformed = problem(|app| _ = app.get("/a%", reply));
         assert_eq!(malformed, "route GET /a%: the path cannot be percent-decoded");
         let spellings = problem(|app| _ = app.get("/caf%C3%A9", reply).get("/caf\u{e9}", reply));
-        assert_eq!(spellings, "route GET /caf\u{e9}: there is such a route already");
+        assert_eq!(spellings, "route GET /caf\u{e9}: this route exists already");
         let error = crate::Server::bind("127.0.0.1:0", {
             let mut app = Router::new();
             app.get("nowhere", reply);

@@ -1,4 +1,4 @@
-//! Which route a request takes: [`Routes`].
+//! Routes by path and method: [`Routes`].
 
 use crate::http::parse::request::Request;
 use crate::http::parse::target::decode_segment;
@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 
-/// Routes by path and method, each with a value of your own: what a [`Router`](crate::Router) finds its
-/// closures with, for a [`Handler`](crate::Handler) that wants paths with parameters.
+/// Routes by path and method, each with a value of your own. A [`Router`](crate::Router) finds its closures
+/// with it; use it for a [`Handler`](crate::Handler) whose paths have parameters.
 ///
 /// A path may have parameters: `/events/{topic}` matches one segment, `/files/{*rest}` all that remain. They
-/// are percent-decoded. Fixed segments come before parameters. `HEAD` takes the route for `GET`.
+/// are percent-decoded. Fixed segments have priority over parameters. `HEAD` takes the route for `GET`.
 ///
 /// ```
 /// use mio_sse::{Context, Handler, Reply, Request, Routes};
@@ -45,7 +45,7 @@ use std::fmt;
 ///                 Route::Events => Reply::stream().topic(found.param("topic").unwrap_or_default()).into(),
 ///                 Route::Count => Reply::text(self.count.to_string()),
 ///             },
-///             // 404, 405 or what OPTIONS wants to know.
+///             // 404, 405 or the reply to OPTIONS.
 ///             Err(reply) => reply,
 ///         }
 ///     }
@@ -69,23 +69,23 @@ impl<T> Default for Routes<T> {
 /// The route that a request takes, with its parameters.
 #[derive(Debug)]
 pub struct Found<'r, T> {
-    /// What was added for the route.
+    /// The value that was added for the route.
     pub target: &'r mut T,
     pub(crate) params: Params<'r>,
 }
 
 impl<T> Found<'_, T> {
-    /// The part of the path that stands where the route has a parameter of this name, percent-decoded.
+    /// The value of the route's parameter with this name, percent-decoded.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params.all().iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_ref())
     }
 }
 
-/// A name and its value, decoded.
+/// The name and the decoded value of a parameter.
 type Param<'r> = (&'r str, Cow<'r, str>);
 
-/// Few routes have more than two parameters, and those are not worth an allocation.
+/// The parameters of a route. Few routes have more than two, so two need no allocation.
 #[derive(Debug, Default)]
 pub(crate) struct Params<'r> {
     few: [Param<'r>; 2],
@@ -109,12 +109,12 @@ impl<T> Routes<T> {
     /// Adds a route. Methods are case-sensitive (RFC 9110 9.1).
     ///
     /// # Errors
-    /// [`RouteError`] if the path does not begin with `/` or is malformed, or if there is such a route
-    /// already, or one whose path differs only in the names of its parameters.
+    /// [`RouteError`] if the path does not begin with `/` or is malformed, or if the route exists already,
+    /// also with other names of parameters.
     pub fn add(&mut self, method: &str, path: &str, target: T) -> Result<(), RouteError> {
         let error = |problem| RouteError { method: method.to_owned(), path: path.to_owned(), problem };
         if !path.starts_with('/') {
-            return Err(error("a path begins with '/'".to_owned()));
+            return Err(error("a path must begin with '/'".to_owned()));
         }
         let Some(normal) = normal_form(path) else {
             return Err(error("the path cannot be percent-decoded".to_owned()));
@@ -131,7 +131,7 @@ impl<T> Routes<T> {
         };
         let targets = &mut self.targets[index];
         if targets.iter().any(|(known, _)| known == method) {
-            return Err(error("there is such a route already".to_owned()));
+            return Err(error("this route exists already".to_owned()));
         }
         targets.push((method.to_owned(), target));
         Ok(())
@@ -140,8 +140,8 @@ impl<T> Routes<T> {
     /// The route of a request.
     ///
     /// # Errors
-    /// The reply to a request that takes none: 404 (Not Found), 405 (Method Not Allowed) with the methods
-    /// that there are, or, where it asks for these with `OPTIONS`, 204 (RFC 9110 9.3.7).
+    /// The reply to a request without a route: 404 (Not Found), 405 (Method Not Allowed) with the allowed
+    /// methods, or 204 with them for `OPTIONS` (RFC 9110 9.3.7).
     pub fn find<'r>(&'r mut self, request: &Request<'r>) -> Result<Found<'r, T>, Reply> {
         // The path of a request has been checked, so it has a normal form.
         match normal_form(request.raw_path()).unwrap_or_default() {
@@ -182,27 +182,27 @@ impl<T> Routes<T> {
         Ok(Found { target: &mut targets[at].1, params })
     }
 
-    /// What was added for a method and the path of a request.
+    /// The value for a method and the path of a request.
     pub(crate) fn get(&self, request: &Request<'_>, method: &str) -> Option<&T> {
         let path = normal_form(request.raw_path())?;
         let targets = &self.targets[*self.paths.at(&path).ok()?.value];
         position(targets, method).map(|at| &targets[at].1)
     }
 
-    /// The paths that there are, each with its methods.
+    /// All paths, each with its methods.
     pub(crate) fn list(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &str>)> {
         let methods = |&route: &usize| self.targets[route].iter().map(|(method, _)| method.as_str());
         self.by_path.iter().map(move |(path, route)| (path.as_str(), methods(route)))
     }
 }
 
-/// Where the target for a method is.
+/// The index of the target for a method.
 fn position<T>(targets: &[(String, T)], method: &str) -> Option<usize> {
     let position = |method| targets.iter().position(|(known, _)| known == method);
     position(method).or_else(|| position("GET").filter(|_| method == "HEAD"))
 }
 
-/// The one spelling of a path that routes are compared with: decoded, save for a slash within a segment,
+/// The spelling of a path in which routes are compared. It is decoded, except for a slash within a segment,
 /// which must not become a separator, and for the sign that marks it. `None` if it cannot be decoded.
 fn normal_form(raw: &str) -> Option<Cow<'_, str>> {
     if !raw.contains('%') {
@@ -215,7 +215,7 @@ fn normal_form(raw: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(segments.collect::<Option<Vec<_>>>()?.join("/")))
 }
 
-/// Adds the methods that a route has (RFC 9110 10.2.1).
+/// Adds the `Allow` header with the methods of a route (RFC 9110 10.2.1).
 fn allow<T>(reply: Reply, targets: &[(String, T)]) -> Reply {
     let mut methods: Vec<&str> = targets.iter().map(|(method, _)| method.as_str()).collect();
     if methods.contains(&"GET") && !methods.contains(&"HEAD") {
@@ -227,7 +227,7 @@ fn allow<T>(reply: Reply, targets: &[(String, T)]) -> Reply {
     reply.header("Allow", &methods.join(", "))
 }
 
-/// A route that cannot be.
+/// The error for a route that cannot be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteError {
     method: String,

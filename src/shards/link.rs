@@ -1,4 +1,4 @@
-//! What a loop knows of the others.
+//! Links: the connection of a loop to the other loops.
 
 use crate::conn::id::StreamId;
 use crate::error::Error;
@@ -9,15 +9,16 @@ use crate::topic::position::Position;
 use std::fmt;
 use std::sync::Arc;
 
-/// The place of a loop among several.
+/// The link of one loop.
 pub(crate) struct Link<W> {
     pub(crate) index: u16,
     pub(crate) sequencer: Arc<Sequencer<W>>,
-    /// Whether this loop gives what it accepts to the one with the fewest connections.
+    /// Whether this loop passes each connection that it accepts to the loop with the fewest connections.
     pub(crate) deals: bool,
-    /// Whether all loops are made to do the same one after the other, so that nothing is to be handed on.
+    /// Whether all loops are being prepared, each with the same work, so that nothing is passed on.
     pub(crate) prepares: bool,
-    /// What handlers of this loop have published, and what they have done behind that: it waits in its inbox.
+    /// How many orders of this loop's handlers wait in its own inbox: publications, and other orders after
+    /// them.
     pub(crate) waiting: usize,
 }
 
@@ -32,7 +33,7 @@ impl<W> Link<W> {
         Self { index, sequencer, deals: false, prepares: false, waiting: 0 }
     }
 
-    /// Publishes in all loops, in the order that all have.
+    /// Publishes in all loops, in the common order.
     pub(crate) fn publish<'t>(
         &mut self,
         topics: impl Iterator<Item = &'t str>,
@@ -43,14 +44,14 @@ impl<W> Link<W> {
         let order = |_| Order::Publish(Arc::clone(&publication));
         match self.sequencer.put(order, From::Handler(self.index), In::All) {
             Ok(()) => self.waiting += 1,
-            // It stops, and nobody is left to get it, as in a server that stops.
+            // All loops have stopped, so no client can get it, as in a server that stops.
             Err(Error::Stopped) => {}
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Puts into the inboxes of all loops what comes behind all that was published so far.
+    /// Puts an order into the inboxes of all loops, after everything that was published so far.
     pub(crate) fn put(&mut self, order: impl Fn() -> Order<W>, from: From) -> Result<(), Error> {
         let own = self.index;
         let order = |index| if index == own { Order::Own(Box::new(order())) } else { order() };
@@ -59,7 +60,7 @@ impl<W> Link<W> {
         Ok(())
     }
 
-    /// Puts into the inbox of one loop what its handler has room for.
+    /// Puts an order of a handler into the inbox of one loop, if there is room.
     pub(crate) fn put_to(&mut self, index: u16, order: Order<W>) -> Result<(), Error> {
         let is_own = index == self.index;
         let inbox = self.sequencer.inbox(index).ok_or(Error::Closed)?;
@@ -68,7 +69,7 @@ impl<W> Link<W> {
         Ok(())
     }
 
-    /// The inbox of the loop that has a stream, if it is another.
+    /// The inbox of the loop that has a stream, if it is not this loop.
     pub(crate) fn elsewhere(&self, id: StreamId) -> Option<&Inbox<W>> {
         if id.shard == self.index { None } else { self.sequencer.inbox(id.shard) }
     }

@@ -1,4 +1,4 @@
-//! The one order of what several loops are to do.
+//! The sequencer: one order for several loops.
 
 use crate::error::Error;
 use crate::server::api::stats::Stats;
@@ -7,19 +7,19 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Puts what concerns all loops into the inbox of each, in one order.
+/// Puts orders for all loops into the inbox of each, in one order.
 pub(crate) struct Sequencer<W> {
     loops: Vec<Member<W>>,
-    /// Held while something is put into all inboxes.
+    /// Held while an order is put into all inboxes.
     order: Mutex<()>,
     /// How many events were published.
     published: AtomicU64,
 }
 
-/// What others know of a loop.
+/// The shared part of a loop.
 struct Member<W> {
     inbox: Inbox<W>,
-    /// Connections that were given to it and that it has not seen.
+    /// Connections that were passed to the loop and have not arrived there.
     arriving: AtomicUsize,
     connections: AtomicUsize,
     streams: AtomicUsize,
@@ -27,24 +27,24 @@ struct Member<W> {
 }
 
 impl<W> Member<W> {
-    /// The connections that it has, and is to have.
+    /// The connections of the loop, including those that are about to arrive.
     fn load(&self) -> usize {
         self.connections.load(Ordering::Relaxed) + self.arriving.load(Ordering::Relaxed)
     }
 }
 
-/// Who wants something done.
+/// The origin of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum From {
     /// Another thread, which may wait for room.
     Thread { waits: bool },
-    /// A handler in this loop, which cannot wait. It has twice the room that other threads have.
+    /// A handler in this loop, which cannot wait. It has twice the room of other threads.
     Handler(u16),
-    /// A handler in this loop that cannot be told that there is no room, or nobody's.
+    /// A handler in this loop whose order is never refused for want of room, or the server itself.
     Insisting(Option<u16>),
 }
 
-/// In which loops something is to be done.
+/// The loops that an order is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum In {
     All,
@@ -81,8 +81,8 @@ impl<W> Sequencer<W> {
         self.loops.iter().map(|member| &member.inbox)
     }
 
-    /// Puts an order into the inboxes of all loops that run, or of none; to each what `order` makes for it.
-    /// That of a handler is not woken.
+    /// Puts an order into the inboxes of all running loops, or of none. `order` makes it for each loop. The
+    /// loop of a handler is not woken.
     pub(crate) fn put(&self, order: impl Fn(u16) -> Order<W>, from: From, into: In) -> Result<(), Error> {
         let publishes = matches!(order(0), Order::Publish(_));
         let members = || (0..).zip(&self.loops).filter(|(index, _)| into != In::AllBut(*index));
@@ -96,16 +96,17 @@ impl<W> Sequencer<W> {
             let Some((_, full)) = members().find(|(_, member)| !has_room(member)) else { break held };
             drop(held);
             let From::Thread { waits } = from else { return Err(Error::Full) };
-            // On the thread of any of the loops this could be for ever.
+            // On the thread of a loop the wait could be for ever.
             let waits = waits && !self.is_on_a_loop();
             match full.inbox.wait_for_room(waits) {
-                // Others may run.
+                // Other loops may be running.
                 Ok(()) | Err(Error::Stopped) => {}
                 Err(error) => return Err(error),
             }
         };
         if publishes {
-            // Before a loop has it: no client may come to another with what nobody has published.
+            // This is counted before any loop has it. Otherwise a client could bring its id to a loop where
+            // it is unknown.
             self.published.fetch_add(1, Ordering::SeqCst);
         }
         let mut to_wake = Vec::new();
@@ -123,19 +124,19 @@ impl<W> Sequencer<W> {
         if runs { Ok(()) } else { Err(Error::Stopped) }
     }
 
-    /// How many events were published, whether all loops have them already or not.
+    /// How many events were published, even if some loops have not got them yet.
     pub(crate) fn published(&self) -> u64 {
         self.published.load(Ordering::SeqCst)
     }
 
-    /// All loops have published so many more by themselves.
+    /// Counts events that each loop has published by itself.
     pub(crate) fn add_published(&self, count: u64) {
         self.published.fetch_add(count, Ordering::SeqCst);
     }
 
-    /// How many events a loop still has to publish before the first for which `is` holds.
+    /// How many events a loop still has to publish before the first one for which `is` returns `true`.
     pub(crate) fn find_publication(&self, index: u16, is: impl Fn(&Publication) -> bool) -> Option<usize> {
-        // What one loop has, all have.
+        // An event that one loop has is then in the inboxes of all.
         let _held = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         self.inbox(index)?.find_publication(is)
     }
@@ -144,44 +145,44 @@ impl<W> Sequencer<W> {
         &self.loops[usize::from(index)]
     }
 
-    /// Notes what a loop has now.
+    /// Stores the counters of a loop.
     pub(crate) fn note(&self, index: u16, stats: &Stats) {
         *self.member(index).stats.lock().unwrap_or_else(PoisonError::into_inner) = *stats;
     }
 
-    /// What each of the other loops had when its last turn ended.
+    /// The counters of each other loop at the end of its last turn.
     pub(crate) fn stats_of_others(&self, index: u16) -> impl Iterator<Item = Stats> {
         let others = (0..).zip(&self.loops).filter(move |(other, _)| *other != index);
         others.map(|(_, member)| *member.stats.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A loop has so many connections and streams more, or less where the number is negative.
+    /// Adds to the numbers of connections and streams of a loop. Negative numbers subtract.
     pub(crate) fn count(&self, index: u16, connections: isize, streams: isize) {
         let member = self.member(index);
         member.connections.fetch_add(connections.cast_unsigned(), Ordering::Relaxed);
         member.streams.fetch_add(streams.cast_unsigned(), Ordering::Relaxed);
     }
 
-    /// The connections and the streams of all loops.
+    /// The number of connections and streams in all loops.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let connections = self.loops.iter().map(|member| member.connections.load(Ordering::Relaxed)).sum();
         (connections, self.loops.iter().map(|member| member.streams.load(Ordering::Relaxed)).sum())
     }
 
-    /// Whether no loop that runs has connections, or is to have one.
+    /// Whether no running loop has connections, or is about to get one.
     pub(crate) fn is_left(&self) -> bool {
         let mut running = self.loops.iter().filter(|member| member.inbox.runs());
         running.all(|member| member.load() == 0)
     }
 
-    /// The loop with the fewest connections, `index` if it is one of them.
+    /// The loop with the fewest connections; `index` if it is one of them.
     pub(crate) fn fewest(&self, index: u16) -> u16 {
         let running = (0..).zip(&self.loops).filter(|(_, member)| member.inbox.runs());
         let fewest = running.min_by_key(|(other, member)| (member.load(), *other != index));
         fewest.map_or(index, |(other, _)| other)
     }
 
-    /// Gives a connection to a loop, or back.
+    /// Passes a connection to a loop. Returns the connection on an error.
     pub(crate) fn adopt(
         &self,
         index: u16,
@@ -198,7 +199,7 @@ impl<W> Sequencer<W> {
         })
     }
 
-    /// A connection that was given to a loop is there.
+    /// Notes that a passed connection has arrived.
     pub(crate) fn arrived(&self, index: u16) {
         self.member(index).arriving.fetch_sub(1, Ordering::Relaxed);
     }
@@ -211,7 +212,7 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn who_waits_for_a_loop_that_stops_reaches_the_others() {
+    fn a_publisher_that_waits_for_a_stopping_loop_reaches_the_others() {
         let inboxes = [(); 2].map(|()| Inbox::new(1, 1 << 20, Waker::noop().clone()));
         let sequencer = Sequencer::new(inboxes.iter().cloned());
         let order = |_| Order::Run(());

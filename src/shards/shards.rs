@@ -1,4 +1,4 @@
-//! Several loops, each in a thread of its own.
+//! Several loops, each in its own thread.
 
 use crate::config::Config;
 use crate::server::api::app::App;
@@ -21,11 +21,11 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 
-/// A server of several loops, each in a thread of its own: for more streams than one core can serve.
+/// A server of several loops, each in its own thread: for more streams than one core can serve.
 ///
-/// Clients see one server. What is published, in whichever loop or from another thread, has one order and the
-/// same ids in all of them, and each loop keeps the same history: so a client that comes back to another loop
-/// goes on where it was. The guide [Scaling](crate::guide::scaling) says when to use it.
+/// Clients see one server. Events that are published in any loop, or from another thread, have one order and
+/// the same ids in all loops, and each loop keeps the same history. So a client that reconnects to another
+/// loop resumes where it was. The guide [Scaling](crate::guide::scaling) says when to use it.
 ///
 /// ```no_run
 /// use mio_sse::{Reply, Router, Shards};
@@ -43,49 +43,49 @@ use std::thread;
 /// # ; Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// # What is for all loops, and what for one
-/// Each loop has a handler of its own, made by the closure, and state of its own. What handlers share is
-/// theirs to share.
+/// # All loops or one
+/// Each loop has its own handler, made by the closure, with its own state. If handlers share anything, they
+/// must synchronize it themselves.
 ///
 /// | | |
 /// |---|---|
-/// | publish, finish a topic, [configure](Context::configure) one, send to a tag, close or revoke one, drain, stop | all loops, from wherever it is asked for |
-/// | send to a stream, close, subscribe or tag it | the loop that it is of, wherever that is asked for |
-/// | timers, sources, `on_close` and the state of a stream | its own loop; elsewhere [`Error::OtherLoop`](crate::Error::OtherLoop). [`Publisher::run_for`] goes there |
+/// | publish, finish a topic, [configure](Context::configure) one, send to a tag, close or revoke one, drain, stop | all loops, wherever it is called |
+/// | send to a stream, close, subscribe or tag it | the loop of the stream, wherever it is called |
+/// | timers, sources, `on_close` and the state of a stream | the loop of the stream; elsewhere [`Error::OtherLoop`](crate::Error::OtherLoop). [`Publisher::run_for`] runs code there |
 /// | [`Publisher::run`], [`Publisher::ask`] | the first loop; the handler's own with [`Context::publisher`]. [`Publisher::ask_all`] asks all |
 /// | [`Context::stats`] | sums of all loops |
-/// | counts of streams, and [`Context::streams`], [`tagged`](Context::tagged), [`is_open`](Context::is_open) | the loop where they are asked |
+/// | counts of streams, and [`Context::streams`], [`tagged`](Context::tagged), [`is_open`](Context::is_open) | the loop where they are called |
 /// | [`Observer`](crate::Observer)s | the loop that they were [added](Server::observe) to; each sees every event that is published |
 ///
-/// What a handler publishes goes through the order that all loops have: it is in its own loop's logs in the
-/// next turn, and what the handler sends, closes or publishes after it comes after it. The end of a topic has
-/// its place in the same order. Where the inbox of a loop, also its own, is full twice over, it is
-/// [`Error::Full`](crate::Error::Full) and published nowhere. What a topic turns out not to accept when its
-/// turn comes is dropped in all loops, as with a [`Publisher`]: it has finished meanwhile, or another loop
-/// has published at a later position.
+/// An event that a handler publishes goes through the common order of all loops. It is in the logs of its own
+/// loop in the next turn, and whatever the handler then sends, closes or publishes comes after it. The end of
+/// a topic has its place in the same order. If the inbox of any loop is full twice over, the call returns
+/// [`Error::Full`](crate::Error::Full) and nothing is published. An event that its topic no longer accepts is
+/// dropped in all loops, as with a [`Publisher`]: the topic has finished in the meantime, or another loop has
+/// published at a later position.
 ///
-/// What all loops do when they [start](crate::Router::on_start) is done as often as there are loops: a timer
-/// that publishes for all belongs into one of them, such as number 0.
+/// Every loop calls [`on_start`](crate::Router::on_start). A timer that publishes for all belongs in one of
+/// them, such as number 0.
 ///
-/// A loop may be behind others for a moment. A client that comes to it from one of those gets nothing again
-/// of topics that keep a history; of a topic that keeps nothing it may get the same event once more. So may
-/// one for which [`missed`](crate::Handler::missed) has made up: its store may have what is on its way to
-/// this loop.
+/// A loop may be behind others for a moment. A client that reconnects to it from another loop gets no event
+/// twice from topics with a history. From a topic without one it may get an event twice. So may a client for
+/// which [`missed`](crate::Handler::missed) has supplied events: its store may already have events that are
+/// on their way to this loop.
 ///
 /// # Limits
 /// [`connections_max`](Config::connections_max),
 /// [`connections_per_address_max`](Config::connections_per_address_max) and
-/// [`streams_max`](Config::streams_max) hold for all loops together; loops that let somebody in at the same
-/// moment may go beyond them by one each. Of [`memory_max`](Config::memory_max) each has an equal part: a log
-/// is kept in each. Where one has no room for a topic, who asks there for what was published to it is told of
-/// a gap. All other limits are those of one loop.
+/// [`streams_max`](Config::streams_max) are for all loops together. Loops that accept at the same moment may
+/// exceed them by one each. Each loop has an equal part of [`memory_max`](Config::memory_max), because each
+/// keeps its own logs. If a loop has no room for a topic, a client that resumes there receives a gap. All
+/// other limits are for each loop.
 ///
 /// # Cost
-/// An event that is published is encoded once, and copied into the log of each loop: some 100 ns for each.
-/// With one loop there is nothing of this.
+/// Currently an event is encoded once, and copied into the log of each loop: some 100 ns for each. One loop
+/// has no such cost.
 pub struct Shards<H: App, N: Net = MioNet> {
     servers: Vec<Server<H, N>>,
-    /// What all of them do in one order, if there are several.
+    /// The common order, if there are several loops.
     sequencer: Option<Arc<Sequencer<Job>>>,
 }
 
@@ -96,8 +96,8 @@ impl<H: App, N: Net> std::fmt::Debug for Shards<H, N> {
 }
 
 impl<H: App> Shards<H> {
-    /// Listens on every address that `address` has with so many loops, and the default limits; see
-    /// [`Server::bind`]. `handler` is called once for each loop, with its number from 0.
+    /// Listens on every address of `address` with `count` loops and the default limits; see [`Server::bind`].
+    /// `handler` is called once for each loop, with its number from 0.
     ///
     /// # Errors
     /// As for [`Server::bind`]; [`InvalidInput`](io::ErrorKind::InvalidInput) also for no loop, and for more
@@ -110,8 +110,8 @@ impl<H: App> Shards<H> {
         Self::listen(Listeners::new().tcp(address), count, handler, Config::default())
     }
 
-    /// Listens in several places with so many loops, see [`Server::listen`]. [`Listeners::to_fewest`] says
-    /// how connections are shared out.
+    /// Listens in several places, see [`Server::listen`]. [`Listeners::to_fewest`] chooses how connections
+    /// are distributed.
     ///
     /// # Errors
     /// As for [`bind`](Self::bind) and [`Server::listen`].
@@ -133,8 +133,8 @@ impl<H: App> Shards<H> {
 }
 
 impl<H: App, N: Net> Shards<H, N> {
-    /// A loop for each of these networks of your own; see [`Server::with_net`]. Who turns them by hand does
-    /// so with [`servers`](Self::servers).
+    /// Makes one loop for each network of your own; see [`Server::with_net`]. [`servers`](Self::servers)
+    /// gives access to the loops, to turn them by hand.
     ///
     /// # Errors
     /// As for [`Server::with_net`]; [`InvalidInput`](io::ErrorKind::InvalidInput) also for no network.
@@ -155,15 +155,15 @@ impl<H: App, N: Net> Shards<H, N> {
         Ok(Self { servers, sequencer })
     }
 
-    /// The loops, each of which is a server: to [observe](Server::observe) it, or to [turn](Server::turn) it
-    /// by hand.
+    /// The loops, each of which is a server, to [observe](Server::observe) or to [turn](Server::turn) by
+    /// hand.
     pub fn servers(&mut self) -> &mut [Server<H, N>] {
         &mut self.servers
     }
 
-    /// Calls `work` with the context of each loop, one after the other, before they run: what is published is
-    /// published in that loop alone, so `work` has to publish the same each time. For a history that is
-    /// filled at the start, however long: it does not go through the inboxes.
+    /// Calls `work` with the context of each loop, one after another, before they run. Events are published
+    /// only in that loop, so `work` must publish the same each time. Use it to fill a history at the start,
+    /// however long: it does not go through the inboxes.
     ///
     /// ```
     /// use mio_sse::{Config, History, Ids, Listeners, Position, Router, Shards, TopicConfig};
@@ -194,7 +194,7 @@ impl<H: App, N: Net> Shards<H, N> {
         }
     }
 
-    /// A handle to publish from other threads, in all loops.
+    /// A handle for other threads, which publishes in all loops.
     #[must_use]
     pub fn publisher(&self) -> Publisher<H::State> {
         self.first().publisher()
@@ -214,8 +214,8 @@ impl<H: App, N: Net> Shards<H, N> {
         self.first().local_addrs()
     }
 
-    /// What all loops have counted so far. What is the same in all, such as what was published, counts once,
-    /// and of what is the most in one turn, the most in any is told.
+    /// The counters of all loops together. Values that are equal in all loops, such as published events,
+    /// count once. Maxima of one turn are the highest of any loop.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats::default();
         self.servers.iter().for_each(|server| stats.add(&server.core.stats()));
@@ -223,13 +223,13 @@ impl<H: App, N: Net> Shards<H, N> {
     }
 
     fn first(&self) -> &Server<H, N> {
-        // There is one at least.
+        // There is at least one.
         &self.servers[0]
     }
 }
 
 impl<H: App> Shards<H, InMemory> {
-    /// So many loops without sockets, whose clocks only go on when they are told to: for tests, see
+    /// Loops without sockets, whose clocks advance only when they are told to: for tests, see
     /// [`Server::in_memory`].
     ///
     /// ```
@@ -254,9 +254,9 @@ impl<H: App> Shards<H, InMemory> {
         Self::with_nets((0..count).map(|_| InMemory::default()).collect(), handler, config)
     }
 
-    /// Has all loops do what they can without time passing, see [`Server::settle`].
+    /// Lets all loops do everything that they can without time passing, see [`Server::settle`].
     pub fn settle(&mut self) {
-        // What one does may concern those before it.
+        // A loop may make work for earlier ones.
         while self.servers.iter_mut().any(|server| !server.is_stopped() && server.has_more()) {
             self.servers.iter_mut().filter(|server| !server.is_stopped()).for_each(Server::settle);
         }
@@ -264,14 +264,15 @@ impl<H: App> Shards<H, InMemory> {
 }
 
 impl<H: App + Send, N: Net<Socket: Send> + Send> Shards<H, N> {
-    /// Runs until all loops are [stopped](Context::stop), each in a thread: the first in this one.
+    /// Runs until all loops are [stopped](Context::stop), each in its own thread; the first one in this
+    /// thread.
     ///
     /// # Errors
-    /// As for [`Server::run`]: the other loops are stopped then. Where no thread can be had, what the
-    /// operating system says.
+    /// As for [`Server::run`]: the other loops are then stopped. The error of the operating system if a
+    /// thread cannot be started.
     ///
     /// # Panics
-    /// Where a handler panics and [`Config::propagate_panics`] says so. The other loops are stopped first.
+    /// If a handler panics and [`Config::propagate_panics`] is set. The other loops are stopped first.
     pub fn run(&mut self) -> io::Result<()> {
         let sequencer = self.sequencer.as_ref();
         let mut servers = self.servers.iter_mut().enumerate();
@@ -301,7 +302,7 @@ fn check_count(count: usize) -> io::Result<()> {
     if count > 0 && u16::try_from(count).is_ok() {
         return Ok(());
     }
-    let problem = format!("{count} loops: there have to be from 1 to 65,535");
+    let problem = format!("{count} loops: there must be from 1 to 65,535");
     Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
 }
 
@@ -324,12 +325,12 @@ impl Drop for StopsAll<'_> {
     fn drop(&mut self) {
         let Some(sequencer) = self.sequencer else { return };
         let stop = |_| Order::Run(Job::Run(Box::new(|core, _state| core.stopping = true)));
-        // Where none runs any more, that is what was wanted.
+        // If none is running, all have stopped already.
         let _ = sequencer.put(stop, From::Insisting(None), In::All);
     }
 }
 
-/// Makes one server of several.
+/// Connects several servers to one.
 fn tie<H: App, N: Net>(servers: &mut [Server<H, N>]) -> Arc<Sequencer<Job>> {
     let sequencer = Arc::new(Sequencer::new(servers.iter().map(|server| server.core.inbox.clone())));
     let Some(first) = servers.first_mut() else { return sequencer };

@@ -1,26 +1,27 @@
-//! The contiguous memory that frames lie in, and a small store of it for reuse.
+//! Blocks: the contiguous memory that holds frames, and a small store of spare ones.
 
 use crate::topic::frame::{Frame, Kind, Role};
 
-/// Where a block is full: the next frame begins a new one, unless it belongs to a burst (see `Log::append`).
+/// A block of this size is full: the next frame begins a new one, unless it belongs to a burst (see
+/// `Log::append`).
 pub(crate) const BLOCK_BYTES: usize = 64 << 10;
 
-/// What the store of unused blocks holds at most. A steady flow of events needs one block; the rest is for
-/// many streams that are sent to in one turn.
+/// The most bytes that the store of spare blocks holds. A steady flow of events needs one block. The rest is
+/// for turns that send to many streams.
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
-/// What a block may have to spare while nothing happens to it.
+/// The most unused bytes that an idle block may keep.
 const SLACK_BYTES: usize = 4 << 10;
 
-/// Frames one behind the other in one piece of memory, oldest first.
+/// Frames in one piece of memory, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     pub(crate) bytes: Vec<u8>,
     /// Invariant: ends and sequences ascend, and the last end is `bytes.len()`.
     pub(crate) frames: Vec<Frame>,
-    /// When each was published, in milliseconds of the server's clock; empty where no history asks for that.
+    /// When each frame was published, in milliseconds of the server's clock. Empty if no history needs it.
     pub(crate) ticks: Vec<u64>,
-    /// The bytes of frames that are superseded, and of those that are the newest of their key.
+    /// The bytes of superseded frames, and of frames that are the newest of their key.
     superseded: usize,
     current: usize,
 }
@@ -29,20 +30,20 @@ impl Block {
     pub(crate) fn push(&mut self, sequence: u64, bytes: &[u8], kind: Kind) {
         debug_assert!(self.frames.last().is_none_or(|last| last.sequence < sequence));
         self.bytes.extend_from_slice(bytes);
-        // A block ends at one burst plus one event, both far below 4 GiB.
+        // A block holds at most one burst plus one event, both far below 4 GiB.
         let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         self.frames.push(Frame { sequence, end, kind, role: Role::Plain });
     }
 
-    /// Adds frames that lie one behind the other in `bytes`, which is what stands behind the offset `base` of
-    /// their block. Whose copies they are knows their roles: here they are not counted.
+    /// Copies frames from another block. `bytes` are their bytes, which begin at offset `base` of that block.
+    /// Roles are not counted here: the caller knows them.
     pub(crate) fn push_all(&mut self, frames: &[Frame], base: u32, bytes: &[u8]) {
         let before = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         self.bytes.extend_from_slice(bytes);
         self.frames.extend(frames.iter().map(|frame| Frame { end: frame.end - base + before, ..*frame }));
     }
 
-    /// The bytes of frames of that role.
+    /// The bytes of frames with this role.
     pub(crate) fn bytes_of(&self, role: Role) -> usize {
         match role {
             Role::Plain => self.bytes.len() - self.superseded - self.current,
@@ -51,7 +52,7 @@ impl Block {
         }
     }
 
-    /// Says what frame number `index` is, and returns what it was.
+    /// Sets the role of frame number `index`, and returns its role before.
     pub(crate) fn set_role(&mut self, index: usize, role: Role) -> Role {
         let bytes = self.frame_bytes(index).len();
         let before = std::mem::replace(&mut self.frames[index].role, role);
@@ -60,7 +61,7 @@ impl Block {
         before
     }
 
-    /// Nothing is the newest of its key any more.
+    /// Makes all current frames plain: the keys of the topic are forgotten.
     pub(crate) fn forget_keys(&mut self) {
         if self.current > 0 {
             for frame in self.frames.iter_mut().filter(|frame| frame.role == Role::Current) {
@@ -70,7 +71,7 @@ impl Block {
         }
     }
 
-    /// Whether there is nothing that a stream which is behind gets.
+    /// Whether all frames are superseded.
     pub(crate) fn is_superseded(&self) -> bool {
         self.superseded == self.bytes.len()
     }
@@ -107,10 +108,10 @@ impl Block {
         (self.superseded, self.current) = (0, 0);
     }
 
-    /// Gives back memory that nothing has been put into, where it is much.
+    /// Frees unused memory, if there is much.
     pub(crate) fn fit(&mut self) {
-        // A vector that has just grown has room for as much again: who gave that back each time would copy
-        // everything with each event.
+        // A vector that has just grown has as much room again. Freeing that each time would copy everything
+        // with each event.
         let used =
             self.bytes.len() + self.frames.len() * size_of::<Frame>() + self.ticks.len() * size_of::<u64>();
         if self.capacity() > SLACK_BYTES && self.capacity() / 4 > used {
@@ -120,7 +121,7 @@ impl Block {
         }
     }
 
-    /// Gives up the content, and the memory where it is more than `bytes`.
+    /// Clears the block, and frees its memory if that is more than `bytes`.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         if self.capacity() > bytes {
             *self = Self::default();
@@ -145,7 +146,7 @@ impl Block {
         &self.bytes[self.start_of(index) as usize..self.frames[index].end as usize]
     }
 
-    /// The memory that it takes.
+    /// The memory that the block takes.
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
             + self.frames.capacity() * size_of::<Frame>()
@@ -153,8 +154,7 @@ impl Block {
     }
 }
 
-/// Blocks that no log needs at the moment. An idle topic holds no memory, and yet a busy one does not
-/// allocate.
+/// Spare blocks. With them an idle topic holds no memory, and a busy one does not allocate.
 #[derive(Debug, Default)]
 pub(crate) struct Spares {
     blocks: Vec<Block>,
@@ -173,15 +173,14 @@ impl Spares {
         block
     }
 
-    /// Has a block that is in use give back memory that nothing has been put into, where it is much.
+    /// Frees the unused memory of a block of a log, if there is much.
     pub(crate) fn fit(&mut self, block: &mut Block) {
         self.held -= block.capacity();
         block.fit();
         self.held += block.capacity();
     }
 
-    /// Keeps `block` for later, or frees it where there is enough already or it has grown out of the
-    /// ordinary.
+    /// Keeps `block` for later. Frees it instead if the store is full or the block is unusually large.
     pub(crate) fn give(&mut self, mut block: Block) {
         let capacity = block.capacity();
         self.held -= capacity;

@@ -1,39 +1,39 @@
-//! What a topic has only while something is in its log, or is kept.
+//! The part of a topic that exists only while the log has events, or something is retained.
 
 use crate::account::Account;
 use crate::topic::chain::{Chain, Chains};
 use crate::topic::history::Kept;
 use crate::topic::log::Log;
 
-/// What is left out of a topic at rest, as most are that one stream has for itself.
+/// The state of a topic that is not at rest. Most topics serve one stream and are at rest.
 #[derive(Debug, Default)]
 pub(crate) struct Busy {
     pub(crate) log: Log,
-    /// How many subscribers the current wave has visited; `None` between waves. A wave offers every
-    /// subscriber what was published, and may take several turns.
+    /// How many subscribers the current wave has visited; `None` between waves. A wave offers new events to
+    /// every subscriber, and may take several turns.
     pub(crate) wave: Option<usize>,
-    /// How many milliseconds there are between two waves at least.
+    /// The shortest time between two waves, in milliseconds.
     pub(crate) pace: u64,
     /// When the next wave may begin, by the server's clock.
     next_wave: u64,
     /// Bytes published since the last wave began.
     pub(crate) fresh: usize,
-    /// Bytes that the current wave was begun for.
+    /// Bytes that the current wave offers.
     pub(crate) offered: usize,
     pub(crate) offers: Offers,
-    /// When it was said that nothing more will come, if it was, by the server's clock.
+    /// When the topic was finished, by the server's clock; `None` if it was not.
     pub(crate) finished: Option<u64>,
-    /// The same compressed, where several streams read it so.
+    /// The same events compressed, if several streams read them so.
     pub(crate) chain: Option<Box<Chain>>,
-    /// How many such streams the wave has visited so far.
+    /// How many streams with compression the wave has visited so far.
     pub(crate) compressed: usize,
-    /// What of the log is kept for newcomers, if anything.
+    /// The history, if the topic retains events.
     pub(crate) kept: Option<Box<Kept>>,
 }
 
 impl Busy {
-    /// Whether nobody would miss it. Where its log stands does not matter: an empty log gives nothing to
-    /// anybody, and only a topic that keeps something is asked where that began.
+    /// Whether all of this can be dropped. The sequences of the log do not matter: an empty log has no frame
+    /// for any stream, and only a topic that retains events needs to know where they begin.
     pub(crate) fn is_at_rest(&self) -> bool {
         debug_assert!(self.wave.is_none() || self.fresh + self.offered > 0);
         self.log.is_empty()
@@ -45,7 +45,6 @@ impl Busy {
             && self.pace == 0
     }
 
-    /// A wave begins.
     pub(crate) fn begin_wave(&mut self, tick: u64) {
         self.log.mark();
         self.wave = Some(0);
@@ -53,23 +52,23 @@ impl Busy {
         self.next_wave = tick.saturating_add(self.pace);
     }
 
-    /// When the next wave may begin, if that is not now. What is a lot does not wait.
+    /// When the next wave may begin, if that is later than `tick`. Many bytes do not wait.
     pub(crate) fn rests_until(&self, tick: u64) -> Option<u64> {
         (self.next_wave > tick && self.fresh < PACED_BYTES_MAX).then_some(self.next_wave)
     }
 
-    /// Whether streams do without what is superseded, though they are not behind.
+    /// Whether streams skip superseded frames although they are not behind.
     pub(crate) fn conflates(&self) -> bool {
         self.pace > 0 && self.log.is_conflated()
     }
 
-    /// Whether it has a chain, or may have one with the next wave.
+    /// Whether the topic has a chain, or may get one with the next wave.
     pub(crate) fn has_chain(&self) -> bool {
         self.chain.is_some() || self.compressed >= CHAIN_READERS
     }
 
-    /// Before a wave: what the last one has offered is needed no more, and whether it is worth to compress
-    /// what comes depends on how many it has visited that read it compressed.
+    /// Called before a wave. Drops the pieces that the last wave has offered. Starts or drops the chain,
+    /// depending on how many of the visited streams read the topic compressed.
     pub(crate) fn begin_chain(&mut self, chains: Chains, account: &Account) {
         let offered = self.log.marked();
         let readers = std::mem::take(&mut self.compressed);
@@ -82,7 +81,7 @@ impl Busy {
         }
     }
 
-    /// No wave is due: all who read the chain were given what is in it.
+    /// Called when no wave is due: every reader of the chain has all of its pieces.
     pub(crate) fn rest_chain(&mut self, is_left: bool) {
         if is_left {
             (self.chain, self.compressed) = (None, 0);
@@ -92,24 +91,25 @@ impl Busy {
     }
 }
 
-/// So much waits for the next wave of a topic with a pace at most.
+/// The most bytes that wait for the next wave of a topic with a pace.
 const PACED_BYTES_MAX: usize = 1 << 20;
 
-/// So many streams have to read a topic compressed, that an encoder of its own is worth its memory.
+/// From this number of streams with compression on, an encoder for the topic is worth its memory.
 const CHAIN_READERS: usize = 2;
 
-/// How long a stream has, at least, to read what it was offered before that counts as lag, in milliseconds. A
-/// burst of more than the log may hold would otherwise cut streams that read as fast as they can.
+/// The time that a stream has at least to read what it was offered before that counts as lag, in
+/// milliseconds. Otherwise a burst of more bytes than the log may hold would disconnect streams that read as
+/// fast as they can.
 pub(crate) const TIME_TO_READ: u64 = 100;
 
-/// What has been offered to the streams, and when: in two steps, of [`TIME_TO_READ`] each at least.
+/// What was offered to the streams, and when: in two steps, each at least [`TIME_TO_READ`] long.
 #[derive(Debug, Default)]
 pub(crate) struct Offers {
     /// The newest frame that was offered two steps ago.
     read: u64,
-    /// The newest frame that was offered when the last step was made.
+    /// The newest frame that had been offered at the last step.
     recent: u64,
-    /// When that was.
+    /// When the last step was made.
     since: u64,
 }
 
@@ -123,13 +123,13 @@ impl Offers {
     }
 }
 
-/// Boxes that no topic needs at the moment, each with the room for a few blocks that its log has: a topic
-/// that is published to now and then does not allocate each time.
+/// Spare boxes, with room for a few blocks in their logs. With them a topic that is published to now and then
+/// does not allocate each time.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "they are given back as they lie in memory, not copied")]
 pub(crate) struct SpareBusy(Vec<Box<Busy>>);
 
-/// As many as there are topics that are published to in one turn, in most turns.
+/// In most turns, no more topics than this are published to.
 const SPARES_MAX: usize = 256;
 
 impl SpareBusy {
@@ -156,7 +156,7 @@ mod tests {
     use crate::topic::frame::Kind;
 
     #[test]
-    fn what_is_taken_is_as_new() {
+    fn a_reused_box_is_like_a_new_one() {
         let (mut spares, mut blocks) = (SpareBusy::default(), Spares::default());
         let mut busy = spares.take();
         busy.log.append(7, b"x", Kind::RAW, &mut blocks);

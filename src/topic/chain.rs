@@ -1,53 +1,53 @@
-//! What a topic has published, compressed once for all streams that get it so.
+//! The chain of a topic: its events, compressed once for all streams with compression.
 //!
-//! A stream whose client takes gzip has the framing `Gzip`: chunked, with gzip inside. Logs, cursors and lag
-//! know nothing of it. Bytes are compressed when they are given to streams.
+//! A stream whose client accepts gzip has the framing `Gzip`: chunked, with gzip inside. Logs, cursors and
+//! lag know nothing of it. Bytes are compressed when they are given to streams.
 //!
 //! - **A piece** is deflate that ends at a byte (a sync flush). Pieces of different encoders can follow each
 //!   other, unless a piece refers to something that the stream does not have right before it.
 //! - **A chain** is what the topic has published since its encoder started over. Each piece may refer to
-//!   earlier ones. A piece is made once, when a wave comes, for all streams marked `CHAINED`. The chain
-//!   exists while at least two streams read the topic so, and holds no more than the wave is still to offer.
+//!   earlier ones. A wave makes a piece once, for all streams marked `CHAINED`. The chain exists while at
+//!   least two streams read the topic so, and holds no more than the wave has yet to offer.
 //! - **Everything else** is compressed [alone](crate::delivery::compressor), in pieces that refer to nothing.
-//!   Text that is not of the chain takes the mark `CHAINED` from a stream, because the chain counts distances
-//!   back from where the stream stands. So does text that the stream goes without. An empty block yields no
-//!   text and fits anywhere: a heartbeat.
-//! - **Joining:** a stream joins where the chain starts over. It does so after 16 events if a stream waits
-//!   for that.
+//!   A stream that gets text outside of the chain, or skips text of the chain, loses the mark `CHAINED`: the
+//!   chain counts distances back from the position of the stream. An empty block yields no text and fits
+//!   anywhere: a heartbeat.
+//! - **Joining:** a stream joins where the chain starts over. If a stream waits for that, the chain starts
+//!   over after 16 events.
 //! - **Topics that are `uncompressed`** are written in stored blocks.
-//! - **Memory:** an encoder takes 330 KiB. Those of topics take at most an eighth of `memory_max`. If memory
-//!   is short, they are dropped, and the next wave does without.
+//! - **Memory:** an encoder takes 330 KiB. The encoders of topics take at most an eighth of `memory_max`. If
+//!   memory is short, they are dropped, and the next wave does without.
 //!
-//! There is no second log of compressed frames: only streams at the end of the log share what is compressed.
-//! A stream that is behind gets up to 64 KiB at once, which compresses well by itself. And skips and gaps
-//! would have to be kept right in two logs.
+//! There is no second log of compressed frames: only streams at the end of the log share compressed bytes. A
+//! stream that is behind gets up to 64 KiB at once, which compresses well by itself. And two logs would have
+//! to agree on skips and gaps.
 
 use crate::account::{Account, Charge, Purpose};
 use crate::gzip::{ENCODER_BYTES, Encoder, Sum};
 use crate::topic::frame::{Framing, append_chunk};
 use crate::topic::log::Log;
 
-/// After so many events a chain begins anew where a stream waits for that. Sooner would cost those who are in
-/// it more than it gives to those who are not.
+/// The chain starts over after this many events if a stream waits for that. Sooner would cost the streams in
+/// the chain more than the others gain.
 const ANEW: usize = 16;
 
-/// Bytes of deflate that many streams get at once, whole or not at all: some frames of one log.
+/// Deflate bytes of some frames of one log. Each stream gets all of them at once, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Piece {
-    /// Its first and its last frame.
+    /// The sequences of its first and its last frame.
     pub(crate) first: u64,
     pub(crate) sequence: u64,
-    /// The offset behind its last byte.
+    /// The offset after its last byte.
     pub(crate) end: usize,
     /// How many of its frames are events.
     pub(crate) events: u64,
-    /// What is added to the sum of a stream.
+    /// What this piece adds to the checksum of a stream.
     pub(crate) sum: Sum,
     /// Whether it refers to nothing before it.
     pub(crate) begins: bool,
 }
 
-/// What is added to the sum of a stream by all of them.
+/// What all of these pieces add to the checksum of a stream.
 pub(crate) fn sum_of(pieces: &[Piece]) -> Sum {
     pieces.iter().fold(Sum::default(), |sum, piece| sum.then(piece.sum))
 }
@@ -55,36 +55,36 @@ pub(crate) fn sum_of(pieces: &[Piece]) -> Sum {
 /// Whether topics have chains.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Chains {
-    /// The level of those there are; none where all of them are to go.
+    /// The compression level; `None` drops all chains.
     pub(crate) level: Option<u8>,
-    /// Whether there is memory for one more.
+    /// Whether there is memory for another chain.
     pub(crate) may_begin: bool,
 }
 
-/// The pieces of one encoder, each of which may refer to those before it: so they are for streams that get
-/// all of them, from one that begins on.
+/// The pieces of one encoder. Each may refer to earlier ones, so a stream has to get all of them, from a
+/// piece that `begins` on.
 #[derive(Debug)]
 pub(crate) struct Chain {
     encoder: Encoder,
-    /// Chunks, one for each piece.
+    /// HTTP chunks, one for each piece.
     bytes: Vec<u8>,
     /// Invariant: ends and sequences ascend, and the last end is `bytes.len()`.
     pieces: Vec<Piece>,
-    /// Everything up to this frame was compressed, or came before.
+    /// The newest frame that is compressed, or came before the chain.
     newest: u64,
-    /// Up to this frame the pieces are gone, or there were none.
+    /// Pieces up to this frame are dropped, or never were.
     floor: u64,
-    /// How many events there were since it began.
+    /// How many events the chain has compressed since it started over.
     events: usize,
-    /// Whether some stream waits for it to begin anew.
+    /// Whether a stream waits for the chain to start over.
     wanted: bool,
-    /// Where a piece is made.
+    /// The buffer in which a piece is made.
     scratch: Vec<u8>,
     charge: Charge,
 }
 
 impl Chain {
-    /// One that begins behind the frame `after`. None where it cannot be.
+    /// A chain that begins after the frame `after`. `None` if the encoder cannot be made.
     pub(crate) fn new(level: u8, after: u64, account: &Account) -> Option<Self> {
         let charge = account.charge(Purpose::Encoders, ENCODER_BYTES);
         Some(Self {
@@ -100,12 +100,12 @@ impl Chain {
         })
     }
 
-    /// Some stream waits for it to begin anew.
+    /// Notes that a stream waits for the chain to start over.
     pub(crate) fn want(&mut self) {
         self.wanted = true;
     }
 
-    /// Compresses what the log has and this has not. Returns how many bytes that was.
+    /// Compresses the frames of the log that the chain does not have yet. Returns their size in bytes.
     pub(crate) fn catch_up(&mut self, log: &Log) -> usize {
         let mut compressed = 0;
         let mut begins = self.newest < log.newest() && self.wanted && self.events >= ANEW;
@@ -135,9 +135,9 @@ impl Chain {
         compressed
     }
 
-    /// The pieces that a stream gets which was given everything up to the frame `after`, with their bytes and
-    /// the offset at which those begin; if it `continues`, or else from a beginning on. None where there are
-    /// none for it.
+    /// The pieces for a stream that has everything up to the frame `after`, their bytes, and the offset at
+    /// which these begin. A stream that does not `continue` needs a first piece that `begins`. `None` if no
+    /// pieces fit.
     pub(crate) fn behind(&self, after: u64, continues: bool) -> Option<(&[Piece], &[u8], usize)> {
         let from = self.pieces.partition_point(|piece| piece.sequence <= after);
         let first = self.pieces.get(from).filter(|piece| piece.first > after && after >= self.floor)?;
@@ -145,7 +145,7 @@ impl Chain {
         (continues || first.begins).then(|| (&self.pieces[from..], &self.bytes[base..], base))
     }
 
-    /// Nobody needs pieces up to the frame `until` any more.
+    /// Drops the pieces up to the frame `until`.
     pub(crate) fn forget(&mut self, until: u64) {
         let count = self.pieces.partition_point(|piece| piece.sequence <= until);
         let Some(last) = count.checked_sub(1).map(|last| self.pieces[last]) else { return };
@@ -166,5 +166,5 @@ impl Chain {
     }
 }
 
-/// What is kept of buffers between waves.
+/// The most bytes that each buffer keeps between waves.
 const ROOM: usize = 4 << 10;

@@ -1,8 +1,8 @@
-//! A list that most often has one entry, which then needs no memory of its own.
+//! A list that usually has one entry, and then allocates nothing.
 
 use std::ops::{Deref, DerefMut};
 
-/// As large as a `Vec`, into which it grows with the second entry.
+/// As large as a `Vec`, and becomes one with the second entry.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Few<T> {
     #[default]
@@ -23,8 +23,7 @@ impl<T> Few<T> {
         }
     }
 
-    /// Removes the entry at `index`, whose place the last one takes, and gives back memory where little of it
-    /// is used.
+    /// Removes the entry at `index` and puts the last one there. Frees memory if little of it is used.
     pub(crate) fn swap_remove(&mut self, index: usize) -> Option<T> {
         debug_assert!(index < self.len());
         match std::mem::take(self) {
@@ -73,13 +72,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_a_vector_that_is_small_while_there_is_one_entry() {
+    fn few_behaves_like_a_vector_and_is_small_with_one_entry() {
         assert_eq!(size_of::<Few<u32>>(), size_of::<Vec<u32>>());
         let (mut few, mut vec) = (Few::default(), Vec::new());
         let mut random = 7_u32;
         for round in 0..4000_u32 {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            // It grows to about a thousand, and then goes back to nothing.
+            // The list grows to about a thousand entries, and then shrinks to none.
             let grows = if round < 2000 { 3 } else { 1 };
             if random >> 30 < grows || vec.is_empty() {
                 few.push(round);

@@ -1,19 +1,19 @@
-//! An event as it lies in the log: encoded once, already wrapped as an HTTP/1.1 chunk (RFC 9112 7.1).
+//! Frames: events as they lie in a log, encoded once, already HTTP/1.1 chunks (RFC 9112 7.1).
 
 use crate::error::Error;
 use crate::event::{Event, EventError};
 use std::fmt::Display;
 use std::io::Write;
 
-/// What the bytes of a frame are.
+/// What kind of bytes a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Kind {
-    /// The bytes of its chunk size line; 0 for bytes that are no chunk and are sent as they are, such as a
+    /// The length of the chunk size line. 0 if the bytes are not a chunk and are sent as they are, such as a
     /// response head.
     pub(crate) prefix: u8,
-    /// Whether it counts as an event that was delivered: not what the server itself puts into a stream.
+    /// Whether it counts as a delivered event. The server's own notices do not.
     pub(crate) event: bool,
-    /// Whether observers have been told of it already, where it was sent to a tag.
+    /// Whether observers already know of it: it was sent to a tag.
     pub(crate) told: bool,
 }
 
@@ -28,37 +28,37 @@ impl Kind {
 /// Where a frame ends in its block, and what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame {
-    /// Its place in the one order over all topics and private sends.
+    /// Its place in the one order of all topics and private sends.
     pub(crate) sequence: u64,
-    /// The offset behind its last byte.
+    /// The offset after its last byte.
     pub(crate) end: u32,
     pub(crate) kind: Kind,
     pub(crate) role: Role,
 }
 
 impl Frame {
-    /// Whether streams that are behind do without it.
+    /// Whether streams that are behind skip it.
     pub(crate) fn is_conflated(&self) -> bool {
         self.role == Role::Superseded
     }
 }
 
-/// What a frame is in a keyed topic.
+/// The role of a frame in a keyed topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Role {
-    /// One event among others.
+    /// An event without a key, or in a topic without keys.
     #[default]
     Plain,
-    /// The newest of its key: kept as long as it is that.
+    /// The newest event of its key, which the log keeps.
     Current,
-    /// A newer one of the same key is there, so that nobody needs it who is not getting it already.
+    /// A newer event of the same key exists. Only streams that are already at this frame get it.
     Superseded,
 }
 
 /// The last chunk of a body.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Adds a chunk with these bytes, of which there is one at least.
+/// Appends a chunk with these bytes, which must not be empty.
 pub(crate) fn append_chunk(bytes: &[u8], out: &mut Vec<u8>) {
     // Writing to a vector cannot fail.
     let _ = write!(out, "{:x}\r\n", bytes.len());
@@ -66,18 +66,18 @@ pub(crate) fn append_chunk(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(CHUNK_SUFFIX);
 }
 
-/// The bytes behind the data of a chunk.
+/// The bytes after the data of a chunk.
 const CHUNK_SUFFIX: &[u8] = b"\r\n";
 
-/// An empty comment, which clients ignore: the first byte of a body, and its heartbeat. It has no empty line
-/// of its own, which some clients take for an event.
+/// An empty comment, which clients ignore: the first bytes of a body, and the heartbeat. It has no empty line
+/// after it, because some clients take that for an event.
 pub(crate) const COMMENT: &[u8] = b"2\r\n:\n\r\n";
 
-/// The heartbeat of a compressed stream: an empty stored block (RFC 1951 3.2.4), which is nothing when it is
-/// decoded, and fits behind anything.
+/// The heartbeat of a compressed stream: an empty stored block (RFC 1951 3.2.4). It decodes to nothing and
+/// fits anywhere.
 pub(crate) const EMPTY_BLOCK: &[u8] = b"5\r\n\0\0\0\xff\xff\r\n";
 
-/// What [`COMMENT`] is.
+/// The kind of [`COMMENT`].
 pub(crate) const COMMENT_KIND: Kind = Kind { prefix: 3, event: false, told: false };
 
 /// Room for the largest chunk size line: eight hexadecimal digits and CRLF.
@@ -86,17 +86,17 @@ const PREFIX_MAX: usize = 10;
 /// How the body of a stream is delimited on the wire (RFC 9112 6.3), and coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Framing {
-    /// Chunked transfer coding: frames are sent just as they lie in the log.
+    /// Chunked transfer coding: frames are sent as they lie in the log.
     Chunked,
-    /// The end of the connection ends the body: the same frames without their chunk lines.
+    /// The body lasts until the connection closes: the same frames without their chunk lines.
     CloseDelimited,
     /// Chunked, and gzip within the chunks (RFC 9110 8.4.1.3).
     Gzip,
 }
 
 impl Framing {
-    /// What ends the body: the last chunk (RFC 9112 7.1), or nothing but the end of the connection. Before
-    /// the last chunk of one that is compressed stands the end of that.
+    /// The bytes at the end of the body: the last chunk (RFC 9112 7.1), or none if the connection is closed.
+    /// A compressed body has the end of its gzip stream before that.
     pub(crate) fn end(self) -> &'static [u8] {
         match self {
             Self::Chunked => LAST_CHUNK,
@@ -104,8 +104,8 @@ impl Framing {
         }
     }
 
-    /// The bytes of a frame, which lies in the log as `bytes`, in this framing; without chunk lines where it
-    /// has yet to be compressed.
+    /// The bytes of a frame in this framing. `bytes` is the frame as it lies in the log. Bytes that are still
+    /// to be compressed have no chunk lines.
     pub(crate) fn bytes_of(self, kind: Kind, bytes: &[u8]) -> &[u8] {
         match self {
             Self::CloseDelimited | Self::Gzip if kind.prefix > 0 => {
@@ -118,22 +118,22 @@ impl Framing {
 
 /// The text in the bytes of an event.
 pub(crate) fn text_of(kind: Kind, bytes: &[u8]) -> &str {
-    // It was put together from text.
+    // The bytes were made from a `str`.
     str::from_utf8(Framing::CloseDelimited.bytes_of(kind, bytes)).unwrap_or_default()
 }
 
-/// One encoded event in chunk framing. Reused, it encodes without allocating.
+/// One encoded event in chunk framing. If it is reused, it encodes without allocating.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EncodedEvent {
-    /// `PREFIX_MAX` bytes of room, the event, CRLF. The size line stands at the end of the room, so that it
-    /// can be written when the size is known and nothing has to move.
+    /// `PREFIX_MAX` bytes of room, the event, CRLF. The size line stands at the end of the room, so it can be
+    /// written when the size is known and nothing has to move.
     bytes: Vec<u8>,
     prefix: u8,
-    /// How many bytes its id has, if it has one.
+    /// The length of its id in bytes, if it has one.
     id_bytes: Option<u32>,
     key: Option<Box<str>>,
     removes_key: bool,
-    /// Whether it is the server's own, see [`Kind::event`].
+    /// Whether it is a notice of the server, see [`Kind::event`].
     is_notice: bool,
 }
 
@@ -144,7 +144,7 @@ impl EncodedEvent {
         Ok(encoded)
     }
 
-    /// An event of the server's own.
+    /// A notice of the server.
     pub(crate) fn new_notice(event: &Event<'_>) -> Result<Self, EventError> {
         Ok(Self { is_notice: true, ..Self::new(event)? })
     }
@@ -161,13 +161,13 @@ impl EncodedEvent {
         Ok(())
     }
 
-    /// The same for an event whose id may have so many bytes.
+    /// The same, and checks that the id has at most `id_bytes_max` bytes.
     pub(crate) fn encode_checked(&mut self, event: &Event<'_>, id_bytes_max: usize) -> Result<(), Error> {
         self.encode(event)?;
         if self.has_longer_id(id_bytes_max) { Err(Error::IdTooLong) } else { Ok(()) }
     }
 
-    /// Replaces the content by `event` with an id in front.
+    /// Replaces the content by `event` with an id before it.
     pub(crate) fn encode_with_id(&mut self, event: &Self, id: impl Display) {
         self.bytes.resize(PREFIX_MAX, 0);
         // Writing to a vector cannot fail.
@@ -179,7 +179,7 @@ impl EncodedEvent {
         self.wrap();
     }
 
-    /// Writes the chunk lines around the event that lies behind the room for them.
+    /// Writes the chunk lines around the event.
     fn wrap(&mut self) {
         let mut size = self.bytes.len() - PREFIX_MAX;
         self.bytes.extend_from_slice(CHUNK_SUFFIX);
@@ -195,7 +195,7 @@ impl EncodedEvent {
         self.prefix = u8::try_from(PREFIX_MAX - at).unwrap_or(0);
     }
 
-    /// Gives up the content, and the memory where it is more than `bytes`.
+    /// Clears the event, and frees its memory if that is more than `bytes`.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         if self.bytes.capacity() > bytes {
             *self = Self::default();
@@ -207,32 +207,32 @@ impl EncodedEvent {
         self.bytes.get(PREFIX_MAX - usize::from(self.prefix)..).unwrap_or_default()
     }
 
-    /// The memory that it holds.
+    /// The memory that the buffer holds.
     pub(crate) fn held(&self) -> usize {
         self.bytes.capacity() + self.key.as_ref().map_or(0, |key| key.len())
     }
 
-    /// Whether it says that its key is gone.
+    /// Whether the event removes its key.
     pub(crate) fn removes_key(&self) -> bool {
         self.key_and_end().is_some_and(|(_, end)| end)
     }
 
-    /// Its key, and whether it is the end of it.
+    /// Its key, and whether the event removes it.
     pub(crate) fn key_and_end(&self) -> Option<(&str, bool)> {
         self.key.as_deref().map(|key| (key, self.removes_key))
     }
 
-    /// Whether the application has given it an id.
+    /// Whether the application gave it an id.
     pub(crate) fn has_id(&self) -> bool {
         self.id_bytes.is_some()
     }
 
-    /// Whether that is the one which makes a client forget where it was.
+    /// Whether its id is empty, which makes clients forget their last id.
     pub(crate) fn has_empty_id(&self) -> bool {
         self.id_bytes == Some(0)
     }
 
-    /// Whether the application has given it an id of more bytes than that.
+    /// Whether its id has more than `bytes_max` bytes.
     pub(crate) fn has_longer_id(&self, bytes_max: usize) -> bool {
         self.id_bytes.is_some_and(|bytes| bytes as usize > bytes_max)
     }
@@ -246,7 +246,7 @@ impl EncodedEvent {
         Kind { prefix: self.prefix, event: !self.is_notice, told: false }
     }
 
-    /// The same for what the server itself puts into a stream.
+    /// The kind of a notice that the server puts into a stream.
     pub(crate) fn notice(&self) -> Kind {
         Kind { prefix: self.prefix, event: false, told: false }
     }

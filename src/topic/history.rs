@@ -1,13 +1,13 @@
-//! What a topic keeps for those who come back, or come late.
+//! Histories: the events that a topic retains for clients that reconnect or come late.
 //!
-//! [`Kept`] exists only for topics with a history, keys, or ids of somebody else's. It moves a *horizon*
-//! through the log: frames after the horizon are for new clients. The log forgets a frame only if it is
-//! before the horizon, and no stream lags on it or it is more than `lag_bytes_max` before the horizon. So a
-//! stream that begins with the oldest event has as much time as others. `complete_from` is the newest frame
-//! that is gone: a client that saw less has a gap.
-//!
-//! In a keyed topic each frame has a `Role`. Streams that conflate skip superseded frames. A block of which a
-//! quarter is superseded gives those up, and what is left is copied together (`Log::drop_superseded`).
+//! [`Kept`] exists only for topics with a history, keys, or ids of the application. It moves a *horizon*
+//! through the log: frames after the horizon are for new clients. The log drops a frame only if it is before
+//! the horizon, and no stream lags on it or it is more than `lag_bytes_max` before the horizon. So a stream
+//! that begins with the oldest event has as much time as others. `complete_from` is the newest frame that is
+//! gone: a client that has seen less has a gap.
+//! In a keyed topic each frame has a `Role`. Streams that conflate skip superseded frames. If a quarter of a
+//! block is superseded, these frames are dropped and the rest is copied together (`Log::drop_superseded`).
+//! That moves no stream, because cursors are numbers.
 //! Cursors are numbers, so that moves no stream.
 
 use crate::account::{Account, Charge, Purpose};
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// How much a topic keeps for streams that resume: as many of its newest events as all three limits allow.
+/// How many events a topic retains for streams that resume: the newest ones that all three limits allow.
 ///
 /// ```
 /// use mio_sse::{History, TopicConfig};
@@ -29,9 +29,9 @@ use std::time::Duration;
 ///
 /// let chat = TopicConfig::default().history(History::new().events(100).age(Duration::from_secs(3600)));
 /// ```
-///
-/// Cost: the bytes of the events and 24 more for each, with ids of the application some 50, once for all
-/// streams; some 200 bytes for the topic.
+/// # Cost
+/// Currently the bytes of the events and 24 more for each, or some 50 with ids of the application, once for
+/// all streams. The topic takes some 200 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct History {
     events: usize,
@@ -46,28 +46,28 @@ impl Default for History {
 }
 
 impl History {
-    /// Keeps up to 1 MiB, of any number and any age.
+    /// Up to 1 MiB of events, without a limit on their number and age.
     #[must_use]
     pub const fn new() -> Self {
         Self { events: usize::MAX, bytes: 1 << 20, age: None }
     }
 
-    /// Keeps so many events at most.
+    /// Sets the largest number of events.
     #[must_use]
     pub const fn events(mut self, max: usize) -> Self {
         self.events = max;
         self
     }
 
-    /// Keeps so many bytes at most, as they are sent.
+    /// Sets the largest number of bytes, as they are sent.
     #[must_use]
     pub const fn bytes(mut self, max: usize) -> Self {
         self.bytes = max;
         self
     }
 
-    /// Keeps events for so long at most, from 1 ms to 40 days. A topic of which nothing is left, and that
-    /// nobody reads, is gone.
+    /// Sets how long events are retained, from 1 ms to 40 days. A topic that has no events left and no
+    /// subscribers is removed.
     #[must_use]
     pub const fn age(mut self, max: Duration) -> Self {
         self.age = Some(max);
@@ -90,16 +90,16 @@ impl History {
     }
 }
 
-/// What becomes of a stream that reads so slowly that a topic's log no longer holds what it should get next.
-/// The guide [Slow clients](crate::guide::slow_clients) helps to choose.
+/// What happens to a stream that reads so slowly that a topic's log no longer holds its next event. The guide
+/// [Slow clients](crate::guide::slow_clients) helps to choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overflow {
-    /// It is closed, with [`CloseReason::Lagged`](crate::CloseReason::Lagged). A client that resumes with
-    /// Last-Event-ID then gets what the history still has.
+    /// The stream is closed, with [`CloseReason::Lagged`](crate::CloseReason::Lagged). A client that resumes
+    /// with Last-Event-ID then gets what the history still has.
     #[default]
     Disconnect,
-    /// It goes on with the oldest event there is, and is told how many it has missed: a
-    /// [gap event](crate::Config::gap_event).
+    /// The stream continues with the oldest event in the log. A [gap event](crate::Config::gap_event) says
+    /// how many it has missed.
     Skip,
 }
 
@@ -116,8 +116,8 @@ pub struct TopicConfig {
 }
 
 impl TopicConfig {
-    /// Keeps a history, for clients that come back. Unless somebody [else](Self::ids) makes the ids, the
-    /// server gives every event one.
+    /// Keeps a history, for clients that reconnect. The server gives every event an id, unless
+    /// [`ids`](Self::ids) says otherwise.
     #[must_use]
     pub const fn history(mut self, history: History) -> Self {
         self.history = Some(history);
@@ -125,25 +125,26 @@ impl TopicConfig {
     }
 
     /// Lets an event [with a key](crate::Event::key) supersede the one before it with the same key. A stream
-    /// that is behind gets the newest of each key only, in order; the topic keeps the newest of each, besides
-    /// its history, for [snapshots](crate::StreamReply::snapshot) and for those who come back. Streams that
-    /// are not behind get every event.
+    /// that is behind gets only the newest event of each key, in order. Besides its history the topic retains
+    /// the newest event of each key, for [snapshots](crate::StreamReply::snapshot) and for clients that
+    /// reconnect. Streams that are not behind get every event.
     ///
-    /// That a key was [removed](crate::Event::removes_key) is kept as long as the history keeps it, and not
-    /// at all without one. A client that was away meanwhile is told of a gap, and then gets all there is: on
-    /// a [gap event](crate::Config::gap_event) a page empties its table.
+    /// The [removal](crate::Event::removes_key) of a key is retained like any event of the history, and
+    /// without a history not at all. A client that was away in the meantime receives a gap, and then all
+    /// current events. On a [gap event](crate::Config::gap_event) a page should empty its table.
     ///
-    /// Cost: the newest event of each key, and some 100 bytes besides, as long as there is the key.
+    /// # Cost
+    /// Currently the newest event of each key, and some 100 bytes more for each key.
     #[must_use]
     pub const fn keyed(mut self) -> Self {
         self.keyed = true;
         self
     }
 
-    /// Has streams get what is published to it at most once in this time, from 1 ms to 10 s: the first event
-    /// at once, and those that follow sooner together, in order, when the time is over. Of a
-    /// [keyed](Self::keyed) topic they get the newest of each key then. For what changes more often than
-    /// anybody looks: a delivery costs the same for one event and for twenty.
+    /// Delivers events at most once in this time, from 1 ms to 10 s. The first event is delivered at once;
+    /// events that follow sooner are delivered together, in order, when the time is over. From a
+    /// [keyed](Self::keyed) topic streams then get only the newest event of each key. For values that change
+    /// more often than users look: a delivery costs the same for one event and for twenty.
     ///
     /// ```
     /// use mio_sse::TopicConfig;
@@ -152,31 +153,31 @@ impl TopicConfig {
     /// let prices = TopicConfig::default().keyed().pace(Duration::from_millis(250));
     /// ```
     ///
-    /// Where some streams may look less often than others, publish the same to two topics with
-    /// [`publish_all`](crate::Context::publish_all), each with its pace. When 1 MiB waits, it waits no
-    /// longer. A stream that is closed, or to which something is sent alone, gets what waits before that; its
-    /// heartbeats wait with it.
+    /// If streams need different paces, publish the same events to two topics with
+    /// [`publish_all`](crate::Context::publish_all), each with its own pace. 1 MiB of waiting events is
+    /// delivered at once. A stream that is closed, or to which something is sent alone, gets the waiting
+    /// events before that. Its heartbeats wait with them.
     ///
     /// # Cost
-    /// Some 250 bytes for the topic.
+    /// Currently some 250 bytes for the topic.
     #[must_use]
     pub const fn pace(mut self, interval: Duration) -> Self {
         self.pace = Some(interval);
         self
     }
 
-    /// The least time between two waves, in milliseconds; none is 0.
+    /// The shortest time between two waves, in milliseconds; 0 if there is no pace.
     pub(crate) fn pace_ms(&self) -> u64 {
         let pace = self.pace.map_or(0, |pace| pace.as_millis());
         u64::try_from(pace).unwrap_or(u64::MAX)
     }
 
-    /// Never has it compressed, whatever `Config::gzip` says: a stream that begins with such a topic is not
-    /// compressed at all, and to one that subscribes to it later its events are sent as they are, within what
-    /// is compressed.
+    /// Never compresses this topic, whatever `Config::gzip` says. A stream that begins with this topic is not
+    /// compressed at all. In a compressed stream that subscribes later, the events of this topic are stored
+    /// uncompressed.
     ///
-    /// For topics that hold secrets beside text that others choose. What is repeated is compressed to less,
-    /// so the length of what is sent tells who can see that whether a guess is right (the BREACH attack).
+    /// For topics with secrets beside text that others choose. Repeated text compresses better, so the length
+    /// of the encrypted bytes reveals whether a guess is right (the BREACH attack).
     #[must_use]
     pub const fn uncompressed(mut self) -> Self {
         self.uncompressed = true;
@@ -187,13 +188,13 @@ impl TopicConfig {
         !self.uncompressed
     }
 
-    /// Who makes the ids of the events. Default [`Ids::Generated`], by which a topic has ids where it keeps
-    /// something. With the others it has ids in any case, and [`Handler::missed`](crate::Handler::missed) is
-    /// asked where the history, if there is one, does not know them.
+    /// Sets who makes the ids of the events. By default, [`Ids::Generated`], a topic has ids only if it
+    /// retains events. With the other two it always has ids, and [`Handler::missed`](crate::Handler::missed)
+    /// is called if the history does not know an id.
     ///
-    /// All topics with ids that one stream reads have the same kind: an id could not say how far the stream
-    /// has come in the others. A reply that mixes them is answered 400,
-    /// [`Context::subscribe`](crate::Context::subscribe) and [`configure`](crate::Context::configure) are
+    /// All topics with ids that one stream reads must have the same kind of ids: one id could not say how far
+    /// the stream has come in the others. A reply that mixes them gets 400;
+    /// [`Context::subscribe`](crate::Context::subscribe) and [`configure`](crate::Context::configure) return
     /// [`Error::MixedIds`](crate::Error::MixedIds).
     ///
     /// ```
@@ -207,7 +208,7 @@ impl TopicConfig {
         self
     }
 
-    /// Whether it makes sense.
+    /// Checks the values.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         const PACES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
         if self.pace.is_some_and(|pace| !PACES.contains(&pace)) {
@@ -216,19 +217,19 @@ impl TopicConfig {
         self.history.map_or(Ok(()), |history| history.check())
     }
 
-    /// What is kept of such a topic, if anything.
+    /// The history of such a topic, if it retains anything.
     pub(crate) fn kept(&self) -> Option<History> {
-        // Without a history it is the newest of each key, and which id is the newest.
+        // Without a history the topic retains the newest event of each key, and the newest id.
         let has_ids = self.keyed || self.ids != Ids::Generated;
         self.history.or(has_ids.then_some(History { events: 0, bytes: 0, age: None }))
     }
 
-    /// Who makes the ids of its events, if they have any.
+    /// Who makes the ids of the events, if they have any.
     pub(crate) fn kind_of_ids(&self) -> Option<Ids> {
         self.kept().map(|_| self.ids)
     }
 
-    /// What happens to streams that read too slowly.
+    /// Sets what happens to streams that read too slowly.
     #[must_use]
     pub const fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
@@ -236,8 +237,8 @@ impl TopicConfig {
     }
 }
 
-/// Where something is complete from: a frame, and, where ids are positions, that of the newest event up to
-/// there.
+/// A point in a log after which nothing is missing: a frame, and, if ids are positions, the position of the
+/// newest event up to there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Mark {
     pub(crate) sequence: u64,
@@ -246,53 +247,54 @@ pub(crate) struct Mark {
 
 /// The newest frame of each key.
 ///
-/// In a tree: a hash table that grows moves all of them in one go, while streams wait.
+/// A tree, because a growing hash table moves all entries at once while streams wait.
 type Keys = BTreeMap<Box<str>, u64>;
 
-/// The part of a log that is kept for newcomers.
+/// The part of a log that is retained for new clients.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) limits: History,
-    /// The newest frame that is kept no more. The log may hold it still, for those who lag.
+    /// The newest frame that is no longer retained. The log may still hold it for streams that lag.
     horizon: u64,
-    /// The frames behind the horizon, and their bytes.
+    /// The number of frames after the horizon, and their bytes.
     frames: usize,
     bytes: usize,
-    /// Everything behind this mark is kept.
+    /// Everything after this mark is retained.
     pub(crate) complete_from: Mark,
     pub(crate) ids: Ids,
-    /// Where events stand that have ids of the application's.
+    /// The frames of events with ids of the application.
     own_ids: Option<Box<OwnIds>>,
-    /// The newest frame of each key, in a keyed topic.
+    /// The newest frame of each key, if the topic is keyed.
     keys: Option<Box<Keys>>,
-    /// The memory of the keys themselves, and of all that frames are found by.
+    /// The bytes of all keys, and the memory of keys and ids in the account.
     key_bytes: usize,
     charge: Charge,
-    /// What stands up to here in the log was there before, and is nobody's who comes now.
+    /// Frames up to this one were published before the topic was keyed or retained events. New clients do not
+    /// get them.
     begun: u64,
-    /// Up to here, what has no key and is not kept is nobody's any more.
+    /// Frames without a key up to this one that are not retained count as superseded.
     retired: u64,
 }
 
-/// A log is copied when that gives back so many bytes at least, and half of it.
+/// A log is copied if that frees at least this many bytes, and half of the log.
 const GAIN_MIN: usize = 4 << 10;
 
-/// What a history gives up at most when something is published, or nobody lags any more; and when it is its
-/// turn to be looked at, which is done again at once where that is not all.
+/// The most frames that a history drops after an event was published or the last stream caught up, and when
+/// the topic is looked at in turn. If that was not all, the topic is looked at again in the next turn.
 pub(crate) const FRAMES_PER_EVENT: usize = 1024;
 pub(crate) const FRAMES_PER_LOOK: usize = 4096;
 
-/// So many bytes of a log are copied at once to give up others.
+/// The most bytes of a log that are copied at once to drop others.
 const COPY_MAX: usize = 4 << 20;
 
-/// What a key takes besides its text: its place in the tree, and what an allocator adds to the text.
+/// What a key takes besides its text: its entry in the tree, and the allocator's overhead.
 const KEY_BYTES: usize = 56;
 
-/// Events without an id that are looked at for one before them.
+/// How many events without an id are passed in the search for an earlier one with an id.
 const LOOKED_AT_MAX: usize = 16;
 
 impl Kept {
-    /// What a topic that is configured like this keeps, in addition to nothing.
+    /// An empty history for a topic with this configuration.
     pub(crate) fn new(
         config: &TopicConfig,
         limits: History,
@@ -312,12 +314,12 @@ impl Kept {
             key_bytes: 0,
             charge: account.charge(Purpose::Indexes, size_of::<Self>()),
             begun: horizon,
-            // What was there before has no key that is known here.
+            // Earlier frames have no known key.
             retired: 0,
         }
     }
 
-    /// `event` was appended as the frame `sequence`.
+    /// Notes that `event` was appended as the frame `sequence`.
     pub(crate) fn appended(&mut self, sequence: u64, event: &EncodedEvent) {
         self.frames += 1;
         self.bytes += event.bytes().len();
@@ -330,7 +332,7 @@ impl Kept {
         self.measure();
     }
 
-    /// Notes in the account what frames are found by.
+    /// Updates the account with the memory of keys and ids.
     fn measure(&mut self) {
         if self.keys.is_some() || self.own_ids.is_some() {
             let ids = self.own_ids.as_ref().map_or(0, |ids| ids.held());
@@ -339,13 +341,13 @@ impl Kept {
         }
     }
 
-    /// The newest id of the application's, and its frame.
+    /// The newest id of the application, and its frame.
     pub(crate) fn newest_own_id(&self) -> Option<(&str, u64)> {
         self.own_ids.as_ref()?.newest()
     }
 
-    /// The newest id of the application's at the frame `until` or before, and its frame, where that is one of
-    /// the few before it.
+    /// The newest id of the application at or before the frame `until`, and its frame. Only a few frames are
+    /// searched.
     pub(crate) fn own_id_until<'a>(&self, log: &'a Log, mut until: u64) -> Option<(&'a str, u64)> {
         for _ in 0..LOOKED_AT_MAX {
             let sequence = log.newest_until(until);
@@ -358,20 +360,20 @@ impl Kept {
         None
     }
 
-    /// The position of the newest frame at `until` or before; one before all where that is not known any
-    /// more.
+    /// The position of the newest frame at or before `until`; the lowest position if it is no longer known.
     pub(crate) fn position_until(&self, log: &Log, until: u64) -> Position {
         let found = log.bytes_of(log.newest_until(until)).and_then(position_of);
         let complete = Some(self.complete_from).filter(|mark| mark.sequence <= until);
         found.or(complete.map(|mark| mark.position)).unwrap_or_default()
     }
 
-    /// Whether the newest of each key is kept.
+    /// Whether the topic is keyed.
     pub(crate) fn is_keyed(&self) -> bool {
         self.keys.is_some()
     }
 
-    /// `event` was appended as the frame `sequence`: if it has a key, that has a new newest frame.
+    /// Notes that `event` was appended as the frame `sequence`: if it has a key, the frame is the newest of
+    /// that.
     pub(crate) fn supersede(&mut self, log: &mut Log, sequence: u64, event: &EncodedEvent) {
         let (Some(keys), Some((key, end))) = (&mut self.keys, event.key_and_end()) else { return };
         let superseded = if end {
@@ -391,7 +393,7 @@ impl Kept {
             && let Some(bytes) = log.set_role(superseded, Role::Superseded)
             && superseded > self.horizon
         {
-            // Nobody who comes back gets it, and it may be given up before its turn has come.
+            // No client that reconnects gets it, so it does not count, and may be dropped before its turn.
             self.frames -= 1;
             self.bytes -= bytes;
         }
@@ -402,8 +404,8 @@ impl Kept {
         log.superseded() >= GAIN_MIN && log.superseded() > log.bytes() / 2
     }
 
-    /// Nobody lags: gives up what a keyed topic keeps no longer, and its memory, when that is most of it.
-    /// Returns whether there is more of that than is given up at once.
+    /// Drops what a keyed topic no longer retains, and its memory, if that is most of the log. Called when no
+    /// stream lags. Returns whether there is more to drop than was done at once.
     pub(crate) fn compact_keys(&mut self, log: &mut Log, spares: &mut Spares) -> bool {
         self.retire(log, self.horizon);
         if log.superseded() == log.bytes() {
@@ -420,14 +422,14 @@ impl Kept {
         }
     }
 
-    /// What has no key and is not kept, up to the frame `until`, is nobody's any more.
+    /// Marks frames without a key up to the frame `until` as superseded.
     fn retire(&mut self, log: &mut Log, until: u64) {
         log.supersede_plain(self.retired, until);
         self.retired = self.retired.max(until);
     }
 
-    /// Makes the log of a keyed topic forget what is superseded up to the frame `can`, and what has no key up
-    /// to the frame `until`. Returns whether that was only a part, as it is much.
+    /// Drops from a keyed log superseded frames up to the frame `can`, and frames without a key up to the
+    /// frame `until`. Returns whether there is more to drop.
     pub(crate) fn retain(&mut self, log: &mut Log, until: u64, can: u64, spares: &mut Spares) -> bool {
         self.retire(log, until);
         let mut ids = self.own_ids.as_deref_mut();
@@ -438,8 +440,8 @@ impl Kept {
         })
     }
 
-    /// Gives up the oldest events as far as the limits want it, but no more than so many frames. Answers
-    /// whether that was all.
+    /// Drops the oldest events that exceed the limits, at most `frames_max` frames. Returns whether nothing
+    /// in excess is left.
     pub(crate) fn shorten(&mut self, log: &Log, tick: u64, frames_max: usize) -> bool {
         for _ in 0..frames_max {
             let Some((published, sequence, role, bytes)) = self.oldest(log) else { return true };
@@ -448,7 +450,7 @@ impl Kept {
             if !excess && !self.limits.age.is_some_and(too_old) {
                 return true;
             }
-            // The newest of its key is kept, and can be found, as long as it is that.
+            // The newest of its key is retained, and keeps its id.
             if role != Role::Current
                 && let Some(ids) = &mut self.own_ids
                 && let Some(id) = id_of(bytes)
@@ -461,7 +463,7 @@ impl Kept {
             }
             self.horizon = sequence;
             if role == Role::Plain {
-                // All others have a newer one of the same key, which is kept.
+                // All others have a newer event of the same key, which is retained.
                 let position = (self.ids == Ids::Ordered).then(|| position_of(bytes)).flatten();
                 self.complete_from = Mark { sequence, position: position.unwrap_or_default() };
             }
@@ -469,7 +471,7 @@ impl Kept {
         false
     }
 
-    /// Gives up the older half of what is kept, before its time. Returns how many bytes of events that was.
+    /// Drops the older half of the history, before its time. Returns the number of bytes.
     pub(crate) fn halve(&mut self, log: &Log, tick: u64) -> usize {
         let (limits, before) = (self.limits, self.bytes);
         self.limits.bytes = limits.bytes.min(before / 2);
@@ -492,25 +494,25 @@ impl Kept {
         self.horizon
     }
 
-    /// Whether something behind the frame `after` is lost for a stream that has subscribed behind the frame
-    /// `subscribed`: since then the log keeps everything for it.
+    /// Whether events after the frame `after` are lost for a stream that subscribed after the frame
+    /// `subscribed`. Since then the log keeps everything for it.
     pub(crate) fn is_lost_after(&self, log: &Log, after: u64, subscribed: u64) -> bool {
         self.complete_from.sequence > after && log.newest_until(subscribed) > after
     }
 
-    /// The first frame that is kept and stands behind `after`.
+    /// The first retained frame after `after`.
     pub(crate) fn first_after(&self, log: &Log, after: u64) -> Option<u64> {
-        // The newest of a key is kept on either side of the horizon.
+        // The newest frame of a key is retained on either side of the horizon.
         let horizon = if self.is_keyed() { self.begun } else { self.horizon };
         log.next_current(after.max(horizon)).map(|run| run.first().sequence)
     }
 
-    /// Where an event with this id of the application's stands: the oldest, better twice than not at all.
+    /// The oldest frame with this id of the application: an event twice is better than none.
     pub(crate) fn find_own(&self, log: &Log, id: &str) -> Option<u64> {
         self.own_ids.as_ref()?.find(id, |sequence| log.bytes_of(sequence).and_then(id_of) == Some(id))
     }
 
-    /// The newest frame that stands at `position` or before, as far as that is known here.
+    /// The newest known frame at or before `position`.
     pub(crate) fn newest_at(&self, log: &Log, position: Position) -> u64 {
         let complete = Some(self.complete_from).filter(|mark| mark.position <= position);
         let kept = log.newest_at(position).unwrap_or_default();

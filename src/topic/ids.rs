@@ -1,15 +1,15 @@
-//! Who makes the ids of events, and what an id means that a client comes back with.
+//! Who makes the ids of events, and what an id in Last-Event-ID means.
 //!
-//! An id means a sequence, or nothing. No clock has a part in this.
+//! An id means a sequence, or nothing. No clock is involved.
 //!
 //! | `Ids` | id on the wire | how it is found |
 //! |---|---|---|
-//! | `Generated` | `<maker>-<number>`: eight characters drawn by each server, and how many events were published up to this one | by arithmetic; another maker's id is unknown |
-//! | `Own` | the application's | `OwnIds`, a set of (hash, sequence): the oldest of equal ones; the newest is remembered also after its event is gone |
+//! | `Generated` | `<maker>-<number>`: eight random characters for each server, and the number of events published up to this one | by arithmetic; another maker's id is unknown |
+//! | `Own` | the application's | `OwnIds`, a set of (hash, sequence): the oldest of equal ones; the newest id is remembered even after its event is gone |
 //! | `Ordered` | a `Position` of an external log, increasing over all topics | a binary search over the ids in the frames |
 //!
-//! Ids of different kinds cannot say how far a stream has come in topics of the other kind, so a stream reads
-//! topics with ids of one kind (`MixedIds`).
+//! An id of one kind cannot say how far a stream has come in topics of another kind. So all topics of a
+//! stream have ids of one kind (`MixedIds`).
 
 use crate::topic::position::number;
 use std::collections::BTreeSet;
@@ -20,26 +20,26 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// [Ids and resume](crate::guide::ids_and_resume).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ids {
-    /// The server does. An id names the server that made it, so one of an earlier run, or of another machine,
-    /// is recognised as foreign: its client is told of a gap, or [`Handler::missed`](crate::Handler::missed)
-    /// makes up for it. An event may have no id of its own.
+    /// The server. An id names the server that made it, so an id of an earlier run or of another machine is
+    /// recognised as foreign. Its client then receives a gap, or [`Handler::missed`](crate::Handler::missed)
+    /// supplies the events. The application must not set ids.
     #[default]
     Generated,
-    /// The application does: each id is unique, and says nothing by itself. An event without one has none.
-    /// The server never invents one, so all ids that a client comes back with are the application's, and
-    /// `missed` can look them up in its store.
+    /// The application. Each id is unique, and has no order. An event without an id is allowed. The server
+    /// never makes ids here, so every id in Last-Event-ID is the application's, and `missed` can look it up
+    /// in its store.
     ///
-    /// A stream begins with the newest id of its topics, so that a client that is cut off before its first
-    /// event comes back exactly. Where there was none, or the [age](crate::History::age) of the history has
-    /// passed since, give it one with [`StreamReply::first`](crate::StreamReply::first).
+    /// A stream begins with the newest id of its topics, so a client that is disconnected before its first
+    /// event resumes exactly. If there was no id yet, or the [age](crate::History::age) of the history has
+    /// passed since, give the stream one with [`StreamReply::first`](crate::StreamReply::first).
     Own,
-    /// An external log does, such as a Redis stream: each event is published [at a
-    /// position](crate::Context::publish_at), which is its id. They increase over all such topics of a
-    /// server. So a client goes on at any server that reads the same log.
+    /// An external log, such as a Redis stream. Each event is published [at a
+    /// position](crate::Context::publish_at), which is its id. Positions increase over all such topics of a
+    /// server. So a client can resume at any server that reads the same log.
     Ordered,
 }
 
-/// Which server has made an id: letters and digits, drawn at random when it starts.
+/// The maker of ids: letters and digits that a server draws at random when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Maker([u8; 8]);
 
@@ -86,15 +86,15 @@ impl fmt::Display for GeneratedId {
     }
 }
 
-/// What a place takes in a tree.
+/// The memory of an entry in a tree, in bytes.
 const PLACE_BYTES: usize = 24;
 
-/// Where the events of a topic stand that have ids of the application's.
+/// The frames of events with ids of the application.
 #[derive(Debug, Default)]
 pub(crate) struct OwnIds {
-    /// A hash of the id, and the frame: an id that is there twice has two places.
+    /// A hash of the id, and the frame. An id that occurs twice has two entries.
     places: BTreeSet<(u64, u64)>,
-    /// The newest, which is known also when it is not kept any more.
+    /// The newest id, also after its event is gone.
     newest: String,
     newest_at: u64,
 }
@@ -106,23 +106,22 @@ impl OwnIds {
         self.newest_at = sequence;
     }
 
-    /// The memory that it takes, as far as that can be told of a tree.
+    /// The memory that it takes, as far as that can be known of a tree.
     pub(crate) fn held(&self) -> usize {
         size_of::<Self>() + self.newest.capacity() + self.places.len() * PLACE_BYTES
     }
 
-    /// The frame `sequence` is not to be found any more.
+    /// Removes the frame `sequence`.
     pub(crate) fn forget(&mut self, id: &str, sequence: u64) {
         self.places.remove(&(hash(id), sequence));
     }
 
-    /// No frame is to be found any more.
+    /// Removes all frames.
     pub(crate) fn forget_all(&mut self) {
         self.places.clear();
     }
 
-    /// Where events with this id stand, the oldest first: of those for which `is` says that it really is
-    /// theirs.
+    /// The oldest frame with this id. `is` tells whether a frame with the same hash really has it.
     pub(crate) fn find(&self, id: &str, is: impl Fn(u64) -> bool) -> Option<u64> {
         let hash = hash(id);
         let places = self.places.range((hash, 0)..=(hash, u64::MAX)).map(|(_, sequence)| *sequence);

@@ -1,13 +1,13 @@
-//! Finds by name what lies in a slab.
+//! A hash table that finds entries of a slab by their names.
 //!
-//! This uses `hashbrown`, because the hash table of the standard library cannot look up a key that lies
-//! elsewhere: each name would be kept twice.
+//! It uses `hashbrown`, because the hash table of the standard library cannot look up a key that is stored
+//! elsewhere: each name would be stored twice.
 
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, RandomState};
 
-/// A hash table of keys, whose names lie with what they are keys of: no name is kept twice. Names come from
-/// peers, so they are hashed with a key that is drawn.
+/// A hash table of slab keys. The names stay in the slab, so none is stored twice. Names come from peers, so
+/// the hash is seeded at random.
 #[derive(Debug)]
 pub(crate) struct Index<K> {
     keys: HashTable<K>,
@@ -21,35 +21,35 @@ impl<K> Default for Index<K> {
 }
 
 impl<K: Copy + Eq> Index<K> {
-    /// The key of that name, where `name_of` tells what each is called.
+    /// The key with that name. `name_of` returns the name of a key.
     pub(crate) fn find<'a>(&self, name: &str, name_of: impl Fn(K) -> &'a [u8]) -> Option<K> {
         let name = name.as_bytes();
-        // Most often there is nobody else to tell it from, and nobody to look for.
+        // Most tables are empty.
         if self.keys.is_empty() {
             return None;
         }
         self.keys.find(self.hasher.hash_one(name), |key| name_of(*key) == name).copied()
     }
 
-    /// Adds a key whose name is new, and is told by `name_of` already.
+    /// Adds a key with a new name. `name_of` already knows it.
     pub(crate) fn insert<'a>(&mut self, key: K, name_of: impl Fn(K) -> &'a [u8]) {
         let hash = |key| self.hasher.hash_one(name_of(key));
         self.keys.insert_unique(hash(key), key, |key| hash(*key));
     }
 
-    /// Removes a key, which was called `name`.
+    /// Removes the key with the name `name`.
     pub(crate) fn remove(&mut self, name: &[u8], key: K) {
         if let Ok(found) = self.keys.find_entry(self.hasher.hash_one(name), |found| *found == key) {
             found.remove();
         }
     }
 
-    /// How many keys fit.
+    /// How many keys fit without allocating.
     pub(crate) fn capacity(&self) -> usize {
         self.keys.capacity()
     }
 
-    /// Gives back memory that is not in use. Costs a walk over all.
+    /// Frees unused memory. Walks over all keys.
     pub(crate) fn shrink<'a>(&mut self, name_of: impl Fn(K) -> &'a [u8]) {
         self.keys.shrink_to_fit(|key| self.hasher.hash_one(name_of(*key)));
     }

@@ -1,6 +1,6 @@
-//! One log: the frames of a topic, or those waiting for a single stream, oldest first.
+//! A log: the frames of a topic, or those that wait for one stream, oldest first.
 //!
-//! A cleared log keeps no block. One store of spare blocks, 1 MiB at most, serves all logs. So a million
+//! A cleared log holds no block. One store of spare blocks, at most 1 MiB, serves all logs. So a million
 //! quiet topics hold no buffers, and a busy one does not allocate.
 
 use crate::topic::block::{BLOCK_BYTES, Block, Spares};
@@ -9,13 +9,13 @@ use crate::topic::ids::id_of;
 use crate::topic::position::Position;
 use std::collections::VecDeque;
 
-/// A burst that nobody has been served yet stays contiguous up to this size, so that it leaves in one `send`.
+/// A burst that was not offered yet stays contiguous up to this size, so that it leaves in one `send`.
 const BURST_BYTES_MAX: usize = 1 << 20;
 
-/// One in so many bytes of a block has to be superseded to make it worth a copy of the rest.
+/// The rest of a block is copied if one in this many of its bytes is superseded.
 const SPARSE: usize = 4;
 
-/// Blocks that an emptied log keeps the room for.
+/// The number of blocks for which an emptied log keeps room.
 const SPARE_ROOM: usize = 4;
 
 /// A bounded sequence of frames in contiguous blocks.
@@ -23,33 +23,33 @@ const SPARE_ROOM: usize = 4;
 pub(crate) struct Log {
     /// Invariant: no block is empty.
     blocks: VecDeque<Block>,
-    /// The sum of the blocks' bytes.
+    /// The bytes of all blocks.
     bytes: usize,
-    /// The sequence of the newest frame there ever was.
+    /// The sequence of the newest frame that was ever appended.
     newest: u64,
-    /// The sequence of the newest frame that is gone from the front.
+    /// The sequence of the newest frame that was dropped from the front.
     floor: u64,
-    /// The newest dated frame that is gone without a newer one of its key.
+    /// The newest dated frame that was dropped without a newer one of its key.
     pub(crate) gone: u64,
-    /// The bytes of frames that are superseded, and of those that are the newest of their key.
+    /// The bytes of superseded frames, and of frames that are the newest of their key.
     superseded: usize,
     current: usize,
-    /// The newest frame when the log was last marked; what is behind it has not been offered to anyone yet.
+    /// The newest frame when the log was last marked. Later frames have not been offered to any stream.
     marked: u64,
 }
 
-/// Where a frame lies.
+/// The place of a frame: its block, and its index there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) block: usize,
     pub(crate) frame: usize,
 }
 
-/// Frames that lie one behind the other in one block: one at least.
+/// Consecutive frames of one block, at least one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run<'a> {
     pub(crate) bytes: &'a [u8],
-    /// Their ends count from `base`.
+    /// The frames. Their ends count from `base`.
     pub(crate) frames: &'a [Frame],
     /// The offset in the block at which `bytes` begins.
     pub(crate) base: u32,
@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
         &self.frames[0]
     }
 
-    /// Each of its frames, with its bytes.
+    /// All frames, each with its bytes.
     pub(crate) fn each(self) -> impl Iterator<Item = (&'a Frame, &'a [u8])> {
         let mut start = self.base;
         self.frames.iter().map(move |frame| {
@@ -70,7 +70,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Its first `count` frames, of which there is one at least.
+    /// Its first `count` frames; at least one.
     pub(crate) fn cut(self, count: usize) -> Self {
         let frames = &self.frames[..count];
         let bytes = &self.bytes[..(frames[count - 1].end - self.base) as usize];
@@ -92,7 +92,7 @@ impl Log {
         }
     }
 
-    /// Adds a frame behind all others.
+    /// Appends a frame.
     pub(crate) fn append(&mut self, sequence: u64, bytes: &[u8], kind: Kind, spares: &mut Spares) {
         debug_assert!(sequence > self.newest);
         let marked = self.marked;
@@ -114,8 +114,8 @@ impl Log {
         self.newest = sequence;
     }
 
-    /// Adds a frame as [`append`](Self::append) does, and when it was published: of all frames of a log, or
-    /// of none.
+    /// Appends a frame together with the time when it was published. In one log either all frames have a
+    /// time, or none.
     pub(crate) fn append_dated(
         &mut self,
         sequence: u64,
@@ -132,7 +132,7 @@ impl Log {
         }
     }
 
-    /// Dates all frames there are: they were published before anybody wanted to know when.
+    /// Gives all frames the time `tick`: they were published when no history needed it.
     pub(crate) fn date_all(&mut self, tick: u64, spares: &mut Spares) {
         for block in &mut self.blocks {
             let before = block.capacity();
@@ -146,7 +146,7 @@ impl Log {
         self.blocks.get(block)?.ticks.get(frame).copied()
     }
 
-    /// The newest frame there is, or was, before or at `until`.
+    /// The newest frame that was ever appended at or before `until`.
     pub(crate) fn newest_until(&self, until: u64) -> u64 {
         let block = self.blocks.partition_point(|block| block.frames[0].sequence <= until);
         let found = block.checked_sub(1).map(|last| &self.blocks[last].frames);
@@ -157,8 +157,8 @@ impl Log {
         found.map_or(self.gone, |frame| frame.sequence.max(self.gone))
     }
 
-    /// The newest frame at `position` or before, of those whose ids are positions, if there is one. Those
-    /// that stand before them may have no id, or another.
+    /// The newest frame at or before `position` whose id is a position, if there is one. Frames before those
+    /// with positions may have no id, or another.
     pub(crate) fn newest_at(&self, position: Position) -> Option<u64> {
         let is_before = |block: &Block, frame: usize| {
             position_of(block.frame_bytes(frame)).is_none_or(|found| found <= position)
@@ -177,8 +177,8 @@ impl Log {
         Some(block.frames[low - 1].sequence)
     }
 
-    /// Gives up frames up to `sequence` at the front of the oldest block as well, when they are most of it,
-    /// and memory that is reserved for more. For a log that is left alone for a while: there may be many.
+    /// Drops frames up to `sequence` from the front of the oldest block too, if they are most of it, and
+    /// frees unused memory. For a log that will be idle for a while: there may be many.
     pub(crate) fn compact(&mut self, sequence: u64, spares: &mut Spares) {
         if let Some(front) = self.blocks.front_mut() {
             let dead = front.frames.partition_point(|frame| frame.sequence <= sequence);
@@ -186,7 +186,7 @@ impl Log {
             if bytes > front.bytes.len() / 2 {
                 self.floor = front.frames[dead - 1].sequence;
                 self.gone = self.gone.max(if front.ticks.is_empty() { 0 } else { self.floor });
-                // A topic that is keyed no more may hold some that were superseded when it was.
+                // If the topic was keyed before, it may still hold superseded frames.
                 self.superseded -= front.bytes_of(Role::Superseded);
                 self.current -= front.bytes_of(Role::Current);
                 front.drop_front(dead);
@@ -198,25 +198,25 @@ impl Log {
             }
         }
         self.fit_newest(spares);
-        // Nearly always it is one block, and there is no room for fewer than four unless it is asked for.
+        // Nearly always there is one block, but a `VecDeque` has room for at least four unless it is shrunk.
         if self.blocks.len() == 1 {
             self.blocks.shrink_to_fit();
         }
     }
 
-    /// Gives back memory that was reserved for more events, where it is much.
+    /// Frees memory that is reserved for more events, if there is much.
     pub(crate) fn fit_newest(&mut self, spares: &mut Spares) {
         if let Some(tail) = self.blocks.back_mut() {
             spares.fit(tail);
         }
     }
 
-    /// Notes that everything there is now is being offered to its streams.
+    /// Notes that all frames are now being offered to the subscribers.
     pub(crate) fn mark(&mut self) {
         self.marked = self.newest;
     }
 
-    /// Says what a frame is, and returns its bytes if it is there.
+    /// Sets the role of a frame, and returns the number of its bytes if the log holds it.
     pub(crate) fn set_role(&mut self, sequence: u64, role: Role) -> Option<usize> {
         let Place { block, frame } = self.place(sequence - 1)?;
         let block = &mut self.blocks[block];
@@ -230,13 +230,13 @@ impl Log {
         Some(bytes)
     }
 
-    /// Nothing is the newest of its key any more: nobody knows which keys there were.
+    /// Makes all current frames plain: the keys of the topic are forgotten.
     pub(crate) fn forget_keys(&mut self) {
         self.blocks.iter_mut().for_each(Block::forget_keys);
         self.current = 0;
     }
 
-    /// The bytes of the frame `sequence`, if it is there.
+    /// The bytes of the frame `sequence`, if the log holds it.
     pub(crate) fn bytes_of(&self, sequence: u64) -> Option<&[u8]> {
         let (frame, bytes) = self.frame(self.place(sequence.checked_sub(1)?)?);
         (frame.sequence == sequence).then_some(bytes)
@@ -251,18 +251,18 @@ impl Log {
         *count = *count + more - less;
     }
 
-    /// Whether it holds frames that only those get who are not behind.
+    /// Whether the log holds superseded frames, which only streams that are not behind get.
     pub(crate) fn is_conflated(&self) -> bool {
         self.superseded > 0
     }
 
-    /// The bytes of frames that only those get who are not behind.
+    /// The bytes of superseded frames.
     pub(crate) fn superseded(&self) -> usize {
         self.superseded
     }
 
-    /// Up to which frame those without a key would have to go, so that `bytes_max` are left of them, if that
-    /// is worth it: none behind `can` does.
+    /// The newest frame without a key that has to go for `bytes_max` bytes of such frames to be left. `None`
+    /// if that frees less than a block. Frames after `can` stay.
     pub(crate) fn plain_excess(&self, bytes_max: usize, can: u64) -> Option<u64> {
         let plain = self.bytes - self.superseded - self.current;
         let (mut gain, mut excess, mut whole) = (0, None, None);
@@ -272,7 +272,8 @@ impl Log {
         'walk: for block in &self.blocks {
             let all = block.bytes_of(Role::Plain);
             if all == 0 || block.last() <= can && plain - gain > bytes_max.saturating_add(all) {
-                // All of it goes, and the next block is looked at: what a block holds is counted.
+                // All plain frames of this block go. The next block is looked at without a walk over the
+                // frames.
                 whole = if all > 0 { Some(block) } else { whole };
                 gain += all;
                 continue;
@@ -294,7 +295,7 @@ impl Log {
         excess.filter(|_| gain >= BLOCK_BYTES)
     }
 
-    /// For each of `places`, which ascend, how many frames without a key stand there or before.
+    /// For each of `places`, which ascend, the number of frames without a key at or before it.
     pub(crate) fn count_plain_at(&self, places: impl Iterator<Item = u64>) -> impl Iterator<Item = usize> {
         let mut frames = self.blocks.iter().flat_map(|block| &block.frames).peekable();
         let mut count = 0;
@@ -306,8 +307,8 @@ impl Log {
         })
     }
 
-    /// What has no key, behind the frame `after` and up to `until`, counts as superseded from now on: nobody
-    /// needs it who is behind.
+    /// Marks frames without a key after the frame `after` and up to `until` as superseded: streams that are
+    /// behind skip them.
     pub(crate) fn supersede_plain(&mut self, after: u64, until: u64) {
         let first = self.blocks.partition_point(|block| block.last() <= after);
         for block in self.blocks.range_mut(first..) {
@@ -329,11 +330,11 @@ impl Log {
         }
     }
 
-    /// Gives up what is superseded up to the frame `can`; `gone` is told of each. Returns whether there may
-    /// be more to give up.
+    /// Drops superseded frames up to the frame `can`, and calls `gone` for each. Returns whether there may be
+    /// more to drop.
     ///
-    /// A block of which that is little is left alone, and one of which it is a part is copied without it, as
-    /// long as no more than `copy_max` bytes have been copied.
+    /// A block with few superseded frames is left alone. Otherwise the rest of the block is copied, as long
+    /// as no more than `copy_max` bytes have been copied.
     pub(crate) fn drop_superseded(
         &mut self,
         can: u64,
@@ -380,12 +381,12 @@ impl Log {
         more
     }
 
-    /// The first frame behind `after`, and those behind it in its block.
+    /// The first frame after `after`, and those that follow in its block.
     pub(crate) fn next(&self, after: u64) -> Option<Run<'_>> {
         self.place(after).map(|place| self.run(place))
     }
 
-    /// The first frame behind `after` that is not superseded, and whatever stands behind it in its block.
+    /// The first frame after `after` that is not superseded, and all that follow in its block.
     pub(crate) fn next_current(&self, after: u64) -> Option<Run<'_>> {
         let Place { block: first, frame } = self.place(after)?;
         let mut from = frame;
@@ -403,7 +404,7 @@ impl Log {
         None
     }
 
-    /// The first frame behind `after`. Costs two binary searches, and nothing for a cursor at the end.
+    /// The first frame after `after`. Costs two binary searches, and nothing for a cursor at the end.
     pub(crate) fn place(&self, after: u64) -> Option<Place> {
         if after >= self.newest {
             return None;
@@ -420,8 +421,8 @@ impl Log {
         Run { bytes: &block.bytes[base as usize..], frames: &block.frames[frame..], base }
     }
 
-    /// The sequence of the frame before the one at this place: a stream that stands there or behind it, and
-    /// before the frame itself, is at the same place.
+    /// The sequence of the frame before this place. Any cursor from there up to the frame itself means the
+    /// same position.
     pub(crate) fn before(&self, Place { block, frame }: Place) -> u64 {
         match (block, frame) {
             (0, 0) => self.floor,
@@ -436,8 +437,8 @@ impl Log {
         (&block.frames[frame], block.frame_bytes(frame))
     }
 
-    /// The newest frame of the oldest blocks that can be given up, if any can, so that `bytes_max` are left
-    /// without them. None that holds a frame behind `can` does.
+    /// The last frame of the oldest blocks that can be dropped, if any can, when `bytes_max` bytes have to be
+    /// left. Blocks with a frame after `can` stay.
     pub(crate) fn excess(&self, bytes_max: usize, can: u64) -> Option<u64> {
         let mut left = self.bytes;
         let mut excess = None;
@@ -451,20 +452,19 @@ impl Log {
         excess
     }
 
-    /// Gives up the blocks of which everything up to `sequence` has been delivered.
+    /// Drops the blocks that end at or before `sequence`.
     pub(crate) fn release(&mut self, sequence: u64, spares: &mut Spares) {
         while self.blocks.front().is_some_and(|front| front.last() <= sequence) {
             self.drop_front(spares);
         }
     }
 
-    /// Gives up everything: nobody needs it any more.
+    /// Drops all frames.
     pub(crate) fn clear(&mut self, spares: &mut Spares) {
         self.release(self.newest, spares);
     }
 
-    /// Makes a log that has been [cleared](Self::clear) a new one, with the room for a few blocks that it
-    /// has.
+    /// Resets a [cleared](Self::clear) log, but keeps its room for a few blocks.
     pub(crate) fn reset(&mut self) {
         debug_assert!(self.is_empty());
         self.blocks.shrink_to(SPARE_ROOM);
@@ -483,7 +483,7 @@ impl Log {
         }
     }
 
-    /// All events, each with its text as it is without chunk lines.
+    /// All events, each with its text without chunk lines.
     pub(crate) fn events(&self) -> impl Iterator<Item = (Kind, &str)> {
         let frames = self.blocks.iter().flat_map(|block| {
             block.frames.iter().enumerate().map(|(index, frame)| (frame.kind, block.frame_bytes(index)))
@@ -495,17 +495,17 @@ impl Log {
         self.blocks.is_empty()
     }
 
-    /// The bytes of the frames behind `after` that have been offered.
+    /// The bytes of the frames after `after` that have been offered.
     pub(crate) fn offered_behind(&self, after: u64) -> usize {
         self.bytes_up_to(self.marked).saturating_sub(self.bytes_up_to(after))
     }
 
-    /// The bytes of the frames behind `after`.
+    /// The bytes of the frames after `after`.
     pub(crate) fn bytes_behind(&self, after: u64) -> usize {
         self.bytes - self.bytes_up_to(after)
     }
 
-    /// Whether there is the newest frame of a key behind `after`, and up to `until`.
+    /// Whether the log holds the newest frame of a key after `after` and up to `until`.
     pub(crate) fn holds_current(&self, after: u64, until: u64) -> bool {
         let mut frames = self.blocks.iter().flat_map(|block| &block.frames);
         let current =
@@ -541,7 +541,7 @@ impl Log {
     }
 }
 
-/// The position that is the id of a frame.
+/// The position in the id of a frame.
 pub(crate) fn position_of(bytes: &[u8]) -> Option<Position> {
     id_of(bytes)?.parse().ok()
 }
@@ -551,7 +551,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// As `Log::plain_excess`, frame by frame.
+    /// `Log::plain_excess`, frame by frame.
     fn excess_by_frames(log: &Log, bytes_max: usize, can: u64) -> Option<u64> {
         let plain = log.bytes - log.superseded - log.current;
         let (mut gain, mut excess) = (0, None);
@@ -571,14 +571,14 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_by_blocks_is_what_goes_by_frames() {
+    fn the_excess_by_blocks_is_the_excess_by_frames() {
         let (mut log, mut spares, mut random) = (Log::default(), Spares::default(), 7_u32);
         for number in 1..=600_usize {
             let sequence = number as u64;
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             log.append(sequence, &vec![b'x'; 1 + (random >> 20) as usize], Kind::RAW, &mut spares);
             log.mark();
-            // Long stretches of one role, so that some blocks hold nothing else.
+            // Long stretches of one role, so that some blocks hold only that.
             let role = [Role::Plain, Role::Superseded, Role::Plain, Role::Current];
             log.set_role(sequence, role[number / 75 % 4]);
         }
@@ -592,12 +592,12 @@ mod tests {
         }
         assert!(log.blocks.len() > 10 && found > 100, "{found}");
         let next = log.next_current(75).map(|run| run.first().sequence);
-        assert_eq!(next, Some(150), "blocks that are superseded are passed by");
+        assert_eq!(next, Some(150), "superseded blocks are skipped");
     }
 
     proptest! {
-        /// A keyed log gives up what is superseded and nothing else, in pieces, but for what is little of its
-        /// block.
+        /// A keyed log drops superseded frames and nothing else, in pieces, except where few frames of a
+        /// block are superseded.
         #[test]
         fn a_log_that_is_copied_in_pieces_loses_nothing_else(
             roles in proptest::collection::vec((0..3_usize, 0..6_000_usize), 1..400),
@@ -620,7 +620,7 @@ mod tests {
             let mut calls = 0;
             while log.drop_superseded(can, copy_max, &mut spares, |sequence, _| gone.push(sequence)) {
                 calls += 1;
-                prop_assert!(calls < 400, "it gets on");
+                prop_assert!(calls < 400, "it makes progress");
             }
             gone.sort_unstable();
             let held: Vec<_> = log.blocks.iter().flat_map(|block| block.frames.iter().zip(&block.ticks)).collect();

@@ -1,12 +1,11 @@
-//! The one idea: one log, one cursor.
+//! One log, one cursor: published events, and the log that each topic keeps of them.
 //!
 //! Every event is encoded once, into its topic's [`Log`](log::Log): [frames](frame::Frame) in contiguous
-//! [blocks](block::Block), each already an HTTP/1.1 chunk. What a stream has been given is one number, its
-//! cursor. Delivering live, catching up and merging several topics with what was sent to one stream alone are
-//! all [one walk](crate::delivery::walk) that moves this number forward through the one order of the
-//! sequence.
+//! [blocks](block::Block), each already an HTTP/1.1 chunk. A stream has one number, its cursor: the last
+//! frame that it was given. Live delivery, catching up, and merging several topics with private sends are all
+//! [one walk](crate::delivery::walk) that moves the cursor forward in the one order of sequences.
 //!
-//! Nothing here knows a socket, a clock or HTTP beyond the line of a chunk.
+//! Nothing here knows a socket, a clock, or any HTTP besides the line of a chunk.
 //!
 //! ```text
 //!   publish ─→ frame 41 │ frame 44 │ frame 45 │ (end)      log of a topic: the sequence is shared by all topics

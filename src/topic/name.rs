@@ -5,8 +5,7 @@ use std::fmt;
 /// The longest name that needs no memory of its own.
 const INLINE_BYTES: usize = 14;
 
-/// The name of a topic or a tag. There are as many as there are topics and tags, and most are short: up to 14
-/// bytes lie in the value itself.
+/// The name of a topic or a tag. There may be many, and most are short: up to 14 bytes are stored inline.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Name(Bytes);
 
@@ -16,7 +15,7 @@ enum Bytes {
         len: u8,
         bytes: [u8; INLINE_BYTES],
     },
-    /// Boxed twice, so that the value is no larger for the few that are long.
+    /// Boxed twice, so that the few long names do not make the value larger.
     Boxed(Box<Box<str>>),
 }
 
@@ -32,10 +31,10 @@ impl Name {
         }
     }
 
-    /// Costs a check of the bytes: where only equality is asked, [`as_bytes`](Self::as_bytes) does without.
+    /// Checks that the bytes are UTF-8. [`as_bytes`](Self::as_bytes) does not, and suffices for equality.
     pub(crate) fn as_str(&self) -> &str {
         match &self.0 {
-            // What was put in was UTF-8.
+            // The bytes were a `str`.
             Bytes::Inline { .. } => std::str::from_utf8(self.as_bytes()).unwrap_or_default(),
             Bytes::Boxed(name) => name,
         }
@@ -60,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_what_was_put_in_and_small() {
+    fn a_name_keeps_its_text_and_is_small() {
         assert_eq!((size_of::<Name>(), size_of::<Option<Name>>()), (16, 16));
         let mut before = Name::new("before");
         for name in [

@@ -1,39 +1,39 @@
-//! What has been published is counted: the number of an event is in its id, and the same in every loop that
-//! publishes the same. Where it stands is a matter of each loop alone.
+//! Numbers of published events. The id of an event has its number, which is the same in every loop that
+//! publishes the same events. Its place in the sequence differs from loop to loop.
 
 use std::collections::VecDeque;
 
-/// Runs of skipped places that are remembered. A new one needs some 4,096 events sent to one stream alone
-/// between two that are published.
+/// How many runs of skipped places are remembered. A new run needs some 4,096 events sent to one stream alone
+/// between two published events.
 const RUNS_MAX: usize = 4096;
 
-/// Which number the event at a place has, and where the event with a number stands. Nearly always that is the
-/// same; but places are skipped where too much is sent to one stream alone.
+/// Maps places in the sequence to numbers of events, and back. They are nearly always equal, but places are
+/// skipped if many events are sent to one stream alone.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     runs: VecDeque<Run>,
-    /// Whether what stands before the first of them is unknown, as there were more.
+    /// Whether earlier runs were dropped, so that places before the first run are unknown.
     forgets: bool,
 }
 
-/// Places one after the other at which nothing was published.
+/// Consecutive places at which nothing was published.
 #[derive(Debug)]
 struct Run {
     first: u64,
     count: u64,
-    /// How many were skipped before.
+    /// How many places were skipped before this run.
     before: u64,
 }
 
 impl Run {
-    /// The number of the last event before it.
+    /// The number of the last event before this run.
     fn number(&self) -> u64 {
         self.first - 1 - self.before
     }
 }
 
 impl Numbers {
-    /// Nothing will be published at this place, behind all others so far.
+    /// Notes that nothing is published at this place, which is after all others so far.
     pub(crate) fn skip(&mut self, place: u64) {
         let before = match self.runs.back_mut() {
             Some(run) if run.first + run.count == place => return run.count += 1,
@@ -47,7 +47,7 @@ impl Numbers {
         self.runs.push_back(Run { first: place, count: 1, before });
     }
 
-    /// The number of the newest event at or before a place; none if that is too long ago.
+    /// The number of the newest event at or before a place; `None` if that is too long ago.
     pub(crate) fn number_at(&self, place: u64) -> Option<u64> {
         let behind = self.runs.partition_point(|run| run.first <= place);
         let number = match behind.checked_sub(1).and_then(|last| self.runs.get(last)) {
@@ -58,7 +58,8 @@ impl Numbers {
         Some(number)
     }
 
-    /// The place of the event with a number, also if that has not come yet; none if that is too long ago.
+    /// The place of the event with this number, even if it is not published yet; `None` if that is too long
+    /// ago.
     pub(crate) fn place_of(&self, number: u64) -> Option<u64> {
         let behind = self.runs.partition_point(|run| run.number() < number);
         let skipped = match behind.checked_sub(1).and_then(|last| self.runs.get(last)) {
@@ -74,9 +75,9 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    /// What is published and skipped, against a list of all places.
+    /// Compares with a list of all places.
     #[test]
-    fn numbers_count_what_is_published_and_nothing_else() {
+    fn numbers_count_published_events_only() {
         let mut numbers = Numbers::default();
         // The number of the newest event at each place.
         let (mut at, mut random) = (vec![0], 7_u64);
@@ -95,11 +96,11 @@ mod tests {
             }
         }
         let newest = at[at.len() - 1];
-        assert_eq!(numbers.place_of(newest + 3), Some(5_000 + 2), "what is to come");
+        assert_eq!(numbers.place_of(newest + 3), Some(5_000 + 2), "events to come");
     }
 
     #[test]
-    fn what_is_forgotten_has_no_number_and_no_place() {
+    fn forgotten_runs_have_no_numbers_and_no_places() {
         let mut numbers = Numbers::default();
         // An event, a skipped place, an event, and so on.
         (0..RUNS_MAX as u64 + 10).for_each(|run| numbers.skip(2 * run + 2));

@@ -1,10 +1,10 @@
-//! Positions in a log that is kept elsewhere: `<ms>-<n>`, the ids of a Redis stream.
+//! Positions in an external log: `<ms>-<n>`, the ids of a Redis stream.
 
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-/// Where an event stands in an external log: the id of a Redis stream's entry, for topics whose ids are
+/// The position of an event in an external log: the id of a Redis stream's entry. For topics whose ids are
 /// [`Ids::Ordered`](crate::Ids::Ordered).
 ///
 /// ```
@@ -36,7 +36,7 @@ impl Position {
         self.ms
     }
 
-    /// Tells events of one millisecond apart.
+    /// The number within the millisecond.
     #[must_use]
     pub const fn n(self) -> u64 {
         self.n
@@ -49,16 +49,16 @@ impl fmt::Display for Position {
     }
 }
 
-/// Where an event stands in an order that others have as well, and may be further in.
+/// The place of an event in an order that is shared with others, which may be ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
-    /// Among all that is published to several loops.
+    /// The number of the event among all that is published to several loops.
     Number(u64),
-    /// In an external log.
+    /// The position in an external log.
     At(Position),
 }
 
-/// A text that is no [`Position`].
+/// The error for a text that is not a [`Position`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParsePositionError;
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_position_is_refused() {
+    fn other_texts_than_positions_are_refused() {
         for text in [
             "",
             "-",

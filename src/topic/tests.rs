@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use std::iter;
 
 proptest! {
-    /// However subscribers come and go during a wave, it visits everyone who was there all along, once.
+    /// Whatever subscribers come and go during a wave, it visits each of the others exactly once.
     #[test]
-    fn a_wave_visits_everyone_once(
+    fn a_wave_visits_each_subscriber_once(
         count in 1_u32..20,
         steps in proptest::collection::vec((0_u8..3, any::<prop::sample::Index>()), 0..60),
     ) {
@@ -69,17 +69,17 @@ fn a_burst_is_one_piece_however_full_the_block_was() {
 }
 
 #[test]
-fn an_idle_topic_is_gone_and_leaves_nothing_behind() {
+fn an_idle_topic_is_removed_and_frees_its_memory() {
     let mut topics = Topics::default();
     let event = EncodedEvent::new(&Event::new().data("x")).unwrap();
     topics.publish(iter::once("nobody"), &event, None);
-    assert_eq!(topics.len(), 0, "publishing to nobody makes no topic");
+    assert_eq!(topics.len(), 0, "publishing without subscribers makes no topic");
     let (key, place) = topics.subscribe("t", 7, false);
     topics.publish(iter::once("t"), &event, None);
     assert!(topics.has_dirty());
     topics.unsubscribe(key, place, false, |_, _| {});
     topics.free_idle();
-    assert_eq!(topics.len(), 1, "a topic in the queue stays until it had its turn");
+    assert_eq!(topics.len(), 1, "a topic in the queue stays until its turn");
     while let Some(key) = topics.next_dirty() {
         topics.begin_wave(key, Chains::default());
         topics.get_mut(key).busy.as_mut().unwrap().wave = Some(0);
@@ -91,7 +91,7 @@ fn an_idle_topic_is_gone_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_log_is_not_copied_to_give_up_a_little() {
+fn a_log_is_not_copied_to_drop_a_little() {
     let mut log = Log::default();
     let spares = &mut Spares::default();
     let bytes = [0; 1000];
@@ -100,14 +100,14 @@ fn a_log_is_not_copied_to_give_up_a_little() {
     }
     log.mark();
     let excess = |can| log.plain_excess(100_000, can);
-    assert_eq!(excess(100), Some(100), "half of it, and no more than is asked for");
+    assert_eq!(excess(100), Some(100), "half of it, and no more than requested");
     assert_eq!(excess(66), Some(66));
     assert_eq!(excess(40), None, "less than a block");
     assert_eq!(log.plain_excess(199_000, 200), None);
 }
 
 #[test]
-fn much_that_is_superseded_goes_in_pieces() {
+fn many_superseded_frames_are_dropped_in_pieces() {
     let mut log = Log::default();
     let spares = &mut Spares::default();
     for sequence in 1..=1_000 {

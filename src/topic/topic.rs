@@ -1,4 +1,4 @@
-//! A topic: its log, and the streams that read it.
+//! A topic: its log, and the streams that subscribe to it.
 
 use crate::topic::block::Spares;
 use crate::topic::busy::{Busy, SpareBusy};
@@ -7,20 +7,20 @@ use crate::topic::history::{FRAMES_PER_EVENT, FRAMES_PER_LOOK, Kept, Overflow};
 use crate::topic::log::Log;
 use crate::topic::name::Name;
 
-/// A named log and its subscribers. At rest, with one subscriber and a short name, this is all there is of
-/// it.
+/// A named log and its subscribers. At rest, with one subscriber and a short name, a topic needs no other
+/// memory.
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(crate) name: Name,
-    /// The slots of the streams that read this topic, in no particular order. Dense: a fan-out is one walk.
+    /// The slots of the subscribers, in no particular order. Dense: a fan-out is one walk.
     pub(crate) subscribers: Few<u32>,
-    /// What it has while it is not at rest.
+    /// Its state while it is not at rest.
     pub(crate) busy: Option<Box<Busy>>,
-    /// How many subscribers pin the log: they have not been given everything, apart from what a wave is still
-    /// to offer them. Invariant: while it is 0 and no wave is due, nobody needs a frame of this log.
+    /// How many subscribers pin the log: they have not been given everything, apart from what a wave has yet
+    /// to offer. Invariant: while it is 0 and no wave is due, no stream needs a frame of this log.
     pub(crate) pins: u32,
     pub(crate) overflow: Overflow,
-    /// Whether streams may get it compressed.
+    /// Whether streams may get this topic compressed.
     pub(crate) compresses: bool,
     /// Whether the topic waits in `Topics::dirty` for a wave, or for the rest of one.
     pub(crate) dirty: bool,
@@ -50,36 +50,36 @@ impl Topic {
         self.busy.as_ref()?.kept.as_deref()
     }
 
-    /// Bytes that the current wave was begun for.
+    /// Bytes that the current wave offers.
     pub(crate) fn offered(&self) -> usize {
         self.busy.as_ref().map_or(0, |busy| busy.offered)
     }
 
-    /// Whether a wave is on its way.
+    /// Whether a wave is in progress.
     pub(crate) fn has_wave(&self) -> bool {
         self.busy.as_ref().is_some_and(|busy| busy.wave.is_some())
     }
 
-    /// What it has while it is not at rest, which it is not from now on.
+    /// The state of a topic that is not at rest. A topic at rest gets one.
     pub(crate) fn busy(&mut self, spares: &mut SpareBusy) -> &mut Busy {
         self.busy.get_or_insert_with(|| spares.take())
     }
 
-    /// Adds the stream in `slot` and returns its place, which [`unsubscribe`](Self::unsubscribe) asks for.
+    /// Adds the stream in `slot` and returns its place, for [`unsubscribe`](Self::unsubscribe).
     pub(crate) fn subscribe(&mut self, slot: u32) -> u32 {
         self.subscribers.push(slot);
         u32::try_from(self.subscribers.len() - 1).unwrap_or(u32::MAX)
     }
 
-    /// Removes the subscriber at `place` in constant time. Others take its place: `moved` is told of each
-    /// slot and its new place.
+    /// Removes the subscriber at `place` in constant time. Others may take its place: `moved` is called with
+    /// each slot and its new place.
     pub(crate) fn unsubscribe(&mut self, place: u32, mut moved: impl FnMut(u32, u32)) {
         let mut place = place as usize;
         let mut told = |place: usize, slot: u32| moved(slot, u32::try_from(place).unwrap_or(u32::MAX));
         let wave = self.busy.as_mut().and_then(|busy| busy.wave.as_mut());
         if let Some(visited) = wave.filter(|visited| place < **visited) {
-            // The hole goes to the border between those that the wave has visited and those that it has not,
-            // so that nobody crosses the border.
+            // The hole moves to the border between subscribers that the wave has visited and others, so that
+            // no subscriber crosses the border.
             *visited -= 1;
             if place != *visited {
                 self.subscribers.swap(place, *visited);
@@ -93,15 +93,15 @@ impl Topic {
         }
     }
 
-    /// Gives up what has become too old by `tick`, though it stays for those who lag. Returns whether that is
-    /// all.
+    /// Drops events from the history that are too old at `tick`. The log may keep them for streams that lag.
+    /// Returns whether none is left.
     pub(crate) fn expire(&mut self, tick: u64) -> bool {
         let Some(Busy { log, kept: Some(kept), .. }) = self.busy.as_deref_mut() else { return true };
         kept.shorten(log, tick, FRAMES_PER_LOOK)
     }
 
-    /// Frees what nobody needs of the log; at `tick`, by the server's clock. A topic that is at rest then
-    /// gives up what it was busy with. Returns whether there is more to free than is freed at once.
+    /// Frees the frames of the log that no stream needs, at `tick` of the server's clock. A topic that is
+    /// then at rest gives up its [`Busy`]. Returns whether there is more to free than was done at once.
     pub(crate) fn settle(&mut self, tick: u64, spares: &mut Spares, spare_busy: &mut SpareBusy) -> bool {
         if !self.dirty
             && let Some(busy) = &mut self.busy
@@ -131,19 +131,18 @@ impl Topic {
         more
     }
 
-    /// Whether it keeps events that become too old.
+    /// Whether its events expire.
     pub(crate) fn ages(&self) -> bool {
         self.kept().is_some_and(|kept| kept.limits.age_max().is_some())
     }
 
-    /// The newest frame that streams have had time to read, before a wave begins that offers more.
+    /// The newest frame that streams have had time to read, before a wave offers more.
     pub(crate) fn read_by_now(&mut self, tick: u64) -> u64 {
         self.busy.as_mut().map_or(0, |busy| busy.offers.read_by(tick, busy.log.marked()))
     }
 
-    /// What the log has to forget so that `lag_bytes_max` are left for those who lag, besides what is kept
-    /// for newcomers. Nothing that is kept goes, nothing behind the frame `can`, and behind `read` only what
-    /// is superseded.
+    /// The frames that the log has to drop to keep `lag_bytes_max` bytes for streams that lag, besides its
+    /// history. Frames of the history stay, and frames after `can`. After `read` only superseded frames go.
     pub(crate) fn excess(&self, lag_bytes_max: usize, can: u64, read: u64) -> Option<Excess> {
         let (log, kept) = (self.log(), self.kept());
         let bytes_max = lag_bytes_max.saturating_add(kept.map_or(0, Kept::bytes));
@@ -157,17 +156,17 @@ impl Topic {
         Some(Excess { until, can })
     }
 
-    /// Makes the log forget what is in excess.
+    /// Drops these frames from the log.
     pub(crate) fn forget(&mut self, excess: Excess, spares: &mut Spares) {
         let Some(Busy { log, kept, .. }) = self.busy.as_deref_mut() else { return };
         match kept {
-            // What is left has its turn before the next wave.
+            // The rest is dropped before the next wave.
             Some(kept) if kept.is_keyed() => _ = kept.retain(log, excess.until, excess.can, spares),
             _ => log.release(excess.until, spares),
         }
     }
 
-    /// Whether nothing more will come.
+    /// Whether the topic has finished.
     pub(crate) fn has_finished(&self) -> bool {
         self.finished().is_some()
     }
@@ -176,8 +175,8 @@ impl Topic {
         self.busy.as_ref()?.finished
     }
 
-    /// Whether nothing and nobody needs the topic any more, at `tick`. That it has finished, and which id was
-    /// its newest, is kept for those who come later for as long as its events would be.
+    /// Whether the topic can be removed at `tick`. For clients that come later, a finished topic and its
+    /// newest id are remembered as long as its events would be.
     pub(crate) fn is_idle(&self, tick: u64) -> bool {
         let is_left = self.subscribers.is_empty() && !self.dirty;
         let Some(kept) = self.kept() else { return is_left };
@@ -188,11 +187,11 @@ impl Topic {
     }
 }
 
-/// What a log has to forget.
+/// The frames that a log has to drop.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Excess {
-    /// Everything without a key goes up to this frame.
+    /// Frames without a key go up to this one.
     pub(crate) until: u64,
-    /// What is superseded goes up to this frame.
+    /// Superseded frames go up to this one.
     pub(crate) can: u64,
 }

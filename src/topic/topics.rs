@@ -1,10 +1,10 @@
-//! All topics by name, the one sequence, and the queue of topics that have something to deliver.
+//! All topics by name, the one sequence, and the queue of topics with events to deliver.
 //!
-//! `publish` gives an encoded event the next sequence, appends it to the log of the topic, and puts the topic
-//! among the dirty ones. An event for several topics has one sequence in all of their logs, so the walk of a
-//! stream that reads two of them delivers it once.
+//! `publish` gives an encoded event the next sequence, appends it to the log of the topic, and marks the
+//! topic dirty. An event for several topics has one sequence in all of their logs, so a stream that reads two
+//! of them gets it once.
 //!
-//! A topic with a pace has its turn only when its last wave is long enough ago. Until then it is in `paced`,
+//! A topic with a pace gets its turn only when its last wave is long enough ago. Until then it is in `paced`,
 //! ordered by time. In a keyed topic, streams then skip superseded frames, as if they were behind.
 
 use crate::account::{Account, Purpose};
@@ -25,68 +25,67 @@ use crate::topic::topic::{Excess, Topic};
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-/// A topic's key. Valid while the topic has a subscriber, a history, or is dirty.
+/// The key of a topic. Valid while the topic has a subscriber or a history, or is dirty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TopicKey(u32);
 
 impl TopicKey {
-    /// No topic: cheaper in a stream's record than an `Option`.
+    /// No topic: smaller in a stream's record than an `Option`.
     pub(crate) const NONE: Self = Self(u32::MAX);
 }
 
-/// Every topic there is. One appears with its first subscriber, or with the first event that is kept, and is
-/// gone with the last of both.
+/// All topics. A topic is made for its first subscriber, or for the first event that is retained. It is
+/// removed when it has neither.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     by_name: Index<TopicKey>,
     topics: Slab<Topic>,
-    /// How topics are that are not in `configured`.
+    /// The configuration of topics that are not in `configured`.
     default: TopicConfig,
-    /// How others are, and since when they have kept something.
+    /// The configuration of other topics, and since when they have retained events.
     configured: HashMap<Box<str>, (TopicConfig, Mark)>,
-    /// Topics with something that has not been offered to all of their subscribers, in the order they get
-    /// their turn.
+    /// Topics with events that have not been offered to all of their subscribers, in the order of their
+    /// turns.
     dirty: VecDeque<TopicKey>,
-    /// Topics with something for which it is too early, by when it is not.
+    /// Topics with events that wait for their pace, by the time of their next wave.
     paced: BTreeSet<(u64, TopicKey)>,
     /// Topics that may have become idle in this turn.
     idle: Vec<TopicKey>,
-    /// The place of what was published last.
+    /// The sequence of the event that was published last.
     sequence: u64,
-    /// The bytes published that have not been offered to all subscribers yet.
+    /// The bytes of events that have not been offered to all subscribers yet.
     unoffered: usize,
     clock: Clock,
-    /// Whose ids those are that are generated here.
+    /// The maker of the ids that are generated here.
     maker: Maker,
-    /// How many events those ids count up to each place.
+    /// The number of events up to each place, for these ids.
     numbers: Numbers,
-    /// The first position that something was published at, and the newest.
+    /// The positions of the first and the newest event that was published at one.
     positions: Option<(Position, Position)>,
-    /// No topic that is gone has kept everything up to here; what came behind it was all kept. Of those whose
-    /// ids are positions apart: what others have forgotten has none.
+    /// Removed topics have lost no events after this mark. For topics whose ids are positions it is separate.
     forgotten: Mark,
     forgotten_positions: Mark,
-    /// Topics of which events become too old.
+    /// The number of topics whose events expire.
     aging: usize,
-    /// Whether one of them has more that is too old than was given up last.
+    /// Whether one of them has more expired events than were dropped last.
     is_behind: bool,
-    /// The topic to look at next for events that are too old.
+    /// The topic to search next for expired events.
     next_aging: usize,
-    /// Where an event gets its id.
+    /// The buffer in which an event gets its id.
     encoded: EncodedEvent,
     pub(crate) spares: Spares,
     account: Account,
     spare_busy: SpareBusy,
-    /// Topics that have more to free than they did at once, which are few: it is more than 4 MiB each.
+    /// Topics that have more to free than was done at once. They are few: each has more than 4 MiB.
     unsettled: Vec<TopicKey>,
-    /// How many topics there were when giving back memory was tried last; `None` after there were many again.
+    /// How many topics there were when memory was freed last; `None` after there were many again.
     shrunk_at: Option<usize>,
 }
 
-/// Below this many topics memory is not given back: there is not enough of it.
+/// With fewer topics memory is not freed: there is too little of it.
 const SHRINK_MIN: usize = 1024;
 
-/// What time it is.
+/// The current time.
 #[derive(Debug, Clone, Copy, Default)]
 struct Clock {
     /// Milliseconds since the Unix epoch.
@@ -100,13 +99,13 @@ impl Topics {
         Self { default, maker, account, ..Self::default() }
     }
 
-    /// Sets the time, for all that is published from now on.
+    /// Sets the time of all events that are published from now on.
     pub(crate) fn set_clock(&mut self, unix_ms: u64, tick: u64) {
         self.clock = Clock { unix_ms, tick };
         self.end_rests(tick);
     }
 
-    /// The topics whose waves may begin by `tick` get their turns.
+    /// Gives topics their turn whose waves may begin by `tick`.
     pub(crate) fn end_rests(&mut self, tick: u64) {
         while self.paced.first().is_some_and(|(due, _)| *due <= tick)
             && let Some((_, key)) = self.paced.pop_first()
@@ -115,7 +114,7 @@ impl Topics {
         }
     }
 
-    /// When the next wave may begin that waits for its time, by the server's clock.
+    /// When the next paced wave may begin, by the server's clock.
     pub(crate) fn next_paced(&self) -> Option<u64> {
         self.paced.first().map(|(due, _)| *due)
     }
@@ -125,13 +124,13 @@ impl Topics {
         self.clock.unix_ms
     }
 
-    /// Sets how one topic is from now on. Returns whether there was room to note that: for `max` topics.
+    /// Sets the configuration of a topic. Returns `false` if `max` topics have one already.
     pub(crate) fn configure(&mut self, name: &str, config: TopicConfig, max: usize) -> bool {
         if self.configured.len() >= max && !self.configured.contains_key(name) {
             return false;
         }
         let (before, since) = self.config_of(name);
-        // What was published before, and kept by nobody, is lost.
+        // Events that were published before and not retained are lost.
         let is_same = before.kept().is_some() && before.ids == config.ids;
         let since = if is_same { since } else { self.mark() };
         if config == self.default && config.kept().is_none() {
@@ -170,7 +169,7 @@ impl Topics {
         true
     }
 
-    /// How a topic is, and since when it has kept something, if it does.
+    /// The configuration of a topic, and since when it has retained events.
     fn config_of(&self, name: &str) -> (TopicConfig, Mark) {
         self.configured.get(name).copied().unwrap_or((self.default, Mark::default()))
     }
@@ -180,7 +179,7 @@ impl Topics {
         self.config_of(name).0.kind_of_ids()
     }
 
-    /// Everything that was published so far stands up to here.
+    /// The mark after everything that was published so far.
     fn mark(&self) -> Mark {
         Mark { sequence: self.sequence, position: self.newest_position().unwrap_or_default() }
     }
@@ -190,10 +189,10 @@ impl Topics {
         self.is_new(name) && self.config_of(name).0.kept().is_some()
     }
 
-    /// A place for what is sent to a stream alone, behind `after` and everything published so far.
+    /// The sequence of an event for a stream alone, after `after` and everything published so far.
     pub(crate) fn next_local(&mut self, after: u64) -> u64 {
         let sequence = next_local(self.sequence.max(after));
-        // Where the lower level is used up, it goes on behind a place that nothing was published at.
+        // If the lower level is used up, the sequence continues after a place at which nothing was published.
         let behind = shared(sequence);
         if behind > self.sequence {
             self.sequence = behind;
@@ -202,12 +201,12 @@ impl Topics {
         sequence
     }
 
-    /// The place of what was published last.
+    /// The sequence of the event that was published last.
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// Whether an event may be published to a topic, at a position or without one.
+    /// Whether an event may be published to a topic, with or without a position.
     pub(crate) fn accepts(
         &self,
         name: &str,
@@ -231,23 +230,23 @@ impl Topics {
         }
     }
 
-    /// Appends `event`, which all of these topics [accept](Self::accepts), to their logs, in one place of the
-    /// one order: a stream that reads several of them gets it once. Where nobody reads a topic and nothing is
-    /// kept of it, nothing is appended.
+    /// Appends `event` to the logs of these topics, which all [accept](Self::accepts) it. It has one
+    /// sequence, so a stream that reads several of them gets it once. A topic without subscribers and history
+    /// appends nothing.
     pub(crate) fn publish<'n>(
         &mut self,
         names: impl Iterator<Item = &'n str>,
         event: &EncodedEvent,
         position: Option<Position>,
     ) {
-        // Also what nobody gets and nothing keeps has its place: a topic that keeps something from now on
-        // does not have it.
+        // An event that no topic appends has a sequence too: a topic that retains events from now on has lost
+        // it.
         let before = self.sequence;
         self.sequence = next_shared(before);
         self.note_position(position);
         for name in names {
             let key = match self.key(name) {
-                // It was named before.
+                // The topic was named twice.
                 Some(key) if self.get(key).log().newest() == self.sequence => continue,
                 Some(key) => key,
                 None if self.would_add(name) => self.add(name, before),
@@ -257,9 +256,8 @@ impl Topics {
         }
     }
 
-    /// Has lost what an external log had up to `position`: appends `notice`, which has that id, to all topics
-    /// whose ids are positions and which have not finished. Returns how many streams read those, each once
-    /// for each of them.
+    /// Notes that events of an external log up to `position` are lost. Appends `notice`, which has that id,
+    /// to all unfinished topics whose ids are positions. Returns the number of subscriptions to these topics.
     pub(crate) fn lose_until(&mut self, position: Position, notice: &EncodedEvent) -> u64 {
         self.forget_at(position);
         self.note_position(Some(position));
@@ -275,10 +273,10 @@ impl Topics {
         readers
     }
 
-    /// What an external log has at `position` is in none of the topics that are not there.
+    /// Notes that topics which do not exist have lost the events of the external log up to `position`.
     fn forget_at(&mut self, position: Position) {
         self.sequence = next_shared(self.sequence);
-        // It is no event of this server.
+        // The notice is not an event of this server.
         self.numbers.skip(shared_number(self.sequence));
         self.forgotten_positions = self.forgotten_positions.max(Mark { sequence: self.sequence, position });
     }
@@ -329,7 +327,7 @@ impl Topics {
         let rests = busy.rests_until(self.clock.tick);
         match (rested, rests) {
             (_, Some(due)) if !topic.dirty => _ = self.paced.insert((due, key)),
-            // What waits is too much.
+            // Too many bytes wait.
             (Some(due), None) if topic.dirty && self.paced.remove(&(due, key)) => self.dirty.push_back(key),
             _ if !topic.dirty => self.dirty.push_back(key),
             _ => {}
@@ -337,7 +335,7 @@ impl Topics {
         topic.dirty = true;
     }
 
-    /// Adds a topic in which everything behind the frame `horizon` is new.
+    /// Adds a topic that is new after the frame `horizon`.
     fn add(&mut self, name: &str, horizon: u64) -> TopicKey {
         let (config, since) = self.config_of(name);
         let mut topic = Topic::new(name);
@@ -346,7 +344,7 @@ impl Topics {
             topic.busy(&mut self.spare_busy).pace = config.pace_ms();
         }
         if let Some(limits) = config.kept() {
-            // The topic may have been there before and be gone because nothing was left of what it kept.
+            // The topic may have existed before, and was removed when it had lost its events.
             let is_ordered = config.ids == Ids::Ordered;
             let forgotten = if is_ordered { self.forgotten_positions } else { self.forgotten };
             let complete_from = since.max(forgotten);
@@ -360,8 +358,8 @@ impl Topics {
         key
     }
 
-    /// Subscribes the stream in `slot`, which `pins` what it reads or not, and returns the topic and the
-    /// place in it.
+    /// Subscribes the stream in `slot`, which `pins` its logs or does not. Returns the topic, and the place
+    /// of the subscriber.
     pub(crate) fn subscribe(&mut self, name: &str, slot: u32, pins: bool) -> (TopicKey, u32) {
         let key = match self.key(name) {
             Some(key) => key,
@@ -372,7 +370,7 @@ impl Topics {
         (key, topic.subscribe(slot))
     }
 
-    /// The opposite of [`subscribe`](Self::subscribe); `moved` is told which slots have changed their place.
+    /// Reverts [`subscribe`](Self::subscribe). `moved` is called with each slot that has a new place.
     pub(crate) fn unsubscribe(&mut self, key: TopicKey, place: u32, pins: bool, moved: impl FnMut(u32, u32)) {
         let topic = &mut self.topics[key.0 as usize];
         topic.unsubscribe(place, moved);
@@ -384,7 +382,7 @@ impl Topics {
         }
     }
 
-    /// Counts one subscriber more, or one less, that pins the log.
+    /// Counts one more subscriber that pins the log, or one less.
     pub(crate) fn pin(&mut self, key: TopicKey, pins: bool) {
         let topic = &mut self.topics[key.0 as usize];
         if pins {
@@ -400,18 +398,18 @@ impl Topics {
         self.dirty.front().copied()
     }
 
-    /// Makes the log of a topic forget what is in excess.
+    /// Drops these frames from the log of a topic.
     pub(crate) fn forget(&mut self, key: TopicKey, excess: Excess) {
         self.topics[key.0 as usize].forget(excess, &mut self.spares);
     }
 
-    /// Milliseconds of the server's clock.
+    /// The time in milliseconds of the server's clock.
     pub(crate) fn tick(&self) -> u64 {
         self.clock.tick
     }
 
-    /// Begins a wave, if none is on its way. What is offered is compressed for those who read it so, at the
-    /// level of `chains`.
+    /// Begins a wave, if none is in progress. Events are compressed at the level of `chains` for streams that
+    /// read the topic compressed.
     pub(crate) fn begin_wave(&mut self, key: TopicKey, chains: Chains) {
         let topic = &mut self.topics[key.0 as usize];
         if let Some(busy) = topic.busy.as_mut().filter(|busy| busy.wave.is_none()) {
@@ -421,7 +419,8 @@ impl Topics {
         }
     }
 
-    /// A topic does without its chain from now on. Not in the middle of a wave, which some have from that.
+    /// Drops the chain of a topic. Must not be called in the middle of a wave, which some streams have
+    /// already from the chain.
     pub(crate) fn drop_chain(&mut self, key: TopicKey) {
         if let Some(busy) = &mut self.topics[key.0 as usize].busy {
             (busy.chain, busy.compressed) = (None, 0);
@@ -429,7 +428,7 @@ impl Topics {
         }
     }
 
-    /// Ends the turn of the topic at the front: its wave is through, or it goes on after the others.
+    /// Ends the turn of the topic at the front: its wave is complete, or continues after the others.
     pub(crate) fn rotate_dirty(&mut self) {
         let Some(key) = self.dirty.pop_front() else { return };
         let topic = &mut self.topics[key.0 as usize];
@@ -454,19 +453,18 @@ impl Topics {
         }
     }
 
-    /// The memory of all logs, those of single streams too, and of what is kept to find frames by keys and
-    /// ids.
+    /// The memory of all logs, including those of single streams, and of the indexes of keys and ids.
     pub(crate) fn held(&self) -> usize {
         self.spares.held + self.account.sum(Purpose::Indexes) + self.account.sum(Purpose::Encoders)
     }
 
-    /// The same of logs, counted anew, with `others` that are no topic's.
+    /// The memory of logs, counted anew. `others` are logs of streams.
     pub(crate) fn recount<'a>(&'a self, others: impl Iterator<Item = &'a Log>) -> (usize, usize) {
         let logs = self.topics.iter().map(|(_, topic)| topic.log()).chain(others);
         (self.spares.held, logs.map(Log::held).sum())
     }
 
-    /// One more than the last place that a topic may have.
+    /// All places of topics are below this one.
     pub(crate) fn bound(&self) -> usize {
         self.topics.capacity()
     }
@@ -477,8 +475,8 @@ impl Topics {
         u32::try_from(place).ok().map(TopicKey)
     }
 
-    /// Gives up the older half of what each of `count` topics keeps, from place `from` on, but for the newest
-    /// of each key. Returns how many topics it has looked at, and how many bytes of events that was.
+    /// Drops the older half of the histories of `count` topics from place `from` on, except for the newest
+    /// event of each key. Returns the number of topics and the number of bytes.
     pub(crate) fn halve_histories(&mut self, from: usize, count: usize) -> (usize, usize) {
         let end = self.bound().min(from + count);
         let mut bytes = 0;
@@ -491,8 +489,7 @@ impl Topics {
         (end.saturating_sub(from), bytes)
     }
 
-    /// Frees the topics that nobody and nothing needs. To be called when no key of theirs is in anyone's
-    /// hands.
+    /// Removes idle topics. Must be called while no key of such a topic is in use.
     pub(crate) fn free_idle(&mut self) {
         if self.idle.is_empty() {
             return;
@@ -513,9 +510,9 @@ impl Topics {
         self.shrink();
     }
 
-    /// Gives memory back when most of the topics are gone. A topic that stays keeps the slots before its own;
-    /// so after a try the next one waits until half of the rest are gone, and its cost, proportional to the
-    /// slots, is spread over those that were freed.
+    /// Frees memory when most topics are gone. The slots before a remaining topic cannot be freed. After a
+    /// try the next one waits until half of the rest are gone. So its cost, proportional to the slots, is
+    /// spread over those that were freed.
     fn shrink(&mut self) {
         let (used, capacity) = (self.topics.len(), self.topics.capacity());
         if capacity < SHRINK_MIN || used > capacity / 4 {
@@ -529,7 +526,7 @@ impl Topics {
         }
     }
 
-    /// Frees what nobody needs of a topic's log.
+    /// Frees frames of a topic's log that no stream needs.
     fn settle(&mut self, key: TopicKey) {
         let Some(topic) = self.topics.get_mut(key.0 as usize) else { return };
         let more = topic.settle(self.clock.tick, &mut self.spares, &mut self.spare_busy);
@@ -538,8 +535,8 @@ impl Topics {
         }
     }
 
-    /// Looks at the next `count` topics for events that have become too old, and at one of those that have
-    /// more to free than they did at once.
+    /// Drops expired events from the next `count` topics, and continues with one topic that has more to free
+    /// than was done at once.
     pub(crate) fn expire(&mut self, count: usize) {
         if let Some(key) = self.unsettled.pop() {
             self.settle(key);
@@ -560,7 +557,7 @@ impl Topics {
                 self.settle(key);
                 self.idle.push(key);
                 if self.is_behind {
-                    // It is looked at again, in the next turn.
+                    // It is looked at again in the next turn.
                     self.next_aging = index;
                     return;
                 }
@@ -568,29 +565,30 @@ impl Topics {
         }
     }
 
-    /// Whether there is more to give up than one look does.
+    /// Whether there is more to drop than one call of `expire` does.
     pub(crate) fn is_behind(&self) -> bool {
-        // The topic may have gone meanwhile.
+        // The topic may have been removed in the meantime.
         self.is_behind && self.aging > 0 || !self.unsettled.is_empty()
     }
 
-    /// The id of the newest event up to a place, of those that are generated here; none if it is too long
+    /// The id of the newest event up to `sequence`, if the server makes the ids; `None` if it is too long
     /// ago.
     pub(crate) fn generated_id(&self, sequence: u64) -> Option<GeneratedId> {
         self.numbers.number_at(shared_number(sequence)).map(|number| self.maker.id(number))
     }
 
-    /// The id of the newest event, of those that are generated here.
+    /// The id of the newest event, if the server makes the ids.
     pub(crate) fn newest_id(&self) -> GeneratedId {
         self.maker.id(self.number())
     }
 
-    /// The number in an id that was generated here, or where the same events are published.
+    /// The number in an id of this maker, which loops that publish the same events share.
     pub(crate) fn number_of(&self, id: &str) -> Option<u64> {
         self.maker.number_of(id)
     }
 
-    /// Where the event with a number stands, or will stand; none if it is too long ago.
+    /// The sequence of the event with this number, even if it is not published yet; `None` if it is too long
+    /// ago.
     pub(crate) fn sequence_of(&self, number: u64) -> Option<u64> {
         self.numbers.place_of(number).and_then(shared_place)
     }
@@ -600,12 +598,12 @@ impl Topics {
         self.numbers.number_at(shared_number(self.sequence)).unwrap_or_default()
     }
 
-    /// Makes the same ids as others do, which publish the same.
+    /// Sets the maker of ids. Loops that publish the same events share one.
     pub(crate) fn set_maker(&mut self, maker: Maker) {
         self.maker = maker;
     }
 
-    /// There is no room for a topic that what was published last is for, and that would keep it.
+    /// Notes that the last event is lost: there was no room for the topic that would have retained it.
     pub(crate) fn note_lost(&mut self) {
         let now = self.mark();
         (self.forgotten, self.forgotten_positions) = (now, now);
@@ -617,7 +615,7 @@ impl Topics {
         }
     }
 
-    /// The first position that something was published at, and the newest.
+    /// The positions of the first and the newest event that was published at one.
     pub(crate) fn positions(&self) -> Option<(Position, Position)> {
         self.positions
     }
@@ -626,11 +624,11 @@ impl Topics {
         self.positions.map(|(_, newest)| newest)
     }
 
-    /// Nothing more will be published to the topic. Returns who reads it, if it is there.
+    /// Finishes a topic: no more events may be published to it. Returns its key, if it exists.
     pub(crate) fn finish(&mut self, name: &str) -> Option<TopicKey> {
         let key = match self.key(name) {
             Some(key) => key,
-            // Who comes later is to be told.
+            // Clients that come later must learn that it has finished.
             None if self.would_add(name) => self.add(name, self.sequence),
             None => return None,
         };
@@ -640,7 +638,7 @@ impl Topics {
         Some(key)
     }
 
-    /// Whether there is anything that becomes too old.
+    /// Whether any topic has events that expire.
     pub(crate) fn is_aging(&self) -> bool {
         self.aging > 0
     }
@@ -649,7 +647,7 @@ impl Topics {
         !self.dirty.is_empty()
     }
 
-    /// How much has been published but not been offered to everybody: where this grows, publishers are too
+    /// The bytes of events that were not offered to all subscribers yet. If this grows, publishers are too
     /// fast.
     pub(crate) fn unoffered(&self) -> usize {
         self.unoffered
@@ -659,7 +657,7 @@ impl Topics {
         &self.topics[key.0 as usize]
     }
 
-    /// The topic, if it is still there.
+    /// The topic, if it still exists.
     pub(crate) fn try_get(&self, key: TopicKey) -> Option<&Topic> {
         self.topics.get(key.0 as usize)
     }
@@ -676,7 +674,7 @@ impl Topics {
         self.key(name).map(|key| self.get(key))
     }
 
-    /// What is wrong, if anything is: for `debug_assert`. Looks at every topic, or at none where there are
+    /// The broken invariant, if there is one, for `debug_assert`. Checks every topic, or none if there are
     /// many.
     pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
         const TOPICS_MAX: usize = 16;
@@ -694,7 +692,7 @@ impl Topics {
         if topics()
             .any(|topic| topic.busy.as_deref().is_some_and(is_for_nobody) && topic.pins == 0 && !topic.dirty)
         {
-            return Some("a log is kept for nobody, or room for one");
+            return Some("a topic keeps a log, or room for one, without need");
         }
         let is_in_turn = |topic: &Topic| {
             let mut waiting = self.dirty.iter().chain(self.paced.iter().map(|(_, key)| key));
@@ -709,7 +707,7 @@ impl Topics {
             .sum::<usize>()
             != self.unoffered
         {
-            return Some("what is not offered yet is miscounted");
+            return Some("the bytes that are not offered yet are miscounted");
         }
         None
     }

@@ -2,7 +2,7 @@
 //! connection has to leave.
 
 use crate::memory_net::{Loop, Peer, check_accounts, get, subscribe};
-use crate::support::{parse, replies, serve_with};
+use crate::support::{parse, replies};
 use mio_sse::{App, CloseReason, Config, Event, Refusal, Reply, Router};
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -110,21 +110,6 @@ fn a_crowd_with_requests_shares_the_turns() {
         peers.iter().filter(|peer| !peer.writes().is_empty()).count()
     });
     assert_eq!(in_each_turn, [10, 10, 5, 0]);
-}
-
-/// The kernel keeps silent connections to itself, and passes them on when they send something.
-#[test]
-#[cfg(target_os = "linux")]
-fn a_connection_that_says_nothing_is_accepted_later_if_the_server_wants_it_so() {
-    let server = serve_with(app(), deferred());
-    let mut silent = server.connect();
-    let mut other = server.connect();
-    other.write(get("/page"));
-    assert_eq!(other.reply().1, "page");
-    assert_eq!(server.stats().accepted, 1);
-    silent.write(get("/page"));
-    assert_eq!(silent.reply().1, "page");
-    assert_eq!(server.stats().accepted, 2);
 }
 
 #[test]

@@ -244,7 +244,7 @@ mod listen {
             publisher.publish("t", Event::new().data(format!("{round} missed"))).unwrap();
             assert_eq!(listener.out(), format!("{round} missed"));
             let cut = listener.error();
-            assert!(cut.starts_with("listen: the stream has ended; again in 100ms, behind "), "{cut}");
+            assert!(cut.starts_with("listen: the stream has ended; again in 100ms, after "), "{cut}");
             assert_eq!(listener.error(), "listen: open");
         }
     }
@@ -281,7 +281,7 @@ mod listen {
         drop(free);
         let listener = Listener::start(&[&url, "17-1"]);
         let error = listener.error();
-        assert!(error.contains("cannot connect") && error.ends_with("again in 3s, behind 17-1"), "{error}");
+        assert!(error.contains("cannot connect") && error.ends_with("again in 3s, after 17-1"), "{error}");
     }
 }
 

@@ -190,7 +190,6 @@ mod time_ticker {
 
 mod hub {
     use super::*;
-    use mio_sse::Config;
 
     fn subscribe(example: &Example, topic: &str) -> Client {
         let mut client = example.connect();
@@ -219,7 +218,7 @@ mod hub {
         let status = std::fs::read_to_string(format!("/proc/{}/status", example.process.id())).unwrap();
         let room = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap().trim();
         let (limit, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
-        let wanted = limit.min(Config::default().connections_max as u64);
+        let wanted = limit.min(mio_sse::Config::default().connections_max as u64);
         assert!(room.parse::<u64>().unwrap() >= wanted, "{room} of {wanted}");
     }
 

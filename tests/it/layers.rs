@@ -17,7 +17,8 @@ fn imports() -> BTreeMap<String, BTreeSet<String>> {
                 folders.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") {
                 let name = path.strip_prefix(&root).unwrap().with_extension("");
-                files.insert(name.to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap());
+                let name: Vec<_> = name.iter().map(|part| part.to_str().unwrap()).collect();
+                files.insert(name.join("/"), fs::read_to_string(&path).unwrap());
             }
         }
     }

@@ -336,36 +336,6 @@ fn a_server_that_is_dropped_reports_its_streams() {
 }
 
 #[test]
-fn a_loop_of_ones_own_turns_the_server() {
-    use mio::unix::SourceFd;
-    use std::os::fd::{AsFd, AsRawFd};
-
-    let mut app = Router::new();
-    app.sse("/", |stream, _request, cx| {
-        cx.every(stream, Duration::from_millis(5), |stream, cx| cx.send(stream, Event::new().data("tick")))
-    });
-    let mut server = Server::bind("127.0.0.1:0", app).unwrap();
-    let address = server.local_addr().unwrap();
-    let reader = std::thread::spawn(move || {
-        let mut client = Client::connect(address);
-        client.get("/");
-        client.data(5)
-    });
-
-    let mut poll = mio::Poll::new().unwrap();
-    let fd = server.as_fd().as_raw_fd();
-    poll.registry().register(&mut SourceFd(&fd), mio::Token(0), mio::Interest::READABLE).unwrap();
-    let mut events = mio::Events::with_capacity(8);
-    while !reader.is_finished() {
-        let limit = Duration::from_millis(100);
-        let timeout = server.next_timeout().map_or(limit, |timeout| timeout.min(limit));
-        poll.poll(&mut events, Some(timeout)).unwrap();
-        server.turn(Some(Duration::ZERO)).unwrap();
-    }
-    assert_eq!(reader.join().unwrap(), ["tick"; 5]);
-}
-
-#[test]
 fn an_inherited_listener_is_served() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

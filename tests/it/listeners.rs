@@ -1,13 +1,9 @@
-//! Several listeners of one server: of one name, of a list, and of both kinds of sockets.
+//! Several listeners of one server: of one name, and of a list.
 
 use crate::support::{Client, DEADLINE, now, run, secs};
-#[cfg(unix)]
-use crate::unix::Directory;
 use mio_sse::{Config, Drain, Listeners, Reply, Router, Server};
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-#[cfg(unix)]
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 const V4: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -37,16 +33,6 @@ fn turn(server: &mut Server<Router>) {
 
 fn is_refused(address: SocketAddr) -> bool {
     TcpStream::connect(address).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
-}
-
-#[cfg(unix)]
-fn page_over_unix(path: &std::path::Path) -> String {
-    let mut socket = UnixStream::connect(path).unwrap();
-    socket.set_read_timeout(Some(DEADLINE)).unwrap();
-    socket.write_all(b"GET /page HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    socket.read_to_string(&mut text).unwrap();
-    text.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 #[test]
@@ -222,69 +208,4 @@ fn a_drain_closes_all_listeners() {
     assert_eq!(server.local_addrs(), addresses, "they are still known");
     server.context().stop();
     turn(&mut server);
-}
-
-#[test]
-#[cfg(unix)]
-fn both_kinds_of_sockets_are_one_server() {
-    let directory = Directory::new();
-    let path = directory.socket();
-    let inherited = directory.socket().with_extension("inherited");
-    let listeners =
-        Listeners::new().unix(&path).tcp(V4).unix_listener(UnixListener::bind(&inherited).unwrap());
-    let server = Server::listen(listeners, app(), Config::default()).unwrap();
-    assert_eq!(server.local_addrs(), [server.local_addr().unwrap()], "the first of TCP");
-    let server = run(server);
-    assert_eq!(server.connect().get_text("/page"), "page");
-    assert_eq!(page_over_unix(&path), "page");
-    assert_eq!(page_over_unix(&inherited), "page");
-    assert_eq!(server.stats().accepted, 3);
-    // Events reach clients of every kind.
-    let mut streams = [UnixStream::connect(&path).unwrap(), UnixStream::connect(&inherited).unwrap()];
-    for stream in &mut streams {
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    }
-    let mut client = server.connect();
-    assert_eq!(client.get("/events").status, 200);
-    server.wait_for("three streams", |stats| stats.streams == 3);
-    server.publisher.publish("t", mio_sse::Event::new().data("to all")).unwrap();
-    assert_eq!(client.data(1), ["to all"]);
-    for stream in &mut streams {
-        let mut text = String::new();
-        while !text.contains("data: to all\n\n") {
-            let mut chunk = [0; 1024];
-            let count = stream.read(&mut chunk).unwrap();
-            assert!(count > 0, "{text:?}");
-            text.push_str(std::str::from_utf8(&chunk[..count]).unwrap());
-        }
-    }
-    // It removes its own file, and leaves those of others.
-    let address = server.address;
-    server.stop();
-    assert!(is_refused(address));
-    assert!(!path.exists() && inherited.exists());
-    assert_eq!(UnixStream::connect(&inherited).unwrap_err().kind(), ErrorKind::ConnectionRefused);
-}
-
-#[test]
-#[cfg(unix)]
-fn if_one_cannot_be_had_nothing_is_left_of_the_others() {
-    let directory = Directory::new();
-    let path = directory.socket();
-    let taken = TcpListener::bind(V4).unwrap();
-    let listeners = Listeners::new().unix(&path).tcp(taken.local_addr().unwrap());
-    let error = Server::listen(listeners, app(), Config::default()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AddrInUse);
-    assert!(!path.exists());
-    // An invalid name is an error then, too, before anything after it is opened.
-    let listeners = Listeners::new().tcp("no port").unix(&path);
-    let error = Server::listen(listeners, app(), Config::default()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    // Nothing is opened for invalid limits.
-    let mut config = Config::default();
-    config.connections_max = 0;
-    let error = Server::listen(Listeners::new().unix(&path), app(), config).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert!(!path.exists());
 }

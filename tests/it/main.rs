@@ -45,13 +45,9 @@ mod publisher;
 mod refusals;
 mod rejections;
 mod router;
-mod several;
-#[cfg(target_os = "linux")]
 mod shards;
-#[cfg(target_os = "linux")]
 mod shards_attack;
 mod shards_sim;
-mod short_reads;
 mod short_turns;
 mod sources;
 mod storm;
@@ -65,8 +61,22 @@ mod tls_client;
 #[cfg(feature = "tls")]
 mod tls_in_memory;
 mod two_lives;
-#[cfg(unix)]
-mod unix;
 mod where_a_stream_stands;
 mod whose_ids;
 mod width;
+
+/// Unix sockets, and descriptors for loops of others.
+#[cfg(unix)]
+mod both_kinds;
+#[cfg(unix)]
+mod embedded;
+#[cfg(unix)]
+mod short_reads;
+#[cfg(unix)]
+mod unix;
+
+/// What only Linux does with connections before they are accepted.
+#[cfg(target_os = "linux")]
+mod deferred;
+#[cfg(target_os = "linux")]
+mod several;

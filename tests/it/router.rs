@@ -525,7 +525,7 @@ fn a_handler_finds_its_routes_with_their_parameters() {
         routes.add("GET", path, path).unwrap();
     }
     let error = routes.add("GET", "/one", "again").unwrap_err();
-    assert_eq!(error.to_string(), "route GET /one: there is such a route already");
+    assert_eq!(error.to_string(), "route GET /one: this route exists already");
     let server = serve(App(routes));
     let mut client = server.connect();
     assert_eq!(client.get_text("/one"), "/one - - -");

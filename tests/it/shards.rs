@@ -550,23 +550,6 @@ fn a_second_program_on_the_address_of_shards_gets_an_error() {
     }
 }
 
-#[cfg(unix)]
-#[test]
-fn a_unix_socket_is_for_all_loops() {
-    let path = std::env::temp_dir().join(format!("mio-sse-shards-{}.sock", std::process::id()));
-    let running = run(Listeners::new().unix(&path), 2, Config::default());
-    let mut clients = Vec::new();
-    for _ in 0..6 {
-        let mut socket = std::os::unix::net::UnixStream::connect(&path).unwrap();
-        std::io::Write::write_all(&mut socket, b"GET /topics/news HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        clients.push(socket);
-        wait_until("it is open", || running.subscribers().iter().sum::<usize>() == clients.len());
-    }
-    assert_eq!(running.subscribers(), [3; 2]);
-    drop(running);
-    assert!(!path.exists());
-}
-
 #[test]
 fn a_drain_and_a_stop_reach_all_loops() {
     for drains in [true, false] {

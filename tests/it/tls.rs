@@ -423,7 +423,10 @@ fn a_version_that_is_too_old_is_refused() {
 
 #[test]
 fn who_reads_late_gets_all_of_it() {
-    let server = serve(&tls());
+    let mut config = Config::default();
+    // The kernel alone might take all of it where there is no `TCP_NOTSENT_LOWAT`.
+    config.send_buffer_bytes = Some(64 << 10);
+    let server = serve_with(&tls(), app(), config);
     for version in BOTH {
         let mut client = Secure::connect(&server, client_config(&[version]));
         client.write(get("/large"));

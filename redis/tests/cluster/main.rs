@@ -1,4 +1,6 @@
-//! Nodes and clients over a real redis-server, which are killed, stopped and disconnected.
+//! Nodes and clients over a real redis-server, which are killed, stopped and disconnected. That needs unix
+//! sockets and signals.
+#![cfg(unix)]
 
 #[path = "../support/mod.rs"]
 mod support;

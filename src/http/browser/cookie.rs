@@ -1,4 +1,4 @@
-//! A cookie that is set: [`Cookie`], one `Set-Cookie` line.
+//! Cookies that a reply sets: [`Cookie`], one `Set-Cookie` line each.
 
 use crate::error::Error;
 use crate::http::header::{SET_COOKIE, invalid};
@@ -6,24 +6,24 @@ use crate::http::token::is_token_byte;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-/// Browsers drop a cookie whose name and value are longer than this together, and an attribute that is longer
-/// than `ATTRIBUTE_BYTES_MAX` (RFC 6265bis 5.6).
+/// Browsers drop a cookie if its name and value together are longer than this, and an attribute that is
+/// longer than `ATTRIBUTE_BYTES_MAX` (RFC 6265bis 5.6).
 const COOKIE_BYTES_MAX: usize = 4096;
 const ATTRIBUTE_BYTES_MAX: usize = 1024;
 
-/// Browsers keep no cookie for longer (RFC 6265bis 5.5).
+/// Browsers keep cookies no longer than this (RFC 6265bis 5.5).
 const MAX_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-/// Prefixes of names that browsers hold a cookie to (RFC 6265bis 4.1.3), in any case.
+/// Prefixes of names for which browsers enforce rules (RFC 6265bis 4.1.3). Case does not matter.
 const HOST_PREFIX: &str = "__Host-";
 const SECURE_PREFIX: &str = "__Secure-";
 
 /// A cookie for [`Reply::cookie`](crate::Reply::cookie) and
 /// [`StreamReply::cookie`](crate::StreamReply::cookie).
 ///
-/// It begins as what a session wants: for all paths of this host, out of reach of scripts, not sent along
-/// with requests that other sites cause other than by a link, and gone with the browser: `Path=/; HttpOnly;
-/// SameSite=Lax`. Behind TLS, add [`secure`](Self::secure).
+/// The defaults suit a session: `Path=/; HttpOnly; SameSite=Lax`. The cookie is sent for all paths of this
+/// host, is hidden from scripts, comes with no cross-site request except for followed links, and is deleted
+/// when the browser closes. Behind TLS, add [`secure`](Self::secure).
 ///
 /// ```
 /// use mio_sse::{Cookie, Reply, Router};
@@ -37,11 +37,10 @@ const SECURE_PREFIX: &str = "__Secure-";
 /// app.post("/logout", |_request, _cx| Reply::redirect("/").cookie(Cookie::removal("session")));
 /// ```
 ///
-/// What cannot be written as a cookie (RFC 6265bis 4.1.1), or what browsers would drop without a word, is an
-/// error when it is added to a reply. Text that is not in the alphabet of cookies has to be encoded, for
-/// example percent-encoded: letters, digits and ``!#$%&'()*+-./:<=>?@[]^_`{|}~`` are. Quotes may stand around
-/// the whole value. They are part of it: they shield nothing within, and
-/// [`Request::cookie`](crate::Request::cookie) returns them too.
+/// Adding a cookie to a reply is an error if it cannot be written (RFC 6265bis 4.1.1), or if browsers would
+/// silently drop it. A value may have letters, digits and ``!#$%&'()*+-./:<=>?@[]^_`{|}~``; encode other
+/// text, for example percent-encoded. The whole value may be in quotes. They are part of it: they escape
+/// nothing, and [`Request::cookie`](crate::Request::cookie) returns them too.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cookie {
     name: String,
@@ -55,24 +54,24 @@ pub struct Cookie {
     partitioned: bool,
 }
 
-/// Which of the requests that other sites cause a cookie comes with (RFC 6265bis 5.6.7).
+/// Which cross-site requests carry the cookie (RFC 6265bis 5.6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SameSite {
-    /// With none of them, not even when a link to this site is followed.
+    /// None, not even when a user follows a link to this site.
     Strict,
-    /// With those that go to a page of this site, such as a link that is followed, but with no form that is
-    /// posted, no `fetch` and no `EventSource`.
+    /// Those that navigate to a page of this site, such as a followed link. Not forms that are posted,
+    /// `fetch` or `EventSource`.
     #[default]
     Lax,
-    /// With all, which pages of other sites need that open a stream with credentials; see
-    /// [`Cors::credentials`](crate::Cors::credentials). Only for a cookie that is [`secure`](Cookie::secure):
-    /// browsers drop others.
+    /// All. Pages of other sites need this to open a stream with credentials; see
+    /// [`Cors::credentials`](crate::Cors::credentials). The cookie must be [`secure`](Cookie::secure),
+    /// otherwise browsers drop it.
     None,
 }
 
 impl Cookie {
-    /// A cookie that is forgotten when the browser is closed. One whose name begins with `__Host-` or
-    /// `__Secure-` is [`secure`](Self::secure), as it has to be.
+    /// A cookie that is deleted when the browser closes. If its name begins with `__Host-` or `__Secure-`, it
+    /// is [`secure`](Self::secure), as browsers require.
     #[must_use]
     pub fn new(name: impl Into<String>, value: impl Into<String>) -> Cookie {
         let name = name.into();
@@ -89,23 +88,23 @@ impl Cookie {
         }
     }
 
-    /// Makes the browser forget a cookie: an empty one with `Max-Age=0`. It has to have the same
-    /// [`path`](Self::path) and [`domain`](Self::domain), and to be [`partitioned`](Self::partitioned) if the
-    /// cookie is.
+    /// Makes the browser delete a cookie: an empty one with `Max-Age=0`. It must have the same
+    /// [`path`](Self::path) and [`domain`](Self::domain) as the cookie, and be
+    /// [`partitioned`](Self::partitioned) if the cookie is.
     #[must_use]
     pub fn removal(name: impl Into<String>) -> Cookie {
         Self::new(name, "").max_age(Duration::ZERO)
     }
 
-    /// How long the browser keeps it. Parts of a second count as a second, and more than 400 days as those,
-    /// since browsers keep none for longer. Zero makes it forget the cookie.
+    /// Sets how long the browser keeps it. Fractions of a second are rounded up. The maximum is 400 days,
+    /// because browsers keep no cookie for longer. Zero deletes the cookie.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Cookie {
         self.max_age = Some(age);
         self
     }
 
-    /// The path below which it is sent, instead of `/`. It begins with a slash.
+    /// Sets the path below which it is sent, instead of `/`. It must begin with a slash.
     #[must_use]
     pub fn path(mut self, path: impl Into<String>) -> Cookie {
         self.path = path.into();
@@ -119,21 +118,22 @@ impl Cookie {
         self
     }
 
-    /// Sends it over TLS only. Of `http://` hosts, browsers take such cookies from `localhost` at most.
+    /// Sends it over TLS only. On `http://`, some browsers accept such cookies from `localhost`, and no
+    /// others.
     #[must_use]
     pub fn secure(mut self) -> Cookie {
         self.secure = true;
         self
     }
 
-    /// Lets scripts of the page read it, which is not `HttpOnly` then: for preferences, not for sessions.
+    /// Lets scripts of the page read it: removes `HttpOnly`. For preferences, not for sessions.
     #[must_use]
     pub fn readable_by_scripts(mut self) -> Cookie {
         self.http_only = false;
         self
     }
 
-    /// Which of the requests that other sites cause it comes with, instead of [`SameSite::Lax`].
+    /// Sets which cross-site requests carry it, instead of [`SameSite::Lax`].
     #[must_use]
     pub fn same_site(mut self, same_site: SameSite) -> Cookie {
         self.same_site = same_site;
@@ -231,7 +231,7 @@ impl Cookie {
     }
 }
 
-/// Leaves out the value, as most values let in everybody who knows them.
+/// Leaves out the value: a session cookie gives access to anyone who knows it.
 impl fmt::Debug for Cookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cookie")
@@ -258,7 +258,7 @@ fn is_cookie_octet(byte: u8) -> bool {
 
 fn push(line: &mut String, arguments: fmt::Arguments<'_>) {
     let written = line.write_fmt(arguments);
-    debug_assert!(written.is_ok(), "a string takes all that is written to it");
+    debug_assert!(written.is_ok(), "writing to a string cannot fail");
 }
 
 #[cfg(test)]
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(cookie.into_header_value().as_deref(), Ok(line));
     }
 
-    /// What is wrong with a cookie that cannot be added to a reply.
+    /// The error for a cookie that cannot be added to a reply.
     #[track_caller]
     fn problem(cookie: Cookie) -> &'static str {
         let whole = Reply::text("").cookie(cookie.clone()).check();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_a_sessions_unless_it_is_told() {
+    fn a_cookie_has_the_defaults_of_a_session() {
         assert_line(Cookie::new("a", "b"), "a=b; Path=/; HttpOnly; SameSite=Lax");
         let other = Cookie::new("a", "")
             .path("/b c")
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_whole_seconds_that_browsers_take() {
+    fn ages_are_whole_seconds_that_browsers_accept() {
         let age = |age| {
             let line = Cookie::new("a", "b").max_age(age).into_header_value().unwrap();
             line.split("; ").find_map(|part| part.strip_prefix("Max-Age=")).unwrap().to_owned()
@@ -367,7 +367,8 @@ mod tests {
         );
     }
 
-    /// What a browser stores of a `Set-Cookie` line, to send it again (RFC 6265bis 5.6).
+    /// The name and value that a browser stores from a `Set-Cookie` line, to send them back (RFC 6265bis
+    /// 5.6).
     fn stored(line: &str) -> Option<(&str, &str)> {
         let is_control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
         let pair = line.split(';').next().filter(|_| !line.bytes().any(is_control))?;
@@ -377,14 +378,14 @@ mod tests {
     }
 
     proptest! {
-        /// What a cookie is made of is what a handler reads again, if it can be set at all.
+        /// If a cookie can be set at all, a handler reads the same name and value again.
         #[test]
         fn a_cookie_comes_back_unchanged(
             name in "[!-~]{1,3}|[a-z_-]{1,9}",
             value in "[ -~]{0,9}|[!#-+.-:<-\\[\\]-~]{0,9}|\"[!#-+.-:<-\\[\\]-~]{0,9}\"|.{0,4}",
         ) {
             let Ok(line) = Cookie::new(&name, &value).into_header_value() else { return Ok(()) };
-            let (stored_name, stored_value) = stored(&line).expect("a cookie that a browser takes");
+            let (stored_name, stored_value) = stored(&line).expect("a cookie that a browser accepts");
             prop_assert_eq!((stored_name, stored_value), (&*name, &*value));
             let head = format!("GET / HTTP/1.0\r\nCookie: x=y; {stored_name}={stored_value}; z=\r\n\r\n");
             let mut incoming = Incoming::default();

@@ -1,24 +1,23 @@
-//! Which pages of other origins may read replies: [`Cors`], as it is configured. What it does to requests and
-//! replies is in `cors_protocol`.
+//! Configuration of CORS: which pages of other origins may read replies. For its effect on requests and
+//! replies see `cors_protocol`.
 
 use crate::error::ConfigError;
 use crate::http::browser::origin;
 use crate::http::token::is_token_byte;
 use std::time::Duration;
 
-/// What a page may do with a `fetch` of its own origin, save for methods that nobody uses.
+/// The methods that a page may use with `fetch` on its own origin, except for unusual ones.
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
-/// No browser keeps the answer to a preflight for more than a day: more than this means
-/// something else.
+/// Browsers keep the reply to a preflight for at most a day, so a much larger value is a mistake.
 const MAX_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Which pages of other origins may read replies, for [`Config::cors`](crate::Config::cors) (Fetch, CORS
 /// protocol).
 ///
-/// The server adds what browsers want to see to each reply: to whole ones and to streams, also where a stream
-/// is refused or a handler fails. It answers preflights itself, with 204; handlers never see those. A reply
-/// that has an `Access-Control-Allow-Origin` of its own is left as it is.
+/// The server adds the headers that browsers require to every reply: to whole replies, to streams, and also
+/// if a stream is refused or a handler fails. It handles preflights itself, with 204; handlers never see
+/// them. A reply that already has an `Access-Control-Allow-Origin` is left as it is.
 ///
 /// This includes requests that are rejected after their head was read, without asking the handler: for a body
 /// that is too large (413) or late (408), an unknown expectation (417), or another
@@ -38,16 +37,16 @@ const MAX_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// assert!(config.check().is_err(), "an origin has no path");
 /// ```
 ///
-/// It lets pages *read*; it protects nothing. What a browser sends without a preflight, such as a form that
-/// is posted, reaches the handler whatever its origin is, and whatever is no browser can name any origin.
-/// Whom to let in is for sessions to say: see [`Cookie`](crate::Cookie) and
+/// CORS lets pages *read*; it protects nothing. Requests that browsers send without a preflight, such as a
+/// posted form, reach the handler whatever their origin is, and clients other than browsers can send any
+/// origin. To control access, use sessions: see [`Cookie`](crate::Cookie) and
 /// [`Request::cookie`](crate::Request::cookie).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
     pub(super) origins: Origins,
     pub(super) credentials: bool,
     pub(super) methods: Vec<String>,
-    /// `None`: all that are asked for.
+    /// `None` allows all headers that a preflight asks for.
     pub(super) headers: Option<Vec<String>>,
     pub(super) exposed: Vec<String>,
     pub(super) max_age: Option<Duration>,
@@ -61,22 +60,23 @@ pub(super) enum Origins {
 }
 
 impl Cors {
-    /// Pages of any origin may read all replies that need no credentials: `Access-Control-Allow-Origin: *`,
-    /// also to who names no origin, so that a cache may give one reply to all.
+    /// Pages of any origin may read all replies that need no credentials. All replies have
+    /// `Access-Control-Allow-Origin: *`, even without an `Origin` in the request, so a cache may give one
+    /// reply to all.
     #[must_use]
     pub fn any() -> Cors {
         Self::new(Origins::Any)
     }
 
-    /// Pages of these origins may read all replies. Each is a scheme, a host and a port that is not the
-    /// scheme's own, as browsers send it: `https://app.example`, `http://localhost:3000`. There are no
-    /// wildcards. `null` is the origin of local files and sandboxed frames, so that any page can have it.
+    /// Pages of these origins may read all replies. Each is a scheme, a host, and a port unless it is the
+    /// scheme's default, as browsers send it: `https://app.example`, `http://localhost:3000`. There are no
+    /// wildcards. `null` is the origin of local files and sandboxed frames, so any page can have it.
     ///
     /// Origins are compared byte by byte, so [`Config::check`](crate::Config::check) refuses those that no
     /// browser sends, and says what to write instead: `http://[0:0::1]:80/` is `http://[::1]`.
     ///
-    /// The origin that asks is named in the reply, if it is one of these, and all replies say `Vary: Origin`,
-    /// so that no cache gives one's reply to another. Each request is compared with all of them.
+    /// A reply names the origin of the request if it is one of these. All replies have `Vary: Origin`, so no
+    /// cache gives one origin's reply to another. Currently each request is compared with all of them.
     #[must_use]
     pub fn origins(origins: impl IntoIterator<Item = impl Into<String>>) -> Cors {
         Self::new(Origins::Listed(strings(origins)))
@@ -95,20 +95,20 @@ impl Cors {
         }
     }
 
-    /// Lets these pages send cookies along, and read what is answered: `new EventSource(url, {
-    /// withCredentials: true })`, `fetch(url, { credentials: "include" })`. Cookies come along only if they
-    /// are [`SameSite::None`](crate::SameSite::None), or if the page is of the same site and only the origin
+    /// Lets these pages send cookies and read the replies: `new EventSource(url, { withCredentials: true })`,
+    /// `fetch(url, { credentials: "include" })`. Browsers send cookies only if they are
+    /// [`SameSite::None`](crate::SameSite::None), or if the page is of the same site and only the origin
     /// differs.
     ///
-    /// Not with [`any`](Self::any), nor with `null`: every page in the world could act for, and read as,
-    /// the user who looks at it (Fetch, CORS protocol and credentials).
+    /// Not allowed with [`any`](Self::any) or `null`: every page in the world could act and read as the user
+    /// who visits it (Fetch, CORS protocol and credentials).
     #[must_use]
     pub fn credentials(mut self) -> Cors {
         self.credentials = true;
         self
     }
 
-    /// The methods that preflights are told, instead of GET, HEAD, POST, PUT, PATCH and DELETE. Those are
+    /// Sets the methods that preflights allow, instead of GET, HEAD, POST, PUT, PATCH and DELETE. They are
     /// case-sensitive, and GET, HEAD and POST are always allowed.
     #[must_use]
     pub fn methods(mut self, methods: impl IntoIterator<Item = impl Into<String>>) -> Cors {
@@ -116,7 +116,7 @@ impl Cors {
         self
     }
 
-    /// The headers that requests may have beside those that all may have, instead of all that a preflight
+    /// Sets the headers that requests may have besides the safelisted ones, instead of all that a preflight
     /// asks for.
     #[must_use]
     pub fn headers(mut self, headers: impl IntoIterator<Item = impl Into<String>>) -> Cors {
@@ -144,33 +144,33 @@ impl Cors {
         self
     }
 
-    /// Lets pages of these origins that come from the internet use this server although it is in a private
-    /// network, or on the browser's own machine: a preflight with `Access-Control-Request-Private-Network:
-    /// true` gets `Access-Control-Allow-Private-Network: true`. Default no.
+    /// Lets pages of these origins on the internet use this server although it is in a private network, or on
+    /// the user's own machine: a preflight with `Access-Control-Request-Private-Network: true` gets
+    /// `Access-Control-Allow-Private-Network: true`. Default no.
     ///
-    /// Only older browsers ask. The headers are those of the draft *Private Network Access*. Chrome sent such
-    /// preflights from version 98 on, put the draft on hold in October 2024 before it enforced them, and
+    /// Only older browsers use this. The headers are those of the draft *Private Network Access*. Chrome sent
+    /// such preflights from version 98 on, put the draft on hold in October 2024 before it enforced them, and
     /// replaced it by *Local Network Access* (a WICG draft): since Chrome 142, and step by step in Firefox,
-    /// the browser asks its user for permission, and no header of a server can give it. So this is of use
-    /// only for older versions of Chromium, and where an administrator has switched the old checks on.
+    /// the browser asks its user for permission, and no header of a server can give it. So this helps only
+    /// with older versions of Chromium, and where an administrator has switched the old checks on.
     ///
-    /// Which pages may *read* is up to [`origins`](Self::origins) in any case. Against pages that make
-    /// themselves the same origin, see [`Config::hosts`](crate::Config::hosts).
+    /// [`origins`](Self::origins) still decides which pages may *read*. Against DNS rebinding, see
+    /// [`Config::hosts`](crate::Config::hosts).
     #[must_use]
     pub fn private_network(mut self) -> Cors {
         self.private_network = true;
         self
     }
 
-    /// How long a browser may remember the answer to a preflight, in whole seconds, instead of its own
-    /// default of 5 s. At most 7 days; browsers keep none for longer than one.
+    /// Sets how long a browser may remember the reply to a preflight, in whole seconds, instead of its own
+    /// default of 5 s. At most 7 days; browsers limit it to a day or less.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Cors {
         self.max_age = Some(age);
         self
     }
 
-    /// What [`Config::check`](crate::Config::check) says of it.
+    /// Checks the values, for [`Config::check`](crate::Config::check).
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if let Origins::Listed(origins) = &self.origins {
             let check = |origin: &String| origin::check(origin);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_not_for_everybody() {
+    fn credentials_are_not_for_all_origins() {
         assert_eq!(problem(Cors::any().credentials()).0, "cors.credentials");
         assert_eq!(problem(Cors::origins(["https://a.example", "null"]).credentials()).0, "cors.credentials");
         assert_eq!(Cors::origins(["https://a.example"]).credentials().check(), Ok(()));
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(problem(named.expose(["X-A", "*"])).0, "cors.expose");
     }
 
-    /// What is wrong with it: the limit, and the sentence about it.
+    /// The error: the field, and the sentence about it.
     #[track_caller]
     fn problem(cors: Cors) -> (&'static str, String) {
         let config = crate::Config { cors: Some(cors), ..crate::Config::default() };

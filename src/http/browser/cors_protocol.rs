@@ -1,7 +1,7 @@
-//! The server's half of the CORS protocol of the Fetch standard: what [`Cors`] makes of requests and replies.
+//! The server's half of the CORS protocol (Fetch standard): the effect of [`Cors`] on requests and replies.
 //!
-//! Of what a request says, the only thing that is ever written back are names of headers, and those are
-//! tokens. An origin is written as it was configured.
+//! The only text of a request that is written back are names of headers, which are tokens. An origin is
+//! written as it was configured.
 
 use crate::http::browser::cors::{Cors, Origins, is_token};
 use crate::http::parse::request::Request;
@@ -12,8 +12,8 @@ use crate::http::reply::stream_reply::StreamReply;
 const ALLOW_ORIGIN: &str = "Access-Control-Allow-Origin";
 
 impl Cors {
-    /// The reply to a preflight, but for what all replies get; `None` for any other request, which is the
-    /// handler's.
+    /// The reply to a preflight, without the headers that all replies get. `None` for any other request,
+    /// which goes to the handler.
     pub(crate) fn preflight(&self, request: &Request<'_>) -> Option<Reply> {
         asked_method(request)?;
         let mut headers = Headers::default();
@@ -45,7 +45,7 @@ impl Cors {
         Some(Reply::no_content().with_headers(headers))
     }
 
-    /// Adds what every reply to `request` has to say, unless the application has said it.
+    /// Adds the headers for every reply to `request`, unless the application has set them.
     fn add_to(&self, headers: &mut Headers, request: &Request<'_>) {
         if headers.has(ALLOW_ORIGIN) {
             return;
@@ -64,16 +64,16 @@ impl Cors {
         }
     }
 
-    /// Adds what can be said to a request whose head could not be read: nothing, if it matters which page
-    /// asks.
+    /// Adds the headers for a reply to a request whose head could not be read: none, unless all origins are
+    /// allowed.
     fn add_unread(&self, headers: &mut Headers) {
         if matches!(self.origins, Origins::Any) {
             headers.add(ALLOW_ORIGIN, "*");
         }
     }
 
-    /// What the reply names as the origin that may read it. A request has one `Origin` or none (Fetch,
-    /// `Origin` header); two of them are none that could be trusted to be the page's.
+    /// The origin that the reply allows. A request has at most one `Origin` (Fetch, `Origin` header); two of
+    /// them are not trusted.
     fn allowed_origin(&self, request: &Request<'_>) -> Option<&str> {
         let Origins::Listed(origins) = &self.origins else { return Some("*") };
         let mut named = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Origin"));
@@ -83,14 +83,14 @@ impl Cors {
 }
 
 impl Reply {
-    /// Adds what lets a page of another origin read the reply to `request`.
+    /// Adds the headers that let a page of another origin read the reply to `request`.
     pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
         if let Some(headers) = self.headers_mut() {
             cors.add_to(headers, request);
         }
     }
 
-    /// The same for the reply to what could not be read as a request.
+    /// The same for the reply to a request that could not be read.
     pub(crate) fn share_unread(&mut self, cors: &Cors) {
         if let Some(headers) = self.headers_mut() {
             cors.add_unread(headers);
@@ -99,29 +99,29 @@ impl Reply {
 }
 
 impl StreamReply {
-    /// Adds what lets a page of another origin read the stream that `request` asks for.
+    /// Adds the headers that let a page of another origin read the stream for `request`.
     pub(crate) fn share(&mut self, cors: &Cors, request: &Request<'_>) {
         cors.add_to(self.headers_mut(), request);
     }
 }
 
-/// The method that a preflight asks for; `None` if the request is none.
+/// The method that a preflight asks for; `None` if the request is not a preflight.
 pub(crate) fn asked_method<'a>(request: &Request<'a>) -> Option<&'a str> {
     if request.method() != "OPTIONS" || request.header_bytes("Origin").is_none() {
         return None;
     }
-    // What is no text is no method that anybody has.
+    // A value that is not text is not a method.
     request
         .header_bytes("Access-Control-Request-Method")
         .map(|method| str::from_utf8(method).unwrap_or_default())
 }
 
-/// The headers that a preflight asks for; `None` if what it says is no list of names.
+/// The headers that a preflight asks for; `None` if they are not a list of names.
 fn requested_headers<'a>(request: &Request<'a>) -> Option<Vec<&'a str>> {
     let lines =
         request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Access-Control-Request-Headers"));
     let names = lines.flat_map(|(_, line)| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    // Empty elements are no mistake (RFC 9110 5.6.1.2).
+    // Empty elements are allowed (RFC 9110 5.6.1.2).
     let names = names.filter(|name| !name.is_empty()).map(|name| str::from_utf8(name).ok());
     names.map(|name| name.filter(|name| is_token(name))).collect()
 }
@@ -138,8 +138,8 @@ mod tests {
     const LIMITS: Limits =
         Limits { head_bytes_max: 4096, target_bytes_max: 1024, headers_max: 64, body_bytes_max: 1000 };
 
-    /// What a preflight with these header lines is answered, without the status line and the date; nothing if
-    /// it is none, or no request at all.
+    /// The reply to a preflight with these header lines, without the status line and the date. `None` if the
+    /// request is not a preflight, or is malformed.
     fn preflight(cors: &Cors, lines: impl AsRef<[u8]>) -> Option<Vec<String>> {
         let bytes = [b"OPTIONS /a HTTP/1.0\r\n", lines.as_ref(), b"\r\n"].concat();
         let mut incoming = Incoming::default();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_preflight() {
+    fn other_requests_than_preflights() {
         let any = Cors::any();
         assert_eq!(preflight(&any, "Origin: https://a.example\r\n"), None);
         assert_eq!(preflight(&any, "Access-Control-Request-Method: PUT\r\n"), None);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_network_is_opened_to_those_who_may_read() {
+    fn a_private_network_is_opened_to_allowed_origins() {
         let asks = |value: &str| format!("{ASKS}access-control-request-private-network: {value}\r\n");
         let allows = |cors: &Cors, lines: &str| {
             let head = preflight(cors, lines).unwrap();
@@ -225,7 +225,7 @@ mod tests {
         assert!(!head.iter().any(|line| line.contains("Expose")), "{head:?}");
     }
 
-    /// The headers that a preflight is allowed which asks with these lines.
+    /// The headers that are allowed to a preflight with these lines.
     fn allowed(lines: impl AsRef<[u8]>) -> Option<String> {
         let head = preflight(&Cors::any(), [ASKS.as_bytes(), lines.as_ref()].concat())?;
         head.iter().find_map(|line| line.strip_prefix("Access-Control-Allow-Headers: ").map(str::to_owned))
@@ -245,9 +245,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a preflight asks for, the answer is lines of the known form.
+        /// Whatever a preflight asks for, the reply consists of lines of the known form.
         #[test]
-        fn nothing_but_names_is_written_back(
+        fn only_names_are_written_back(
             junk in prop_oneof![prop::collection::vec(any::<u8>(), 0..40), "[a-c,; \t:\"\u{7f}\u{80}\r\n]{0,12}".prop_map(String::into_bytes)],
         ) {
             let lines = [b"Access-Control-Request-Headers: ", &junk[..], b"\r\n"].concat();

@@ -1,19 +1,19 @@
-//! How clients write a host: the host serializer of the URL standard (WHATWG URL 3.5), as far as ASCII goes.
+//! Hosts as clients write them: the host serializer of the URL standard (WHATWG URL 3.5), for ASCII.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Bytes of a name, and of one of its labels (RFC 1035 2.3.4). No longer name resolves.
+/// The most bytes in a name, and in one of its labels (RFC 1035 2.3.4). Longer names do not resolve.
 const NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
-/// The host as a browser writes it that was given `host` in an http or https URL: names in lower case,
-/// addresses in their shortest form. `None` if it is neither an address nor a name that can resolve. Names in
-/// other alphabets have to be in punycode already.
+/// `host` as a browser writes it in an http or https URL: names in lower case, addresses in their shortest
+/// form. `None` if it is neither an address nor a name that can resolve. Names in other alphabets must be in
+/// punycode already.
 pub(super) fn serialized(host: &str) -> Option<String> {
     if let Some(literal) = host.strip_prefix('[') {
         return Some(serialize_ipv6(literal.strip_suffix(']')?.parse().ok()?));
     }
-    // The dot of the root belongs to a name, but not to an address.
+    // A name may end with the dot of the root, an address may not.
     let labels: Vec<&str> = host.strip_suffix('.').unwrap_or(host).split('.').collect();
     if labels.last().is_some_and(|last| is_number(last)) {
         return parse_ipv4(&labels).map(|address| address.to_string());
@@ -22,7 +22,7 @@ pub(super) fn serialized(host: &str) -> Option<String> {
     resolves.then(|| host.to_ascii_lowercase())
 }
 
-/// The host of an authority, and what follows the colon after it.
+/// Splits an authority into its host and the text after the colon.
 pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
@@ -30,12 +30,12 @@ pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The address of `[::1]`.
+/// The address in `[::1]`.
 pub(super) fn ipv6(host: &str) -> Option<Ipv6Addr> {
     host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
-/// With brackets. Other than the standard library, browsers never write the last 32 bits as an IPv4 address.
+/// With brackets. Unlike the standard library, browsers never write the last 32 bits as an IPv4 address.
 fn serialize_ipv6(address: Ipv6Addr) -> String {
     match address.to_ipv4_mapped() {
         None => format!("[{address}]"),
@@ -51,12 +51,12 @@ fn is_label(label: &str) -> bool {
     (1..=LABEL_BYTES_MAX).contains(&label.len()) && label.bytes().all(is_in_label)
 }
 
-/// Whether a host that ends with this label is an IPv4 address or nothing.
+/// Whether a host that ends with this label must be an IPv4 address.
 fn is_number(label: &str) -> bool {
     !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()) || parse_number(label).is_some()
 }
 
-/// One to four numbers, of which the last fills the bytes that the others leave: `127.1` is `127.0.0.1`.
+/// One to four numbers. The last one fills the remaining bytes: `127.1` is `127.0.0.1`.
 fn parse_ipv4(parts: &[&str]) -> Option<Ipv4Addr> {
     let numbers: Vec<u32> = parts.iter().map(|part| parse_number(part)).collect::<Option<_>>()?;
     let (&last, first) = numbers.split_last().filter(|(_, first)| first.len() < 4)?;
@@ -71,7 +71,7 @@ fn parse_ipv4(parts: &[&str]) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(u32::try_from(address).ok()?))
 }
 
-/// A number in decimal, or as in C in octal or hexadecimal.
+/// A number in decimal, octal or hexadecimal, as in C.
 fn parse_number(text: &str) -> Option<u32> {
     let (digits, radix) = match text.as_bytes() {
         [b'0', b'x' | b'X', ..] => (&text[2..], 16),
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn hosts_are_written_as_browsers_do() {
-        // What a browser and Node make of these in `new URL(...).host`.
+        // The value of `new URL(...).host` in a browser and in Node.
         for (host, written) in [
             ("a.example", "a.example"),
             ("A.Example", "a.example"),
@@ -123,13 +123,13 @@ mod tests {
             ("[1:2:3:4:5:6:0:8]", "[1:2:3:4:5:6:0:8]"),
         ] {
             assert_eq!(serialized(host).as_deref(), Some(written), "{host}");
-            // What is written so is written so again.
+            // A serialized host does not change again.
             assert_eq!(serialized(written).as_deref(), Some(written), "{host}");
         }
     }
 
     #[test]
-    fn what_is_no_host() {
+    fn other_texts_than_hosts_are_refused() {
         let numbers =
             ["a.0x1", "1.2.3.4.5", "256.1.1.1", "1.1.1.256", "a.09", "1.2.3.08", "4294967296", "1..2"];
         let names =

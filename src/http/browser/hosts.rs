@@ -1,4 +1,4 @@
-//! Which hosts a server is: [`Config::hosts`](crate::Config::hosts).
+//! The hosts that a server serves: [`Config::hosts`](crate::Config::hosts).
 
 use crate::error::ConfigError;
 use crate::http::browser::host::{ipv6, serialized, split_port};
@@ -7,12 +7,12 @@ use std::net::Ipv6Addr;
 
 const FORM: &str = "must each be a host name or an address, alone or with a port, without wildcards";
 
-/// What [`Config::check`](crate::Config::check) says of the list.
+/// Checks the list, for [`Config::check`](crate::Config::check).
 pub(crate) fn check(hosts: &[String]) -> Result<(), ConfigError> {
     hosts.iter().try_for_each(|host| check_one(host).map_err(|problem| ConfigError::new("hosts", problem)))
 }
 
-/// Whether a request may be served that names this host, with its port, as its own (RFC 9110 7.2).
+/// Whether to serve a request with this host and port (RFC 9110 7.2).
 pub(crate) fn is_served(hosts: &[String], named: Option<&str>) -> bool {
     hosts.is_empty() || named.is_some_and(|named| hosts.iter().any(|host| is_same(host, named)))
 }
@@ -40,8 +40,8 @@ fn spelled(entry: &str, written: &str) -> Cow<'static, str> {
     format!("must be spelled as clients send them: {written:?}, not {entry:?}").into()
 }
 
-/// Whether an entry of the list is the host that a request names. One without a port is that host on all
-/// ports, and a request without one means that of its scheme, which may have been https in front of a proxy.
+/// Whether an entry of the list is the host of a request. An entry without a port is that host on all ports.
+/// A request without a port means that of its scheme, which may have been https before a proxy.
 fn is_same(entry: &str, named: &str) -> bool {
     let ((host, port), (named_host, named_port)) = (split_port(entry), split_port(named));
     let is_host = host.eq_ignore_ascii_case(named_host)

@@ -1,4 +1,4 @@
-//! What only browsers ask for: cookies, who may read from other origins, and which hosts a server is.
+//! HTTP for browsers: cookies, CORS, and the hosts that a server serves.
 
 pub(crate) mod cookie;
 pub(crate) mod cors;

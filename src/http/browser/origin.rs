@@ -5,8 +5,7 @@ use std::borrow::Cow;
 
 const FORM: &str = "must each be scheme://host or scheme://host:port, without wildcards";
 
-/// Whether a page can have this origin. One that is spelled otherwise would match none, and nobody would be
-/// told.
+/// Checks that a page can have this origin. An origin in another spelling would silently match no page.
 pub(super) fn check(origin: &str) -> Result<(), Cow<'static, str>> {
     if origin == "null" {
         return Ok(());
@@ -18,7 +17,7 @@ pub(super) fn check(origin: &str) -> Result<(), Cow<'static, str>> {
     Err(format!("must be spelled as browsers send them: {sent:?}, not {origin:?}").into())
 }
 
-/// What a browser sends as the origin of a page at `url`.
+/// The origin that a browser sends for a page at `url`.
 fn as_sent(url: &str) -> Result<String, &'static str> {
     if url == "*" {
         return Err("must not be *: that is Cors::any");
@@ -31,7 +30,7 @@ fn as_sent(url: &str) -> Result<String, &'static str> {
     let (scheme, rest) = url.split_once("://").filter(|(scheme, _)| is_scheme(scheme)).ok_or(FORM)?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "file" => return Err("must not be file://: the origin of local files is null"),
-        // What a page opens and not where it is from.
+        // A page opens such a URL; it never comes from one.
         "ws" => "http".to_owned(),
         "wss" => "https".to_owned(),
         scheme => scheme.to_owned(),
@@ -42,7 +41,7 @@ fn as_sent(url: &str) -> Result<String, &'static str> {
     let (host, own_port) = match scheme.as_str() {
         "http" => (serialized(host), Some(80)),
         "https" => (serialized(host), Some(443)),
-        // Such as those of extensions and of apps, of whose hosts the standard knows nothing.
+        // Such as those of extensions and apps. The standard has no rules for their hosts.
         _ => (is_opaque_host(host).then(|| host.to_ascii_lowercase()), None),
     };
     let host = host.ok_or(FORM)?;
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_that_is_spelled_otherwise_is_told_how() {
+    fn an_origin_in_another_spelling_gets_the_right_one_proposed() {
         for (origin, sent) in [
             ("https://a.example/", "https://a.example"),
             ("https://a.example/path?query#fragment", "https://a.example"),
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin() {
+    fn other_texts_than_origins_are_refused() {
         let schemes = ["", "a.example", "a.example:80", "//a.example", "https:a.example", "1://a", "NULL"];
         let hosts =
             ["https://", "https://:80", "http:///", "https://u@", "app://", "https://a b", "http://a..b"];
@@ -148,9 +147,9 @@ mod tests {
     }
 
     proptest! {
-        /// What a browser is said to send is something that it can send.
+        /// A browser can send every proposed origin.
         #[test]
-        fn what_is_proposed_is_accepted(
+        fn proposed_origins_are_accepted(
             url in "(https?|HTTP|wss?|app)://[a-zA-Z0-9.x:@\\[\\]-]{0,12}(:[0-9]{0,5})?[/?]?",
         ) {
             if let Ok(sent) = as_sent(&url) {

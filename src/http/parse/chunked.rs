@@ -1,4 +1,4 @@
-//! The chunked transfer coding (RFC 9112 7.1), undone byte by byte as it arrives.
+//! The chunked transfer coding (RFC 9112 7.1), decoded byte by byte as it arrives.
 //!
 //! ```text
 //!            ┌──────────────────────────────────────────────┐
@@ -11,24 +11,24 @@
 //!    └▶ Extension┘    TrailerName ─▶ TrailerValue ─▶ TrailerLineFeed
 //! ```
 //!
-//! Extensions and trailers are checked for their form, counted against a limit and forgotten.
+//! Extensions and trailers are checked for their form, counted against a limit, and dropped.
 
 use crate::http::parse::limits::Limits;
 use crate::http::parse::rejection::Rejection;
 use crate::http::token::{is_control, is_token_byte};
 
-/// As many hexadecimal digits as a `u64` holds, leading zeros included.
+/// The hexadecimal digits of a `u64`, leading zeros included.
 const SIZE_DIGITS_MAX: u8 = 16;
-/// For all chunks of a body together, so that no peer makes us read a hundred bytes for each byte of its
-/// body. Signed uploads, the one known use of extensions, spend about 90 bytes on chunks of at least 64 KiB.
+/// For all chunks of a body together. Otherwise a peer could make the server read a hundred bytes for each
+/// byte of its body. Signed uploads, the one known use of extensions, need about 90 bytes for chunks of at
+/// least 64 KiB.
 const EXTENSION_BYTES_MAX: usize = 4096;
 
-/// How far the decoding of a body has come.
+/// The state of decoding a body.
 #[derive(Debug, Default)]
 pub(crate) struct Chunked {
     state: State,
-    /// The size of the current chunk, as far as its digits have been seen; then how much of it is still to
-    /// come.
+    /// The size of the current chunk so far, while its digits arrive; then how many of its bytes are missing.
     size: u64,
     digits: u8,
     extension_bytes: usize,
@@ -58,8 +58,8 @@ impl Chunked {
         self.state == State::Complete
     }
 
-    /// Takes the bytes that follow those of the calls before and appends what they carry to `body`. Returns
-    /// how many bytes were taken: all of them, unless the body is complete.
+    /// Decodes the next bytes and appends their data to `body`. Returns how many bytes were taken: all of
+    /// them, unless the body is complete.
     pub(crate) fn advance(
         &mut self,
         unseen: &[u8],
@@ -78,7 +78,7 @@ impl Chunked {
         Ok(unseen.len() - rest.len())
     }
 
-    /// Takes as much as there is of the chunk's data and returns what follows it.
+    /// Takes the data of the current chunk, as far as it is there. Returns the bytes after it.
     fn take_data<'a>(&mut self, rest: &'a [u8], body: &mut Vec<u8>) -> &'a [u8] {
         // A chunk larger than the address space has been refused with its size.
         let wanted = usize::try_from(self.size).unwrap_or(usize::MAX);
@@ -91,7 +91,7 @@ impl Chunked {
         behind
     }
 
-    /// The state behind `byte`, which is not part of a chunk's data.
+    /// The state after `byte`, which is not part of a chunk's data.
     fn take_byte(&mut self, byte: u8, body_len: usize, limits: &Limits) -> Result<State, Rejection> {
         match (self.state, byte) {
             (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.take_digit(byte),
@@ -103,7 +103,7 @@ impl Chunked {
                     _ => self.take_extension(byte),
                 }
             }
-            // Whitespace is tolerated in front of an extension and nowhere else.
+            // Whitespace is allowed before an extension and nowhere else.
             (State::SizeSpace, b';' | b' ' | b'\t') => self.take_extension(byte),
             (State::Extension, b'\r') => Ok(State::SizeLineFeed),
             (State::Extension, _) if !is_control(byte) => {
@@ -138,7 +138,7 @@ impl Chunked {
         Ok(State::Size)
     }
 
-    /// The digits of a size have ended. Too much is refused here, before any of it arrives.
+    /// Checks the size after its last digit. A body that is too large is refused here, before it arrives.
     fn check_size(&self, body_len: usize, limits: &Limits) -> Result<(), Rejection> {
         let total = usize::try_from(self.size).ok().and_then(|size| body_len.checked_add(size));
         match total {
@@ -161,7 +161,7 @@ impl Chunked {
     }
 
     fn take_trailer(&mut self, state: State, byte: u8, limits: &Limits) -> Result<State, Rejection> {
-        // Trailers are headers that come late, and have the same limit for themselves.
+        // Trailers are headers after the body. They have the same limit, counted separately.
         self.trailer_bytes += 1;
         if self.trailer_bytes > limits.head_bytes_max {
             return Err(Rejection::TrailersTooLarge);

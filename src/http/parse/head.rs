@@ -1,4 +1,4 @@
-//! What the head of a request says: where its parts lie, and how its body is delimited.
+//! The head of a request: where its parts are, and how its body is delimited.
 
 use crate::http::parse::limits::Limits;
 use crate::http::parse::rejection::Rejection;
@@ -7,34 +7,34 @@ use crate::http::parse::target::{self, Parts};
 use httparse::Status;
 use std::mem::MaybeUninit;
 
-/// The most header lines that a request can have, whatever `Limits::headers_max` says: room for that many is
-/// taken on the stack while a head is parsed.
+/// The most header lines that a request can have, whatever `Limits::headers_max` says. Parsing a head takes
+/// room for that many on the stack.
 pub(crate) const HEADERS_CEILING: usize = 128;
 
-/// A complete and valid head, as places in its bytes. Reused from request to request for the sake of its
+/// A complete and valid head, as places in its bytes. It is reused from request to request, to keep its
 /// buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Head {
     pub(crate) method: Span,
     pub(crate) target: Span,
-    /// Places in the target.
+    /// The parts of the target.
     pub(crate) parts: Parts,
-    /// The decoded path; empty when the raw path is the path.
+    /// The decoded path; empty if the raw path needs no decoding.
     pub(crate) decoded_path: String,
     pub(crate) headers: Vec<HeaderSpan>,
     pub(crate) http_10: bool,
     pub(crate) keep_alive: bool,
-    /// The client waits for a `100 Continue` before it sends the body.
+    /// Whether the client waits for `100 Continue` before it sends the body.
     pub(crate) expects_continue: bool,
     pub(crate) framing: Framing,
-    /// All of it was understood, also where what it asks for is refused.
+    /// Whether the whole head was understood, even if the request is refused for what it asks.
     pub(crate) is_valid: bool,
 }
 
 /// How the end of the body is found (RFC 9112 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// So many bytes; none when the head does not speak of a body.
+    /// This many bytes; 0 if the head names no body.
     Length(usize),
     Chunked,
 }
@@ -51,7 +51,7 @@ impl Head {
         self.decoded_path.capacity() + self.headers.capacity() * size_of::<HeaderSpan>()
     }
 
-    /// Forgets the head and keeps the buffers.
+    /// Clears the head and keeps its buffers.
     pub(crate) fn clear(&mut self) {
         let headers = std::mem::take(&mut self.headers);
         let decoded_path = std::mem::take(&mut self.decoded_path);
@@ -60,7 +60,7 @@ impl Head {
         self.decoded_path.clear();
     }
 
-    /// Parses a head of which `HeadScan` has found the end: `bytes` are the head and nothing else.
+    /// Parses a complete head: `HeadScan` has found its end, and `bytes` is nothing else.
     pub(crate) fn parse(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Rejection> {
         self.clear();
         let understood = understood(bytes);
@@ -75,7 +75,7 @@ impl Head {
             return Err(Rejection::MalformedRequestLine);
         };
         if end != Status::Complete(bytes.len()) {
-            // Two opinions on where a head ends are what request smuggling is made of.
+            // If two parsers disagree on where a head ends, request smuggling is possible.
             debug_assert!(false, "the scan and the parser disagree about the end of a head");
             return Err(Rejection::MalformedRequestLine);
         }
@@ -105,7 +105,7 @@ impl Head {
                 Framing::Length(length.ok_or(Rejection::BodyTooLarge)?)
             }
         };
-        // HTTP/1.0 has no 100 (Continue), and a client of its kind cannot wait for one (RFC 9110 10.1.1).
+        // HTTP/1.0 has no 100 (Continue), so such a client cannot wait for it (RFC 9110 10.1.1).
         if seen.expectation && !self.http_10 {
             if seen.other_expectation {
                 return Err(Rejection::UnsupportedExpectation);
@@ -116,18 +116,18 @@ impl Head {
     }
 }
 
-/// The headers that decide about the connection and the body, gathered in one pass.
+/// The headers that determine the connection and the body, found in one pass.
 #[derive(Debug, Default)]
 struct Seen<'a> {
     host: Option<&'a [u8]>,
     repeated_host: bool,
     content_length: Option<u64>,
-    /// How many transfer codings are named, on all lines together, and how many of them are `chunked`.
+    /// How many transfer codings all lines together name, and how many of them are `chunked`.
     transfer_codings: usize,
     chunked: usize,
-    /// Whether the last of them is that, without which nobody knows where the body ends.
+    /// Whether the last of them is `chunked`. Otherwise the end of the body is unknown.
     ends_chunked: bool,
-    /// Whether there is a line for them, even if it names none.
+    /// Whether there is a `Transfer-Encoding` line, even if it names none.
     transfer_encoding: bool,
     close: bool,
     keep_alive: bool,
@@ -138,7 +138,7 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn take(&mut self, header: &httparse::Header<'a>) -> Result<(), Rejection> {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
-        // The length is compared first: most headers are none of these.
+        // Compares the length first: most headers have none of these names.
         match header.name.len() {
             4 if is("Host") => self.repeated_host |= self.host.replace(header.value).is_some(),
             6 if is("Expect") => {
@@ -170,7 +170,7 @@ impl<'a> Seen<'a> {
         Ok(())
     }
 
-    /// The length of the body, whatever the limit is; `None` if it is chunked.
+    /// The length of the body, without regard to the limit; `None` if it is chunked.
     fn check_framing(&self, http_10: bool) -> Result<Option<u64>, Rejection> {
         if self.transfer_encoding {
             if self.content_length.is_some() {
@@ -203,12 +203,12 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// The elements of a comma-separated list, of which those that are empty are none (RFC 9110 5.6.1.2).
+/// The elements of a comma-separated list, without empty ones (RFC 9110 5.6.1.2).
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
-/// The same head as one of HTTP/1.1, where its version is a later HTTP/1 (RFC 9110 2.5).
+/// The same head as one of HTTP/1.1, if its version is a later HTTP/1 (RFC 9110 2.5).
 fn understood(bytes: &[u8]) -> Option<Vec<u8>> {
     let line = bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
     let last = line.len().checked_sub(1).filter(|&last| (b'2'..=b'9').contains(&line[last]))?;
@@ -217,14 +217,14 @@ fn understood(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Digits and nothing but digits.
+/// Parses a number of digits only.
 fn parse_decimal(text: &[u8]) -> Option<u64> {
     let digits = str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     digits.parse().ok()
 }
 
-/// Tells what made httparse refuse a head. The request line has passed the scan already, and what the scan
-/// has no opinion about are the characters in its parts and the shape of the header lines.
+/// Why httparse refused a head. The request line has passed the scan already. The scan does not check the
+/// characters in its parts and the form of the header lines.
 #[cold]
 fn explain(error: httparse::Error, head: &[u8]) -> Rejection {
     match error {
@@ -242,7 +242,7 @@ fn explain(error: httparse::Error, head: &[u8]) -> Rejection {
     }
 }
 
-/// What is wrong in front of a header line's colon, if it is whitespace. A line without a colon ends with its
+/// The problem before the colon of a header line, if it is whitespace. A line without a colon ends with its
 /// CR.
 fn explain_header_line(line: &[u8]) -> Option<Rejection> {
     let name = line.split(|&byte| byte == b':').next()?;

@@ -1,9 +1,9 @@
-//! What has arrived of a request that is not whole yet.
+//! The bytes of an incomplete request.
 
 use crate::account::{Account, Charge, Purpose};
 use crate::http::parse::incoming::Incoming;
 
-/// Bytes that have arrived and are not a whole request yet, and what is known of it.
+/// Bytes of an incomplete request, and the state of its parser.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) bytes: Vec<u8>,
@@ -18,20 +18,20 @@ impl Held {
         Box::new(held)
     }
 
-    /// Adds what has arrived.
+    /// Appends bytes that have arrived.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         self.measure();
     }
 
-    /// Adds what has arrived to what is held, if anything is.
+    /// Appends bytes that have arrived to those that are held, if any.
     pub(crate) fn add_to<'h>(held: &'h mut Option<Box<Self>>, bytes: &[u8], account: &Account) -> &'h Self {
         let held = held.get_or_insert_with(|| Self::new(Vec::new(), Incoming::default(), account));
         held.add(bytes);
         held
     }
 
-    /// Gives back what it does not need, and notes in the account what is left.
+    /// Frees unused memory, and notes the rest in the account.
     pub(crate) fn fit(&mut self) {
         self.incoming.retain(&mut self.bytes);
         if self.bytes.len() < self.bytes.capacity() / 2 {

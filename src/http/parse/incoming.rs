@@ -1,4 +1,4 @@
-//! What is known so far of the request that is arriving on a connection.
+//! The parser's state of a request that is arriving.
 //!
 //! ```text
 //!               first byte that is         empty line        last byte
@@ -8,9 +8,9 @@
 //!                        └──▶ Rejected
 //! ```
 //!
-//! [`Incoming`] remembers places in the bytes and not the bytes themselves: these stay in the buffer of the
+//! [`Incoming`] stores places in the bytes, not the bytes themselves. They stay in the buffer of the
 //! connection, or of the read that brought them, and [`Request`] reads them there. The one exception is a
-//! chunked body, whose bytes do not lie together.
+//! chunked body, whose bytes are not contiguous.
 
 use crate::http::parse::chunked::Chunked;
 use crate::http::parse::head::{Framing, Head};
@@ -19,13 +19,13 @@ use crate::http::parse::rejection::Rejection;
 use crate::http::parse::request::Request;
 use crate::http::parse::scan::HeadScan;
 
-/// RFC 9112 2.2 wants "at least one" empty line in front of a request ignored; some old clients send one
-/// behind the body of a POST.
+/// RFC 9112 2.2 says to ignore "at least one" empty line before a request. Some old clients send one after
+/// the body of a POST.
 const EMPTY_LINES_MAX: usize = 8;
-/// What a reused [`Incoming`] keeps of the room that a chunked body has taken.
+/// How much room of a chunked body a reused [`Incoming`] keeps.
 const BODY_CAPACITY_KEPT: usize = 16 * 1024;
 
-/// How far a request has come.
+/// How much of a request has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// More bytes are needed.
@@ -33,28 +33,28 @@ pub(crate) enum Progress {
     /// The client waits for `HTTP/1.1 100 Continue` and an empty line before it sends the body. Returned
     /// once; then call [`Incoming::advance`] again as after `Partial`.
     Continue,
-    /// The request is the first `consumed` bytes of the data. What follows belongs to the next request.
+    /// The request is the first `consumed` bytes of the data. The rest belongs to the next request.
     Complete { consumed: usize },
 }
 
-/// A request on its way in. To be reused: [`reset`](Self::reset) keeps the buffers, and once these are warm,
-/// a request costs no allocation.
+/// A request that is arriving. It is reused: [`reset`](Self::reset) keeps the buffers, so later requests need
+/// no allocation.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
     stage: Stage,
     empty_lines: usize,
-    /// The empty lines have ended with a CR so far.
+    /// Whether the last byte of the empty lines so far is a CR.
     after_cr: bool,
-    /// How many bytes of empty lines lie in front of the request in the data.
+    /// How many bytes of empty lines are before the request in the data.
     skipped: usize,
     scan: HeadScan,
-    /// Filled when the stage becomes `Body`. Its places count from the first byte of the request.
+    /// Set when the stage becomes `Body`. Its places count from the first byte of the request.
     head: Head,
     continue_due: bool,
     chunked: Chunked,
-    /// What a chunked body carries, as far as it has been decoded.
+    /// The decoded part of a chunked body.
     body: Vec<u8>,
-    /// How many bytes behind the head have been decoded into `body` and still lie in the data.
+    /// How many bytes after the head have been decoded into `body` and are still in the data.
     decoded: usize,
 }
 
@@ -69,25 +69,24 @@ enum Stage {
 }
 
 impl Incoming {
-    /// Looks at the bytes that have arrived since the last call.
+    /// Parses the bytes that have arrived since the last call.
     ///
-    /// `data` begins where it began in the last call, or where [`retain`](Self::retain) has left it: what was
-    /// there is still there, and new bytes have been appended. What was looked at is not looked at again.
+    /// `data` begins where it began in the last call, or where [`retain`](Self::retain) has left it. Earlier
+    /// bytes are still there, and new ones have been appended. No byte is parsed twice.
     ///
     /// # Errors
     ///
-    /// The request is refused. The connection has to be closed behind the answer, and this must not be called
+    /// The request is refused. The connection must be closed after the reply, and this must not be called
     /// again before [`reset`](Self::reset).
     pub(crate) fn advance(&mut self, data: &[u8], limits: &Limits) -> Result<Progress, Rejection> {
         debug_assert!(!matches!(self.stage, Stage::Rejected(_)), "a rejected request goes no further");
         self.take(data, limits).inspect_err(|&rejection| self.stage = Stage::Rejected(rejection))
     }
 
-    /// Removes the bytes from `held` that need not be there in the next call of [`advance`](Self::advance):
-    /// empty lines, and the part of a chunked body that has been decoded. `held` must begin like the data of
-    /// the last call.
+    /// Removes bytes from `held` that the next call of [`advance`](Self::advance) does not need: empty lines,
+    /// and the decoded part of a chunked body. `held` must begin like the data of the last call.
     pub(crate) fn retain(&mut self, held: &mut Vec<u8>) {
-        // The decoded bytes go first: what is in front of them does not move then.
+        // The decoded bytes go first, so that those before them do not move.
         if self.decoded > 0 {
             let start = (self.skipped + self.scan.scanned()).min(held.len());
             let end = (start + self.decoded).min(held.len());
@@ -100,10 +99,9 @@ impl Incoming {
         }
     }
 
-    /// The request. It reads from `data`, which must be what the call was given that returned
-    /// [`Progress::Complete`].
+    /// The complete request. `data` must be that of the call that returned [`Progress::Complete`].
     pub(crate) fn request<'a>(&'a self, data: &'a [u8]) -> Request<'a> {
-        debug_assert_eq!(self.stage, Stage::Complete, "a request is complete before it is asked for");
+        debug_assert_eq!(self.stage, Stage::Complete, "the request is complete");
         let bytes = data.get(self.skipped..).unwrap_or_default();
         let body = match self.head.framing {
             Framing::Chunked => &self.body,
@@ -115,23 +113,22 @@ impl Incoming {
         Request::new(&self.head, bytes, body)
     }
 
-    /// The request without its body, once its head is complete and valid: also while the body arrives, and
-    /// when it was rejected for what the head asks for, or for its body. It reads from `data`, which must be
-    /// what the last call of [`advance`](Self::advance) was given, or what [`retain`](Self::retain) has left
-    /// of that.
+    /// The request without its body, once its head is complete and valid: also while the body arrives, and if
+    /// the request was rejected for its body or for what its head asks. `data` must be that of the last call
+    /// of [`advance`](Self::advance), or what [`retain`](Self::retain) has left of it.
     pub(crate) fn without_body<'a>(&'a self, data: &'a [u8]) -> Option<Request<'a>> {
         let bytes = data.get(self.skipped..).unwrap_or_default();
         self.head.is_valid.then(|| Request::new(&self.head, bytes, &[]))
     }
 
     /// Whether the connection may carry another request: HTTP/1.1 unless it says `Connection: close`,
-    /// HTTP/1.0 only with `Connection: keep-alive`. False before the request is complete, and after a
+    /// HTTP/1.0 only with `Connection: keep-alive`. `false` before the request is complete, and after a
     /// rejection.
     pub(crate) fn keep_alive(&self) -> bool {
         self.stage == Stage::Complete && self.head.keep_alive
     }
 
-    /// Not a byte has arrived, not even of an empty line in front of a request.
+    /// Whether no byte has arrived, not even of an empty line before a request.
     pub(crate) fn is_fresh(&self) -> bool {
         self.stage == Stage::EmptyLines && self.empty_lines == 0 && !self.after_cr
     }
@@ -146,7 +143,7 @@ impl Incoming {
         self.body.capacity() + self.head.held()
     }
 
-    /// Forgets everything, for the next request.
+    /// Clears the state for the next request.
     pub(crate) fn reset(&mut self) {
         self.head.clear();
         self.body.clear();
@@ -174,11 +171,11 @@ impl Incoming {
         if self.stage == Stage::Complete {
             return Ok(Progress::Complete { consumed: self.body_start() + self.raw_body_len() });
         }
-        // Only a head that is complete makes this due.
+        // Only a complete head sets this.
         Ok(if std::mem::take(&mut self.continue_due) { Progress::Continue } else { Progress::Partial })
     }
 
-    /// Nearly always there are none, and the stage is `Head` at once.
+    /// Nearly always there are none, and the stage becomes `Head` at once.
     fn skip_empty_lines(&mut self, data: &[u8]) -> Result<(), Rejection> {
         for &byte in data.get(self.skipped..).unwrap_or_default() {
             match byte {
@@ -228,12 +225,12 @@ impl Incoming {
         Ok(())
     }
 
-    /// Where the body begins in the data, once the head is complete.
+    /// The offset of the body in the data, once the head is complete.
     fn body_start(&self) -> usize {
         self.skipped + self.scan.scanned()
     }
 
-    /// How many bytes of the data are the body, once it is complete.
+    /// How many bytes of the data belong to the body, once it is complete.
     fn raw_body_len(&self) -> usize {
         match self.head.framing {
             Framing::Length(length) => length,

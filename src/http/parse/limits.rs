@@ -1,6 +1,6 @@
 //! The limits that every part of the parser keeps to.
 
-/// What a request may cost.
+/// The limits of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// The request line and the headers with all line ends; the trailers of a chunked body have the same

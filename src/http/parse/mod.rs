@@ -1,4 +1,4 @@
-//! Bytes to a request, or to a rejection.
+//! The parser: bytes to a request, or to a rejection.
 
 pub(crate) mod chunked;
 pub(crate) mod head;

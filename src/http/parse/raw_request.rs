@@ -1,4 +1,4 @@
-//! A request back into bytes, for a server that has parsed one and wants another to answer it.
+//! Writing a request as bytes, for a server that has parsed it and passes it on.
 
 use crate::error::Error;
 use crate::http::header::{check_name, check_value, invalid};
@@ -8,8 +8,8 @@ use crate::http::parse::target::is_host_and_port;
 use crate::http::token::{is_control, is_token_byte};
 use std::fmt;
 
-/// Headers about the connection that the request came on, or about how its body was sent there: none of what
-/// they say is true here.
+/// Headers about the connection that the request came on, or about the coding of its body there. They are not
+/// true here.
 const ABOUT_THE_CONNECTION: [&str; 9] = [
     "Connection",
     "Content-Length",
@@ -23,11 +23,11 @@ const ABOUT_THE_CONNECTION: [&str; 9] = [
 ];
 
 /// A request written as bytes, for [`Server::adopt`](crate::Server::adopt) and
-/// [`Publisher::adopt`](crate::Publisher::adopt), where a server has parsed a request and has not kept what
-/// it read.
+/// [`Publisher::adopt`](crate::Publisher::adopt), if another server has parsed a request and has not kept the
+/// bytes.
 ///
-/// It says `Connection: close`: what else came on the connection is known only to the server that has read
-/// it. Where the connection is to carry further requests, give the bytes that were read instead.
+/// It has `Connection: close`, because only the other server knows which other bytes have arrived. If the
+/// connection must carry further requests, pass the original bytes instead.
 ///
 /// ```
 /// use mio_sse::{Error, RawRequest};
@@ -58,23 +58,23 @@ impl RawRequest {
     /// A request with any method but CONNECT.
     ///
     /// # Errors
-    /// [`Error::InvalidHeader`], which names the method or the target, where the server would reject a
-    /// request with it.
+    /// [`Error::InvalidHeader`], which names the method or the target, if the server would reject a request
+    /// with it.
     pub fn new(method: &str, target: &str) -> Result<Self, Error> {
         if method.is_empty() || !method.bytes().all(is_token_byte) {
-            return Err(invalid(method, "a method consists of letters, digits and !#$%&'*+-.^_`|~"));
+            return Err(invalid(method, "a method must consist of letters, digits and !#$%&'*+-.^_`|~"));
         }
         if target.bytes().any(|byte| byte <= b' ' || is_control(byte)) {
-            return Err(invalid(target, "a target contains no space and no control character"));
+            return Err(invalid(target, "a target must not contain spaces or control characters"));
         }
         let mut head = format!("{method} {target} HTTP/1.1\r\n").into_bytes();
         let line = head.len();
-        // Who could judge the rest better than those who will read it?
+        // The parser itself checks the rest.
         head.extend_from_slice(b"Host:\r\n\r\n");
         match Incoming::default().advance(&head, &UNLIMITED) {
             Ok(Progress::Complete { .. }) => {}
             Ok(Progress::Partial | Progress::Continue) => {
-                return Err(invalid(target, "a request line ends where it ends"));
+                return Err(invalid(target, "a target must not end the request line"));
             }
             Err(rejection) => return Err(invalid(target, rejection.reason())),
         }
@@ -82,12 +82,12 @@ impl RawRequest {
         Ok(Self { head, has_host: false, body: Vec::new() })
     }
 
-    /// Adds a header line. Those about the connection that the request came on, such as `Connection`,
+    /// Adds a header line. Headers about the connection that the request came on, such as `Connection`,
     /// `Transfer-Encoding`, `Content-Length` and `Expect`, are left out, so all headers of a request can be
-    /// given. Without `Host` an empty one is written.
+    /// passed. Without `Host` an empty one is written.
     ///
     /// # Errors
-    /// [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or another
+    /// [`Error::InvalidHeader`] if the name is not a token, if the value contains a line end or another
     /// control character, and for a second or malformed `Host`.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, Error> {
         let value = value.as_ref();
@@ -98,10 +98,10 @@ impl RawRequest {
         }
         if name.eq_ignore_ascii_case("Host") {
             if self.has_host {
-                return Err(invalid(name, "a request has one host"));
+                return Err(invalid(name, "a request must have one host"));
             }
             if !is_host_and_port(value.trim_ascii()) {
-                return Err(invalid(name, "a host is a name or an address with an optional port"));
+                return Err(invalid(name, "a host must be a name or an address with an optional port"));
             }
             self.has_host = true;
         }
@@ -111,14 +111,14 @@ impl RawRequest {
         Ok(self)
     }
 
-    /// Gives the request a body, without any transfer coding; `Content-Length` is written for it.
+    /// Sets the body, without a transfer coding, and `Content-Length`.
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// The bytes.
+    /// The request as bytes.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         let mut bytes = self.head;
@@ -140,7 +140,7 @@ impl From<RawRequest> for Vec<u8> {
     }
 }
 
-/// Without the values of headers and the body, which may be secret: requests are logged.
+/// Leaves out the values of headers and the body, which may be secret: requests are logged.
 impl fmt::Debug for RawRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = self.head.split(|byte| *byte == b'\r').next().unwrap_or_default();
@@ -148,7 +148,7 @@ impl fmt::Debug for RawRequest {
     }
 }
 
-/// How long a request may be is the business of the server that it is given to.
+/// The server that gets the request has limits of its own.
 const UNLIMITED: Limits = Limits {
     head_bytes_max: usize::MAX,
     target_bytes_max: usize::MAX,
@@ -162,7 +162,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn all_headers_of_a_request_can_be_given_and_those_about_its_connection_are_left_out() {
+    fn headers_about_the_connection_are_left_out() {
         let request = RawRequest::new("POST", "/a?b").unwrap();
         let headers = [
             ("host", "example.org:80"),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_rejected_is_refused() {
+    fn a_request_that_the_server_would_reject_is_refused() {
         for target in
             ["", "a", "/ ", "/\r\nX: y", "/a b", "/%", "/%zz", "/#a", "*", "/%00", "ftp://a/", "/\u{7f}"]
         {
@@ -204,19 +204,19 @@ mod tests {
         }
         let once = request.header("Host", "a").unwrap();
         let twice = once.header("host", "a").unwrap_err();
-        assert_eq!(twice.to_string(), "invalid header \"host\": a request has one host");
+        assert_eq!(twice.to_string(), "invalid header \"host\": a request must have one host");
     }
 
     #[test]
-    fn what_is_secret_is_not_shown() {
+    fn secrets_are_not_shown() {
         let request = RawRequest::get("/").unwrap().header("Authorization", "secret").unwrap().body("secret");
         assert_eq!(format!("{request:?}"), "RawRequest { line: \"GET / HTTP/1.1\", .. }");
     }
 
     proptest! {
-        /// Whatever is not refused is one request, and it says what it was given.
+        /// A request that is not refused is parsed as what was put in.
         #[test]
-        fn what_is_written_is_read_again(
+        fn a_written_request_is_parsed_unchanged(
             method in "(GET|POST|[A-Z]{1,9}|.{0,3})",
             target in "(/[ -~]{0,12}|/.{0,5}|.{0,5})",
             name in "([A-Za-z-]{1,8}|.{0,4}|Host)",

@@ -1,11 +1,11 @@
-//! Why a request is refused before any handler has seen it.
+//! Reasons for rejecting a request before a handler sees it.
 
 use std::fmt;
 
-/// What is wrong with the bytes that a peer sent as a request.
+/// What is wrong with a request.
 ///
-/// After a rejection it is unknown where the next request would begin, so its answer always closes the
-/// connection.
+/// After a rejection it is unknown where the next request begins, so the connection is closed after the
+/// reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub(crate) enum Rejection {
@@ -27,7 +27,7 @@ pub(crate) enum Rejection {
     WhitespaceBeforeColon,
     MalformedHeader,
     InvalidHeaderValue,
-    // What the head says.
+    // The meaning of the head.
     MissingHost,
     RepeatedHost,
     InvalidHost,
@@ -58,12 +58,12 @@ pub(crate) enum Rejection {
 }
 
 impl Rejection {
-    /// The status of the answer.
+    /// The status of the reply.
     pub(crate) fn status(self) -> u16 {
         self.details().0
     }
 
-    /// The text of the answer: a sentence for the developer at the other end.
+    /// The text of the reply: a sentence for the developer of the client.
     pub(crate) fn reason(self) -> &'static str {
         self.details().1
     }
@@ -80,13 +80,11 @@ impl Rejection {
                 "The request line is malformed: it must be a method, one space, a target, one space and HTTP/1.1.",
             ),
             Self::TargetTooLong => (414, "The request target is too long."),
-            Self::UnsupportedVersion => (505, "Only HTTP/1.1 and HTTP/1.0 are spoken here."),
+            Self::UnsupportedVersion => (505, "Only HTTP/1.1 and HTTP/1.0 are supported."),
             Self::BareCarriageReturn => {
                 (400, "The head contains a carriage return that no line feed follows.")
             }
-            Self::BareLineFeed => {
-                (400, "The head contains a line feed without a carriage return in front of it.")
-            }
+            Self::BareLineFeed => (400, "The head contains a line feed that no carriage return precedes."),
             Self::ControlCharacter => (400, "The head contains a control character."),
             Self::HeadTooLarge => (431, "The request line and the headers are too large in total."),
             Self::TooManyHeaders => (431, "The request has too many header lines."),
@@ -94,7 +92,9 @@ impl Rejection {
                 400,
                 "A header line begins with whitespace: folding a header over several lines is obsolete.",
             ),
-            Self::WhitespaceBeforeColon => (400, "Whitespace stands between a header's name and its colon."),
+            Self::WhitespaceBeforeColon => {
+                (400, "There is whitespace between a header's name and its colon.")
+            }
             Self::MalformedHeader => {
                 (400, "A header line is malformed: it must be a name, a colon and a value.")
             }
@@ -111,15 +111,13 @@ impl Rejection {
             Self::ContentLengthWithTransferEncoding => {
                 (400, "Content-Length and Transfer-Encoding must not be given together.")
             }
-            Self::UnsupportedTransferEncoding => {
-                (501, "The only transfer coding understood here is chunked.")
-            }
+            Self::UnsupportedTransferEncoding => (501, "The only transfer coding supported is chunked."),
             Self::TransferEncodingNotChunked => {
-                (400, "The last transfer coding has to be chunked, or nobody knows where the body ends.")
+                (400, "The last transfer coding must be chunked, otherwise the end of the body is unknown.")
             }
             Self::RepeatedChunked => (400, "The chunked transfer coding must not be applied more than once."),
             Self::TransferEncodingInHttp10 => (400, "HTTP/1.0 has no Transfer-Encoding."),
-            Self::UnsupportedExpectation => (417, "The only expectation understood here is 100-continue."),
+            Self::UnsupportedExpectation => (417, "The only expectation supported is 100-continue."),
             Self::Misdirected => (421, "This server is not the host that the request names."),
             Self::ConnectUnsupported => (501, "This server is not a proxy and does not implement CONNECT."),
             Self::InvalidTarget => {
@@ -127,10 +125,10 @@ impl Rejection {
             }
             Self::AsteriskWithoutOptions => (400, "The request target * is only for OPTIONS."),
             Self::FragmentInTarget => {
-                (400, "The request target contains a fragment, which clients keep to themselves.")
+                (400, "The request target contains a fragment, which clients must not send.")
             }
             Self::MalformedPercentEncoding => {
-                (400, "The path contains a percent sign that two hexadecimal digits do not follow.")
+                (400, "The path contains a percent sign without two hexadecimal digits after it.")
             }
             Self::PathNotUtf8 => (400, "The decoded path is not UTF-8."),
             Self::NulInPath => (400, "The decoded path contains a NUL."),
@@ -138,8 +136,8 @@ impl Rejection {
             Self::ChunkSizeOverflow => (400, "The size of a chunk has too many digits."),
             Self::MalformedChunk => (400, "The chunked body is malformed."),
             Self::ChunkExtensionsTooLarge => (400, "The extensions of the chunks are too long."),
-            Self::MalformedTrailer => (400, "A trailer line behind the chunked body is malformed."),
-            Self::TrailersTooLarge => (431, "The trailers behind the chunked body are too large."),
+            Self::MalformedTrailer => (400, "A trailer line after the chunked body is malformed."),
+            Self::TrailersTooLarge => (431, "The trailers after the chunked body are too large."),
         }
     }
 }

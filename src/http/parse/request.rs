@@ -1,4 +1,4 @@
-//! A complete request, as a handler sees it.
+//! Requests, as handlers see them.
 
 #[cfg(feature = "json")]
 use crate::error::BadRequest;
@@ -10,8 +10,7 @@ use std::fmt;
 
 /// A complete request: head and body.
 ///
-/// It borrows the bytes as they came from the network and is cheap to copy. Nothing is looked up before it is
-/// asked for.
+/// It borrows the bytes from the network and is cheap to copy. Lookups happen only when a method is called.
 ///
 /// ```
 /// use mio_sse::{Reply, Request};
@@ -26,7 +25,7 @@ use std::fmt;
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     head: &'a Head,
-    /// From the first byte of the request, at least as far as the head goes.
+    /// The bytes from the first one of the request on, at least the whole head.
     bytes: &'a [u8],
     method: &'a str,
     target: &'a str,
@@ -36,18 +35,18 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// `bytes` are those that `head` was parsed from, with whatever follows them.
+    /// `bytes` begins with those that `head` was parsed from.
     pub(crate) fn new(head: &'a Head, bytes: &'a [u8], body: &'a [u8]) -> Self {
         let (method, target) = (head.method.text(bytes), head.target.text(bytes));
         Self { head, bytes, method, target, body, params: &[], peer: None }
     }
 
-    /// The same request, with who has sent it.
+    /// The same request with its peer.
     pub(crate) fn with_peer(self, peer: Option<&'a Peer>) -> Self {
         Self { peer, ..self }
     }
 
-    /// The same request with the parameters that a router has found in its path, decoded.
+    /// The same request with the decoded parameters that a router has found in its path.
     pub(crate) fn with_params(self, params: &'a [(&'a str, Cow<'a, str>)]) -> Request<'a> {
         Self { params, ..self }
     }
@@ -58,7 +57,7 @@ impl<'a> Request<'a> {
         self.method
     }
 
-    /// The target as it was sent: mostly a path with a query, but it can be a whole URL or `*`.
+    /// The target as it was sent: usually a path with a query, but it can be a whole URL or `*`.
     #[must_use]
     pub fn target(&self) -> &'a str {
         self.target
@@ -66,8 +65,8 @@ impl<'a> Request<'a> {
 
     /// The path, percent-decoded once.
     ///
-    /// It is not normalised: `..` and `//` are in it if they were sent, and a slash in it may have been sent
-    /// as `%2F`. So it is no safe name of a file as it stands. `*` for `OPTIONS *`.
+    /// It is not normalised: it contains `..` and `//` if they were sent, and a slash in it may have been
+    /// sent as `%2F`. So it is not safe as the name of a file. `*` for `OPTIONS *`.
     #[must_use]
     pub fn path(&self) -> &'a str {
         if self.head.decoded_path.is_empty() { self.raw_path() } else { &self.head.decoded_path }
@@ -82,14 +81,14 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// What follows the first question mark of the target, as it was sent; `None` without a question mark.
+    /// The text after the first question mark of the target, as it was sent; `None` without a question mark.
     #[must_use]
     pub fn query_string(&self) -> Option<&'a str> {
         self.head.parts.query.map(|query| query.part_of(self.target))
     }
 
-    /// The first value of this name in the query, decoded as forms are: `+` is a space. What cannot be
-    /// decoded is left as it is, and what is not UTF-8 becomes U+FFFD.
+    /// The first value of this name in the query, decoded as forms are: `+` is a space. Malformed escapes are
+    /// left as they are, and bytes that are not UTF-8 become U+FFFD.
     ///
     /// ```
     /// # fn handler(request: &mio_sse::Request<'_>) {
@@ -107,8 +106,7 @@ impl<'a> Request<'a> {
         form_urlencoded::parse(self.query_string().unwrap_or_default().as_bytes())
     }
 
-    /// The value of the first header line of this name, in upper or lower case; `None` also if it is not
-    /// UTF-8.
+    /// The value of the first header line of this name; `None` also if it is not UTF-8. Case does not matter.
     ///
     /// ```
     /// # fn handler(request: &mio_sse::Request<'_>) -> bool {
@@ -128,14 +126,14 @@ impl<'a> Request<'a> {
         self.head.headers.iter().find(is_named).map(|header| header.value.bytes(bytes))
     }
 
-    /// All header lines in their order, names as they were sent.
+    /// All header lines in order, with names as they were sent.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         let bytes = self.bytes;
         self.head.headers.iter().map(move |header| (header.name.text(bytes), header.value.bytes(bytes)))
     }
 
-    /// The host and port that the client believes it is talking to: those of a target that is a whole URL,
-    /// which overrule the `Host` header (RFC 9112 3.2.2), or that header. Only HTTP/1.0 may leave it out.
+    /// The host and port that the client requests: those of a target that is a whole URL, which overrule the
+    /// `Host` header (RFC 9112 3.2.2), otherwise that header. Only HTTP/1.0 may leave it out.
     #[must_use]
     pub fn host(&self) -> Option<&'a str> {
         match self.head.parts.authority {
@@ -145,16 +143,16 @@ impl<'a> Request<'a> {
     }
 
     /// The id of the last event that the client has seen: from the `Last-Event-ID` header, or else from
-    /// `lastEventId` or `last_event_id` in the query, where clients put it that cannot set headers.
+    /// `lastEventId` or `last_event_id` in the query, for clients that cannot set headers.
     ///
-    /// The header wins, because a client that reconnects to the same URL repeats its first query. Several
-    /// lines of it that differ are one, joined by commas (RFC 9110 5.3). What is not UTF-8 becomes U+FFFD.
-    /// `None` only where there is none, or an empty one: an id that nobody can have given is unknown, and who
-    /// comes with it has missed something. It is untrusted.
+    /// The header has priority, because a client that reconnects to the same URL repeats its first query.
+    /// Several different header lines are joined by commas (RFC 9110 5.3). Bytes that are not UTF-8 become
+    /// U+FFFD. `None` only if there is no id, or an empty one. An id that no server has made is unknown: its
+    /// client has missed something. The id is untrusted.
     #[must_use]
     pub fn last_event_id(&self) -> Option<Cow<'a, str>> {
         let lines = self.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Last-Event-ID"));
-        // An empty one says nothing, and hides no id that is given elsewhere.
+        // An empty line means nothing, and does not hide an id in the query.
         let mut lines = lines.map(|(_, line)| String::from_utf8_lossy(line)).filter(|line| !line.is_empty());
         let Some(first) = lines.next() else {
             let parameters = ["lastEventId", "last_event_id"].into_iter();
@@ -164,13 +162,13 @@ impl<'a> Request<'a> {
         Some(others.fold(first.clone(), |joined, line| joined + ", " + line))
     }
 
-    /// The value of the first cookie of this name, just as it was sent: nothing is decoded, and quotes around
-    /// it are part of it, as they are for browsers (RFC 6265bis 4.1.1). So what
-    /// [`Cookie::new`](crate::Cookie::new) was given comes back unchanged. Names are case-sensitive. A
-    /// browser puts the cookie with the longest path first (RFC 6265 5.4), so the first is the closest. It is
-    /// untrusted: a client sends whatever cookies it likes.
+    /// The value of the first cookie of this name, exactly as it was sent: nothing is decoded, and quotes
+    /// around it are part of it, as for browsers (RFC 6265bis 4.1.1). So it equals the value that
+    /// [`Cookie::new`](crate::Cookie::new) was given. Names are case-sensitive. A browser puts the cookie
+    /// with the longest path first (RFC 6265 5.4), so the first one is the most specific. It is untrusted: a
+    /// client can send any cookies.
     ///
-    /// Looks through all cookies up to this one; copies nothing.
+    /// Searches all cookies up to this one; copies nothing.
     ///
     /// ```
     /// # fn handler(request: &mio_sse::Request<'_>) {
@@ -183,8 +181,8 @@ impl<'a> Request<'a> {
         self.cookies().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// All cookies in their order, from all `Cookie` lines (RFC 6265 5.4). What has no name, no `=` or is not
-    /// UTF-8 is left out, and so is the whitespace around names and values.
+    /// All cookies in order, from all `Cookie` lines (RFC 6265 5.4). Cookies without a name or `=`, or that
+    /// are not UTF-8, are left out, and so is whitespace around names and values.
     pub fn cookies(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         self.headers()
             .filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"))
@@ -192,17 +190,16 @@ impl<'a> Request<'a> {
             .filter_map(|pair| cookie_pair(str::from_utf8(pair).ok()?))
     }
 
-    /// The other end of the connection that the request came on: its address, or over a unix socket the
-    /// process. It is what the operating system says, which no client can make up.
+    /// The peer of the connection: its address, or over a unix socket the process. The operating system
+    /// reports it, so no client can forge it.
     ///
     /// `None` if the client has reset its connection by now, and for a [`Net`](crate::net::Net) that does not
-    /// tell; where access depends on the peer, refuse those. A connection that was
+    /// report it. If access depends on the peer, refuse such requests. A connection that was
     /// [adopted](crate::Server::adopt) has its own peer like any other.
     ///
-    /// Behind a reverse proxy the peer is the proxy. What most proxies say about the client, in a header such
-    /// as `X-Forwarded-For`, the client can say as well, so this library trusts no such header. Trust it only
-    /// from your own proxy, and of it only the last entry, which is the one that the proxy has appended; what
-    /// stands in front came from the client:
+    /// Behind a reverse proxy the peer is the proxy. A client can send `X-Forwarded-For` and similar headers
+    /// itself, so this library trusts none of them. Trust such a header only from your own proxy, and only
+    /// its last entry, which the proxy has appended; the client may have sent the entries before:
     ///
     /// ```
     /// use mio_sse::{Peer, Request};
@@ -212,7 +209,7 @@ impl<'a> Request<'a> {
     /// fn client(request: &Request<'_>, own: IpAddr) -> Option<IpAddr> {
     ///     let peer = request.peer()?.ip()?;
     ///     if peer != own {
-    ///         // Somebody has come past the proxy: the header is that client's own word.
+    ///         // The client did not come through the proxy, so the header is its own.
     ///         return Some(peer);
     ///     }
     ///     let lines = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("X-Forwarded-For"));
@@ -221,25 +218,25 @@ impl<'a> Request<'a> {
     /// }
     /// ```
     ///
-    /// For a proxy that comes over a unix socket, that the peer is [`Peer::Unix`] is what to look for: who
-    /// may connect is who may write to the socket's file.
+    /// For a proxy that connects over a unix socket, check that the peer is [`Peer::Unix`]: only processes
+    /// that may write to the socket's file can connect.
     ///
     /// # Cost
-    /// Nothing is kept for it. Currently the system is asked once for the requests that were read together
-    /// (`getpeername`, and `getsockopt` for a unix socket), whether or not this is called.
+    /// No memory. Currently one system call for requests that were read together (`getpeername`, and
+    /// `getsockopt` for a unix socket), even if this is never called.
     #[must_use]
     pub fn peer(&self) -> Option<Peer> {
         self.peer.copied()
     }
 
-    /// The body, complete and with the chunked transfer coding removed; empty when there is none.
+    /// The body, complete and without the chunked transfer coding; empty if there is none.
     #[must_use]
     pub fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// The first value of this name in a form that was posted, decoded as in [`query`](Self::query); `None`
-    /// also when the body is no such form, see [`form_pairs`](Self::form_pairs).
+    /// The first value of this name in a posted form, decoded as in [`query`](Self::query); `None` also if
+    /// the body is not such a form, see [`form_pairs`](Self::form_pairs).
     ///
     /// ```
     /// use mio_sse::{Reply, Router};
@@ -255,20 +252,20 @@ impl<'a> Request<'a> {
         self.form_pairs().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// All names and values of a form that was posted, in their order. There are none unless `Content-Type`
-    /// says that the body is `application/x-www-form-urlencoded` (WHATWG URL 5.1), which HTML forms and
-    /// `URLSearchParams` are.
+    /// All names and values of a posted form, in order. None unless `Content-Type` is
+    /// `application/x-www-form-urlencoded` (WHATWG URL 5.1), as for HTML forms and `URLSearchParams`.
     pub fn form_pairs(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
         let is_form = self.content_type_is("application/x-www-form-urlencoded");
         form_urlencoded::parse(if is_form { self.body } else { &[] })
     }
 
-    /// The body, read as JSON. Needs the feature `json`. Text in it without escapes can be borrowed: `&str`.
+    /// The body, parsed as JSON. Needs the feature `json`. Text in it without escapes can be borrowed:
+    /// `&str`.
     ///
-    /// `Content-Type` is not asked. It matters where a cookie is all that lets a request in, and is sent
-    /// along with requests that pages of other origins cause: those post text without asking first, but
-    /// `application/json` only if [`Config::cors`](crate::Config::cors) lets them. To those of other sites,
-    /// [`Cookie`](crate::Cookie)s are not sent along unless they are `SameSite=None`.
+    /// `Content-Type` is not checked. Check it if a cookie alone gives access and browsers send that cookie
+    /// with requests of other origins. Pages can post text to other origins without a preflight, but
+    /// `application/json` only if [`Config::cors`](crate::Config::cors) allows it. Across sites, browsers do
+    /// not send [`Cookie`](crate::Cookie)s unless they are `SameSite=None`.
     ///
     /// ```
     /// use mio_sse::{BadRequest, Reply, Router};
@@ -281,32 +278,32 @@ impl<'a> Request<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`BadRequest`] with what [`serde_json::from_slice`] says of the body: that it is no JSON, or no `T`.
+    /// [`BadRequest`] with the message of [`serde_json::from_slice`] if the body is not JSON, or not a `T`.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Deserialize<'a>>(&self) -> Result<T, BadRequest> {
         serde_json::from_slice(self.body).map_err(|error| BadRequest::new(error.to_string()))
     }
 
-    /// Whether this is the media type of the body, whatever its parameters are (RFC 9110 8.3.1).
+    /// Whether this is the media type of the body, whatever its parameters (RFC 9110 8.3.1).
     fn content_type_is(&self, media_type: &str) -> bool {
         let essence = self.header("Content-Type").and_then(|value| value.split(';').next());
         essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(media_type))
     }
 
-    /// Whether only the head of the reply is wanted. A handler may reply as to `GET`: the body is left out
-    /// for it.
+    /// Whether the client wants only the head of the reply. A handler may reply as to `GET`: the server
+    /// leaves out the body.
     #[must_use]
     pub fn is_head(&self) -> bool {
         self.method == "HEAD"
     }
 
-    /// Whether the client speaks HTTP/1.0, which does not know the chunked transfer coding.
+    /// Whether the client uses HTTP/1.0, which has no chunked transfer coding.
     #[must_use]
     pub fn is_http_10(&self) -> bool {
         self.head.http_10
     }
 
-    /// The part of the path that stands where the route has a parameter of this name, percent-decoded.
+    /// The value of the route's parameter with this name, percent-decoded.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&'a str> {
         self.params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_ref())
@@ -320,7 +317,7 @@ fn cookie_pair(pair: &str) -> Option<(&str, &str)> {
     (!name.is_empty()).then_some((name, value))
 }
 
-/// Leaves out what should not end up in a log: the values of headers that carry credentials, and the body.
+/// Leaves out secrets that must not be logged: the values of headers with credentials, and the body.
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")

@@ -1,35 +1,35 @@
-//! Finds the end of a request's head, however the bytes trickle in.
+//! Finds the end of a request's head, however the bytes arrive.
 //!
 //! ```text
 //!             SP          SP            CRLF            CRLF CRLF
 //!   Method ──────▶ Target ────▶ Version ────▶ Headers ───────────▶ complete
 //! ```
 //!
-//! The scan judges what can be judged without understanding the headers, at the byte that settles it:
-//! lengths, line ends, control characters and the version. What the lines mean is `head`'s business, and is
-//! looked at only once the end has been found.
+//! The scan checks everything that does not depend on the meaning of headers, at the first byte that settles
+//! it: lengths, line ends, control characters and the version. `head` parses the lines once the end has been
+//! found.
 
 use crate::http::parse::limits::Limits;
 use crate::http::parse::rejection::Rejection;
 
-/// Longer than any registered method, the longest being `UPDATEREDIRECTREF` with 17 bytes.
+/// Longer than any registered method. The longest is `UPDATEREDIRECTREF` with 17 bytes.
 const METHOD_BYTES_MAX: usize = 32;
 const HTTP_1_9: u64 = u64::from_be_bytes(*b"HTTP/1.9");
 const HTTP_1_0: u64 = u64::from_be_bytes(*b"HTTP/1.0");
 /// The first byte of a TLS record that carries a handshake (RFC 8446 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
-/// The last of the control characters, space being the next byte.
+/// The last control character; space is the next byte.
 const LAST_CONTROL: u8 = 0x1f;
 
-/// How far the search for the end of a head has come.
+/// The state of the search for the end of a head.
 #[derive(Debug, Default)]
 pub(crate) struct HeadScan {
     phase: Phase,
-    /// How many bytes have been looked at. They are never looked at again: `advance` is not even shown them.
+    /// How many bytes have been scanned. They are not passed to `advance` again.
     scanned: usize,
-    /// Where the part of the request line, or the header line, began that is being scanned.
+    /// Where the current part of the request line, or the current header line, begins.
     part_start: usize,
-    /// The last byte was a CR, so that the next one must be an LF.
+    /// Whether the last byte was a CR, so that the next one must be an LF.
     after_cr: bool,
     /// The bytes of the version so far, in the order of a big-endian number.
     version: u64,
@@ -47,15 +47,15 @@ enum Phase {
 }
 
 impl HeadScan {
-    /// How many bytes have been scanned: the length of the head, once `advance` has returned `true`.
+    /// How many bytes have been scanned. Once `advance` has returned `true`, this is the length of the head.
     pub(crate) fn scanned(&self) -> usize {
         self.scanned
     }
 
-    /// Takes the bytes that follow those of the calls before; true when the head ends among them.
+    /// Scans the next bytes. Returns `true` if the head ends among them.
     pub(crate) fn advance(&mut self, unseen: &[u8], limits: &Limits) -> Result<bool, Rejection> {
-        // Nothing beyond the limit is looked at: otherwise an error out there would win over the limit when
-        // everything arrives in one piece, and lose against it when it arrives in several.
+        // Bytes beyond the limit are not scanned. Otherwise the result for an error there would depend on how
+        // the bytes were cut.
         let room = limits.head_bytes_max.saturating_sub(self.scanned);
         let mut rest = unseen.get(..room).unwrap_or(unseen);
         while let Some((&first, behind_first)) = rest.split_first() {
@@ -91,7 +91,7 @@ impl HeadScan {
         if self.scanned >= limits.head_bytes_max { Err(Rejection::HeadTooLarge) } else { Ok(false) }
     }
 
-    /// Bytes that end nothing. A part is too long at the first byte that is too many.
+    /// Takes bytes that end nothing. A part is too long at the first byte beyond its limit.
     fn take_run(&mut self, run: &[u8], limits: &Limits) -> Result<(), Rejection> {
         self.scanned += run.len();
         let part_len = self.scanned - self.part_start;
@@ -122,12 +122,12 @@ impl HeadScan {
         Ok(())
     }
 
-    /// A CRLF has been taken. Returns whether it was the last.
+    /// Takes a CRLF. Returns whether it was the last.
     fn end_line(&mut self, limits: &Limits) -> Result<bool, Rejection> {
         let line_is_empty = self.scanned - 2 == self.part_start;
         match self.phase {
             Phase::Version => match self.version {
-                // One with a higher minor version means to be understood as 1.1 (RFC 9110 2.5).
+                // A higher minor version must be understood as 1.1 (RFC 9110 2.5).
                 HTTP_1_0..=HTTP_1_9 => self.begin(Phase::Headers),
                 version => return Err(refuse_version(version)),
             },
@@ -150,8 +150,8 @@ impl HeadScan {
     }
 }
 
-/// A version of HTTP that we do not speak, or no version at all. The preface of HTTP/2 is a request line with
-/// `HTTP/2.0` for the sake of this very distinction (RFC 9113 3.4).
+/// Rejects an unsupported version of HTTP, or a malformed one. The preface of HTTP/2 is a request line with
+/// `HTTP/2.0` so that servers can tell the difference (RFC 9113 3.4).
 #[cold]
 fn refuse_version(version: u64) -> Rejection {
     let bytes = version.to_be_bytes();
@@ -164,10 +164,9 @@ fn refuse_version(version: u64) -> Rejection {
     }
 }
 
-/// Where the first byte is that is not greater than `bound`, which is below 0x80. Eight bytes are looked at
-/// together: subtracting one more than `bound` from each of them borrows from the high bit of those that are
-/// not greater, unless that bit was set before. What one byte borrows from the next falsifies only what
-/// stands behind the first that is found.
+/// The offset of the first byte that is at most `bound`, which is below 0x80. Compares eight bytes at once:
+/// subtracting `bound + 1` from each of them borrows from the high bit of bytes that are at most `bound`,
+/// unless that bit was set before. A borrow from the next byte only affects bytes after the first hit.
 fn position_of_at_most(bound: u8, bytes: &[u8]) -> Option<usize> {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH_BITS: u64 = EACH * 0x80;

@@ -1,6 +1,6 @@
-//! Places in the bytes of a request, which are kept instead of copies.
+//! Spans: places in the bytes of a request, stored instead of copies.
 
-/// From `start` to `end`, in bytes that the holder of the span knows.
+/// From `start` to `end`. The holder of the span knows in which bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) start: usize,
@@ -8,7 +8,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Where `part` lies, which must be a slice of `whole`.
+    /// The place of `part`, which must be a slice of `whole`.
     pub(crate) fn locate(part: &[u8], whole: &[u8]) -> Self {
         let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
         debug_assert!(start + part.len() <= whole.len(), "a part lies within the whole");
@@ -20,14 +20,14 @@ impl Span {
         whole.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// The text at this place, for spans of what is known to be text.
+    /// The text at this place. The span must be of valid UTF-8.
     pub(crate) fn text(self, whole: &[u8]) -> &str {
         let text = str::from_utf8(self.bytes(whole));
         debug_assert!(text.is_ok(), "a span of text was made for other bytes");
         text.unwrap_or_default()
     }
 
-    /// The text at this place of a text: there is nothing to be checked again.
+    /// The text at this place of a text, which needs no check.
     pub(crate) fn part_of(self, whole: &str) -> &str {
         let text = whole.get(self.start..self.end);
         debug_assert!(text.is_some(), "a span was made for another text");

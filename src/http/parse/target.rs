@@ -1,4 +1,4 @@
-//! The request target (RFC 9112 3.2): its forms, and what its path says once decoded.
+//! The request target (RFC 9112 3.2): its forms, and its decoded path.
 
 use crate::http::parse::rejection::Rejection;
 use crate::http::parse::span::Span;
@@ -11,13 +11,13 @@ use std::net::Ipv6Addr;
 pub(crate) struct Parts {
     /// The host and port of an absolute-form target.
     pub(crate) authority: Option<Span>,
-    /// Empty when an absolute-form target ends behind its authority, which means `/`.
+    /// Empty if an absolute-form target ends after its authority, which means `/`.
     pub(crate) path: Span,
-    /// What follows the question mark, if there is one.
+    /// The text after the question mark, if there is one.
     pub(crate) query: Option<Span>,
 }
 
-/// Takes a target apart. Authority-form is CONNECT's alone, and CONNECT is for proxies.
+/// Splits a target into its parts. Authority-form is only for CONNECT, and CONNECT is only for proxies.
 pub(crate) fn split(method: &str, target: &str) -> Result<Parts, Rejection> {
     if method == "CONNECT" {
         return Err(Rejection::ConnectUnsupported);
@@ -38,7 +38,7 @@ pub(crate) fn split(method: &str, target: &str) -> Result<Parts, Rejection> {
     } else {
         let start = scheme_len(target).ok_or(Rejection::InvalidTarget)?;
         let end = target[start..].find(['/', '?']).map_or(target.len(), |len| start + len);
-        // An http URL without a host means nothing (RFC 9110 4.2.1).
+        // An http URL must have a host (RFC 9110 4.2.1).
         if start == end || !is_host_and_port(&target.as_bytes()[start..end]) {
             return Err(Rejection::InvalidTarget);
         }
@@ -52,7 +52,7 @@ pub(crate) fn split(method: &str, target: &str) -> Result<Parts, Rejection> {
     })
 }
 
-/// The length of `http://`, or of `https://`, which arrives here when a proxy has ended the TLS.
+/// The length of `http://`, or of `https://`, which arrives here if a proxy has terminated TLS.
 fn scheme_len(target: &str) -> Option<usize> {
     ["http://", "https://"]
         .iter()
@@ -60,8 +60,8 @@ fn scheme_len(target: &str) -> Option<usize> {
         .map(|scheme| scheme.len())
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110 7.2). An empty one is valid: a client whose target has no authority
-/// sends it.
+/// Whether the value is `uri-host [ ":" port ]` (RFC 9110 7.2). An empty one is valid: clients send it if
+/// their target has no authority.
 pub(crate) fn is_host_and_port(value: &[u8]) -> bool {
     let Ok(value) = str::from_utf8(value) else { return false };
     if let Some(literal) = value.strip_prefix('[') {
@@ -75,18 +75,18 @@ pub(crate) fn is_host_and_port(value: &[u8]) -> bool {
     }
 }
 
-/// `*DIGIT`, as far as a port can go.
+/// `*DIGIT`, up to the largest port.
 fn is_port(port: &str) -> bool {
     port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
 }
 
-/// `reg-name` (RFC 3986 3.2.2), of which the dotted IPv4 address is a special case.
+/// `reg-name` (RFC 3986 3.2.2), which includes dotted IPv4 addresses.
 fn is_registered_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
     name.bytes().all(allowed) && is_well_encoded(name)
 }
 
-/// Decodes a path into `decoded`, which stays empty when there is nothing to decode.
+/// Decodes a path into `decoded`, which stays empty if there is nothing to decode.
 pub(crate) fn decode_path(raw: &str, decoded: &mut String) -> Result<(), Rejection> {
     decoded.clear();
     if !raw.contains('%') {
@@ -95,7 +95,7 @@ pub(crate) fn decode_path(raw: &str, decoded: &mut String) -> Result<(), Rejecti
     if !is_well_encoded(raw) {
         return Err(Rejection::MalformedPercentEncoding);
     }
-    // By way of its bytes, the string keeps its capacity from one request to the next.
+    // Through its bytes, the string keeps its capacity for the next request.
     let mut bytes = std::mem::take(decoded).into_bytes();
     bytes.extend(percent_decode_str(raw));
     let text = String::from_utf8(bytes).map_err(|_| Rejection::PathNotUtf8)?;
@@ -106,12 +106,13 @@ pub(crate) fn decode_path(raw: &str, decoded: &mut String) -> Result<(), Rejecti
     Ok(())
 }
 
-/// Decodes one segment of a raw path: `None` when a percent sign is not followed by two hexadecimal digits,
-/// or when the result is not UTF-8 or contains a NUL.
+/// Decodes one segment of a raw path. `None` if two hexadecimal digits do not follow a percent sign, or if
+/// the result is not UTF-8 or contains a NUL.
 ///
-/// A router splits the raw path and decodes the pieces, because an encoded slash belongs to its segment.
+/// A router splits the raw path and then decodes the segments, because an encoded slash belongs to its
+/// segment.
 pub(crate) fn decode_segment(raw: &str) -> Option<Cow<'_, str>> {
-    // Nearly always there is nothing to decode, and to look for that takes less than to decode it.
+    // Nearly always there is nothing to decode, and the search for `%` is faster than decoding.
     let decoded = match raw.contains('%') {
         false => Cow::Borrowed(raw),
         true if is_well_encoded(raw) => percent_decode_str(raw).decode_utf8().ok()?,

@@ -1,24 +1,24 @@
-//! What went wrong when a handler was to make a reply.
+//! Failures: why a handler returned an error instead of a reply.
 
 use std::any::Any;
 use std::error::Error as AnyError;
 
-/// Why a handler has answered with an error, for the log.
+/// Why a handler returned an error, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) text: String,
-    /// It was nothing that the application or its operator could help.
+    /// Whether the peer caused it, and not the application or its operator.
     pub(crate) is_of_peer: bool,
 }
 
 impl Failure {
-    /// Something that the application should know.
+    /// A mistake of the application.
     pub(crate) fn of_application(text: &str) -> Self {
         Self { text: text.to_owned(), is_of_peer: false }
     }
 }
 
-/// An error of that type, also in a box.
+/// An error of this type, also if it is boxed.
 pub(crate) fn found<T: AnyError + 'static>(error: &dyn Any) -> Option<&T> {
     error
         .downcast_ref::<T>()

@@ -1,12 +1,11 @@
-//! Header lines of a reply: those of the application, and those about the connection.
+//! Header lines of a reply: the application's, and those about the connection.
 
 use crate::error::Error;
 use crate::http::header::{SET_COOKIE, check_name, check_value, invalid};
 use std::fmt;
 use std::io::Write as _;
 
-/// Headers about the connection and the framing of the body. What they say has to be true, and only the
-/// server knows it.
+/// Headers about the connection and the framing of the body. Only the server knows their values.
 pub(crate) const WRITTEN_BY_THE_SERVER: [&str; 8] = [
     "Connection",
     "Content-Length",
@@ -18,16 +17,16 @@ pub(crate) const WRITTEN_BY_THE_SERVER: [&str; 8] = [
     "Upgrade",
 ];
 
-/// What the head of a reply depends on beside the reply.
+/// What the head of a reply depends on besides the reply.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HeadContext<'a> {
     /// The value of the `Date` header.
     pub(crate) date: &'a str,
-    /// The connection may carry another request behind this reply.
+    /// Whether the connection may carry another request after this reply.
     pub(crate) keep_alive: bool,
-    /// The request was HTTP/1.0, where keeping a connection has to be said.
+    /// Whether the request was HTTP/1.0, which closes the connection by default.
     pub(crate) http_10: bool,
-    /// The request was HEAD: it wants the head alone.
+    /// Whether the request was HEAD: it gets only the head.
     pub(crate) head_request: bool,
 }
 
@@ -41,7 +40,7 @@ impl HeadContext<'_> {
     }
 }
 
-/// The application's own header lines, ready to be sent.
+/// The application's header lines, ready to be sent.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Headers {
     pub(crate) lines: String,
@@ -51,7 +50,7 @@ impl Headers {
     pub(crate) fn push(&mut self, name: &str, value: &str) -> Result<(), Error> {
         check_name(name)?;
         if is_one_of(&WRITTEN_BY_THE_SERVER, name) {
-            return Err(invalid(name, "the server itself writes this header"));
+            return Err(invalid(name, "the server sets this header itself"));
         }
         check_value(name, value.as_bytes())?;
         self.add(name, value);
@@ -65,13 +64,13 @@ impl Headers {
         }
     }
 
-    /// Whether there is a line of this name, in upper or lower case.
+    /// Whether there is a line of this name. Case does not matter.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.lines.lines().any(|line| name_of(line).eq_ignore_ascii_case(name))
     }
 }
 
-/// Leaves out the values of cookies, which should not end up in a log.
+/// Leaves out the values of cookies, which must not be logged.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |line| match name_of(line) {
@@ -98,5 +97,5 @@ pub(crate) fn append(out: &mut Vec<u8>, parts: &[&str]) {
 
 pub(crate) fn append_fmt(out: &mut Vec<u8>, arguments: fmt::Arguments<'_>) {
     let written = out.write_fmt(arguments);
-    debug_assert!(written.is_ok(), "a vector takes all that is written to it");
+    debug_assert!(written.is_ok(), "writing to a vector cannot fail");
 }

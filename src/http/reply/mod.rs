@@ -1,4 +1,4 @@
-//! A reply to bytes.
+//! Replies, and their bytes.
 
 pub(crate) mod failure;
 pub(crate) mod headers;

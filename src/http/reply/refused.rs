@@ -1,5 +1,4 @@
-//! What is answered instead of a stream that is refused: always with the headers that the stream would have
-//! had.
+//! The replies for a stream that is refused, always with the headers of the stream.
 
 use crate::http::reply::reply::Reply;
 use crate::http::reply::stream_reply::StreamReply;
@@ -7,9 +6,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 impl StreamReply {
-    /// In place of the stream: one that only says when to come again. EventSource survives it, as it does no
-    /// other status; headers are those of the stream, since without CORS headers a page of another origin
-    /// gives up too.
+    /// A stream that has only `retry:` and closes. EventSource reconnects after it, and after no other
+    /// status. It keeps the headers of the stream: without CORS headers, pages of other origins give up too.
     pub(crate) fn refused_softly(self, retry: Duration) -> Reply {
         let body = format!("retry: {}\n", retry.as_millis()).into_bytes();
         let mut whole = Reply::whole(Cow::Borrowed("text/event-stream"), Cow::Owned(body));
@@ -17,8 +15,8 @@ impl StreamReply {
         whole
     }
 
-    /// In place of the stream: 204 (No Content), which no EventSource comes back from. Not to be kept by a
-    /// cache, as any other 204 may be (RFC 9110 15.3.5): it holds for a time, or for those who have seen
+    /// 204 (No Content), which makes EventSource stop reconnecting. Caches may store other 204 replies (RFC
+    /// 9110 15.3.5), but must not store this one: it is only true for a time, or for clients that have seen
     /// everything.
     pub(crate) fn over(self) -> Reply {
         let mut whole = Reply::no_content();
@@ -26,7 +24,7 @@ impl StreamReply {
         whole
     }
 
-    /// In place of the stream: 503 (Service Unavailable), and when to come again (RFC 9110 10.2.3).
+    /// 503 (Service Unavailable), with the time after which to retry (RFC 9110 10.2.3).
     pub(crate) fn unavailable(self, retry: Duration) -> Reply {
         let mut whole = Reply::status(503);
         let seconds = retry.as_millis().div_ceil(1000);

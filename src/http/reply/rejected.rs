@@ -1,10 +1,10 @@
-//! The answer to what cannot be read as a request.
+//! The reply to a request that was rejected.
 
 use crate::http::parse::rejection::Rejection;
 use crate::http::reply::reply::Reply;
 
 impl Rejection {
-    /// The whole answer; the connection is to be closed after it.
+    /// The whole reply. The connection must be closed after it.
     pub(crate) fn reply(self) -> Reply {
         Reply::text(self.reason()).with_status(self.status()).by_default()
     }

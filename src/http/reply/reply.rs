@@ -1,4 +1,4 @@
-//! What a handler answers: a whole response, or a stream of events.
+//! Replies of handlers: a whole response, or a stream of events.
 
 use crate::conn::ticket::Ticket;
 use crate::error::{BadRequest, Error};
@@ -16,7 +16,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// The answer to a request: a whole response, or a stream of events.
+/// The reply to a request: a whole response, or a stream of events.
 ///
 /// ```
 /// use mio_sse::Reply;
@@ -28,9 +28,9 @@ const JSON: &str = "application/json";
 /// assert_eq!(missing.status_code(), 404);
 /// ```
 ///
-/// Building a reply never fails. What cannot be sent, such as a header with a line break, makes it a 500
-/// (Internal Server Error) when the handler returns it, and the log says why; [`check`](Self::check) tells in
-/// advance.
+/// Building a reply never fails. If it cannot be sent, for example because a header has a line break, the
+/// client gets a 500 (Internal Server Error) when the handler returns it, and the log says why.
+/// [`check`](Self::check) finds this in advance.
 #[derive(Debug)]
 pub struct Reply {
     kind: Kind,
@@ -40,7 +40,7 @@ pub struct Reply {
 enum Kind {
     Whole(Whole),
     Stream(Box<StreamReply>),
-    /// To be said later.
+    /// The reply will be given later.
     Later(Ticket),
 }
 
@@ -51,9 +51,9 @@ struct Whole {
     headers: Headers,
     body: Cow<'static, [u8]>,
     failure: Option<Box<Failure>>,
-    /// What was wrong first while it was built.
+    /// The first error while it was built.
     error: Option<Box<Error>>,
-    /// Whether the body is what the server says of the status.
+    /// Whether the body is the server's default for the status.
     by_default: bool,
 }
 
@@ -70,14 +70,14 @@ impl Reply {
         Self::whole(Cow::Borrowed(TEXT), into_bytes(text.into()))
     }
 
-    /// Text that is JSON already.
+    /// Text that is already JSON.
     #[must_use]
     pub fn json_text(json: impl Into<Cow<'static, str>>) -> Reply {
         Self::whole(Cow::Borrowed(JSON), into_bytes(json.into()))
     }
 
-    /// A value as JSON. Needs the feature `json`. One that cannot be written, such as a map whose keys are
-    /// not strings, is [`Error::InvalidJson`].
+    /// A value as JSON. Needs the feature `json`. A value that cannot be serialized, such as a map whose keys
+    /// are not strings, is [`Error::InvalidJson`].
     ///
     /// ```
     /// # use mio_sse::Reply;
@@ -92,7 +92,7 @@ impl Reply {
         }
     }
 
-    /// Bytes of any content type. One that cannot be the value of a header is [`Error::InvalidHeader`].
+    /// Bytes of any content type. A type that cannot be the value of a header is [`Error::InvalidHeader`].
     ///
     /// ```
     /// use mio_sse::Reply;
@@ -109,9 +109,9 @@ impl Reply {
         }
     }
 
-    /// A status, with its reason phrase as text.
+    /// A status, with its reason phrase as the body.
     ///
-    /// A reply has a status from 200 to 599; for any other number it is 500 (Internal Server Error).
+    /// Valid statuses are 200 to 599; any other number becomes 500 (Internal Server Error).
     ///
     /// ```
     /// # use mio_sse::Reply;
@@ -135,8 +135,8 @@ impl Reply {
         Self::text("").with_status(status)
     }
 
-    /// 204 (No Content): an `EventSource` that gets this stops reconnecting for good, which is the polite way
-    /// to tell it that there is nothing more to come.
+    /// 204 (No Content): an `EventSource` that gets this stops reconnecting. Use it when there are no more
+    /// events.
     #[must_use]
     pub fn no_content() -> Reply {
         Self::empty(204)
@@ -157,15 +157,15 @@ impl Reply {
         Self::status(401).header("WWW-Authenticate", challenge)
     }
 
-    /// 303 (See Other): the client asks `location` next, with GET. With [`with_status`](Self::with_status) it
-    /// becomes a 307 or 308, which keep the method. A location that cannot be the value of a header is
-    /// [`Error::InvalidHeader`].
+    /// 303 (See Other): the client requests `location` next, with GET. With
+    /// [`with_status`](Self::with_status) it becomes a 307 or 308, which keep the method. A location that
+    /// cannot be the value of a header is [`Error::InvalidHeader`].
     #[must_use]
     pub fn redirect(location: &str) -> Reply {
         Self::status(303).header("Location", location)
     }
 
-    /// One that is said later.
+    /// A reply that is given later.
     pub(crate) fn later(ticket: Ticket) -> Reply {
         Reply { kind: Kind::Later(ticket) }
     }
@@ -174,7 +174,7 @@ impl Reply {
         matches!(self.kind, Kind::Later(_))
     }
 
-    /// The ticket, if it is to be said later.
+    /// The ticket, if the reply is given later.
     pub(crate) fn into_ticket(self) -> Option<Ticket> {
         match self.kind {
             Kind::Later(ticket) => Some(ticket),
@@ -188,10 +188,10 @@ impl Reply {
         StreamReply::default()
     }
 
-    /// The same reply with another status; with 500 instead of any number outside of 200 to 599.
+    /// The same reply with another status; any number outside of 200 to 599 becomes 500.
     ///
-    /// A stream always has the status 200, because an `EventSource` accepts no other: with another one it is
-    /// [`Error::StreamStatus`], and a 500.
+    /// A stream always has the status 200, because an `EventSource` accepts no other: another status is
+    /// [`Error::StreamStatus`], and the client gets a 500.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Reply {
         match &mut self.kind {
@@ -202,12 +202,12 @@ impl Reply {
         self
     }
 
-    /// The same reply with one header line more. `Content-Type` is replaced instead, there being only one.
+    /// The same reply with one more header line. `Content-Type` is replaced instead, because there is only
+    /// one.
     ///
-    /// It is [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or
-    /// another control character, or when the header is one that the server itself writes, such as
-    /// `Content-Length` or `Connection`; of a stream, also `Content-Type`, `Cache-Control` and
-    /// `X-Accel-Buffering`.
+    /// It is [`Error::InvalidHeader`] if the name is not a token, if the value contains a line end or another
+    /// control character, or if the server sets the header itself, such as `Content-Length` or `Connection`;
+    /// for a stream, also `Content-Type`, `Cache-Control` and `X-Accel-Buffering`.
     ///
     /// ```
     /// use mio_sse::Reply;
@@ -220,7 +220,7 @@ impl Reply {
     pub fn header(self, name: &str, value: &str) -> Reply {
         match self.kind {
             Kind::Stream(stream) => stream.header(name, value).into(),
-            Kind::Later(_) => self.fail(invalid(name, "the reply is said later, and so are its headers")),
+            Kind::Later(_) => self.fail(invalid(name, "the reply is given later, with its own headers")),
             Kind::Whole(mut whole) => {
                 let is_type = name.eq_ignore_ascii_case("Content-Type");
                 let added = match is_type {
@@ -239,9 +239,9 @@ impl Reply {
         }
     }
 
-    /// The same reply, which sets a cookie; one with the same name, path and domain as an earlier one
-    /// replaces it in the browser. It is [`Error::InvalidHeader`] when it cannot be written as a cookie, or
-    /// is one that browsers drop; see [`Cookie`].
+    /// The same reply, which sets a cookie. A later cookie with the same name, path and domain replaces an
+    /// earlier one in the browser. It is [`Error::InvalidHeader`] if it cannot be written, or if browsers
+    /// would drop it; see [`Cookie`].
     ///
     /// ```
     /// use mio_sse::{Cookie, Reply};
@@ -258,10 +258,10 @@ impl Reply {
         }
     }
 
-    /// Whether it can be sent as it was built.
+    /// Whether the reply can be sent as it was built.
     ///
     /// # Errors
-    /// What was wrong with it first: [`Error::InvalidHeader`], [`InvalidJson`](Error::InvalidJson) or
+    /// The first error: [`Error::InvalidHeader`], [`InvalidJson`](Error::InvalidJson) or
     /// [`InvalidEvent`](Error::InvalidEvent).
     pub fn check(&self) -> Result<(), Error> {
         let error = match &self.kind {
@@ -272,7 +272,7 @@ impl Reply {
         error.map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    /// The same reply, with which something is wrong.
+    /// The same reply with an error, unless it already has one.
     fn fail(mut self, error: Error) -> Reply {
         match &mut self.kind {
             Kind::Whole(whole) => _ = whole.error.get_or_insert_with(|| Box::new(error)),
@@ -282,8 +282,8 @@ impl Reply {
         self
     }
 
-    /// The status; 200 for a stream and for one that comes [later](crate::Context::later), and 500 for what
-    /// cannot be sent.
+    /// The status; 200 for a stream and for a reply that is given [later](crate::Context::later), and 500 for
+    /// a reply that cannot be sent.
     #[must_use]
     pub fn status_code(&self) -> u16 {
         match &self.kind {
@@ -309,7 +309,7 @@ impl Reply {
         }
     }
 
-    /// The same reply, whose body is what the server says of the status.
+    /// The same reply, whose body is the server's default for the status.
     pub(crate) fn by_default(mut self) -> Reply {
         if let Kind::Whole(whole) = &mut self.kind {
             whole.by_default = true;
@@ -317,7 +317,7 @@ impl Reply {
         self
     }
 
-    /// The status of an error and what the server says of it, if that is all the body.
+    /// The status of an error and the server's default text, if that is the whole body.
     pub(crate) fn default_text(&self) -> Option<(u16, &str)> {
         match &self.kind {
             Kind::Whole(whole) if whole.by_default && whole.status >= 400 => {
@@ -327,7 +327,7 @@ impl Reply {
         }
     }
 
-    /// The same reply with the body of `page`, and its headers besides its own.
+    /// The same reply with the body and the additional headers of `page`.
     pub(crate) fn with_body_of(mut self, page: Reply) -> Reply {
         if let (Kind::Whole(whole), Kind::Whole(page)) = (&mut self.kind, page.kind) {
             (whole.content_type, whole.body) = (page.content_type, page.body);
@@ -336,7 +336,7 @@ impl Reply {
         self
     }
 
-    /// Bytes of the body that [`encode`](Self::encode) writes.
+    /// How many bytes of body [`encode`](Self::encode) writes.
     pub(crate) fn body_bytes(&self, cx: &HeadContext<'_>) -> usize {
         match &self.kind {
             Kind::Whole(whole) if status::has_body(whole.status) && !cx.head_request => whole.body.len(),
@@ -344,7 +344,7 @@ impl Reply {
         }
     }
 
-    /// The stream, if this is one, or else the whole response.
+    /// The stream, or else the whole response.
     pub(crate) fn into_stream(self) -> Result<StreamReply, Reply> {
         match self.kind {
             Kind::Stream(stream) => Ok(*stream),
@@ -352,12 +352,12 @@ impl Reply {
         }
     }
 
-    /// Writes the whole response; of a stream, its head alone, as HEAD wants it.
+    /// Writes the whole response; for a stream only its head, as for HEAD.
     pub(crate) fn encode(&self, cx: &HeadContext<'_>, out: &mut Vec<u8>) {
         match &self.kind {
             Kind::Whole(whole) => whole.encode(cx, out),
             Kind::Stream(stream) => stream.encode_head(cx, false, out),
-            // It never comes to that.
+            // This never happens.
             Kind::Later(_) => Reply::status(500).encode(cx, out),
         }
     }
@@ -376,7 +376,7 @@ impl Reply {
         self
     }
 
-    /// Puts `headers` and further lines into the head of a whole reply.
+    /// Adds `headers` and further lines to the head of a whole reply.
     pub(crate) fn take_headers(&mut self, mut headers: Headers, lines: &str) {
         if let Kind::Whole(whole) = &mut self.kind {
             headers.lines.push_str(lines);
@@ -391,7 +391,7 @@ impl Reply {
         Reply { kind: Kind::Whole(whole) }
     }
 
-    /// The same whole reply, with why there is no other.
+    /// The same whole reply, with the failure that caused it.
     pub(crate) fn because(mut self, failure: Failure) -> Reply {
         if let Kind::Whole(whole) = &mut self.kind {
             whole.failure = Some(Box::new(failure));
@@ -432,13 +432,13 @@ impl From<StreamReply> for Reply {
     }
 }
 
-/// What a handler may return.
+/// Types that a handler may return.
 ///
-/// Of a `Result`, the error may be a [`Reply`] as well. Any other is logged with the method and the path, and
-/// the client gets a 500 (Internal Server Error) that does not reveal it. Text is [plain text](Reply::text),
-/// a number a [status](Reply::status), `None` a 404 and nothing, `()`, a 204: so a handler can end in
-/// `cx.publish(…)`. [`BadRequest`](crate::BadRequest), also in a `Box<dyn Error>`, is a 400 with its text,
-/// and [`Error::TooMuchMemory`] a 503.
+/// The error of a `Result` may be a [`Reply`] as well. Any other error is logged with the method and the
+/// path, and the client gets a 500 (Internal Server Error) that does not reveal it. Text is [plain
+/// text](Reply::text), a number is a [status](Reply::status), `None` is a 404. `()` is a 204, so a handler
+/// can end with `cx.publish(…)`. [`BadRequest`](crate::BadRequest), also in a `Box<dyn Error>`, is a 400 with
+/// its text, and [`Error::TooMuchMemory`] is a 503.
 ///
 /// ```
 /// use mio_sse::{IntoReply, Reply};
@@ -449,7 +449,7 @@ impl From<StreamReply> for Reply {
 /// assert_eq!(page().into_reply().status_code(), 500);
 /// ```
 pub trait IntoReply {
-    /// The reply that this stands for.
+    /// Converts the value to a reply.
     fn into_reply(self) -> Reply;
 }
 
@@ -465,14 +465,14 @@ impl IntoReply for StreamReply {
     }
 }
 
-/// 204 (No Content): all that was to be done is done.
+/// 204 (No Content).
 impl IntoReply for () {
     fn into_reply(self) -> Reply {
         Reply::no_content()
     }
 }
 
-/// That [status](Reply::status).
+/// A reply with that [status](Reply::status).
 impl IntoReply for u16 {
     fn into_reply(self) -> Reply {
         Reply::status(self)
@@ -503,8 +503,8 @@ impl<R: IntoReply, E: fmt::Display + 'static> IntoReply for Result<R, E> {
     }
 }
 
-/// What `?` makes of an error in a function that returns `Result<Reply, Reply>`, so that it can end early
-/// with a reply as well as with an error.
+/// Lets `?` return an error from a function that returns `Result<Reply, Reply>`. So the function can return
+/// early with a reply as well as with an error.
 ///
 /// ```
 /// use mio_sse::{Context, Reply, Request};
@@ -522,7 +522,7 @@ impl<E: std::error::Error + 'static> From<E> for Reply {
     }
 }
 
-/// Its status, for a log.
+/// The status, for a log.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = self.status_code();
@@ -530,7 +530,7 @@ impl fmt::Display for Reply {
     }
 }
 
-/// The reply in the place of one that a handler could not make.
+/// The reply for an error of a handler.
 fn reply_to(error: impl fmt::Display + 'static) -> Reply {
     let mut error = Some(error);
     if let Some(reply) = (&mut error as &mut dyn Any).downcast_mut::<Option<Reply>>() {

@@ -1,10 +1,10 @@
 //! Status codes and their reason phrases.
 
-/// What takes the place of a status that no reply can have.
+/// Replaces a status that no reply can have.
 const INTERNAL_SERVER_ERROR: u16 = 500;
 
-/// The status itself if it is one that a reply can have, which is 200 to 599, and else 500: an application
-/// that computes nonsense has an error, and the client should hear of it.
+/// The status itself if a reply can have it, which is 200 to 599, otherwise 500: the application has computed
+/// nonsense, and the client should notice.
 pub(crate) fn or_internal_error(status: u16) -> u16 {
     if (200..=599).contains(&status) { status } else { INTERNAL_SERVER_ERROR }
 }
@@ -14,13 +14,13 @@ pub(crate) fn has_body(status: u16) -> bool {
     !matches!(status, 204 | 205 | 304)
 }
 
-/// Whether a reply of this status says how long its body is. 205 does, its body being empty but not left out;
-/// the length in a 304 would be that of the body which is not sent, and we do not know it.
+/// Whether a reply of this status has a `Content-Length`. 205 has one: its body is empty, not left out. In a
+/// 304 it would be the length of a body that is not sent, which the server does not know.
 pub(crate) fn has_content_length(status: u16) -> bool {
     !matches!(status, 204 | 304)
 }
 
-/// The phrase of the IANA registry; for a status that is not registered, what its class means.
+/// The phrase of the IANA registry; for a status that is not registered, the name of its class.
 pub(crate) fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_status_of_a_reply_is_an_error() {
+    fn numbers_that_are_not_a_status_become_500() {
         for status in [0, 100, 199, 600, 999, u16::MAX] {
             assert_eq!(or_internal_error(status), 500, "{status}");
         }

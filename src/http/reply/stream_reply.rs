@@ -1,4 +1,4 @@
-//! The answer that is a stream: what it reads, where it begins, how long it may stay.
+//! The reply that is a stream: its topics, where it begins, how long it stays open.
 
 use crate::error::Error;
 use crate::event::Event;
@@ -15,7 +15,7 @@ const WRITTEN_FOR_STREAMS: [&str; 2] = ["Cache-Control", "X-Accel-Buffering"];
 
 const EVENT_STREAM: &str = "text/event-stream";
 
-/// A reply that is a stream of events: what [`Reply::stream`](crate::Reply::stream) begins.
+/// A reply that is a stream of events, made by [`Reply::stream`](crate::Reply::stream).
 ///
 /// ```
 /// use mio_sse::Reply;
@@ -31,7 +31,7 @@ pub struct StreamReply {
     more_topics: Vec<String>,
     tags: Vec<String>,
     retry: Option<Duration>,
-    /// Instead of the usual.
+    /// Replaces `text/event-stream` without parameters.
     content_type: Option<Box<str>>,
     headers: Headers,
     close_delimited: bool,
@@ -45,22 +45,22 @@ pub struct StreamReply {
     first: Vec<EncodedEvent>,
     then_end: bool,
     pub(crate) belongings: Belongings,
-    /// What was wrong first while it was built.
+    /// The first error while it was built.
     error: Option<Box<Error>>,
 }
 
-/// How the body is coded.
+/// The content coding of the body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Coding {
-    /// As it is, whatever the client takes.
+    /// No coding, although the client may accept one.
     #[default]
     Identity,
-    /// As it is, as the client takes nothing else.
+    /// No coding, because the client accepts no other.
     OnlyIdentity,
     Gzip,
 }
 
-/// What of the application's comes with a reply, for the stream to have when it opens.
+/// Objects of the application that come with a reply, for the stream to have when it opens.
 #[derive(Debug, Default)]
 pub(crate) struct Belongings {
     pub(crate) source: Option<Box<dyn Source>>,
@@ -70,19 +70,19 @@ pub(crate) struct Belongings {
 /// Where a stream begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Start {
-    /// Where its client was, or live.
+    /// After the client's last event, or live.
     #[default]
     Resume,
     Live,
-    /// Where its client was, or with all that is kept.
+    /// After the client's last event, or with all retained events.
     Snapshot,
 }
 
-/// Where a stream goes on whose client has missed events that are not kept.
+/// Where a stream continues if its client has missed events that are not retained.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AfterGap {
-    /// With the oldest event that is kept and that it has not seen; in a [keyed](crate::TopicConfig::keyed)
-    /// topic, with all of its keys.
+    /// With the oldest retained event that the client has not seen; in a [keyed](crate::TopicConfig::keyed)
+    /// topic, with all keys.
     #[default]
     Oldest,
     /// With the next event that is published.
@@ -90,8 +90,8 @@ pub enum AfterGap {
 }
 
 impl StreamReply {
-    /// Subscribes the stream to a topic, from now on. Several calls subscribe it to several topics; naming a
-    /// topic twice is as naming it once.
+    /// Subscribes the stream to a topic, from now on. Several calls subscribe it to several topics; a topic
+    /// that is named twice counts once.
     #[must_use]
     pub fn topic(mut self, name: impl Into<String>) -> StreamReply {
         let name = name.into();
@@ -103,12 +103,12 @@ impl StreamReply {
         self
     }
 
-    /// Gives the stream a tag, such as the user or the session that it belongs to: see
+    /// Gives the stream a tag, such as its user or its session: see
     /// [`Context::send_tagged`](crate::Context::send_tagged), [`close_tagged`](crate::Context::close_tagged)
     /// and [`revoke`](crate::Context::revoke). Several calls give it several tags, up to
-    /// [`Config::tags_max`](crate::Config::tags_max); naming a tag twice is as naming it once.
+    /// [`Config::tags_max`](crate::Config::tags_max); a tag that is named twice counts once.
     ///
-    /// With a tag that is revoked there is no stream: the answer is 204, with the headers of this one.
+    /// If the tag is revoked, the client gets 204 instead of a stream, with the headers of this reply.
     ///
     /// ```
     /// use mio_sse::{Reply, Router};
@@ -133,8 +133,8 @@ impl StreamReply {
         self
     }
 
-    /// Has the stream pull its events, besides those that are published and sent to it, from a [`Source`];
-    /// when that ends, so does the stream.
+    /// Makes the stream pull events from a [`Source`], besides those that are published and sent to it. When
+    /// the source is exhausted, the stream closes.
     ///
     /// ```
     /// use mio_sse::{Event, Events, Reply};
@@ -148,10 +148,10 @@ impl StreamReply {
         self
     }
 
-    /// Gives the stream a state of its own, which [`Context::of`](crate::Context::of) finds from when the
-    /// stream opens until its end has been told. It is dropped after
+    /// Gives the stream a state of its own. [`Context::of`](crate::Context::of) finds it from the time the
+    /// stream opens until its end is reported. It is dropped after
     /// [`Handler::closed`](crate::Handler::closed), or at the end of the turn if the stream does not open. A
-    /// stream has one value at most; the last that is given counts.
+    /// stream has at most one value; the last one counts.
     ///
     /// ```
     /// # use mio_sse::{Reply, Router};
@@ -171,7 +171,7 @@ impl StreamReply {
     /// ```
     ///
     /// # Cost
-    /// Some 40 bytes while the stream lives, and the value.
+    /// Currently some 40 bytes while the stream lives, and the value.
     #[must_use]
     pub fn with<T: Any + Send>(mut self, value: T) -> StreamReply {
         self.belongings.state = Some(Box::new(value));
@@ -182,21 +182,20 @@ impl StreamReply {
         std::mem::take(&mut self.belongings)
     }
 
-    /// How long the client waits before it reconnects, instead of its own default of a few seconds. It is
-    /// the first thing that the stream says; parts of a millisecond are dropped.
+    /// Sets how long the client waits before it reconnects, instead of its own default of a few seconds. The
+    /// stream sends this first. Fractions of a millisecond are dropped.
     #[must_use]
     pub fn retry(mut self, retry: Duration) -> StreamReply {
         self.retry = Some(retry);
         self
     }
 
-    /// Adds a header line to the head of the stream. `Content-Type` replaces the one that it has: it is
-    /// `text/event-stream` with parameters, such as `text/event-stream; charset=utf-8`, which some clients
-    /// want to see though there is no other charset (WHATWG HTML 9.2.3).
+    /// Adds a header line to the head of the stream. `Content-Type` is replaced instead: it must be
+    /// `text/event-stream`, with parameters such as `text/event-stream; charset=utf-8`. Some clients require
+    /// the charset although there is no other (WHATWG HTML 9.2.3).
     ///
-    /// It is [`Error::InvalidHeader`] when the name is no token, when the value contains a line end or
-    /// another control character, or when the header is one that the server itself writes, such as
-    /// `Cache-Control` or `Connection`.
+    /// It is [`Error::InvalidHeader`] if the name is not a token, if the value contains a line end or another
+    /// control character, or if the server sets the header itself, such as `Cache-Control` or `Connection`.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> StreamReply {
         let added = if name.eq_ignore_ascii_case("Content-Type") {
@@ -214,15 +213,14 @@ impl StreamReply {
         check_value(name, value.as_bytes())?;
         let essence = value.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case(EVENT_STREAM) {
-            return Err(invalid(name, "a stream of events is text/event-stream"));
+            return Err(invalid(name, "a stream of events must be text/event-stream"));
         }
         self.content_type = Some(value.into());
         Ok(())
     }
 
-    /// Sets a cookie with the head of the stream, and with what is sent instead if it is refused. It is
-    /// [`Error::InvalidHeader`] when it cannot be written as a cookie, or is one that browsers drop; see
-    /// [`Cookie`].
+    /// Sets a cookie with the head of the stream, or with the reply that refuses it. It is
+    /// [`Error::InvalidHeader`] if it cannot be written, or if browsers would drop it; see [`Cookie`].
     #[must_use]
     pub fn cookie(mut self, cookie: Cookie) -> StreamReply {
         match cookie.into_header_value() {
@@ -232,11 +230,11 @@ impl StreamReply {
         self
     }
 
-    /// Whether it can be sent as it was built. One that cannot is a 500 (Internal Server Error) instead, and
-    /// the log says why.
+    /// Whether the stream can be sent as it was built. If not, the client gets a 500 (Internal Server Error),
+    /// and the log says why.
     ///
     /// # Errors
-    /// What was wrong with it first: [`Error::InvalidHeader`] or [`InvalidEvent`](Error::InvalidEvent).
+    /// The first error: [`Error::InvalidHeader`] or [`InvalidEvent`](Error::InvalidEvent).
     pub fn check(&self) -> Result<(), Error> {
         self.error.as_deref().map_or(Ok(()), |error| Err(error.clone()))
     }
@@ -245,23 +243,23 @@ impl StreamReply {
         self.error.get_or_insert_with(|| Box::new(error));
     }
 
-    /// Sends the stream without the chunked transfer coding, so that only the end of the connection ends it.
-    /// For clients that do not understand chunks; those of HTTP/1.0 get their stream like this in any case.
+    /// Sends the stream without the chunked transfer coding, so it lasts until the connection closes. For
+    /// clients that do not understand chunks; clients of HTTP/1.0 always get it like this.
     #[must_use]
     pub fn close_delimited(mut self) -> StreamReply {
         self.close_delimited = true;
         self
     }
 
-    /// Sends the stream as it is, whatever `Config::gzip` says.
+    /// Sends the stream uncompressed, whatever `Config::gzip` says.
     #[must_use]
     pub fn uncompressed(mut self) -> StreamReply {
         self.uncompressed = true;
         self
     }
 
-    /// How long this stream may stay open, instead of [`Config::max_age`](crate::Config::max_age), and
-    /// exactly: for a session that ends, a token that expires. It is closed cleanly then, with
+    /// Limits how long this stream may stay open, instead of [`Config::max_age`](crate::Config::max_age), and
+    /// exactly: for a session or a token that expires. The stream is then closed cleanly, with
     /// [`CloseReason::MaxAge`](crate::CloseReason::MaxAge). Costs a timer.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> StreamReply {
@@ -270,24 +268,24 @@ impl StreamReply {
     }
 
     /// Lets the stream end by itself when the server [drains](crate::Context::drain), as long as there is
-    /// time: for one that is about to end anyway, such as an answer in progress.
+    /// time. For a stream that will end soon anyway, such as generated text.
     #[must_use]
     pub fn finish(mut self) -> StreamReply {
         self.finish = true;
         self
     }
 
-    /// Begins with what is published next, whatever the client has seen. Without this, a client that comes
-    /// back to topics with a [history](crate::TopicConfig::history), which it says by `Last-Event-ID` (or
-    /// `lastEventId` or `last_event_id` in the query), gets everything behind that event first, once and in
-    /// order (WHATWG HTML 9.2.3).
+    /// Begins with the next published event, whatever the client has seen. Without this, a client that
+    /// reconnects to topics with a [history](crate::TopicConfig::history) and sends `Last-Event-ID` (or
+    /// `lastEventId` or `last_event_id` in the query) first gets all events after that one, once and in order
+    /// (WHATWG HTML 9.2.3).
     #[must_use]
     pub fn live(mut self) -> StreamReply {
         self.start = Start::Live;
         self
     }
 
-    /// Begins with all that its topics keep, unless the client comes back: their history, and of a
+    /// Begins with all retained events of its topics, unless the client resumes: their history, and for a
     /// [keyed](crate::TopicConfig::keyed) topic the last event of each key.
     #[must_use]
     pub fn snapshot(mut self) -> StreamReply {
@@ -295,25 +293,24 @@ impl StreamReply {
         self
     }
 
-    /// Begins behind the event with this id, whatever the request says.
+    /// Begins after the event with this id, whatever the request says.
     #[must_use]
     pub fn resume_after(mut self, id: impl Into<String>) -> StreamReply {
         self.resume_after = Some(id.into());
         self
     }
 
-    /// Where it goes on when what the client has missed is not kept any more, or not known: it is told so by
-    /// a [gap event](crate::Config::gap_event) first, unless [`Handler::missed`](crate::Handler::missed)
-    /// makes up for it.
+    /// Sets where the stream continues if events that the client has missed are not retained, or its id is
+    /// unknown. The client first receives a [gap event](crate::Config::gap_event), unless
+    /// [`Handler::missed`](crate::Handler::missed) supplies the events.
     #[must_use]
     pub fn after_gap(mut self, goes_on: AfterGap) -> StreamReply {
         self.after_gap = goes_on;
         self
     }
 
-    /// Sends an event before everything that the topics of the stream have, also what they have kept for it:
-    /// a greeting, where to post answers, the state that the events change. Several calls send several
-    /// events, in order.
+    /// Sends an event before all events of the stream's topics, including retained ones: a greeting, the URL
+    /// to post to, the state that the events change. Several calls send several events, in order.
     ///
     /// ```
     /// use mio_sse::{Event, Reply, Router};
@@ -324,8 +321,8 @@ impl StreamReply {
     /// });
     /// ```
     ///
-    /// One that cannot be written is [`Error::InvalidEvent`], and one whose id is
-    /// [too long](crate::Config::event_id_bytes_max) makes the reply a 500, too.
+    /// An event that cannot be written is [`Error::InvalidEvent`]. An event whose id is [too
+    /// long](crate::Config::event_id_bytes_max) makes the reply a 500, too.
     #[must_use]
     pub fn first<'e>(mut self, event: impl Into<Event<'e>>) -> StreamReply {
         match EncodedEvent::new(&event.into()) {
@@ -335,9 +332,8 @@ impl StreamReply {
         self
     }
 
-    /// Ends the stream behind what its topics have kept for it, and what was sent to it: an answer that can
-    /// be had again, not one to wait with. With [`snapshot`](Self::snapshot) also those who come for the
-    /// first time get what is kept.
+    /// Closes the stream after the retained events of its topics and events that were sent to it, for clients
+    /// that poll. With [`snapshot`](Self::snapshot), new clients get the retained events too.
     #[must_use]
     pub fn then_end(mut self) -> StreamReply {
         self.then_end = true;
@@ -361,7 +357,7 @@ impl StreamReply {
         &mut self.headers
     }
 
-    /// What is left of it where something else is answered.
+    /// Its headers, for the reply that replaces it.
     pub(crate) fn into_headers(self) -> Headers {
         self.headers
     }
@@ -406,9 +402,9 @@ impl StreamReply {
         self.close_delimited
     }
 
-    /// Whether it may be compressed, as far as that depends on it.
+    /// Whether this reply allows compression.
     pub(crate) fn compresses(&self) -> bool {
-        // An application that says it itself does it itself.
+        // An application that sets `Content-Encoding` compresses the body itself.
         !self.uncompressed && !self.close_delimited && !self.headers.has("Content-Encoding")
     }
 
@@ -416,8 +412,8 @@ impl StreamReply {
         self.coding = coding;
     }
 
-    /// Writes the head. Without `chunked` the connection ends with the stream, and the head says so whatever
-    /// `cx` says, unless the head is all that is wanted.
+    /// Writes the head. Without `chunked` the connection closes after the stream, and the head says so
+    /// whatever `cx` says, except for HEAD.
     pub(crate) fn encode_head(&self, cx: &HeadContext<'_>, chunked: bool, out: &mut Vec<u8>) {
         debug_assert!(!(chunked && cx.http_10), "HTTP/1.0 has no chunks");
         let keep_alive = cx.keep_alive && (chunked || cx.head_request);

@@ -87,7 +87,7 @@ impl Listener {
             Self::Tcp(listener, tls) => {
                 let (socket, address) = listener.accept()?;
                 if !INHERITED {
-                    options.set(&SockRef::from(&socket))?;
+                    options.set_of_connection(&SockRef::from(&socket));
                 }
                 Ok((socket, Some(address.ip()), tls.clone()))
             }
@@ -95,7 +95,7 @@ impl Listener {
             Self::Unix { listener, .. } => {
                 let (socket, _) = listener.accept()?;
                 let socket = std::net::TcpStream::from(OwnedFd::from(socket));
-                options.set_of_any(&SockRef::from(&socket))?;
+                options.set_of_unix(&SockRef::from(&socket));
                 Ok((TcpStream::from_std(socket), None, None))
             }
         }

@@ -51,7 +51,8 @@ pub type MioNet = crate::server::io::tls::tls_net::TlsNet<Sockets>;
 #[cfg(not(feature = "tls"))]
 pub type MioNet = Sockets;
 
-/// Sockets of the operating system, through mio: epoll on Linux, kqueue on macOS and the BSDs.
+/// Sockets of the operating system, through mio: epoll on Linux, kqueue on macOS and the BSDs, AFD on
+/// Windows.
 #[derive(Debug)]
 pub struct Sockets {
     poll: Poll,
@@ -224,11 +225,8 @@ impl Net for Sockets {
     fn adopt(&mut self, socket: std::net::TcpStream) -> io::Result<TcpStream> {
         socket.set_nonblocking(true)?;
         self.adopts = true;
-        // A peer that has left is no error yet, and on some systems has no options any more. Nor has a unix
-        // socket, which may come in this type as well as those that are accepted here.
-        if let Err(error) = self.options.set(&SockRef::from(&socket)) {
-            log::debug!("a connection is taken over with the options it has: {error}");
-        }
+        // It may be a unix socket, as those that are accepted here.
+        self.options.set_of_connection(&SockRef::from(&socket));
         Ok(TcpStream::from_std(socket))
     }
 

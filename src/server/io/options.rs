@@ -6,17 +6,75 @@ use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
-/// `TCP_DEFER_ACCEPT`, which no crate has by name: after how many seconds a connection is accepted that has
-/// sent nothing.
+/// Those that only Linux has.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-mod defer_accept {
+mod linux {
+    use super::{Config, Duration, SockRef, TcpListener, io};
     use nix::libc;
+    use nix::sys::socket::setsockopt;
     use nix::sys::socket::sockopt::SetUsize;
 
+    /// `TCP_DEFER_ACCEPT`, which no crate has by name: after how many seconds a connection is accepted that
+    /// has sent nothing.
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct DeferAccept;
+    struct DeferAccept;
 
     nix::setsockopt_impl!(DeferAccept, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, usize, SetUsize);
+
+    #[derive(Debug, Clone)]
+    pub(super) struct LinuxOptions {
+        user_timeout: Option<Duration>,
+        notsent_lowat: Option<u32>,
+        defer_accept: Option<Duration>,
+    }
+
+    impl LinuxOptions {
+        pub(super) fn new(config: &Config) -> Self {
+            Self {
+                user_timeout: config.tcp_user_timeout,
+                notsent_lowat: config.tcp_notsent_lowat,
+                defer_accept: config.tcp_defer_accept,
+            }
+        }
+
+        pub(super) fn set(&self, socket: &SockRef<'_>) -> io::Result<()> {
+            if let Some(time) = self.user_timeout {
+                socket.set_tcp_user_timeout(Some(time))?;
+            }
+            self.notsent_lowat.map_or(Ok(()), |bytes| socket.set_tcp_notsent_lowat(bytes))
+        }
+
+        pub(super) fn set_of_listener(&self, listener: &TcpListener) -> io::Result<()> {
+            if let Some(time) = self.defer_accept {
+                // The kernel counts whole seconds.
+                let seconds = usize::try_from(time.as_millis().div_ceil(1000)).unwrap_or(usize::MAX);
+                setsockopt(listener, DeferAccept, &seconds)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod linux {
+    use super::{Config, SockRef, TcpListener, io};
+
+    #[derive(Debug, Clone)]
+    pub(super) struct LinuxOptions;
+
+    impl LinuxOptions {
+        pub(super) fn new(_config: &Config) -> Self {
+            Self
+        }
+
+        pub(super) fn set(&self, _socket: &SockRef<'_>) -> io::Result<()> {
+            Ok(())
+        }
+
+        pub(super) fn set_of_listener(&self, _listener: &TcpListener) -> io::Result<()> {
+            Ok(())
+        }
+    }
 }
 
 /// Whether accepted sockets have the options of the listener, which saves a system call for each.
@@ -26,53 +84,55 @@ pub(crate) const INHERITED: bool = cfg!(any(target_os = "linux", target_os = "an
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     keepalive: Option<Duration>,
-    user_timeout: Option<Duration>,
-    notsent_lowat: Option<u32>,
     send_buffer: Option<usize>,
-    defer_accept: Option<Duration>,
+    linux: linux::LinuxOptions,
 }
 
 impl Options {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             keepalive: config.tcp_keepalive,
-            user_timeout: config.tcp_user_timeout,
-            notsent_lowat: config.tcp_notsent_lowat,
             send_buffer: config.send_buffer_bytes,
-            defer_accept: config.tcp_defer_accept,
+            linux: linux::LinuxOptions::new(config),
         }
     }
 
-    pub(crate) fn set(&self, socket: &SockRef<'_>) -> io::Result<()> {
+    fn set(&self, socket: &SockRef<'_>) -> io::Result<()> {
         // Events are written when they happen and never in halves: waiting for more to send only delays them.
         socket.set_tcp_nodelay(true)?;
         if let Some(time) = self.keepalive {
             socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(time))?;
         }
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Some(time) = self.user_timeout {
-            socket.set_tcp_user_timeout(Some(time))?;
-        }
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Some(bytes) = self.notsent_lowat {
-            socket.set_tcp_notsent_lowat(bytes)?;
-        }
+        self.linux.set(socket)?;
         self.set_of_any(socket)
     }
 
     /// Those of a listener, and those that what it accepts inherits.
     pub(crate) fn set_of_listener(&self, listener: &TcpListener) -> io::Result<()> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Some(time) = self.defer_accept {
-            // The kernel counts whole seconds.
-            let seconds = usize::try_from(time.as_millis().div_ceil(1000)).unwrap_or(usize::MAX);
-            nix::sys::socket::setsockopt(listener, defer_accept::DeferAccept, &seconds)?;
-        }
+        self.linux.set_of_listener(listener)?;
         if INHERITED { self.set(&SockRef::from(listener)) } else { Ok(()) }
     }
 
-    /// Those that unix sockets have as well.
-    pub(crate) fn set_of_any(&self, socket: &SockRef<'_>) -> io::Result<()> {
+    /// Those of a connection that has not inherited them. It keeps the options that it has where the system
+    /// refuses: a unix socket has none of TCP, and on macOS a connection whose peer has left has none at all.
+    /// Reading tells what became of it.
+    pub(crate) fn set_of_connection(&self, socket: &SockRef<'_>) {
+        or_keep(self.set(socket));
+    }
+
+    /// Those of a connection that is a unix socket.
+    #[cfg(unix)]
+    pub(crate) fn set_of_unix(&self, socket: &SockRef<'_>) {
+        or_keep(self.set_of_any(socket));
+    }
+
+    fn set_of_any(&self, socket: &SockRef<'_>) -> io::Result<()> {
         self.send_buffer.map_or(Ok(()), |bytes| socket.set_send_buffer_size(bytes))
+    }
+}
+
+fn or_keep(set: io::Result<()>) {
+    if let Err(error) = set {
+        log::debug!("a connection keeps the options that it has: {error}");
     }
 }

@@ -7,7 +7,7 @@ use mio::net::TcpStream;
 use socket2::SockRef;
 
 /// The other end of `socket`, which may be a unix socket as well. `None` if it is gone: after a reset TCP has
-/// no address for it.
+/// no address for it any more on unix systems.
 pub(crate) fn peer(socket: &TcpStream) -> Option<Peer> {
     let address = SockRef::from(socket).peer_addr().ok()?;
     #[cfg(unix)]
@@ -60,7 +60,6 @@ mod tests {
     use super::*;
     use std::io::Read;
     use std::net::{self, Shutdown, TcpListener};
-    use std::time::Duration;
 
     fn pair() -> (net::TcpStream, net::TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -78,9 +77,10 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
     fn a_client_that_has_reset_is_gone() {
         let (client, mut socket) = pair();
-        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
         drop(client);
         assert_eq!(socket.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
         assert_eq!(peer(&TcpStream::from_std(socket)), None);

@@ -66,12 +66,7 @@ fn listen_on_each<L>(
                     log::debug!("left out an address that is not there: {named}: {error}");
                     absent = absent.or(Some(on(named, &error)));
                 }
-                Err(error)
-                    if error.kind() == io::ErrorKind::AddrInUse
-                        && draws
-                        && drawn.is_some()
-                        && redraws > 0 =>
-                {
+                Err(error) if draws && drawn.is_some() && redraws > 0 && is_taken(&error) => {
                     redraws -= 1;
                     continue 'draw;
                 }
@@ -88,16 +83,22 @@ fn on(address: SocketAddr, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
 }
 
+/// The error of a machine that has no such address family, which has no `io::ErrorKind`.
+#[cfg(unix)]
+const NO_SUCH_FAMILY: i32 = nix::errno::Errno::EAFNOSUPPORT as i32;
+/// `WSAEAFNOSUPPORT`.
+#[cfg(not(unix))]
+const NO_SUCH_FAMILY: i32 = 10_047;
+
 /// Whether the machine has no such address: none at all of the family, or not this one.
 fn is_absent(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    const NO_SUCH_FAMILY: Option<i32> = Some(nix::errno::Errno::EAFNOSUPPORT as i32);
-    #[cfg(windows)]
-    const NO_SUCH_FAMILY: Option<i32> = Some(10_047);
-    #[cfg(not(any(unix, windows)))]
-    const NO_SUCH_FAMILY: Option<i32> = None;
-    error.kind() == io::ErrorKind::AddrNotAvailable
-        || error.raw_os_error().is_some() && error.raw_os_error() == NO_SUCH_FAMILY
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(NO_SUCH_FAMILY)
+}
+
+/// Whether a port that was drawn for another address cannot be had for this one. Windows denies access to
+/// ports that it has reserved, or that another program uses exclusively.
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }
 
 /// Whether a listener on `address` has to leave IPv4 alone, as another takes it. By itself `[::]` has the
@@ -124,15 +125,25 @@ fn bind(address: SocketAddr, only_v6: bool, sharing: Sharing) -> io::Result<Sock
     // A restart must not wait for the old connections' TIME_WAIT. On Windows the option means something else.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
-    #[cfg(any(target_os = "android", target_os = "linux"))]
     if sharing != Sharing::No {
-        socket.set_reuse_port(true)?;
+        share(&socket)?;
     }
     if only_v6 {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn share(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+/// Not where [`SHARES_OUT`] is false.
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn share(_socket: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(test)]
@@ -160,9 +171,10 @@ mod tests {
 
     #[test]
     fn another_port_is_drawn_when_a_further_address_does_not_have_it() {
-        // The third port is free on both.
+        // The third port is free on both. Windows has a word of its own for one that it has reserved.
         let (result, called) = calls(&["127.0.0.1:0", "[::1]:0"], |call, address| match address.port() {
             0 => Ok(4000 + u16::try_from(call).unwrap()),
+            4001 => Err(PermissionDenied.into()),
             4005 => Ok(4005),
             _ => Err(AddrInUse.into()),
         });
@@ -195,9 +207,8 @@ mod tests {
     }
 
     #[test]
-    #[cfg(unix)]
     fn what_the_machine_does_not_have_is_left_out_while_something_is_left() {
-        let no_family = || io::Error::from_raw_os_error(nix::errno::Errno::EAFNOSUPPORT as i32);
+        let no_family = || io::Error::from_raw_os_error(NO_SUCH_FAMILY);
         let of = ["[::1]:0", "192.0.2.1:0", "127.0.0.1:0", "127.0.0.2:0"];
         let (result, called) = calls(&of, |_, address| match address.ip().to_string().as_str() {
             "::1" => Err(no_family()),

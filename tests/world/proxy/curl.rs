@@ -1,8 +1,8 @@
 //! curl, whose output is read as it arrives.
 
-use crate::support::{DEADLINE, ms, now, tied};
+use crate::support::{DEADLINE, ms, now, run, tied};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -50,6 +50,11 @@ impl Curl {
     /// Reads up to this line.
     pub(crate) fn wait_for(&self, wanted: &str) {
         while self.line() != wanted {}
+    }
+
+    /// Sends it a signal: after `STOP` it reads nothing until `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        run(Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string()));
     }
 
     /// Reads to the end. Returns whether it was a clean one.

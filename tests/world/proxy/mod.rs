@@ -1,9 +1,13 @@
-//! Debian's nginx, with the configuration of the README.
+//! Debian's nginx with the configuration of the README, and other proxies with those of `configurations.md`.
 
 mod curl;
+mod defaults;
+mod figures;
 mod nginx;
+mod others;
 mod over_http2;
 mod streams;
+mod through;
 
 pub(crate) use curl::Curl;
 pub(crate) use nginx::Nginx;

@@ -7,7 +7,7 @@ use mio_sse::{Event, History, Reply, Router, Server, TopicConfig};
 use serde_json::json;
 use std::net::SocketAddr;
 
-fn streams() -> Router {
+pub(super) fn streams() -> Router {
     let mut app = app();
     app.get("/events/{topic}", |request, _cx| {
         Reply::stream().topic(request.param("topic").unwrap_or_default()).tag("all").retry(ms(50))

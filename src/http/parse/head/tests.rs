@@ -48,7 +48,7 @@ fn hosts() {
     assert_eq!(parse("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n").unwrap_err(), Rejection::RepeatedHost);
     assert_eq!(parse("GET / HTTP/1.1\r\nHost: a b\r\n\r\n").unwrap_err(), Rejection::InvalidHost);
     assert_eq!(parse("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n").unwrap_err(), Rejection::InvalidHost);
-    // An absolute-form target does not replace the Host header in the head, only in its meaning.
+    // The target in absolute form does not replace the Host header in the head, only in its meaning.
     assert_eq!(parse("GET http://a/ HTTP/1.1\r\n\r\n").unwrap_err(), Rejection::MissingHost);
 }
 
@@ -61,7 +61,7 @@ fn whitespace_in_header_lines() {
     assert_eq!(rejection("A: b\r\n : c"), Rejection::ObsoleteLineFolding);
     assert_eq!(rejection("A: b\r\n \t "), Rejection::ObsoleteLineFolding);
     assert_eq!(parse("GET / HTTP/1.1\r\n Host: a\r\n\r\n").unwrap_err(), Rejection::ObsoleteLineFolding);
-    // A value may be anything that is visible, spaces before a colon in it included.
+    // A value may have any visible characters, and a colon after spaces.
     assert!(with("A: b : c").is_ok());
 }
 
@@ -166,7 +166,7 @@ fn keep_alive() {
     assert!(!keep_alive("1.1", "Connection: a,\tCLOSE ,b\r\n"));
     assert!(!keep_alive("1.1", "Connection: keep-alive\r\nConnection: close\r\n"));
     assert!(keep_alive("1.1", "Connection: closed\r\n"));
-    // As those that come after 1.1 are compatible with it.
+    // Later versions of HTTP/1 are compatible with 1.1.
     assert!(keep_alive("1.2", "") && keep_alive("1.9", "Connection: ,keep-alive\r\n"));
     assert!(!keep_alive("1.2", "Connection: close\r\n"));
     assert!(!keep_alive("1.0", ""));
@@ -189,6 +189,6 @@ fn expectations() {
         |expect: &str| parse(format!("POST / HTTP/1.0\r\nContent-Length: 5\r\nExpect: {expect}\r\n\r\n"));
     assert!(!http_10("100-continue").unwrap().expects_continue);
     assert!(!http_10("tea").unwrap().expects_continue);
-    // Too large is said before the client is asked to send it.
+    // A body that is too large is refused before the client is asked to send it.
     assert_eq!(expects("Content-Length: 1001\r\nExpect: 100-continue"), Err(Rejection::BodyTooLarge));
 }

@@ -6,7 +6,7 @@ const LIMITS: Limits =
     Limits { head_bytes_max: 512, target_bytes_max: 64, headers_max: 8, body_bytes_max: 100 };
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// What became of some bytes, in a form that outlives them.
+/// The result for some bytes, in a form that outlives them.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Partial,
@@ -14,7 +14,7 @@ enum Outcome {
     Complete(Seen),
 }
 
-/// All that a handler and the server can see of a request.
+/// Everything that a handler and the server can see of a request.
 #[derive(Debug, PartialEq)]
 struct Seen {
     method: String,
@@ -25,11 +25,11 @@ struct Seen {
     body: Vec<u8>,
     http_10: bool,
     keep_alive: bool,
-    /// Counted from the first byte that ever arrived.
+    /// Counted from the first byte that arrived.
     consumed: usize,
 }
 
-/// Feeds the pieces to `incoming` as a connection does; `retains` says whether it drops what is not
+/// Feeds the pieces to `incoming` as a connection does. `retains` says whether it drops bytes that are not
 /// needed.
 fn feed<'a>(incoming: &mut Incoming, pieces: impl IntoIterator<Item = &'a [u8]>, retains: bool) -> Outcome {
     let mut held = Vec::new();
@@ -147,11 +147,11 @@ fn an_announced_body_is_asked_for_once() {
         assert_eq!(advance(&mut incoming, &head), Ok(Progress::Continue));
         assert_eq!(advance(&mut incoming, &head), Ok(Progress::Partial));
         assert_eq!(advance(&mut incoming, &all), Ok(Progress::Complete { consumed: all.len() }));
-        // Nobody waits for a leave that was not waited for.
+        // `100 Continue` is only for clients that wait for it.
         incoming.reset();
         assert_eq!(advance(&mut incoming, &all), Ok(Progress::Complete { consumed: all.len() }));
     }
-    // What is refused is refused before it is asked for.
+    // A request that is refused gets no `100 Continue`.
     let large = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 101\r\n\r\n";
     assert_eq!(whole(large), Outcome::Rejected(Rejection::BodyTooLarge));
 }
@@ -172,14 +172,13 @@ fn a_chunked_body_of_small_chunks_is_not_held_twice() {
 }
 
 #[test]
-fn what_has_been_looked_at_is_not_looked_at_again() {
+fn scanned_bytes_are_not_scanned_again() {
     let limits = Limits { head_bytes_max: 16 * 1024, ..LIMITS };
     let head_len = limits.head_bytes_max;
     let start = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nA: ";
     let head = format!("{start}{}\r\n\r\n", "a".repeat(head_len - start.len() - 4));
     let mut incoming = Incoming::default();
-    // Whatever has been scanned is replaced by what no head may contain: it would be seen, if it were
-    // looked at.
+    // Scanned bytes are replaced by one that no head may contain: looking at it again would be an error.
     let mut data = Vec::new();
     for &byte in &head.as_bytes()[..head_len - 1] {
         data.push(byte);
@@ -187,7 +186,7 @@ fn what_has_been_looked_at_is_not_looked_at_again() {
         assert_eq!(incoming.scan.scanned(), data.len());
         data.fill(0);
     }
-    // Once, when it is complete, the head is parsed.
+    // The head is parsed once, when it is complete.
     data.clear();
     data.extend_from_slice(head.as_bytes());
     assert_eq!(incoming.advance(&data, &limits), Ok(Progress::Partial));
@@ -220,7 +219,7 @@ fn buffers_are_kept_for_the_next_request() {
     let large = format!("{CHUNKED}80000\r\n{}", "a".repeat(0x80000));
     assert_eq!(incoming.advance(large.as_bytes(), &limits), Ok(Progress::Partial));
     incoming.reset();
-    assert!(incoming.body.capacity() <= BODY_CAPACITY_KEPT, "one large body must not be paid for forever");
+    assert!(incoming.body.capacity() <= BODY_CAPACITY_KEPT, "a large body does not keep its memory");
 }
 
 #[test]
@@ -241,7 +240,7 @@ fn going_on_after_a_rejection_is_a_bug() {
     let _ = incoming.advance(b"\nG", &LIMITS);
 }
 
-/// Requests that are worth cutting everywhere: one for each way to end.
+/// Requests that are worth cutting everywhere: one for each outcome.
 #[test]
 fn every_cut_of_every_ending_gives_the_same() {
     let long = "a".repeat(600);
@@ -279,7 +278,7 @@ fn every_cut_of_every_ending_gives_the_same() {
             (None, Outcome::Complete(_)) => {}
             other => panic!("{bytes:?}: {other:?}"),
         }
-        // The long tails are cut only where it can matter.
+        // The long tails are cut only where it matters.
         for cut in 0..=bytes.len().min(700) {
             let (first, second) = bytes.as_bytes().split_at(cut);
             for retains in [false, true] {
@@ -295,7 +294,7 @@ fn every_cut_of_every_ending_gives_the_same() {
     }
 }
 
-/// A request that is well-formed, together with what has to be seen of it.
+/// A well-formed request, and the expected result.
 fn well_formed() -> impl Strategy<Value = (Vec<u8>, Seen)> {
     (
         0..3_usize,
@@ -365,7 +364,7 @@ fn well_formed() -> impl Strategy<Value = (Vec<u8>, Seen)> {
         )
 }
 
-/// What is done to a well-formed request to make it, perhaps, something else.
+/// A change of a well-formed request that may make it something else.
 #[derive(Debug, Clone, Copy)]
 enum Mutation {
     Replace(u8),
@@ -452,7 +451,7 @@ proptest! {
             mutate(&mut bytes, mutation, at);
         }
         let expected = whole(&bytes);
-        // A buffer that has seen other requests is as good as a new one.
+        // A buffer that was used for other requests is as good as a new one.
         let mut incoming = Incoming::default();
         let earlier = b"GET /%41?b HTTP/1.0\r\nA: b\r\nContent-Length: 9\r\n\r\n";
         prop_assert_eq!(incoming.advance(earlier, &LIMITS), Ok(Progress::Partial));
@@ -462,7 +461,7 @@ proptest! {
     }
 
     #[test]
-    fn anything_at_all_is_no_reason_to_panic(
+    fn no_input_causes_a_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         chunked in any::<bool>(),
     ) {

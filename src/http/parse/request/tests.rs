@@ -5,7 +5,7 @@ use crate::http::parse::limits::Limits;
 const LIMITS: Limits =
     Limits { head_bytes_max: 4096, target_bytes_max: 1024, headers_max: 64, body_bytes_max: 1000 };
 
-/// Shows `check` the request that `bytes` are.
+/// Calls `check` with the request in `bytes`.
 fn with<T>(bytes: impl AsRef<[u8]>, check: impl FnOnce(Request<'_>) -> T) -> T {
     let bytes = bytes.as_ref();
     let mut incoming = Incoming::default();
@@ -91,8 +91,8 @@ fn cookies() {
                  cookie: quoted=\"a b\"; half=\"c; empty=; d=e=f; Session=6;\r\n\r\n";
     with(head, |request| {
         let cookie = |name| request.cookie(name);
-        // Neither the beginning of a name nor its case makes another cookie, and the first of a name is the
-        // one.
+        // Neither the beginning of a name nor its case makes another cookie. The first cookie of a name
+        // counts.
         assert_eq!((cookie("session"), cookie("sess"), cookie("ses")), (Some("1"), Some("2"), Some("3")));
         assert_eq!((cookie("Session"), cookie("s"), cookie("sessio")), (Some("6"), None, None));
         // Quotes are part of a value.
@@ -105,7 +105,7 @@ fn cookies() {
 }
 
 #[test]
-fn what_is_no_cookie_is_left_out() {
+fn malformed_cookies_are_left_out() {
     let head = b"GET / HTTP/1.0\r\nCookie: a; ;;=b; =; \xff=c; d=\xff; e=f; \"=\"\r\nCookie:\r\n\r\n";
     with(head, |request| {
         let cookies: Vec<_> = request.cookies().collect();
@@ -183,15 +183,15 @@ fn the_last_event_id_comes_from_the_header_or_the_query() {
     assert_eq!(id("lastEventId=1&last_event_id=2", ""), some("1"));
     assert_eq!(id("last_event_id=2", ""), some("2"));
     assert_eq!(id("lastEventId=1", "last-event-id: ü 3\r\n"), some("ü 3"));
-    // A header that says nothing hides nothing: what is stale is got twice, and not lost.
+    // An empty header hides nothing: old events are better received twice than lost.
     assert_eq!(id("lastEventId=1", "Last-Event-ID:\r\n"), some("1"));
     assert_eq!(id("", "Last-Event-ID:\r\n"), None);
-    // What nobody can have given is unknown, and not absent.
+    // An id that no server can have made is unknown, not absent.
     assert_eq!(id("lastEventId=%0a", ""), some("\n"));
     assert_eq!(id("lastEventId=%ff", ""), some("\u{fffd}"));
     assert_eq!(id("", &format!("Last-Event-ID: {}\r\n", "1".repeat(3000))), some(&"1".repeat(3000)));
     assert_eq!(id("", "Last-Event-ID: a\tb\r\n"), some("a\tb"));
-    // Two lines are one with a comma, unless they say the same.
+    // Two lines are joined by a comma, unless they are equal.
     assert_eq!(id("", "Last-Event-ID: 5\r\nlast-event-id: 6\r\n"), some("5, 6"));
     assert_eq!(id("", "Last-Event-ID: 5\r\nLast-Event-ID: 5\r\n"), some("5"));
     assert_eq!(id("", "Last-Event-ID:\r\nLast-Event-ID: 5\r\n"), some("5"));

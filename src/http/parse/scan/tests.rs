@@ -4,7 +4,7 @@ use proptest::prelude::*;
 const LIMITS: Limits =
     Limits { head_bytes_max: 256, target_bytes_max: 32, headers_max: 3, body_bytes_max: 0 };
 
-/// The verdict, and how many bytes had been scanned when it fell.
+/// The verdict, and how many bytes had been scanned by then.
 fn scan(bytes: &[u8]) -> (Result<bool, Rejection>, usize) {
     let mut scan = HeadScan::default();
     let verdict = scan.advance(bytes, &LIMITS);

@@ -42,7 +42,7 @@ fn other_forms() {
     assert_eq!(parts("GET", "?q"), Err(Rejection::InvalidTarget));
     assert_eq!(parts("GET", "/a#b"), Err(Rejection::FragmentInTarget));
     assert_eq!(parts("GET", "/a?b#c"), Err(Rejection::FragmentInTarget));
-    // A cut in the middle of a character must not be a panic.
+    // A cut in the middle of a character must not panic.
     assert_eq!(parts("GET", "http:/ü"), Err(Rejection::InvalidTarget));
 }
 

@@ -105,7 +105,7 @@ fn shorthands_with_a_header() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_a_500_and_tells_what_was_wrong_first() {
+fn a_reply_that_cannot_be_sent_is_a_500_and_has_the_first_error() {
     let reply =
         Reply::text("a").with_status(201).header("A", "\n").header("B C", "").cookie(Cookie::new("", ""));
     assert_eq!(reply.status_code(), 500);
@@ -164,15 +164,15 @@ fn the_head_of_a_stream() {
     assert_eq!(head(CX, true), with("Transfer-Encoding: chunked\r\n"));
     let closing = HeadContext { keep_alive: false, ..CX };
     assert_eq!(head(closing, true), with("Transfer-Encoding: chunked\r\nConnection: close\r\n"));
-    // Without chunks, it takes the end of the connection to end the stream.
+    // Without chunks, the stream lasts until the connection closes.
     assert_eq!(head(CX, false), with("Connection: close\r\n"));
     assert_eq!(head(HeadContext { http_10: true, ..CX }, false), with("Connection: close\r\n"));
-    // HEAD has nothing to delimit.
+    // A reply to HEAD has no body to delimit.
     assert_eq!(encode(&stream.into(), HeadContext { head_request: true, ..CX }), with(""));
 }
 
 #[test]
-fn what_a_stream_is_made_of() {
+fn the_parts_of_a_stream_reply() {
     let stream = Reply::stream().topic("a").topic(String::from("b")).topic("a").retry(Duration::from_secs(1));
     assert!(stream.topics().eq(["a", "b"]));
     assert_eq!(stream.retry_after(), Some(Duration::from_secs(1)));
@@ -182,7 +182,7 @@ fn what_a_stream_is_made_of() {
 }
 
 #[test]
-fn errors_become_a_500_that_does_not_tell() {
+fn errors_become_a_500_that_does_not_reveal_them() {
     assert_eq!(Ok::<_, Error>(Reply::text("a")).into_reply().body(), b"a");
     assert!(Ok::<_, Error>(Reply::stream()).into_reply().into_stream().is_ok());
     let error = Err::<Reply, _>("the password is 1234").into_reply();
