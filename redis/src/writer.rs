@@ -228,7 +228,7 @@ mod tests {
             Reply::Unavailable("full".into()),
         ]);
         assert_eq!((fates, is_available), (vec![(1, Fate::Written(at(5)))], false));
-        assert_eq!(counts(&writer.send(5, at(1))), [4, 5], "readers drop what is not newer than 2");
+        assert_eq!(counts(&writer.send(5, at(1))), [4, 5], "readers drop entries that are not newer than 2");
         assert_eq!(writer.next_late(), Some(Duration::ZERO));
         let late = Fate::Late(Some("full".into()));
         assert_eq!(writer.give_up_all(), [(0, late.clone()), (2, late)]);

@@ -61,7 +61,7 @@ fn reaches<H: App>(world: &mut Loop<H>, peers: &[Peer]) {
     world.server.context().publish("t", Event::new().data("to all")).unwrap();
     world.settle();
     for peer in peers {
-        assert!(peer.read().contains("data: to all"), "nobody who is there has to leave");
+        assert!(peer.read().contains("data: to all"), "no open stream has to close");
     }
 }
 
@@ -171,7 +171,7 @@ fn connections_accepted_above_the_limit_are_a_sixteenth_of_it_within_bounds() {
         world.settle();
         assert_eq!(world.server.stats().connections, (limit + surplus) as u64);
         assert_eq!(peers.iter().filter(|peer| peer.is_closed()).count(), 2);
-        assert!(peers[limit + surplus].is_closed(), "who comes last is turned away, not who is there");
+        assert!(peers[limit + surplus].is_closed(), "the last client is refused, not an older one");
     }
 }
 

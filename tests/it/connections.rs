@@ -74,7 +74,7 @@ fn a_client_that_asks_for_the_close_gets_it_after_the_reply() {
         assert_eq!(client.to_end(), "", "{option}");
     }
     let stats = server.wait_for("no connection", |stats| stats.connections == 0);
-    assert_eq!(stats.requests, 4, "what was sent behind a request to close is not a request");
+    assert_eq!(stats.requests, 4, "bytes after a request to close are not a request");
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn head_of_a_stream_opens_none_and_the_connection_goes_on() {
     assert_eq!((stats.streams_opened, stats.streams_closed(), stats.streams, stats.topics), (0, 0, 0, 0));
     assert_eq!((stats.events_delivered, stats.requests, stats.connections), (0, 2, 1));
     assert_eq!(calls.load(Ordering::SeqCst), 0, "its timers and callbacks are not called");
-    assert_eq!(Arc::strong_count(&calls), 2, "and gone: only the route and this test hold what they held");
+    assert_eq!(Arc::strong_count(&calls), 2, "and dropped: only the route and this test hold it");
     let stream = id.lock().unwrap().unwrap();
     assert_eq!(world.server.context().send(stream, Event::new().data("x")), Err(Error::Closed));
 }
@@ -380,7 +380,7 @@ fn slow_reader<const SHORT: bool>() {
     let reads = peer.reads();
     peer.write(get("/echo/b") + &get("/ended"));
     world.settle();
-    assert_eq!(peer.reads(), reads, "who does not read its replies is not read from");
+    assert_eq!(peer.reads(), reads, "a client that does not read its replies is not read from");
     assert_eq!(world.server.stats().requests, 1, "nor asked for");
     let mut answer = peer.read();
     assert_eq!(answer.len(), 1000);

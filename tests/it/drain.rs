@@ -133,7 +133,7 @@ fn streams_are_closed_one_by_one_over_the_window_each_with_a_farewell() {
             if body.is_empty() {
                 continue;
             }
-            assert!(moment.is_none(), "nothing behind the end: {body}");
+            assert!(moment.is_none(), "bytes after the end: {body}");
             *moment = Some(world.now() - begun);
             let rest = body.strip_prefix("b\r\ndata: bye\n\n\r\n").unwrap_or_else(|| panic!("{body}"));
             let retry = rest.split_once("\r\nretry: ").unwrap().1.strip_suffix("\n\r\n0\r\n\r\n").unwrap();

@@ -327,7 +327,7 @@ fn all_sessions_learn_that_the_tools_have_changed() {
     let mut back = session.resume(&ids[0]);
     assert_eq!(back.head().status, 200);
     back.wait_for_body("news-2");
-    assert_eq!(messages(&back.events(3)).len(), 2, "what it has missed, once");
+    assert_eq!(messages(&back.events(3)).len(), 2, "its missed messages, once");
     assert_eq!(messages(&streams[0].events_to_end()).len(), 2);
     assert!(switch("turn_on"));
     back.wait_for_body("news-3");

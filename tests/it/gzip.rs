@@ -213,7 +213,7 @@ fn a_client_that_resumes_gets_the_missed_events_or_a_gap() {
     let text = first.text();
     let id = text.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap().to_owned();
     for number in 0..50 {
-        publish(&mut server, "chat", format!("number {number} while nobody was there"));
+        publish(&mut server, "chat", format!("number {number} while there was no client"));
     }
     let mut back = open(&mut server, "/topic/chat", &[GZIP[0], ("Last-Event-ID", &id)]);
     assert_eq!(back.data().len(), 50);

@@ -155,7 +155,7 @@ fn ids_of_the_application_can_be_resumed() {
     world.settle();
     let back = open(&mut world, "/a+b", Some("x"));
     let expected = ["behind x", "y", "behind y", "x", "behind x", "z", "behind z"];
-    assert_eq!(data(&back), expected, "behind the oldest of that id, in all topics");
+    assert_eq!(data(&back), expected, "after the oldest of that id, in all topics");
     let unknown = open(&mut world, "/a", Some("w"));
     let received = events(&unknown);
     assert_eq!((&*received[0].event, &*received[0].data), ("gap", ""));
@@ -175,7 +175,7 @@ fn limits_are_exact_and_cause_a_gap() {
         publish(&mut world, "a", &["1", "2", "3", "4", "5"]);
         let ids: Vec<_> = events(&first).into_iter().map(|event| event.id).collect();
         let back = open(&mut world, "/a", Some(&ids[2]));
-        assert_eq!(data(&back), ["4", "5"], "what is missing begins behind what was seen");
+        assert_eq!(data(&back), ["4", "5"], "the missed events begin after the last one seen");
         let late = open(&mut world, "/a", Some(&ids[1]));
         let received = events(&late);
         assert_eq!((&*received[0].event, &*received[0].data), ("gap", ""));
@@ -202,7 +202,7 @@ fn expired_events_are_dropped_and_the_topic_with_them() {
     assert_eq!(data(&one), ["2"]);
     one.close();
     world.settle();
-    assert_ne!(world.server.next_timeout(), None, "somebody has to look, though nobody reads");
+    assert_ne!(world.server.next_timeout(), None, "the loop has to wake, though there is no subscriber");
     world.pass(Duration::from_secs(40));
     let stats = world.server.stats();
     assert_eq!((stats.topics, stats.log_bytes), (0, 0));
@@ -230,7 +230,7 @@ fn expired_events_are_dropped_even_while_a_stream_lags() {
     assert_eq!(data(&open(&mut world, "/a?from=oldest", None)), [""; 0]);
     peer.set_room(usize::MAX);
     world.settle();
-    assert_eq!(data(&peer), ["1"], "who was there when it was published gets it");
+    assert_eq!(data(&peer), ["1"], "a stream that was open at the time gets it");
     assert_eq!(world.server.stats().log_bytes, 0);
 }
 
@@ -691,7 +691,7 @@ fn heartbeats_move_the_id_on_topics_with_ids() {
     peer.close();
     publish(&mut world, "a", &["2"]);
     let back = open(&mut world, "/a", Some(beat));
-    assert_eq!(data(&back), ["2"], "no gap though what was there then has gone");
+    assert_eq!(data(&back), ["2"], "no gap, though the older events were dropped");
     // An event of the same millisecond comes after the heartbeat.
     let peer = open(&mut world, "/b", None);
     world.pass(Duration::from_secs(11));

@@ -533,7 +533,7 @@ impl Source for Scripted {
         let mut model = self.shared.lock().unwrap();
         let may_be_cut = model.may_be_cut(model.streams[self.stream].connection);
         let stream = &model.streams[self.stream];
-        assert!(stream.live || may_be_cut, "asked behind the end: {stream:?}");
+        assert!(stream.live || may_be_cut, "asked after the end: {stream:?}");
         assert!(stream.opened && stream.source == Some(self.number), "{stream:?}");
         if std::mem::take(&mut self.between) {
             match self.answers.between {
@@ -792,7 +792,7 @@ impl<const SHORT: bool> Play<SHORT> {
                 }
                 compare_events(&body, &stream.items, may_be_cut);
             }
-            assert!(may_be_cut || rest.is_empty(), "behind the last answer: {rest:?}");
+            assert!(may_be_cut || rest.is_empty(), "after the last reply: {rest:?}");
         }
     }
 
@@ -858,7 +858,7 @@ fn compare_events(body: &str, items: &[Item], may_be_cut: bool) {
     let mut missing = false;
     for Item { data, optional, .. } in items {
         if received.next_if_eq(data).is_some() {
-            assert!(!missing, "{data:.20} behind a gap");
+            assert!(!missing, "{data:.20} after a gap");
         } else if !optional {
             assert!(may_be_cut, "{data:.20} is missing");
             missing = true;

@@ -36,7 +36,7 @@ fn a_new_client_with_a_snapshot_gets_the_newest_of_each_key_and_then_everything(
         set(&mut world, "x", value);
     }
     world.settle();
-    assert_eq!(data(&snapshot), ["x 3", "x 4"], "who is not behind gets each event");
+    assert_eq!(data(&snapshot), ["x 3", "x 4"], "a stream that does not lag gets each event");
     assert_eq!(data(&live), ["x 3", "x 4"]);
     remove(&mut world, "x");
     remove(&mut world, "y");
@@ -64,7 +64,7 @@ fn a_reader_far_behind_gets_one_event_for_each_key_and_then_live() {
     peer.set_room(usize::MAX);
     world.settle();
     let received = data(&peer);
-    assert_eq!(received[0], "0 0", "what was begun is completed");
+    assert_eq!(received[0], "0 0", "a frame that was begun is completed");
     let expected: Vec<_> = (99_900..100_000).map(|number| format!("{} {number}", number % 100)).collect();
     assert_eq!(received[1..], expected);
     set(&mut world, "7", "live");
@@ -149,7 +149,7 @@ fn events_without_a_key_have_the_limits_of_the_history() {
     let texts: Vec<&str> = vec![&big; 20];
     publish(&mut world, "a", &texts);
     let all = data(&open(&mut world, "/a?from=oldest", None));
-    assert_eq!(all[0], "x 1", "the newest of a key is kept whatever comes behind it");
+    assert_eq!(all[0], "x 1", "the newest of a key is kept whatever follows it");
     assert!(all.len() < 8, "{}", all.len());
 }
 
@@ -176,7 +176,7 @@ fn a_stream_that_lags_on_events_without_a_key_is_closed_or_gets_a_gap() {
             continue;
         }
         let received = events(&peer);
-        assert_eq!(received[0].data, "k 1", "what has a key is not lost");
+        assert_eq!(received[0].data, "k 1", "events with a key are not lost");
         assert_eq!(received.iter().filter(|event| event.event == "gap").count(), 1);
         assert_eq!(received[1].event, "gap", "in its place");
         let missed: usize = received

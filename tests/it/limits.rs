@@ -91,7 +91,7 @@ fn requests_above_the_limit_of_a_connection_are_not_served() {
         let answer = ask(&mut world, &peer, first) + &ask(&mut world, &peer, second);
         assert_eq!(replies(&answer).len(), 3);
         assert_eq!(answer.matches("Connection: close").count(), 1);
-        assert_eq!(world.server.stats().requests, 3, "nobody was even asked");
+        assert_eq!(world.server.stats().requests, 3, "the handler was not called");
     }
 }
 
@@ -179,7 +179,7 @@ fn a_connection_without_a_further_request_is_idle() {
     world.pass(secs(74));
     assert!(!peer.is_closed());
     world.pass(secs(3));
-    assert_eq!(peer.read(), "", "closed without a word: nobody has asked");
+    assert_eq!(peer.read(), "", "closed without a reply: there was no request");
     assert!(peer.is_closed());
     assert_eq!(world.server.stats().connections_closed(CloseReason::IdleTimeout), 1);
 }

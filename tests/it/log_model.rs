@@ -324,7 +324,7 @@ impl Client {
             let words: Vec<&str> = event.data.split(' ').collect();
             let number: usize = words[0].parse().unwrap();
             assert_eq!(words[1].len(), words[2].parse::<usize>().unwrap(), "no byte is missing");
-            assert!(self.newest < Some(number), "{number} behind {:?}", self.newest);
+            assert!(self.newest < Some(number), "{number} after {:?}", self.newest);
             self.newest = Some(number);
             self.seen.push(number);
             if !event.id.is_empty() && self.last.as_ref().is_none_or(|(last, _)| *last != event.id) {

@@ -117,7 +117,7 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
 
     fn accept(&mut self) -> io::Result<(usize, Option<IpAddr>)> {
         let mut world = self.world.borrow_mut();
-        assert!(!world.stopped_listening, "nothing is accepted when nobody listens");
+        assert!(!world.stopped_listening, "nothing is accepted without a listener");
         world.accepts += 1;
         if let Some(kind) = world.accept_errors.pop_front() {
             return Err(kind.into());
@@ -191,7 +191,7 @@ impl<const SHORT: bool> Net for MemoryNet<SHORT> {
     fn write(&mut self, socket: &mut usize, bytes: &[u8]) -> io::Result<usize> {
         let mut world = self.world.borrow_mut();
         let peer = &mut world.peers[*socket];
-        assert!(!peer.server_shut, "nothing is written behind the end");
+        assert!(!peer.server_shut, "nothing is written after the end");
         assert!(!bytes.is_empty(), "nothing is no reason for a system call");
         if peer.peer_reset {
             return Err(io::ErrorKind::BrokenPipe.into());

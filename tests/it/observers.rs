@@ -150,7 +150,7 @@ fn events_that_are_never_sent_are_not_observed() {
     assert_eq!(world.server.stats().heartbeats, 1);
     assert!(world.server.context().publish("t", Event::new().data("x").event("a\nb")).is_err());
     let told = take(&notes);
-    assert!(told.is_empty(), "neither of refusals nor of heartbeats nor of what is invalid: {told:?}");
+    assert!(told.is_empty(), "refusals, heartbeats and invalid events are not observed: {told:?}");
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn a_stream_is_observed_before_its_events_and_a_refused_one_not_at_all() {
     refused.write(subscribe("/"));
     world.settle();
     assert!(refused.read().contains("retry: "));
-    assert!(take(&notes).is_empty(), "what was sent to it is not sent");
+    assert!(take(&notes).is_empty(), "its events are not sent");
 }
 
 /// Keeps the log lines of the thread that listens: a process has one logger, and tests run side by side.

@@ -155,7 +155,7 @@ fn a_stream_whose_opening_panics_closes() {
     assert_eq!((stats.closed(CloseReason::Panicked), stats.timers, stats.streams), (1, 0, 1));
     let handler = world.server.handler();
     let stream = handler.opened[1];
-    assert_eq!(handler.closed, [(stream, CloseReason::Panicked)], "what was opened is closed, once");
+    assert_eq!(handler.closed, [(stream, CloseReason::Panicked)], "an opened stream is closed once");
     goes_on(&mut world, &bystander, 1);
 }
 
@@ -206,7 +206,7 @@ fn a_timer_that_panics_closes_its_stream_and_is_gone() {
     world.server.context().every(stream, ms(2), |_, _| ()).unwrap();
     world.pass(ms(10));
     assert!(peer.is_closed() && !other.is_closed());
-    assert!(!peer.read().ends_with("0\r\n\r\n"), "what was cut does not look whole");
+    assert!(!peer.read().ends_with("0\r\n\r\n"), "a stream that was cut does not look complete");
     let stats = world.server.stats();
     assert_eq!((stats.timers, stats.closed(CloseReason::Panicked), stats.streams), (0, 1, 2));
     assert_eq!(stats.connections_closed(CloseReason::Panicked), 1);

@@ -116,7 +116,7 @@ fn a_full_inbox_is_an_error_for_a_publisher_that_must_not_wait() {
         assert_eq!(publisher.try_publish("a", Event::new().data("x")), Err(Error::Full));
     }
     server.turn(Some(Duration::ZERO)).unwrap();
-    assert_eq!(server.stats().events_published, 3, "what was refused is not published later");
+    assert_eq!(server.stats().events_published, 3, "refused events are not published later");
     assert_eq!(publisher.try_publish("a", Event::new().data("x")), Ok(()));
 }
 
@@ -278,7 +278,7 @@ fn the_loop_is_woken_once_for_each_time_that_the_inbox_was_empty() {
         assert_eq!(world.server.stats().events_published, 30 * round as u64);
     }
     while publisher.try_publish("a", Event::new().data("x")).is_ok() {}
-    assert_eq!(world.wakes(), 6, "being refused wakes nobody");
+    assert_eq!(world.wakes(), 6, "a refusal does not wake the loop");
 }
 
 #[test]

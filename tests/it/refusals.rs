@@ -356,7 +356,7 @@ fn a_stream_moves_from_one_topic_to_another_also_where_there_are_as_many_as_may_
     let stream = ids.lock().unwrap()[0];
     let mut cx = world.server.context();
     cx.unsubscribe(stream, "a").unwrap();
-    assert_eq!(cx.subscribe(stream, "b"), Ok(()), "nobody is subscribed to any topic");
+    assert_eq!(cx.subscribe(stream, "b"), Ok(()), "there are no subscribers");
     world.server.context().publish("b", Event::new().data("moved")).unwrap();
     world.settle();
     assert!(peer.read().contains("data: moved"));

@@ -155,7 +155,7 @@ fn a_loop_that_is_left_over_goes_on_as_before() {
     let mut cx = shards.servers()[0].context();
     assert_eq!(cx.send_tagged("all", "tagged"), Ok(1));
     assert_eq!(cx.publish("news", "published"), Ok(()));
-    assert_eq!(cx.stats().streams, 1, "what has stopped has no streams");
+    assert_eq!(cx.stats().streams, 1, "a stopped loop has no streams");
     shards.servers()[0].settle();
     assert_eq!(texts(&mut streams[1]), ["tagged", "published"]);
 }

@@ -341,7 +341,7 @@ fn a_request_whose_end_arrives_with_the_last_bytes_of_a_turn_is_served() {
         cut.write("x".repeat(60_000));
         world.settle();
         assert!(others.iter().all(|peer| peer.read().ends_with("page")));
-        assert!(cut.read().ends_with("page"), "it has come, and nobody looks");
+        assert!(cut.read().ends_with("page"), "it has arrived, and is not looked at");
     }
     check::<true>();
     check::<false>();

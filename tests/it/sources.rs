@@ -112,7 +112,7 @@ fn a_source_is_asked_only_when_there_is_room() {
         peer.set_room(10);
         world.pass(ms(10));
     }
-    assert_eq!(counts.asked(), first, "the client has not taken what was pulled for it yet");
+    assert_eq!(counts.asked(), first, "the client has not read the pulled events yet");
     // Room for that, and for a little of what follows.
     peer.set_room(3000);
     world.settle();
@@ -246,7 +246,7 @@ fn a_client_that_reads_too_slowly_for_the_beat_gets_no_burst() {
     peer.read();
     peer.set_room(5);
     world.pass(ms(5500));
-    assert_eq!(counts.asked(), 4, "two events and the waits behind them; the second event is not taken");
+    assert_eq!(counts.asked(), 4, "two events and the waits after them; the second event is not read");
     peer.set_room(usize::MAX);
     world.settle();
     assert_eq!(numbers(&peer), [1, 2], "the wait between them has long been over");
@@ -301,7 +301,7 @@ fn an_idle_source_is_asked_when_it_is_woken() {
     peer.read();
     queue.put(Pull::Event(number(1)));
     world.pass(ms(100));
-    assert_eq!(peer.read(), "", "nobody has said that there is something");
+    assert_eq!(peer.read(), "", "the source was not woken");
     world.server.context().wake(stream).unwrap();
     world.settle();
     assert_eq!(numbers(&peer), [1]);
@@ -576,7 +576,7 @@ fn a_source_that_is_woken_before_its_stream_was_served_is_asked_after_that() {
         world.server.context().wake(streams[19]).unwrap();
         world.turn();
     }
-    assert_eq!(queue.0.lock().unwrap().len(), 999, "what was sent to it has not left yet");
+    assert_eq!(queue.0.lock().unwrap().len(), 999, "its events have not been sent yet");
     for _ in 0..30 {
         world.turn();
     }

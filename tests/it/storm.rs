@@ -59,7 +59,7 @@ impl Client {
                 match line.split_once(": ") {
                     Some(("id", value)) => value.clone_into(&mut id),
                     Some(("data", value)) => data = Some(value.to_owned()),
-                    Some(("event", value)) => panic!("a gap, or what is this: {value}"),
+                    Some(("event", value)) => panic!("a gap, or an unknown event: {value}"),
                     _ if line.is_empty() => {
                         self.last.clone_from(&id);
                         if let Some(data) = data.take() {

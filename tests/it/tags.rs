@@ -403,7 +403,7 @@ fn revocations_are_forgotten_when_they_are_over_and_the_loop_does_not_wake_for_e
     }
     world.settle();
     assert_eq!(world.server.stats().tags_revoked, 900);
-    assert_eq!(world.server.next_timeout(), Some(Duration::from_secs(3)), "also where nobody is connected");
+    assert_eq!(world.server.next_timeout(), Some(Duration::from_secs(3)), "even without connections");
     let before = world.server.stats().turns;
     world.pass(Duration::from_millis(3000));
     let stats = world.server.stats();

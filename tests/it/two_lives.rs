@@ -159,7 +159,7 @@ fn ask<H: mio_sse::App>(world: &mut Loop<H>, method: &str, path: &str) -> Peer {
 /// Everything was dropped, and every opened stream was closed.
 fn check(counts: &Counts, opened: usize, what: &str) {
     let [made, dropped, on_open, on_close, opened_told, closed, lost] = counts.get();
-    assert_eq!(lost, 0, "{what}: the state is there until the end has been told");
+    assert_eq!(lost, 0, "{what}: the state exists until the close has been reported");
     assert_eq!(made, dropped, "{what}: {:?}", counts.get());
     assert_eq!((on_open, on_close, opened_told, closed), (opened, opened, opened, opened), "{what}");
 }

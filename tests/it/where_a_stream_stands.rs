@@ -134,7 +134,7 @@ fn skips_again_and_again(topics: &str, within_head: bool, room: usize) {
     world.settle();
     let received = events(&peer);
     let gaps: Vec<_> = received.iter().filter(|event| event.event == "gap").collect();
-    assert_eq!(gaps.len(), 1, "{case}: told once");
+    assert_eq!(gaps.len(), 1, "{case}: one gap");
     assert_eq!(world.server.stats().gaps, 1, "{case}");
     let missed: usize = gaps[0].data.parse().unwrap();
     // Directly after the pending event.
@@ -166,7 +166,7 @@ fn the_stall_timeout_starts_when_the_socket_first_has_no_room() {
         peer.set_room(1);
         world.pass(ms(29_900));
         publish(&mut world, "a", &["2"]);
-        assert_eq!(closed(&mut world), 0, "room for {room}: what is published does not count");
+        assert_eq!(closed(&mut world), 0, "room for {room}: published events do not count");
         world.pass(ms(1100));
         assert_eq!(closed(&mut world), 1, "room for {room}: looked at once a second");
         assert!(peer.is_closed());

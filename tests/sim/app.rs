@@ -127,7 +127,7 @@ pub(crate) fn sync(model: &mut Model, cx: &Context<'_>) {
     model.now = cx.now();
     model.sync(cx.stats().events_published);
     if cx.is_draining() && model.drain.is_none() {
-        let drained = model.drain_asked.take().expect("nobody has asked for a drain");
+        let drained = model.drain_asked.take().expect("there was no request for a drain");
         begin_drain(model, drained, cx.now());
     }
 }
@@ -313,7 +313,7 @@ fn publish_any(model: &mut Model, cx: &mut Context<'_>) {
 fn publish_to_several(model: &mut Model, topics: &[u8], cx: &mut Context<'_>) {
     let size = model.size();
     let (number, event) = model.for_several(topics, size);
-    cx.publish_all(names(topics), event).expect("what keeps nothing is published");
+    cx.publish_all(names(topics), event).expect("topics without a history accept events");
     model.place(number);
 }
 
@@ -327,7 +327,7 @@ fn publish(model: &mut Model, topic: u8, size: u32, cx: &mut Context<'_>) {
         Ok(()) => model.place(number),
         Err(error) => {
             assert_eq!(error, Error::TooManyTopics);
-            assert!(model.topics[topic as usize].kind.is_kept(), "who keeps nothing needs no topic");
+            assert!(model.topics[topic as usize].kind.is_kept(), "a topic without a history needs no place");
             assert!(cx.stats().topics >= model.config.topics_max as u64, "there is room for a topic");
             model.counts.unkept += 1;
         }
@@ -441,7 +441,7 @@ fn perform_with(shared: &Shared, model: &mut Model, operation: Operation, index:
             let result = cx.on_close(id, move |_, cx| {
                 with(&again, |model| {
                     let stream = &mut model.streams[index as usize];
-                    assert!(stream.opened, "who was refused is not told of an end: {stream:?}");
+                    assert!(stream.opened, "the close of a refused stream is not reported: {stream:?}");
                     stream.hooks_run += 1;
                     model.check_state(index, cx);
                 });
@@ -618,7 +618,7 @@ impl Handler for App {
             sync(model, cx);
             let index = model.find(id);
             let stream = &model.streams[index as usize];
-            assert_eq!(stream.plan.id.as_deref(), Some(last_event_id), "what was seen last");
+            assert_eq!(stream.plan.id.as_deref(), Some(last_event_id), "the last event seen");
             assert!(!stream.opened && !stream.gap, "asked once: {stream:?}");
             assert!(model.may_have_gap(index), "nothing is missing: {stream:?}");
             let answer = missed(model, index, cx);
@@ -648,7 +648,7 @@ impl Handler for App {
             }
             let stream = &model.streams[index as usize];
             let all = stream.on_open_run == stream.on_open_set || stream.panicked;
-            assert!(all && stream.opened && stream.closed.is_none(), "told last: {stream:?}");
+            assert!(all && stream.opened && stream.closed.is_none(), "reported last: {stream:?}");
             model.check_state(index, cx);
             index
         });

@@ -52,7 +52,7 @@ fn on_open(shared: &Shared, index: u32, number: u32, cx: &mut Context<'_>) {
         }
         let stream = &mut model.streams[index as usize];
         assert_eq!(stream.on_open_run, number, "called once, and in order: {stream:?}");
-        assert!(!stream.panicked, "none is called behind one that has panicked: {stream:?}");
+        assert!(!stream.panicked, "none is called after one that has panicked: {stream:?}");
         stream.on_open_run += 1;
         model.counts.on_open += 1;
         model.check_state(index, cx);

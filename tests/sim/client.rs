@@ -279,7 +279,7 @@ impl Client {
                 let all = answers.requests == self.complete || waits > 0;
                 assert!(all, "every request got a reply: {self}");
                 let refused = !self.spoilt || self.has_unsent() || waits > 0;
-                assert!(refused, "what is no request is refused: {self}");
+                assert!(refused, "an invalid request is rejected: {self}");
             }
             State::Chunks(stream) | State::ToEnd(stream) => {
                 let it = &model.streams[stream as usize];
@@ -287,7 +287,7 @@ impl Client {
                 model.check_complete(stream);
                 model.all_caught_up(stream);
             }
-            State::Over => panic!("the server closes behind its last answer: {self}"),
+            State::Over => panic!("the server closes after its last reply: {self}"),
             State::Body(_) | State::Text(..) => panic!("replies arrive completely: {self}"),
         }
     }
@@ -424,7 +424,7 @@ impl Wire {
                     self.text = gunzip.read(content);
                     let mut text = &self.text[..];
                     while !text.is_empty() {
-                        let end = end_of_frame(text, 0).expect("what has come in a piece is whole");
+                        let end = end_of_frame(text, 0).expect("a frame in one piece is complete");
                         frame(&text[..end], (connection, stream), &mut self.page, world, model);
                         text = &text[end..];
                     }
@@ -444,7 +444,7 @@ impl Wire {
                 true
             }
             State::Over => {
-                panic!("connection {connection}: {:?} behind the end", String::from_utf8_lossy(rest))
+                panic!("connection {connection}: {:?} after the end", String::from_utf8_lossy(rest))
             }
         }
     }
@@ -489,7 +489,7 @@ impl Wire {
         }
         self.state = match answers.answers.get(at) {
             None if status == 408 => {
-                assert!(self.close, "nothing follows what comes too late: {text}");
+                assert!(self.close, "nothing follows a timeout: {text}");
                 let it = &world.connections[connection as usize];
                 let since = it.accepted_at.unwrap_or_default().max(answers.asked_at);
                 let mut shortest = model.config.head_timeout.min(model.config.body_timeout);
@@ -498,7 +498,7 @@ impl Wire {
                 }
                 assert!(is_over(since, it.written_at, shortest), "a request has its time: {it:?}");
                 model.counts.timeouts_seen += 1;
-                State::Text(length.expect("the length of what was too late"), Text::Anything)
+                State::Text(length.expect("the length of a timeout"), Text::Anything)
             }
             None => {
                 assert!(spoilt && status >= 400 && self.close, "a refusal, if anything: {text}");
@@ -586,7 +586,7 @@ fn check_retry(retry: u128, unit: u128, model: &Model) {
         let least = least.as_millis();
         (least.div_ceil(unit)..=(least * 2 + 1).div_ceil(unit)).contains(&retry)
     });
-    assert!(told, "{retry} is neither what limits nor what drains say");
+    assert!(told, "{retry} is the retry time of neither a limit nor a drain");
 }
 
 /// One frame, from its first line to its empty one, and nothing else.

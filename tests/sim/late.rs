@@ -57,7 +57,7 @@ impl Asked {
             None => model.peerless.push(self.connection),
         }
         let last_seen = &model.connections[self.connection as usize].last_seen[self.number as usize];
-        assert_eq!(request.last_event_id().as_deref(), last_seen.as_deref(), "what was seen last");
+        assert_eq!(request.last_event_id().as_deref(), last_seen.as_deref(), "the last event seen");
     }
 }
 
@@ -199,7 +199,7 @@ fn reply_late(
         model.notes.push(Note::Said(asked.connection, asked.number));
         model.counts.late_said += 1;
         let requests = model.connections[asked.connection as usize].requests;
-        assert_eq!(requests, asked.number + 1, "the requests behind it wait");
+        assert_eq!(requests, asked.number + 1, "later requests wait");
         begin(model, request, asked, cx)
     });
     let panics = play(shared, Some(index), cx);
@@ -261,11 +261,11 @@ impl Model {
 
     /// A reply without a waiting request.
     fn say_in_vain(&mut self, responder: Responder) {
-        assert!(!responder.is_awaited(), "nobody waits for it");
+        assert!(!responder.is_awaited(), "no request waits for it");
         self.counts.late_in_vain += 1;
         let result = match self.rng.u8(..3) {
             0 => responder.reply("in vain"),
-            1 => responder.reply_with(|_, _| -> Reply { panic!("nobody waits for it") }),
+            1 => responder.reply_with(|_, _| -> Reply { panic!("no request waits for it") }),
             // There is no client to report it to.
             _ => return,
         };
@@ -295,7 +295,7 @@ impl Model {
                     continue;
                 }
                 Phase::Waiting(responder) if responder.is_awaited() => {
-                    assert!(!is_closed, "who has left does not wait: {connection}");
+                    assert!(!is_closed, "a client that has left does not wait: {connection}");
                     assert!(!is_behind, "requests wait for the replies before theirs: {connection}");
                     continue;
                 }
@@ -350,11 +350,11 @@ impl Model {
     pub(crate) fn check_late_at_rest(&mut self, stats: &Stats) {
         self.late.retain(|late| !matches!(late.phase, Phase::Blind));
         let awaited = self.late.iter().filter(|late| late.is_awaited()).count();
-        assert_eq!(stats.late_replies, awaited as u64, "those who wait are counted");
+        assert_eq!(stats.late_replies, awaited as u64, "waiting requests are counted");
         for late in &self.late {
             let is_said = matches!(late.phase, Phase::Said(_));
             assert!(!is_said, "every reply is given: {} of {}", late.number, late.connection);
-            assert!(!late.is_awaited() || late.never, "who is to get a reply gets it");
+            assert!(!late.is_awaited() || late.never, "a request that is to get a reply gets it");
         }
     }
 

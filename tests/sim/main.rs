@@ -216,7 +216,7 @@ impl Summary {
         }
         let elsewhere = [Refusal::Finished, Refusal::MixedIds, Refusal::Memory];
         for &refusal in Refusal::ALL.iter().filter(|refusal| !elsewhere.contains(refusal)) {
-            assert!(self.refused[refusal as usize] > 0, "nobody was refused for {refusal:?}");
+            assert!(self.refused[refusal as usize] > 0, "no stream was refused for {refusal:?}");
         }
         for (name, count) in FAULTS.iter().zip(self.struck.0) {
             assert!(count > 0, "the fault {name:?} has never struck");

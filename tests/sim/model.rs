@@ -542,7 +542,7 @@ impl Model {
             let number = self.inbox.pop_front().expect("no more is published than was asked for");
             self.place(number);
         }
-        assert_eq!(self.published, published, "what was published is counted");
+        assert_eq!(self.published, published, "published events are counted");
         // The inbox is handled first in a turn, and streams close after it.
         let ended = {
             let mut obituaries = self.obituaries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -618,7 +618,7 @@ impl Model {
         }
         let bytes = u64::from(info.size) + FRAME_BYTES;
         if let To::Loose(to) = info.to {
-            assert_eq!(to, index, "what is sent to one stream reaches no other");
+            assert_eq!(to, index, "private events reach only their stream");
             assert!(stream.last_loose.is_none_or(|last| last < number), "sent once, and in order");
             stream.last_loose = Some(number);
             stream.seen_bytes += bytes;
@@ -635,7 +635,7 @@ impl Model {
             () => &mut stream.last_order,
         };
         let before = std::mem::replace(last, order);
-        assert!(order > before || before == 0, "in order, {number} of {index} behind {before}: {stream:?}");
+        assert!(order > before || before == 0, "in order, {number} of {index} after {before}: {stream:?}");
         match info.to {
             To::Topic(topic) => {
                 assert_eq!(name, TOPICS[topic as usize]);
@@ -656,20 +656,23 @@ impl Model {
                 self.received_of_topic(index, topic, place);
             }
             To::Several(_) => {
-                assert!(name == SEVERAL && id.is_none(), "what nothing keeps has no id: {name}, {id:?}");
+                assert!(
+                    name == SEVERAL && id.is_none(),
+                    "an event without a history has no id: {name}, {id:?}"
+                );
                 let places = std::mem::take(&mut info.places);
                 self.received_of_several(index, &places);
                 self.events[number as usize].places = places;
             }
             To::Stream(to) => {
-                assert_eq!(to, index, "what is sent to one stream reaches no other");
-                assert_eq!(place, stream.sent_seen, "what is sent is received without a gap");
+                assert_eq!(to, index, "private events reach only their stream");
+                assert_eq!(place, stream.sent_seen, "private events arrive without a gap");
                 stream.sent_seen += 1;
                 stream.seen_bytes += bytes;
             }
             To::Tagged => {
                 let due = stream.tagged_due.pop_front();
-                assert_eq!(due, Some(number), "what is sent to a tag reaches those who have it: {stream:?}");
+                assert_eq!(due, Some(number), "an event to a tag reaches its streams: {stream:?}");
                 stream.seen_bytes += bytes;
             }
             To::Loose(_) | To::Everyone => {}

@@ -283,7 +283,7 @@ impl World {
             }
             return;
         }
-        assert!(!it.fin, "a peer sends nothing behind its end");
+        assert!(!it.fin, "a peer sends nothing after its end");
         let before = it.to_server.len();
         it.to_server.extend_from_slice(bytes);
         let armed = std::mem::take(&mut it.read_armed);
@@ -652,7 +652,7 @@ impl<const SHORT: bool> Net for SimNet<SHORT> {
 
 impl World {
     fn accept(&mut self) -> io::Result<u32> {
-        assert!(self.listening, "nothing is accepted when nobody listens");
+        assert!(self.listening, "nothing is accepted without a listener");
         let given_up = std::mem::take(&mut self.given_up);
         if self.strikes(2, self.faults.interrupted) {
             return Err(io::ErrorKind::Interrupted.into());
@@ -768,7 +768,7 @@ impl World {
 
     fn write(&mut self, connection: u32, bytes: &[u8], short: bool) -> io::Result<usize> {
         assert!(!bytes.is_empty(), "nothing is no reason for a system call");
-        assert!(!self.connections[connection as usize].server_shut, "nothing is written behind the end");
+        assert!(!self.connections[connection as usize].server_shut, "nothing is written after the end");
         self.fail(connection)?;
         let part = self.strikes(0, self.faults.part);
         let turns_around = self.strikes(1, self.faults.turn_around);

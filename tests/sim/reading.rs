@@ -198,7 +198,7 @@ impl Model {
             }
             return;
         }
-        let (token, _) = token.unwrap_or_else(|| panic!("what is not known is a gap: {id}"));
+        let (token, _) = token.unwrap_or_else(|| panic!("an unknown id is a gap: {id}"));
         self.counts.resumed += 1;
         self.counts.own_ids_found += u64::from(token.own);
         let (topics, stream) = (&self.topics, &mut self.streams[index as usize]);
@@ -386,7 +386,7 @@ impl Model {
             return;
         }
         stream.gap |= stream.closed_early;
-        assert!(stream.gap && !stream.gap_seen && stream.last_order == 0, "told of a gap: {stream:?}");
+        assert!(stream.gap && !stream.gap_seen && stream.last_order == 0, "it got a gap: {stream:?}");
         stream.gap_seen = true;
     }
 
@@ -411,7 +411,7 @@ impl Model {
         } else {
             assert_eq!(told, 0, "gaps are off: {stream:?}");
         }
-        assert_eq!(stream.store_left, 0, "all of what was sent instead: {stream:?}");
+        assert_eq!(stream.store_left, 0, "all events sent instead: {stream:?}");
     }
 
     /// A heartbeat has the position of a stream.

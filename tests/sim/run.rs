@@ -186,7 +186,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         let held = memory::held() - self.held;
         // A stopped server keeps histories, in blocks that have doubled as they grew.
         let kept = isize::try_from(self.server.stats().log_bytes).unwrap();
-        assert!(held < KEPT_BYTES_MAX + 2 * kept, "{held} bytes are held for nobody");
+        assert!(held < KEPT_BYTES_MAX + 2 * kept, "{held} bytes are held without connections");
     }
 
     fn act(&mut self, action: Action) {
@@ -288,7 +288,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         // Streams that the last callbacks of a turn close are closed in the next.
         assert!(stats.connections <= world.open as u64, "every connection that is open, and no other");
         assert_eq!(stats.accepted, world.accepted, "every connection that was accepted");
-        assert!(stats.bytes_written <= world.written, "what was written, and no more");
+        assert!(stats.bytes_written <= world.written, "no more than was written");
         assert!(!world.misses_reserve(), "the reserve is taken back");
         with(&self.shared, |model| {
             model.turn += 1;

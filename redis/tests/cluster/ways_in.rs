@@ -139,7 +139,7 @@ fn tls_works_with_its_feature_and_is_an_error_without() {
     let redis = redis(directory, &arguments);
     until("redis-server", || std::net::TcpStream::connect(("127.0.0.1", port.parse().unwrap())).is_ok());
     let refused = attach(&Hub::new(&url, "events").unwrap());
-    assert!(matches!(refused, Err(HubError::Redis(_))), "nobody trusts it: {refused:?}");
+    assert!(matches!(refused, Err(HubError::Redis(_))), "it is not trusted: {refused:?}");
 
     let name = "ways_in::tls_is_there_with_its_feature_and_said_to_be_missing_without";
     let mut again = Command::new(std::env::current_exe().unwrap());

@@ -400,7 +400,7 @@ impl Run {
         self.check_nodes();
         let told = self.clients.iter().map(|client| client.gaps.len() as u64).sum();
         self.count("gaps received", told);
-        self.count("losses that nobody could know of", excused);
+        self.count("losses without witnesses", excused);
         let now = self.store.tick();
         self.clients.iter_mut().for_each(|client| client.begins_anew(now));
         self.weather = weather;

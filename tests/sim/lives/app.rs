@@ -201,7 +201,7 @@ impl Handler for App {
 
     fn opened(&mut self, stream: StreamId, _request: &Request<'_>, cx: &mut Context<'_>) {
         self.opened += 1;
-        assert_eq!(self.states.get(Stage::Opened), self.opened, "told first, and once");
+        assert_eq!(self.states.get(Stage::Opened), self.opened, "reported first, and once");
         let Asked { who, opening, .. } = self.streams.get(&stream).expect("asked for");
         assert_eq!(opening.next, self.next(), "nothing was published meanwhile");
         let mut story = self.story.borrow_mut();
@@ -219,7 +219,7 @@ impl Handler for App {
     }
 
     fn closed(&mut self, stream: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
-        cx.of::<State>(stream).expect("it is there until its end has been told").0.note(Stage::Closed);
+        cx.of::<State>(stream).expect("it exists until its close has been reported").0.note(Stage::Closed);
         let Asked { who, .. } = self.streams.remove(&stream).expect("asked for");
         let end = self.watcher.get().ends.remove(&stream).expect("observers are called first");
         let end = end.unwrap_or(self.begin);

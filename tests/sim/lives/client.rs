@@ -112,7 +112,7 @@ impl Client {
             "GET /{number}/{attempt}/{topics}{query} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n{accepts}{header}\r\n"
         );
         let last_id = &self.last_id;
-        story.note(|| format!("client {number}.{attempt} comes to {process} behind {last_id:?}"));
+        story.note(|| format!("client {number}.{attempt} connects to {process} after {last_id:?}"));
         let mut wire = match self.idle.take() {
             Some(idle) if Rc::ptr_eq(&idle.world, world) && idle.is_open() => idle,
             idle => {
@@ -187,7 +187,7 @@ impl Client {
                 State::Chunks => wire.chunk(),
                 State::ToEnd => Some(std::mem::take(&mut wire.bytes)).filter(|bytes| !bytes.is_empty()),
                 State::Ignored => return wire.bytes.clear(),
-                State::Over => return assert!(wire.bytes.is_empty(), "nothing comes behind the end"),
+                State::Over => return assert!(wire.bytes.is_empty(), "nothing follows the end"),
             };
             let Some(mut text) = taken else { return };
             if let Some(gunzip) = &mut wire.gunzip {

@@ -334,7 +334,7 @@ impl<const SHORT: bool> Node<SHORT> {
         assert!(self.is_stopped(), "all loops stop when one is asked to");
         let stats = self.shards.stats();
         let held = stats.memory.total() - stats.memory.logs;
-        assert_eq!(held, 0, "what loops that have stopped hold beside their histories: {:?}", stats.memory);
+        assert_eq!(held, 0, "memory of stopped loops besides their histories: {:?}", stats.memory);
         let left = [stats.connections, stats.streams, stats.tags, stats.timers, stats.inbox];
         assert_eq!(
             left, [0; 5],
@@ -342,7 +342,7 @@ impl<const SHORT: bool> Node<SHORT> {
         );
         for server in self.shards.servers() {
             let seen = server.context().stats();
-            assert_eq!((seen.connections, seen.streams), (0, 0), "what a handler knows of all loops");
+            assert_eq!((seen.connections, seen.streams), (0, 0), "the totals that a handler sees");
         }
         self.story.borrow_mut().count("ends of all loops");
     }

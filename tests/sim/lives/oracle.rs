@@ -209,7 +209,7 @@ impl Life {
         let stream = self.stream.as_ref().expect("an open stream");
         let is_brought = stream.opening.made_up.is_some() && !stream.gap;
         let missing = self.check_up_to(until, story).err().filter(|_| !is_brought);
-        assert_eq!(missing, None, "what was sent behind all before {until} comes first");
+        assert_eq!(missing, None, "what was sent after all before {until} comes first");
     }
 
     /// It gets a gap, with its size if that is known.
@@ -224,7 +224,7 @@ impl Life {
         }
         story.count("gaps");
         let stream = self.stream();
-        assert!(count.is_empty() && !stream.gap, "told once");
+        assert!(count.is_empty() && !stream.gap, "one gap at a time");
         assert!(!stream.has_all, "it got a gap, and nothing is missing");
         (stream.gap, stream.gap_is_due) = (true, false);
         let Opening { process, next, begin, made_up, .. } = stream.opening;
@@ -288,13 +288,13 @@ impl Life {
         let greeted = stream.greetings == stream.opening.greetings;
         assert!(greeted, "{number} comes before the greetings");
         assert!(self.topics & bit != 0, "{number} is of a topic that it does not read");
-        assert!(!stream.gap_is_due, "{number} comes, and nothing was told of what is missing");
+        assert!(!stream.gap_is_due, "{number} comes without the gap that was due");
         assert!(entry.process.is_none_or(|process| process == stream.opening.process), "{number} is of here");
         assert!(stream.last.is_none_or(|last| last < number), "{number} is out of order");
         assert!(stream.named.is_none_or(|named| named <= number), "an id was ahead of {number}");
         let later = stream.opening.made_up == Some(Missed::Later);
         let is_brought = later && !stream.gap && number < stream.opening.next;
-        assert!(!is_brought || !stream.counted_gap, "{number} is brought, behind a gap of what came later");
+        assert!(!is_brought || !stream.counted_gap, "{number} is brought, after a gap of later events");
         let keyed = story.is_keyed(topic);
         if self.seen.contains(&number) {
             let again = self.at <= number || stream.may_come_again(number, topic, story);
@@ -313,7 +313,7 @@ impl Life {
         let missing = self.missing(number, story);
         let few = &missing[..missing.len().min(8)];
         let told = self.told.checked_sub(missing.len() as u64);
-        self.told = told.unwrap_or_else(|| panic!("{number} comes, but not {few:?}; told of {}", self.told));
+        self.told = told.unwrap_or_else(|| panic!("{number} comes, but not {few:?}; gaps of {}", self.told));
         // If a stream starts anew, the number also counts events to which the client is not entitled.
         let begins_anew = stream.is_new && stream.opening.snapshot || stream.gap || stream.is_twice;
         let is_made_up = stream.opening.made_up.is_some();
@@ -331,7 +331,7 @@ impl Life {
             let again = |number: &u32| self.seen.contains(number) || is_unowed(number);
             let again = (from..number).filter(again).count() as u64;
             let too_many = counted && self.told > again;
-            assert!(!too_many, "{number} comes behind a gap of {}, too many", self.told);
+            assert!(!too_many, "{number} comes after a gap of {}, too many", self.told);
         }
         if !keyed && has_ids && self.topics == bit && !is_made_up {
             // With several topics the gap may concern later events of another topic.
@@ -393,8 +393,8 @@ impl Life {
         story.count("told to stop");
         assert_eq!(self.topics & !story.finished, 0, "there is more to come");
         let is_known = story.scenario.is_shared() || self.home == Some(process);
-        assert!(is_known && self.is_entitled, "it was told to stop by a stranger");
-        self.check(story).unwrap_or_else(|missing| panic!("it was told to stop, and {missing}"));
+        assert!(is_known && self.is_entitled, "it got 204 from a process that does not know it");
+        self.check(story).unwrap_or_else(|missing| panic!("it got 204, and {missing}"));
     }
 
     /// Whether its stream should have closed: all its topics have finished, and that is not forgotten.
@@ -418,6 +418,6 @@ impl Life {
         }
         let first = &missing[..missing.len().min(8)];
         let (count, told) = (missing.len(), self.told);
-        Err(format!("{count} are missing, such as {first:?}; told of {told}, a gap is due: {due}"))
+        Err(format!("{count} are missing, such as {first:?}; gaps of {told}, a gap is due: {due}"))
     }
 }

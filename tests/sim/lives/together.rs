@@ -90,8 +90,11 @@ impl Together {
         if ends || !matches!(reason, CloseReason::Application | CloseReason::Revoked) {
             return;
         }
-        let behind = asked.unwrap_or_else(|| panic!("{who:?} was closed by nobody"));
-        assert!(end >= behind, "{who:?} was closed before {end}, though it was behind all before {behind}");
+        let behind = asked.unwrap_or_else(|| panic!("{who:?} was closed without a request"));
+        assert!(
+            end >= behind,
+            "{who:?} was closed before {end}, though it was to be after all before {behind}"
+        );
     }
 
     /// A private event has arrived. Returns the event before which all others have to be there.
@@ -99,8 +102,8 @@ impl Together {
         let mut parts = data.split(' ').map(|part| part.parse::<u64>().expect("a number"));
         let mut part = || parts.next().expect("three numbers");
         let (at, serial, until) = (usize::try_from(part()).expect("a loop"), part(), part());
-        assert!(!self.unsent.contains(&serial), "{serial} was sent to nobody");
-        assert!(serials[at] < serial, "{serial} comes to {who:?} behind {} of the same loop", serials[at]);
+        assert!(!self.unsent.contains(&serial), "{serial} was not sent");
+        assert!(serials[at] < serial, "{serial} comes to {who:?} after {} of the same loop", serials[at]);
         serials[at] = serial;
         if let Some(sent) = self.sent.get_mut(&who) {
             // A newer stream may get an event that was sent to its tag.
@@ -255,7 +258,7 @@ impl Story {
         for _ in 0..count {
             let (serial, event) = self.event_behind(at, until);
             let sent = cx.send(stream, event);
-            self.note(|| format!("{serial} is sent by {at} to {who:?}, behind {until}: {sent:?}"));
+            self.note(|| format!("{serial} is sent by {at} to {who:?}, after {until}: {sent:?}"));
             assert_ne!(sent, Err(Error::OtherLoop), "any loop may send to it");
             if sent.is_err() {
                 self.together.unsent.insert(serial);
@@ -273,7 +276,7 @@ impl Story {
         if closed.is_ok() {
             open.is_to_close(until);
             let who = open.who;
-            self.note(|| format!("{who:?} is closed by {at}, behind {until}"));
+            self.note(|| format!("{who:?} is closed by {at}, after {until}"));
             self.count("closed behind");
         }
     }
@@ -282,7 +285,7 @@ impl Story {
         let tag = self.rng.u32(..TAGS);
         let (serial, event) = self.event_behind(at, until);
         let sent = cx.send_tagged(&tag_of(tag), event);
-        self.note(|| format!("{serial} is sent by {at} to the tag {tag}, behind {until}: {sent:?}"));
+        self.note(|| format!("{serial} is sent by {at} to the tag {tag}, after {until}: {sent:?}"));
         if sent.is_err() {
             self.together.unsent.insert(serial);
             return;
@@ -307,7 +310,7 @@ impl Story {
         for open in self.together.open.iter_mut().filter(its) {
             open.is_to_close(until);
         }
-        self.note(|| format!("all with the first tag are closed by {at}, behind {until}"));
+        self.note(|| format!("all with the first tag are closed by {at}, after {until}"));
         self.count("closed with a tag");
     }
 
@@ -337,7 +340,7 @@ impl Story {
             _ => cx.publish(TOPICS[topic], event),
         };
         self.note(|| {
-            format!("nobody gets what is published to {} in {process}: {published:?}", TOPICS[topic])
+            format!("an event without effect is published to {} in {process}: {published:?}", TOPICS[topic])
         });
         self.count("published to what has finished");
     }
