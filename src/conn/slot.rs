@@ -230,6 +230,19 @@ impl Slot {
         }
     }
 
+    /// The socket has taken more of what counts as written already (`Net::flush`).
+    pub(crate) fn took_more(&mut self, now: u32) {
+        match &mut self.state {
+            Connection::Streaming(stream) => stream.took_more(now),
+            Connection::Lingering { since, .. } => *since = now,
+            // The time for the next request. That for the first one does not begin anew.
+            Connection::Reading { since, held: None, .. } if self.generation != Generation::default() => {
+                *since = now;
+            }
+            _ => {}
+        }
+    }
+
     /// Whether it holds bytes that were not looked at yet, since they came behind an earlier request.
     pub(crate) fn holds_more(&self) -> bool {
         let Connection::Reading { held: Some(held), .. } = &self.state else { return false };

@@ -109,14 +109,18 @@ impl<N: Net> TlsNet<N> {
         Self { all: Some(config), ..Self::new(net) }
     }
 
-    /// Sends what waits for room.
-    fn send_waiting(&mut self, secure: &mut Secure<N::Socket>) -> io::Result<()> {
+    /// Sends what waits for room. Returns how much there was room for.
+    fn send_waiting(&mut self, secure: &mut Secure<N::Socket>) -> io::Result<usize> {
+        let mut sent = 0;
         while !secure.session.outgoing().is_empty() {
             match self.net.write(&mut secure.socket, secure.session.outgoing()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => secure.session.sent(count),
+                Ok(count) => {
+                    secure.session.sent(count);
+                    sent += count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(sent),
                 Err(error) => return Err(error),
             }
         }
@@ -126,7 +130,7 @@ impl<N: Net> TlsNet<N> {
         if std::mem::take(&mut secure.holds_end) {
             self.postpone(secure);
         }
-        Ok(())
+        Ok(sent)
     }
 
     /// Has a connection read in the next turn.
@@ -226,8 +230,8 @@ impl<N: Net> TlsNet<N> {
             // There is nobody yet who could be told anything.
             return Err(io::ErrorKind::NotConnected.into());
         }
-        self.send_waiting(secure)?;
         if !secure.session.outgoing().is_empty() {
+            // There was no room, and when there is, `flush` comes first.
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let count = bytes.len().min(RECORD_BYTES);
@@ -362,10 +366,17 @@ impl<N: Net> Net for TlsNet<N> {
         }
     }
 
-    fn flush(&mut self, socket: &mut Self::Socket) -> io::Result<()> {
+    fn flush(&mut self, socket: &mut Self::Socket) -> io::Result<usize> {
         match socket {
             TlsSocket::Plain(socket) => self.net.flush(socket),
             TlsSocket::Secure(secure) => self.with(secure, Self::send_waiting),
+        }
+    }
+
+    fn keeps(&self, socket: &Self::Socket) -> bool {
+        match socket {
+            TlsSocket::Plain(socket) => self.net.keeps(socket),
+            TlsSocket::Secure(secure) => !secure.session.outgoing().is_empty(),
         }
     }
 
