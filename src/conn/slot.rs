@@ -230,15 +230,14 @@ impl Slot {
         }
     }
 
-    /// The socket has taken more of what counts as written already (`Net::flush`).
-    pub(crate) fn took_more(&mut self, now: u32) {
+    /// The socket has taken more of what counts as written already (`Net::flush`), `all` or not all of it.
+    pub(crate) fn took_more(&mut self, all: bool, now: u32) {
+        let is_new = self.is_new();
         match &mut self.state {
             Connection::Streaming(stream) => stream.took_more(now),
-            Connection::Lingering { since, .. } => *since = now,
+            Connection::Lingering { since, .. } if all => *since = now,
             // The time for the next request. That for the first one does not begin anew.
-            Connection::Reading { since, held: None, .. } if self.generation != Generation::default() => {
-                *since = now;
-            }
+            Connection::Reading { since, .. } if all && !is_new => *since = now,
             _ => {}
         }
     }

@@ -34,7 +34,7 @@ impl<H: App, N: Net> Server<H, N> {
         if writable && let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) {
             match self.net.flush(socket) {
                 Ok(0) => {}
-                Ok(_) => entry.took_more(now),
+                Ok(_) => entry.took_more(!self.net.keeps(socket), now),
                 Err(error) => return self.core.end(slot, CloseReason::of_error(&error)),
             }
         }
