@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// Fewer requests than what may wait behind a stream.
 const REQUESTS_MAX: usize = 12;
 
+/// rustls bears no more than 32 in a row.
+const KEY_UPDATES_MAX: usize = 30;
+
 /// The type of a record that nobody may send in the clear, at any time.
 const APPLICATION_DATA: u8 = 23;
 
@@ -31,6 +34,7 @@ pub(super) struct Client {
     incoming: Vec<u8>,
     pub(super) sent_bytes: usize,
     received: String,
+    key_updates: usize,
     pub(super) asked: Vec<Asked>,
     has_heard: bool,
     /// The server has said that nothing more comes.
@@ -59,6 +63,7 @@ impl Client {
             incoming: Vec::new(),
             sent_bytes: 0,
             received: String::new(),
+            key_updates: 0,
             asked: Vec::new(),
             has_heard: false,
             ended: false,
@@ -167,7 +172,9 @@ impl Client {
             && let Some(connection) = &mut self.connection
             && !connection.is_handshaking()
             && !self.has_said_goodbye
+            && self.key_updates < KEY_UPDATES_MAX
         {
+            self.key_updates += 1;
             connection.refresh_traffic_keys().expect("TLS 1.3 has new keys");
             self.make_records();
         }
