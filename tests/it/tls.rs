@@ -2,9 +2,9 @@
 
 use crate::memory_net::get;
 use crate::support::{Client, DEADLINE, Running, now, run, secs};
-use crate::tls_client::{BOTH, Trusting, certificate, client_config, config_of, tls};
+use crate::tls_client::{BOTH, certificate, client, client_config, config_of, tls};
 use mio_sse::{CloseReason, Config, Context, Event, Listeners, Reply, Router, Server, TlsConfig, TlsVersion};
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
@@ -121,23 +121,14 @@ fn a_stream_is_read_over_both_versions_and_ends_with_a_goodbye() {
 #[test]
 fn every_suite_that_there_is_works() {
     let server = serve(&tls());
-    let certified = certificate(&["localhost"]);
-    drop(certified);
     for suite in ring::ALL_CIPHER_SUITES {
         // The certificate is of the elliptic kind, so what needs RSA is not to be had.
         if format!("{:?}", suite.suite()).contains("RSA") {
             continue;
         }
-        let provider =
-            rustls::crypto::CryptoProvider { cipher_suites: vec![*suite], ..ring::default_provider() };
+        let provider = CryptoProvider { cipher_suites: vec![*suite], ..ring::default_provider() };
         let version = if suite.tls13().is_some() { BOTH[0] } else { BOTH[1] };
-        let config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Trusting))
-            .with_no_client_auth();
-        let mut client = Secure::connect(&server, config);
+        let mut client = Secure::connect(&server, client(provider, &[version]).with_no_client_auth());
         client.write(get("/page"));
         client.wait_for("page");
     }
@@ -376,11 +367,7 @@ fn clients_may_have_to_have_certificates() {
         let mut nobody = Secure::connect(&server, client_config(&BOTH));
         let served = nobody.try_write(get("/page")).and_then(|()| nobody.read()).is_ok();
         assert_eq!(served, !required);
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(&BOTH)
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Trusting))
+        let config = client(ring::default_provider(), &BOTH)
             .with_client_auth_cert(
                 vec![identity.cert.der().clone()],
                 PrivateKeyDer::from_pem_slice(identity.signing_key.serialize_pem().as_bytes()).unwrap(),
