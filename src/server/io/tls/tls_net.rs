@@ -207,7 +207,9 @@ impl<N: Net> TlsNet<N> {
             if !was_open && worked && !session.has_opened_cheaply() {
                 self.handshakes_left -= 1;
             }
-            let sent = self.send_waiting(secure);
+            // What has waited goes out when there is room, and `flush` says so; unless this is the end.
+            let sent =
+                if waited == 0 || received.is_err() { self.send_waiting(secure).map(drop) } else { Ok(()) };
             if let Err(error) = received {
                 log::debug!("a TLS connection has failed: {error}");
                 // It has been told why, if it was to be told.
