@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,10 +34,10 @@ fn serve_with(tls: &TlsConfig, app: Router, config: Config) -> Running {
 }
 
 /// A client of TLS on a socket that blocks.
-struct Secure {
+pub(crate) struct Secure {
     connection: ClientConnection,
     socket: TcpStream,
-    received: String,
+    pub(crate) received: String,
 }
 
 impl Secure {
@@ -46,14 +46,18 @@ impl Secure {
     }
 
     fn connect_as(server: &Running, name: &str, config: Arc<ClientConfig>) -> Self {
-        let socket = TcpStream::connect(server.address).unwrap();
+        Self::connect_to(server.address, name, config)
+    }
+
+    pub(crate) fn connect_to(address: SocketAddr, name: &str, config: Arc<ClientConfig>) -> Self {
+        let socket = TcpStream::connect(address).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         Self { connection: ClientConnection::new(config, name).unwrap(), socket, received: String::new() }
     }
 
-    fn write(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_write(bytes).unwrap();
     }
 
@@ -64,7 +68,7 @@ impl Secure {
     }
 
     /// Reads more. 0 is the end that the server has announced.
-    fn read(&mut self) -> std::io::Result<usize> {
+    pub(crate) fn read(&mut self) -> std::io::Result<usize> {
         let mut chunk = [0; 16 << 10];
         let count = rustls::Stream::new(&mut self.connection, &mut self.socket).read(&mut chunk)?;
         self.received += std::str::from_utf8(&chunk[..count]).unwrap();
@@ -72,7 +76,7 @@ impl Secure {
     }
 
     /// Reads until `text` has come.
-    fn wait_for(&mut self, text: &str) {
+    pub(crate) fn wait_for(&mut self, text: &str) {
         while !self.received.contains(text) {
             let count = self.read().unwrap();
             assert!(count > 0, "{text:?}, not only {:?}", self.received);
@@ -85,7 +89,7 @@ impl Secure {
         self.connection.complete_io(&mut self.socket).unwrap();
     }
 
-    fn peer_certificate(&self) -> CertificateDer<'static> {
+    pub(crate) fn peer_certificate(&self) -> CertificateDer<'static> {
         self.connection.peer_certificates().unwrap()[0].clone().into_owned()
     }
 }
