@@ -210,7 +210,7 @@ impl<const SHORT: bool> Run<SHORT> {
             assert!(seen.iter().map(|seen| seen.number).eq(0..seen.len()), "client {at} asks in its order");
             assert!(seen.len() <= client.asked.len(), "nobody else asks for client {at}");
             let replies = seen.iter().zip(&client.asked).map(|(seen, asked)| app.reply(seen, *asked));
-            client.check(seen.len(), replies.collect(), self.time_has_passed);
+            client.check(seen.len(), &replies.collect::<Vec<_>>(), self.time_has_passed);
         }
 
         for (at, client) in self.clients.iter_mut().enumerate() {

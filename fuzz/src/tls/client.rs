@@ -275,11 +275,11 @@ impl Client {
     }
 
     /// Compares what it has received with what it had to. The server has seen `seen` of its requests.
-    pub(super) fn check(&self, seen: usize, replies: Vec<Expected>, time_has_passed: bool) {
+    pub(super) fn check(&self, seen: usize, replies: &[Expected], time_has_passed: bool) {
         let is_gone = self.peer.is_closed() || self.peer.is_shut();
         let mut text = self.received.as_str();
         let mut complete = 0;
-        for reply in &replies {
+        for reply in replies {
             let Some(rest) = read(text, reply) else { break };
             text = rest;
             complete += 1;

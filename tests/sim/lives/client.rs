@@ -177,9 +177,9 @@ impl Client {
             story.together.sent.remove(&(self.number, self.attempt));
             let mut world = wire.world.borrow_mut();
             if story.rng.bool() {
-                world.reset(wire.socket.connection)
+                world.reset(wire.socket.connection);
             } else {
-                world.close(wire.socket.connection)
+                world.close(wire.socket.connection);
             }
         }
     }
