@@ -238,8 +238,8 @@ impl Client {
         taken > 0
     }
 
-    /// Closes its side of the connection, or all of it. Now and then it does not say so first, where there are
-    /// words for that.
+    /// Closes its side of the connection, or all of it. Now and then it does not say so first, where there
+    /// are words for that.
     pub(crate) fn close(&mut self, half: bool, rng: &mut Rng, world: &mut World, model: &mut Model) {
         let it = &world.connections[self.connection as usize];
         let says = self.socket.is_secure() && !it.fin && rng.u8(..4) > 0 && self.socket.say_goodbye(world);

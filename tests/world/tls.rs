@@ -236,8 +236,8 @@ fn script(
     check_reader(&secure, &wire, &script.said, arguments[0] == "eventsource");
 }
 
-/// A reader that says what it sees sees every event once and in order: live, over an end that is none to worry
-/// about, and over a cut.
+/// A reader that says what it sees sees every event once and in order: live, over an end that is none to
+/// worry about, and over a cut.
 fn check_reader(secure: &Secure, wire: &Wire, said: &Said, is_event_source: bool) {
     let large = "x".repeat(100_000);
     let mut expected = vec!["one", "two", &large, "three"];
