@@ -98,13 +98,19 @@ pub trait Net {
     fn write(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> io::Result<usize>;
 
     /// There is room to write: sends what a write has taken and the socket has not. Only a network that keeps
-    /// such bytes has anything to do here.
+    /// such bytes has anything to do here. Returns how many of them the socket has taken.
     ///
     /// # Errors
     /// As for [`write`](Self::write), except that `WouldBlock` is none.
-    fn flush(&mut self, socket: &mut Self::Socket) -> io::Result<()> {
+    fn flush(&mut self, socket: &mut Self::Socket) -> io::Result<usize> {
         let _ = socket;
-        Ok(())
+        Ok(0)
+    }
+
+    /// Whether a write has taken bytes that the socket has not.
+    fn keeps(&self, socket: &Self::Socket) -> bool {
+        let _ = socket;
+        false
     }
 
     /// Bytes that the network holds for all its connections, besides what the operating system does. They

@@ -38,12 +38,14 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 impl<H: App, N: Net> Server<H, N> {
     /// The poll has told something about a connection.
     pub(crate) fn on_ready(&mut self, slot: u32, readable: bool, writable: bool, until_blocked: bool) {
+        let now = self.core.tick();
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
-        if writable
-            && let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut)
-            && let Err(error) = self.net.flush(socket)
-        {
-            return self.core.end(slot, CloseReason::of_error(&error));
+        if writable && let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) {
+            match self.net.flush(socket) {
+                Ok(0) => {}
+                Ok(_) => entry.took_more(!self.net.keeps(socket), now),
+                Err(error) => return self.core.end(slot, CloseReason::of_error(&error)),
+            }
         }
         if readable {
             // Not only when the peer has closed its side, but also when a read may stop at a mark.

@@ -148,6 +148,11 @@ impl<H: App, N: Net> Server<H, N> {
         let tick = look.now;
         let config = &self.core.config;
         let Some(entry) = self.core.delivery.slots.get(slot) else { return false };
+        // Whether the end of a reply counts as written and is not.
+        let keeps = || {
+            let socket = self.sockets.get(slot as usize).and_then(Option::as_ref);
+            socket.is_some_and(|socket| self.net.keeps(socket))
+        };
         match &entry.state {
             Connection::Streaming(stream) => {
                 let silent = tick.wrapping_sub(stream.since);
@@ -187,6 +192,7 @@ impl<H: App, N: Net> Server<H, N> {
                 };
                 // A connection that is only let in to be told has to be quick: others wait for the place.
                 let limit = if refused.is_some() { limit.min(SURPLUS_TIMEOUT) } else { limit };
+                let limit = if keeps() { limit.max(config.stall_timeout) } else { limit };
                 if tick.wrapping_sub(*since) < ticks(limit) {
                     return false;
                 }
@@ -205,7 +211,9 @@ impl<H: App, N: Net> Server<H, N> {
                 self.give_up_awaiting(slot, too_late());
             }
             Connection::Lingering { since, reason, .. } => {
-                if tick.wrapping_sub(*since) < ticks(config.linger) {
+                // What it is to get first may take as long as anything else.
+                let limit = if keeps() { config.linger.max(config.stall_timeout) } else { config.linger };
+                if tick.wrapping_sub(*since) < ticks(limit) {
                     return false;
                 }
                 let reason = *reason;

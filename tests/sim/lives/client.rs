@@ -6,6 +6,7 @@ use crate::lives::oracle::Life;
 use crate::lives::story::Story;
 use crate::lives::together::LOOPS_MAX;
 use crate::net::World;
+use crate::socket::Socket;
 use mio_sse::CloseReason;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -36,9 +37,7 @@ pub(crate) struct Wire {
     process: u32,
     /// What was sent last of what has come from each loop.
     serials: [u64; LOOPS_MAX],
-    connection: u32,
-    #[cfg(feature = "tls")]
-    secure: Option<crate::lives::secure::Secure>,
+    socket: Socket,
     bytes: Vec<u8>,
     state: State,
     /// Reads the stream, where it is compressed.
@@ -130,7 +129,7 @@ impl Client {
         let Some(mut wire) = self.wire.take() else { return false };
         let taken = wire.take(count);
         self.advance(&mut wire, story);
-        if wire.state == State::Over || wire.world.borrow().is_at_end(wire.connection) {
+        if wire.state == State::Over || wire.world.borrow().is_at_end(wire.socket.connection) {
             let clean = wire.state == State::Over;
             let reason = story.closings.remove(&(self.number, self.attempt)).filter(|_| clean);
             story.note(|| format!("client {} is at the end: {reason:?}", self.number));
@@ -166,7 +165,7 @@ impl Client {
     /// There is room for whatever comes.
     pub(crate) fn make_room(&mut self) {
         if let Some(wire) = &self.wire {
-            wire.world.borrow_mut().connections[wire.connection as usize].capacity = 1 << 24;
+            wire.world.borrow_mut().connections[wire.socket.connection as usize].capacity = 1 << 24;
         }
     }
 
@@ -177,7 +176,11 @@ impl Client {
             self.life.ends(None, false, story);
             story.together.sent.remove(&(self.number, self.attempt));
             let mut world = wire.world.borrow_mut();
-            if story.rng.bool() { world.reset(wire.connection) } else { world.close(wire.connection) }
+            if story.rng.bool() {
+                world.reset(wire.socket.connection);
+            } else {
+                world.close(wire.socket.connection);
+            }
         }
     }
 
@@ -321,63 +324,35 @@ fn encode(text: &str) -> String {
 impl Wire {
     fn new(world: &Rc<RefCell<World>>, process: u32, capacity: usize, story: &mut Story) -> Self {
         let connection = world.borrow_mut().connect(capacity);
-        #[cfg(feature = "tls")]
-        let secure = story.scenario.secure.then(|| {
+        if story.scenario.secure {
             story.count("connections with TLS");
-            crate::lives::secure::Secure::new()
-        });
-        #[cfg(not(feature = "tls"))]
-        let _ = story;
+        }
+        let socket = Socket::new(connection, story.scenario.secure);
         let (bytes, line, block) = (Vec::new(), Vec::new(), Block::default());
         let serials = [0; LOOPS_MAX];
         let (world, state, gunzip) = (world.clone(), State::Head, None);
-        Self {
-            world,
-            process,
-            serials,
-            connection,
-            #[cfg(feature = "tls")]
-            secure,
-            bytes,
-            state,
-            gunzip,
-            line,
-            block,
-        }
+        Self { world, process, serials, socket, bytes, state, gunzip, line, block }
     }
 
     fn send(&mut self, text: &[u8]) {
-        let world = &mut *self.world.borrow_mut();
-        #[cfg(feature = "tls")]
-        if let Some(secure) = &mut self.secure {
-            return secure.send(text, world, self.connection);
-        }
-        world.send(self.connection, text);
+        self.socket.send(text, &mut self.world.borrow_mut());
     }
 
     /// Takes up to `count` bytes of what has come. Returns how many there were.
     fn take(&mut self, count: usize) -> usize {
-        let world = &mut *self.world.borrow_mut();
-        #[cfg(feature = "tls")]
-        if let Some(secure) = &mut self.secure {
-            return secure.take(count, &mut self.bytes, world, self.connection);
-        }
-        world.take(self.connection, count, &mut self.bytes)
+        self.socket.take(count, &mut self.bytes, &mut self.world.borrow_mut())
     }
 
     /// The client leaves, in good order.
-    fn close(self) {
+    fn close(mut self) {
         let world = &mut *self.world.borrow_mut();
-        #[cfg(feature = "tls")]
-        if let Some(mut secure) = self.secure {
-            secure.say_goodbye(world, self.connection);
-        }
-        world.close(self.connection);
+        self.socket.say_goodbye(world);
+        world.close(self.socket.connection);
     }
 
     /// Whether it is thought that something could be sent on it.
     fn is_open(&self) -> bool {
-        !self.world.borrow().is_at_end(self.connection)
+        !self.world.borrow().is_at_end(self.socket.connection)
     }
 
     /// The next chunk, when it is complete.
