@@ -5,7 +5,7 @@ use crate::delivery::resume::Beginning;
 use crate::http::coding::accepts_gzip;
 use crate::http::parse::request::Request;
 use crate::http::reply::headers::HeadContext;
-use crate::http::reply::stream_reply::{Belongings, Coding, StreamReply};
+use crate::http::reply::stream_reply::{Coding, StreamReply};
 use crate::server::api::app::App;
 use crate::server::api::context::Context;
 use crate::server::api::missed::Missed;
@@ -44,6 +44,12 @@ impl<H: App, N: Net> Server<H, N> {
             _ => Framing::CloseDelimited,
         };
         let mut belongings = stream.take_belongings();
+        // `missed` may ask for it. Where the stream has ended already, nobody does.
+        if self.core.delivery.stream(id.slot).is_some()
+            && let Some(state) = belongings.state.take()
+        {
+            self.core.hooks.add_state(id, state);
+        }
         let mut resumption = self.core.resumption(id, stream, || last_event_id(stream, request));
         let made_up = resumption.gap && self.is_made_up(id, &resumption);
         if made_up {
@@ -55,7 +61,7 @@ impl<H: App, N: Net> Server<H, N> {
         if self.core.delivery.stream(id.slot).is_some() {
             let how = Opening { framing, keep_alive, resumption, made_up };
             self.core.open(id, request, replies, stream, how);
-            self.tell_of_opening(id, request, belongings);
+            self.tell_of_opening(id, request);
         } else {
             self.core.discard(belongings);
         }
@@ -68,10 +74,7 @@ impl<H: App, N: Net> Server<H, N> {
 
     /// Tells the application that a stream has opened. It may have ended already: then its end is told behind
     /// this.
-    fn tell_of_opening(&mut self, id: StreamId, request: &Request<'_>, mut belongings: Belongings) {
-        if let Some(state) = belongings.state.take() {
-            self.core.hooks.add_state(id, state);
-        }
+    fn tell_of_opening(&mut self, id: StreamId, request: &Request<'_>) {
         self.core.opening = Some(id);
         let mut callbacks = std::mem::take(&mut self.core.on_open).into_iter();
         let mut is_sound = true;
