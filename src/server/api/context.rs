@@ -718,9 +718,9 @@ impl<'a, S: 'static> Context<'a, S> {
     /// send follow those that the request's handler has sent. A topic that they subscribe the stream to
     /// begins there.
     ///
-    /// A stream that the handler has closed already, or which has nothing to come, opens as well, and its end
-    /// is told after this. Nothing but `on_close` can be given to it by then, all else fails with
-    /// [`Error::Closed`]: so give `on_close` before what may fail.
+    /// A stream that the handler has closed already, or that has no events to come, opens too, and its end is
+    /// reported after this. By then only `on_close` works on it, and all else returns [`Error::Closed`]. So
+    /// call `on_close` before anything that may fail.
     ///
     /// A panic closes the stream with [`CloseReason::Panicked`]. The callbacks after it are dropped without
     /// being called. `opened` and `closed` are called, as the stream has opened.

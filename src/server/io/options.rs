@@ -1,4 +1,4 @@
-//! The options of sockets that `Config` has to say something about.
+//! Socket options, as configured.
 
 use crate::config::Config;
 use socket2::{SockRef, TcpKeepalive};
@@ -6,8 +6,8 @@ use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
-/// `TCP_DEFER_ACCEPT`, which no crate has by name: after how many seconds a connection is accepted that has
-/// sent nothing.
+/// `TCP_DEFER_ACCEPT`, which no crate has by name: the seconds after which a connection that has sent nothing
+/// is accepted.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod defer_accept {
     use nix::libc;
@@ -19,10 +19,10 @@ mod defer_accept {
     nix::setsockopt_impl!(DeferAccept, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, usize, SetUsize);
 }
 
-/// Whether accepted sockets have the options of the listener, which saves a system call for each.
+/// Whether accepted sockets inherit the options of the listener, which saves a system call for each.
 pub(crate) const INHERITED: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-/// What `Config` has to say about sockets.
+/// The socket options of `Config`.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     keepalive: Option<Duration>,
@@ -44,7 +44,7 @@ impl Options {
     }
 
     pub(crate) fn set(&self, socket: &SockRef<'_>) -> io::Result<()> {
-        // Events are written when they happen and never in halves: waiting for more to send only delays them.
+        // Events are written whole as they happen, so waiting for more bytes would only delay them.
         socket.set_tcp_nodelay(true)?;
         if let Some(time) = self.keepalive {
             socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(time))?;
@@ -60,7 +60,7 @@ impl Options {
         self.set_of_any(socket)
     }
 
-    /// Those of a listener, and those that what it accepts inherits.
+    /// Sets the options of a listener, and those that accepted sockets inherit.
     pub(crate) fn set_of_listener(&self, listener: &TcpListener) -> io::Result<()> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if let Some(time) = self.defer_accept {
@@ -71,7 +71,7 @@ impl Options {
         if INHERITED { self.set(&SockRef::from(listener)) } else { Ok(()) }
     }
 
-    /// Those that unix sockets have as well.
+    /// Sets the options that unix sockets have too.
     pub(crate) fn set_of_any(&self, socket: &SockRef<'_>) -> io::Result<()> {
         self.send_buffer.map_or(Ok(()), |bytes| socket.set_send_buffer_size(bytes))
     }

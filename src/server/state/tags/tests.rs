@@ -22,7 +22,7 @@ enum Step {
     Add(u32, &'static str),
     Remove(u32, &'static str),
     Forget(u32),
-    /// Goes through the streams of a tag and forgets some of them on the way.
+    /// Visits the streams of a tag and forgets some of them on the way.
     Walk(&'static str, [bool; STREAMS as usize]),
     Revoke(&'static str, u64),
     Unrevoke(&'static str),
@@ -124,7 +124,7 @@ proptest! {
                 let forbidden = revoked.iter().any(|(until, found)| *found == name && *until >= now);
                 prop_assert_eq!(tags.is_revoked(name, now), forbidden);
             }
-            // Nothing is left of what is gone.
+            // Removed entries leave nothing.
             prop_assert_eq!(tags.len(), names);
             prop_assert_eq!(tags.links.len(), pairs.len());
             for slot in 0..STREAMS {
