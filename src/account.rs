@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_charged_stands_there_until_it_is_dropped() {
+    fn a_charge_counts_until_it_is_dropped() {
         let account = Account::default();
         let mut one = account.charge(Purpose::Input, 10);
         let other = account.charge(Purpose::Input, 5);

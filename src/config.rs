@@ -193,7 +193,7 @@ pub struct Config {
     ///
     /// A burst may be larger. Only events that were offered to a stream and not taken count. A stream that
     /// goes on reading has at least 100 ms for them; if it would be closed, [publishers](crate::Publisher)
-    /// wait meanwhile. Handlers do not wait: they may publish up to 16 times this in a burst, and one
+    /// wait in the meantime. Handlers do not wait: they may publish up to 16 times this in a burst, and one
     /// callback may send as much to one stream.
     ///
     /// While a stream lags, a topic takes at most this or the size of a burst, plus its history and a block
@@ -408,10 +408,10 @@ impl Config {
         self.event_id_bytes_max.min(self.head_bytes_max / 2)
     }
 
-    /// Whether the limits make sense, alone and together. A server is not built with limits that do not.
+    /// Checks the limits, alone and together. A server cannot be built with invalid limits.
     ///
     /// # Errors
-    /// Says which limit is wrong and what it has to be.
+    /// Names the first invalid limit and its range.
     pub fn check(&self) -> Result<(), ConfigError> {
         let positive = [
             ("inbox_max", self.inbox_max),
@@ -497,12 +497,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_make_sense() {
+    fn the_defaults_are_valid() {
         assert_eq!(Config::default().check(), Ok(()));
     }
 
     #[test]
-    fn limits_that_make_no_sense_are_named() {
+    fn invalid_limits_are_named() {
         type Spoil = fn(&mut Config);
         let cases: [(&str, Spoil); 20] = [
             ("inbox_max", |config| config.inbox_max = 0),

@@ -31,7 +31,7 @@ pub enum Error {
     NotOrdered,
     /// The position is not greater than that of the event published before it, in any topic.
     PositionNotIncreasing,
-    /// The stream would read topics that differ in [who makes their ids](crate::TopicConfig::ids).
+    /// The stream would read topics that differ in [how their ids are made](crate::TopicConfig::ids).
     MixedIds,
     /// The topic has [finished](crate::Context::finish_topic).
     Finished,
@@ -157,7 +157,7 @@ impl fmt::Display for BadRequest {
 
 impl std::error::Error for BadRequest {}
 
-/// A limit that makes no sense.
+/// An invalid limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     limit: &'static str,

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_events_are_read_again() {
         let events = [
             Event::new().data("a\nb\n").event("x").id("1").retry(Duration::from_secs(1)),
             Event::new().data(" : space"),

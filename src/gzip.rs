@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_all_kinds_fit_one_behind_the_other() {
+    fn pieces_of_all_kinds_can_follow_each_other() {
         let (mut chain, mut alone) = (Encoder::new(6).unwrap(), Encoder::new(1).unwrap());
         let mut random = fastrand::Rng::with_seed(7);
         for round in 0..200 {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_to_many_sums_is_added_to_each() {
+    fn an_addition_adds_to_each_sum() {
         let mut random = fastrand::Rng::with_seed(8);
         for size in [0, 1, 2, 3, 200, 65_536, 1 << 20] {
             let sum = Sum::of(&vec![random.u8(..); size]);

@@ -92,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_at_one_listener_keeps_nobody_waiting_at_another() {
+    fn many_clients_at_one_listener_do_not_delay_another() {
         let mut rotation = rotation(&[1000, 2, 1]);
         let order: Vec<_> = (0..7).map(|_| accept(&mut rotation).0.unwrap()).collect();
         assert_eq!(order, [0, 1, 2, 0, 1, 0, 0]);
     }
 
     #[test]
-    fn a_listener_is_asked_until_it_has_none_and_then_not_before_it_is_told_to() {
+    fn a_listener_is_asked_until_it_has_none_and_again_only_when_ready() {
         let mut rotation = rotation(&[1, 1]);
         assert_eq!(accept(&mut rotation), (Some(0), 1));
         assert_eq!(accept(&mut rotation), (Some(1), 1));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_no_reason_to_forget_who_waits() {
+    fn connections_still_wait_after_an_error() {
         let mut rotation = rotation(&[1, 1]);
         for error in [ErrorKind::Other, ErrorKind::ConnectionAborted, ErrorKind::OutOfMemory] {
             let result = rotation.accept(|_| Err::<(), _>(error.into()));
@@ -125,7 +125,7 @@ mod tests {
 
     /// As if a descriptor of the reserve is given up after each failure.
     #[test]
-    fn where_descriptors_are_short_all_have_their_turn_as_well() {
+    fn all_listeners_have_their_turn_when_descriptors_are_short() {
         let mut rotation = rotation(&[100, 100, 100]);
         let mut order = Vec::new();
         for _ in 0..6 {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_are_gone_are_no_reason_to_stay_with_one_listener() {
+    fn aborted_connections_do_not_stop_the_rotation() {
         let mut rotation = rotation(&[100, 100]);
         let mut asked = Vec::new();
         for _ in 0..4 {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_where_nobody_listens() {
+    fn no_connection_waits_without_listeners() {
         let mut rotation = rotation(&[1]);
         assert_eq!(rotation.take().count(), 1);
         assert_eq!(accept(&mut rotation), (None, 0));

@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn what_the_machine_does_not_have_is_left_out_while_something_is_left() {
+    fn missing_addresses_are_skipped_while_one_is_left() {
         let no_family = || io::Error::from_raw_os_error(nix::errno::Errno::EAFNOSUPPORT as i32);
         let of = ["[::1]:0", "192.0.2.1:0", "127.0.0.1:0", "127.0.0.2:0"];
         let (result, called) = calls(&of, |_, address| match address.ip().to_string().as_str() {

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_those_who_left() {
+    fn no_count_is_left_after_all_have_left() {
         let mut addresses = Addresses::default();
         for slot in 0..1000 {
             addresses.enter(slot, std::net::Ipv4Addr::from_bits(slot).into());

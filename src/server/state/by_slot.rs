@@ -44,7 +44,7 @@ mod tests {
     use crate::server::state::pages::Pages;
 
     #[test]
-    fn slots_without_a_place_cost_nothing_and_memory_is_given_back() {
+    fn slots_without_a_place_cost_nothing_and_memory_is_freed() {
         let mut first = BySlot::default();
         first.set(1_000_000, Place::NONE);
         assert_eq!((first.get(7), first.0.capacity()), (Place::NONE, 0));

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_that_stay_keep_their_pages_and_no_others() {
+    fn remaining_entries_keep_only_their_own_pages() {
         let mut pages = Pages::default();
         let places: Vec<Place> = (0..10_000).map(|number| pages.insert(number)).collect();
         assert_eq!(pages.held(), 10_000_usize.div_ceil(PAGE));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_and_goes_uses_the_same_memory_again() {
+    fn entries_that_come_and_go_reuse_memory() {
         let mut pages = Pages::default();
         let places = [pages.insert(0), pages.insert(1)];
         for _ in 0..2 {

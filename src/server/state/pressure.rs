@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn near_the_limit_nobody_waits() {
+    fn near_the_limit_publishers_do_not_wait() {
         let mut pressure = Pressure::default();
         assert_eq!(pressure.look(1500, MAX, Duration::ZERO), Some(Relief::Cut));
     }

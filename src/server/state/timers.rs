@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_have_passed_are_not_made_up_for() {
+    fn times_that_have_passed_are_skipped() {
         let mut timers = Timers::default();
         timers.add(ms(10), Some(ms(10)), None, ());
         assert!(fire(&mut timers, ms(9)).is_none());
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_period_of_nothing_still_lets_the_loop_rest() {
+    fn a_period_of_zero_still_lets_the_loop_rest() {
         let mut timers = Timers::default();
         timers.add(ms(0), Some(Duration::ZERO), None, ());
         assert!(fire(&mut timers, ms(0)).is_some());
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_a_crowd_is_given_back() {
+    fn memory_is_freed_after_many_have_left() {
         let mut timers = Timers::default();
         let crowd: Vec<TimerId> = (0..20_000).map(|slot| timers.add(ms(1), None, Some(slot), ())).collect();
         // Half are cancelled, half end with their streams; the last one stays.

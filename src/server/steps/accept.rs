@@ -121,7 +121,7 @@ impl<H: App, N: Net> Server<H, N> {
                 true
             }
             Err(_) => {
-                // Descriptors were not what is missing.
+                // The failure had another cause than descriptors.
                 self.accept.reserve = self.net.reserve(RESERVE);
                 false
             }

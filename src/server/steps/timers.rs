@@ -1,4 +1,4 @@
-//! Step 6: what is due.
+//! Step 6: timers and other work that is due.
 
 use crate::server::api::app::App;
 use crate::server::api::server::Server;

@@ -136,7 +136,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_to_be_forgotten_is_over_when_the_loop_wakes_for_it() {
+fn a_revocation_is_over_when_the_loop_wakes_to_drop_it() {
     let mut tags = Tags::default();
     assert_eq!(tags.next_due(), None);
     for until in [Duration::ZERO, Duration::from_millis(1999), Duration::from_secs(2)] {
@@ -156,7 +156,7 @@ fn a_tag_on_a_stream_is_24_bytes_and_so_is_a_tag_also_in_the_slab() {
 }
 
 #[test]
-fn the_memory_of_a_crowd_is_given_back() {
+fn memory_is_freed_after_many_have_left() {
     let mut tags = Tags::default();
     for slot in 0..20_000 {
         tags.add(slot, &slot.to_string(), 1).unwrap();
