@@ -51,8 +51,8 @@ pub struct Config {
     pub subscriptions_max: usize,
     /// Topics that have a subscriber or retain events. Default 1,000,000, some 200 bytes each. A stream that
     /// asks for one more is [refused](Self::refuse). [`Context::subscribe`](crate::Context::subscribe)
-    /// returns, and so does [`Context::publish`](crate::Context::publish) to a topic that would retain the
-    /// event, [`Error::TooManyTopics`](crate::Error::TooManyTopics).
+    /// returns [`Error::TooManyTopics`](crate::Error::TooManyTopics), and so does
+    /// [`Context::publish`](crate::Context::publish) to a topic that would retain the event.
     pub topics_max: usize,
     /// Tags that one stream may have. Default 16: adding or removing one looks at all of them. Each costs 32
     /// bytes, and some 90 and its name if no other stream has it. A stream that asks for more gets 400;
@@ -64,7 +64,7 @@ pub struct Config {
     /// How a stream is refused when there are too many. Default [`Refuse::Auto`].
     pub refuse: Refuse,
     /// How long a refused client should wait before it tries again, sent as `retry:` or `Retry-After`. Each
-    /// gets a random delay between once and twice this, so they do not all come at once. Default 10 s.
+    /// gets a different delay between once and twice this, so they do not all come at once. Default 10 s.
     pub refuse_retry: Duration,
 
     /// Which pages of other origins may read replies. Default `None`: none, unless handlers add the headers
@@ -176,15 +176,15 @@ pub struct Config {
     /// for any other response 16 KiB. Bytes in the kernel's buffer count as taken, so a client that reads
     /// nothing is noticed only once the socket is full.
     ///
-    /// A stream that has ended has a quarter of [`max_age`](Self::max_age) to write its rest, or this time if
-    /// that is longer. This holds if `max_age` is no shorter than this.
+    /// A stream that has ended has a quarter of [`max_age`](Self::max_age) for what is left to write, or this
+    /// time if that is longer. This holds if `max_age` is no shorter than this.
     pub stall_timeout: Duration,
     /// How long a stream may stay open. It is closed cleanly, with
-    /// [`CloseReason::MaxAge`](crate::CloseReason::MaxAge), at a random age from three quarters of this on,
-    /// so streams that opened together do not reconnect together. EventSource reconnects by itself. At least
-    /// 100 ms. Default 24 h: a proxy may take the bytes for a client that has left, and then nothing else
-    /// ever closes the stream. `None`: for ever. [`StreamReply::max_age`](crate::StreamReply::max_age) sets
-    /// it for one stream.
+    /// [`CloseReason::MaxAge`](crate::CloseReason::MaxAge), at an age from three quarters of this on that
+    /// differs between streams, so clients that connected together do not reconnect together. EventSource
+    /// reconnects by itself. At least 100 ms. Default 24 h: a proxy may take the bytes for a client that has
+    /// left, and then nothing else ever closes the stream. `None`: for ever.
+    /// [`StreamReply::max_age`](crate::StreamReply::max_age) sets it for one stream.
     pub max_age: Option<Duration>,
     /// Bytes of events that a topic retains for slow streams, besides its history. Also the bytes that may
     /// wait for one stream alone, besides the events in its [source](crate::Source). A stream that needs
@@ -209,8 +209,8 @@ pub struct Config {
     /// buffers, and the records of connections, topics, timers and tags, which other limits bound. Socket
     /// buffers in the kernel are not counted.
     ///
-    /// Above seven eighths of it the server frees memory until three quarters are in use, in this order.
-    /// Publishers wait, for 100 ms at a time. The streams that lag furthest are closed or
+    /// Above seven eighths of it the server frees memory until less than three quarters are in use, in this
+    /// order. Publishers wait, for 100 ms at a time. The streams that lag furthest are closed or
     /// [skip](crate::Overflow::Skip), as if [`lag_bytes_max`](Self::lag_bytes_max) were a half, then a
     /// quarter and so on; connections that hold much input or unread output are closed too. Histories are
     /// halved. The newest event of each key stays. If all of it is in use, all requests are

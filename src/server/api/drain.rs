@@ -56,9 +56,9 @@ impl Drain {
         self
     }
 
-    /// How long clients should wait before they reconnect (`retry:`). Each gets a random delay between once
-    /// and twice this. `EventSource` keeps the delay until the next `retry:`. Without it clients reconnect as
-    /// after any end.
+    /// How long clients should wait before they reconnect (`retry:`). Each gets a different delay between
+    /// once and twice this. `EventSource` keeps the delay until the next `retry:`. Without it clients
+    /// reconnect as after any end.
     #[must_use]
     pub fn retry(mut self, retry: Duration) -> Self {
         self.retry = Some(retry);
