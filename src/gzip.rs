@@ -162,7 +162,7 @@ mod deflate {
             crc32fast::hash(bytes)
         }
 
-        /// The checksum after `len` zero bytes, apart from what these contribute themselves.
+        /// What `crc` contributes to the checksum after `len` more bytes.
         pub(super) fn shift(crc: u32, len: u32) -> u32 {
             let mut all = Hasher::new_with_initial_len(crc, 0);
             all.combine(&Hasher::new_with_initial_len(0, u64::from(len)));
