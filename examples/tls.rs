@@ -11,33 +11,41 @@
 //! to the port of plain HTTP (`HTTP_PORT`, 8080) is sent to that of TLS (`PORT`, 8443). `RUST_LOG` chooses
 //! what is logged.
 
-use mio_sse::{Config, Drain, Event, Listeners, LogObserver, Reply, Router, Server, TlsConfig};
+use mio_sse::{
+    Config, Drain, Event, Listeners, LogObserver, Reply, Router, Server, TlsConfig, TlsConfigError,
+};
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const PAGE: &str = "<!DOCTYPE html><meta charset=utf-8><title>TLS</title>\
+const PAGE: &str = "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>TLS</title>\
+    <meta name=viewport content=\"width=device-width\"><meta name=color-scheme content=\"light dark\">\
+    <link rel=icon href=\"data:,\">\
     <body style=\"font: 3rem monospace; text-align: center; margin-top: 4rem\"><p id=clock>…</p>\
     <script>new EventSource('/clock').onmessage = event => clock.textContent = event.data</script>";
 
 fn app() -> Router {
     let mut app = Router::new();
     app.get("/", |_request, _cx| Reply::html(PAGE));
-    app.get("/clock", |_request, _cx| Reply::stream().topic("clock"));
+    app.sse("/clock", |stream, _request, cx| {
+        // What comes next is up to a second away.
+        cx.send(stream, now())?;
+        cx.subscribe(stream, "clock")
+    });
     app.on_start(|cx| {
-        cx.every_global(Duration::from_secs(1), |cx| {
-            let now = jiff::Timestamp::now().strftime("%H:%M:%SZ").to_string();
-            cx.publish("clock", Event::new().data(now))
-        });
+        cx.every_global(Duration::from_secs(1), |cx| cx.publish("clock", now()));
     });
     app
 }
 
-/// Sends everybody to the same place of `https://HOST:port`.
+fn now() -> Event<'static> {
+    Event::new().data(jiff::Timestamp::now().strftime("%H:%M:%SZ").to_string())
+}
+
+/// Sends everybody to the same place of `https://HOST:port`, whatever the method: 308 keeps it.
 fn redirect(port: u16) -> Router {
     let mut app = Router::new();
-    app.get("/{*path}", move |request, _cx| elsewhere(request.header("Host"), request.target(), port));
-    app.get("/", move |request, _cx| elsewhere(request.header("Host"), request.target(), port));
+    app.before(move |request, _cx| Some(elsewhere(request.header("Host"), request.target(), port)));
     app
 }
 
@@ -46,14 +54,21 @@ fn elsewhere(host: Option<&str>, target: &str, port: u16) -> Reply {
     // What a name may consist of, and nothing behind a colon but a port. An address of IPv6 has brackets.
     let name =
         host.rsplit_once(':').map_or(host, |(name, port)| if port.contains(']') { host } else { name });
+    // A target may also be `*` or, for a proxy, a whole URL.
+    let target = if target.starts_with('/') { target } else { "/" };
     Reply::empty(308).header("Location", &format!("https://{name}:{port}{target}"))
 }
 
-/// The certificate: from files, or one that is made now.
-fn certificate() -> Result<TlsConfig, Box<dyn Error>> {
-    if let (Ok(certificates), Ok(key)) = (std::env::var("CERTIFICATES"), std::env::var("KEY")) {
-        return Ok(TlsConfig::from_pem_files(certificates, key)?);
-    }
+/// The certificate in the files that the environment names, if it does.
+fn certificate_in_files() -> Option<Result<TlsConfig, TlsConfigError>> {
+    let (Ok(certificates), Ok(key)) = (std::env::var("CERTIFICATES"), std::env::var("KEY")) else {
+        return None;
+    };
+    Some(TlsConfig::from_pem_files(certificates, key))
+}
+
+/// One for `localhost`.
+fn new_certificate() -> Result<TlsConfig, Box<dyn Error>> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
     Ok(TlsConfig::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes())?)
 }
@@ -69,9 +84,10 @@ fn on_signals(end: impl Fn() + Send + 'static, tls: TlsConfig) -> Result<(), Box
                 end();
                 continue;
             }
-            match certificate() {
-                Ok(new) => tls.reload(&new),
-                Err(error) => log::error!("the certificate stays as it is: {error}"),
+            match certificate_in_files() {
+                Some(Ok(new)) => tls.reload(&new),
+                Some(Err(error)) => log::error!("the certificate stays as it is: {error}"),
+                None => log::info!("there are no files to read again"),
             }
         }
     });
@@ -90,7 +106,10 @@ fn port(name: &str, default: u16) -> Result<u16, Box<dyn Error>> {
 }
 
 fn serve() -> Result<(), Box<dyn Error>> {
-    let tls = certificate()?;
+    let tls = match certificate_in_files() {
+        Some(read) => read?,
+        None => new_certificate()?,
+    };
     let listeners = Listeners::new().tls(("127.0.0.1", port("PORT", 8443)?), &tls);
     let mut server = Server::listen(listeners, app(), Config::default())?;
     server.observe(LogObserver);

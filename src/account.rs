@@ -1,31 +1,31 @@
-//! How much memory is held for others, noted as it is taken and given back.
+//! The account of the memory that is held for others.
 //!
-//! Logs and encoders keep their own account in `Spares::held`: the capacity of their blocks, noted when one
-//! grows. Everything else has a `Charge` beside the bytes, which stands in the `Account` as long as they
-//! exist. Debug builds count the logs again after each turn.
+//! Logs and encoders keep their own account in `Spares::held`: the capacity of their blocks, updated when one
+//! grows. All other bytes have a `Charge` beside them, which counts in the `Account` until it is dropped.
+//! Debug builds recount the logs after each turn.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What memory is held for, besides logs, which keep their own account.
+/// What memory is used for, besides logs, which keep their own account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// The beginning of a request.
+    /// Incomplete requests.
     Input,
-    /// The rest of a reply that a socket has not taken.
+    /// Replies that their sockets have not taken.
     Replies,
-    /// What goes out to one stream before all else.
+    /// The hands of streams: bytes that go out before everything else.
     Hands,
     /// Events that wait in channels.
     Channels,
     /// Keys and ids of frames.
     Indexes,
-    /// Encoders, and what they have made.
+    /// Encoders and their output.
     Encoders,
 }
 
-/// The sums, in bytes. All clones are one account.
+/// The sums, in bytes. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Account {
     sums: Arc<[AtomicUsize; 6]>,
@@ -42,14 +42,14 @@ impl Account {
         self.sums[purpose as usize].load(Ordering::Relaxed)
     }
 
-    /// Notes so many bytes until the charge is dropped.
+    /// Adds `bytes` until the charge is dropped.
     pub(crate) fn charge(&self, purpose: Purpose, bytes: usize) -> Charge {
         self.sums[purpose as usize].fetch_add(bytes, Ordering::Relaxed);
         Charge { account: self.clone(), purpose, bytes }
     }
 }
 
-/// Bytes that stand in an account as long as this lives: it lies beside what takes them.
+/// Bytes that count in an account until this is dropped. It is stored beside those bytes.
 #[derive(Debug)]
 pub(crate) struct Charge {
     account: Account,
@@ -58,7 +58,7 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    /// It is so many bytes now.
+    /// Changes the charge to `bytes`.
     pub(crate) fn set(&mut self, bytes: usize) {
         let sum = &self.account.sums[self.purpose as usize];
         sum.fetch_add(bytes, Ordering::Relaxed);
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_charged_stands_there_until_it_is_dropped() {
+    fn a_charge_counts_until_it_is_dropped() {
         let account = Account::default();
         let mut one = account.charge(Purpose::Input, 10);
         let other = account.charge(Purpose::Input, 5);

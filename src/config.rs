@@ -8,7 +8,7 @@ use crate::topic::history::TopicConfig;
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// The limits of a server. The defaults are fit for the open internet.
+/// The limits of a server. The defaults suit the open internet.
 ///
 /// ```
 /// use mio_sse::{Config, Router, Server};
@@ -23,54 +23,53 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// Connections that the kernel holds ready for the server to accept. The kernel caps it (Linux:
-    /// `net.core.somaxconn`). Default 4096: room for a crowd that reconnects at once, which a backlog of 128
-    /// turns away.
+    /// Connections that the kernel queues until the server accepts them (`listen(2)`). The kernel caps it
+    /// (Linux: `net.core.somaxconn`). Default 4096: room for many clients that reconnect at once, some of
+    /// which a backlog of 128 would turn away.
     pub backlog: u32,
 
-    /// Connections, with or without a stream. Default 120,000: more than `streams_max`, so that a server full
-    /// of streams still answers other requests. Some more, a sixteenth (8 at least, 1,024 at most), are let
-    /// in for one request each: a page they get, a stream is [refused](Self::refuse). Who comes beyond
-    /// that is closed at once. The process needs a descriptor for each, see `ulimit -n`; where there are none
-    /// left, a few held in reserve serve the same purpose.
+    /// Connections, with or without a stream. Default 120,000: more than `streams_max`, so a server full of
+    /// streams still serves other requests. A sixteenth more (at least 8, at most 1,024) are accepted for one
+    /// request each: a page is served, a stream is [refused](Self::refuse). Connections beyond that are
+    /// closed at once. The process needs a descriptor for each, see `ulimit -n`. If none are left, a few
+    /// descriptors held in reserve serve the same purpose.
     pub connections_max: usize,
     /// Connections from one IPv4 address, or one /64 network of IPv6. `None`, the default, is any number,
-    /// since behind a reverse proxy all come from one address. Who comes beyond it is treated as under
-    /// `connections_max`. Costs 16 bytes for each connection and 40 for each address.
+    /// since behind a reverse proxy all come from one address. Connections beyond it are treated as those
+    /// beyond `connections_max`. The limit costs 16 bytes for each connection and 40 for each address.
     pub connections_per_address_max: Option<usize>,
-    /// Requests that one connection may carry, at most 65,535. Default 1,000: a connection closed now and
-    /// then lets a load balancer spread its clients anew, and costs a handshake in a thousand requests.
+    /// Requests that one connection may carry, at most 65,535. Default 1,000: a connection that closes now
+    /// and then lets a load balancer spread its clients again, and costs one handshake in a thousand
+    /// requests.
     pub requests_per_connection_max: usize,
-    /// Open streams. Default 100,000, which cost 7 MB here and some 400 MB in the kernel. One more is
+    /// Open streams. Default 100,000, which take 7 MB here and some 400 MB in the kernel. More are
     /// [refused](Self::refuse).
     pub streams_max: usize,
-    /// Topics that one stream may read. Default 128: every one of them is looked at for each delivery to a
-    /// stream that reads several. A stream that asks for more is answered 400;
-    /// [`Context::subscribe`](crate::Context::subscribe) is
-    /// [`Error::TooManySubscriptions`](crate::Error::TooManySubscriptions).
+    /// Topics that one stream may read. Default 128: each delivery to a stream that reads several looks at
+    /// all of them. A stream that asks for more gets 400; [`Context::subscribe`](crate::Context::subscribe)
+    /// returns [`Error::TooManySubscriptions`](crate::Error::TooManySubscriptions).
     pub subscriptions_max: usize,
-    /// Topics that have a subscriber, or of which something is kept. Default 1,000,000, some 200 bytes each.
-    /// A stream that asks for one more is [refused](Self::refuse);
-    /// [`Context::subscribe`](crate::Context::subscribe), and [`Context::publish`](crate::Context::publish)
-    /// to a topic that would be kept, are [`Error::TooManyTopics`](crate::Error::TooManyTopics).
+    /// Topics that have a subscriber or retain events. Default 1,000,000, some 200 bytes each. A stream that
+    /// asks for one more is [refused](Self::refuse). [`Context::subscribe`](crate::Context::subscribe)
+    /// returns [`Error::TooManyTopics`](crate::Error::TooManyTopics), and so does
+    /// [`Context::publish`](crate::Context::publish) to a topic that would retain the event.
     pub topics_max: usize,
-    /// Tags that one stream may have. Default 16: they are gone through for each that is added or removed.
-    /// Each costs 32 bytes, and some 90 and its name where no other stream has it. A stream that asks for
-    /// more is answered 400; [`Context::tag`](crate::Context::tag) is
-    /// [`Error::TooManyTags`](crate::Error::TooManyTags).
+    /// Tags that one stream may have. Default 16: adding or removing one looks at all of them. Each costs 32
+    /// bytes, and some 90 and its name if no other stream has it. A stream that asks for more gets 400;
+    /// [`Context::tag`](crate::Context::tag) returns [`Error::TooManyTags`](crate::Error::TooManyTags).
     pub tags_max: usize,
-    /// Tags that are [revoked](crate::Context::revoke) at a time. Default 1,000,000, some 150 bytes each.
-    /// With one more, the one that would be over first is over at once.
+    /// Tags that are [revoked](crate::Context::revoke) at a time. Default 1,000,000, some 150 bytes each. If
+    /// there are more, the revocation that would expire first is dropped.
     pub revoked_max: usize,
-    /// How a stream is refused where there are too many. Default [`Refuse::Auto`].
+    /// How a stream is refused when there are too many. Default [`Refuse::Auto`].
     pub refuse: Refuse,
-    /// When a client that is refused should come again, at the earliest: in `retry:` or `Retry-After`, with
-    /// up to as much again added, different for each, so that they do not all come at once. Default 10 s.
+    /// How long a refused client should wait before it tries again, sent as `retry:` or `Retry-After`. Each
+    /// gets a different delay between once and twice this, so they do not all come at once. Default 10 s.
     pub refuse_retry: Duration,
 
-    /// Which pages of other origins may read replies. Default `None`: none, unless handlers let them by
-    /// headers of their own. With `Some`, the server adds the headers to all replies and answers preflights;
-    /// see [`Cors`].
+    /// Which pages of other origins may read replies. Default `None`: none, unless handlers add the headers
+    /// themselves. With `Some`, the server adds the headers to all replies and answers preflights; see
+    /// [`Cors`].
     pub cors: Option<Cors>,
     /// The hosts that clients may reach this server by: names or addresses, each with a port or for all
     /// ports, in upper or lower case, without wildcards. A request for any other host gets 421 (Misdirected
@@ -104,11 +103,11 @@ pub struct Config {
     /// Currently each request is compared with all of them, one after the other.
     pub hosts: Vec<String>,
 
-    /// Makes the body of each error that has none of its own, so that an API says in JSON what is wrong,
-    /// whatever it is: of [`Reply::status`](crate::Reply::status) from 400 on, of what a
-    /// [`Router`](crate::Router) answers where there is no route, of a handler that fails, and of requests
-    /// that the server refuses or cannot read. It is given the status and what would be said in plain text,
-    /// and its reply's body, type and headers are used, its status is not. Default `None`: plain text.
+    /// Makes the body of each error reply that has none, so an API can describe all errors in JSON. It
+    /// applies to [`Reply::status`](crate::Reply::status) from 400 on, to paths for which a
+    /// [`Router`](crate::Router) has no route, to handlers that fail, and to requests that the server refuses
+    /// or cannot read. The function gets the status and the plain text. Body, type and headers of its reply
+    /// are used, its status is not. Default `None`: plain text.
     ///
     /// ```
     /// # use mio_sse::{Config, Reply};
@@ -116,132 +115,132 @@ pub struct Config {
     /// config.error_body = Some(|_status, text| Reply::json_text(serde_json::json!({ "error": text }).to_string()));
     /// ```
     ///
-    /// The text may be what a handler said in a [`BadRequest`](crate::BadRequest).
+    /// The text may be that of a handler's [`BadRequest`](crate::BadRequest).
     pub error_body: Option<fn(u16, &str) -> Reply>,
 
-    /// Bytes of a request head, and of what a peer may send while its stream is open. Default 16 KiB:
-    /// generous for cookies, too little to hurt. More is answered 431.
+    /// Bytes of a request head, and bytes that a client may send while its stream is open. Default 16 KiB:
+    /// generous for cookies, too little to hurt. A larger head gets 431.
     pub head_bytes_max: usize,
-    /// Bytes of an event's id. Default 4 KiB, and never more than half of `head_bytes_max`: the client comes
-    /// back with it in the head of its request, and is lost for good if that is answered 431. An event with a
-    /// longer one is [`Error::IdTooLong`](crate::Error::IdTooLong).
+    /// Bytes of an event's id. Default 4 KiB, and never more than half of `head_bytes_max`: a client sends it
+    /// in the head of its request when it reconnects, and would give up for good on a 431. Publishing an
+    /// event with a longer id returns [`Error::IdTooLong`](crate::Error::IdTooLong).
     pub event_id_bytes_max: usize,
-    /// Bytes of a request target. Default 8 KiB, the least that RFC 9110 4.1 recommends. More is answered
+    /// Bytes of a request target. Default 8 KiB, the least that RFC 9110 4.1 recommends. A longer one gets
     /// 414.
     pub target_bytes_max: usize,
-    /// Header lines of a request, at most 128. Default 100. More are answered 431.
+    /// Header lines of a request, at most 128. Default 100. A request with more gets 431.
     pub headers_max: usize,
-    /// Bytes of a request body, which is held in memory until it is complete. Default 64 KiB. More is
-    /// answered 413.
+    /// Bytes of a request body, which is held in memory until it is complete. Default 64 KiB. A larger one
+    /// gets 413.
     pub body_bytes_max: usize,
-    /// Time for a complete request head, from the moment the connection is accepted, or from the first byte
-    /// on one kept alive. Default 10 s: so a byte now and then does not hold a connection for ever.
-    /// One that has begun is answered 408; a connection without a byte is just closed.
+    /// Time for a complete request head, from when the connection was accepted, or from the first byte of a
+    /// later request. Default 10 s: a client that sends a byte now and then cannot hold a connection for
+    /// ever. A head that has begun gets 408; a connection that has sent nothing is just closed.
     pub head_timeout: Duration,
     /// Time for a complete request body, from the end of the head. Default 30 s: 64 KiB over a line of 20
-    /// kbit/s. Too late is answered 408.
+    /// kbit/s. A body that takes longer gets 408.
     pub body_timeout: Duration,
-    /// How long a connection may stay open between two requests. Default 75 s, a little longer than the
-    /// proxies' own 60 s, so that it is they who close.
+    /// How long a connection may stay open between two requests. Default 75 s, a little longer than the 60 s
+    /// of most proxies, so the proxy closes first.
     pub keep_alive_timeout: Duration,
 
-    /// How many requests may wait for a reply that is said [later](crate::Context::later). Default 1024. More
-    /// get 503.
+    /// Requests that may wait for a [later](crate::Context::later) reply. Default 1024. More get 503.
     pub late_replies_max: usize,
-    /// How long a request waits for such a reply. Default 30 s. Then it gets 504, and the log says so.
+    /// How long a request waits for a later reply. Default 30 s. Then it gets 504, which is logged.
     pub late_reply_timeout: Duration,
 
-    /// The longest silence on a stream: after it a comment is sent, so that proxies do not close the
-    /// connection and dead peers are found. Default 15 s. A stream that gets events often enough gets no
+    /// The longest silence on a stream. The server sends a comment in time, so proxies do not close the
+    /// connection and dead clients are found. Default 15 s. A stream that gets events often enough gets no
     /// heartbeats. `None`: never.
     ///
-    /// Each costs a `send`: with a million quiet streams the default makes 78,000 a second of them. Make it
-    /// minutes there rather than `None`, as a system under pressure may drop what tells of a peer's end.
+    /// Each heartbeat costs a `send`: with a million quiet streams the default makes 78,000 a second. Prefer
+    /// minutes to `None` there, because a loaded system may drop the packets that say that a client has left.
     ///
     /// `None` is dangerous behind a proxy: many close a connection that is silent for 60 s, and some keep the
     /// stream of a client that has left until something is written to it.
     ///
-    /// Where the ids of its topics are [made by the server or are positions](crate::Ids), a stream gets an
-    /// `id:` with it: so a client that comes back after a long silence is placed at its end at once.
+    /// If the ids of a stream's topics are [made by the server or are positions](crate::Ids), a heartbeat
+    /// carries an `id:`. A client that reconnects after a long silence then resumes at the end at once.
     pub heartbeat: Option<Duration>,
-    /// The name of an event that is sent as heartbeat, with empty data, instead of a comment or a lone id: a
-    /// page sees it, and can tell a silent connection from a dead one. Default `None`: nothing that a page
-    /// sees.
+    /// The name of an event with empty data that is sent as heartbeat, instead of a comment or a lone id. A
+    /// page sees it, and can tell a silent connection from a dead one. Default `None`: pages do not see
+    /// heartbeats.
     ///
-    /// Set it for clients that take no notice of an id without data, as npm `eventsource` does: they get the
-    /// heartbeat with its id also as the first event of the stream, and come back exactly.
+    /// Set it for clients that ignore an id without data, such as npm `eventsource`. They also get the
+    /// heartbeat with its id as the first event of the stream, so they resume exactly.
     pub heartbeat_event: Option<Cow<'static, str>>,
-    /// How long [`Handler::missed`](crate::Handler::missed) may take where it answers
-    /// [later](crate::Missed::Later). Default 30 s. Then the stream is told of a gap, and goes on live.
+    /// How long [`Handler::missed`](crate::Handler::missed) may take if it returns
+    /// [`Missed::Later`](crate::Missed::Later). Default 30 s. Then the stream gets a `gap` event and
+    /// continues live.
     pub missed_timeout: Duration,
-    /// How long bytes may wait for a peer that takes none of them, of a stream as of any other response.
-    /// Default 30 s. The stream is closed with [`CloseReason::Stalled`](crate::CloseReason::Stalled). The
-    /// time runs from when the socket first refuses something, and anew each time it takes something, of a
-    /// response that is no stream each time it has taken 16 KiB. What the kernel has taken counts as taken,
-    /// so a peer that reads nothing is noticed only once the socket is full.
+    /// How long bytes of a response may wait for a client that takes none of them. Default 30 s. Then the
+    /// connection is closed with [`CloseReason::Stalled`](crate::CloseReason::Stalled). The time runs from
+    /// when the socket first refuses bytes, and restarts each time it takes some: for a stream any number,
+    /// for any other response 16 KiB. Bytes in the kernel's buffer count as taken, so a client that reads
+    /// nothing is noticed only once the socket is full.
     ///
-    /// A stream that has ended has a quarter of [`max_age`](Self::max_age) for what is left of it, or this
-    /// time if that is longer, where `max_age` is no shorter than this.
+    /// A stream that has ended has a quarter of [`max_age`](Self::max_age) for what is left to write, or this
+    /// time if that is longer. This holds if `max_age` is no shorter than this.
     pub stall_timeout: Duration,
     /// How long a stream may stay open. It is closed cleanly, with
-    /// [`CloseReason::MaxAge`](crate::CloseReason::MaxAge), after three quarters of this at the earliest,
-    /// different for each, so that streams which came together do not come back together; EventSource
-    /// reconnects by itself. At least 100 ms. Default 24 h: a proxy may take the bytes for a client that is
-    /// long gone, and then nothing else ever ends the stream. `None`: for ever.
+    /// [`CloseReason::MaxAge`](crate::CloseReason::MaxAge), at an age from three quarters of this on that
+    /// differs between streams, so clients that connected together do not reconnect together. EventSource
+    /// reconnects by itself. At least 100 ms. Default 24 h: a proxy may take the bytes for a client that has
+    /// left, and then nothing else ever closes the stream. `None`: for ever.
     /// [`StreamReply::max_age`](crate::StreamReply::max_age) sets it for one stream.
     pub max_age: Option<Duration>,
-    /// Bytes of events that a topic keeps for streams that read slowly, besides its history, and bytes that
-    /// may wait for one stream alone, besides what its [source](crate::Source) has. A stream that needs older
-    /// ones is closed with [`CloseReason::Lagged`](crate::CloseReason::Lagged), or
+    /// Bytes of events that a topic retains for slow streams, besides its history. Also the bytes that may
+    /// wait for one stream alone, besides the events in its [source](crate::Source). A stream that needs
+    /// older events is closed with [`CloseReason::Lagged`](crate::CloseReason::Lagged), or
     /// [skips](crate::Overflow::Skip) them. Default 1 MiB.
     ///
-    /// Only what a stream was offered and has not taken counts, so a burst may be larger: a stream that goes
-    /// on reading has 100 ms at least for what it was offered, and where it would be closed,
-    /// [publishers](crate::Publisher) wait meanwhile. What a handler publishes does not wait. A burst may be
-    /// 16 times as large as this, as may what one callback sends to one stream.
+    /// A burst may be larger. Only events that were offered to a stream and not taken count. A stream that
+    /// goes on reading has at least 100 ms for them; if it would be closed, [publishers](crate::Publisher)
+    /// wait in the meantime. Handlers do not wait: they may publish up to 16 times this in a burst, and one
+    /// callback may send as much to one stream.
     ///
-    /// While a stream lags, the memory of a topic is at most this, or a burst, and its history and a block of
-    /// 64 KiB or 1 MiB. A [keyed](TopicConfig::keyed) one copies together what it still needs only when that
-    /// gives back much: it has at most four times the sum of this, its history and the newest event of each
-    /// key. One that nobody lags on keeps what it is configured to keep. See the guide
-    /// [Slow clients](crate::guide::slow_clients).
+    /// While a stream lags, a topic takes at most this or the size of a burst, plus its history and a block
+    /// of 64 KiB or 1 MiB. A [keyed](TopicConfig::keyed) topic compacts its log only when that frees much
+    /// memory: it takes at most four times the sum of this, its history and the newest event of each key. A
+    /// topic without slow streams retains only what it is configured to retain. See the guide [Slow
+    /// clients](crate::guide::slow_clients).
     pub lag_bytes_max: usize,
-    /// Bytes that the server holds for others, all together: what topics keep and what waits for streams that
-    /// lag, what is in the hands of sockets, requests that are not complete, replies that are not taken, and
-    /// what publishers and channels have brought. Default 256 MiB, which suits a machine of 1 GiB. It is the
-    /// memory that is taken from the allocator, so the process is larger by what that rounds up, some 2 MiB
-    /// of buffers, and what connections, topics, timers and tags cost by their number, which other limits
-    /// bound. What the kernel holds for sockets is not in it.
+    /// Bytes that the server holds for others, in total: logs of topics, events that wait for slow streams,
+    /// bytes that wait for sockets, incomplete requests, replies that were not taken, and messages of
+    /// publishers and channels. Default 256 MiB, which suits a machine of 1 GiB. It counts the memory
+    /// requested from the allocator. The process is larger by the allocator's rounding, some 2 MiB of
+    /// buffers, and the records of connections, topics, timers and tags, which other limits bound. Socket
+    /// buffers in the kernel are not counted.
     ///
-    /// From seven eighths of it on others give way until three quarters are left, in this order. Publishers
-    /// wait, for 100 ms at a time. Those who lag furthest are closed or [skip](crate::Overflow::Skip): as if
-    /// [`lag_bytes_max`](Self::lag_bytes_max) were half of what it is, then a quarter and so on; so are
-    /// connections that hold much of what their peers have sent or do not take. Histories are halved. What is
-    /// the newest of its key stays. Where all of it is held, requests are [refused](Self::refuse), also such
-    /// as want no stream, and publishing and sending is
+    /// Above seven eighths of it the server frees memory until less than three quarters are in use, in this
+    /// order. Publishers wait, for 100 ms at a time. The streams that lag furthest are closed or
+    /// [skip](crate::Overflow::Skip), as if [`lag_bytes_max`](Self::lag_bytes_max) were a half, then a
+    /// quarter and so on; connections that hold much input or unread output are closed too. Histories are
+    /// halved. The newest event of each key stays. If all of it is in use, all requests are
+    /// [refused](Self::refuse); publishing and sending returns
     /// [`Error::TooMuchMemory`](crate::Error::TooMuchMemory) in the loop and waits on other threads.
-    /// [`Stats::memory`](crate::Stats::memory) says what is held for what. See the guide
+    /// [`Stats::memory`](crate::Stats::memory) lists the memory by use. See the guide
     /// [Memory](crate::guide::memory).
     pub memory_max: usize,
-    /// How topics behave that are not [configured](crate::Context::configure) by name: what they keep for
-    /// streams that come back, and what happens to those that lag. Default: nothing is kept, and who lags is
-    /// closed.
+    /// Configuration of topics that are not [configured](crate::Context::configure) by name: what they retain
+    /// for clients that reconnect, and what happens to streams that lag. Default: they retain nothing, and
+    /// streams that lag are closed.
     pub topic: TopicConfig,
-    /// The name of the event that tells a stream that it has missed some: with the number of them as its
-    /// data, where that is known, and no data where not. It comes before everything that the stream gets
-    /// next. Default `gap`. `None`: no such event.
+    /// The name of the event that tells a stream that it has missed events. Its data is their number if
+    /// known, else empty. It precedes everything else that the stream gets. Default `gap`. `None`: no such
+    /// event.
     pub gap_event: Option<Cow<'static, str>>,
-    /// How hard streams are compressed for clients that take it, which browsers and most libraries do
-    /// (`Accept-Encoding: gzip`, RFC 9110 12.5.3): from 1, fast, to 9. Default `None`: not at all. Level 1 is
-    /// right where much is published, 6 where bytes cost more than the time of a core.
+    /// The gzip level of streams, from 1 (fast) to 9, for clients that accept it (`Accept-Encoding: gzip`,
+    /// RFC 9110 12.5.3), as browsers and most libraries do. Default `None`: no compression. Use level 1 if
+    /// you publish much, 6 if bytes cost more than CPU time.
     ///
-    /// What is published to a topic is compressed once, however many streams read it, each event with those
-    /// before it in mind: events that resemble each other become small. What is for one stream alone (what is
-    /// [sent](crate::Context::send) to it, what it missed, several topics) is compressed by itself, which
-    /// saves less; the stream then waits for up to 16 events of its topic before it shares what others get.
-    /// So compression is of most use where many streams read one topic each.
+    /// Events of a topic are compressed once, however many streams read it. Each refers back to those before
+    /// it, so similar events become small. Bytes for one stream alone (events [sent](crate::Context::send) to
+    /// it, events it missed, several topics) are compressed separately, which saves less; after that the
+    /// stream needs up to 16 events of its topic before it shares compressed events again. So compression
+    /// helps most if many streams read one topic each.
     ///
-    /// Events arrive as soon as without it. The `gzip` of such a stream ends with the right checksum. Streams
+    /// It delays no event. A compressed stream that is closed cleanly ends with the right checksum. Streams
     /// for HTTP/1.0, and those that are [close-delimited](crate::StreamReply::close_delimited), are not
     /// compressed. [`TopicConfig::uncompressed`](crate::TopicConfig::uncompressed) and
     /// [`StreamReply::uncompressed`](crate::StreamReply::uncompressed) are exceptions.
@@ -252,77 +251,78 @@ pub struct Config {
     /// ```
     ///
     /// # Cost
-    /// Currently some 0.5 to 5 µs of an event of 200 bytes to 1 KB at level 1, once for all streams; 330 KiB
-    /// for each topic that at least two such streams read, up to an eighth of `memory_max` in all, and once
-    /// for all others; 8 bytes for each connection.
+    /// Currently some 0.5 to 5 µs for an event of 200 bytes to 1 KB at level 1, once for all streams. 330 KiB
+    /// for each topic that at least two compressed streams read, up to an eighth of `memory_max` in total,
+    /// and 330 KiB for all other topics together. 8 bytes for each connection.
     #[cfg(feature = "gzip")]
     pub gzip: Option<u8>,
-    /// How long a connection that the server has closed on its side waits for the peer to do the same.
-    /// Default 2 s. To close at once would destroy what the peer has not read yet. What the peer still sends
-    /// is dropped, 1 MiB at most: then it is closed at once.
+    /// How long a connection that the server has shut down waits for the peer to close its side. Default 2 s.
+    /// Closing at once could destroy bytes that the peer has not read yet. Input that still arrives is
+    /// dropped; after 1 MiB of it the connection is closed at once.
     pub linger: Duration,
     /// Whether a client that has closed its sending half (`nc -N`, `shutdown(SHUT_WR)`) still gets its
-    /// stream. Default `false`: it counts as gone, as that is what an end of the connection nearly always
+    /// stream. Default `false`: it counts as disconnected, which is what the end of input nearly always
     /// means.
     pub half_closed: bool,
 
-    /// Messages from [`Publisher`](crate::Publisher)s that wait for the loop. Default 1024. More make the
-    /// publisher wait, as do more bytes than an eighth of [`memory_max`](Self::memory_max).
+    /// Messages from [`Publisher`](crate::Publisher)s that wait for the loop. Default 1024. If there are
+    /// more, or if they take more than an eighth of [`memory_max`](Self::memory_max), publishers wait.
     pub inbox_max: usize,
-    /// Connections accepted in one turn at most, so that a storm of them does not hold up the streams.
-    /// Default 256.
+    /// Connections accepted in one turn at most. Default 256. It keeps a rush of new clients from delaying
+    /// the streams.
     pub accepts_per_turn: usize,
-    /// Requests answered in one turn at most, shared evenly among the connections that have some, so that
-    /// peers which pipeline requests hold up neither each other nor the streams. Default 1024.
+    /// Requests handled in one turn at most, shared evenly among the connections that have some. Default
+    /// 1024. It keeps clients that pipeline requests from delaying each other or the streams.
     pub requests_per_turn: usize,
-    /// Streams served in one turn at most, so that a fan-out does not hold up requests and timers. Default
-    /// 1024, which takes about 5 ms.
+    /// Streams served in one turn at most. Default 1024, which takes about 5 ms. It keeps a fan-out from
+    /// delaying requests and timers.
     pub sends_per_turn: usize,
     /// Timers fired in one turn at most. Default 1024.
     pub timers_per_turn: usize,
-    /// A turn that takes longer is counted in [`Stats::slow_turns`](crate::Stats::slow_turns) and, once in
-    /// ten seconds, logged as a warning: some callback works too long. Default 100 ms.
+    /// A turn that takes longer is counted in [`Stats::slow_turns`](crate::Stats::slow_turns) and logged as a
+    /// warning, at most once in ten seconds: some callback takes too long. Default 100 ms.
     pub slow_turn: Duration,
-    /// Whether a panic in a callback of the application ends the loop, by way of
-    /// [`Server::turn`](crate::Server::turn). Default `false`: it is logged as an error and ends the stream
-    /// or request that the callback was for, and no other. A server that it has ended is of no more use.
+    /// Whether a panic in a callback of the application propagates out of
+    /// [`Server::turn`](crate::Server::turn). Default `false`: it is logged as an error and ends only the
+    /// stream or request that the callback was for. After a panic has propagated, the server cannot be used
+    /// again.
     pub propagate_panics: bool,
 
-    /// Silence on a connection after which the kernel asks whether the peer is still there (`SO_KEEPALIVE`,
-    /// `TCP_KEEPIDLE`), and how long it waits between the questions. Default 60 s: finds the dead also among
-    /// those that are sent nothing. `None`: never.
+    /// Silence on a connection after which the kernel probes whether the peer is still there (`SO_KEEPALIVE`,
+    /// `TCP_KEEPIDLE`), and the time between probes. Default 60 s: this also finds dead peers that are sent
+    /// nothing. `None`: never.
     pub tcp_keepalive: Option<Duration>,
-    /// How long the kernel waits for the peer to acknowledge what was sent before it gives the connection up
-    /// (`TCP_USER_TIMEOUT`, RFC 5482; Linux only). Default 60 s: longer than a tunnel, shorter than Linux'
-    /// own 15 minutes. With heartbeats it bounds how long a peer that died without a word holds its place.
-    /// `None`: as the kernel thinks fit.
+    /// How long sent bytes may stay unacknowledged before the kernel drops the connection
+    /// (`TCP_USER_TIMEOUT`, RFC 5482; Linux only). Default 60 s: longer than a train in a tunnel, shorter
+    /// than the 15 minutes of Linux. With heartbeats it bounds how long a peer that vanished keeps its
+    /// connection. `None`: the kernel's default.
     pub tcp_user_timeout: Option<Duration>,
-    /// Bytes written but not sent that the kernel takes for one connection (`TCP_NOTSENT_LOWAT`; Linux only).
-    /// Default 16 KiB: what a slow reader is behind stays in the topic's log, where it is shared, and not in
-    /// the kernel, where it is not. `None`: up to the send buffer.
+    /// Unsent bytes that the kernel buffers for one connection (`TCP_NOTSENT_LOWAT`; Linux only). Default 16
+    /// KiB: the backlog of a slow client stays in the topic's log, which is shared, and not in the kernel.
+    /// `None`: up to the send buffer.
     pub tcp_notsent_lowat: Option<u32>,
     /// Bytes of the kernel's send buffer of one connection (`SO_SNDBUF`; Linux doubles it). Default `None`:
-    /// the kernel finds its size, up to some megabytes for a fast line.
+    /// the kernel adapts its size, up to some megabytes for a fast line.
     pub send_buffer_bytes: Option<usize>,
-    /// How long the kernel keeps a new connection to itself while it has sent nothing (`TCP_DEFER_ACCEPT`;
-    /// Linux only, in whole seconds). Default `None`: a connection is accepted as soon as it stands. With
-    /// some seconds here, one that sends its request at once, as every HTTP client does, wakes the server
-    /// once and not twice: a third less CPU time for each stream that comes. One that sends nothing is
-    /// accepted when the time is over, and only then do its time-outs begin; until then it is in no count and
-    /// no limit but the kernel's own (`net.ipv4.tcp_max_syn_backlog`).
+    /// How long the kernel holds back a new connection that has sent nothing (`TCP_DEFER_ACCEPT`; Linux only,
+    /// in whole seconds). Default `None`: a connection is accepted as soon as it is established. With some
+    /// seconds here, a client that sends its request at once, as every HTTP client does, wakes the server
+    /// once and not twice. That saves a third of the CPU time for each new stream. A connection that sends
+    /// nothing is accepted when the time is over; only then do its time-outs begin. Until then only the
+    /// kernel's own limit counts it (`net.ipv4.tcp_max_syn_backlog`).
     pub tcp_defer_accept: Option<Duration>,
 }
 
-/// How a stream is refused where there are too many.
+/// How a stream is refused when there are too many.
 ///
-/// EventSource gives up for good on any status but 200, so a 503 that is meant for a minute is for ever.
+/// EventSource gives up for good on any status but 200, even on a 503 that is meant for a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Refuse {
-    /// As it suits who asks: [`Soft`](Self::Soft) for a GET that accepts `text/event-stream`, as EventSource
-    /// does, and [`Unavailable`](Self::Unavailable) for the rest.
+    /// [`Soft`](Self::Soft) for a GET that accepts `text/event-stream`, as EventSource sends, else
+    /// [`Unavailable`](Self::Unavailable).
     #[default]
     Auto,
-    /// 200 and an event stream that only says when to come again (`retry:`) and ends.
+    /// 200 and an event stream that holds only `retry:` and ends.
     Soft,
     /// 503 with `Retry-After`.
     Unavailable,
@@ -384,16 +384,16 @@ impl Default for Config {
     }
 }
 
-/// The shortest time-out that makes sense, and the finest the server keeps: a millisecond.
+/// The shortest time-out: the server's times have a resolution of a millisecond.
 const TIME_MIN: Duration = Duration::from_millis(1);
 
-/// Times are kept as 32 bits of milliseconds; this leaves room to compare them.
+/// The longest time-out. Times are stored as milliseconds in 32 bits; this leaves room to compare them.
 const TIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// The shortest age: it is kept in hundredths, and those are a millisecond at least.
+/// The shortest `max_age`: ages are stored in hundredths of it, each at least a millisecond.
 const AGE_MIN: Duration = Duration::from_millis(100);
 
-/// Less than this holds not even what a few peers send at once.
+/// The smallest `memory_max`. Less would not hold what a few clients send at once.
 const MEMORY_MIN: usize = 1 << 20;
 
 impl Config {
@@ -406,15 +406,15 @@ impl Config {
         None
     }
 
-    /// Bytes of an id that a client can surely come back with.
+    /// Bytes of an id that fits into the head of a client's next request.
     pub(crate) fn id_bytes_max(&self) -> usize {
         self.event_id_bytes_max.min(self.head_bytes_max / 2)
     }
 
-    /// Whether the limits make sense, alone and together. A server is not built with limits that do not.
+    /// Checks the limits, alone and together. A server cannot be built with invalid limits.
     ///
     /// # Errors
-    /// Says which limit is wrong and what it has to be.
+    /// Names the first invalid limit and its range.
     pub fn check(&self) -> Result<(), ConfigError> {
         let positive = [
             ("inbox_max", self.inbox_max),
@@ -500,12 +500,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_make_sense() {
+    fn the_defaults_are_valid() {
         assert_eq!(Config::default().check(), Ok(()));
     }
 
     #[test]
-    fn limits_that_make_no_sense_are_named() {
+    fn invalid_limits_are_named() {
         type Spoil = fn(&mut Config);
         let cases: [(&str, Spoil); 20] = [
             ("inbox_max", |config| config.inbox_max = 0),

@@ -1,44 +1,43 @@
-//! What can go wrong when an application asks for something, or sets its limits.
+//! Errors that calls of the application return.
 
 use crate::event::EventError;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Why an operation was refused. Nothing has happened when one of these is returned.
+/// Why an operation was refused. An operation that returns an error has changed nothing.
 ///
-/// What *peers* do wrong never shows here: it ends in a status of its own, a
-/// [`CloseReason`](crate::CloseReason) and a counter in [`Stats`](crate::Stats).
+/// Errors of *clients* are not among these. They show as a status, a [`CloseReason`](crate::CloseReason) and
+/// a counter in [`Stats`](crate::Stats).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The stream has ended: its peer left, it was closed, or it fell too far behind.
-    /// The id of a stream never comes to mean another one.
+    /// The stream has ended: its client left, it was closed, or it lagged too far. A stream's id is never
+    /// reused.
     Closed,
-    /// The stream is of another loop of [`Shards`](crate::Shards), and this can be done in its own only: see
+    /// The stream belongs to another loop of [`Shards`](crate::Shards). Do this in that loop: see
     /// [`Publisher::run_for`](crate::Publisher::run_for).
     OtherLoop,
     /// The event cannot be written as an event stream.
     InvalidEvent(EventError),
-    /// The event's id is longer than [`Config::event_id_bytes_max`](crate::Config::event_id_bytes_max): a
-    /// client that came back with it might be refused.
+    /// The event's id is longer than [`Config::event_id_bytes_max`](crate::Config::event_id_bytes_max). A
+    /// client that reconnects with it might be refused.
     IdTooLong,
-    /// The event has an id of its own, and the topic's are made [by the server, or are
-    /// positions](crate::Ids).
+    /// The event has an id, but the ids of the topic are made [by the server, or are positions](crate::Ids).
     OwnId,
-    /// The ids of the topic are [positions](crate::Ids::Ordered): an event needs one, see
+    /// The ids of the topic are [positions](crate::Ids::Ordered), and the event has none: see
     /// [`Context::publish_at`](crate::Context::publish_at).
     NoPosition,
-    /// The ids of the topic are no positions.
+    /// The ids of the topic are not [positions](crate::Ids::Ordered).
     NotOrdered,
-    /// The position is not behind that of the event before it, in whichever topic that is.
+    /// The position is not greater than that of the event published before it, in any topic.
     PositionNotIncreasing,
-    /// The stream would read topics that differ in [who makes their ids](crate::TopicConfig::ids).
+    /// The stream would read topics that differ in [how their ids are made](crate::TopicConfig::ids).
     MixedIds,
     /// The topic has [finished](crate::Context::finish_topic).
     Finished,
-    /// A value cannot be written as JSON, for this reason: a map whose keys are no strings, for example.
+    /// A value cannot be written as JSON, for this reason: for example a map whose keys are not strings.
     InvalidJson(String),
-    /// A stream was given this status, and an `EventSource` accepts none but 200.
+    /// A stream's reply has this status, and `EventSource` accepts only 200.
     StreamStatus(u16),
     /// A header's name or value cannot be written in an HTTP head.
     InvalidHeader {
@@ -48,21 +47,20 @@ pub enum Error {
         problem: &'static str,
     },
     /// The inbox of the [`Publisher`](crate::Publisher) is full; see
-    /// [`Config::inbox_max`](crate::Config::inbox_max). Where a call waits for room this is only told on the
-    /// loop's own thread, and where the server does not run yet. With [`Shards`](crate::Shards) the threads
-    /// of all loops are told so, and handlers as well, where the inbox of a loop, also their own, is full
-    /// twice over.
+    /// [`Config::inbox_max`](crate::Config::inbox_max). A call that waits for room returns this only on the
+    /// loop's own thread, or before the server runs. With [`Shards`](crate::Shards) it is returned on the
+    /// threads of all loops, and in handlers once the inbox of any loop holds twice its limit.
     Full,
     /// The server has stopped or was dropped.
     Stopped,
-    /// A topic cannot be configured like this.
+    /// The configuration of the topic is invalid.
     InvalidConfig(ConfigError),
     /// The stream would read more topics than
     /// [`Config::subscriptions_max`](crate::Config::subscriptions_max).
     TooManySubscriptions,
     /// There would be more topics than [`Config::topics_max`](crate::Config::topics_max).
     TooManyTopics,
-    /// [`Config::memory_max`](crate::Config::memory_max) is held already.
+    /// The server holds [`Config::memory_max`](crate::Config::memory_max) already.
     TooMuchMemory,
     /// The stream would have more tags than [`Config::tags_max`](crate::Config::tags_max).
     TooManyTags,
@@ -74,23 +72,25 @@ impl fmt::Display for Error {
             Self::Closed => f.write_str("the stream has ended"),
             Self::InvalidEvent(error) => write!(f, "invalid event: {error}"),
             Self::IdTooLong => f.write_str("the event's id is longer than Config::event_id_bytes_max"),
-            Self::OwnId => f.write_str("the event has an id of its own, and the topic makes its ids itself"),
-            Self::OtherLoop => f.write_str("the stream is of another loop"),
+            Self::OwnId => f.write_str("the event has an id, but the topic makes its ids itself"),
+            Self::OtherLoop => f.write_str("the stream belongs to another loop"),
             Self::NoPosition => f.write_str("the topic's events need a position"),
-            Self::NotOrdered => f.write_str("the topic's ids are no positions"),
-            Self::PositionNotIncreasing => f.write_str("the position is not behind the one before"),
-            Self::MixedIds => f.write_str("topics of one stream differ in who makes their ids"),
+            Self::NotOrdered => f.write_str("the topic's ids are not positions"),
+            Self::PositionNotIncreasing => f.write_str("the position is not greater than the one before"),
+            Self::MixedIds => f.write_str("the stream's topics differ in how their ids are made"),
             Self::Finished => f.write_str("the topic has finished"),
             Self::InvalidHeader { name, problem } => write!(f, "invalid header {name:?}: {problem}"),
-            Self::StreamStatus(status) => write!(f, "a stream has the status 200 and not {status}"),
-            Self::InvalidJson(problem) => write!(f, "no JSON: {problem}"),
+            Self::StreamStatus(status) => write!(f, "a stream must have status 200, not {status}"),
+            Self::InvalidJson(problem) => write!(f, "cannot be written as JSON: {problem}"),
             Self::InvalidConfig(error) => error.fmt(f),
             Self::Full => f.write_str("the server's inbox is full"),
             Self::Stopped => f.write_str("the server has stopped"),
-            Self::TooManySubscriptions => f.write_str("the stream reads as many topics as it may"),
-            Self::TooManyTopics => f.write_str("there are as many topics as there may be"),
-            Self::TooMuchMemory => f.write_str("the server holds as much memory as it may"),
-            Self::TooManyTags => f.write_str("the stream has as many tags as it may"),
+            Self::TooManySubscriptions => {
+                f.write_str("the stream reads Config::subscriptions_max topics already")
+            }
+            Self::TooManyTopics => f.write_str("the server has Config::topics_max topics already"),
+            Self::TooMuchMemory => f.write_str("the server holds Config::memory_max already"),
+            Self::TooManyTags => f.write_str("the stream has Config::tags_max tags already"),
         }
     }
 }
@@ -124,8 +124,8 @@ impl From<ConfigError> for Error {
     }
 }
 
-/// What is wrong with a request: a handler that answers with this error, most simply by `?`, has it answered
-/// 400 (Bad Request), with its text. It is nothing that a log has to tell of, so it is logged as `debug`.
+/// What is wrong with a request. If a handler returns this error, most simply by `?`, the client gets 400
+/// (Bad Request) with its text. It is logged as `debug`, because it is the client's mistake.
 ///
 /// ```
 /// use mio_sse::{BadRequest, Reply, Router};
@@ -133,7 +133,7 @@ impl From<ConfigError> for Error {
 /// let mut app = Router::new();
 /// app.get("/square/{number}", |request, _cx| {
 ///     let number = request.param("number").and_then(|number| number.parse::<i32>().ok());
-///     let number = number.ok_or_else(|| BadRequest::new("The number is none."))?;
+///     let number = number.ok_or_else(|| BadRequest::new("Not a number."))?;
 ///     Ok::<_, BadRequest>(Reply::text((i64::from(number) * i64::from(number)).to_string()))
 /// });
 /// ```
@@ -143,7 +143,7 @@ pub struct BadRequest {
 }
 
 impl BadRequest {
-    /// `problem` is what the client is told.
+    /// The client gets `problem` as the body of the reply.
     pub fn new(problem: impl Into<String>) -> Self {
         Self { problem: problem.into() }
     }
@@ -157,7 +157,7 @@ impl fmt::Display for BadRequest {
 
 impl std::error::Error for BadRequest {}
 
-/// A limit that makes no sense.
+/// An invalid limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     limit: &'static str,
@@ -169,7 +169,7 @@ impl ConfigError {
         Self { limit, problem: problem.into() }
     }
 
-    /// The name of the field of [`Config`](crate::Config), or of one within: `topic.history.age`.
+    /// The name of the field of [`Config`](crate::Config), or the path of a nested one: `topic.history.age`.
     #[must_use]
     pub fn limit(&self) -> &'static str {
         self.limit

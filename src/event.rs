@@ -8,18 +8,18 @@ use std::time::Duration;
 
 /// The most bytes that one encoded event may have: 16 MiB.
 ///
-/// Browsers buffer an event until it is complete, so anything near this size belongs into a download that the
-/// event merely names. The limit keeps every offset into the log within 32 bits.
+/// Browsers buffer an event until it is complete, so anything near this size belongs in a download whose URL
+/// the event carries. The limit keeps every offset into the log within 32 bits.
 pub const EVENT_BYTES_MAX: usize = 16 << 20;
 
-/// Room for the names of fields, and for a name and an id as they usually are.
+/// Bytes reserved for field names, and for an event name and an id of usual length.
 const FIELDS_BYTES: usize = 64;
 
 /// One event of an event stream: any of data, event name, id, retry and comment.
 ///
-/// Building an event never fails; what cannot be written is refused, with a typed [`EventError`], by whatever
-/// publishes or sends the event. Text may hold any line breaks: data and comments are split at CR, LF and
-/// CRLF into several lines, which a client joins again with LF.
+/// Building an event never fails. Publishing or sending it fails with an [`EventError`] if it cannot be
+/// written. Text may hold any line breaks: data and comments are split at CR, LF and CRLF into several lines,
+/// which a client joins again with LF.
 ///
 /// ```
 /// use mio_sse::Event;
@@ -30,8 +30,8 @@ const FIELDS_BYTES: usize = 64;
 /// # Ok::<(), mio_sse::EventError>(())
 /// ```
 ///
-/// Text alone is an event with that data: whatever takes an event takes `"hello"`, a `String` or `&event` as
-/// well.
+/// Text alone is an event with that data: every function that takes an event also takes `"hello"`, a `String`
+/// or `&event`.
 ///
 /// ```
 /// # use mio_sse::Event;
@@ -41,29 +41,29 @@ const FIELDS_BYTES: usize = 64;
 /// The fields can be read: `event.data`, `event.id` and so on.
 ///
 /// # Cost
-/// An event borrows the text it is made of, which is copied once, when the event is encoded: at once by what
-/// publishes or sends it, in the thread that calls. An owned `String` is moved.
+/// An event borrows its text. Currently the text is copied once, when the event is encoded: in the call that
+/// publishes or sends it, on the calling thread. An owned `String` is moved into the event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event<'a> {
-    /// The data; clients dispatch nothing without it.
+    /// The data. Clients ignore an event without data.
     pub data: Option<Cow<'a, str>>,
-    /// The event name; without one clients take it for `message`.
+    /// The event name. Without one it is `message`.
     pub event: Option<Cow<'a, str>>,
-    /// The id that a client repeats as `Last-Event-ID`.
+    /// The id that a client sends as `Last-Event-ID` when it reconnects.
     pub id: Option<Cow<'a, str>>,
     /// How long the client waits before it reconnects.
     pub retry: Option<Duration>,
-    /// A comment, which clients ignore.
+    /// A comment. Clients ignore it.
     pub comment: Option<Cow<'a, str>>,
-    /// What the event is about, in a [keyed](crate::TopicConfig::keyed) topic.
+    /// The key of the event in a [keyed](crate::TopicConfig::keyed) topic.
     pub key: Option<Cow<'a, str>>,
-    /// Whether it says that what its key names is gone.
+    /// Whether the event removes its key.
     pub removes_key: bool,
 }
 
 impl<'a> Event<'a> {
-    /// An event with nothing in it yet.
+    /// An empty event.
     ///
     /// ```
     /// use mio_sse::Event;
@@ -75,9 +75,8 @@ impl<'a> Event<'a> {
         Self::default()
     }
 
-    /// Says that what `key` names is gone, in a [keyed](crate::TopicConfig::keyed) topic: an event with empty
-    /// data that [removes its key](Self::removes_key). Give it a name, so that clients can tell it from
-    /// others.
+    /// An event that removes `key` from a [keyed](crate::TopicConfig::keyed) topic: it has empty data and
+    /// [`removes_key`](Self::removes_key). Give it a name by which clients recognise it.
     ///
     /// ```
     /// # use mio_sse::Event;
@@ -90,7 +89,7 @@ impl<'a> Event<'a> {
         Self::new().data("").key(key).removes_key()
     }
 
-    /// The same event with text of its own, to be kept for longer than what it borrows.
+    /// The same event with owned text, which may outlive the text it was made of.
     #[must_use]
     pub fn into_owned(self) -> Event<'static> {
         let owned = |text: Option<Cow<'a, str>>| text.map(|text| Cow::Owned(text.into_owned()));
@@ -105,7 +104,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The memory that it holds besides its own record.
+    /// Bytes of owned text.
     pub(crate) fn held(&self) -> usize {
         let texts = [&self.data, &self.event, &self.id, &self.comment, &self.key];
         let owned = texts.into_iter().flatten().map(|text| match text {
@@ -122,7 +121,7 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// What the server itself has to say: an event of that name without content, or nothing yet.
+    /// An event of the server itself: with that name and empty data, or an empty event without a name.
     pub(crate) fn notice(name: Option<&'a Cow<'static, str>>) -> Self {
         name.map_or_else(Self::new, |name| Self::from("").event(&**name))
     }
@@ -130,7 +129,7 @@ impl<'a> Event<'a> {
     /// An event whose data is `value` as JSON, on one line. Needs the feature `json`.
     ///
     /// # Errors
-    /// What [`serde_json::to_string`] says of the value: for example a map whose keys are not strings.
+    /// The error of [`serde_json::to_string`]: for example for a map whose keys are not strings.
     ///
     /// ```
     /// # use mio_sse::Event;
@@ -150,18 +149,17 @@ impl<'a> Event<'a> {
     }
 
     /// Sets the id that a client repeats as `Last-Event-ID` when it reconnects (WHATWG HTML 9.2.4). An empty
-    /// id makes it forget.
+    /// id makes the client forget its last id.
     ///
-    /// An id has to come back as it was: one that browsers would not send unchanged, or not at all, is
-    /// refused when the event is encoded. What is published to a topic that makes the
-    /// [ids](crate::TopicConfig::ids) of its events has none of its own.
+    /// An id that browsers would not send back, or not unchanged, is refused when the event is encoded. An
+    /// event for a topic that makes the [ids](crate::TopicConfig::ids) of its events itself must have none.
     #[must_use]
     pub fn id(mut self, id: impl Into<Cow<'a, str>>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// Tells the client how long to wait before it reconnects; written in whole milliseconds.
+    /// Tells the client how long to wait before it reconnects, in whole milliseconds.
     #[must_use]
     pub fn retry(mut self, delay: Duration) -> Self {
         self.retry = Some(delay);
@@ -175,11 +173,11 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// The bytes of this event on the wire, with the empty line that ends it. What is no event and has no id,
-    /// a comment or `retry`, takes effect without that line (WHATWG HTML 9.2.6), and many clients take it for
-    /// an event with it.
+    /// The bytes of this event on the wire, with the empty line that ends it. A comment or `retry` without
+    /// data and id has no such line: it takes effect without (WHATWG HTML 9.2.6), and many clients would take
+    /// it for an event.
     ///
-    /// Publishing does this by itself; call it to write to something else or to test.
+    /// Publishing does this by itself. Call it to write an event elsewhere, or in tests.
     ///
     /// # Errors
     /// See [`EventError`].
@@ -189,11 +187,11 @@ impl<'a> Event<'a> {
         Ok(out)
     }
 
-    /// Appends the encoded event to `out`, which is left as it was when the event is refused.
+    /// Appends the encoded event to `out`. Leaves `out` unchanged if the event is refused.
     pub(crate) fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), EventError> {
         self.check()?;
         let start = out.len();
-        // The data and most often everything else: a vector that is new grows once.
+        // Enough for most events, so a new vector grows once.
         out.reserve(self.data.as_deref().map_or(0, str::len) + FIELDS_BYTES);
         if let Some(comment) = &self.comment {
             for line in lines(comment) {
@@ -225,36 +223,36 @@ impl<'a> Event<'a> {
         Ok(())
     }
 
-    /// What the event is about, in a [keyed](crate::TopicConfig::keyed) topic: it supersedes the event before
-    /// it with the same key. The key itself is not sent. In other topics, and for what is sent to one stream,
-    /// it means nothing.
+    /// Sets the key of the event in a [keyed](crate::TopicConfig::keyed) topic: the event supersedes the one
+    /// before it with the same key. The key itself is not sent. Other topics, and
+    /// [`Context::send`](crate::Context::send), ignore it.
     #[must_use]
     pub fn key(mut self, key: impl Into<Cow<'a, str>>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Says that what the key names is gone: streams that read the topic get the event, and the events of
-    /// that key before it are in no snapshot any more. It stays itself as long as the
-    /// [history](crate::TopicConfig::history) keeps events.
+    /// Makes the event remove its key: streams that read the topic get it, and later snapshots contain no
+    /// event of that key. The event itself is retained as long as the [history](crate::TopicConfig::history)
+    /// retains events.
     #[must_use]
     pub fn removes_key(mut self) -> Self {
         self.removes_key = true;
         self
     }
 
-    /// Its key, and whether it is the end of it.
+    /// The key, and whether the event removes it.
     pub(crate) fn key_and_end(&self) -> Option<(&str, bool)> {
         self.key.as_deref().map(|key| (key, self.removes_key))
     }
 
-    /// How many bytes its id has, if it has one.
+    /// The length of the id in bytes, if there is one.
     pub(crate) fn id_bytes(&self) -> Option<u32> {
         // An event that is larger than 4 GiB is refused.
         self.id.as_deref().map(|id| u32::try_from(id.len()).unwrap_or(u32::MAX))
     }
 
-    /// Whether it can be written, as far as that can be told without doing it.
+    /// Checks all that can be checked without encoding the event.
     pub(crate) fn check(&self) -> Result<(), EventError> {
         if self.event.as_deref().is_some_and(|name| memchr2(b'\r', b'\n', name.as_bytes()).is_some()) {
             return Err(EventError::LineBreakInName);
@@ -273,7 +271,7 @@ impl<'a> Event<'a> {
         if *self == Self::default() {
             return Err(EventError::Empty);
         }
-        // Refused before it is copied as well as after: line breaks only make it longer.
+        // Checked before copying too: encoding only makes it longer.
         if self.data.as_deref().map_or(0, str::len) > EVENT_BYTES_MAX {
             return Err(EventError::TooLarge);
         }
@@ -305,7 +303,7 @@ impl<'a> From<Cow<'a, str>> for Event<'a> {
     }
 }
 
-/// Borrows what the other one has.
+/// Borrows the text of the other event.
 impl<'a> From<&'a Event<'_>> for Event<'a> {
     fn from(event: &'a Event<'_>) -> Self {
         let text = |text: &'a Option<Cow<'_, str>>| text.as_deref().map(Cow::Borrowed);
@@ -321,8 +319,7 @@ impl<'a> From<&'a Event<'_>> for Event<'a> {
     }
 }
 
-/// One space behind the colon: a parser takes away exactly one, so that values which begin with a space
-/// survive.
+/// Writes one space after the colon. A parser removes exactly one, so values that begin with a space survive.
 fn write_field(out: &mut Vec<u8>, field: &[u8], value: &[u8]) {
     out.extend_from_slice(field);
     out.push(b' ');
@@ -345,24 +342,23 @@ fn lines(text: &str) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Why an event cannot be written. It is refused whole: stripping what is wrong would send something the
-/// application did not say, and writing it would let data become fields.
+/// Why an event cannot be written. It is refused as a whole: without the wrong part it would not be what the
+/// application meant, and with it data could become fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventError {
     /// The event name holds CR or LF.
     LineBreakInName,
-    /// The id holds a control character: a line break, NUL, which makes clients ignore it (WHATWG HTML
-    /// 9.2.6), TAB, or another that no header may contain, so that a client could not come back with it.
+    /// The id holds a control character: NUL makes clients ignore the id (WHATWG HTML 9.2.6), and a client
+    /// cannot send the others in a header when it reconnects.
     ControlInId,
-    /// The id begins or ends with a space, which browsers take away when they come back with it.
+    /// The id begins or ends with a space, which browsers remove when they send it back.
     SpaceAroundId,
-    /// The id is empty, which makes clients forget where they were, and the ids of the topic are there so
-    /// that they come back to it.
+    /// The id is empty, which makes clients forget their place, in a topic whose ids are for resuming.
     EmptyId,
-    /// The event has a name but no data, and clients dispatch nothing without data (WHATWG HTML 9.2.6).
+    /// The event has a name but no data. Clients ignore events without data (WHATWG HTML 9.2.6).
     NameWithoutData,
-    /// There is nothing in the event at all.
+    /// The event is empty.
     Empty,
     /// The encoded event is larger than [`EVENT_BYTES_MAX`].
     TooLarge,
@@ -374,8 +370,8 @@ impl fmt::Display for EventError {
             Self::LineBreakInName => "the event name holds a line break",
             Self::ControlInId => "the id holds a control character",
             Self::SpaceAroundId => "the id begins or ends with a space",
-            Self::EmptyId => "the id is empty, and the topic's are for coming back",
-            Self::NameWithoutData => "an event name without data is never dispatched",
+            Self::EmptyId => "the id is empty, but clients resume by the topic's ids",
+            Self::NameWithoutData => "the event has a name but no data, so clients would ignore it",
             Self::Empty => "the event is empty",
             Self::TooLarge => "the event is larger than 16 MiB",
         })

@@ -3,15 +3,15 @@
 use crate::event::Event;
 use std::time::Duration;
 
-/// Takes the whole blocks out of `text`, and returns the events in them: what a client's handlers would be
-/// called with. An event has the id and the `retry:` that stand in its own block.
+/// Removes the complete blocks from `text` and returns the events in them, as a client would dispatch them.
+/// An event has the id and the `retry:` of its own block.
 pub(crate) fn take_events(text: &mut String) -> Vec<Event<'static>> {
     let Some(end) = text.rfind("\n\n").map(|at| at + 2) else { return Vec::new() };
     let blocks: String = text.drain(..end).collect();
     blocks.split("\n\n").filter_map(event).collect()
 }
 
-/// The event of a block, if there is one: blocks without data are none.
+/// The event of a block. A block without data has none.
 fn event(block: &str) -> Option<Event<'static>> {
     let mut event = Event::new();
     let mut data: Option<String> = None;
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_events_are_read_again() {
         let events = [
             Event::new().data("a\nb\n").event("x").id("1").retry(Duration::from_secs(1)),
             Event::new().data(" : space"),

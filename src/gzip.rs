@@ -1,26 +1,26 @@
-//! The gzip format (RFC 1952): pieces of deflate that many streams get, and what each stream was sent in all.
+//! The gzip format (RFC 1952): pieces of deflate that streams share, and the checksum of each stream.
 //!
-//! A piece ends at a byte, by a sync flush, so pieces of different makers fit one behind the other. Only what
-//! an encoder made since it began anew refers back to something, and only to that.
+//! A piece ends at a byte boundary, by a sync flush, so pieces of different encoders can follow each other. A
+//! piece refers back only to pieces of the same encoder since its last reset.
 
 #[cfg(feature = "gzip")]
 use deflate::Deflate;
 #[cfg(not(feature = "gzip"))]
 use no_deflate::Deflate;
 
-/// What a gzip stream begins with: no name, no time, of no system (RFC 1952 2.3).
+/// The header of a gzip stream: no name, no time, unknown system (RFC 1952 2.3).
 pub(crate) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// An empty block that is the last (RFC 1951 3.2.6).
 const LAST_BLOCK: [u8; 2] = [3, 0];
 
-/// The memory of an encoder: a window, the hash table over it, and what it has not put out.
+/// The memory of an encoder: a window, its hash table, and pending output.
 pub(crate) const ENCODER_BYTES: usize = 330 << 10;
 
-/// What a stored block holds at most (RFC 1951 3.2.4).
+/// Bytes that a stored block holds at most (RFC 1951 3.2.4).
 const STORED_MAX: usize = 0xffff;
 
-/// The checksum and the length of what was sent, as the end of the format wants them (RFC 1952 2.3.1).
+/// The checksum and the length of the bytes sent, for the trailer (RFC 1952 2.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sum {
     crc: u32,
@@ -33,13 +33,13 @@ impl Sum {
         Self { crc: Deflate::crc(bytes), len }
     }
 
-    /// The sum of this and of what follows.
+    /// The sum of these bytes followed by those of `next`.
     pub(crate) fn then(self, next: Self) -> Self {
         let crc = Deflate::shift(self.crc, next.len) ^ next.crc;
         Self { crc, len: self.len.wrapping_add(next.len) }
     }
 
-    /// What ends a gzip stream of which this is the sum.
+    /// The end of a gzip stream with this sum.
     pub(crate) fn trailer(self) -> [u8; 10] {
         let mut trailer = [0; 10];
         trailer[..2].copy_from_slice(&LAST_BLOCK);
@@ -49,17 +49,17 @@ impl Sum {
     }
 }
 
-/// Adds the same to the sums of many streams, in some nanoseconds each.
+/// Adds the same bytes to the sums of many streams, in some nanoseconds each.
 ///
-/// A checksum to which `n` bytes are added is multiplied by x to the power of 8n (modulo the polynomial of
-/// RFC 1952), which is linear: here is what that makes of each of its bits.
+/// Appending `n` bytes multiplies a checksum by x to the power of 8n (modulo the polynomial of RFC 1952).
+/// That is linear, so the product of each bit is enough.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Addition {
     of_bits: [u32; 32],
     sum: Sum,
 }
 
-/// The polynomial, its highest power in the lowest bit.
+/// The polynomial, with its highest power in the lowest bit.
 const POLYNOMIAL: u32 = 0xedb8_8320;
 
 impl Addition {
@@ -82,7 +82,7 @@ impl Addition {
     }
 }
 
-/// Makes pieces, one after the other.
+/// Compresses bytes into pieces, one after the other.
 pub(crate) struct Encoder(Deflate);
 
 impl std::fmt::Debug for Encoder {
@@ -92,17 +92,17 @@ impl std::fmt::Debug for Encoder {
 }
 
 impl Encoder {
-    /// Of a level from 1 to 9. None where this library is built without the feature `gzip`.
+    /// An encoder of a level from 1 to 9. None without the feature `gzip`.
     pub(crate) fn new(level: u8) -> Option<Self> {
         Deflate::new(level).map(Self)
     }
 
-    /// The next piece refers to nothing before it.
+    /// Makes the next piece refer to nothing before it.
     pub(crate) fn begin_anew(&mut self) {
         self.0.reset();
     }
 
-    /// Puts bytes into a piece.
+    /// Adds bytes to the piece.
     pub(crate) fn add(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         self.0.feed(bytes, false, out);
     }
@@ -113,7 +113,7 @@ impl Encoder {
     }
 }
 
-/// A piece that holds bytes as they are, for what shall not be compressed.
+/// Appends a piece that holds `bytes` uncompressed.
 pub(crate) fn store(bytes: &[u8], out: &mut Vec<u8>) {
     for part in bytes.chunks(STORED_MAX) {
         let len = u16::try_from(part.len()).unwrap_or(u16::MAX);
@@ -134,7 +134,7 @@ mod deflate {
     impl Deflate {
         #[expect(clippy::unnecessary_wraps, reason = "there is another without the feature")]
         pub(super) fn new(level: u8) -> Option<Self> {
-            // Without a header of its own: the pieces stand behind that of the stream.
+            // Without a header: the pieces follow that of the stream.
             Some(Self(Compress::new(Compression::new(u32::from(level)), false)))
         }
 
@@ -147,11 +147,11 @@ mod deflate {
             loop {
                 out.reserve(bytes.len() / 2 + 64);
                 let before = self.0.total_in();
-                // It fails only where it is used in the wrong order.
+                // Fails only if it is used in the wrong order.
                 let made = self.0.compress_vec(bytes, out, flush);
                 let taken = usize::try_from(self.0.total_in() - before).unwrap_or(usize::MAX);
                 bytes = bytes.get(taken..).unwrap_or_default();
-                // Where the room was used up there may be more to put out.
+                // If `out` is full there may be more output.
                 if made.is_err() || bytes.is_empty() && out.len() < out.capacity() {
                     return;
                 }
@@ -162,7 +162,7 @@ mod deflate {
             crc32fast::hash(bytes)
         }
 
-        /// What becomes of a checksum by so many bytes behind it, apart from those themselves.
+        /// What `crc` contributes to the checksum after `len` more bytes.
         pub(super) fn shift(crc: u32, len: u32) -> u32 {
             let mut all = Hasher::new_with_initial_len(crc, 0);
             all.combine(&Hasher::new_with_initial_len(0, u64::from(len)));
@@ -173,7 +173,7 @@ mod deflate {
 
 #[cfg(not(feature = "gzip"))]
 mod no_deflate {
-    /// There is none, so nothing is asked of it.
+    /// There is no encoder without the feature, so its methods are never called.
     pub(super) enum Deflate {}
 
     impl Deflate {
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
     use std::io::Read;
 
-    /// As strict as any: it wants the right trailer, and nothing behind it.
+    /// Strict: the trailer has to be right, and nothing may follow it.
     fn decode(bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut decoder = flate2::bufread::GzDecoder::new(bytes);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_all_kinds_fit_one_behind_the_other() {
+    fn pieces_of_all_kinds_can_follow_each_other() {
         let (mut chain, mut alone) = (Encoder::new(6).unwrap(), Encoder::new(1).unwrap());
         let mut random = fastrand::Rng::with_seed(7);
         for round in 0..200 {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_to_many_sums_is_added_to_each() {
+    fn an_addition_adds_to_each_sum() {
         let mut random = fastrand::Rng::with_seed(8);
         for size in [0, 1, 2, 3, 200, 65_536, 1 << 20] {
             let sum = Sum::of(&vec![random.u8(..); size]);

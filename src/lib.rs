@@ -143,7 +143,7 @@ pub use topic::history::{History, Overflow, TopicConfig};
 pub use topic::ids::Ids;
 pub use topic::position::{ParsePositionError, Position};
 
-/// The example in the README is compiled like any other.
+/// Compiles the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

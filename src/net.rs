@@ -1,6 +1,6 @@
-//! The seam between the loop and the world, for a network of your own.
+//! The interface between the loop and the network, to provide your own.
 //!
-//! A server runs on [`MioNet`] unless told otherwise: sockets and the clock of the operating system. Tests of
+//! By default a server runs on [`MioNet`]: sockets and the clock of the operating system. Tests of
 //! applications run on [`InMemory`], which [`Server::in_memory`](crate::Server::in_memory) makes. To run on
 //! anything else, implement [`Net`] and build the server by [`Server::with_net`](crate::Server::with_net).
 

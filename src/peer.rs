@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The other side of the connection that a request came on, see [`Request::peer`](crate::Request::peer).
 ///
-/// This is what the operating system says, so a client cannot make it up. It is the *next* process on the
-/// way: behind a reverse proxy that is the proxy.
+/// The operating system reports it, so a client cannot forge it. It is the *next* process on the way: behind
+/// a reverse proxy that is the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Peer {
@@ -14,14 +14,13 @@ pub enum Peer {
     /// A listener for both families (`[::]`) sees IPv4 addresses mapped into IPv6, as `::ffff:192.0.2.1`.
     /// [`Peer::ip`] turns these back.
     Address(SocketAddr),
-    /// A process on the same machine, over a unix socket. `None` where the system does not tell who it is: it
-    /// does on Linux, Android, macOS, iOS and the BSDs.
+    /// A process on the same machine, over a unix socket. `None` if the system does not identify it: Linux,
+    /// Android, macOS, iOS and the BSDs do.
     Unix(Option<Credentials>),
 }
 
 impl Peer {
-    /// The IP address, in the family that it really is of (`192.0.2.1`, never `::ffff:192.0.2.1`). `None` for
-    /// a unix socket.
+    /// The IP address in its real family (`192.0.2.1`, never `::ffff:192.0.2.1`). `None` for a unix socket.
     ///
     /// ```
     /// use mio_sse::Peer;
@@ -43,7 +42,7 @@ impl Peer {
 /// The process at the other end of a unix socket, as it was when it connected (`SO_PEERCRED`, `getpeereid`).
 ///
 /// For a socket pair, and for a connection that was [adopted](crate::Server::adopt), this is the process that
-/// made the other end, wherever that was passed on to since.
+/// made the other end, even if that was passed to another process since.
 ///
 /// ```
 /// use mio_sse::{Peer, Request};
@@ -56,9 +55,9 @@ impl Peer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Credentials {
-    /// The process. `None` where the system does not tell (the BSDs, macOS), and for a process that has no
-    /// number here, since it runs in another container (a PID namespace). The process may have ended since,
-    /// and its number may be another's, so decide by [`uid`](Self::uid) or [`gid`](Self::gid).
+    /// The id of the process. `None` on systems that do not report it (the BSDs, macOS), and for a process in
+    /// another PID namespace (a container). The process may have exited and its id may be reused, so decide
+    /// by [`uid`](Self::uid) or [`gid`](Self::gid).
     pub pid: Option<u32>,
     /// The effective user.
     pub uid: u32,

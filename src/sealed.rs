@@ -1,6 +1,6 @@
-//! Keeps a trait to the types that have it here: more of them is no change that breaks anything.
+//! Seals traits: only this crate implements them, so adding an implementation breaks nothing.
 
-/// Private in effect, as the module is.
+/// Other crates cannot name it, because the module is private.
 pub trait Sealed {}
 
 impl Sealed for () {}

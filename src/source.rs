@@ -4,25 +4,24 @@ use crate::event::Event;
 use std::fmt;
 use std::time::Duration;
 
-/// Where a stream gets its events from, one by one, whenever it has room: an iterator, by [`Events`], or a
-/// closure that answers with a [`Pull`].
+/// Produces the events of a stream, one by one, when the stream has room: an iterator in [`Events`], or a
+/// closure that returns a [`Pull`].
 ///
-/// The stream is given one by [`StreamReply::source`](crate::StreamReply::source) or
-/// [`Context::set_source`](crate::Context::set_source). It is asked for its next event only when everything
-/// before has been taken by the client's connection, so it produces as fast as the client reads, and nothing
-/// waits in memory. When the stream ends, whichever side ends it, the source is dropped at the end of that
-/// turn: its `Drop` is its clean-up. When the source ends, so does the stream, cleanly.
+/// [`StreamReply::source`](crate::StreamReply::source) or [`Context::set_source`](crate::Context::set_source)
+/// gives a stream its source. The server asks it for the next event only after the client's connection has
+/// taken everything before, so it produces as fast as the client reads, and nothing waits in memory. When the
+/// stream ends for any reason, the source is dropped at the end of that turn: clean up in its `Drop`. When
+/// the source ends, the stream is closed cleanly.
 ///
-/// It is asked in the loop, between other streams, so it must not wait for anything: for time there is
-/// [`Pull::Wait`], for other threads [`Context::channel`](crate::Context::channel), which is made of
-/// [`Pull::Idle`] and [`Publisher::wake`](crate::Publisher::wake). One that panics ends its stream with
+/// The loop calls it between other streams, so it must not block. To wait for time, return [`Pull::Wait`]. To
+/// wait for other threads, use [`Context::channel`](crate::Context::channel), which is made of [`Pull::Idle`]
+/// and [`Publisher::wake`](crate::Publisher::wake). A source that panics ends its stream with
 /// [`CloseReason::Panicked`](crate::CloseReason::Panicked).
 ///
-/// An event that cannot be written ([`EventError`](crate::EventError)) is left out: the stream goes on with
+/// An event that cannot be written ([`EventError`](crate::EventError)) is dropped: the stream goes on with
 /// the next one. The server logs a warning, at most one a minute for all its sources. After 64 such events in
 /// a row it pauses the source: for 1 ms, then for twice as long each time, up to 1 s.
-/// [Waking](crate::Context::wake) the source ends the pause. After an event that can be written the pauses
-/// are short again.
+/// [Waking](crate::Context::wake) the source ends the pause. A valid event resets the pauses.
 ///
 /// ```
 /// use mio_sse::{Event, Pull, Reply, Router};
@@ -43,14 +42,14 @@ use std::time::Duration;
 /// ```
 ///
 /// # Cost
-/// Some 130 bytes while the stream lives, besides the source itself.
+/// Currently some 130 bytes while the stream is open, besides the source itself.
 pub trait Source: Send + 'static {
     /// The next event, or why there is none.
     fn pull(&mut self) -> Pull;
 
     /// The server has begun to [drain](crate::Context::drain): the stream will be closed at some moment of
-    /// the window. The source is asked once more after this, also where it waits or is idle, so it may bring
-    /// something for the end, or end.
+    /// the window. The source is asked once more after this, even if it waits or is idle, so it may return a
+    /// last event, or end.
     fn draining(&mut self) {}
 }
 
@@ -66,26 +65,26 @@ impl<F: FnMut() -> Pull + Send + 'static> Source for F {
     }
 }
 
-/// What a [`Source`] answers.
+/// What a [`Source`] returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pull {
     /// The next event. The source is asked again as soon as there is room. An event that cannot be written is
-    /// left out, see [`Source`].
+    /// dropped, see [`Source`].
     Event(Event<'static>),
-    /// Nothing for so long, at least a millisecond; then the source is asked again. One wait after the other
-    /// is a steady beat: the time that passes between them is part of the next, unless the client reads too
-    /// slowly for that.
+    /// Nothing for this time, at least a millisecond; then the source is asked again. Waits in a row keep a
+    /// steady rate: each is measured from the end of the last, unless the client reads too slowly for that.
     Wait(Duration),
     /// Nothing until [`Context::wake`](crate::Context::wake) or [`Publisher::wake`](crate::Publisher::wake).
     Idle,
     /// Nothing ever again: the stream is closed, as by [`Context::close`](crate::Context::close).
     End,
-    /// Nothing ever again, though there was more to come. It is as [`End`](Self::End), but where the source
-    /// is to make up [later](crate::Missed::Later) for what a client has missed: that is told of a gap then.
+    /// Nothing ever again, because the source has failed. The stream is closed as by [`End`](Self::End). If
+    /// the source was to bring missed events [later](crate::Missed::Later), the client gets a `gap` event
+    /// instead.
     Failed,
 }
 
-/// A [`Source`] of all that an iterator has, at once or in a steady beat.
+/// A [`Source`] of the items of an iterator, at once or at a steady rate.
 ///
 /// ```
 /// use mio_sse::{Events, Reply, Router};
@@ -101,17 +100,17 @@ pub enum Pull {
 pub struct Events<I> {
     iterator: I,
     period: Option<Duration>,
-    /// Whether the time between two events is still to pass.
+    /// Whether to wait for a period before the next event.
     pause: bool,
 }
 
 impl<I: Iterator<Item: Into<Event<'static>>>> Events<I> {
-    /// All of `events`, as fast as the client takes them: [`Event`]s, or text that is the data of one each.
+    /// All of `events`, as fast as the client takes them: [`Event`]s, or text as the data of one event each.
     pub fn new(events: impl IntoIterator<IntoIter = I>) -> Self {
         Self { iterator: events.into_iter(), period: None, pause: false }
     }
 
-    /// One event each `period`: the first at once, the end one period after the last.
+    /// One event every `period`: the first at once, and the stream closes one period after the last.
     #[must_use]
     pub fn every(self, period: Duration) -> Self {
         Self { period: Some(period), ..self }

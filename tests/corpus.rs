@@ -50,3 +50,9 @@ fn connections() {
 fn events() {
     replay("event", checks::event::check);
 }
+
+#[cfg(feature = "tls")]
+#[test]
+fn connections_with_tls() {
+    replay("tls", checks::tls::check);
+}

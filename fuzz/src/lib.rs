@@ -8,6 +8,8 @@ pub mod body;
 pub mod connection;
 pub mod event;
 pub mod head;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 #[path = "../../tests/it/memory_net.rs"]
 #[allow(dead_code, reason = "the tests need more of it")]

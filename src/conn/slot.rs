@@ -245,6 +245,18 @@ impl Slot {
         }
     }
 
+    /// The socket has taken more of what counts as written already (`Net::flush`), `all` or not all of it.
+    pub(crate) fn took_more(&mut self, all: bool, now: u32) {
+        let is_new = self.is_new();
+        match &mut self.state {
+            Connection::Streaming(stream) => stream.took_more(now),
+            Connection::Lingering { since, .. } if all => *since = now,
+            // The time for the next request. That for the first one does not begin anew.
+            Connection::Reading { since, .. } if all && !is_new => *since = now,
+            _ => {}
+        }
+    }
+
     /// Whether it holds bytes that were not parsed yet, because they arrived after an earlier request.
     pub(crate) fn holds_more(&self) -> bool {
         let Connection::Reading { held: Some(held), .. } = &self.state else { return false };

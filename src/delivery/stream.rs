@@ -136,6 +136,11 @@ impl Stream {
         }
     }
 
+    /// The socket has taken more of what it seemed to have before.
+    pub(crate) fn took_more(&mut self, now: u32) {
+        self.since = now;
+    }
+
     pub(crate) fn conflates(&self) -> bool {
         self.flags.has(Flags::CONFLATES)
     }

@@ -16,7 +16,7 @@ fn every_kind_of_line_break_makes_one_new_data_line() {
 }
 
 #[test]
-fn events_are_made_of_what_there_is_and_can_be_read() {
+fn events_are_made_of_text_and_can_be_read() {
     let text = String::from("x");
     let borrowed = Event::new().data(&text).event("a").id("1").comment("c").key("k").retry(Duration::ZERO);
     assert!(matches!(borrowed.data, Some(Cow::Borrowed("x"))));
@@ -49,7 +49,7 @@ fn a_lone_id_moves_the_client_without_an_event() {
 }
 
 #[test]
-fn what_cannot_be_written_is_refused_and_writes_nothing() {
+fn invalid_events_are_refused_and_write_nothing() {
     let refused = [
         (Event::new().data("x").event("a\nb"), EventError::LineBreakInName),
         (Event::new().data("x").event("a\r"), EventError::LineBreakInName),
@@ -74,7 +74,7 @@ fn what_cannot_be_written_is_refused_and_writes_nothing() {
     }
 }
 
-/// What a client makes of line breaks in data: each of them is LF.
+/// The data as a client reads it: each line break is LF.
 fn normalized(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }

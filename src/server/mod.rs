@@ -1,7 +1,7 @@
 //! The loop: the only code that does I/O.
 //!
-//! [`Server::turn`] is the whole of it, nine steps in nine functions. `server` is generic over [`Net`], so
-//! that tests drive the same turn over a network in memory.
+//! [`Server::turn`] is the loop's body, nine steps in nine functions. `server` is generic over [`Net`], so
+//! tests drive the same turn over a network in memory.
 
 pub(crate) mod api;
 pub(crate) mod io;

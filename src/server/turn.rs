@@ -2,8 +2,9 @@
 //!
 //! # A turn is short
 //!
-//! Each step has a budget. What is left over is done in the next turn, which then does not wait.
-//! `Stats::work_max` shows the most of each kind, and the simulator fails beyond these bounds (`check_work`).
+//! Each step has a budget. Work beyond it is done in the next turn, which then does not wait.
+//! `Stats::work_max` shows the maximum of each kind, and the simulator fails beyond these bounds
+//! (`check_work`).
 //!
 //! | work | bound in one turn |
 //! |---|---|
@@ -16,7 +17,7 @@
 //! | reports, frees and destructors in step 9 | 1,024 each |
 //! | events of a history that are too old | 4,096 frames; 1,024 when an event is published |
 //! | making room in a log | one walk over the frames for all streams, whose places are sorted first |
-//! | bytes compressed | each counts as eight that are written; what a wave offers is compressed in one go |
+//! | bytes compressed | each counts as eight that are written; the frames of a wave are compressed in one go |
 //! | subscribers put into order | 1,048,576, about 30 ms, if more than an eighth are out of place |
 //! | superseded frames of a keyed log | 4 MiB are copied, in blocks of which a quarter is superseded |
 //!
@@ -37,7 +38,7 @@ impl<H: App, N: Net> Server<H, N> {
     /// Runs until the server is [stopped](Context::stop).
     ///
     /// # Errors
-    /// Only where the operating system refuses to wait for events: nothing that a peer does ends a server.
+    /// Only if the operating system refuses to wait for events. Nothing that a client does stops a server.
     pub fn run(&mut self) -> io::Result<()> {
         while !self.stopped {
             self.turn(None)?;
@@ -45,9 +46,8 @@ impl<H: App, N: Net> Server<H, N> {
         Ok(())
     }
 
-    /// One turn of the loop: waits for something to do, at most for `timeout` (`None`: for ever,
-    /// `Some(ZERO)`: not at all), does it, and returns. Every step has a budget, so a turn is short whatever
-    /// happens.
+    /// One turn of the loop: waits for work, at most for `timeout` (`None`: for ever, `Some(ZERO)`: not at
+    /// all), does it, and returns. Every step has a budget, so every turn is short.
     ///
     /// In a loop of your own: wait until the server's descriptor ([`AsFd`](std::os::fd::AsFd)) is readable or
     /// [`next_timeout`](Self::next_timeout) is over, then call `turn(Some(Duration::ZERO))`. See the guide
@@ -74,8 +74,8 @@ impl<H: App, N: Net> Server<H, N> {
         Ok(())
     }
 
-    /// How long the server has nothing to do by itself: `None` until something arrives. For a loop of your
-    /// own.
+    /// How long the server can wait before it has work of its own. `None`: until something arrives. For a
+    /// loop of your own.
     pub fn next_timeout(&mut self) -> Option<Duration> {
         if self.stopped {
             return None;
@@ -83,7 +83,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.nearest_deadline(None)
     }
 
-    /// Step 1: how long to wait, at most `limit`. Not at all while something is left over from the last turn.
+    /// Step 1: how long to wait, at most `limit`. Zero while work is left from the last turn.
     fn nearest_deadline(&self, limit: Option<Duration>) -> Option<Duration> {
         let core = &self.core;
         let unfinished = !self.started
@@ -112,7 +112,7 @@ impl<H: App, N: Net> Server<H, N> {
             .into_iter()
             .chain([self.inbox_rests_until, core.delivery.topics.next_paced().map(Duration::from_millis)])
             .chain([core.drain.as_ref().map(Draining::next_due), relief]);
-        // The last turn has taken its time since it read the clock.
+        // Time has passed since the last turn read the clock.
         let wait = deadlines.flatten().min().map(|due| due.saturating_sub(self.net.now()));
         match (wait, limit) {
             (Some(wait), Some(limit)) => Some(wait.min(limit)),
@@ -125,12 +125,12 @@ impl<H: App, N: Net> Server<H, N> {
         self.net.poll(timeout, &mut self.ready)
     }
 
-    /// Step 3: reads the clock, the only time in this turn.
+    /// Step 3: reads the clock, once in each turn.
     fn read_clock(&mut self) {
         self.tell_time();
         self.core.stats.turns += 1;
         self.mark_ages();
-        // The thread that turns the loop must not wait for it.
+        // The thread that runs the loop must not wait for the inbox.
         self.core.inbox.bind_to_this_thread();
         if !self.started {
             self.started = true;
@@ -142,7 +142,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Takes the time of this turn. Where it was the last one, everything ends.
+    /// Measures this turn. Stops the server if this was the last one.
     fn end_turn(&mut self) {
         debug_assert_eq!(self.core.delivery.topics.broken_invariant(), None);
         debug_assert!(self.core.is_well_counted(), "memory is miscounted");
@@ -166,9 +166,7 @@ impl<H: App, N: Net> Server<H, N> {
             self.core.stats.slow_turns += 1;
             if self.slow.is_due(self.core.now, Duration::from_secs(10)) {
                 let count = self.core.stats.slow_turns;
-                log::warn!(
-                    "a turn took {took:?}, in which no other stream was served ({count} slow turns so far)"
-                );
+                log::warn!("a turn took {took:?} and delayed all other streams ({count} slow turns so far)");
             }
         }
     }

@@ -15,6 +15,8 @@ mod example_commands;
 mod example_libraries;
 mod example_mcp;
 mod example_pages;
+#[cfg(all(unix, feature = "tls"))]
+mod example_tls;
 mod examples;
 mod failures;
 #[cfg(feature = "gzip")]

@@ -340,14 +340,19 @@ impl<H: App, const SHORT: bool, N: Net> Loop<H, SHORT, N> {
     pub(crate) fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
             self.turn();
-            let world = self.world.borrow();
-            let told = world.listener_ready || world.peers.iter().any(Connection::tells);
-            drop(world);
-            if !told && self.server.next_timeout() != Some(Duration::ZERO) {
+            if self.rests() {
                 return;
             }
         }
         panic!("the loop does not come to rest");
+    }
+
+    /// Whether the server has nothing left to do at this time.
+    pub(crate) fn rests(&mut self) -> bool {
+        let world = self.world.borrow();
+        let told = world.listener_ready || world.peers.iter().any(Connection::tells);
+        drop(world);
+        !told && self.server.next_timeout() != Some(Duration::ZERO)
     }
 
     /// Advances the time in small steps, so that everything due happens in time.

@@ -343,6 +343,36 @@ fn brings_later(ids: Ids, change: impl FnOnce(&mut Config)) -> (Loop<Router>, Sc
     (world, script)
 }
 
+/// The handler of a gap knows whose stream it is, by the state that came with the reply. A stream that the
+/// handler ends there drops it.
+#[test]
+fn missed_sees_the_state_of_the_stream() {
+    let mut app = Router::new();
+    let alive = Arc::new(());
+    let held = alive.clone();
+    app.get("/{user}", move |request, _cx| {
+        let user = request.param("user").unwrap_or_default().to_owned();
+        Reply::stream().topic("a").with((user, held.clone()))
+    });
+    app.missed(|stream, last, cx| {
+        let (user, _) = cx.of::<(String, Arc<()>)>(stream).unwrap().clone();
+        match last {
+            "end" => cx.close(stream)?,
+            _ => cx.send(stream, format!("{user} was away since {last}"))?,
+        }
+        Ok::<_, Error>(Missed::Sent)
+    });
+    let mut world = Loop::with_config(app, config(Ids::Own, |_| {}));
+    let peers = ["ada", "bob"].map(|user| open(&mut world, &format!("/{user}"), Some("7")));
+    assert_eq!(peers.each_ref().map(heard), [["ada was away since 7"], ["bob was away since 7"]]);
+    assert_eq!(Arc::strong_count(&alive), 4);
+    open(&mut world, "/eve", Some("end"));
+    peers.iter().for_each(Peer::close);
+    world.settle();
+    assert_eq!((world.server.stats().streams, Arc::strong_count(&alive)), (0, 2));
+    check_accounts(&world.server.stats());
+}
+
 fn missed<M: mio_sse::IntoMissed>(
     missed: impl FnMut(StreamId, &str, &mut Context<'_>) -> M + Send + 'static,
 ) -> Loop<Router> {

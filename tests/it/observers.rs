@@ -6,6 +6,7 @@ use mio_sse::{
     Access, Audience, CloseReason, Config, Context, Drain, Error, Event, Events, Handler, LogObserver,
     Message, Observer, Reply, Request, Router, StreamId,
 };
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -237,6 +238,11 @@ type Line = (ThreadId, Level, String, String);
 
 static CAPTURE: Capture = Capture(Mutex::new(Vec::new()));
 
+thread_local! {
+    /// What else of this thread is kept: by default nothing below `info`.
+    static LEVEL: Cell<Level> = const { Cell::new(Level::Info) };
+}
+
 impl Capture {
     fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -245,7 +251,7 @@ impl Capture {
 
 impl Log for Capture {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Info
+        metadata.level() <= LEVEL.get()
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -262,9 +268,15 @@ impl Log for Capture {
 pub(crate) fn listen() {
     // The first test that needs it installs it.
     if log::set_logger(&CAPTURE).is_ok() {
-        log::set_max_level(LevelFilter::Info);
+        log::set_max_level(LevelFilter::Debug);
     }
     logged();
+}
+
+/// The same, including log lines about faults of peers.
+pub(crate) fn listen_closely() {
+    LEVEL.set(Level::Debug);
+    listen();
 }
 
 /// The log lines of this thread since the last call.

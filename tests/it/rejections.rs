@@ -2,7 +2,9 @@
 //! ignored.
 
 use crate::memory_net::{Loop, get};
+use crate::observers::{listen_closely, logged};
 use crate::support::{Running, replies, serve_with};
+use log::Level;
 use mio_sse::{Config, Context, Handler, Reply, Request, Router};
 use std::sync::{Arc, Mutex};
 
@@ -275,4 +277,21 @@ fn a_later_http_1_is_served_as_one() {
     let replies = peer.read();
     assert_eq!(replies.matches("HTTP/1.1 200 OK\r\n").count(), 3, "{replies}");
     assert!(!peer.is_closed() && !replies.contains("Connection: close"));
+}
+
+/// A client that speaks TLS cannot read this, but its developer may, in a dump or where the server logs it.
+/// Other servers reply with the same status.
+#[test]
+fn a_hello_of_tls_on_a_port_without_it_is_called_so() {
+    const WHY: &str = "This port speaks plain HTTP, but a TLS handshake arrived: use http://, not https://.";
+    listen_closely();
+    let mut world = Loop::new(Targets(Arc::default()));
+    let peer = world.connect();
+    peer.write([0x16, 3, 1, 2, 0, 1, 0]);
+    world.settle();
+    let reply = peer.read();
+    assert!(reply.starts_with("HTTP/1.1 400 Bad Request\r\n") && reply.ends_with(WHY), "{reply}");
+    assert!(peer.is_shut());
+    let lines: Vec<_> = logged().into_iter().map(|(level, _, line)| (level, line)).collect();
+    assert_eq!(lines, [(Level::Debug, format!("rejected a request: {WHY}"))]);
 }

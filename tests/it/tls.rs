@@ -2,14 +2,14 @@
 
 use crate::memory_net::get;
 use crate::support::{Client, DEADLINE, Running, now, run, secs};
-use crate::tls_client::{BOTH, Trusting, certificate, client_config, config_of, tls};
+use crate::tls_client::{BOTH, certificate, client, client_config, config_of, tls};
 use mio_sse::{CloseReason, Config, Context, Event, Listeners, Reply, Router, Server, TlsConfig, TlsVersion};
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,10 +34,10 @@ fn serve_with(tls: &TlsConfig, app: Router, config: Config) -> Running {
 }
 
 /// A client of TLS on a socket that blocks.
-struct Secure {
+pub(crate) struct Secure {
     connection: ClientConnection,
     socket: TcpStream,
-    received: String,
+    pub(crate) received: String,
 }
 
 impl Secure {
@@ -46,14 +46,18 @@ impl Secure {
     }
 
     fn connect_as(server: &Running, name: &str, config: Arc<ClientConfig>) -> Self {
-        let socket = TcpStream::connect(server.address).unwrap();
+        Self::connect_to(server.address, name, config)
+    }
+
+    pub(crate) fn connect_to(address: SocketAddr, name: &str, config: Arc<ClientConfig>) -> Self {
+        let socket = TcpStream::connect(address).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         Self { connection: ClientConnection::new(config, name).unwrap(), socket, received: String::new() }
     }
 
-    fn write(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_write(bytes).unwrap();
     }
 
@@ -64,7 +68,7 @@ impl Secure {
     }
 
     /// Reads more. 0 is the end that the server has announced.
-    fn read(&mut self) -> std::io::Result<usize> {
+    pub(crate) fn read(&mut self) -> std::io::Result<usize> {
         let mut chunk = [0; 16 << 10];
         let count = rustls::Stream::new(&mut self.connection, &mut self.socket).read(&mut chunk)?;
         self.received += std::str::from_utf8(&chunk[..count]).unwrap();
@@ -72,7 +76,7 @@ impl Secure {
     }
 
     /// Reads until `text` has come.
-    fn wait_for(&mut self, text: &str) {
+    pub(crate) fn wait_for(&mut self, text: &str) {
         while !self.received.contains(text) {
             let count = self.read().unwrap();
             assert!(count > 0, "{text:?}, not only {:?}", self.received);
@@ -85,7 +89,7 @@ impl Secure {
         self.connection.complete_io(&mut self.socket).unwrap();
     }
 
-    fn peer_certificate(&self) -> CertificateDer<'static> {
+    pub(crate) fn peer_certificate(&self) -> CertificateDer<'static> {
         self.connection.peer_certificates().unwrap()[0].clone().into_owned()
     }
 }
@@ -121,23 +125,14 @@ fn a_stream_is_read_over_both_versions_and_ends_with_a_goodbye() {
 #[test]
 fn every_suite_that_there_is_works() {
     let server = serve(&tls());
-    let certified = certificate(&["localhost"]);
-    drop(certified);
     for suite in ring::ALL_CIPHER_SUITES {
         // The certificate is of the elliptic kind, so what needs RSA is not to be had.
         if format!("{:?}", suite.suite()).contains("RSA") {
             continue;
         }
-        let provider =
-            rustls::crypto::CryptoProvider { cipher_suites: vec![*suite], ..ring::default_provider() };
+        let provider = CryptoProvider { cipher_suites: vec![*suite], ..ring::default_provider() };
         let version = if suite.tls13().is_some() { BOTH[0] } else { BOTH[1] };
-        let config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Trusting))
-            .with_no_client_auth();
-        let mut client = Secure::connect(&server, config);
+        let mut client = Secure::connect(&server, client(provider, &[version]).with_no_client_auth());
         client.write(get("/page"));
         client.wait_for("page");
     }
@@ -376,11 +371,7 @@ fn clients_may_have_to_have_certificates() {
         let mut nobody = Secure::connect(&server, client_config(&BOTH));
         let served = nobody.try_write(get("/page")).and_then(|()| nobody.read()).is_ok();
         assert_eq!(served, !required);
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(&BOTH)
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Trusting))
+        let config = client(ring::default_provider(), &BOTH)
             .with_client_auth_cert(
                 vec![identity.cert.der().clone()],
                 PrivateKeyDer::from_pem_slice(identity.signing_key.serialize_pem().as_bytes()).unwrap(),

@@ -2,10 +2,11 @@
 
 use mio_sse::TlsConfig;
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
 use std::sync::Arc;
 
 /// A certificate for these names, which nobody has issued.
@@ -24,7 +25,7 @@ pub(crate) fn tls() -> TlsConfig {
 
 /// Takes every certificate: what matters is which one it was.
 #[derive(Debug)]
-pub(crate) struct Trusting;
+struct Trusting;
 
 impl ServerCertVerifier for Trusting {
     fn verify_server_cert(
@@ -65,13 +66,20 @@ impl ServerCertVerifier for Trusting {
 
 pub(crate) const BOTH: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
 
-pub(crate) fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+/// A client that still has to say whether it has a certificate.
+pub(crate) fn client(
+    provider: CryptoProvider,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Trusting))
-        .with_no_client_auth();
+}
+
+pub(crate) fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    let mut config = client(ring::default_provider(), versions).with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config
 }

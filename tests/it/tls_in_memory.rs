@@ -3,10 +3,11 @@
 use crate::memory_net::{Loop, MemoryNet, Peer, get};
 use crate::tls_client::{BOTH, client_config, tls};
 use mio_sse::net::TlsNet;
-use mio_sse::{App, Config, Event, Reply, Router};
+use mio_sse::{App, CloseReason, Config, Event, Reply, Router};
 use rustls::{ClientConnection, SupportedProtocolVersion};
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 type Server<H> = Loop<H, true, TlsNet<MemoryNet<true>>>;
 
@@ -170,6 +171,64 @@ fn what_waits_is_sent_as_soon_as_there_is_room() {
     assert!(client.received.ends_with("\r\n\r\npage"), "{}", client.received);
     server.turn();
     assert_eq!(server.server.stats().memory.network, 0);
+}
+
+/// A stream whose client takes a little now and then does not stall, though it takes none of what comes
+/// behind.
+#[test]
+fn a_client_that_reads_slowly_does_not_stall() {
+    let mut server = serve(app(), Config::default());
+    let publisher = server.server.publisher();
+    let mut client = Client::open(&mut server, BOTH[0]);
+    client.ask("/events");
+    server.settle();
+    client.peer.set_room(0);
+    publisher.publish("news", Event::new().data("x".repeat(16_000))).unwrap();
+    publisher.publish("news", Event::new().data("more")).unwrap();
+    for _ in 0..20 {
+        server.pass(Duration::from_secs(20));
+        client.peer.set_room(100);
+    }
+    server.settle();
+    assert!(!client.peer.is_closed());
+    client.peer.set_room(usize::MAX);
+    server.settle();
+    client.pull();
+    assert!(client.received.contains("data: more\n"));
+    client.peer.set_room(0);
+    publisher.publish("news", Event::new().data("x".repeat(40_000))).unwrap();
+    server.pass(Duration::from_secs(40));
+    assert!(client.peer.is_closed());
+    assert_eq!(server.server.stats().closed(CloseReason::Stalled), 1);
+}
+
+/// The last record of a reply has as much time as those before, whatever the connection waits for besides.
+#[test]
+fn the_end_of_a_reply_has_its_time() {
+    for close in ["Connection: close\r\n", ""] {
+        let mut config = Config::default();
+        config.keep_alive_timeout = Duration::from_secs(1);
+        let mut server = serve(app(), config);
+        let mut client = Client::open(&mut server, BOTH[0]);
+        client.peer.set_room(0);
+        let request = format!("GET /large HTTP/1.1\r\nHost: x\r\n{close}\r\n");
+        client.connection.writer().write_all(request.as_bytes()).unwrap();
+        client.push();
+        // All but the end of the last record.
+        client.peer.set_room(LARGE - 4000);
+        server.pass(Duration::from_secs(25));
+        assert!(!client.peer.is_closed(), "{close}");
+        client.peer.set_room(usize::MAX);
+        // Only now has it all, and the time for what comes next begins.
+        server.pass(Duration::from_millis(500));
+        assert!(!client.peer.is_closed(), "{close}");
+        client.pull();
+        let (_, body) = client.received.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body.len(), LARGE, "{close}");
+        assert!(close.is_empty() || client.ended);
+        server.pass(Duration::from_secs(3));
+        assert!(client.peer.is_closed(), "{close}");
+    }
 }
 
 /// Events are published while a record waits, a byte of room at a time: records come in order, or the client

@@ -6,6 +6,7 @@ use crate::kept::ALWAYS;
 use crate::model::{Answer, Model, SURPLUS_TIMEOUT, Softness};
 use crate::net::World;
 use crate::resume::Page;
+use crate::socket::Socket;
 use crate::trace::Note;
 use fastrand::Rng;
 use mio_sse::Refusal;
@@ -43,6 +44,7 @@ pub(crate) const CHARACTERS: [(u32, Character); 7] = [
 
 pub(crate) struct Client {
     pub(crate) connection: u32,
+    socket: Socket,
     pub(crate) character: Character,
     /// Bytes that fit between it and the server.
     pub(crate) capacity: usize,
@@ -103,9 +105,10 @@ enum Text {
 }
 
 impl Client {
-    pub(crate) fn new(connection: u32, character: Character, capacity: usize, page: Page) -> Self {
+    pub(crate) fn new(socket: Socket, character: Character, capacity: usize, page: Page) -> Self {
         Self {
-            connection,
+            connection: socket.connection,
+            socket,
             character,
             capacity,
             wire: Wire { page, ..Wire::default() },
@@ -204,7 +207,7 @@ impl Client {
             _ if world.rng.u8(..4) == 0 => world.rng.usize(1..=left),
             _ => left,
         };
-        world.send(self.connection, &self.out[self.out_at..self.out_at + count]);
+        self.socket.send(&self.out[self.out_at..self.out_at + count], world);
         self.out_at += count;
         self.sent += count as u64;
         if self.out_at == self.out.len() {
@@ -228,11 +231,22 @@ impl Client {
 
     /// Reads up to `count` bytes, and checks them. Returns whether there were any.
     pub(crate) fn read(&mut self, count: usize, world: &mut World, model: &mut Model) -> bool {
-        let taken = world.take(self.connection, count, &mut self.wire.buffer);
+        let taken = self.socket.take(count, &mut self.wire.buffer, world);
         if taken > 0 {
             self.wire.advance(self.spoilt, self.connection, world, model);
         }
         taken > 0
+    }
+
+    /// Closes its side of the connection, or all of it. Now and then it does not say so first, where there
+    /// are words for that.
+    pub(crate) fn close(&mut self, half: bool, rng: &mut Rng, world: &mut World, model: &mut Model) {
+        let it = &world.connections[self.connection as usize];
+        let says = self.socket.is_secure() && !it.fin && rng.u8(..4) > 0 && self.socket.say_goodbye(world);
+        let it = &mut world.connections[self.connection as usize];
+        it.unsaid = self.socket.is_secure() && !it.fin && !says || it.unsaid;
+        model.counts.unsaid += u64::from(it.unsaid);
+        if half { world.half_close(self.connection) } else { world.close(self.connection) }
     }
 
     /// Whether it is in the middle of a stream.
@@ -247,6 +261,9 @@ impl Client {
             model.counts.cut += 1;
             return;
         }
+        // A server that ends in a handshake has nobody to tell.
+        let is_told = self.wire.answered == 0 || self.socket.was_told_the_end();
+        assert!(is_told, "the end is said: {self}");
         let wire = &self.wire;
         match wire.state {
             State::Over => {}

@@ -75,4 +75,6 @@ counts! {
     late_timed_out "late replies timed out",
     late_in_vain "late replies that nobody waits for",
     compressed "compressed streams",
+    secure "connections with TLS",
+    unsaid "connections with TLS that ended without a word",
 }

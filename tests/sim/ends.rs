@@ -16,8 +16,8 @@ impl Model {
         let connection = &world.connections[stream.connection as usize];
         let justified = match reason {
             CloseReason::Application => stream.close_requested,
-            CloseReason::PeerClosed => connection.fin && !self.config.half_closed,
-            CloseReason::Reset => connection.reset,
+            CloseReason::PeerClosed => connection.fin && !connection.unsaid && !self.config.half_closed,
+            CloseReason::Reset => connection.reset || connection.unsaid,
             CloseReason::IoError => connection.broken,
             CloseReason::Lagged => {
                 // A stream that has read everything offered does not lag, unless earlier replies on its
@@ -59,8 +59,14 @@ impl Model {
         let shortest = shortest.into_iter().chain(connection.refusal.map(|_| SURPLUS_TIMEOUT));
         let shortest = shortest.min().unwrap_or_default();
         let closed_at = connection.server_closed.unwrap_or(now);
-        let since =
-            if answers.expects { connection.accepted_at.unwrap_or_default() } else { connection.written_at };
+        // A handshake writes as well, and so does the close of a connection with TLS.
+        let since = if answers.expects || self.secure && answers.answers.is_empty() {
+            connection.accepted_at.unwrap_or_default()
+        } else if self.secure && connection.server_closed == Some(connection.written_at) {
+            connection.written_before
+        } else {
+            connection.written_at
+        };
         // A client that waits for a reply has the whole timeout for that. After a 504 it has the usual time.
         let waits = match answers.answers.last() {
             Some(Answer::Late { since, said: None, .. }) => {

@@ -24,6 +24,9 @@ mod reading;
 mod resume;
 mod run;
 mod scenario;
+#[cfg(feature = "tls")]
+mod secure;
+mod socket;
 mod sources;
 mod tagged;
 mod trace;
@@ -225,6 +228,7 @@ impl Summary {
             [("rejections", self.rejected), ("panics", self.panics), ("heartbeats", self.heartbeats)];
         let counts = self.counts.named().into_iter();
         let counts = counts.filter(|(name, _)| cfg!(feature = "gzip") || *name != "compressed streams");
+        let counts = counts.filter(|(name, _)| cfg!(feature = "tls") || !name.contains("TLS"));
         let others = others.into_iter().chain(counts);
         for (name, count) in others {
             assert!(count > 0, "there were no {name}");

@@ -45,6 +45,8 @@ pub(crate) struct Model {
     pub(crate) floods: bool,
     /// Whether many events are large, and whether topics are reconfigured while they are read.
     pub(crate) heavy: bool,
+    /// All connections speak TLS.
+    pub(crate) secure: bool,
     pub(crate) configures: bool,
     pub(crate) streams: Vec<Stream>,
     pub(crate) connections: Vec<Answers>,
@@ -370,6 +372,7 @@ impl Model {
         Self {
             floods: rng.u8(..8) == 0,
             heavy: false,
+            secure: false,
             configures: rng.bool(),
             rng,
             config,

@@ -147,6 +147,8 @@ pub(crate) struct Connection {
     /// The peer is gone: writes to it cause a reset.
     pub(crate) gone: bool,
     pub(crate) reset: bool,
+    /// It has ended, or will, without what TLS has to say of that.
+    pub(crate) unsaid: bool,
     /// An error was drawn for it, or it could not be registered.
     pub(crate) broken: bool,
     server_shut: bool,
@@ -156,6 +158,8 @@ pub(crate) struct Connection {
     /// When the server accepted it, and when it last wrote to it.
     pub(crate) accepted_at: Option<Duration>,
     pub(crate) written_at: Duration,
+    /// Time of the write before that.
+    pub(crate) written_before: Duration,
     /// When it last tried to write, or shut down its side: a false report of room restarts the stall timeout.
     pub(crate) tried_at: Duration,
     /// Since when there have been unread bytes.
@@ -390,6 +394,7 @@ impl fmt::Debug for Connection {
             .field("fin", &self.fin)
             .field("gone", &self.gone)
             .field("reset", &self.reset)
+            .field("unsaid", &self.unsaid)
             .field("broken", &self.broken)
             .field("server_shut", &self.server_shut)
             .field("server_closed", &self.server_closed)
@@ -800,6 +805,9 @@ impl World {
         }
         let it = &mut self.connections[connection as usize];
         it.to_peer.extend_from_slice(&bytes[..count]);
+        if it.written_at < self.now {
+            it.written_before = it.written_at;
+        }
         it.written_at = self.now;
         Ok(count)
     }

@@ -60,6 +60,8 @@ pub(crate) struct Scenario {
     pub(crate) panics: Option<u32>,
     /// One request of this many waits for its reply.
     pub(crate) late: Option<u32>,
+    /// Whether all speak TLS.
+    pub(crate) secure: bool,
 }
 
 /// How a run ends.
@@ -77,6 +79,8 @@ impl Scenario {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         #[cfg(feature = "gzip")]
         let gzip = [None, Some(1), Some(6)][rng.clone().fork().usize(..3)];
+        // With dice of its own, so that a seed without it is what it is without the feature.
+        let secure = cfg!(feature = "tls") && Rng::with_seed(rng.clone().u64(..) ^ 1).u8(..3) == 0;
         let clients = [4, 12, 40, 100, 300][rng.usize(..5)];
         let mut config = config(rng, clients);
         #[cfg(feature = "gzip")]
@@ -132,6 +136,7 @@ impl Scenario {
             heavy,
             panics: (rng.u8(..3) == 0).then(|| rng.u32(20..400)),
             late: [None, Some(8), Some(8), Some(3)][rng.usize(..4)],
+            secure,
         }
     }
 }

@@ -45,7 +45,7 @@ impl Play {
         let said = Arc::<Said>::default();
         let hearer = said.clone();
         let mut app = Router::new();
-        app.get("/", |_request, _cx| Reply::html(include_str!("compressed.html")));
+        app.get("/", |_request, _cx| Reply::html(include_str!("readers.html")));
         app.get("/readers.mjs", |_request, _cx| {
             Reply::bytes("text/javascript", include_bytes!("clients/readers.mjs").to_vec())
         });

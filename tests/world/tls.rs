@@ -3,6 +3,7 @@
 
 mod openssl;
 
+use crate::browser::firefox::Firefox;
 use crate::browser::{self, Tab};
 use crate::clients::fetched::{node, python};
 use crate::clients::script::{Said, Script};
@@ -13,7 +14,7 @@ use mio_sse::{Config, Context, Event, History, Listeners, Reply, Router, TlsConf
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// curl's arguments for each version.
 const VERSIONS: [&[&str]; 2] = [&["--tlsv1.2", "--tls-max", "1.2"], &["--tlsv1.3"]];
@@ -22,6 +23,8 @@ struct Secure {
     server: Running,
     /// A file with the root.
     root: &'static str,
+    /// What pages say.
+    said: Arc<Said>,
 }
 
 /// What the server shows, and a file with the root of it.
@@ -58,13 +61,25 @@ fn serve() -> Secure {
     app.get("/large", |_request, _cx| Reply::text("x".repeat(3 << 20)));
     app.post("/length", |request, _cx| Reply::text(format!("{} bytes\n", request.body().len())));
     app.get("/events", |_request, _cx| Reply::stream().topic("news").tag("all").retry(ms(20)));
+    app.get("/read", |_request, _cx| Reply::html(include_str!("readers.html")));
+    app.get("/readers.mjs", |_request, _cx| {
+        Reply::bytes("text/javascript", include_bytes!("clients/readers.mjs").to_vec())
+    });
+    let said = Arc::<Said>::default();
+    let hearer = said.clone();
+    app.post("/said", move |request, _cx| {
+        hearer.hear(request.body());
+        Reply::text("")
+    });
     let mut config = Config::default();
     config.topic = TopicConfig::default().history(History::new().events(100));
+    // A page says what it has read.
+    config.body_bytes_max = 1 << 20;
     // For those who ask for it: browsers, fetch, and the packages of Python.
     config.gzip = Some(1);
     let (tls, root) = certificates();
     let server = serve_on(Listeners::new().tls("127.0.0.1:0", tls), app, config);
-    Secure { server, root: root.to_str().unwrap() }
+    Secure { server, root: root.to_str().unwrap(), said }
 }
 
 impl Secure {
@@ -202,8 +217,7 @@ fn curl_shows_a_certificate_of_its_own() {
     server.wait_for("nobody is there", |stats| stats.connections == 0);
 }
 
-/// Reads with a script, which has to see every event once and in order: live, over an end that is none to
-/// worry about, and over a cut.
+/// Reads with a script.
 fn script(
     command: impl Fn(&str, &[&str]) -> Vec<String>,
     file: &str,
@@ -219,8 +233,12 @@ fn script(
         with_root.push(format!("{name}={}", secure.root));
     }
     let script = Script::start(&[with_root, command(file, &arguments)].concat());
-    let said = &script.said;
+    check_reader(&secure, &wire, &script.said, arguments[0] == "eventsource");
+}
 
+/// A reader that says what it sees sees every event once and in order: live, over an end that is none to
+/// worry about, and over a cut.
+fn check_reader(secure: &Secure, wire: &Wire, said: &Said, is_event_source: bool) {
     let large = "x".repeat(100_000);
     let mut expected = vec!["one", "two", &large, "three"];
     wait_for(said, "open", 1);
@@ -233,7 +251,6 @@ fn script(
     secure.end("away");
     expected.push("away");
     wait_for(said, "open", 2);
-    let is_event_source = arguments[0] == "eventsource";
     // To an EventSource an end is an error.
     let ends = [said_of(said, "error").len() - errors, said_of(said, "end").len()];
     assert_eq!(ends, if is_event_source { [1, 0] } else { [0, 1] }, "errors and ends");
@@ -305,6 +322,17 @@ fn httpx_reads() {
 #[test]
 fn aiohttp_reads() {
     script(python, "read_all.py", kind("aiohttp"));
+}
+
+#[test]
+fn firefox_reads_and_comes_back() {
+    let secure = serve();
+    let wire = Wire::to(secure.server.address);
+    // What it says does not go over the wire, which is cut.
+    let query = format!("/read?kind=eventsource&joins=[0]&to={}", secure.url("/said"));
+    let root = &certificates().1;
+    let _firefox = Firefox::open_trusting(root, "tls", &secure_url(&wire, &query));
+    check_reader(&secure, &wire, &secure.said, true);
 }
 
 #[test]

@@ -148,10 +148,10 @@ impl StreamReply {
         self
     }
 
-    /// Gives the stream a state of its own. [`Context::of`](crate::Context::of) finds it from the time the
-    /// stream opens until its end is reported. It is dropped after
-    /// [`Handler::closed`](crate::Handler::closed), or at the end of the turn if the stream does not open. A
-    /// stream has at most one value; the last one counts.
+    /// Gives the stream a state of its own. [`Context::of`](crate::Context::of) finds it from
+    /// [`Handler::missed`](crate::Handler::missed) on until the end of the stream is reported. It is dropped
+    /// after [`Handler::closed`](crate::Handler::closed), or at the end of the turn if the stream does not
+    /// open. A stream has at most one value; the last one counts.
     ///
     /// ```
     /// # use mio_sse::{Reply, Router};

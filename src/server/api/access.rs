@@ -1,34 +1,33 @@
-//! A request and what it got, for access logs.
+//! A request and its reply, for access logs.
 
 use crate::http::parse::request::Request;
 use crate::peer::Peer;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A reply that is on its way, as [`Observer::access`](crate::Observer::access) sees it: one that a handler
-/// has made, a refusal, or the rejection of what was no request.
+/// A reply that is on its way, as [`Observer::access`](crate::Observer::access) gets it: the reply of a
+/// handler, a refusal, or a rejection.
 ///
-/// Written with `{}`, it is a line of the Common Log Format that web servers and the tools for their logs
-/// share:
+/// Written with `{}`, it is a line of the Common Log Format, which web servers and log tools share:
 ///
 /// ```text
 /// 192.0.2.7 - - [06/Nov/1994:08:49:37 +0000] "GET /news HTTP/1.1" 200 -
 /// ```
 ///
-/// The size is that of the body, and `-` for a stream. What a client may have written into the line to
-/// mislead a reader, such as a quote or a line break, is escaped.
+/// The size is that of the body, and `-` for a stream. Text of the client is escaped, so it cannot forge a
+/// line.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Access<'a> {
     /// The request; `None` if its head could not be read.
     pub request: Option<Request<'a>>,
-    /// Who has sent it, see [`Request::peer`].
+    /// The client, see [`Request::peer`].
     pub peer: Option<Peer>,
     /// The status of the reply.
     pub status: u16,
-    /// Bytes of the body that follow; `None` for a stream.
+    /// Bytes of the body; `None` for a stream.
     pub body_bytes: Option<usize>,
-    /// The time of day.
+    /// The time of the reply.
     pub time: SystemTime,
 }
 
@@ -39,7 +38,7 @@ impl fmt::Display for Access<'_> {
             Some(Peer::Unix(_)) => f.write_str("unix")?,
             _ => f.write_str("-")?,
         }
-        // A clock beyond four digits of years is as good as none.
+        // The format has four digits for the year. A clock beyond that is not right anyway.
         let seconds = self.time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let seconds = if seconds < 253_402_300_800 { seconds } else { 0 };
         // "Sun, 06 Nov 1994 08:49:37 GMT", whose parts are the same.

@@ -1,4 +1,4 @@
-//! What a server serves.
+//! The application that a server runs.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
@@ -10,28 +10,29 @@ use crate::server::api::handler::Handler;
 use crate::server::api::missed::Missed;
 use std::error::Error;
 
-/// What a [`Server`](crate::Server) serves: a [`Router`](crate::Router), or any [`Handler`].
+/// The application that a [`Server`](crate::Server) runs: a [`Router`](crate::Router), or any [`Handler`].
 ///
-/// It has no methods that could be called, so a router cannot be wrapped in a handler that forgets to pass
-/// something on. What is to be done before or after its routes is said to the router itself.
+/// It has no public methods, so a router cannot be wrapped in a handler that forgets to forward a call. For
+/// code before or after the routes use [`Router::before`](crate::Router::before) and
+/// [`after`](crate::Router::after).
 pub trait App: Serve {}
 
 impl<T: Serve> App for T {}
 
-/// What the server calls. Not exported, so that nobody can implement or call it.
+/// The calls of the server. Not exported, so other crates can neither implement nor call it.
 pub trait Serve {
-    /// What callbacks get as [`Context::state`].
+    /// The type of [`Context::state`] in callbacks.
     type State: 'static;
 
     fn state(&mut self) -> &mut Self::State;
 
     fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply;
 
-    /// What becomes of a late reply.
+    /// Changes a late reply.
     fn after(&mut self, request: &Request<'_>, reply: Reply, cx: &mut Context<'_>) -> Reply;
 
-    /// Who may read the reply to a request, or to what a preflight asks for, if that is not for the server to
-    /// say.
+    /// The CORS policy for a request, or for the request that a preflight asks about. `None`: that of the
+    /// server.
     fn cors(&self, request: &Request<'_>) -> Option<&Cors>;
 
     fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> Missed;

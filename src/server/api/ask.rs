@@ -1,4 +1,4 @@
-//! Tests of applications, without sockets and without waiting.
+//! Test an application without sockets and without waiting.
 
 use crate::config::Config;
 use crate::event::Event;
@@ -9,12 +9,12 @@ use crate::server::io::in_memory::{InMemory, Wire};
 use std::io;
 use std::time::Duration;
 
-/// More turns than anything takes that comes to rest.
+/// More turns than any server needs to become idle.
 const TURNS_MAX: usize = 1_000_000;
 
 impl<H: App> Server<H, InMemory> {
-    /// A server without sockets, for tests of an application: [`ask`](Self::ask) is its client, and its clock
-    /// stands still until [`advance`](Self::advance) moves it. All else is as ever.
+    /// A server without sockets, for tests of an application. [`ask`](Self::ask) sends a request, and the
+    /// clock stands still until [`advance`](Self::advance) moves it. Everything else works as usual.
     ///
     /// ```
     /// use mio_sse::{Config, Event, RawRequest, Reply, Router, Server};
@@ -32,15 +32,14 @@ impl<H: App> Server<H, InMemory> {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for limits that make no sense or a handler that is not
-    /// sound.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for invalid limits or an invalid handler.
     pub fn in_memory(app: H, config: Config) -> io::Result<Self> {
         Self::with_net(InMemory::default(), app, config)
     }
 
-    /// Sends a request on a connection of its own, and [lets the server do](Self::settle) what there is to
-    /// do. The bytes are most easily made by a [`RawRequest`](crate::RawRequest). When the answer is dropped,
-    /// the client leaves.
+    /// Sends a request on a new connection, and runs the server until it is idle, see
+    /// [`settle`](Self::settle). A [`RawRequest`](crate::RawRequest) makes the bytes most easily. Dropping
+    /// the answer disconnects the client.
     pub fn ask(&mut self, request: impl Into<Vec<u8>>) -> Answer {
         let wire = self.net().connect();
         let request = request.into();
@@ -58,11 +57,11 @@ impl<H: App> Server<H, InMemory> {
         }
     }
 
-    /// Has the server do all that it can without time passing: what other threads have asked it for by now,
-    /// too.
+    /// Runs the server until it is idle, without time passing. This includes messages that other threads have
+    /// sent by now.
     ///
     /// # Panics
-    /// If it does not come to rest, as where a timer is set for now again and again.
+    /// If the server never becomes idle, for example because a timer sets itself again without delay.
     #[expect(clippy::panic, reason = "it is for tests, and this one has failed")]
     pub fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
@@ -71,15 +70,15 @@ impl<H: App> Server<H, InMemory> {
                 return;
             }
         }
-        panic!("the server does not come to rest");
+        panic!("the server does not become idle");
     }
 
-    /// Whether there is something to do without time passing.
+    /// Whether the server has work without time passing.
     pub(crate) fn has_more(&mut self) -> bool {
         self.net().has_news() || self.next_timeout() == Some(Duration::ZERO)
     }
 
-    /// Lets time pass for the server, in steps from one timer to the next, and has it do what is due.
+    /// Moves the server's clock, in steps from one timer to the next, and runs what is due.
     ///
     /// ```
     /// # use mio_sse::{Config, Event, RawRequest, Router, Server};
@@ -96,7 +95,7 @@ impl<H: App> Server<H, InMemory> {
     /// ```
     ///
     /// # Panics
-    /// As [`settle`](Self::settle).
+    /// As for [`settle`](Self::settle).
     pub fn advance(&mut self, time: Duration) {
         let mut left = time;
         self.settle();
@@ -109,22 +108,22 @@ impl<H: App> Server<H, InMemory> {
     }
 }
 
-/// What a [`Server::in_memory`] has answered by now, and goes on to answer if it is a stream.
+/// The response of a [`Server::in_memory`] so far. A stream continues to arrive.
 ///
-/// When it is dropped, the client leaves.
+/// Dropping it disconnects the client.
 #[derive(Debug)]
 pub struct Answer {
     wire: Wire,
-    /// Whether its head is all of it.
+    /// Whether the request was HEAD, so the response has no body.
     is_to_head: bool,
     is_over: bool,
     /// The head, without the empty line; empty until it is complete.
     head: Vec<u8>,
     framing: Option<Framing>,
-    /// What has arrived of the body and is not decoded.
+    /// Bytes of the body that have arrived and are not decoded.
     raw: Vec<u8>,
     body: Vec<u8>,
-    /// Where the events begin that were not asked for.
+    /// Where the events begin that [`events`](Self::events) has not returned yet.
     unread: usize,
 }
 
@@ -133,18 +132,18 @@ pub struct Answer {
 enum Framing {
     Chunked,
     Length(usize),
-    /// With the connection.
+    /// The body ends with the connection.
     Close,
 }
 
 impl Answer {
-    /// The status; `None` if there is no answer yet.
+    /// The status; `None` if there is no response yet.
     pub fn status(&mut self) -> Option<u16> {
         self.take();
         str::from_utf8(self.head.get(9..12)?).ok()?.parse().ok()
     }
 
-    /// The value of the first header line of this name, in upper or lower case.
+    /// The value of the first header line of this name, ignoring case.
     pub fn header(&mut self, name: &str) -> Option<String> {
         self.take();
         let head = String::from_utf8_lossy(&self.head);
@@ -152,23 +151,22 @@ impl Answer {
         lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
     }
 
-    /// The body as far as it has come, without any transfer coding.
+    /// The body so far, without any transfer coding.
     pub fn body(&mut self) -> &[u8] {
         self.take();
         &self.body
     }
 
-    /// The body as text. What is not UTF-8 becomes U+FFFD.
+    /// The body as text. Invalid UTF-8 becomes U+FFFD.
     pub fn text(&mut self) -> String {
         String::from_utf8_lossy(self.body()).into_owned()
     }
 
-    /// The events that have come since this was called last: what a client's handlers would be called with.
-    /// Each has its id and `retry:`, if these stand with it. Comments, heartbeats and lone ids are no events;
-    /// [`text`](Self::text) has them.
+    /// The events since the last call, as a client would dispatch them. Each has the id and `retry:` of its
+    /// own block. Comments, heartbeats and lone ids are not events; [`text`](Self::text) contains them.
     pub fn events(&mut self) -> Vec<Event<'static>> {
         self.take();
-        // A stream is UTF-8; what is not is another body.
+        // A stream is UTF-8. Bytes that are not belong to another kind of body.
         let text = self.body[self.unread..].utf8_chunks().next().map_or("", |chunk| chunk.valid());
         let mut rest = text.to_owned();
         let events = take_events(&mut rest);
@@ -176,13 +174,13 @@ impl Answer {
         events
     }
 
-    /// Whether the answer is complete: a whole reply is at once, a stream when it has ended.
+    /// Whether the response is complete: a whole reply at once, a stream when it has ended.
     pub fn is_over(&mut self) -> bool {
         self.take();
         self.is_over
     }
 
-    /// Takes what has arrived.
+    /// Takes the bytes that have arrived.
     fn take(&mut self) {
         let (bytes, closed) = self.wire.receive();
         self.raw.extend(bytes);
@@ -193,7 +191,7 @@ impl Answer {
             };
             let mut head: Vec<u8> = self.raw.drain(..end + 4).collect();
             head.truncate(end);
-            // 100 (Continue) is no answer.
+            // 100 (Continue) is not the response.
             if head.get(9) != Some(&b'1') {
                 self.head = head;
             }
@@ -232,7 +230,7 @@ impl Drop for Answer {
     }
 }
 
-/// What a head says about the body behind it.
+/// The framing of the body, by the head.
 fn framing(head: &[u8]) -> Framing {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);

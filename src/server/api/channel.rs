@@ -1,4 +1,4 @@
-//! A stream that another thread writes: a bounded channel whose reading end is a source.
+//! Streams that other threads write: a bounded channel whose receiver is a source.
 
 use crate::account::{Account, Charge, Purpose};
 use crate::conn::id::StreamId;
@@ -12,7 +12,7 @@ use crate::source::{Pull, Source};
 use std::fmt;
 use std::sync::Arc;
 
-// With `--cfg shuttle` tests have them from shuttle, which tries the orders in which threads may use them.
+// With `--cfg shuttle` these come from shuttle, which tests the orders in which threads may use them.
 #[cfg(not(all(test, shuttle)))]
 use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(not(all(test, shuttle)))]
@@ -22,18 +22,18 @@ use tests::scheduled::{
     AtomicBool, Ordering, Receiver, SyncSender, TryRecvError, TrySendError, sync_channel,
 };
 
-/// Writes one stream from any thread, as fast as its client reads: what
-/// [`Context::channel`](crate::Context::channel) answers.
+/// Writes one stream from any thread, as fast as its client reads.
+/// [`Context::channel`](crate::Context::channel) makes it.
 ///
-/// When all clones of it are dropped, the stream ends, cleanly, behind what they have sent. When the stream
-/// has ended before that, as its client has left, [`send`](Self::send) says so.
+/// When all clones are dropped, the stream is closed cleanly after the events they have sent. If the stream
+/// has ended before, for example because its client has left, [`send`](Self::send) returns an error.
 #[derive(Clone)]
 pub struct EventSender {
-    /// There until it is dropped.
+    /// `None` only while it is being dropped.
     events: Option<SyncSender<Waiting>>,
-    /// Whether the source has found nothing, and has to be woken.
+    /// Whether the source has found the channel empty and has to be woken.
     idle: Arc<AtomicBool>,
-    /// Whether somebody has said that this is all.
+    /// Whether [`complete`](Self::complete) was called.
     complete: Arc<AtomicBool>,
     inbox: Inbox<Job>,
     /// All loops, if there are several.
@@ -43,7 +43,7 @@ pub struct EventSender {
     stream: StreamId,
 }
 
-/// An event that the client has not taken, and what it takes of memory.
+/// An event in the channel, and its memory.
 type Waiting = (Event<'static>, Charge);
 
 impl fmt::Debug for EventSender {
@@ -53,12 +53,11 @@ impl fmt::Debug for EventSender {
 }
 
 impl EventSender {
-    /// Sends an event. Waits while as many are ahead as the channel holds, and the client does not take them.
+    /// Sends an event. Waits while the channel is full because the client does not read.
     ///
     /// # Errors
-    /// [`Error::InvalidEvent`]; [`Error::Closed`] when the stream has ended: nobody will read any more, and
-    /// there is no need to go on. [`Error::Full`] on the thread of the loop, or of any of several, where
-    /// waiting could be for ever.
+    /// [`Error::InvalidEvent`]; [`Error::Closed`] if the stream has ended: stop then. [`Error::Full`] on the
+    /// thread of any loop, which must not wait, because it could wait for ever.
     pub fn send<'e>(&self, event: impl Into<Event<'e>>) -> Result<(), Error> {
         let others = self.loops.as_ref().is_some_and(|loops| loops.is_on_a_loop());
         if others || self.inbox.is_of_this_thread() {
@@ -70,7 +69,7 @@ impl EventSender {
         Ok(())
     }
 
-    /// Sends an event, if there is room for it.
+    /// Sends an event if the channel has room for it.
     ///
     /// # Errors
     /// [`Error::InvalidEvent`]; [`Error::Full`]; [`Error::Closed`] as for [`send`](Self::send).
@@ -92,31 +91,32 @@ impl EventSender {
         Ok((event, charge))
     }
 
-    /// Says that all has been sent, and drops it. Where it makes up [later](crate::Missed::Later) for what a
-    /// client has missed, only this says that nothing is missing any more; for other streams it is as
+    /// Marks the channel as complete and drops it. If the channel brings missed events
+    /// [later](crate::Missed::Later), only this says that all were sent. For other streams it is the same as
     /// dropping it.
     pub fn complete(self) {
         self.complete.store(true, Ordering::SeqCst);
     }
 
     /// Whether the server is [draining](crate::Context::drain): the stream will be closed soon, unless it was
-    /// opened to [finish](crate::StreamReply::finish), and what takes long is better not begun.
+    /// opened to [finish](crate::StreamReply::finish). Do not begin long work then.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.is_draining.is_set()
     }
 
-    /// The stream that it writes.
+    /// The stream that this writes.
     #[must_use]
     pub fn stream(&self) -> StreamId {
         self.stream
     }
 
     fn wake(&self) {
-        // Once for each time that the source has found nothing. So wakes cannot fill the inbox, and need not
-        // wait for room in it.
+        // At most one wake each time that the source has found the channel empty. So wakes cannot fill the
+        // inbox, and need not wait for room in it.
         if self.idle.swap(false, Ordering::SeqCst) {
-            // There is one for each stream at most. A server that has stopped has no streams to wake.
+            // The inbox holds at most one wake for each stream. A server that has stopped has no streams to
+            // wake.
             let _ = self.inbox.put_at_once(Order::Wake { stream: self.stream });
         }
     }
@@ -124,13 +124,13 @@ impl EventSender {
 
 impl Drop for EventSender {
     fn drop(&mut self) {
-        // The source sees that it is gone only when it is.
+        // Dropped before the wake, so the source finds the channel closed.
         drop(self.events.take());
         self.wake();
     }
 }
 
-/// The reading end.
+/// The receiver.
 struct Channel {
     events: Receiver<Waiting>,
     idle: Arc<AtomicBool>,
@@ -153,7 +153,7 @@ impl Source for Channel {
         match self.take() {
             Pull::Idle => {
                 self.idle.store(true, Ordering::SeqCst);
-                // Something may have come in between, and not have woken anybody.
+                // An event may have arrived before the flag was set, without a wake.
                 self.take()
             }
             pull => pull,
@@ -161,7 +161,7 @@ impl Source for Channel {
     }
 }
 
-/// A channel for `ahead` events that the client has not taken yet, at least one.
+/// A channel for `ahead` events, at least one.
 pub(crate) fn channel(
     stream: StreamId,
     ahead: usize,
@@ -186,7 +186,7 @@ mod tests {
     use shuttle::thread;
     use std::task::Wake;
 
-    /// What the channel is made of, under shuttle's scheduler.
+    /// The parts of the channel under shuttle's scheduler.
     pub(super) mod scheduled {
         use shuttle::sync::mpsc;
         pub(in super::super) use shuttle::sync::{
@@ -196,7 +196,7 @@ mod tests {
         use std::ops::Deref;
         use std::time::Duration;
 
-        /// Shuttle's, whose drop is no step of its own: here other threads may have their turn before it.
+        /// Shuttle's sender. Its drop is no step of the scheduler, so here other threads may run before it.
         pub(in super::super) struct SyncSender<T>(mpsc::SyncSender<T>);
 
         impl<T> Clone for SyncSender<T> {
@@ -207,7 +207,7 @@ mod tests {
 
         impl<T> Drop for SyncSender<T> {
             fn drop(&mut self) {
-                // There is no time: other threads may have their turn, and that is all.
+                // Shuttle has no time: this only lets other threads run.
                 shuttle::thread::sleep(Duration::ZERO);
             }
         }
@@ -231,12 +231,12 @@ mod tests {
 
     impl Wake for Bell {
         fn wake(self: Arc<Self>) {
-            // The loop may be over.
+            // The reader may have ended.
             let _ = self.0.send(());
         }
     }
 
-    /// The loop, which has nothing else to do.
+    /// Plays the loop, with one source.
     struct Reader<S> {
         source: S,
         inbox: Inbox<Job>,
@@ -255,8 +255,8 @@ mod tests {
     }
 
     impl<S: Source> Reader<S> {
-        /// The next event, or `None` at the end. An idle source is not asked before it is woken: if nobody
-        /// does that, shuttle finds that no thread can go on.
+        /// The next event, or `None` at the end. An idle source is not asked before it is woken. If the wake
+        /// is lost, shuttle reports a deadlock.
         fn next(&mut self) -> Option<Event<'static>> {
             loop {
                 self.asked += 1;
@@ -287,13 +287,13 @@ mod tests {
 
     #[test]
     fn an_event_and_the_end_wake_the_source_whatever_the_order() {
-        // All orders that there are, some 3,500.
+        // All orders, some 3,500.
         let thread_sends = || {
             let (sender, mut reader) = channel_and_reader(1);
             let sender = Arc::new(sender);
             let of_thread = sender.clone();
             thread::spawn(move || of_thread.send(event(0)).unwrap());
-            // The sender is still there: it is the event that wakes.
+            // The sender still exists, so the event has to wake the source.
             assert_eq!(reader.next(), Some(event(0)));
             drop(sender);
             assert_eq!(reader.next(), None);
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn events_of_several_threads_arrive_in_the_order_of_each() {
-        // There are too many orders to try all: these are the same thousand each time.
+        // There are too many orders to try all. These are the same thousand each time.
         let threads_send = || {
             let (sender, mut reader) = channel_and_reader(2);
             for thread in 0..3 {

@@ -1,4 +1,4 @@
-//! What a handler, a timer or a publisher's closure can ask of the server.
+//! The server as handlers, timers and closures of publishers see it.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
@@ -23,14 +23,14 @@ use std::time::Duration;
 
 /// The server, as seen from a callback: publish, send, close, subscribe, set timers.
 ///
-/// Nothing here blocks or writes to a socket: it is recorded, and carried out at the end of the same turn. So
-/// a burst of events leaves as one write per stream, and no callback ever runs inside another.
+/// No call blocks or writes to a socket. Calls are recorded and carried out at the end of the same turn. So a
+/// burst of events leaves as one write per stream, and no callback ever runs inside another.
 ///
-/// A call that concerns a stream which has ended is [`Error::Closed`] and does nothing.
+/// A call for a stream that has ended returns [`Error::Closed`] and does nothing.
 ///
-/// In the callbacks of a [`Router` with a state](crate::Router::with_state) it has that
-/// [`state`](Self::state), in timers, in what is called when a stream opens or closes, and in
-/// [`Publisher::run`](crate::Publisher::run) as well:
+/// In all callbacks of a [`Router` with a state](crate::Router::with_state) it has that
+/// [`state`](Self::state), including timers, `on_open`, `on_close` and
+/// [`Publisher::run`](crate::Publisher::run):
 ///
 /// ```
 /// # use mio_sse::{Reply, Router};
@@ -50,7 +50,7 @@ use std::time::Duration;
 pub struct Context<'a, S = ()> {
     core: &'a mut Core,
     stream: Option<StreamId>,
-    /// The application's state, shared by all callbacks without a lock, as they run one after the other.
+    /// The application's state. All callbacks share it without a lock, as they run one after the other.
     pub state: &'a mut S,
 }
 
@@ -75,7 +75,7 @@ impl<'a, S: 'static> Context<'a, S> {
         Self { core, stream: None, state }
     }
 
-    /// Has `work` done with the state, if it is an `S`, or with none, where an `S` is nothing.
+    /// Calls `work` with a context that has the state, if that is an `S`, or `()`.
     pub(crate) fn enter<T>(
         core: &mut Core,
         state: &mut dyn Any,
@@ -95,12 +95,12 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core
     }
 
-    /// The same with another state.
+    /// The same context with another state.
     pub(crate) fn with_state<'b, T>(&'b mut self, state: &'b mut T) -> Context<'b, T> {
         Context { core: self.core, stream: self.stream, state }
     }
 
-    /// The state, and a context without it, to be used side by side.
+    /// The state, and a context without it, to use side by side.
     ///
     /// ```
     /// # use mio_sse::Router;
@@ -114,26 +114,25 @@ impl<'a, S: 'static> Context<'a, S> {
         (self.state, Context { core: self.core, stream: self.stream, state: stateless() })
     }
 
-    /// While a request is being answered: the id that the stream has if the answer is a stream. Events,
-    /// timers and subscriptions can be given to it already, and are dropped with another reply, and where the
-    /// stream does not open. What has to be undone at its end is for
-    /// [`on_open`](Self::on_open). Everything
-    /// that a stream gets has one order, so what is sent to it now comes behind what its topics have kept for
-    /// it; [`StreamReply::first`](crate::StreamReply::first) comes before.
+    /// While a request is handled: the id of the stream that the reply may open. Events, timers and
+    /// subscriptions can be given to it already. They are dropped if the reply is not a stream, or if the
+    /// stream does not open. Do what has to be undone at its end in [`on_open`](Self::on_open). All events of
+    /// a stream have one order, so an event sent to it now follows those that its topics have retained for
+    /// it; [`StreamReply::first`](crate::StreamReply::first) precedes them.
     #[must_use]
     pub fn stream(&self) -> Option<StreamId> {
         self.stream
     }
 
-    /// Whether the request that is being answered cannot open a stream, whatever the answer is.
+    /// Whether the current request cannot open a stream, whatever the reply is.
     pub(crate) fn refuses_streams(&self) -> bool {
         self.core.opening_refused.is_some()
     }
 
-    /// Publishes an event to everyone who is subscribed to `topic` at this moment.
+    /// Publishes an event to every stream that is subscribed to `topic` at this moment, and to its history.
     ///
-    /// The event is encoded once, however many streams there are: the cost here is that of one copy, whatever
-    /// the number of subscribers. Without subscribers the event is gone.
+    /// The event is encoded once, and this call makes one copy, however many subscribers there are. Without
+    /// subscribers and history the event is dropped.
     ///
     /// ```
     /// # use mio_sse::{Event, Reply, Router};
@@ -146,16 +145,16 @@ impl<'a, S: 'static> Context<'a, S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidEvent`] and [`Error::IdTooLong`]; [`Error::OwnId`] and [`Error::NoPosition`] where the
+    /// [`Error::InvalidEvent`] and [`Error::IdTooLong`]; [`Error::OwnId`] and [`Error::NoPosition`] if the
     /// topic's [ids](crate::TopicConfig::ids) are not the application's; [`Error::Finished`];
-    /// [`Error::TooMuchMemory`]; [`Error::TooManyTopics`] where the topic would be kept and be one more than
+    /// [`Error::TooMuchMemory`]; [`Error::TooManyTopics`] if the topic would retain the event and exceed
     /// [`topics_max`](crate::Config::topics_max). Nothing is published then.
     pub fn publish<'e>(&mut self, topic: &str, event: impl Into<Event<'e>>) -> Result<(), Error> {
         self.core.publish(iter::once(topic), &event.into(), None)
     }
 
     /// Publishes an event to several topics at once. A stream that reads more than one of them gets it once,
-    /// and it is in the history of each. Where one of the topics does not accept it, nothing is published.
+    /// and it is in the history of each. If one of the topics does not accept it, nothing is published.
     ///
     /// ```
     /// # use mio_sse::{Context, Error};
@@ -164,8 +163,8 @@ impl<'a, S: 'static> Context<'a, S> {
     /// }
     /// ```
     ///
-    /// [`Observer`](crate::Observer)s are told of it once for each topic, and where it is lost to a stream
-    /// that lags, it may count once for each topic in the gap that the stream is told of.
+    /// [`Observer`](crate::Observer)s are called once for each topic. If a stream that lags misses the event,
+    /// it may count once for each topic in the stream's gap.
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
@@ -189,9 +188,9 @@ impl<'a, S: 'static> Context<'a, S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::PositionNotIncreasing`] unless it is greater than that of the event before it, in whichever
-    /// topic that was; [`Error::NotOrdered`]; [`Error::OwnId`]; else as [`publish`](Self::publish). Nothing
-    /// is published then.
+    /// [`Error::PositionNotIncreasing`] unless the position is greater than that of the event published
+    /// before, in any topic; [`Error::NotOrdered`]; [`Error::OwnId`]; else as for [`publish`](Self::publish).
+    /// Nothing is published then.
     pub fn publish_at<'e>(
         &mut self,
         topic: &str,
@@ -203,7 +202,7 @@ impl<'a, S: 'static> Context<'a, S> {
 
     /// Publishes one entry of an external log to several topics, at its position. A stream that reads more
     /// than one of them gets it once. Unlike with [`publish_all`](Self::publish_all), topics that do not
-    /// accept it are left out, as it stands in the log already.
+    /// accept it are skipped, because the entry is in the log already.
     ///
     /// ```
     /// # use mio_sse::{Context, Error, Position};
@@ -213,7 +212,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// ```
     ///
     /// # Errors
-    /// As for [`publish_at`](Self::publish_at): that of the first topic that was left out. With
+    /// As for [`publish_at`](Self::publish_at): the error of the first topic that was skipped. With
     /// [`Error::TooMuchMemory`] nothing is published.
     pub fn publish_all_at<'t, 'e>(
         &mut self,
@@ -224,21 +223,22 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.publish(topics.into_iter(), &event.into(), Some(position))
     }
 
-    /// Says that an external log has lost events, all of them before `position`: it was deleted, came back
+    /// Reports that an external log has lost events, all of them before `position`: it was deleted, came back
     /// without its newest entries, or was trimmed before this server read it. `position` is that of an entry
-    /// which says so, or any that is greater than all that clients have seen, here or at other servers that
-    /// read the log.
+    /// that reports the loss, or any position greater than all that clients have seen, here or at other
+    /// servers that read the log.
     ///
-    /// Every stream that reads a topic whose ids are [`Ids::Ordered`](crate::Ids::Ordered) is told of a
-    /// [gap](crate::Config::gap_event), with `position` as its id, in order: after what was published before
-    /// this call. A client that comes back later with an older id is told of the gap when it gets there, or
-    /// at once if the history begins later by then. Streams that wait for an older position, as their clients
-    /// were ahead of this server, go on with the gap. Topics that have [finished](Self::finish_topic) have
-    /// lost nothing. A stream counts in [`Stats::gaps`](crate::Stats::gaps) once for each such topic.
+    /// Every stream that reads a topic with [`Ids::Ordered`](crate::Ids::Ordered) gets a [gap
+    /// event](crate::Config::gap_event) with `position` as its id, in order: after all events published
+    /// before this call. A client that reconnects later with an older id gets the gap event when it reaches
+    /// that place, or at once if the history begins later by then. Streams that wait for an older position,
+    /// because their clients were ahead of this server, continue with the gap event. Topics that have
+    /// [finished](Self::finish_topic) have lost nothing. A stream counts in
+    /// [`Stats::gaps`](crate::Stats::gaps) once for each such topic.
     ///
     /// # Cost
-    /// One small event in each topic. Streams are told as of any other event, over several turns where there
-    /// are many.
+    /// Currently one small event in each topic. It is delivered like any other event, over several turns if
+    /// there are many streams.
     ///
     /// ```
     /// # use mio_sse::{Context, Error, Position};
@@ -254,16 +254,16 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.ordered_gap_together(position)
     }
 
-    /// Says that an external log was asked and has nothing after `newest`. To be called each time that a
-    /// reader finds out so, having published everything up to there.
+    /// Reports that an external log was read and has nothing after `newest`. Call it each time that a reader
+    /// finds this, after it has published everything up to there.
     ///
-    /// A client may come with the id of a later event, which another server has read already; its stream
-    /// waits for that position. If a stream waits for a position after `newest`, and did so already at the
-    /// previous call, the log had time to bring that. So it never will, as the id is made up or from a part
-    /// of the log that was lost, and the stream goes on with a [gap event](crate::Config::gap_event).
+    /// A client may connect with the id of a later event, which another server has read already; its stream
+    /// waits for that position. If a stream waits for a position after `newest`, and waited at the previous
+    /// call too, the log had time to deliver that position and never will: the id is made up, or from a part
+    /// of the log that was lost. The stream then continues with a [gap event](crate::Config::gap_event).
     ///
     /// # Cost
-    /// Only streams that wait are looked at.
+    /// Currently it visits only streams that wait.
     ///
     /// ```
     /// # use mio_sse::{Context, Error, Position};
@@ -279,16 +279,16 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.in_order(move |core| core.ordered_end(newest));
     }
 
-    /// Says that nothing more will be published to a topic. Streams all of whose topics have finished get
-    /// what there is and end, with [`CloseReason::Finished`]; one with a [source](Self::set_source) ends when
-    /// that does.
+    /// Finishes a topic: nothing more will be published to it. A stream whose topics have all finished gets
+    /// the events that wait for it and is closed with [`CloseReason::Finished`]. A stream with a
+    /// [source](Self::set_source) is closed when the source ends.
     ///
-    /// A client that comes later gets what the topic keeps, after the event that it saw last, and then the
-    /// end. A client that has seen everything gets 204, which makes EventSource stop. The topic is finished
-    /// as long as it keeps events, and for the [age](crate::History::age) of its history at least; without an
-    /// age for ever, so give such topics one. After a restart, publish its last event again before it
-    /// finishes again, or its clients are told of a gap each time they come. Where nothing is kept, who comes
-    /// later finds a topic that is new.
+    /// A client that connects later gets the retained events after the one that it saw last, and then the
+    /// end. A client that has seen everything gets 204, which makes EventSource stop. The topic stays
+    /// finished as long as it retains events, and at least for the [age](crate::History::age) of its history.
+    /// Without an age that is for ever, so give such topics one. After a restart, publish its last event
+    /// again before you finish it again: otherwise its clients get a `gap` event each time they connect. A
+    /// topic that retains nothing is new for clients that connect later.
     ///
     /// ```
     /// # use mio_sse::{Reply, Router};
@@ -302,31 +302,30 @@ impl<'a, S: 'static> Context<'a, S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::TooManyTopics`] where it keeps something, is not there, and would be one more than
-    /// [`topics_max`](crate::Config::topics_max). With [`Shards`](crate::Shards) that is logged, and no
-    /// error.
+    /// [`Error::TooManyTopics`] if the topic retains events, does not exist yet, and would exceed
+    /// [`topics_max`](crate::Config::topics_max). With [`Shards`](crate::Shards) this is only logged.
     pub fn finish_topic(&mut self, topic: &str) -> Result<(), Error> {
         self.core.finish_topic_together(topic)
     }
 
-    /// Sends an event to one stream, in order with everything published to its topics.
+    /// Sends an event to one stream, in order with the events published to its topics.
     ///
     /// # Errors
-    /// [`Error::Closed`] if the stream has ended, or ends with this because more than
-    /// [`lag_bytes_max`](crate::Config::lag_bytes_max) was offered to it before and has not been taken;
+    /// [`Error::Closed`] if the stream has ended, or is closed by this call because more than
+    /// [`lag_bytes_max`](crate::Config::lag_bytes_max) was offered to it before and not taken;
     /// [`Error::InvalidEvent`]; [`Error::TooMuchMemory`].
     pub fn send<'e>(&mut self, stream: StreamId, event: impl Into<Event<'e>>) -> Result<(), Error> {
         self.core.send(stream, &event.into())
     }
 
-    /// Closes a stream, cleanly: what was published and sent to it before still goes out, then the end of the
+    /// Closes a stream cleanly: events published and sent to it before still go out, then the end of the
     /// body. The id is closed at once, and [`Handler::closed`](crate::Handler::closed) follows in this turn.
     ///
-    /// EventSource reconnects after a clean end too; answer that with
+    /// EventSource reconnects after a clean end too. Reply with
     /// [`Reply::no_content`](crate::Reply::no_content) to stop it.
     ///
     /// # Errors
-    /// [`Error::Closed`] if it has ended already.
+    /// [`Error::Closed`] if the stream has ended already.
     pub fn close(&mut self, stream: StreamId) -> Result<(), Error> {
         match self.core.way_to(stream)? {
             Some(shard) => self.core.put_to(shard, Order::Close { stream }),
@@ -334,17 +333,17 @@ impl<'a, S: 'static> Context<'a, S> {
         }
     }
 
-    /// Subscribes a stream to a topic, from the next event on. It may read any number of topics; subscribing
-    /// twice is subscribing once.
+    /// Subscribes a stream to a topic, from the next event on. A second subscription to the same topic
+    /// changes nothing.
     ///
     /// # Errors
-    /// [`Error::Closed`]; [`Error::TooManySubscriptions`] and [`Error::TooManyTopics`] where it would be one
-    /// more than [`Config`](crate::Config) allows; [`Error::MixedIds`], see [`TopicConfig::ids`].
+    /// [`Error::Closed`]; [`Error::TooManySubscriptions`] and [`Error::TooManyTopics`] beyond the limits of
+    /// [`Config`](crate::Config); [`Error::MixedIds`], see [`TopicConfig::ids`].
     pub fn subscribe(&mut self, stream: StreamId, topic: &str) -> Result<(), Error> {
         self.core.at_stream(stream, topic, Core::subscribe)
     }
 
-    /// Ends a subscription. Events of the topic that have not reached the stream yet are left out, but one
+    /// Ends a subscription. Events of the topic that have not reached the stream yet are dropped, but one
     /// that is partly sent is completed. Without such a subscription nothing happens.
     ///
     /// # Errors
@@ -353,8 +352,8 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.at_stream(stream, topic, Core::unsubscribe)
     }
 
-    /// Sets how one topic behaves, from now on and whenever it comes again; instead of
-    /// [`Config::topic`](crate::Config::topic).
+    /// Configures one topic, instead of [`Config::topic`](crate::Config::topic). It applies from now on, also
+    /// if the topic is freed and created again.
     ///
     /// ```
     /// # use mio_sse::{History, Router, TopicConfig};
@@ -366,16 +365,16 @@ impl<'a, S: 'static> Context<'a, S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`]; [`Error::TooManyTopics`] when
-    /// [`Config::topics_max`](crate::Config::topics_max) topics are configured. Those that are given what
-    /// `Config::topic` says do not count where that keeps nothing. [`Error::MixedIds`] where somebody reads
-    /// the topic together with others whose ids somebody else makes.
+    /// [`Error::InvalidConfig`]; [`Error::TooManyTopics`] if
+    /// [`Config::topics_max`](crate::Config::topics_max) topics are configured already. A topic configured
+    /// like `Config::topic` does not count if that retains nothing. [`Error::MixedIds`] if a stream reads the
+    /// topic together with others whose ids are made in another way.
     pub fn configure(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
         self.core.configure_together(topic, config)
     }
 
-    /// Whether a stream is open: what is sent to it now is on its way. This holds also for the
-    /// [stream](Self::stream) that the request being answered may become.
+    /// Whether a stream is open, so an event can be sent to it. True also for the [stream](Self::stream) that
+    /// the current request may open.
     ///
     /// ```
     /// # use mio_sse::{Event, Router, StreamId};
@@ -383,7 +382,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// # let mut editor: Option<StreamId> = None;
     /// app.get("/edit", move |_request, cx| {
     ///     if editor.is_some_and(|editor| cx.is_open(editor)) {
-    ///         return mio_sse::Reply::text("Somebody is at it.").with_status(409);
+    ///         return mio_sse::Reply::text("Another user is editing this.").with_status(409);
     ///     }
     ///     editor = cx.stream();
     ///     mio_sse::Reply::stream().into()
@@ -397,21 +396,21 @@ impl<'a, S: 'static> Context<'a, S> {
     /// The open streams that read `topic`, in no particular order.
     ///
     /// # Cost
-    /// Nothing besides the walk: nobody keeps a list for this.
+    /// Currently one walk over the topic's subscribers, and no memory.
     pub fn streams(&self, topic: &str) -> impl Iterator<Item = StreamId> {
         let topic = self.core.delivery.topics.find(topic);
         let slots = topic.map_or(&[][..], |topic| &topic.subscribers);
         self.open_streams(slots.iter().copied())
     }
 
-    /// The open streams with this tag, those first that were given it last.
+    /// The open streams with this tag, the last tagged first.
     ///
     /// # Cost
-    /// As of [`streams`](Self::streams).
+    /// Currently one walk over the streams with the tag, and no memory.
     ///
     /// ```
     /// # use mio_sse::{Context, Event, StreamId};
-    /// /// Has a user no more than one stream: the newest.
+    /// /// Closes all streams of a user but the newest.
     /// fn replaces_others(stream: StreamId, user: &str, cx: &mut Context<'_>) {
     ///     let others: Vec<_> = cx.streams_tagged(user).filter(|other| *other != stream).collect();
     ///     others.into_iter().for_each(|other| _ = cx.close(other));
@@ -431,27 +430,27 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.delivery.topics.find(topic).map_or(0, |topic| topic.subscribers.len())
     }
 
-    /// Gives a stream a tag: the user, the session, the document that it belongs to. Giving it twice is
-    /// giving it once. A stream has its tags until it ends, or [loses](Self::untag) one before. While a
-    /// request is being answered this works as well, as does [`StreamReply::tag`](crate::StreamReply::tag).
+    /// Gives a stream a tag: the user, the session, the document that it belongs to. Giving the same tag
+    /// again changes nothing. A stream has its tags until it ends or the tag is [removed](Self::untag). This
+    /// also works for the stream of the current request, as does
+    /// [`StreamReply::tag`](crate::StreamReply::tag).
     ///
-    /// A tag that is [revoked](Self::revoke) ends the stream: one that is about to be opened is answered 204
-    /// instead, whatever else is done to it meanwhile, and one that is open is closed with
-    /// [`CloseReason::Revoked`].
+    /// If the tag is [revoked](Self::revoke), an open stream is closed with [`CloseReason::Revoked`]. The
+    /// client of a stream that is not open yet gets 204 instead, whatever else is done to it in the meantime.
     ///
     /// # Cost
-    /// Some 30 bytes for each tag of a stream, and some 35 more for a tag that no other stream has, with its
-    /// name where that is longer than 14 bytes; a stream without tags costs nothing. The time it takes does
-    /// not depend on other streams.
+    /// Currently some 30 bytes for each tag of a stream. A tag that no other stream has takes some 35 more,
+    /// and its name if that is longer than 14 bytes. A stream without tags takes none. The time does not
+    /// depend on other streams.
     ///
     /// # Errors
-    /// [`Error::Closed`] if the stream has ended, or was open and ends by this; [`Error::TooManyTags`], see
-    /// [`Config::tags_max`](crate::Config::tags_max).
+    /// [`Error::Closed`] if the stream has ended, or was open and is closed because the tag is revoked;
+    /// [`Error::TooManyTags`], see [`Config::tags_max`](crate::Config::tags_max).
     pub fn tag(&mut self, stream: StreamId, tag: &str) -> Result<(), Error> {
         self.core.at_stream(stream, tag, Core::tag)
     }
 
-    /// Takes a tag from a stream. Without the tag nothing happens.
+    /// Removes a tag from a stream. Without the tag nothing happens.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -465,12 +464,12 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.tags.count(tag)
     }
 
-    /// Sends an event to every stream with this tag, in order with everything published and sent to it.
-    /// Returns how many get it: a stream that ends with this, because more than
-    /// [`lag_bytes_max`](crate::Config::lag_bytes_max) waits for it, does not.
+    /// Sends an event to every stream with this tag, in order with the events published and sent to it.
+    /// Returns the number of streams that will receive it. A stream that is closed by this call, because more
+    /// than [`lag_bytes_max`](crate::Config::lag_bytes_max) waits for it, is not counted.
     ///
-    /// The event is encoded once and copied once for each stream with the tag; no other stream is looked at.
-    /// For many streams that all get the same for long, a topic is cheaper: there the copy is one for all.
+    /// The event is encoded once and copied for each stream with the tag. No other stream is visited. For
+    /// many streams that always get the same events, a topic is cheaper: it makes one copy for all.
     ///
     /// ```
     /// # use mio_sse::{Event, Reply, Router};
@@ -478,7 +477,7 @@ impl<'a, S: 'static> Context<'a, S> {
     /// app.get("/events/{user}", |request, _cx| {
     ///     Reply::stream().topic("news").tag(request.param("user").unwrap_or_default())
     /// });
-    /// // All tabs of one user hear of it, on the streams that they have anyway.
+    /// // All tabs of one user get it, on their existing streams.
     /// app.post("/inbox/{user}", |request, cx| {
     ///     let user = request.param("user").unwrap_or_default();
     ///     cx.send_tagged(user, Event::new().data("1").event("mail")).map(|tabs| format!("{tabs} tabs"))
@@ -491,31 +490,30 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.send_tagged(tag, &event.into())
     }
 
-    /// [Closes](Self::close) every stream with this tag, cleanly. Returns how many.
+    /// [Closes](Self::close) every stream with this tag cleanly. Returns their number.
     ///
-    /// Cost: only streams with the tag are looked at. A thousand are closed at once, and of more as many in
-    /// each of the next turns, so what is published in between may still reach some of them.
+    /// Only streams with the tag are visited. Of many, some 1,000 are closed at once and as many in each of
+    /// the next turns, so events published in between may still reach some of them.
     pub fn close_tagged(&mut self, tag: &str) -> usize {
         let (tag, count) = (Box::<str>::from(tag), self.core.tags.count(tag));
         self.core.together(move |core| core.close_tagged(&tag), |_| count)
     }
 
-    /// Closes every stream with this tag, cleanly, with [`CloseReason::Revoked`], and until `time` has passed
-    /// answers 204 where a stream would be opened with it, so that EventSource does not come back. For a
-    /// session that is logged out, a user whose rights have gone. Returns how many streams are closed by
-    /// this.
+    /// Closes every stream with this tag cleanly, with [`CloseReason::Revoked`]. Until `time` has passed, a
+    /// client that would open a stream with the tag gets 204, which makes EventSource stop reconnecting. Use
+    /// it when a session logs out or a user loses access. Returns the number of streams closed.
     ///
-    /// Revoking a tag again makes the time longer if it ends later, never shorter: the caller that asked for
-    /// the longer time relies on it. [`Duration::MAX`] is for ever; [`Duration::ZERO`] ends with this turn.
+    /// Revoking a tag again may extend its time but never shortens it: the caller that asked for the longer
+    /// time relies on it. [`Duration::MAX`] is for ever; [`Duration::ZERO`] is until the end of this turn.
     ///
-    /// Where there are thousands they are closed over several turns, as by
-    /// [`close_tagged`](Self::close_tagged); that none is opened holds at once.
+    /// Thousands of streams are closed over several turns, as by [`close_tagged`](Self::close_tagged). New
+    /// streams are refused at once.
     ///
-    /// This tells clients to stop; it is not what keeps others out. It holds for one server and until that is
-    /// stopped, so handlers still have to check who asks.
+    /// This tells clients to stop; it is not access control. It holds for one server until that stops, so
+    /// handlers still have to authenticate requests.
     ///
-    /// Costs some 150 bytes and the tag until the time is over, and no timer;
-    /// [`Config::revoked_max`](crate::Config::revoked_max) limits how many there are.
+    /// Currently costs some 150 bytes and the tag until the time is over, and no timer.
+    /// [`Config::revoked_max`](crate::Config::revoked_max) limits the number of revocations.
     ///
     /// ```
     /// # use mio_sse::{Context, Error, Event};
@@ -531,15 +529,16 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.now_and_in_order(move |core| core.revoke(&tag, time), |_| count)
     }
 
-    /// Ends the time for which a tag is revoked. Returns whether it was. Clients that were answered 204 do
-    /// not come back by themselves.
+    /// Ends the revocation of a tag. Returns whether it was revoked. Clients that got 204 do not reconnect by
+    /// themselves.
     pub fn unrevoke(&mut self, tag: &str) -> bool {
         let (tag, is_revoked) = (Box::<str>::from(tag), self.is_revoked(tag));
         self.core.now_and_in_order(move |core| core.unrevoke(&tag), |_| is_revoked)
     }
 
-    /// Whether a tag is revoked at this moment. A stream with such a tag is answered 204 by itself. This is
-    /// for handlers that let nobody open one any more, and would say less politely that it is over:
+    /// Whether a tag is revoked at this moment. The server itself replies 204 to a stream with such a tag.
+    /// This is for handlers that would reject the request before, with a status after which some clients
+    /// retry:
     ///
     /// ```
     /// # use mio_sse::{Context, Reply};
@@ -552,9 +551,9 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.tags.is_revoked(tag, self.core.now)
     }
 
-    /// Gives a stream a source of events, which is asked for the next one whenever there is room for it: see
-    /// [`Source`]. It takes the place of the one that the stream has, if it has one. Events that are sent or
-    /// published to the stream come in between.
+    /// Gives a stream a source, which is asked for the next event whenever there is room for it: see
+    /// [`Source`]. It replaces the stream's previous source. Events sent or published to the stream come in
+    /// between.
     ///
     /// ```
     /// # use mio_sse::{Event, Events, Router};
@@ -570,8 +569,8 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.set_source(stream, Box::new(source))
     }
 
-    /// Has another thread write the stream, with up to `ahead` events, at least one, that the client has not
-    /// taken yet: a model that answers word by word, a query, a file. The channel is the stream's
+    /// Lets another thread write the stream, with up to `ahead` events (at least one) that the client has not
+    /// taken yet: the output of a language model, a query, a file. The channel becomes the stream's
     /// [source](Self::set_source).
     ///
     /// ```
@@ -582,10 +581,10 @@ impl<'a, S: 'static> Context<'a, S> {
     ///     let progress = cx.channel(stream, 16)?;
     ///     thread::spawn(move || {
     ///         for percent in 0..=100 {
-    ///             // An error says that the client has left: nobody waits for the result any more.
+    ///             // An error means that the client has left, so the work can stop.
     ///             progress.send(Event::new().data(format!("{percent} %")))?;
     ///         }
-    ///         // It is dropped here, and the stream ends.
+    ///         // `progress` is dropped here, which closes the stream.
     ///         Ok::<_, mio_sse::Error>(())
     ///     });
     ///     Ok::<_, mio_sse::Error>(())
@@ -607,9 +606,8 @@ impl<'a, S: 'static> Context<'a, S> {
         Ok(sender)
     }
 
-    /// Has the source of a stream asked again that is [idle](crate::Pull::Idle) or waits. It is asked when
-    /// the stream has room; where it is being asked in any case, and for a stream without a source, this
-    /// changes nothing.
+    /// Asks the source of a stream again that is [idle](crate::Pull::Idle) or waits, as soon as the stream
+    /// has room. For another source, or a stream without one, this changes nothing.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -620,10 +618,10 @@ impl<'a, S: 'static> Context<'a, S> {
         }
     }
 
-    /// Calls `callback` every `period` while the stream lives, for the first time after one period. The timer
-    /// dies with the stream.
+    /// Calls `callback` every `period` while the stream is open, first after one period. The timer ends with
+    /// the stream.
     ///
-    /// The period is at least a millisecond. Times that pass while the loop is held up are left out.
+    /// The period is at least a millisecond. Calls that were due while the loop was delayed are skipped.
     ///
     /// ```
     /// # use mio_sse::{Event, Router};
@@ -639,8 +637,8 @@ impl<'a, S: 'static> Context<'a, S> {
     /// ```
     ///
     /// # Cost
-    /// Some 60 bytes while the stream lives, and what `callback` holds; O(log n) each time, where n is the
-    /// number of timers.
+    /// Currently some 60 bytes while the stream is open, and the size of `callback`. Each call takes O(log n)
+    /// for n timers.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -679,7 +677,7 @@ impl<'a, S: 'static> Context<'a, S> {
         Ok(self.core.add_timer(delay, None, Some(stream), callback))
     }
 
-    /// Calls `callback` every `period` until it is cancelled: a timer that belongs to no stream.
+    /// Calls `callback` every `period` until it is cancelled. The timer belongs to no stream.
     pub fn every_global<O: Outcome>(
         &mut self,
         period: Duration,
@@ -691,7 +689,7 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.add_timer(period, Some(period), None, callback)
     }
 
-    /// Calls `callback` once, after `delay`: a timer that belongs to no stream.
+    /// Calls `callback` once, after `delay`. The timer belongs to no stream.
     pub fn after_global<O: Outcome>(
         &mut self,
         delay: Duration,
@@ -706,35 +704,34 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.add_timer(delay, None, None, callback)
     }
 
-    /// Cancels a timer, also from within its own callback. Returns whether there was anything to cancel.
+    /// Cancels a timer. It may be called in the timer's own callback. Returns whether the timer was set.
     pub fn cancel(&mut self, timer: TimerId) -> bool {
         self.core.remove_timer(timer)
     }
 
-    /// While a request is being answered: calls `callback` when its stream has opened, before anything is
-    /// sent, and not at all if none opens: since the reply is no stream, the request is HEAD, or the stream
-    /// is refused. So this is the place for what has to be undone when the stream ends, by
-    /// [`on_close`](Self::on_close) or [`Handler::closed`](crate::Handler::closed): both happen, or neither.
-    /// Elsewhere `callback` is dropped.
+    /// Calls `callback` when the stream of the current request has opened, before anything is sent. It is not
+    /// called if no stream opens: if the reply is not a stream, the request is HEAD, or the stream is
+    /// refused. So do here what [`on_close`](Self::on_close) or [`Handler::closed`](crate::Handler::closed)
+    /// has to undo: both are called, or neither. If no request is being handled, `callback` is dropped.
     ///
-    /// Several are called in order, and [`Handler::opened`](crate::Handler::opened) after them. What they
-    /// send comes after what the handler of the request has sent, and a topic that they subscribe the stream
-    /// to begins there.
+    /// Several callbacks are called in order, then [`Handler::opened`](crate::Handler::opened). Events they
+    /// send follow those that the request's handler has sent. A topic that they subscribe the stream to
+    /// begins there.
     ///
-    /// A stream that the handler has closed already, or which has nothing to come, opens as well, and its end
-    /// is told after this. Nothing but `on_close` can be given to it by then, all else fails with
-    /// [`Error::Closed`]: so give `on_close` before what may fail.
+    /// A stream that the handler has closed already, or that has no events to come, opens too, and its end is
+    /// reported after this. By then only `on_close` works on it, and all else returns [`Error::Closed`]. So
+    /// call `on_close` before anything that may fail.
     ///
-    /// A panic ends the stream with [`CloseReason::Panicked`]. The callbacks after it are dropped uncalled;
-    /// `opened` and `closed` are called, as the stream has opened.
+    /// A panic closes the stream with [`CloseReason::Panicked`]. The callbacks after it are dropped without
+    /// being called. `opened` and `closed` are called, as the stream has opened.
     ///
     /// ```
     /// # use mio_sse::{Event, Reply, Router};
     /// let mut app = Router::new();
     /// app.get("/room", |_request, cx| {
     ///     cx.on_open(|stream, cx| {
-    ///         cx.publish("room", "somebody has come")?;
-    ///         cx.on_close(stream, |_reason, cx| cx.publish("room", "somebody has left"))
+    ///         cx.publish("room", "a user has joined")?;
+    ///         cx.on_close(stream, |_reason, cx| cx.publish("room", "a user has left"))
     ///     });
     ///     Reply::stream().topic("room")
     /// });
@@ -746,31 +743,31 @@ impl<'a, S: 'static> Context<'a, S> {
         let callback = Box::new(move |stream, core: &mut Core, state: &mut dyn Any| {
             Context::enter(core, state, None, |cx| callback(stream, cx).settle());
         });
-        // One that lags too far has ended before it could open.
+        // A stream that lags too far has ended before it could open.
         if self.stream.is_some_and(|stream| self.core.delivery.stream(stream.slot).is_some()) {
             self.core.on_open.push(callback);
         }
     }
 
-    /// Calls `callback` once when the stream ends, whichever side ends it, with the reason. Several are
+    /// Calls `callback` once with the reason when the stream ends, for any reason. Several callbacks are
     /// called in the order they were added.
     ///
-    /// A stream that does not open does not end either: what was given to one while its request was answered
-    /// is dropped without being called where the request is HEAD or the stream is refused. So what `callback`
-    /// is to undo is best done in [`on_open`](Self::on_open), which has an example,
-    /// or in [`Handler::opened`](crate::Handler::opened).
+    /// A stream that does not open does not end either: if the request is HEAD or the stream is refused,
+    /// callbacks set by the request's handler are dropped without being called. So do what `callback` undoes
+    /// in [`on_open`](Self::on_open), which has an example, or in
+    /// [`Handler::opened`](crate::Handler::opened).
     ///
     /// # Cost
-    /// Some 40 bytes while the stream lives, and what `callback` holds.
+    /// Currently some 40 bytes while the stream is open, and the size of `callback`.
     ///
     /// # Errors
-    /// [`Error::Closed`]: it has ended already, and `callback` is dropped.
+    /// [`Error::Closed`] if the stream has ended already; `callback` is dropped.
     pub fn on_close<O: Outcome>(
         &mut self,
         stream: StreamId,
         callback: impl FnOnce(CloseReason, &mut Context<'_, S>) -> O + Send + 'static,
     ) -> Result<(), Error> {
-        // One that was closed before it opened ends in this turn.
+        // The end of a stream that was closed before it opened is reported in this turn.
         if self.core.opening != Some(stream) {
             self.core.delivery.slots.live(stream)?;
         }
@@ -781,38 +778,38 @@ impl<'a, S: 'static> Context<'a, S> {
         Ok(())
     }
 
-    /// The state that a stream was given [with its reply](crate::StreamReply::with), if it is of that type.
-    /// It is there from when the stream opens until its end has been told, to [`on_close`](Self::on_close)
-    /// and [`Handler::closed`](crate::Handler::closed) last.
+    /// The state that a stream was given [with its reply](crate::StreamReply::with), if it has type `T`. It
+    /// exists from [`Handler::missed`](crate::Handler::missed) until the end of the stream was reported, last
+    /// to [`on_close`](Self::on_close) and [`Handler::closed`](crate::Handler::closed).
     pub fn of<T: Any>(&mut self, stream: StreamId) -> Option<&mut T> {
         self.core.hooks.state(stream)?.downcast_mut()
     }
 
-    /// The server's clock: time since some moment in the past, the same during a whole turn.
+    /// The server's clock: time since some fixed moment. It does not change during a turn.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.core.now
     }
 
-    /// What the server has counted so far.
+    /// The server's counters and gauges.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.stats_of_all()
     }
 
-    /// Shuts the server down gracefully. It takes no more connections, and closes those at once that are
-    /// idle. Each stream is closed at a moment of its own within the window, with [`CloseReason::Drained`],
-    /// after everything that was published to it before, the farewell if there is one, and a `retry:`. When
-    /// all have gone, or the time is over, [`Server::run`](crate::Server::run) returns. So clients come back
-    /// to the next server spread over the window, and no event is cut in two.
+    /// Shuts the server down gracefully. It stops accepting connections and closes idle ones at once. Each
+    /// stream is closed at a moment of its own within the window, with [`CloseReason::Drained`], after all
+    /// events published to it before, the farewell if there is one, and a `retry:`. When all connections are
+    /// closed or the time is over, [`Server::run`](crate::Server::run) returns. So clients reconnect spread
+    /// over the window, and no event is cut in two.
     ///
-    /// Streams that were opened with [`StreamReply::finish`](crate::StreamReply::finish) are left to end by
-    /// themselves until the [deadline](Drain::deadline). [`Handler::draining`](crate::Handler::draining) is
-    /// called, and [`Source::draining`](crate::Source::draining) of each source, which may bring its last
-    /// words; [`EventSender::is_draining`] tells other threads. What opens a stream on a connection that is
-    /// still there is refused like one too many.
+    /// Streams opened with [`StreamReply::finish`](crate::StreamReply::finish) may end by themselves until
+    /// the [deadline](Drain::deadline). [`Handler::draining`](crate::Handler::draining) is called, and
+    /// [`Source::draining`](crate::Source::draining) of each source, which may return a last event. Other
+    /// threads can check [`EventSender::is_draining`]. New streams on existing connections are refused as if
+    /// there were too many.
     ///
-    /// A second call stops the server [now](Self::stop), as a second Ctrl-C should.
+    /// A second call [stops](Self::stop) the server at once, as a second Ctrl-C should.
     ///
     /// ```
     /// # use mio_sse::{Context, Drain, Error, Event};
@@ -836,24 +833,24 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.drain.is_some()
     }
 
-    /// Stops the server at the end of this turn: every stream is closed with [`CloseReason::Stopped`], or,
-    /// where it [drains](Self::drain), with [`CloseReason::Drained`] and its farewell, and
+    /// Stops the server at the end of this turn. Every stream is closed with [`CloseReason::Stopped`], or in
+    /// a [drain](Self::drain) with [`CloseReason::Drained`] and the farewell.
     /// [`Server::run`](crate::Server::run) returns.
     pub fn stop(&mut self) {
         self.core.together(|core| core.stopping = true, |_| ());
     }
 }
 
-/// The state of those who have none.
+/// The state `()`.
 pub(crate) fn stateless() -> &'static mut () {
-    // Nothing is allocated for nothing.
+    // A box of `()` allocates nothing.
     Box::leak(Box::new(()))
 }
 
-/// What a callback may answer: nothing, or a result whose error is logged, as a warning unless it is
+/// What a callback may return: nothing, or a result. An error is logged, as a warning unless it is
 /// [`Error::Closed`].
 ///
-/// So that a callback can end in `cx.send(…)` and use `?`.
+/// So a callback can end in `cx.send(…)` and use `?`.
 pub trait Outcome: Sealed {
     #[doc(hidden)]
     fn settle(self);
@@ -865,7 +862,7 @@ impl Outcome for () {
     fn settle(self) {}
 }
 
-/// The last thing that was done was setting a timer.
+/// For a callback that ends by setting a timer.
 impl Outcome for TimerId {
     fn settle(self) {}
 }
@@ -874,7 +871,7 @@ impl<T, E: fmt::Display + 'static> Outcome for Result<T, E> {
     fn settle(self) {
         match self {
             Ok(_) => {}
-            // Its client has left, or does not read: that is no news.
+            // The client has left or does not read, which is normal.
             Err(error) if found::<Error>(&error) == Some(&Error::Closed) => {
                 log::debug!("a callback: {error}");
             }

@@ -1,4 +1,4 @@
-//! What an application says of a graceful shutdown.
+//! The options of a graceful shutdown.
 
 use crate::event::{Event, EventError};
 use crate::topic::frame::EncodedEvent;
@@ -24,23 +24,23 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Closes every stream within `window`, each at a moment of its own, and stops the server when all are
-    /// gone. Without a [deadline](Self::deadline) they are closed in nine tenths of it, and the server stops
-    /// at its end.
+    /// Closes every stream within `window`, each at a moment of its own, and stops the server when all
+    /// connections are closed. Without a [deadline](Self::deadline) the streams are closed in the first nine
+    /// tenths of it, and the server stops at its end.
     #[must_use]
     pub fn within(window: Duration) -> Self {
         Self { window, deadline: None, farewell: None, retry: None }
     }
 
-    /// Until when, from the beginning of the drain, the server goes on for clients that have not read
-    /// everything and for streams that [finish](crate::StreamReply::finish): then it stops, and cuts off what
-    /// is left. The streams are closed in the whole window, or in this time where that is shorter.
+    /// The time, from the beginning of the drain, that the server waits for clients that have not read
+    /// everything and for streams that [finish](crate::StreamReply::finish). Then it stops and cuts off the
+    /// rest. The streams are closed in the whole window, or in this time if it is shorter.
     ///
     /// ```
     /// use mio_sse::Drain;
     /// use std::time::Duration;
     ///
-    /// // All at once, and ten seconds for what is on its way.
+    /// // Closes all streams at once, and waits ten seconds for clients that are still reading.
     /// let now = Drain::within(Duration::ZERO).deadline(Duration::from_secs(10));
     /// ```
     #[must_use]
@@ -56,9 +56,9 @@ impl Drain {
         self
     }
 
-    /// When clients should come back, at the earliest (`retry:`), with up to as much again added, different
-    /// for each. For `EventSource` this holds from then on, until the next `retry:`. Without it they come
-    /// when they would after any end.
+    /// How long clients should wait before they reconnect (`retry:`). Each gets a different delay between
+    /// once and twice this. `EventSource` keeps the delay until the next `retry:`. Without it clients
+    /// reconnect as after any end.
     #[must_use]
     pub fn retry(mut self, retry: Duration) -> Self {
         self.retry = Some(retry);

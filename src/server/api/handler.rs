@@ -1,4 +1,4 @@
-//! What an application is to the server.
+//! Applications as a trait.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
@@ -8,17 +8,17 @@ use crate::server::api::context::Context;
 use crate::server::api::missed::Missed;
 use std::error::Error;
 
-/// An application: answers requests, and is told when streams open and close. [`Router`](crate::Router) is
-/// one made of closures; implement the trait for state of your own without a lock or a cell.
+/// An application: replies to requests, and is called when streams open and close. [`Router`](crate::Router)
+/// is an application made of closures. Implement this trait to keep state of your own without a lock or a
+/// cell.
 ///
-/// The server calls it from the loop, one call at a time, so a call that takes long holds up every stream.
-/// What a call asks of the [`Context`] is recorded and done in the same turn, after the call: calls never
-/// nest.
+/// The server calls it from the loop, one call at a time, so a slow call delays every stream. What a call
+/// asks of the [`Context`] is recorded and done in the same turn, after the call. Calls never nest.
 ///
 /// ```no_run
 /// use mio_sse::{CloseReason, Context, Event, Handler, Reply, Request, Server, StreamId};
 ///
-/// /// Tells everyone how many are watching.
+/// /// Publishes the number of open streams.
 /// struct Watchers(usize);
 ///
 /// impl Handler for Watchers {
@@ -41,42 +41,39 @@ use std::error::Error;
 /// # ; Ok::<(), std::io::Error>(())
 /// ```
 pub trait Handler {
-    /// Answers a request with a whole reply or with a stream. The request is complete, with its body.
+    /// Replies to a request with a whole reply or a stream. The request is complete, with its body.
     ///
-    /// The stream that would be opened by the reply has its id already, [`Context::stream`], so that events,
-    /// timers and subscriptions can be given to it before it is open. They are dropped if the reply is none,
-    /// for HEAD, and if the stream is refused. So what has to be undone when the stream ends is done in
-    /// [`opened`](Self::opened) or [`Context::on_open`].
+    /// The stream that the reply may open has its id already, [`Context::stream`], so events, timers and
+    /// subscriptions can be given to it before it is open. They are dropped if the reply is not a stream, for
+    /// HEAD, and if the stream is refused. So do what has to be undone at its end in [`opened`](Self::opened)
+    /// or [`Context::on_open`].
     fn request(&mut self, request: &Request<'_>, cx: &mut Context<'_>) -> Reply;
 
-    /// A client has come back with an id that is unknown here, or too old: what it has missed is not kept. A
-    /// store of your own may have it: send it to `stream` in this call, as much as may
-    /// [wait](crate::Config::lag_bytes_max) for a stream, or have a source bring it [later](Missed::Later).
-    /// By default the client is told of a gap.
+    /// A client has reconnected with an id that is unknown here or too old, so the server cannot send what it
+    /// has missed. If you store events yourself, send them to `stream` in this call, as much as may
+    /// [wait](crate::Config::lag_bytes_max) for a stream, or let a source bring them [later](Missed::Later).
+    /// By default the client gets a `gap` event.
     ///
-    /// Not asked for topics without [ids](crate::TopicConfig::ids). The id is untrusted: it is what the
-    /// request says, and may have been made up. The guide [Ids and resume](crate::guide::ids_and_resume) has
-    /// examples.
+    /// Not called for topics without [ids](crate::TopicConfig::ids). The id is untrusted: it comes from the
+    /// request. The guide [Ids and resume](crate::guide::ids_and_resume) has examples.
     fn missed(&mut self, stream: StreamId, last_event_id: &str, cx: &mut Context<'_>) -> Missed {
         let _ = (stream, last_event_id, cx);
         Missed::Gap
     }
 
-    /// A stream has been opened by the answer to this request; its head is on its way. Not called for a
-    /// stream that does not open, since the request is HEAD or the stream is refused: what has to be undone
-    /// when a stream ends is done here, and undone in [`closed`](Self::closed).
+    /// A stream was opened as the reply to this request; its head is on its way. Not called if the request is
+    /// HEAD or the stream is refused. So do here what [`closed`](Self::closed) has to undo.
     fn opened(&mut self, stream: StreamId, request: &Request<'_>, cx: &mut Context<'_>) {
         let _ = (stream, request, cx);
     }
 
-    /// A stream has ended, whichever side has ended it. Called exactly once for each stream that was opened;
-    /// its id is closed.
+    /// A stream has ended, for any reason. Called exactly once for each stream that was opened. Its id is
+    /// closed.
     fn closed(&mut self, stream: StreamId, reason: CloseReason, cx: &mut Context<'_>) {
         let _ = (stream, reason, cx);
     }
 
-    /// Called once, in the first turn of the loop, before any request: the place for timers that belong to
-    /// nobody.
+    /// Called once, in the first turn of the loop, before any request. Set global timers here.
     fn started(&mut self, cx: &mut Context<'_>) {
         let _ = cx;
     }
@@ -86,10 +83,10 @@ pub trait Handler {
         let _ = cx;
     }
 
-    /// Asked once when the server is built: whether the handler itself is sound.
+    /// Called once when the server is built, to check the handler itself.
     ///
     /// # Errors
-    /// Whatever makes it pointless to serve, such as two routes that contradict each other.
+    /// What is wrong with the handler, such as two conflicting routes.
     fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
     }

@@ -1,34 +1,34 @@
-//! What memory is held for others, by kind.
+//! Memory held for others, by kind.
 
-/// Bytes that the server holds for others at this moment, as they are taken from the allocator. Together they
-/// are at most [`Config::memory_max`](crate::Config::memory_max), and one event or request more.
+/// Bytes that the server holds for others at this moment, as requested from the allocator. Their sum exceeds
+/// [`Config::memory_max`](crate::Config::memory_max) by at most one event or request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
-    /// Logs: what topics keep, what waits for streams that are behind, and what was sent to one stream alone;
-    /// with the keys and ids by which it is found.
+    /// Logs: events that topics retain, events that wait for slow streams, and events sent to single streams,
+    /// with their keys and ids.
     pub logs: usize,
-    /// What goes out to single streams before all else: heads, the rests of events that sockets have taken in
-    /// part, what a source brings of what a client has missed.
+    /// Bytes that go out to single streams before everything else: heads, rests of events that sockets have
+    /// taken in part, missed events from a source.
     pub hands: usize,
-    /// Requests that are not complete, and what peers send while their streams are open.
+    /// Incomplete requests, and input that clients send while their streams are open.
     pub input: usize,
-    /// The rests of replies that sockets have not taken.
+    /// Rests of replies that sockets have not taken.
     pub replies: usize,
-    /// What the network holds: records of TLS on their way, and plain text that was not read yet.
+    /// Buffers of the network: TLS records on their way, and plain text that was not read yet.
     pub network: usize,
-    /// What publishers and [channels](crate::EventSender) have brought and the loop has not taken.
+    /// Messages of publishers and [channels](crate::EventSender) that the loop has not taken.
     pub inbox: usize,
 }
 
 impl Memory {
-    /// All of it together.
+    /// The sum of all kinds.
     #[must_use]
     pub fn total(&self) -> usize {
         self.logs + self.hands + self.input + self.replies + self.network + self.inbox
     }
 
-    /// Adds what another loop holds.
+    /// Adds the memory of another loop.
     pub(crate) fn add(&mut self, other: &Self) {
         self.logs += other.logs;
         self.hands += other.hands;

@@ -1,4 +1,4 @@
-//! The counters as text: for Prometheus, and as JSON.
+//! The counters as text for Prometheus and as JSON.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::refusal::Refusal;
@@ -11,7 +11,7 @@ impl Stats {
 
     /// All counters and gauges in Prometheus' text format, some 9 KB.
     ///
-    /// Names begin with `mio_sse_`; times are in seconds, sizes in bytes; reasons are labels.
+    /// Names begin with `mio_sse_`. Times are in seconds, sizes in bytes. Reasons are labels.
     ///
     /// ```
     /// # use mio_sse::{Reply, Router, Stats};
@@ -25,44 +25,44 @@ impl Stats {
         let mut text = Text(String::with_capacity(8 << 10));
         text.gauge("connections", "Connections now, with or without a stream.", self.connections);
         text.gauge("streams", "Open streams now.", self.streams);
-        text.gauge("streams_behind", "Streams that were not given everything yet.", self.streams_behind);
-        text.gauge("topics", "Topics that have a subscriber or keep something.", self.topics);
-        text.gauge("tags", "Tags that a stream has.", self.tags);
+        text.gauge("streams_behind", "Streams for which events wait.", self.streams_behind);
+        text.gauge("topics", "Topics that have a subscriber or retain events.", self.topics);
+        text.gauge("tags", "Tags that at least one stream has.", self.tags);
         text.gauge("tags_revoked", "Tags that are revoked.", self.tags_revoked);
         text.gauge("log_bytes", "Bytes of events in all logs.", self.log_bytes);
         text.gauges("memory_bytes", "Memory held for others.", "kind", self.memory.by_name());
-        text.gauge("memory_max_bytes", "Memory that may be held for others.", self.memory_max);
-        text.gauge("memory_pressure", "What gives way, from 0, nothing, to 5.", self.memory_pressure);
-        text.gauge("late_replies", "Requests that wait for their replies.", self.late_replies);
+        text.gauge("memory_max_bytes", "The limit of memory held for others.", self.memory_max);
+        text.gauge(
+            "memory_pressure",
+            "Reaction to memory pressure, from 0 (none) to 5.",
+            self.memory_pressure,
+        );
+        text.gauge("late_replies", "Requests that wait for a later reply.", self.late_replies);
         text.gauge("timers", "Timers that are set.", self.timers);
         text.gauge("inbox_messages", "Messages from publishers that wait for the loop.", self.inbox);
 
         text.counter("connections_accepted", "Connections accepted.", self.accepted);
-        text.counter("accept_errors", "Times that accepting failed.", self.accept_errors);
+        text.counter("accept_errors", "Failures to accept a connection.", self.accept_errors);
         let closed = CloseReason::ALL.iter().map(|&reason| (reason.name(), self.connections_closed(reason)));
         text.counters("connections_closed", "Connections closed.", "reason", closed);
         let refused = Refusal::ALL.iter().map(|&refusal| (refusal.name(), self.refused(refusal)));
         text.counters("refused", "Connections and streams refused.", "reason", refused);
-        text.counter("requests", "Requests that the handler was asked about.", self.requests);
-        text.counter("requests_rejected", "Requests refused before the handler was asked.", self.rejected);
+        text.counter("requests", "Requests passed to the handler.", self.requests);
+        text.counter("requests_rejected", "Requests rejected before the handler.", self.rejected);
         text.counter("streams_opened", "Streams opened.", self.streams_opened);
         let closed = CloseReason::ALL.iter().map(|&reason| (reason.name(), self.closed(reason)));
         text.counters("streams_closed", "Streams closed.", "reason", closed);
         text.counter("events_published", "Events published to topics.", self.events_published);
         text.counter("events_sent", "Events sent to one stream.", self.events_sent);
         text.counter("events_delivered", "Events delivered, once for each stream.", self.events_delivered);
-        text.counter("gaps", "Times that a stream had missed something.", self.gaps);
+        text.counter("gaps", "Times that a stream missed events.", self.gaps);
         text.counter("heartbeats", "Heartbeats delivered.", self.heartbeats);
-        text.counter("written_bytes", "Bytes handed to the kernel.", self.bytes_written);
+        text.counter("written_bytes", "Bytes passed to the kernel.", self.bytes_written);
         text.counter("inbox_full", "Times that a publisher found the inbox full.", self.inbox_full);
-        text.counter("memory_cut", "Connections closed for want of memory.", self.memory_cut);
-        text.counter(
-            "memory_shortened_bytes",
-            "Histories given up for want of memory.",
-            self.memory_shortened,
-        );
-        text.counters("work", "What turns of the loop have done.", "kind", self.work.kinds());
-        text.gauges("work_max", "The most that one turn has done.", "kind", self.work_max.kinds());
+        text.counter("memory_cut", "Connections closed to free memory.", self.memory_cut);
+        text.counter("memory_shortened_bytes", "Histories dropped to free memory.", self.memory_shortened);
+        text.counters("work", "Work of all turns of the loop.", "kind", self.work.kinds());
+        text.gauges("work_max", "The most work of one turn.", "kind", self.work_max.kinds());
         text.counter("panics", "Callbacks that panicked.", self.panics);
         text.counter("slow_turns", "Turns of the loop that took too long.", self.slow_turns);
         text.turns(self);
@@ -74,8 +74,8 @@ impl Stats {
 impl Stats {
     /// All counters and gauges as one JSON object, some 3 KB, on one line.
     ///
-    /// The names are those of the fields and methods of `Stats`; what is counted by reason is an object, with
-    /// the names of [`CloseReason`] and [`Refusal`]. Times are in seconds.
+    /// The names are those of the fields and methods of `Stats`. A count by reason is an object, with the
+    /// names of [`CloseReason`] and [`Refusal`]. Times are in seconds.
     ///
     /// ```
     /// # use mio_sse::{Reply, Router};

@@ -1,28 +1,27 @@
-//! What an application does about events that a client has missed and the server does not have.
+//! The handling of missed events that the server no longer has.
 
-/// What [`Handler::missed`](crate::Handler::missed) has done, or is about to do.
+/// How [`Handler::missed`](crate::Handler::missed) handles missed events.
 ///
 /// `true` is [`Sent`](Self::Sent) and `false` is [`Gap`](Self::Gap).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Missed {
-    /// Nothing: the client is told of a [gap](crate::Config::gap_event), and goes on as
+    /// Not at all: the client gets a [gap event](crate::Config::gap_event), and continues as
     /// [`StreamReply::after_gap`](crate::StreamReply::after_gap) says.
     #[default]
     Gap,
-    /// All that was missed up to this moment was sent to the stream in this call: it goes on live, without a
-    /// gap.
+    /// All events missed up to now were sent to the stream in this call. It continues live, without a gap.
     Sent,
-    /// The [source](crate::Context::set_source), or [channel](crate::Context::channel), that the stream was
-    /// given in this call brings what was missed up to this moment. It is pulled as fast as the client reads.
-    /// What is published and sent to the stream meanwhile comes behind it, and counts as
+    /// The [source](crate::Context::set_source) or [channel](crate::Context::channel) that this call gave the
+    /// stream brings the events missed up to now. It is asked as fast as the client reads. Events published
+    /// or sent to the stream in the meantime follow after it, and count as
     /// [lag](crate::Config::lag_bytes_max).
     ///
-    /// That this is all is said by [`Pull::End`](crate::Pull::End), or by
-    /// [`EventSender::complete`](crate::EventSender::complete). A source that fails, a channel that is
-    /// dropped before, and one that takes longer than
-    /// [`Config::missed_timeout`](crate::Config::missed_timeout) leave a gap: the client is told, and goes on
-    /// live. A stream that is closed meanwhile ends behind what the source has brought so far, and what was
-    /// sent to it: give that no id, or the client would come back with it and miss the rest.
+    /// [`Pull::End`](crate::Pull::End) or [`EventSender::complete`](crate::EventSender::complete) marks the
+    /// last of them. If the source fails, the channel is dropped before that, or it takes longer than
+    /// [`Config::missed_timeout`](crate::Config::missed_timeout), the client gets a gap event and continues
+    /// live. A stream that is closed in the meantime ends after what the source has brought so far and what
+    /// was sent to it. Send it no event with an id until then: the client would resume after that id and miss
+    /// the rest.
     Later,
 }
 

@@ -1,4 +1,4 @@
-//! What applications see.
+//! The public interface of a server.
 
 pub(crate) mod access;
 pub(crate) mod app;

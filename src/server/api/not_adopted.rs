@@ -1,10 +1,10 @@
-//! What is given back where nobody takes it over.
+//! Connections that were not handed over.
 
 use crate::error::Error;
 use std::fmt;
 use std::net::TcpStream;
 
-/// A connection that was not handed over, with what was read of it: see
+/// A connection that was not handed over, with its input: see
 /// [`Publisher::try_adopt`](crate::Publisher::try_adopt).
 ///
 /// ```no_run
@@ -19,15 +19,15 @@ use std::net::TcpStream;
 /// }
 /// ```
 pub struct NotAdopted {
-    /// Why.
+    /// Why it was not handed over.
     pub error: Error,
-    /// The connection, as it was.
+    /// The connection, unchanged.
     pub socket: TcpStream,
-    /// What was read of it.
+    /// The input that was passed with it.
     pub input: Vec<u8>,
 }
 
-/// Without what was read, which may be secret.
+/// Without the input, which may be secret.
 impl fmt::Debug for NotAdopted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NotAdopted").field("error", &self.error).finish_non_exhaustive()

@@ -1,31 +1,30 @@
-//! Watching what a server does without being part of the application.
+//! Observers: access logs and traces, apart from the application.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
 use crate::http::parse::request::Request;
 use crate::server::api::access::Access;
 
-/// Is told of every reply, every stream that opens, every event that is published or sent, and every stream
-/// that closes: for access logs, traces, counters of your own. See
-/// [`Server::observe`](crate::Server::observe).
+/// Is called for every reply, every stream that opens or closes, and every event that is published or sent:
+/// for access logs, traces, counters of your own. See [`Server::observe`](crate::Server::observe).
 ///
-/// Called in the loop, at the moment it happens; what takes long here holds up every stream. Events are told
-/// once when they are published, not for each of their deliveries. One that panics is told of the next thing
-/// all the same, see [`Config::propagate_panics`](crate::Config::propagate_panics).
+/// It is called in the loop at the moment it happens, so a slow observer delays every stream. An event is
+/// reported once when it is published, not for each delivery. An observer that panics is still called the
+/// next time, see [`Config::propagate_panics`](crate::Config::propagate_panics).
 ///
 /// ```
 /// use mio_sse::{CloseReason, Observer, Request, Router, Server, StreamId};
 ///
-/// /// Prints who comes and goes.
+/// /// Prints each stream that opens or closes.
 /// struct Doorman;
 ///
 /// impl Observer for Doorman {
 ///     fn open(&mut self, stream: StreamId, request: &Request<'_>) {
-///         println!("{stream} has come to {}", request.path());
+///         println!("{stream} opened: {}", request.path());
 ///     }
 ///
 ///     fn close(&mut self, stream: StreamId, reason: CloseReason) {
-///         println!("{stream} has gone: {reason}");
+///         println!("{stream} closed: {reason}");
 ///     }
 /// }
 ///
@@ -34,8 +33,9 @@ use crate::server::api::access::Access;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait Observer {
-    /// A reply is on its way: a whole one, or a stream, of which [`open`](Self::open) tells next. Told of
-    /// every request once, refused and rejected ones included; not of connections that end without one.
+    /// A reply is on its way: a whole one, or a stream, for which [`open`](Self::open) is called next. Called
+    /// once for every request, including refused and rejected ones, and not for connections that close
+    /// without a reply.
     ///
     /// ```
     /// use mio_sse::{Access, Observer};
@@ -54,7 +54,7 @@ pub trait Observer {
         let _ = access;
     }
 
-    /// A stream has been opened, in answer to `request`.
+    /// A stream was opened as the reply to `request`.
     fn open(&mut self, stream: StreamId, request: &Request<'_>) {
         let _ = (stream, request);
     }
@@ -70,21 +70,21 @@ pub trait Observer {
     }
 }
 
-/// An event on its way, as [`Observer::message`] sees it.
+/// An event, as [`Observer::message`] gets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message<'a> {
-    /// Who gets it.
+    /// The streams that get it.
     pub to: Audience<'a>,
-    /// The event as it is written to streams: lines of fields, and an empty line.
+    /// The event as written to streams: lines of fields, and an empty line.
     pub text: &'a str,
 }
 
-/// Who gets an event.
+/// The streams that get an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Audience<'a> {
-    /// Everyone who is subscribed to this topic.
+    /// Every stream subscribed to this topic.
     Topic(&'a str),
     /// One stream.
     Stream(StreamId),
@@ -92,8 +92,8 @@ pub enum Audience<'a> {
     Tag(&'a str),
 }
 
-/// Writes a line to the `log` for everything it is told, at level `info`, under the targets `sse:open`,
-/// `sse:message` and `sse:close`. With `env_logger` that is `RUST_LOG=sse:open,sse:close`, for example.
+/// Logs every stream that opens or closes and every event, at level `info`, under the targets `sse:open`,
+/// `sse:message` and `sse:close`. With `env_logger`, for example: `RUST_LOG=sse:open,sse:close`.
 ///
 /// ```
 /// use mio_sse::{LogObserver, Router, Server};
@@ -111,7 +111,7 @@ impl Observer for LogObserver {
     }
 
     fn message(&mut self, message: &Message<'_>) {
-        // One line for each, whatever the event contains.
+        // Escaped, so each event is one line.
         let text = message.text.trim_end().escape_debug();
         match message.to {
             Audience::Topic(topic) => log::info!(target: "sse:message", "to topic {topic:?}: {text}"),
@@ -125,8 +125,8 @@ impl Observer for LogObserver {
     }
 }
 
-/// Writes every request and the status that it got to the `log`, in the [Common Log Format](Access), at level
-/// `info` and under the target `access`. With `env_logger` that is `RUST_LOG=access`, for example.
+/// Logs every request and its status in the [Common Log Format](Access), at level `info`, under the target
+/// `access`. With `env_logger`: `RUST_LOG=access`.
 ///
 /// ```
 /// use mio_sse::{AccessLog, Router, Server};

@@ -1,4 +1,4 @@
-//! The handle for other threads.
+//! Publish and control the server from other threads.
 
 use crate::conn::id::StreamId;
 use crate::error::Error;
@@ -20,15 +20,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-/// Publishes from any thread. Cloning is cheap; all clones put into the same inbox, in order.
+/// Publishes from any thread. Cloning is cheap; all clones use the same inbox, in order.
 ///
 /// Events are encoded on the calling thread. The inbox holds [`inbox_max`](crate::Config::inbox_max)
-/// messages: where it is full, [`publish`](Self::publish) waits for room and
-/// [`try_publish`](Self::try_publish) does not. While a fan-out cannot keep up, the loop leaves messages in
-/// the inbox, so a publisher that is too fast is slowed down and not the streams. It also waits, for 100 ms
-/// at a time, for streams that are still reading a burst and would be closed for
-/// [lagging](crate::Config::lag_bytes_max). Before the first [turn](crate::Server::turn) nobody takes
-/// messages out, and who waits for room does so for a second at most: then it is [`Error::Full`].
+/// messages. If it is full, [`publish`](Self::publish) waits for room and [`try_publish`](Self::try_publish)
+/// does not. While a fan-out cannot keep up, the loop leaves messages in the inbox, so a publisher that is
+/// too fast is slowed down, not the streams. Publishers also wait, for 100 ms at a time, for streams that are
+/// still reading a burst and would be closed for [lagging](crate::Config::lag_bytes_max). Before the first
+/// [turn](crate::Server::turn) the loop takes no messages: then a call waits for room for at most a second
+/// and returns [`Error::Full`].
 ///
 /// ```
 /// use mio_sse::{Event, Router, Server};
@@ -44,11 +44,11 @@ use std::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// `S` is the [state of the router](crate::Router::with_state), which what it [runs](Self::run) in the loop
-/// gets.
+/// `S` is the [state of the router](crate::Router::with_state), for closures that [`run`](Self::run) in the
+/// loop.
 pub struct Publisher<S = ()> {
     inbox: Inbox<Job>,
-    /// Where there are several loops: all of them.
+    /// All loops, if there are several.
     shards: Option<Arc<Sequencer<Job>>>,
     id_bytes_max: usize,
     /// Whether calls wait for room in the inbox.
@@ -75,7 +75,7 @@ impl<S: 'static> Publisher<S> {
         Self { inbox: core.inbox.clone(), shards, id_bytes_max, waits: true, state: PhantomData }
     }
 
-    /// The same for code that knows nothing of the application's state.
+    /// The same publisher for code that does not know the application's state.
     #[must_use]
     pub fn without_state(&self) -> Publisher {
         let Self { id_bytes_max, waits, .. } = *self;
@@ -83,16 +83,15 @@ impl<S: 'static> Publisher<S> {
         Publisher { inbox, shards, id_bytes_max, waits, state: PhantomData }
     }
 
-    /// The same, but nothing waits for room in the inbox: where it is full, each call is [`Error::Full`] at
-    /// once and nothing is done. For an async task, which must not block the threads that run it (see the
-    /// guide [Async programs](crate::guide::async_programs)), and wherever dropping an event is better than
-    /// waiting.
+    /// The same publisher, but no call waits for room: if the inbox is full, it returns [`Error::Full`] at
+    /// once and does nothing. For async tasks, which must not block (see the guide [Async
+    /// programs](crate::guide::async_programs)), and if dropping an event is better than waiting.
     ///
     /// ```
     /// use mio_sse::{Error, Event, Publisher};
     /// use std::time::Duration;
     ///
-    /// /// In a task of tokio: a full inbox is tried again a little later, and other tasks go on meanwhile.
+    /// /// In a tokio task: tries again a little later if the inbox is full, while other tasks run.
     /// async fn publish(publisher: &Publisher, topic: &str, data: &str) -> Result<(), Error> {
     ///     let publisher = publisher.nonblocking();
     ///     loop {
@@ -108,13 +107,13 @@ impl<S: 'static> Publisher<S> {
         Publisher { waits: false, ..self.clone() }
     }
 
-    /// Publishes an event to a topic. Waits while the inbox is full. What the topic does not accept when the
-    /// loop gets to it, see [`Context::publish`], is dropped.
+    /// Publishes an event to a topic. Waits while the inbox is full. If the topic does not accept it when the
+    /// loop takes it, see [`Context::publish`], it is dropped.
     ///
     /// # Errors
     /// [`Error::InvalidEvent`]; [`Error::IdTooLong`]; [`Error::Stopped`]; [`Error::Full`] only on the loop's
-    /// own thread, where waiting would be for ever: use [`Context::publish`] there; and where the server
-    /// does not run.
+    /// own thread, where it would wait for ever (use [`Context::publish`] there), and if the server does not
+    /// run.
     pub fn publish<'e>(&self, topic: &str, event: impl Into<Event<'e>>) -> Result<(), Error> {
         self.publish_to(iter::once(topic), event, None, self.waits)
     }
@@ -176,7 +175,7 @@ impl<S: 'static> Publisher<S> {
         }
     }
 
-    /// Has something done in the loop, or in each of them.
+    /// Runs `work` in the loop, or in each of several.
     fn in_all<O: Outcome>(&self, work: impl Fn(&mut Core) -> O + Send + Sync + 'static) -> Result<(), Error> {
         let work = Arc::new(work);
         let order = || {
@@ -189,17 +188,18 @@ impl<S: 'static> Publisher<S> {
         }
     }
 
-    /// Puts an order into the inbox of one loop.
+    /// Puts a message into the inbox of one loop.
     fn put(&self, inbox: &Inbox<Job>, order: Order<Job>) -> Result<(), Error> {
         inbox.put(order, self.waits && !self.is_on_one_of_several())
     }
 
-    /// Whether this is the thread of one of several loops: two that wait for each other would do so for ever.
+    /// Whether this is the thread of one of several loops. Two loops that wait for each other would wait for
+    /// ever.
     fn is_on_one_of_several(&self) -> bool {
         self.shards.as_ref().is_some_and(|all| all.is_on_a_loop())
     }
 
-    /// The inbox by which a stream is reached.
+    /// The inbox of a stream's loop.
     fn inbox_of(&self, stream: StreamId) -> Result<&Inbox<Job>, Error> {
         let Some(all) = &self.shards else { return Ok(&self.inbox) };
         all.inbox(stream.shard).ok_or(Error::Closed)
@@ -211,7 +211,7 @@ impl<S: 'static> Publisher<S> {
         Ok(encoded)
     }
 
-    /// Publishes an event to a topic if there is room for it now.
+    /// Publishes an event to a topic, if the inbox has room for it now.
     ///
     /// # Errors
     /// [`Error::InvalidEvent`]; [`Error::Stopped`]; [`Error::Full`].
@@ -219,7 +219,7 @@ impl<S: 'static> Publisher<S> {
         self.publish_to(iter::once(topic), event, None, false)
     }
 
-    /// Says that an external log has lost events, see [`Context::ordered_gap`]. Waits while the inbox is
+    /// Reports that an external log has lost events, see [`Context::ordered_gap`]. Waits while the inbox is
     /// full.
     ///
     /// # Errors
@@ -229,7 +229,7 @@ impl<S: 'static> Publisher<S> {
         self.in_all(move |core| core.ordered_gap(position))
     }
 
-    /// Says where an external log ends, see [`Context::ordered_end`]. Waits while the inbox is full.
+    /// Reports where an external log ends, see [`Context::ordered_end`]. Waits while the inbox is full.
     ///
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish).
@@ -237,7 +237,7 @@ impl<S: 'static> Publisher<S> {
         self.in_all(move |core| core.ordered_end(newest))
     }
 
-    /// Whether the server has stopped, or all of its loops.
+    /// Whether the server, or all of its loops, have stopped.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         match &self.shards {
@@ -246,8 +246,7 @@ impl<S: 'static> Publisher<S> {
         }
     }
 
-    /// Says that nothing more will be published to a topic, see [`Context::finish_topic`]. Waits while the
-    /// inbox is full.
+    /// Finishes a topic, see [`Context::finish_topic`]. Waits while the inbox is full.
     ///
     /// # Errors
     /// As for [`close`](Self::close).
@@ -256,8 +255,8 @@ impl<S: 'static> Publisher<S> {
         self.in_all(move |core| core.finish_topic(&topic))
     }
 
-    /// Sends an event to one stream. Waits while the inbox is full. If the stream has ended by the time the
-    /// loop gets to it, the event is dropped.
+    /// Sends an event to one stream. Waits while the inbox is full. If the stream has ended when the loop
+    /// takes the event, it is dropped.
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
@@ -291,8 +290,8 @@ impl<S: 'static> Publisher<S> {
         })
     }
 
-    /// Closes every stream with a tag and lets none be opened with it for `time`, see [`Context::revoke`].
-    /// The time runs from the moment the loop gets to it. Waits while the inbox is full.
+    /// Closes every stream with a tag and refuses new ones for `time`, see [`Context::revoke`]. The time runs
+    /// from when the loop takes the message. Waits while the inbox is full.
     ///
     /// # Errors
     /// As for [`close`](Self::close).
@@ -303,7 +302,7 @@ impl<S: 'static> Publisher<S> {
         })
     }
 
-    /// Lets streams be opened with a tag again, see [`Context::unrevoke`]. Waits while the inbox is full.
+    /// Ends the revocation of a tag, see [`Context::unrevoke`]. Waits while the inbox is full.
     ///
     /// # Errors
     /// As for [`close`](Self::close).
@@ -314,12 +313,11 @@ impl<S: 'static> Publisher<S> {
         })
     }
 
-    /// Has the [source](crate::Source) of a stream asked again, see [`Context::wake`]. Waits while the inbox
-    /// is full.
+    /// Wakes the [source](crate::Source) of a stream, see [`Context::wake`]. Waits while the inbox is full.
     ///
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish). A stream that has ended is
-    /// none.
+    /// not an error.
     pub fn wake(&self, stream: StreamId) -> Result<(), Error> {
         self.put(self.inbox_of(stream)?, Order::Wake { stream })
     }
@@ -332,8 +330,8 @@ impl<S: 'static> Publisher<S> {
         self.put(self.inbox_of(stream)?, Order::Close { stream })
     }
 
-    /// Runs a closure in the loop, with all that a [`Context`] can do. Waits while the inbox is full, not
-    /// until the closure has run.
+    /// Runs a closure in the loop, with a [`Context`]. Waits while the inbox is full, not until the closure
+    /// has run.
     ///
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish).
@@ -344,8 +342,8 @@ impl<S: 'static> Publisher<S> {
         self.run_in(&self.inbox, work)
     }
 
-    /// Runs a closure in the loop of a stream, which is where all of [`Context`] can be done with it. With
-    /// one loop this is [`run`](Self::run).
+    /// Runs a closure in the loop of a stream, where all methods of [`Context`] work for it. With one loop
+    /// this is the same as [`run`](Self::run).
     ///
     /// ```
     /// # use mio_sse::{Error, Event, Publisher, StreamId};
@@ -378,7 +376,7 @@ impl<S: 'static> Publisher<S> {
         self.put(inbox, Order::Run(work))
     }
 
-    /// Runs a closure in the loop, and waits for what it returns.
+    /// Runs a closure in the loop, waits for it, and returns its result.
     ///
     /// ```
     /// # use mio_sse::{Router, Server};
@@ -391,12 +389,12 @@ impl<S: 'static> Publisher<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// An async task, which must not wait, has [`run`](Self::run) send the value to a channel of its own.
+    /// In an async task, which must not block, use [`run`](Self::run) and send the value through a channel.
     ///
     /// # Errors
-    /// [`Error::Full`] as for [`publish`](Self::publish), on the loop's own thread always, and on that of any
-    /// loop of [`Shards`](crate::Shards), as two could wait for each other; [`Error::Stopped`], also when the
-    /// server stops before it gets to the closure, and when the closure panics.
+    /// [`Error::Full`] as for [`publish`](Self::publish), and always on the loop's own thread or that of any
+    /// loop of [`Shards`](crate::Shards), because two loops could wait for each other. [`Error::Stopped`],
+    /// also if the server stops before it runs the closure, and if the closure panics.
     pub fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Context<'_, S>) -> T + Send + 'static,
@@ -408,9 +406,8 @@ impl<S: 'static> Publisher<S> {
         wait_for_answer(&self.inbox, &answered)
     }
 
-    /// Runs a closure in each loop of [`Shards`](crate::Shards), and waits for what it returns, in the order
-    /// of the loops; those that have stopped are left out. Where there is one loop this is
-    /// [`ask`](Self::ask).
+    /// Runs a closure in each loop of [`Shards`](crate::Shards), waits, and returns the results in the order
+    /// of the loops, without loops that have stopped. With one loop this is like [`ask`](Self::ask).
     ///
     /// ```
     /// # use mio_sse::{Error, Publisher};
@@ -453,21 +450,21 @@ impl<S: 'static> Publisher<S> {
         if answers.is_empty() { Err(Error::Stopped) } else { Ok(answers) }
     }
 
-    /// Has a closure run in the loop of an inbox, and what it returns sent.
+    /// Runs a closure in the loop of an inbox. Its result arrives in the returned channel.
     fn put_question<T: Send + 'static>(
         &self,
         inbox: &Inbox<Job>,
         question: impl FnOnce(&mut Context<'_, S>) -> T + Send + 'static,
     ) -> Result<Receiver<T>, Error> {
         let (answer, answered) = sync_channel(1);
-        // Nobody may be waiting any more.
+        // Fails if the caller no longer waits.
         self.run_in(inbox, move |cx| drop(answer.send(question(cx))))?;
         Ok(answered)
     }
 
-    /// Hands over a connection that another HTTP server has accepted, with what that has read of it, see
-    /// [`Server::adopt`](crate::Server::adopt), and the guide [Embedding](crate::guide::embedding). Waits
-    /// while the inbox is full, not until the request is answered.
+    /// Hands over a connection that another HTTP server has accepted, with the input that it has read, see
+    /// [`Server::adopt`](crate::Server::adopt) and the guide [Embedding](crate::guide::embedding). Waits
+    /// while the inbox is full, not for the reply.
     ///
     /// ```no_run
     /// use mio_sse::{Event, RawRequest, Router, Server};
@@ -479,7 +476,7 @@ impl<S: 'static> Publisher<S> {
     /// let publisher = server.publisher();
     /// std::thread::spawn(move || server.run());
     ///
-    /// // A server of another kind, which has found out that this one is for the stream.
+    /// // Another server has accepted a request that is for this one.
     /// let (socket, _) = TcpListener::bind("127.0.0.1:8080")?.accept()?;
     /// publisher.adopt(socket, RawRequest::get("/events")?.header("Last-Event-ID", "7")?)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -487,18 +484,17 @@ impl<S: 'static> Publisher<S> {
     ///
     /// # Errors
     /// [`Error::Stopped`], and [`Error::Full`] as for [`publish`](Self::publish); the connection is closed
-    /// then. What goes wrong when the loop gets to it closes the connection, is logged and counted in
+    /// then. An error in the loop later closes the connection, is logged, and is counted in
     /// [`Stats::accept_errors`](crate::Stats::accept_errors).
     pub fn adopt(&self, socket: TcpStream, input: impl Into<Vec<u8>>) -> Result<(), Error> {
         self.hand_over(socket, input.into(), self.waits).map_err(|not_adopted| not_adopted.error)
     }
 
-    /// Hands over a connection, see [`adopt`](Self::adopt), if there is room for it now. [`NotAdopted`] has
-    /// an example.
+    /// Hands over a connection, see [`adopt`](Self::adopt), if the inbox has room for it now. [`NotAdopted`]
+    /// has an example.
     ///
     /// # Errors
-    /// [`Error::Stopped`]; [`Error::Full`]. The connection comes back, so that the one that accepted it can
-    /// answer.
+    /// [`Error::Stopped`]; [`Error::Full`]. The error contains the connection, so the caller can still reply.
     pub fn try_adopt(&self, socket: TcpStream, input: impl Into<Vec<u8>>) -> Result<(), NotAdopted> {
         self.hand_over(socket, input.into(), false)
     }
@@ -515,11 +511,11 @@ impl<S: 'static> Publisher<S> {
         put.map_err(|(error, socket, input)| NotAdopted { error, socket, input })
     }
 
-    /// Shuts the server down gracefully, see [`Context::drain`]; the second time, now. Does not wait until
-    /// that is done: [`Server::run`](crate::Server::run) returns then.
+    /// Shuts the server down gracefully, see [`Context::drain`]. A second call stops it at once. Does not
+    /// wait for the end of the drain, when [`Server::run`](crate::Server::run) returns.
     ///
     /// # Errors
-    /// As for [`publish`](Self::publish); [`Error::InvalidEvent`] is about the farewell.
+    /// As for [`publish`](Self::publish); [`Error::InvalidEvent`] if the farewell cannot be written.
     pub fn drain(&self, drain: impl Into<Drain>) -> Result<(), Error> {
         let drain = drain.into();
         drain.check()?;

@@ -1,4 +1,4 @@
-//! Replies that come later.
+//! Later replies.
 
 use crate::conn::id::StreamId;
 use crate::conn::ticket::{Awaited, Ticket};
@@ -12,12 +12,11 @@ use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Replies to one request, from any thread, some time after its handler has returned: what [`Context::later`]
-/// gives.
+/// Replies to one request from any thread, after its handler has returned. [`Context::later`] makes it.
 ///
-/// One that is dropped without a reply replies 500 (Internal Server Error).
+/// If it is dropped without a reply, the client gets 500 (Internal Server Error).
 pub struct Responder<S = ()> {
-    /// What the request is known by, until there is a reply.
+    /// The id of the request, until it has a reply.
     request: Option<StreamId>,
     awaited: Awaited,
     inbox: Inbox<Job>,
@@ -31,9 +30,9 @@ impl<S> fmt::Debug for Responder<S> {
 }
 
 impl<S: 'static> Context<'_, S> {
-    /// Has the request that is being answered wait for its reply: return the [`Reply`] that this gives, and
-    /// say what it is with the [`Responder`], later and on any thread. So what takes long, such as a question
-    /// to a database, holds up nobody. The reply may be whole or a stream.
+    /// Lets the current request wait for its reply. Return the [`Reply`] from the handler, and reply with the
+    /// [`Responder`] later, on any thread. So slow work, such as a database query, delays no other client.
+    /// The reply may be whole or a stream.
     ///
     /// ```
     /// # use mio_sse::{Reply, Router};
@@ -43,27 +42,26 @@ impl<S: 'static> Context<'_, S> {
     ///     let name = request.param("name").unwrap_or_default().to_owned();
     ///     let (reply, responder) = cx.later();
     ///     std::thread::spawn(move || {
-    ///         // `None` is a 404. An error says that the client has left.
+    ///         // `None` is a 404. An error means that the client has left.
     ///         let _ = responder.reply(ask_database(&name));
     ///     });
     ///     reply
     /// });
     /// ```
     ///
-    /// Until then the connection waits: the client's next requests, if there are any, are answered in their
-    /// order, and that it leaves is noticed. (Not if it has sent
-    /// [`head_bytes_max`](crate::Config::head_bytes_max) or more after the request: then nothing is read.)
-    /// After [`late_reply_timeout`](crate::Config::late_reply_timeout) it gets 504 (Gateway Timeout). More
-    /// requests than [`late_replies_max`](crate::Config::late_replies_max) do not wait at a time: those get
-    /// 503.
+    /// Until then the connection waits. Later requests of the client are handled in order. The server notices
+    /// if the client leaves, unless it has sent [`head_bytes_max`](crate::Config::head_bytes_max) or more
+    /// after the request, because then nothing is read. After
+    /// [`late_reply_timeout`](crate::Config::late_reply_timeout) the client gets 504 (Gateway Timeout). At
+    /// most [`late_replies_max`](crate::Config::late_replies_max) requests wait at a time; others get 503.
     ///
-    /// What was given to the [stream](Self::stream) of the request by then is dropped, as the stream is
-    /// another one: give it to the late reply, or in [`Responder::reply_with`].
-    /// [`Router::after`](crate::Router::after) gets the late reply. The reply that this gives has no headers
-    /// of its own: adding some makes it a 500.
+    /// Whatever the handler gave to the [stream](Self::stream) of the request is dropped, because the late
+    /// reply opens another stream: set it on the late reply, or in [`Responder::reply_with`].
+    /// [`Router::after`](crate::Router::after) gets the late reply. The returned reply cannot have headers:
+    /// adding some makes it a 500.
     ///
     /// # Cost
-    /// The request is copied, and some 300 bytes.
+    /// Currently a copy of the request, and some 300 bytes.
     #[must_use]
     pub fn later(&mut self) -> (Reply, Responder<S>) {
         let request = self.stream();
@@ -77,15 +75,15 @@ impl<S: 'static> Responder<S> {
     /// Replies. Does not wait.
     ///
     /// # Errors
-    /// [`Error::Closed`] if nobody waits for the reply any more: the client has left, or was told that it
-    /// took too long. [`Error::Stopped`].
+    /// [`Error::Closed`] if the request no longer waits: the client has left, or has got 504.
+    /// [`Error::Stopped`].
     pub fn reply(self, reply: impl IntoReply) -> Result<(), Error> {
         let reply = reply.into_reply();
         self.reply_by(Box::new(move |_request, _stream, _core, _state| reply))
     }
 
-    /// Has the request answered by `answer`, in the loop: with the request, and all that a handler can do,
-    /// also for the [stream](Context::stream) that the reply may be. Does not wait.
+    /// Replies with the result of `answer`, which runs in the loop like a handler: it gets the request and a
+    /// context, whose [stream](Context::stream) is that of the reply. Does not wait.
     ///
     /// ```
     /// # use mio_sse::{Event, Reply, Router};
@@ -106,8 +104,8 @@ impl<S: 'static> Responder<S> {
     /// ```
     ///
     /// # Errors
-    /// As for [`reply`](Self::reply); `answer` is dropped uncalled then, and also where the client leaves
-    /// before the loop gets to it.
+    /// As for [`reply`](Self::reply). `answer` is then dropped without being called, and also if the client
+    /// leaves before the loop runs it.
     pub fn reply_with<R: IntoReply>(
         self,
         answer: impl FnOnce(&Request<'_>, &mut Context<'_, S>) -> R + Send + 'static,
@@ -120,7 +118,7 @@ impl<S: 'static> Responder<S> {
 }
 
 impl<S> Responder<S> {
-    /// Whether somebody waits for the reply: what takes long may be given up otherwise.
+    /// Whether the request still waits for the reply. If not, abandon long work.
     #[must_use]
     pub fn is_awaited(&self) -> bool {
         !self.awaited.is_over()
@@ -132,7 +130,7 @@ impl<S> Responder<S> {
 
     fn put(&mut self, reply: LateReply) -> Result<(), Error> {
         let request = self.request.take().filter(|_| self.is_awaited()).ok_or(Error::Closed)?;
-        // There is one for each request that waits, and of those there is a bound.
+        // At most one for each waiting request, whose number is bounded.
         self.inbox.put_at_once(Order::Run(Job::Reply(request, self.awaited.clone(), reply)))
     }
 }
@@ -141,7 +139,7 @@ impl<S> Drop for Responder<S> {
     fn drop(&mut self) {
         if self.request.is_some() {
             let reply = || Err::<Reply, _>("its responder was dropped without a reply").into_reply();
-            // Nobody may be waiting for it.
+            // Fails if the request no longer waits.
             let _ = self.put(Box::new(move |_, _, _, _| reply()));
         }
     }

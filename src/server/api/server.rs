@@ -1,4 +1,4 @@
-//! The server: how it is made, and what its owner asks of it between two turns.
+//! The server: how to build it, and its methods between two turns.
 
 use crate::config::Config;
 use crate::server::api::app::App;
@@ -27,8 +27,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// An HTTP server for event streams: one thread, one loop.
 ///
-/// [Build](Self::bind) it, then let it [`run`](Self::run); or [`turn`](Self::turn) it by hand inside a loop
-/// of your own.
+/// [Build](Self::bind) it, then [`run`](Self::run) it, or call [`turn`](Self::turn) in a loop of your own.
 ///
 /// ```no_run
 /// use mio_sse::{Event, Router, Server};
@@ -40,9 +39,10 @@ use std::time::{Duration, UNIX_EPOCH};
 /// # ; Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// A server that has [stopped](Context::stop) listens no longer. One that is dropped closes its connections;
-/// every open stream is reported to the handler as [`CloseReason::Stopped`](crate::CloseReason::Stopped)
-/// first, or as [`CloseReason::Drained`](crate::CloseReason::Drained) if it was draining.
+/// A server that has [stopped](Context::stop) no longer listens. Dropping a server closes its connections.
+/// First every open stream is reported to the handler as
+/// [`CloseReason::Stopped`](crate::CloseReason::Stopped), or as
+/// [`CloseReason::Drained`](crate::CloseReason::Drained) in a drain.
 pub struct Server<H: App, N: Net = MioNet> {
     pub(crate) handler: H,
     pub(crate) net: N,
@@ -51,16 +51,16 @@ pub struct Server<H: App, N: Net = MioNet> {
     pub(crate) sockets: Vec<Option<N::Socket>>,
     pub(crate) started: bool,
     pub(crate) stopped: bool,
-    /// Whether messages may be waiting in the inbox that nobody will be woken for.
+    /// Whether the inbox may hold messages for which the poll will not wake again.
     pub(crate) inbox_waiting: bool,
-    /// How long the streams that read what was published last have time for that, before there is more.
+    /// Until when the inbox rests, to give streams time to read what was published last.
     pub(crate) inbox_rests_until: Option<Duration>,
     pub(crate) accept: Acceptor,
     pub(crate) addresses: Addresses,
     pub(crate) slow: LogLimit,
-    /// Bytes that had been written when the last turn ended.
+    /// Bytes written by the end of the last turn.
     pub(crate) written: u64,
-    /// Logs events of sources that cannot be written.
+    /// Limits warnings about invalid events of sources.
     pub(crate) bad_events: LogLimit,
     pub(crate) requests: RequestBuffers,
     pub(crate) sweep: Sweep,
@@ -76,25 +76,23 @@ impl<H: App, N: Net> fmt::Debug for Server<H, N> {
 }
 
 impl<H: App> Server<H> {
-    /// Listens on every address that `address` has, with the default limits: on `127.0.0.1` and `::1` for
-    /// `localhost`. Port 0 takes one that is free on all of them, see [`local_addr`](Self::local_addr). What
-    /// becomes of addresses that the machine does not have, and of `0.0.0.0` and `[::]`, is said at
-    /// [`Listeners::tcp`].
+    /// Listens on all addresses of `address`, with the default limits: on `127.0.0.1` and `::1` for
+    /// `localhost`. Port 0 chooses one that is free on all of them, see [`local_addr`](Self::local_addr).
+    /// [`Listeners::tcp`] explains addresses that the machine does not have, and `0.0.0.0` and `[::]`.
     ///
     /// # Errors
-    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens on one of the addresses, and whatever else
-    /// the operating system says; the message names the address.
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no address, or the handler is not sound (see
-    /// [`Handler::check`](crate::Handler::check)).
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if one of the addresses is in use, and other errors of the
+    /// operating system; the message names the address. [`InvalidInput`](io::ErrorKind::InvalidInput) if
+    /// there is no address, or if the handler is invalid (see [`Handler::check`](crate::Handler::check)).
     pub fn bind(address: impl ToSocketAddrs, handler: H) -> io::Result<Self> {
         Self::bind_with(address, handler, Config::default())
     }
 
-    /// Listens on every address that `address` has, with limits of your own, see [`bind`](Self::bind).
+    /// Listens on all addresses of `address`, with limits of your own, see [`bind`](Self::bind).
     ///
     /// # Errors
-    /// As for [`bind`](Self::bind); [`InvalidInput`](io::ErrorKind::InvalidInput) also for limits that make
-    /// no sense (see [`Config::check`]).
+    /// As for [`bind`](Self::bind); [`InvalidInput`](io::ErrorKind::InvalidInput) also for invalid limits
+    /// (see [`Config::check`]).
     pub fn bind_with(address: impl ToSocketAddrs, handler: H, config: Config) -> io::Result<Self> {
         Self::listen(Listeners::new().tcp(address), handler, config)
     }
@@ -113,8 +111,8 @@ impl<H: App> Server<H> {
     /// ```
     ///
     /// # Errors
-    /// As for [`bind_with`](Self::bind_with) and [`bind_unix`](Self::bind_unix). If one of the places cannot
-    /// be had, there is no server, and nothing is listened on.
+    /// As for [`bind_with`](Self::bind_with) and [`bind_unix`](Self::bind_unix). If one of the listeners
+    /// fails, none is opened.
     pub fn listen(listeners: Listeners, handler: H, config: Config) -> io::Result<Self> {
         config.check()?;
         let (mut nets, _) = listen(listeners, 1, &config)?;
@@ -122,7 +120,7 @@ impl<H: App> Server<H> {
         Self::with_net(net, handler, config)
     }
 
-    /// Listens nowhere: serves only connections that another server has accepted and hands over, see
+    /// Does not listen: serves only connections that another server has accepted and hands over, see
     /// [`adopt`](Self::adopt) and [`Publisher::adopt`]. Runs until it is [stopped](Context::stop).
     ///
     /// ```no_run
@@ -133,7 +131,7 @@ impl<H: App> Server<H> {
     /// let mut server = Server::without_listener(app, Config::default())?;
     /// let publisher = server.publisher();
     /// std::thread::spawn(move || server.run());
-    /// // Wherever your own server meets a request for /events: publisher.adopt(socket, bytes)
+    /// // For each request for /events in your own server: publisher.adopt(socket, bytes)
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
@@ -143,8 +141,8 @@ impl<H: App> Server<H> {
         Self::listen(Listeners::new(), handler, config)
     }
 
-    /// Serves a listener that exists already: one inherited from systemd or a parent process, or made with
-    /// options of your own. [`Config::backlog`] is not applied to it.
+    /// Serves an existing listener: one inherited from systemd or a parent process, or made with options of
+    /// your own. [`Config::backlog`] is not applied to it.
     ///
     /// ```no_run
     /// use mio_sse::{Config, Router, Server};
@@ -166,15 +164,15 @@ impl<H: App> Server<H> {
         Self::listen(Listeners::new().tcp_listener(listener), handler, config)
     }
 
-    /// Listens on a unix socket, with the default limits: for clients, most of all a reverse proxy, on the
-    /// same machine.
+    /// Listens on a unix socket, with the default limits: for clients on the same machine, usually a reverse
+    /// proxy.
     ///
-    /// The file `path` is made, and removed when the server listens no longer: when it drains, stops or is
-    /// dropped, unless another server has put its own in that place by then. A file left behind by a server
-    /// that was killed is replaced. Who may write to the file may connect, and the process' umask says who
-    /// that is; a directory that only some may enter is the safer way.
+    /// The file `path` is created. It is removed when the server stops listening: when it drains, stops or is
+    /// dropped, unless another server has replaced the file by then. The file of a server that was killed is
+    /// replaced. Users that may write to the file may connect. The umask of the process decides this; a
+    /// directory with restricted access is safer.
     ///
-    /// Connections have no address and none of TCP's options, so
+    /// Connections have no address and no TCP options, so
     /// [`connections_per_address_max`](Config::connections_per_address_max) does not limit them.
     ///
     /// ```no_run
@@ -188,10 +186,10 @@ impl<H: App> Server<H> {
     /// ```
     ///
     /// # Errors
-    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens there;
-    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if there is a file that is no socket, which stays;
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a path that is empty or longer than a socket's may
-    /// be (about 100 bytes), or a handler that is not sound; whatever else the operating system says.
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if a server listens there;
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the file exists and is not a socket (it is kept);
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a path that is empty or too long for a socket (about
+    /// 100 bytes), or an invalid handler; other errors of the operating system.
     #[cfg(unix)]
     pub fn bind_unix(path: impl AsRef<Path>, handler: H) -> io::Result<Self> {
         Self::bind_unix_with(path, handler, Config::default())
@@ -209,15 +207,15 @@ impl<H: App> Server<H> {
     /// ```
     ///
     /// # Errors
-    /// As for [`bind_unix`](Self::bind_unix); [`InvalidInput`](io::ErrorKind::InvalidInput) also for limits
-    /// that make no sense (see [`Config::check`]).
+    /// As for [`bind_unix`](Self::bind_unix); [`InvalidInput`](io::ErrorKind::InvalidInput) also for invalid
+    /// limits (see [`Config::check`]).
     #[cfg(unix)]
     pub fn bind_unix_with(path: impl AsRef<Path>, handler: H, config: Config) -> io::Result<Self> {
         Self::listen(Listeners::new().unix(path), handler, config)
     }
 
-    /// Serves a listener on a unix socket that exists already: one inherited from systemd, of another mode,
-    /// or without a file (an abstract name). Its file stays when the server stops, and [`Config::backlog`] is
+    /// Serves an existing listener on a unix socket: one inherited from systemd, with another mode, or
+    /// without a file (an abstract name). Its file is kept when the server stops, and [`Config::backlog`] is
     /// not applied to it.
     ///
     /// ```no_run
@@ -245,8 +243,7 @@ impl<H: App, N: Net> Server<H, N> {
     /// Runs on a network of your own.
     ///
     /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for limits that make no sense or a handler that is not
-    /// sound.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for invalid limits or an invalid handler.
     pub fn with_net(mut net: N, handler: H, config: Config) -> io::Result<Self> {
         config.check()?;
         handler.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -274,12 +271,12 @@ impl<H: App, N: Net> Server<H, N> {
         Ok(server)
     }
 
-    /// The address that the server listens on; the first, if there are several. It stays the same when the
-    /// server listens no longer.
+    /// The address that the server listens on, or the first of several. It stays the same after the server
+    /// has stopped listening.
     ///
     /// # Errors
-    /// [`Unsupported`](io::ErrorKind::Unsupported) where it does not listen on TCP; whatever the operating
-    /// system says.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) if the server does not listen on TCP; errors of the
+    /// operating system.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.net.local_addr()
     }
@@ -306,7 +303,7 @@ impl<H: App, N: Net> Server<H, N> {
         Publisher::new(&self.core)
     }
 
-    /// What the server has counted so far.
+    /// The server's counters and gauges.
     pub fn stats(&self) -> Stats {
         self.core.stats()
     }
@@ -316,8 +313,8 @@ impl<H: App, N: Net> Server<H, N> {
         self.stopped
     }
 
-    /// Has `observer` told of every stream that opens and closes and of every event. Several are told in the
-    /// order they were added.
+    /// Adds an observer, which is called for every reply, stream and event. Several are called in the order
+    /// they were added.
     pub fn observe(&mut self, observer: impl Observer + Send + 'static) {
         self.core.observers.push(Box::new(observer));
     }
@@ -332,7 +329,7 @@ impl<H: App, N: Net> Server<H, N> {
         &mut self.net
     }
 
-    /// Asks the server for something from outside of a callback, between two turns.
+    /// A context outside of callbacks, for use between two turns.
     pub fn context(&mut self) -> Context<'_, H::State> {
         // The last turn may have been long ago.
         self.tell_time();
@@ -349,7 +346,8 @@ impl<H: App, N: Net> Server<H, N> {
 impl<H: App, N: Net> Drop for Server<H, N> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // The handler may be in any state: leave it alone. But nobody must wait for a loop that is gone.
+            // The handler may be in any state, so it is not called. But publishers must not wait for a loop
+            // that has ended.
             drop(self.core.inbox.stop());
         } else if !self.stopped {
             self.stop();

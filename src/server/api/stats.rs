@@ -1,4 +1,4 @@
-//! What the server counts.
+//! The counters of a server.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::refusal::Refusal;
@@ -6,11 +6,12 @@ use crate::server::api::memory::Memory;
 use crate::server::api::work::Work;
 use std::time::Duration;
 
-/// A snapshot of the server's counters, all since it was built, and gauges, all of this moment. The guide
-/// [Deployment](crate::guide::deployment) says which to watch.
+/// A snapshot of the server's counters, which count since it was built, and gauges, which show this moment.
+/// The guide [Deployment](crate::guide::deployment) says which to watch.
 ///
-/// Cost: a copy of some 1,000 bytes. In every snapshot `accepted` is `connections` and all of
-/// `connections_closed` together, and `streams_opened` is `streams` and all of `closed`.
+/// In every snapshot `accepted` is the sum of `connections` and all of `connections_closed`, and
+/// `streams_opened` the sum of `streams` and all of `closed`. A snapshot currently costs a copy of some 1,000
+/// bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -18,28 +19,26 @@ pub struct Stats {
     pub connections: u64,
     /// Gauge: open streams now.
     pub streams: u64,
-    /// Gauge: streams that have not been given everything there is for them. Many, or few for long, are slow
-    /// readers.
+    /// Gauge: streams for which events wait. Many of them, or a few for a long time, are slow clients.
     pub streams_behind: u64,
-    /// Gauge: topics that have a subscriber, or keep something.
+    /// Gauge: topics that have a subscriber or retain events.
     pub topics: u64,
-    /// Gauge: tags that a stream has.
+    /// Gauge: tags that at least one stream has.
     pub tags: u64,
-    /// Gauge: tags that are [revoked](crate::Context::revoke), those included that have been over for a
-    /// second at most.
+    /// Gauge: tags that are [revoked](crate::Context::revoke), including those whose time has been over for
+    /// at most a second.
     pub tags_revoked: u64,
-    /// Gauge: bytes of events in all logs: those that topics keep, and those that wait for streams that are
-    /// behind.
+    /// Gauge: bytes of events in all logs: events that topics retain, and events that wait for slow streams.
     pub log_bytes: u64,
-    /// Gauge: what is held for others, by kind. [`log_bytes`](Self::log_bytes) are bytes of events, and this
-    /// the memory that they take.
+    /// Gauge: memory held for others, by kind. [`log_bytes`](Self::log_bytes) counts the bytes of events,
+    /// this the memory that they take.
     pub memory: Memory,
     /// Gauge: [`Config::memory_max`](crate::Config::memory_max).
     pub memory_max: u64,
-    /// Gauge: what gives way since too much is held: 0 nothing, 1 publishers wait, 2 those who lag are cut,
-    /// 3 histories shorten, 4 nothing more can, 5 requests are refused.
+    /// Gauge: the reaction to memory pressure: 0 none, 1 publishers wait, 2 streams that lag are closed, 3
+    /// histories shorten, 4 nothing more can be freed, 5 requests are refused.
     pub memory_pressure: u64,
-    /// Gauge: requests that wait for a reply which is said [later](crate::Context::later).
+    /// Gauge: requests that wait for a [later](crate::Context::later) reply.
     pub late_replies: u64,
     /// Gauge: timers that are set.
     pub timers: u64,
@@ -47,17 +46,17 @@ pub struct Stats {
     pub inbox: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Times that accepting failed, for example for want of descriptors, or taking over what another thread
-    /// had accepted.
+    /// Failures to accept a connection, for example for lack of descriptors, or to adopt one that another
+    /// server had accepted.
     pub accept_errors: u64,
     /// Connections and streams refused, in the order of [`Refusal::ALL`].
     refused: [u64; Refusal::ALL.len()],
     /// Connections closed, by reason, in the order of [`CloseReason::ALL`].
     connections_closed: [u64; CloseReason::ALL.len()],
-    /// Requests that the handler was asked about.
+    /// Requests passed to the handler.
     pub requests: u64,
-    /// Requests that were refused before the handler was asked: malformed ones, those over a limit, and those
-    /// for another [host](crate::Config::hosts).
+    /// Requests rejected before the handler was called: malformed ones, those over a limit, and those for
+    /// another [host](crate::Config::hosts).
     pub rejected: u64,
     /// Streams opened.
     pub streams_opened: u64,
@@ -65,27 +64,28 @@ pub struct Stats {
     closed: [u64; CloseReason::ALL.len()],
     /// Events published to topics.
     pub events_published: u64,
-    /// Events sent to one stream; to a tag, once for each stream that has it.
+    /// Events sent to single streams. An event sent to a tag counts once for each stream with the tag.
     pub events_sent: u64,
-    /// Events handed to the kernel completely, once for each stream that got them.
+    /// Events passed to the kernel completely, once for each stream.
     pub events_delivered: u64,
-    /// Times that a stream was told, or would have been, that it has missed something.
+    /// Times that a stream missed events, with a [gap event](crate::Config::gap_event) or, if that is off,
+    /// without.
     pub gaps: u64,
-    /// Heartbeats handed to the kernel.
+    /// Heartbeats passed to the kernel.
     pub heartbeats: u64,
-    /// Bytes handed to the kernel, heads and bodies of all responses included.
+    /// Bytes passed to the kernel, including heads and bodies of all responses.
     pub bytes_written: u64,
-    /// Times that a publisher found the inbox full: it had to wait, or was told so.
+    /// Times that a publisher found the inbox full: it waited, or got [`Error::Full`](crate::Error::Full).
     pub inbox_full: u64,
-    /// Streams and connections closed since too much memory was held, of whatever reason they say.
+    /// Streams and connections closed to free memory, whatever their reason says.
     pub memory_cut: u64,
-    /// Bytes of events that histories have given up before their time, since too much memory was held.
+    /// Bytes of events that histories have dropped early to free memory.
     pub memory_shortened: u64,
     /// Callbacks that panicked.
     pub panics: u64,
-    /// What all turns together have done, by kind.
+    /// The work of all turns together, by kind.
     pub work: Work,
-    /// The most that a turn has done, by kind: of each there is a bound.
+    /// The most work of one turn, by kind. Each kind has a bound.
     pub work_max: Work,
     /// Turns of the loop.
     pub turns: u64,
@@ -112,8 +112,8 @@ impl Stats {
         Duration::from_secs(1),
     ];
 
-    /// Turns by the time they took: one count for each of [`TURN_TIMES`](Self::TURN_TIMES), of those that
-    /// took so long at most and longer than the one before; and one of those that took longer than all.
+    /// Turns by duration: for each of [`TURN_TIMES`](Self::TURN_TIMES), the number of turns that took at most
+    /// this time and longer than the bound before. The last number counts turns longer than all bounds.
     #[must_use]
     pub fn turn_times(&self) -> &[u64] {
         &self.turn_times
@@ -125,33 +125,33 @@ impl Stats {
         self.closed[reason as usize]
     }
 
-    /// Streams closed, for whatever reason.
+    /// Streams closed, for all reasons together.
     #[must_use]
     pub fn streams_closed(&self) -> u64 {
         self.closed.iter().sum()
     }
 
-    /// Connections closed for this reason. One whose stream was closed first and that was kept for further
-    /// requests ends for a reason of its own.
+    /// Connections closed for this reason. A connection that was kept for further requests after its stream
+    /// had closed has a reason of its own.
     #[must_use]
     pub fn connections_closed(&self, reason: CloseReason) -> u64 {
         self.connections_closed[reason as usize]
     }
 
-    /// Connections and streams refused for this reason. A connection that is refused may still get the answer
-    /// to one request; the stream that it is then refused is not counted again.
+    /// Connections and streams refused for this reason. A refused connection may still get the reply to one
+    /// request. A stream refused there is not counted again.
     #[must_use]
     pub fn refused(&self, refusal: Refusal) -> u64 {
         self.refused[refusal as usize]
     }
 
-    /// Connections closed, for whatever reason. Their slots and descriptors are freed at the end of the turn
-    /// only.
+    /// Connections closed, for all reasons together. Their slots and descriptors are freed at the end of the
+    /// turn.
     pub(crate) fn all_connections_closed(&self) -> u64 {
         self.connections_closed.iter().sum()
     }
 
-    /// Adds what another loop has counted, which publishes the same.
+    /// Adds the counters of another loop of the same `Shards`. All loops publish the same events.
     pub(crate) fn add(&mut self, other: &Self) {
         self.connections += other.connections;
         self.streams += other.streams;

@@ -1,11 +1,11 @@
-//! What turns of the loop have done, by kind.
+//! The work of turns of the loop, by kind.
 
 use std::ops::AddAssign;
 
 macro_rules! work {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Work by kind, as [`Stats`](crate::Stats) counts it: each number is of things done. A turn is short
-        /// because each of them has a bound in it, whatever peers and the application do.
+        /// Work by kind, as [`Stats`](crate::Stats) counts it. Each kind has a bound in a turn, so a turn is
+        /// short whatever clients and the application do.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Work {
@@ -13,15 +13,15 @@ macro_rules! work {
         }
 
         impl Work {
-            /// How many kinds there are.
+            /// The number of kinds.
             pub(crate) const KINDS: usize = [$(stringify!($name)),*].len();
 
-            /// Each kind with its number.
+            /// Each kind with its count.
             pub(crate) fn kinds(&self) -> [(&'static str, u64); Self::KINDS] {
                 [$((stringify!($name), self.$name)),*]
             }
 
-            /// The greater of the two, kind by kind.
+            /// The maximum of both, kind by kind.
             pub(crate) fn max(&self, other: &Self) -> Self {
                 Self { $($name: self.$name.max(other.$name)),* }
             }
@@ -40,31 +40,31 @@ work! {
     orders,
     /// Connections accepted or adopted.
     accepted,
-    /// Bytes read from peers.
+    /// Bytes read from clients.
     bytes_read,
-    /// Requests that the handler was asked about.
+    /// Requests passed to the handler.
     requests,
     /// Timers called.
     timers,
-    /// Events that [`Source`](crate::Source)s were asked for.
+    /// Calls of [`Source`](crate::Source)s for an event.
     events_pulled,
-    /// Streams that were offered something, each as often as it was.
+    /// Visits of streams to deliver events.
     streams_served,
-    /// Bytes handed to the kernel.
+    /// Bytes passed to the kernel.
     bytes_written,
-    /// Connections looked at for time-outs and heartbeats.
+    /// Connections visited for time-outs and heartbeats.
     connections_swept,
-    /// Connections looked at because of a [drain](crate::Context::drain).
+    /// Connections visited for a [drain](crate::Context::drain).
     connections_drained,
-    /// Streams closed by a call that closes many, for their tag or with their topic.
+    /// Streams closed by a call that closes many: those of a tag, or of a finished topic.
     closed_together,
-    /// Streams whose end the handler was told.
+    /// Streams whose end was reported to the handler.
     streams_reported,
     /// Connections freed.
     connections_freed,
-    /// Streams looked at to make room in logs.
+    /// Streams visited to make room in logs.
     streams_for_room,
-    /// Bytes that closed streams took along from logs of keyed topics, where what they are still to get may
-    /// be superseded.
+    /// Bytes that closed streams copied from logs of keyed topics, because later events may supersede those
+    /// that they still get.
     bytes_taken_along,
 }

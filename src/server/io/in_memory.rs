@@ -1,4 +1,4 @@
-//! A network without sockets, whose clock is moved by hand.
+//! A network in memory, for tests, whose clock is moved by hand.
 
 use crate::peer::Peer;
 use crate::server::io::net::{Net, Ready};
@@ -11,20 +11,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What a client may be behind, as with a socket.
+/// Bytes that may wait for a client, like the buffer of a socket.
 const ROOM_BYTES: usize = 1 << 20;
 
-/// When the clock begins: the first of January 2000.
+/// The begin of the clock: the first of January 2000.
 const BEGIN: Duration = Duration::from_secs(946_684_800);
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// What a [`Server::in_memory`](crate::Server::in_memory) runs on.
+/// The network of [`Server::in_memory`](crate::Server::in_memory).
 #[derive(Default)]
 pub struct InMemory {
     now: Duration,
     waiting: VecDeque<Wire>,
-    /// Those that are registered, by slot.
+    /// Registered connections by slot.
     wires: Vec<Option<Wire>>,
     woken: Arc<Woken>,
 }
@@ -44,7 +44,7 @@ impl Wake for Woken {
     }
 }
 
-/// One connection; both ends have it.
+/// One connection, shared by both ends.
 #[derive(Clone, Default)]
 pub struct Wire(Arc<Mutex<Ends>>);
 
@@ -54,14 +54,14 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// What is on its way.
+/// Bytes on their way, and the state of both ends.
 #[derive(Default)]
 pub(crate) struct Ends {
     to_server: VecDeque<u8>,
     to_client: Vec<u8>,
     client_closed: bool,
     server_closed: bool,
-    /// What is told when it is asked next.
+    /// Readiness that the next poll reports.
     readable: bool,
     writable: bool,
 }
@@ -77,7 +77,7 @@ impl Wire {
         ends.readable = true;
     }
 
-    /// What has arrived, and whether that is the end.
+    /// The bytes that have arrived, and whether the server has closed.
     pub(crate) fn receive(&self) -> (Vec<u8>, bool) {
         let mut ends = self.lock();
         ends.writable = true;
@@ -103,7 +103,7 @@ impl InMemory {
         self.now = self.now.saturating_add(time);
     }
 
-    /// Whether there is something to tell. It is told by the next poll.
+    /// Whether the next poll has something to report.
     pub(crate) fn has_news(&self) -> bool {
         let tells = |wire: &Wire| {
             let ends = wire.lock();
@@ -179,7 +179,7 @@ impl Net for InMemory {
     fn shutdown(&mut self, socket: &mut Wire) -> io::Result<()> {
         let mut ends = socket.lock();
         ends.server_closed = true;
-        // Nobody would send any more.
+        // The client would send nothing more.
         ends.client_closed = true;
         ends.readable = true;
         Ok(())
@@ -206,7 +206,7 @@ impl Net for InMemory {
         UNIX_EPOCH + BEGIN + self.now
     }
 
-    /// The same for each, so that a test sees the same ids each time.
+    /// Always the same, so a test gets the same ids each time.
     fn random(&mut self) -> u64 {
         0
     }

@@ -1,4 +1,4 @@
-//! One listener: of TCP, or of unix sockets.
+//! One listener, on TCP or a unix socket.
 
 use crate::server::io::options::{INHERITED, Options};
 use crate::server::io::secured::Tls;
@@ -14,13 +14,13 @@ use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
 
-/// Where connections come from.
+/// A listener.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener, Option<Tls>),
     #[cfg(unix)]
     Unix {
-        /// Held only to be dropped, if the file is ours, and before the socket is (see `SocketFile`).
+        /// Only held to be dropped before the socket, if the file is ours (see `SocketFile`).
         _file: Option<SocketFile>,
         listener: UnixListener,
     },
@@ -54,7 +54,7 @@ impl Listener {
         }
     }
 
-    /// Another descriptor for it.
+    /// A duplicate of its descriptor.
     pub(crate) fn try_clone(&self) -> io::Result<Socket> {
         match self {
             Self::Tcp(listener, _) => SockRef::from(listener).try_clone(),
@@ -71,7 +71,7 @@ impl Listener {
         }
     }
 
-    /// `None` where it is not of TCP.
+    /// The TCP address; `None` for a unix socket.
     pub(crate) fn address(&self) -> io::Result<Option<SocketAddr>> {
         match self {
             Self::Tcp(listener, _) => listener.local_addr().map(Some),
@@ -80,8 +80,8 @@ impl Listener {
         }
     }
 
-    /// Takes the next connection, with where it comes from, and what it speaks. A unix socket is held as a
-    /// `TcpStream` from here on.
+    /// Accepts the next connection. Returns it with its address and TLS configuration. A unix socket is held
+    /// as a `TcpStream` from here on.
     pub(crate) fn accept(&self, options: &Options) -> io::Result<(TcpStream, Option<IpAddr>, Option<Tls>)> {
         match self {
             Self::Tcp(listener, tls) => {

@@ -1,4 +1,4 @@
-//! Where a server is to listen: any number of places, of TCP and of unix sockets.
+//! The places where a server listens: any number of TCP addresses and unix sockets.
 
 use crate::config::Config;
 use crate::server::io::listener::Listener;
@@ -16,15 +16,15 @@ use std::os::unix::net::UnixListener;
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
 
-/// Where a server listens, for [`Server::listen`](crate::Server::listen): any number of TCP addresses, unix
-/// sockets, and listeners that exist already.
+/// The places where a server listens, for [`Server::listen`](crate::Server::listen): any number of TCP
+/// addresses, unix sockets, and existing listeners.
 ///
-/// Nothing is opened before the server is made, and then all of it or nothing: an address that cannot be had
-/// is an error of [`Server::listen`](crate::Server::listen), which names it.
+/// Nothing is opened before the server is built, and then all or nothing: if one listener fails,
+/// [`Server::listen`](crate::Server::listen) returns an error that names its address.
 ///
-/// Connections are accepted from all listeners in turn, one from each: a crowd at one does not keep those
-/// waiting who come to another. All of them count towards the same limits, such as
-/// [`Config::connections_max`] and [`Config::accepts_per_turn`].
+/// Connections are accepted from all listeners in turn, one from each, so many clients at one listener do not
+/// delay those of another. All count towards the same limits, such as [`Config::connections_max`] and
+/// [`Config::accepts_per_turn`].
 ///
 /// ```no_run
 /// use mio_sse::{Config, Event, Listeners, Router, Server};
@@ -57,68 +57,68 @@ enum Place {
 }
 
 impl Listeners {
-    /// No place to listen at. A server that is given this serves only what it [adopts](crate::Server::adopt).
+    /// No listeners. Such a server serves only connections that it [adopts](crate::Server::adopt).
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Listens on every address that `address` has. `localhost:8080` mostly is `127.0.0.1:8080` and
-    /// `[::1]:8080`: clients try them in an order of their own, and some only one of them.
+    /// Listens on all addresses of `address`. `localhost:8080` usually is `127.0.0.1:8080` and `[::1]:8080`:
+    /// clients try them in their own order, and some try only one.
     ///
-    /// - Names are resolved now, which may take a while; that it has failed is told by
-    ///   [`Server::listen`](crate::Server::listen).
-    /// - An address that this machine does not have, or whose family it does not have, is left out, with a
-    ///   line in the log (`debug`), as long as another is left. Everything else, such as a port that is taken
-    ///   on one of them, is an error.
-    /// - Port 0 is any that is free, one for all addresses of the name: see
+    /// - Names are resolved now, which may take a while. [`Server::listen`](crate::Server::listen) returns
+    ///   the error if this fails.
+    /// - An address that this machine does not have, or whose family it does not have, is skipped with a log
+    ///   line (`debug`), as long as another one is left. Any other failure, such as a port in use on one of
+    ///   them, is an error.
+    /// - Port 0 chooses a free port, the same for all addresses of the name: see
     ///   [`Server::local_addr`](crate::Server::local_addr).
-    /// - `0.0.0.0` is every IPv4 address and `[::]` every IPv6 one. By itself the latter takes IPv4
-    ///   connections, too, where the operating system has it so (Linux, unless `net.ipv6.bindv6only` is set);
-    ///   not if an IPv4 address with the same port is listened on as well.
+    /// - `0.0.0.0` is every IPv4 address and `[::]` every IPv6 one. `[::]` also accepts IPv4 if that is the
+    ///   default of the system (Linux, unless `net.ipv6.bindv6only` is set), and if the server listens on no
+    ///   IPv4 address with the same port.
     pub fn tcp(self, address: impl ToSocketAddrs) -> Self {
         self.with(Place::Tcp(address.to_socket_addrs().map(Iterator::collect), None))
     }
 
-    /// Listens on every address that `address` has, as [`tcp`](Self::tcp) does, for clients that speak TLS.
-    /// Only with feature `tls`.
+    /// Listens on all addresses of `address`, like [`tcp`](Self::tcp), for clients that speak TLS. Only with
+    /// feature `tls`.
     ///
-    /// Who speaks HTTP there without TLS gets 400 and a sentence that says so. [`TlsConfig`] has an example.
+    /// A client that speaks HTTP without TLS there gets 400 and an explanation. [`TlsConfig`] has an example.
     #[cfg(feature = "tls")]
     pub fn tls(self, address: impl ToSocketAddrs, config: &TlsConfig) -> Self {
         self.with(Place::Tcp(address.to_socket_addrs().map(Iterator::collect), Some(config.clone())))
     }
 
-    /// Listens on a unix socket, whose file is made and removed as
-    /// [`Server::bind_unix`](crate::Server::bind_unix) says.
+    /// Listens on a unix socket. Its file is created and removed as by
+    /// [`Server::bind_unix`](crate::Server::bind_unix).
     #[cfg(unix)]
     pub fn unix(self, path: impl AsRef<Path>) -> Self {
         self.with(Place::Unix(path.as_ref().to_owned()))
     }
 
-    /// Serves a listener that exists already, see [`Server::from_listener`](crate::Server::from_listener).
-    /// Add one for each that systemd hands over.
+    /// Serves an existing listener, see [`Server::from_listener`](crate::Server::from_listener). Add each one
+    /// that systemd passes.
     pub fn tcp_listener(self, listener: TcpListener) -> Self {
         self.with(Place::TcpListener(listener, None))
     }
 
-    /// Serves a listener that exists already, for clients that speak TLS. Only with feature `tls`.
+    /// Serves an existing listener, for clients that speak TLS. Only with feature `tls`.
     #[cfg(feature = "tls")]
     pub fn tls_listener(self, listener: TcpListener, config: &TlsConfig) -> Self {
         self.with(Place::TcpListener(listener, Some(config.clone())))
     }
 
-    /// Serves a listener on a unix socket that exists already, see
+    /// Serves an existing listener on a unix socket, see
     /// [`Server::from_unix_listener`](crate::Server::from_unix_listener).
     #[cfg(unix)]
     pub fn unix_listener(self, listener: UnixListener) -> Self {
         self.with(Place::UnixListener(listener))
     }
 
-    /// For [`Shards`](crate::Shards): one of the loops accepts, and gives each connection to the one that has
-    /// the fewest. By itself it is so on all systems but Linux, and for unix sockets and listeners that exist
-    /// already. On Linux each loop has a listener of its own on each TCP address, and the kernel shares out
-    /// the connections by a hash of both ends (`SO_REUSEPORT`): a little cheaper, and even where there are
-    /// thousands; of 100 streams over 4 loops, one loop has 30 and another 20.
+    /// For [`Shards`](crate::Shards): one loop accepts, and gives each connection to the loop that has the
+    /// fewest. This is the default for unix sockets and existing listeners, and on all systems but Linux. On
+    /// Linux each loop has its own listener on each TCP address by default, and the kernel distributes the
+    /// connections by a hash of both ends (`SO_REUSEPORT`). That is a little cheaper, and even for thousands
+    /// of connections; of 100 streams over 4 loops, one loop may get 30 and another 20.
     pub fn to_fewest(mut self) -> Self {
         self.to_fewest = true;
         self
@@ -129,8 +129,8 @@ impl Listeners {
         self
     }
 
-    /// Opens all of them, for so many loops. Those that were opened are closed again if one fails, and their
-    /// files removed. Returns what each loop listens on, and whether the first is to accept for others.
+    /// Opens all listeners, for a number of loops. If one fails, the others are closed and their files
+    /// removed. Returns the listeners of each loop, and whether the first loop accepts for others.
     pub(crate) fn open(
         self,
         loops: usize,

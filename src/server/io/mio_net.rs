@@ -1,7 +1,7 @@
 //! The real network: TCP on mio, or unix sockets.
 //!
-//! All that is done with a connection is the same for both, so a unix socket is held as a `TcpStream` once it
-//! is accepted: only the listeners differ, and options that are TCP's.
+//! Both kinds of connections are used alike, so a unix socket is held as a `TcpStream` after it is accepted.
+//! Only the listeners and the TCP options differ.
 
 use crate::config::Config;
 use crate::peer::Peer;
@@ -23,31 +23,32 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Readiness fetched by one poll at most.
+/// Events fetched by one poll at most.
 const EVENTS_PER_POLL: usize = 1024;
 
 const WAKER: Token = Token(usize::MAX);
-/// The token of the first listener; those of the others go down from here. No slot has so high a number.
+/// The token of the first listener. Those of further listeners count down from here. Slots have lower
+/// numbers.
 const LISTENERS: usize = usize::MAX - 1;
 
-/// Set in the token of a connection if reads may stop at marks that the poll does not report. No slot has so
-/// high a number.
+/// Set in the token of a connection if reads may stop at marks that the poll does not report. Slots have
+/// lower numbers.
 const UNTIL_BLOCKED: usize = 1 << 31;
 
-/// Readiness that the poll reports as long as an urgent byte of TCP waits, where mio has it. A read stops
-/// before such a byte, so that it may be short although more waits. If the byte arrives between the poll and
+/// Readiness that the poll reports while an urgent byte of TCP waits, on systems where mio has it. A read
+/// stops before such a byte, so it may be short although more waits. If the byte arrives between the poll and
 /// the read, the next poll reports it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const PRIORITY: Option<Interest> = Some(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const PRIORITY: Option<Interest> = None;
 
-/// The network of a server that listens by itself: sockets of the operating system, and TLS over those that
-/// came to a [listener](crate::Listeners::tls) that speaks it.
+/// The default network of a server: sockets of the operating system, and TLS for connections of a TLS
+/// [listener](crate::Listeners::tls).
 #[cfg(feature = "tls")]
 pub type MioNet = crate::server::io::tls::tls_net::TlsNet<Sockets>;
 
-/// The network of a server that listens by itself: sockets of the operating system.
+/// The default network of a server: sockets of the operating system.
 #[cfg(not(feature = "tls"))]
 pub type MioNet = Sockets;
 
@@ -57,19 +58,19 @@ pub type MioNet = Sockets;
 pub struct Sockets {
     poll: Poll,
     events: Events,
-    /// How many events the last poll fetched.
+    /// The number of events that the last poll fetched.
     fetched: usize,
-    /// None where all connections are adopted, and once the server takes no more.
+    /// Empty if all connections are adopted, and after the server has stopped listening.
     listeners: Rotation<Listener>,
-    /// Those of the listeners of TCP.
+    /// The addresses of TCP listeners.
     addresses: Vec<SocketAddr>,
-    /// Whether what is accepted is a unix socket.
+    /// The kinds of sockets that are accepted.
     accepts: Kinds,
-    /// Copies of a listener.
+    /// Descriptors in reserve, which are copies of a listener.
     reserve: Vec<Socket>,
-    /// Whether connections were adopted. They may be unix sockets although the listener is one of TCP.
+    /// Whether connections were adopted. They may be unix sockets even if all listeners are TCP.
     adopts: bool,
-    /// What the connection speaks that was accepted last.
+    /// The TLS configuration of the connection that was accepted last.
     accepted: Option<Tls>,
     options: Options,
     waker: Waker,
@@ -79,7 +80,7 @@ pub struct Sockets {
 /// Which kinds of sockets a server accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kinds {
-    /// Of TCP, or nothing at all.
+    /// TCP, or none at all.
     Tcp,
     Unix,
     Both,
@@ -95,8 +96,8 @@ impl Kinds {
     }
 }
 
-/// Listens wherever `listeners` says, for so many loops. Returns a network for each, and whether the first is
-/// to accept for the others as well.
+/// Opens `listeners` for a number of loops. Returns a network for each, and whether the first accepts for the
+/// others too.
 pub(crate) fn listen(listeners: Listeners, loops: usize, config: &Config) -> io::Result<(Vec<MioNet>, bool)> {
     let options = Options::new(config);
     let (of_loops, deals) = listeners.open(loops, config, &options)?;
@@ -142,7 +143,7 @@ impl Sockets {
     /// (`SCM_RIGHTS`) on every unix socket, at an urgent byte on systems without [`PRIORITY`].
     fn stops_unannounced(&self, socket: &TcpStream) -> bool {
         let is_one_of_both = self.adopts || self.accepts == Kinds::Both;
-        // A unix socket has no address of TCP's. Where nearly all are unix sockets, to ask is not worth it.
+        // A unix socket has no TCP address. If nearly all are unix sockets, the check is not worth it.
         PRIORITY.is_none() || self.accepts == Kinds::Unix || is_one_of_both && socket.local_addr().is_err()
     }
 }
@@ -170,7 +171,8 @@ impl Wake for MioWaker {
 impl Net for Sockets {
     type Socket = TcpStream;
 
-    // Epoll and kqueue. Elsewhere mio asks for readiness anew only after a call that would have blocked.
+    // True for epoll and kqueue. On other systems mio renews its interest only after a call that would have
+    // blocked.
     const SHORT_MEANS_DRAINED: bool = cfg!(any(
         target_os = "android",
         target_os = "dragonfly",
@@ -186,7 +188,7 @@ impl Net for Sockets {
         let Self { listeners, fetched, .. } = self;
         *fetched = 0;
         match self.poll.poll(&mut self.events, timeout) {
-            // A signal: its handler wants to be asked, so this turn ends early.
+            // A signal. The turn ends early, so a loop of the application can react to it.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
@@ -225,7 +227,7 @@ impl Net for Sockets {
     fn adopt(&mut self, socket: std::net::TcpStream) -> io::Result<TcpStream> {
         socket.set_nonblocking(true)?;
         self.adopts = true;
-        // It may be a unix socket, as those that are accepted here.
+        // It may be a unix socket, which this type can hold too.
         self.options.set_of_connection(&SockRef::from(&socket));
         Ok(TcpStream::from_std(socket))
     }
@@ -247,11 +249,11 @@ impl Net for Sockets {
     }
 
     fn stop_listening(&mut self) {
-        // A listener lives as long as any copy of it.
+        // A listener stays open as long as any copy of it.
         self.reserve.clear();
         for mut listener in self.listeners.take() {
             if let Err(error) = self.poll.registry().deregister(listener.as_source()) {
-                log::error!("cannot take a listener out of the poll: {error}");
+                log::error!("cannot deregister a listener: {error}");
             }
         }
     }
@@ -280,7 +282,7 @@ impl Net for Sockets {
     }
 
     fn close(&mut self, socket: TcpStream) {
-        // Closing the descriptor takes it out of the poll as well.
+        // Closing the descriptor also removes it from the poll.
         drop(socket);
     }
 

@@ -1,4 +1,4 @@
-//! The seam to the world: sockets, poll, clock; and the real one.
+//! The interface to the operating system: sockets, poll, clock; and its implementations.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod descriptors;

@@ -1,4 +1,4 @@
-//! The options of sockets that `Config` has to say something about.
+//! Socket options, as configured.
 
 use crate::config::Config;
 use socket2::{SockRef, TcpKeepalive};
@@ -6,7 +6,7 @@ use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
-/// Those that only Linux has.
+/// Options that only Linux has.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux {
     use super::{Config, Duration, SockRef, TcpListener, io};
@@ -14,8 +14,8 @@ mod linux {
     use nix::sys::socket::setsockopt;
     use nix::sys::socket::sockopt::SetUsize;
 
-    /// `TCP_DEFER_ACCEPT`, which no crate has by name: after how many seconds a connection is accepted that
-    /// has sent nothing.
+    /// `TCP_DEFER_ACCEPT`, which no crate has by name: the seconds after which a connection that has sent
+    /// nothing is accepted.
     #[derive(Debug, Clone, Copy)]
     struct DeferAccept;
 
@@ -77,10 +77,10 @@ mod linux {
     }
 }
 
-/// Whether accepted sockets have the options of the listener, which saves a system call for each.
+/// Whether accepted sockets inherit the options of the listener, which saves a system call for each.
 pub(crate) const INHERITED: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-/// What `Config` has to say about sockets.
+/// The socket options of `Config`.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     keepalive: Option<Duration>,
@@ -98,7 +98,7 @@ impl Options {
     }
 
     fn set(&self, socket: &SockRef<'_>) -> io::Result<()> {
-        // Events are written when they happen and never in halves: waiting for more to send only delays them.
+        // Events are written whole as they happen, so waiting for more bytes would only delay them.
         socket.set_tcp_nodelay(true)?;
         if let Some(time) = self.keepalive {
             socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(time))?;
@@ -107,20 +107,20 @@ impl Options {
         self.set_of_any(socket)
     }
 
-    /// Those of a listener, and those that what it accepts inherits.
+    /// Sets the options of a listener, and those that accepted sockets inherit.
     pub(crate) fn set_of_listener(&self, listener: &TcpListener) -> io::Result<()> {
         self.linux.set_of_listener(listener)?;
         if INHERITED { self.set(&SockRef::from(listener)) } else { Ok(()) }
     }
 
-    /// Those of a connection that has not inherited them. It keeps the options that it has where the system
+    /// Sets the options of a connection that has not inherited them. It keeps those it has if the system
     /// refuses: a unix socket has none of TCP, and on macOS a connection whose peer has left has none at all.
-    /// Reading tells what became of it.
+    /// Reading tells what happened to it.
     pub(crate) fn set_of_connection(&self, socket: &SockRef<'_>) {
         or_keep(self.set(socket));
     }
 
-    /// Those of a connection that is a unix socket.
+    /// Sets the options of a connection that is a unix socket.
     #[cfg(unix)]
     pub(crate) fn set_of_unix(&self, socket: &SockRef<'_>) {
         or_keep(self.set_of_any(socket));

@@ -1,4 +1,4 @@
-//! Asks the operating system who is at the other end of a connection.
+//! Asks the operating system for the peer of a connection.
 
 #[cfg(unix)]
 use crate::peer::Credentials;
@@ -6,8 +6,8 @@ use crate::peer::Peer;
 use mio::net::TcpStream;
 use socket2::SockRef;
 
-/// The other end of `socket`, which may be a unix socket as well. `None` if it is gone: after a reset TCP has
-/// no address for it any more on unix systems.
+/// The peer of `socket`, which may be a unix socket too. `None` if it is gone: after a reset TCP has no
+/// address for it on unix systems.
 pub(crate) fn peer(socket: &TcpStream) -> Option<Peer> {
     let address = SockRef::from(socket).peer_addr().ok()?;
     #[cfg(unix)]
@@ -20,7 +20,7 @@ pub(crate) fn peer(socket: &TcpStream) -> Option<Peer> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn credentials(socket: &TcpStream) -> Option<Credentials> {
     let found = nix::sys::socket::getsockopt(socket, nix::sys::socket::sockopt::PeerCredentials).ok()?;
-    // The kernel says 0 for a process that the PID namespace of this one does not have.
+    // The kernel returns 0 for a process outside of our PID namespace.
     let pid = u32::try_from(found.pid()).ok().filter(|pid| *pid != 0);
     Some(Credentials { pid, uid: found.uid(), gid: found.gid() })
 }

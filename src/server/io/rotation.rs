@@ -1,4 +1,4 @@
-//! Several listeners that take turns, so that none of them keeps the others waiting.
+//! Several listeners that take turns, so none of them delays the others.
 
 use crate::server::io::net::is_of_one_connection;
 use std::io;
@@ -7,15 +7,14 @@ use std::io;
 #[derive(Debug, Default)]
 pub(crate) struct Rotation<L> {
     members: Vec<Member<L>>,
-    /// Where the next call begins to look.
+    /// The listener that the next call begins with.
     next: usize,
 }
 
 #[derive(Debug)]
 struct Member<L> {
     listener: L,
-    /// Whether there may be connections waiting: the poll has told so, and no call has met the end of them
-    /// since.
+    /// Whether connections may wait: the poll has reported so, and no call has returned `WouldBlock` since.
     waiting: bool,
 }
 
@@ -25,15 +24,16 @@ impl<L> Rotation<L> {
         Self { members: listeners.into_iter().map(member).collect(), next: 0 }
     }
 
-    /// The poll has told that connections wait at the listener of this number. Returns whether there is one.
+    /// Notes that connections wait at the listener with this number. Returns whether there is such a
+    /// listener.
     pub(crate) fn ready(&mut self, number: usize) -> bool {
         self.members.get_mut(number).map(|member| member.waiting = true).is_some()
     }
 
-    /// Calls `accept` with the listener whose turn it is, and goes on to the next that has somebody waiting
-    /// for as long as it returns `WouldBlock`. Where resources are short nobody was accepted, so the turn is
-    /// not over: or each second listener would only get the calls that fail, and those to which a reserve is
-    /// given up would all go to the others.
+    /// Calls `accept` with the listener whose turn it is. If it returns `WouldBlock`, continues with the next
+    /// listener at which connections wait. An error for lack of resources does not end the listener's turn:
+    /// otherwise every second listener would get only the calls that fail, and all calls with a descriptor of
+    /// the reserve would go to the others.
     pub(crate) fn accept<T>(&mut self, mut accept: impl FnMut(&L) -> io::Result<T>) -> io::Result<T> {
         for _ in 0..self.members.len() {
             let number = self.next;
@@ -58,7 +58,7 @@ impl<L> Rotation<L> {
         self.members.iter().map(|member| &member.listener)
     }
 
-    /// Takes all of them out.
+    /// Removes and returns all listeners.
     pub(crate) fn take(&mut self) -> impl Iterator<Item = L> {
         std::mem::take(&mut self.members).into_iter().map(|member| member.listener)
     }
@@ -70,7 +70,7 @@ mod tests {
     use std::cell::RefCell;
     use std::io::ErrorKind;
 
-    /// Listeners with so many connections waiting each, all told by the poll.
+    /// Listeners with these numbers of waiting connections, all reported by the poll.
     fn rotation(waiting: &[usize]) -> Rotation<(usize, RefCell<usize>)> {
         let listeners = waiting.iter().map(|count| RefCell::new(*count)).enumerate().collect();
         let mut rotation = Rotation::new(listeners);
@@ -79,7 +79,7 @@ mod tests {
         rotation
     }
 
-    /// The number of the listener that the next connection comes from, and how many were asked for one.
+    /// The number of the listener that the next connection comes from, and the number of listeners asked.
     fn accept(rotation: &mut Rotation<(usize, RefCell<usize>)>) -> (Option<usize>, usize) {
         let mut asked = 0;
         let result = rotation.accept(|(number, waiting)| {
@@ -92,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_at_one_listener_keeps_nobody_waiting_at_another() {
+    fn many_clients_at_one_listener_do_not_delay_another() {
         let mut rotation = rotation(&[1000, 2, 1]);
         let order: Vec<_> = (0..7).map(|_| accept(&mut rotation).0.unwrap()).collect();
         assert_eq!(order, [0, 1, 2, 0, 1, 0, 0]);
     }
 
     #[test]
-    fn a_listener_is_asked_until_it_has_none_and_then_not_before_it_is_told_to() {
+    fn a_listener_is_asked_until_it_has_none_and_again_only_when_ready() {
         let mut rotation = rotation(&[1, 1]);
         assert_eq!(accept(&mut rotation), (Some(0), 1));
         assert_eq!(accept(&mut rotation), (Some(1), 1));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_no_reason_to_forget_who_waits() {
+    fn connections_still_wait_after_an_error() {
         let mut rotation = rotation(&[1, 1]);
         for error in [ErrorKind::Other, ErrorKind::ConnectionAborted, ErrorKind::OutOfMemory] {
             let result = rotation.accept(|_| Err::<(), _>(error.into()));
@@ -123,9 +123,9 @@ mod tests {
         assert_eq!(found, [Some(0), Some(1)]);
     }
 
-    /// As where a reserve is given up after each failure.
+    /// As if a descriptor of the reserve is given up after each failure.
     #[test]
-    fn where_descriptors_are_short_all_have_their_turn_as_well() {
+    fn all_listeners_have_their_turn_when_descriptors_are_short() {
         let mut rotation = rotation(&[100, 100, 100]);
         let mut order = Vec::new();
         for _ in 0..6 {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_are_gone_are_no_reason_to_stay_with_one_listener() {
+    fn aborted_connections_do_not_stop_the_rotation() {
         let mut rotation = rotation(&[100, 100]);
         let mut asked = Vec::new();
         for _ in 0..4 {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_where_nobody_listens() {
+    fn no_connection_waits_without_listeners() {
         let mut rotation = rotation(&[1]);
         assert_eq!(rotation.take().count(), 1);
         assert_eq!(accept(&mut rotation), (None, 0));

@@ -1,10 +1,10 @@
-//! What a listener speaks besides plain text.
+//! The TLS configuration of a listener.
 
-/// The certificates with which connections speak TLS.
+/// The certificates for TLS.
 #[cfg(feature = "tls")]
 pub(crate) use crate::server::io::tls::config::TlsConfig as Tls;
 
-/// Nobody has such: without feature `tls` all is plain text.
+/// Has no values: without feature `tls` all connections are plain text.
 #[cfg(not(feature = "tls"))]
 #[derive(Debug, Clone)]
 pub(crate) enum Tls {}

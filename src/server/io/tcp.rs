@@ -1,28 +1,28 @@
-//! Listening on TCP: on every address that a name has.
+//! Listens on TCP, on all addresses of a name.
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-/// Whether the kernel shares out connections among several listeners on one address, all alike
-/// (`SO_REUSEPORT`). Elsewhere the last one gets them all, or they are not evenly spread.
+/// Whether the kernel distributes connections evenly among several listeners on one address (`SO_REUSEPORT`).
+/// On other systems the last listener gets all, or the distribution is uneven.
 pub(crate) const SHARES_OUT: bool = cfg!(any(target_os = "android", target_os = "linux"));
 
-/// Whether a listener has its address for itself.
+/// Whether a listener shares its address with others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sharing {
     No,
-    /// It is the first of several that share it.
+    /// The first of several listeners that share an address.
     First,
     Further,
 }
 
-/// How often another port is drawn when the first address had one free that a further address does not.
+/// How often another port is drawn if a port that is free on the first address is taken on another one.
 const REDRAWS: usize = 15;
 
 /// Listens on all of `addresses`, which are those of one name. Addresses that this machine does not have are
-/// left out as long as one is left. Those with port 0 share one port, which the operating system draws. `all`
-/// is every address that the server is to listen on, these included.
+/// skipped, unless none is left. Those with port 0 share one port, which the operating system draws. `all`
+/// contains every address that the server will listen on, including these.
 pub(crate) fn listen(
     addresses: &[SocketAddr],
     all: &[SocketAddr],
@@ -39,8 +39,8 @@ pub(crate) fn listen(
     })
 }
 
-/// Listens on all of `addresses` by `listen`, which is given an address and the port to use there, and
-/// returns a listener and its port.
+/// Listens on all of `addresses` by `listen`, which gets an address and the port to use, and returns a
+/// listener and its port.
 fn listen_on_each<L>(
     addresses: &[SocketAddr],
     mut listen: impl FnMut(SocketAddr, u16) -> io::Result<(L, u16)>,
@@ -49,7 +49,7 @@ fn listen_on_each<L>(
     'draw: loop {
         let (mut listeners, mut drawn, mut absent) = (Vec::new(), None, None);
         for (index, &address) in addresses.iter().enumerate() {
-            // Names may have an address twice: `/etc/hosts` gives every line that it has.
+            // A name may have an address twice: every line of `/etc/hosts` counts.
             if addresses[..index].contains(&address) {
                 continue;
             }
@@ -63,7 +63,7 @@ fn listen_on_each<L>(
                     listeners.push(listener);
                 }
                 Err(error) if is_absent(&error) => {
-                    log::debug!("left out an address that is not there: {named}: {error}");
+                    log::debug!("skipped an address that this machine does not have: {named}: {error}");
                     absent = absent.or(Some(on(named, &error)));
                 }
                 Err(error) if draws && drawn.is_some() && redraws > 0 && is_taken(&error) => {
@@ -78,7 +78,7 @@ fn listen_on_each<L>(
     }
 }
 
-/// The same error, with the address that it is about.
+/// The same error with the address in its text.
 fn on(address: SocketAddr, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
 }
@@ -90,7 +90,7 @@ const NO_SUCH_FAMILY: i32 = nix::errno::Errno::EAFNOSUPPORT as i32;
 #[cfg(not(unix))]
 const NO_SUCH_FAMILY: i32 = 10_047;
 
-/// Whether the machine has no such address: none at all of the family, or not this one.
+/// Whether the machine does not have this address, or no address of the family.
 fn is_absent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(NO_SUCH_FAMILY)
 }
@@ -101,18 +101,18 @@ fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }
 
-/// Whether a listener on `address` has to leave IPv4 alone, as another takes it. By itself `[::]` has the
-/// system's default, which is to take IPv4 connections as well on Linux. Port 0 is a port of its own for each
-/// name.
+/// Whether a listener on `address` must not accept IPv4, because another listener does. Otherwise `[::]` has
+/// the system's default, which on Linux is to accept IPv4 too. Port 0 is a different port for each name.
 fn is_only_v6(address: SocketAddr, same_name: &[SocketAddr], all: &[SocketAddr]) -> bool {
     let others = if address.port() == 0 { same_name } else { all };
     address.is_ipv6() && others.iter().any(|other| other.is_ipv4() && other.port() == address.port())
 }
 
-/// Through socket2, since std and mio listen with a fixed backlog of 128 or so.
+/// Uses socket2, because std and mio listen with a fixed backlog of some 128.
 fn listen_on(address: SocketAddr, backlog: u32, only_v6: bool, sharing: Sharing) -> io::Result<TcpListener> {
     if sharing == Sharing::First && address.port() != 0 {
-        // What shares an address is not told that others have it, too: programs that were started twice.
+        // A shared bind succeeds even if another program has the address, for example this one started twice.
+        // This bind fails then.
         drop(bind(address, only_v6, Sharing::No)?);
     }
     let socket = bind(address, only_v6, sharing)?;
@@ -122,7 +122,7 @@ fn listen_on(address: SocketAddr, backlog: u32, only_v6: bool, sharing: Sharing)
 
 fn bind(address: SocketAddr, only_v6: bool, sharing: Sharing) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for the old connections' TIME_WAIT. On Windows the option means something else.
+    // A restart must not wait for connections in TIME_WAIT. On Windows the option has another meaning.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if sharing != Sharing::No {
@@ -155,7 +155,8 @@ mod tests {
         of.iter().map(|address| address.parse().unwrap()).collect()
     }
 
-    /// Listens on `of` where `listen` says what becomes of each call, and returns what it was called with.
+    /// Listens on `of` with `listen` as the result of each call. Returns the result and the addresses called
+    /// with.
     fn calls(
         of: &[&str],
         mut listen: impl FnMut(usize, SocketAddr) -> io::Result<u16>,
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_machine_does_not_have_is_left_out_while_something_is_left() {
+    fn missing_addresses_are_skipped_while_one_is_left() {
         let no_family = || io::Error::from_raw_os_error(NO_SUCH_FAMILY);
         let of = ["[::1]:0", "192.0.2.1:0", "127.0.0.1:0", "127.0.0.2:0"];
         let (result, called) = calls(&of, |_, address| match address.ip().to_string().as_str() {
@@ -222,7 +223,7 @@ mod tests {
         });
         let error = result.unwrap_err();
         assert!(error.to_string().starts_with("cannot listen on [::1]:80: "), "{error}");
-        // All else is an error, whatever works besides.
+        // Any other failure is an error, even if another address works.
         let (result, _) = calls(&["127.0.0.1:80", "127.0.0.2:80"], |call, _| {
             if call == 1 { Ok(80) } else { Err(PermissionDenied.into()) }
         });

@@ -1,4 +1,4 @@
-//! Listening on a unix socket, and the file that this takes.
+//! Listens on a unix socket, and manages its file.
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs::{self, Metadata};
@@ -8,17 +8,17 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-/// The file of a socket, removed when this is dropped, unless somebody has put another in its place.
+/// The file of a socket. Dropping this removes the file, unless another one has replaced it.
 ///
-/// Invariant: the socket is open at least as long. While it is, the file's inode is in use and no other file
-/// can have its number.
+/// Invariant: the socket stays open at least as long as this. While it is open, the file's inode is in use,
+/// and no other file can have its number.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
     identity: Identity,
 }
 
-/// What tells a file from all others: its device and its inode.
+/// The identity of a file: its device and inode.
 type Identity = (u64, u64);
 
 fn identity(file: &Metadata) -> Identity {
@@ -34,15 +34,15 @@ impl Drop for SocketFile {
     }
 }
 
-/// Listens on the socket `path`. Replaces one that nobody listens on any more.
+/// Listens on the socket `path`. Replaces a file that no server listens on.
 pub(crate) fn listen(path: &Path, backlog: u32) -> io::Result<(SocketFile, UnixListener)> {
-    // Without a file (the abstract names of Linux, or none at all) there is nothing to replace and to remove.
+    // An abstract name of Linux, or an empty path, has no file to replace and remove.
     if path.as_os_str().is_empty() || path.as_os_str().as_bytes().contains(&0) {
-        let problem = "the path of a socket is not empty and contains no NUL";
+        let problem = "the path of a socket must not be empty or contain NUL";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
     }
     let address = SockAddr::unix(path)?;
-    // The process may change its directory before the file is removed.
+    // The process may change its working directory before the file is removed.
     let path = std::path::absolute(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     if let Err(error) = socket.bind(&address) {
@@ -57,10 +57,10 @@ pub(crate) fn listen(path: &Path, backlog: u32) -> io::Result<(SocketFile, UnixL
     Ok((file, socket.into()))
 }
 
-/// Removes what a server has left behind that had no time to clean up.
+/// Removes the file of a server that was killed.
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
-        // It has just been removed.
+        // The file has just been removed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         found => found?,
     };
@@ -73,12 +73,12 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     match probe.connect(address) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        // It is alive, or nobody can tell.
+        // A server listens there, or the result is unclear.
         _ => return Err(io::ErrorKind::AddrInUse.into()),
     }
-    // Somebody else may have found the same, and listen there by now. What is left is the moment between
-    // these two calls, and that between the other's `bind` and `listen`: two servers that begin in the same
-    // microseconds on one path.
+    // Another server may have removed the file too and listen there by now. A race remains between these two
+    // calls, and between the other's `bind` and `listen`: if two servers start within microseconds on one
+    // path.
     match fs::symlink_metadata(path) {
         Ok(now) if identity(&now) == identity(&found) => fs::remove_file(path),
         _ => Ok(()),

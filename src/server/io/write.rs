@@ -1,4 +1,4 @@
-//! Writing to a socket that may not take all.
+//! Writes to a socket that may not take all bytes.
 
 use crate::conn::close_reason::CloseReason;
 use crate::delivery::delivery::Written;
@@ -6,7 +6,7 @@ use crate::server::io::net::Net;
 use std::io;
 
 /// Writes as much as the socket takes.
-// Within the loop over a topic's subscribers this spares a quarter of its instructions.
+// Inlined, this saves a quarter of the instructions of the loop over a topic's subscribers.
 #[inline(always)]
 pub(crate) fn write<N: Net>(
     net: &mut N,

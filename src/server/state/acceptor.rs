@@ -1,17 +1,17 @@
-//! What is kept from one accept to the next.
+//! The state of accepting connections.
 
 use crate::server::state::log_limit::LogLimit;
 use std::time::Duration;
 
 #[derive(Debug, Default)]
 pub(crate) struct Acceptor {
-    /// Whether there may be connections waiting.
+    /// Whether connections may be waiting.
     pub(crate) waiting: bool,
-    /// Not before this time.
+    /// Do not accept before this time.
     pub(crate) retry_at: Option<Duration>,
     /// Descriptors held in reserve.
     pub(crate) reserve: usize,
-    /// A peer that holds connections open must not fill a disk.
+    /// Limits warnings: clients must not be able to fill a disk.
     pub(crate) log: LogLimit,
 }
 

@@ -1,10 +1,11 @@
-//! How many connections each address has.
+//! The number of connections from each address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Who counts as one: an IPv4 address, or a network of IPv6, as that is what one subscriber is given.
+/// The unit of counting: an IPv4 address, or a /64 network of IPv6, because that is what a provider gives one
+/// customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Origin {
     V4(u32),
@@ -14,7 +15,7 @@ enum Origin {
 
 impl Origin {
     fn of(address: IpAddr) -> Self {
-        // A listener for both families sees IPv4 addresses in the clothes of IPv6.
+        // A listener for both families sees IPv4 addresses mapped into IPv6.
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.to_bits()),
             IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
@@ -22,16 +23,16 @@ impl Origin {
     }
 }
 
-/// Counts connections by address. Holds something for those slots only that were entered.
+/// Counts connections by address. Only slots that were entered have an entry.
 #[derive(Debug, Default)]
 pub(crate) struct Addresses {
     counts: Arc<Mutex<HashMap<Origin, usize>>>,
-    /// Where the connection in each slot comes from.
+    /// The origin of the connection in each slot.
     of_slot: Vec<Option<Origin>>,
 }
 
 impl Addresses {
-    /// For connections of another loop, which count together with these.
+    /// The addresses of another loop, which share the counts.
     pub(crate) fn of_another_loop(&self) -> Self {
         Self { counts: Arc::clone(&self.counts), of_slot: Vec::new() }
     }
@@ -40,7 +41,7 @@ impl Addresses {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many connections there are from where `address` is.
+    /// The number of connections from the origin of `address`.
     pub(crate) fn count(&self, address: IpAddr) -> usize {
         self.counts().get(&Origin::of(address)).copied().unwrap_or_default()
     }
@@ -66,7 +67,7 @@ impl Addresses {
         }
     }
 
-    /// Gives back the memory for slots from `bound` on.
+    /// Frees memory of slots from `bound` on.
     pub(crate) fn shrink(&mut self, bound: u32) {
         self.of_slot.truncate(bound as usize);
         self.of_slot.shrink_to_fit();
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_those_who_left() {
+    fn no_count_is_left_after_all_have_left() {
         let mut addresses = Addresses::default();
         for slot in 0..1000 {
             addresses.enter(slot, std::net::Ipv4Addr::from_bits(slot).into());

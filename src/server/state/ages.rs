@@ -1,49 +1,47 @@
-//! How old a stream may become, in one byte of its record.
+//! The age limit of a stream, in one byte of its record.
 //!
-//! A clock that ticks a hundred times in the longest age, modulo 256, tells the two apart as long as somebody
-//! looks once in 128 ticks; the sweep looks far more often. Where the loop was held up for longer, a stream
-//! that was there before is too old, and is marked so before anybody looks.
+//! A clock ticks a hundred times in `max_age`, modulo 256. It tells old from young as long as every stream is
+//! checked once in 128 ticks; the sweep does so far more often. If the loop was delayed for longer, existing
+//! streams are too old, and are marked before they are checked.
 //!
-//! The same clock bounds the time that a stream which has ended takes for its rest: a client that reads a
-//! byte at a time would otherwise keep it for ever.
+//! The same clock bounds the time that a stream which has ended takes to write its rest. Otherwise a client
+//! that reads a byte at a time would keep it for ever.
 
 use crate::server::state::scatter::scatter;
 use std::time::Duration;
 
-/// Ticks of the clock in the longest age.
+/// Ticks of the clock in `max_age`.
 const TICKS: u32 = 100;
 
-/// The latest tick at which a stream is too old: the sweep comes by up to two ticks later, and that is to be
-/// in time as well.
+/// The latest tick at which a stream expires. The sweep visits it up to two ticks later, which has to be
+/// within `max_age` too.
 const LATEST: u32 = TICKS - 2;
 
-/// Ages differ by so many ticks, so that streams that came together do not leave together.
+/// The spread of ages in ticks, so streams that opened together do not close together.
 const SPREAD: u32 = 23;
 
-/// Where the clock stands: a stream that expires there is just too old.
+/// The current tick. A stream that expires at this tick is too old.
 pub(crate) fn clock(age_max: Duration, now: Duration) -> u8 {
     let tick = (age_max / TICKS).as_nanos().max(1);
     u8::try_from(now.as_nanos() / tick % 256).unwrap_or_default()
 }
 
-/// Where the clock will stand when a stream that is opened now in `slot` is too old: after 75 to 98
-/// hundredths of the longest age.
+/// The tick at which a stream opened now in `slot` expires: after 75 to 98 hundredths of `max_age`.
 pub(crate) fn expires(age_max: Duration, now: Duration, slot: u32) -> u8 {
     let early = (u64::from(scatter(slot)) * u64::from(SPREAD)) >> 32;
     let ticks = LATEST - u32::try_from(early).unwrap_or_default();
     clock(age_max, now).wrapping_add(u8::try_from(ticks).unwrap_or_default())
 }
 
-/// Where the clock will stand when a stream that has ended now has had its time for what its peer has not
-/// taken yet: a quarter of the longest age, and where that is short, as long as a stall may last. `None`
-/// where a stall may be longer than an age.
+/// The tick at which the time of a stream that ends now to write its rest is over: a quarter of `max_age`, or
+/// the stall time-out if that is longer. `None` if the stall time-out is longer than `max_age`.
 pub(crate) fn rest_expires(age_max: Duration, now: Duration, stall: Duration) -> Option<u8> {
     let tick = (age_max / TICKS).as_nanos().max(1);
     let ticks = u8::try_from(stall.as_nanos() / tick + 1).ok().filter(|ticks| u32::from(*ticks) <= TICKS)?;
     Some(clock(age_max, now).wrapping_add(ticks.max(25)))
 }
 
-/// Whether that moment has passed where the clock stands so.
+/// Whether `expires` has passed at the tick `clock`.
 pub(crate) fn is_over(clock: u8, expires: u8) -> bool {
     clock.wrapping_sub(expires) < 128
 }

@@ -1,4 +1,4 @@
-//! What a heartbeat says.
+//! The bytes of heartbeats.
 
 use crate::event::Event;
 use crate::server::state::core::Core;
@@ -7,17 +7,17 @@ use crate::topic::ids::Ids;
 use crate::topic::position::Position;
 use std::borrow::Cow;
 
-/// The heartbeats, each made once for all streams that get it.
+/// The heartbeats, each encoded once for all streams that get it.
 #[derive(Debug, Default)]
 pub(crate) struct Beats {
-    /// With an id of the server's, and with a position.
+    /// With an id made by the server, and with a position.
     generated: Dated<u64>,
     ordered: Dated<Position>,
-    /// Without, if it has a name.
+    /// Without an id, if it has a name.
     named: Option<EncodedEvent>,
 }
 
-/// The last heartbeat with an id, and where that stands.
+/// The last heartbeat with an id, and the place of that id.
 #[derive(Debug, Default)]
 struct Dated<T> {
     at: Option<T>,
@@ -25,7 +25,7 @@ struct Dated<T> {
 }
 
 impl<T: Copy + PartialEq> Dated<T> {
-    /// The heartbeat at a place, whose id is written only if it is another than the last.
+    /// The heartbeat with the id of a place, encoded only if the place has changed.
     fn frame(
         &mut self,
         name: Option<&Cow<'static, str>>,
@@ -43,9 +43,9 @@ impl<T: Copy + PartialEq> Dated<T> {
 }
 
 impl Beats {
-    /// The heartbeat for a stream whose topics have such ids. Where they are not the application's, it moves
-    /// the id that the client would come back with past all that was published so far, so that coming back
-    /// costs nothing however long nothing was published.
+    /// The heartbeat for a stream with this kind of ids. If they are not the application's, it carries an id
+    /// after all events published so far. So a client that reconnects after a long silence has nothing to
+    /// search.
     pub(crate) fn frame(&mut self, core: &Core, ids: Option<Ids>) -> (&[u8], Kind) {
         let (topics, name) = (&core.delivery.topics, core.config.heartbeat_event.as_ref());
         match ids {
@@ -60,7 +60,7 @@ impl Beats {
             Some(Ids::Own) | None => {}
         }
         if name.is_some() && self.named.is_none() {
-            // A name has been checked to be one line, so it can be written.
+            // Cannot fail: `Config::check` has checked that the name is one line.
             self.named = EncodedEvent::new(&Event::notice(name)).ok();
         }
         self.named.as_ref().map_or((COMMENT, COMMENT_KIND), |named| (named.bytes(), named.notice()))

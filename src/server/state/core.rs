@@ -1,9 +1,9 @@
-//! Everything the loop knows but the sockets: what a handler can reach, through its
+//! The state of the loop without its sockets: all that a handler can reach through its
 //! [`Context`](crate::Context).
 //!
-//! No function here does I/O. What has to be written is left in logs, and the stream in the queue of those to
-//! be served. So handlers mark, and steps 7 to 9 act: handlers never nest. Sockets are kept beside the slots,
-//! not in them, so nothing here is generic over the network.
+//! No function here does I/O. Bytes to write are left in logs, and the stream is queued to be served. So
+//! handlers mark, and steps 7 to 9 act: handlers never nest. Sockets are stored beside the slots, not in
+//! them, so nothing here is generic over the network.
 //!
 //! `Core` keeps closures of the application that take `&mut Core` and the application's state as `dyn Any`.
 //! The server passes the state of its `App` with each call, and the typed `Context` is built where the
@@ -55,27 +55,27 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// What another thread has done in the loop.
+/// Work of another thread for the loop.
 pub(crate) enum Job {
     Run(Closure),
     /// The reply to a request that waits for it.
     Reply(StreamId, Awaited, LateReply),
 }
 
-/// A closure of another thread. Here as below, what stores a callback of the application makes a `Context` of
-/// the core and the application's state.
+/// A closure of another thread. Here as below, the code that stores a callback makes a `Context` of the core
+/// and the application's state.
 pub(crate) type Closure = Box<dyn FnOnce(&mut Core, &mut dyn Any) + Send>;
 
-/// What is replied to a request whose stream, if the reply is one, has this id.
+/// Makes the reply to a request. The id is that of the stream, if the reply is one.
 pub(crate) type LateReply = Box<dyn FnOnce(&Request<'_>, StreamId, &mut Core, &mut dyn Any) -> Reply + Send>;
 
-/// What a timer calls, with the stream that it belongs to, if it does.
+/// The callback of a timer, which gets the stream that the timer belongs to, if any.
 pub(crate) type Callback = Box<dyn FnMut(Option<StreamId>, &mut Core, &mut dyn Any) + Send>;
 
-/// What is called when a stream opens.
+/// An `on_open` callback.
 pub(crate) type OnOpen = Box<dyn FnOnce(StreamId, &mut Core, &mut dyn Any) + Send>;
 
-/// What is called when a stream ends.
+/// An `on_close` callback.
 pub(crate) type OnClose = Box<dyn FnOnce(CloseReason, &mut Core, &mut dyn Any) + Send>;
 
 pub(crate) struct Core {
@@ -84,63 +84,62 @@ pub(crate) struct Core {
     pub(crate) timers: Timers<Callback>,
     pub(crate) stats: Stats,
     pub(crate) inbox: Inbox<Job>,
-    /// What waits in it, in bytes, when it was looked at last.
+    /// Bytes of messages in the inbox when it was last checked.
     pub(crate) inbox_bytes: usize,
-    /// Bytes that the network held when the last turn ended.
+    /// Bytes that the network held at the end of the last turn.
     pub(crate) network_bytes: usize,
-    /// What is held besides logs.
+    /// Memory held besides logs.
     pub(crate) account: Account,
     pub(crate) pressure: Pressure,
     pub(crate) memory_log: LogLimit,
-    /// Read once a turn.
+    /// The time, read once a turn.
     pub(crate) now: Duration,
     pub(crate) hooks: Hooks<OnClose>,
     /// Invariant: only live streams are here.
     pub(crate) tags: Tags,
-    /// Whether the stream that is being opened has a tag that is revoked.
+    /// Whether the stream that is being opened has a revoked tag.
     pub(crate) opening_revoked: bool,
     pub(super) revoked_log: LogLimit,
-    /// Why the request that is being answered cannot open a stream, as far as that does not depend on the
-    /// answer.
+    /// Why the current request cannot open a stream, as far as that does not depend on the reply.
     pub(crate) opening_refused: Option<Refusal>,
-    /// What is called when the stream opens that the request being answered asks for.
+    /// Callbacks for when the stream of the current request opens.
     pub(crate) on_open: Vec<OnOpen>,
-    /// The stream whose opening is being told.
+    /// The stream whose opening is being reported.
     pub(crate) opening: Option<StreamId>,
-    /// Held once more for each request that waits for its reply.
+    /// Each request that waits for a later reply holds a clone.
     pub(crate) late_replies: Arc<()>,
-    /// Such replies that have come.
+    /// Later replies that have arrived.
     pub(crate) late: VecDeque<(StreamId, Awaited, LateReply)>,
-    /// Streams with room, whose sources are to be asked for more. Invariant: each is here once, and its
-    /// source says so.
+    /// Streams with room, whose sources are to be asked. Invariant: each is here once, and its source has
+    /// state `Ready`.
     pub(crate) ready_sources: VecDeque<StreamId>,
-    /// Streams that have ended in this turn, to be reported at its end.
+    /// Streams that have ended, to be reported at the end of this turn.
     pub(crate) ended: Vec<(StreamId, CloseReason)>,
     /// Slots to be freed at the end of this turn.
     pub(crate) closed: Vec<u32>,
-    /// Connections with something to read that have not had their turn.
+    /// Connections that may have something to read and wait for a later turn.
     pub(crate) unread: Vec<u32>,
-    /// Streams that may be over as one of their topics has finished.
+    /// Streams that may be finished because one of their topics has finished.
     pub(super) finishing: VecDeque<u32>,
-    /// Bytes that streams which were closed together took along in this turn.
+    /// Bytes that streams closed together have copied from keyed logs in this turn.
     pub(crate) taken_together: u64,
-    /// What of the application's is to be dropped at the end of this turn.
+    /// Values of the application to drop at the end of this turn.
     pub(crate) remains: Remains,
     pub(crate) stopping: bool,
     pub(crate) drain: Option<Draining>,
-    /// For those who write streams on other threads.
+    /// Whether the server drains, for threads that write streams.
     pub(crate) is_draining: DrainFlag,
     pub(crate) observers: Vec<Box<dyn Observer + Send>>,
-    /// Where this is one of several loops: the others.
+    /// The link to other loops, if this is one of several.
     pub(crate) link: Option<Link<Job>>,
-    /// What this turn has done so far.
+    /// The work of this turn so far.
     pub(crate) work: Work,
-    /// How often something was scattered.
+    /// The number of calls of `scatter`.
     scattered: u32,
     encoded: EncodedEvent,
 }
 
-/// What part of the memory may be taken by encoders: those that topics have.
+/// The divisor of `memory_max` that bounds the encoders of topics.
 const CHAINS_PART: usize = 8;
 
 impl Core {
@@ -224,7 +223,7 @@ impl Core {
         stats
     }
 
-    /// How many requests wait for their replies.
+    /// The number of requests that wait for a later reply.
     pub(crate) fn count_late_replies(&self) -> usize {
         Arc::strong_count(&self.late_replies) - 1
     }
@@ -246,7 +245,7 @@ impl Core {
         })?
     }
 
-    /// Has `work` done with the event as it is sent, which is written where the last one was.
+    /// Calls `work` with the encoded event, which reuses the buffer of the last one.
     pub(crate) fn encode<T>(
         &mut self,
         event: &Event<'_>,
@@ -267,7 +266,7 @@ impl Core {
         for topic in topics.clone() {
             self.delivery.topics.accepts(topic, event, None)?;
         }
-        // That a key is removed gives memory back.
+        // Removing a key frees memory, so it is always allowed.
         if !event.removes_key() {
             self.has_memory()?;
         }
@@ -278,7 +277,7 @@ impl Core {
         Ok(())
     }
 
-    /// Nothing more will be published to a topic.
+    /// Finishes a topic.
     pub(crate) fn finish_topic(&mut self, topic: &str) -> Result<(), Error> {
         self.make_room_for_topics(iter::once(topic), Topics::would_add)?;
         let Some(key) = self.delivery.topics.finish(topic) else { return Ok(()) };
@@ -287,14 +286,14 @@ impl Core {
         Ok(())
     }
 
-    /// The same in all loops, at one place in the order of what is published.
+    /// Finishes a topic in all loops, at one place in the order of events.
     pub(crate) fn finish_topic_together(&mut self, topic: &str) -> Result<(), Error> {
         self.make_room_for_topics(iter::once(topic), Topics::would_add)?;
         let topic: Box<str> = topic.into();
         self.in_order(move |core| core.finish_topic(&topic)).unwrap_or(Ok(()))
     }
 
-    /// Sets how a topic behaves.
+    /// Configures a topic.
     pub(crate) fn configure(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
         config.check()?;
         let key = self.delivery.topics.key(topic);
@@ -313,26 +312,26 @@ impl Core {
         Ok(())
     }
 
-    /// The same in all loops.
+    /// Configures a topic in all loops.
     pub(crate) fn configure_together(&mut self, topic: &str, config: TopicConfig) -> Result<(), Error> {
         self.configure(topic, config)?;
         if self.is_linked() {
-            // In this loop, too: what is the last word in the order is that in all loops.
+            // Applied again in this loop, so the last configuration in the order wins in all loops.
             let topic: Box<str> = topic.into();
             self.in_order(move |core| core.configure(&topic, config));
         }
         Ok(())
     }
 
-    /// Sees to it that there is room for those of `topics` that are to be added. Topics that were left in
-    /// this turn do not count.
+    /// Makes sure that those of `topics` that have to be added fit into `topics_max`. Topics that became idle
+    /// in this turn do not count.
     pub(super) fn make_room_for_topics<'t>(
         &mut self,
         topics: impl Iterator<Item = &'t str> + Clone,
         adds: fn(&Topics, &str) -> bool,
     ) -> Result<(), Error> {
         let has_room = |core: &Self, count| core.delivery.topics.len() + count <= core.config.topics_max;
-        // Nearly always there is room, and nothing to look for.
+        // Nearly always there is room, so nothing is looked up.
         if has_room(self, topics.clone().count()) {
             return Ok(());
         }
@@ -355,8 +354,7 @@ impl Core {
     }
 
     pub(crate) fn send_encoded(&mut self, id: StreamId, event: &EncodedEvent) -> Result<(), Error> {
-        // Before the stream is open nobody knows whether it will be: `open` counts and tells of what was sent
-        // to it.
+        // The stream may never open, so `open` counts events sent before and reports them.
         let opening = self.delivery.slots.live(id)?.phase == Phase::Opening;
         self.has_memory()?;
         let too_much = self.delivery.send(id.slot, event.bytes(), event.kind());
@@ -378,7 +376,7 @@ impl Core {
         }
     }
 
-    /// Tells observers of a reply.
+    /// Reports a reply to observers.
     pub(crate) fn tell_access(
         &mut self,
         request: Option<&Request<'_>>,
@@ -391,8 +389,7 @@ impl Core {
         self.tell(|observer| observer.access(&access));
     }
 
-    /// Has every observer told of something. To be called last: it may panic, and where panics are to go on,
-    /// what stands behind is not done.
+    /// Calls every observer. To be called last: if panics propagate, the code after it does not run.
     pub(crate) fn tell(&mut self, tell: impl Fn(&mut dyn Observer)) {
         let mut observers = std::mem::take(&mut self.observers);
         for observer in &mut observers {
@@ -401,11 +398,11 @@ impl Core {
         self.observers = observers;
     }
 
-    /// Runs `work`, which is application code. Returns nothing if it has panicked; then that is logged and
-    /// counted, or goes on to the caller that turns the loop.
+    /// Runs `work`, which is application code. Returns `None` if it panics: the panic is logged and counted,
+    /// or propagates to the caller of the loop.
     ///
-    /// The core is whole whatever happens: no application code runs in the middle of a change to it.
-    /// Observers are told at the end of one.
+    /// The core stays consistent: no application code runs in the middle of a change to it. Observers are
+    /// called at the end of one.
     pub(crate) fn guard<T>(
         &mut self,
         what: impl fmt::Display,
@@ -424,17 +421,17 @@ impl Core {
         }
     }
 
-    /// Puts `retry:` behind everything else that one stream is to get.
+    /// Appends `retry:` to everything else that waits for one stream.
     pub(crate) fn append_retry(&mut self, slot: u32, delay: Duration) {
         if let Ok(retry) = EncodedEvent::new(&Event::new().retry(delay)) {
             self.delivery.send(slot, retry.bytes(), retry.notice());
         }
     }
 
-    /// Between `delay` and twice as much, spread evenly over the calls.
+    /// A delay between `delay` and twice as much, spread evenly over the calls.
     pub(crate) fn scatter(&mut self, delay: Duration) -> Duration {
         self.scattered = self.scattered.wrapping_add(1);
-        // Nobody waits for longer, and what is far longer does not fit when it is multiplied.
+        // No client waits for longer, and a far longer delay would overflow when multiplied.
         let delay = delay.min(DELAY_MAX);
         delay + delay.mul_f64(f64::from(scatter(self.scattered)) / f64::from(u32::MAX))
     }
@@ -477,16 +474,16 @@ impl Core {
         Ok(())
     }
 
-    /// Begins a wave of a topic, and ends the streams that lag too far for it.
+    /// Begins a wave of a topic, and closes the streams that lag too far.
     pub(crate) fn begin_wave(&mut self, key: TopicKey) {
         self.delivery.begin_wave(key);
         self.end_lagged();
     }
 
-    /// Ends the streams that lag too far.
+    /// Closes the streams that lag too far.
     pub(crate) fn end_lagged(&mut self) {
         while let Some(slot) = self.delivery.lagged.pop() {
-            // It is here once for each topic.
+            // A stream is listed once for each topic.
             let is_there = self.delivery.stream(slot).is_some();
             self.stats.memory_cut += u64::from(is_there && self.pressure.is_cutting());
             self.end(slot, CloseReason::Lagged);
@@ -502,13 +499,13 @@ impl Core {
         self.closed.give_back(streams);
         self.unread.give_back(streams);
         self.finishing.give_back(streams);
-        // A stream may leave several things behind.
+        // A stream may leave several values to drop.
         self.remains.give_back(4 * streams);
     }
 
     // Timers.
 
-    /// Adds a timer, which belongs to a stream or to nobody.
+    /// Adds a timer, which belongs to a stream or to none.
     pub(crate) fn add_timer(
         &mut self,
         delay: Duration,
@@ -520,7 +517,7 @@ impl Core {
         self.timers.add(self.now.saturating_add(delay), period, owner.map(|id| id.slot), callback)
     }
 
-    /// Removes a timer. Returns whether there still was one.
+    /// Removes a timer. Returns whether it existed.
     pub(crate) fn remove_timer(&mut self, id: TimerId) -> bool {
         let Some(callback) = self.timers.remove(id) else { return false };
         self.remains.add_all(callback);
@@ -528,5 +525,5 @@ impl Core {
     }
 }
 
-/// The longest time that clients are asked to stay away, before it is scattered.
+/// The longest delay that clients are asked to wait, before it is scattered.
 const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -1,11 +1,11 @@
-//! How far a graceful shutdown has come.
+//! The state of a graceful shutdown.
 
 use crate::topic::frame::EncodedEvent;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Whether a shutdown is in progress, for other threads. All clones are one.
+/// Whether a shutdown is in progress, for other threads. Clones share the flag.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DrainFlag(Arc<AtomicBool>);
 
@@ -23,22 +23,22 @@ impl DrainFlag {
 pub(crate) struct Draining {
     pub(crate) begun: Duration,
     pub(crate) window: Duration,
-    /// When the server stops at the latest, after it began.
+    /// The time from `begun` after which the server stops at the latest.
     pub(crate) deadline: Option<Duration>,
     pub(crate) farewell: Option<EncodedEvent>,
     pub(crate) retry: Option<Duration>,
     pub(crate) listener_closed: bool,
-    /// The slot to look at next for a connection that is idle, and for a source that is to be told.
+    /// The next slot to check for an idle connection, and for a source to tell.
     pub(crate) next_idle: u32,
     pub(crate) next_source: u32,
-    /// The slot whose moment comes next.
+    /// The slot that is closed next.
     pub(crate) next: u32,
     /// One more than the last slot.
     pub(crate) bound: u32,
 }
 
 impl Draining {
-    /// When the next slot is due, or all is to be over.
+    /// When the next slot is due, or the end of the drain.
     pub(crate) fn next_due(&self) -> Duration {
         if !self.has_told() {
             return self.begun;
@@ -50,18 +50,18 @@ impl Draining {
         self.begun.saturating_add(self.span().mul_f64(share)).min(self.end())
     }
 
-    /// Whether idle connections are closed and sources told.
+    /// Whether idle connections were closed and sources told.
     pub(crate) fn has_told(&self) -> bool {
         self.listener_closed && self.next_idle >= self.bound && self.next_source >= self.bound
     }
 
-    /// When all is to be over.
+    /// The end of the drain.
     pub(crate) fn end(&self) -> Duration {
         self.begun.saturating_add(self.deadline.unwrap_or(self.window))
     }
 
-    /// The time in which streams are closed. Without a deadline of its own the rest of the window is for what
-    /// they have not read yet.
+    /// The time in which streams are closed. Without a deadline the last tenth of the window is left for
+    /// clients to read the rest.
     fn span(&self) -> Duration {
         if self.deadline.is_some() { self.window } else { self.window - self.window / 10 }
     }

@@ -1,4 +1,4 @@
-//! The source of a stream, and whether it is to be asked.
+//! The source of a stream and its state.
 
 use crate::server::state::timers::TimerId;
 use crate::source::Source;
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 /// The source of one stream.
 pub(crate) struct Feed {
-    /// Taken out while it is asked.
+    /// `None` while the source is being asked.
     pub(super) source: Option<Box<dyn Source>>,
     pub(super) state: FeedState,
-    /// When its last wait was over, by the beat.
+    /// When the last wait should have ended, to keep a steady rate.
     pub(super) beat: Option<Duration>,
-    /// Visits since it last had an event that can be written.
+    /// Visits since the last valid event.
     pub(super) fruitless: u32,
-    /// It brings what a client has missed.
+    /// Set while the source brings events that the client has missed.
     pub(super) making_up: Option<MakingUp>,
 }
 
-/// A source that brings first what a client has missed.
+/// The state of a source that brings missed events.
 pub(super) struct MakingUp {
-    /// When that is given up.
+    /// The timer that ends it with a gap.
     pub(super) deadline: TimerId,
-    /// What is the stream's source after that.
+    /// The stream's source after that.
     pub(super) then: Option<Box<dyn Source>>,
 }
 
@@ -33,10 +33,10 @@ impl Feed {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FeedState {
-    /// It stands in `Core::ready_sources`.
+    /// Queued in `Core::ready_sources`.
     Ready,
-    /// The stream is still to be given something, or to be served at least: `Core::feed_again` makes it ready
-    /// again. So does its opening.
+    /// Waits until the stream has received everything, or was at least served: `Core::feed_again` makes the
+    /// source ready again. So does the opening of the stream.
     Full,
     Waiting(TimerId),
     Idle,

@@ -1,4 +1,4 @@
-//! What belongs to a stream beside its record.
+//! Callbacks, state and source of a stream, beside its record.
 
 use crate::conn::id::{Generation, StreamId};
 use crate::server::state::by_slot::BySlot;
@@ -6,12 +6,12 @@ use crate::server::state::feed::Feed;
 use crate::server::state::pages::{Pages, Place};
 use std::any::Any;
 
-/// What belongs to streams and is the server's business: most have nothing.
+/// The `on_close` callbacks, states and sources of streams. Most streams have none.
 ///
-/// What a stream has is a list that begins at its slot. A stream that has ended may not be reported yet when
-/// the next one begins in the slot, so each entry knows whose it is.
+/// They form a list that begins at the stream's slot. A stream that has ended may not be reported yet when
+/// the next one begins in the slot, so each entry knows its stream by the generation.
 ///
-/// Cost (64-bit): 33 bytes for each callback, state and source, which lie elsewhere, and what `BySlot` says.
+/// Cost (64-bit): 33 bytes for each callback, state and source, besides its own box, and that of `BySlot`.
 pub(crate) struct Hooks<C> {
     of_slot: BySlot,
     hooks: Pages<Hook<C>>,
@@ -19,7 +19,7 @@ pub(crate) struct Hooks<C> {
 
 enum Hook<C> {
     OnClose(Link, C),
-    /// What the application keeps for the stream.
+    /// The application's state of the stream.
     State(Link, Box<dyn Any + Send>),
     Feed(Link, Box<Feed>),
 }
@@ -27,13 +27,13 @@ enum Hook<C> {
 #[derive(Clone, Copy)]
 struct Link {
     generation: Generation,
-    /// What was given to the slot before.
+    /// The entry that was added to the slot before.
     next: Place,
 }
 
-/// All that a stream had.
+/// The removed entries of a stream.
 pub(crate) struct Removed<C> {
-    /// In the order in which they were added.
+    /// In the order they were added.
     pub(crate) on_close: Vec<C>,
     pub(crate) state: Option<Box<dyn Any + Send>>,
     pub(crate) feed: Option<Feed>,
@@ -72,7 +72,7 @@ impl<C> Hooks<C> {
         self.add(id, |link| Hook::State(link, state));
     }
 
-    /// The stream has no feed so far.
+    /// The stream must have no feed yet.
     pub(crate) fn add_feed(&mut self, id: StreamId, feed: Feed) {
         self.add(id, |link| Hook::Feed(link, Box::new(feed)));
     }
@@ -145,12 +145,12 @@ impl<C> Hooks<C> {
             }
             place = next;
         }
-        // The list begins with what was added last.
+        // The list begins with the last entry added.
         removed.on_close.reverse();
         removed
     }
 
-    /// From this slot on there are no streams any more.
+    /// Frees memory of slots from `bound` on, which have no streams.
     pub(crate) fn shrink(&mut self, bound: u32) {
         self.of_slot.shrink(bound);
     }

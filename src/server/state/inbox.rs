@@ -1,4 +1,4 @@
-//! The way into the loop from other threads: a bounded inbox.
+//! The bounded inbox through which other threads reach the loop.
 
 use crate::conn::id::StreamId;
 use crate::error::Error;
@@ -11,9 +11,9 @@ use std::task::Waker;
 use std::thread::ThreadId;
 use std::time::Duration;
 
-/// What another thread asks for.
+/// A message of another thread.
 pub(crate) enum Order<W> {
-    /// One for all loops that it is for.
+    /// Shared by all loops that get it.
     Publish(Arc<Publication>),
     Send {
         stream: StreamId,
@@ -34,7 +34,7 @@ pub(crate) enum Order<W> {
         input: Vec<u8>,
     },
     Run(W),
-    /// What a handler of this loop does behind what it has published.
+    /// An order of a handler of this loop, which follows the events that it has published.
     Own(Box<Order<W>>),
 }
 
@@ -71,7 +71,7 @@ impl Publication {
 }
 
 impl<W> Order<W> {
-    /// The memory that it takes.
+    /// The memory of the order.
     fn size(&self) -> usize {
         let more = match self {
             Self::Publish(publication) => publication.size(),
@@ -84,10 +84,10 @@ impl<W> Order<W> {
         size_of::<Self>() + more
     }
 
-    /// Whether it is for more memory to be taken.
+    /// Whether applying it takes memory.
     pub(crate) fn takes_memory(&self) -> bool {
         match self {
-            // That a key is removed gives memory back.
+            // Removing a key frees memory.
             Self::Publish(publication) => !publication.event.removes_key(),
             Self::Send { .. } | Self::SendTagged { .. } => true,
             Self::Own(order) => order.takes_memory(),
@@ -95,7 +95,7 @@ impl<W> Order<W> {
         }
     }
 
-    /// Whether a handler waits for it, in this loop or another, which cannot be held back.
+    /// Whether a handler of this loop or another has sent it. Handlers cannot wait.
     fn is_of_handler(&self) -> bool {
         match self {
             Self::Publish(publication) => publication.of_loop.is_some(),
@@ -104,17 +104,17 @@ impl<W> Order<W> {
     }
 }
 
-/// How long publishers wait for room before the first turn: the loop may be about to begin on another thread.
+/// How long publishers wait for room before the first turn, as another thread may be about to start the loop.
 pub(crate) const TIME_TO_START: Duration = Duration::from_secs(1);
 
-/// A bounded inbox, of orders one of which is to run a `W`. All clones put into the same one, in order.
+/// A bounded inbox of orders, one kind of which runs a `W`. Clones share the inbox.
 pub(crate) struct Inbox<W> {
     shared: Arc<Shared<W>>,
 }
 
 struct Shared<W> {
     queue: Mutex<Queue<W>>,
-    /// Signalled when there is room again, or will never be.
+    /// Signalled when there is room again, or when the inbox has stopped.
     room: Condvar,
     waker: Waker,
     messages_max: usize,
@@ -123,14 +123,14 @@ struct Shared<W> {
 
 struct Queue<W> {
     messages: VecDeque<Order<W>>,
-    /// The memory that they take.
+    /// The memory of the messages.
     bytes: usize,
     stopped: bool,
-    /// The thread that takes messages out: it must not wait for itself. Nobody does before the first turn.
+    /// The thread that takes messages, which must not wait for itself. `None` before the first turn.
     runs_on: Option<ThreadId>,
-    /// How often a publisher found no room.
+    /// How often a publisher has found no room.
     full: u64,
-    /// How many of the messages are of handlers.
+    /// The number of messages of handlers.
     of_handlers: usize,
 }
 
@@ -139,7 +139,7 @@ impl<W> Queue<W> {
         self.holds(shared, 1)
     }
 
-    /// Whether it holds so many times as much as publishers have room for.
+    /// Whether it holds `times` the limit of publishers.
     fn holds(&self, shared: &Shared<W>, times: usize) -> bool {
         let (messages, bytes) =
             (shared.messages_max.saturating_mul(times), shared.bytes_max.saturating_mul(times));
@@ -147,7 +147,7 @@ impl<W> Queue<W> {
         is_full && !self.messages.is_empty()
     }
 
-    /// Counts what was taken out.
+    /// Subtracts removed messages from the counts.
     fn forget<'o>(&mut self, taken: impl Iterator<Item = &'o Order<W>>)
     where
         W: 'o,
@@ -158,7 +158,7 @@ impl<W> Queue<W> {
         }
     }
 
-    /// Counts what comes in.
+    /// Adds a message to the counts.
     fn count(&mut self, order: &Order<W>) {
         self.bytes += order.size();
         self.of_handlers += usize::from(order.is_of_handler());
@@ -176,7 +176,7 @@ impl<W> Clone for Inbox<W> {
 }
 
 impl<W> Inbox<W> {
-    /// For so many messages, and so many bytes of them; or one, of whatever size.
+    /// An inbox for `messages_max` messages and `bytes_max` bytes, or for one message of any size.
     pub(crate) fn new(messages_max: usize, bytes_max: usize, waker: Waker) -> Self {
         let (messages, stopped) = (VecDeque::new(), false);
         let queue = Queue { messages, bytes: 0, stopped, runs_on: None, full: 0, of_handlers: 0 };
@@ -185,12 +185,11 @@ impl<W> Inbox<W> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Puts a message into the inbox, also where it is full: for those who see to it that there is a bound
-    /// for such.
+    /// Puts a message into the inbox even if it is full. The caller bounds the number of such messages.
     pub(crate) fn put_at_once(&self, message: Order<W>) -> Result<(), Error> {
         let queue = self.lock();
         if queue.stopped {
-            // It may do anything when it is dropped: the lock is free by then.
+            // Dropping the message may run application code, so the lock is released first.
             drop(queue);
             return Err(Error::Stopped);
         }
@@ -198,7 +197,7 @@ impl<W> Inbox<W> {
         Ok(())
     }
 
-    /// Puts a message of a handler into the inbox, if there is room for such.
+    /// Puts a message of a handler into the inbox, which has twice the room for them.
     pub(crate) fn put_of_handler(&self, message: Order<W>) -> Result<(), Error> {
         if !self.has_room(2) {
             return Err(Error::Full);
@@ -220,7 +219,7 @@ impl<W> Inbox<W> {
         self.put_with(message, |message| message, wait).map_err(|(error, _)| error)
     }
 
-    /// Puts what `order` makes of `value` into the inbox, or gives `value` back.
+    /// Puts the order made of `value` into the inbox, or returns `value`.
     pub(crate) fn put_with<T>(
         &self,
         value: T,
@@ -236,7 +235,7 @@ impl<W> Inbox<W> {
         }
     }
 
-    /// Waits for room for publishers, if there is none and `wait` says so.
+    /// Waits for room for publishers, if `wait` is set.
     pub(crate) fn wait_for_room(&self, wait: bool) -> Result<(), Error> {
         self.with_room(wait).map(drop)
     }
@@ -252,7 +251,7 @@ impl<W> Inbox<W> {
             if queue.runs_on.is_some() {
                 queue = shared.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
             } else {
-                // This may be the thread that is to run the loop.
+                // This may be the thread that will run the loop.
                 let waited = shared.room.wait_timeout(queue, TIME_TO_START);
                 let timed_out;
                 (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -268,7 +267,7 @@ impl<W> Inbox<W> {
         }
     }
 
-    /// Puts a message behind the others. Returns whether the loop has to be woken.
+    /// Appends a message. Returns whether the loop has to be woken.
     fn add(mut queue: MutexGuard<'_, Queue<W>>, message: Order<W>) -> bool {
         queue.count(&message);
         queue.messages.push_back(message);
@@ -280,8 +279,8 @@ impl<W> Inbox<W> {
         self.shared.waker.wake_by_ref();
     }
 
-    /// As [`put_at_once`](Self::put_at_once), for one that is put into several inboxes. Returns whether the
-    /// loop is to be [woken](Self::wake), or nothing where it has stopped.
+    /// Like [`put_at_once`](Self::put_at_once), for a message that goes into several inboxes. Returns whether
+    /// the loop has to be [woken](Self::wake), or `None` if it has stopped.
     pub(crate) fn add_at_once(&self, message: Order<W>) -> Option<bool> {
         let queue = self.lock();
         if queue.stopped {
@@ -291,23 +290,23 @@ impl<W> Inbox<W> {
         Some(Self::add(queue, message))
     }
 
-    /// Whether it holds less than so many times what publishers have room for.
+    /// Whether it holds less than `times` the limit of publishers.
     pub(crate) fn has_room(&self, times: usize) -> bool {
         let queue = self.lock();
         queue.stopped || !queue.holds(&self.shared, times)
     }
 
-    /// Whether the loop takes messages, or will.
+    /// Whether the loop has not stopped.
     pub(crate) fn runs(&self) -> bool {
         !self.lock().stopped
     }
 
-    /// Whether something waits that a handler has published.
+    /// Whether messages of handlers wait.
     pub(crate) fn has_of_handlers(&self) -> bool {
         self.lock().of_handlers > 0
     }
 
-    /// How many events are to be published before the first for which `is` holds.
+    /// The number of publications before the first for which `is` returns true.
     pub(crate) fn find_publication(&self, is: impl Fn(&Publication) -> bool) -> Option<usize> {
         let queue = self.lock();
         let mut publications = queue.messages.iter().filter_map(|order| match order {
@@ -317,13 +316,13 @@ impl<W> Inbox<W> {
         publications.position(is)
     }
 
-    /// How many messages wait, and how often there was no room.
+    /// The number of messages, and how often there was no room.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let queue = self.lock();
         (queue.messages.len() as u64, queue.full)
     }
 
-    /// The memory of the messages that wait.
+    /// The memory of the messages.
     pub(crate) fn bytes(&self) -> usize {
         self.lock().bytes
     }
@@ -349,7 +348,7 @@ impl<W> Inbox<W> {
         more
     }
 
-    /// Takes the messages that are `wanted`, though others are before them.
+    /// Takes the messages that are `wanted`, ahead of others.
     pub(crate) fn take_out(&self, wanted: impl Fn(&Order<W>) -> bool) -> VecDeque<Order<W>> {
         let mut queue = self.lock();
         let was_full = queue.is_full(&self.shared);
@@ -363,7 +362,7 @@ impl<W> Inbox<W> {
         found
     }
 
-    /// Takes back messages that cannot be followed yet. They come first again.
+    /// Puts messages that cannot be applied yet back at the front.
     pub(crate) fn put_back(&self, messages: impl DoubleEndedIterator<Item = Order<W>>) {
         let mut queue = self.lock();
         for message in messages.rev() {
@@ -372,7 +371,7 @@ impl<W> Inbox<W> {
         }
     }
 
-    /// From now on nothing is taken any more: publishers that wait are told. Returns what is in the inbox.
+    /// Stops the inbox: publishers that wait get an error. Returns the messages in it.
     pub(crate) fn stop(&self) -> impl Iterator<Item = Order<W>> + use<W> {
         let mut queue = self.lock();
         queue.stopped = true;
@@ -380,7 +379,7 @@ impl<W> Inbox<W> {
         (queue.bytes, queue.of_handlers) = (0, 0);
         drop(queue);
         self.shared.room.notify_all();
-        // Closures may do anything when they are dropped, also publish: the lock is free by now.
+        // Dropping closures may run application code, even publish, so the lock is released first.
         dropped.into_iter()
     }
 

@@ -1,7 +1,7 @@
-//! The life of a stream: how it begins, is opened or not, and ends, once.
+//! The life of a stream: it begins, opens or not, and ends once.
 //!
-//! A stream that is being opened with a revoked tag stays usable. One flag remembers that it is to be
-//! refused: a handler that goes on to send must not fail, since its error would be a 500 instead of the 204.
+//! A stream that is being opened with a revoked tag stays usable. A flag records that it will be refused. If
+//! sends failed before that, the handler's error would be a 500 instead of the 204.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
@@ -32,16 +32,16 @@ pub(crate) struct Opening<'a> {
     pub(crate) framing: Framing,
     pub(crate) keep_alive: bool,
     pub(crate) resumption: Resumption<'a>,
-    /// What its client has missed was sent, or is to come: where it begins is not where its client is.
+    /// The missed events were sent or will be, so the stream's beginning is not the client's place.
     pub(crate) made_up: bool,
 }
 
 impl Core {
-    /// Makes a stream of the connection in `slot`, before it is known whether the reply will be one.
+    /// Begins a stream on the connection in `slot`, before it is known whether the reply is a stream.
     pub(crate) fn begin(&mut self, slot: u32) -> StreamId {
         let id = self.delivery.slots.draw_id(slot);
         self.opening_revoked = false;
-        // Where panics go on, the last handler may have left some behind.
+        // If panics propagate, the last handler may have left callbacks.
         let left = std::mem::take(&mut self.on_open);
         self.remains.add_all(left);
         let sequence = self.delivery.topics.sequence();
@@ -53,8 +53,8 @@ impl Core {
         id
     }
 
-    /// The reply is none: drops whatever the handler gave to the stream. Where it is still to come, the
-    /// connection may be `refused` by then.
+    /// The reply is not a stream: drops whatever the handler gave to the stream. `refused` is kept for a
+    /// later reply.
     pub(crate) fn abandon(&mut self, id: StreamId, refused: Option<Refusal>) {
         self.delivery.dissolve(id.slot);
         self.drop_belongings(id);
@@ -65,7 +65,7 @@ impl Core {
         }
     }
 
-    /// Whether a stream that is about to be opened is one too many, whatever it would read.
+    /// Why every new stream is refused at the moment, if so.
     pub(crate) fn refuses_streams(&self) -> Option<Refusal> {
         if self.drain.is_some() {
             return Some(Refusal::Draining);
@@ -76,7 +76,7 @@ impl Core {
     /// Subscribes a stream that is about to be opened to the topics of its reply.
     pub(crate) fn subscribe_all(&mut self, id: StreamId, reply: &StreamReply) -> Result<(), Refusal> {
         for topic in reply.topics() {
-            // A stream that was closed already still gets what they have kept for it.
+            // A stream that was closed already still gets the retained events of its topics.
             match self.subscribe_slot(id.slot, topic) {
                 Err(Error::TooManySubscriptions) => return Err(Refusal::Subscriptions),
                 Err(Error::TooManyTopics) => return Err(Refusal::Topics),
@@ -87,7 +87,7 @@ impl Core {
         Ok(())
     }
 
-    /// The reply is a stream: `head` goes out before anything that the handler has given to it.
+    /// Opens a stream. `head` goes out before anything that the handler has given to it.
     pub(crate) fn open(
         &mut self,
         id: StreamId,
@@ -119,7 +119,7 @@ impl Core {
         let first = reply.first_events();
         let sent = stream.extras().map(|extras| &extras.private);
         self.stats.events_sent += (first.len() + sent.map_or(0, |sent| sent.events().count())) as u64;
-        // What was sent to a tag of it has been told already.
+        // Events sent to one of its tags were reported already.
         let sent_before = sent.into_iter().flat_map(|sent| sent.events());
         let untold = sent_before.filter(|(kind, _)| !kind.told).map(|(_, text)| text);
         let untold = first.iter().map(EncodedEvent::text).chain(untold).map(str::to_owned);
@@ -127,14 +127,14 @@ impl Core {
         let follows = closed || !first.is_empty() || sent.is_some_and(|sent| !sent.is_empty());
         let ends = self.reason_to_end(id.slot, closed || reply.ends());
         if ends.is_some() && (!closed || resumption.beginning != Beginning::Live) {
-            // Behind what its topics have by now.
+            // Moves the end after the events that its topics have by now.
             self.delivery.close(id.slot);
         }
 
         let opening = self.opening_notice(reply.retry_after(), gap, begins_at);
         let opening = opening.and_then(|opening| EncodedEvent::new(&opening).ok());
-        // A head without a first byte of the body makes browsers hold the response back: where nothing else
-        // follows at once, a comment does.
+        // Browsers hold back a response whose body has no byte yet: if nothing else follows at once, a
+        // comment is sent.
         let comment = opening.is_none() && !follows;
         let opening = opening.as_ref().map(|event| (event.notice(), event.bytes()));
         let opening = opening.or_else(|| comment.then_some((COMMENT_KIND, COMMENT)));
@@ -161,8 +161,8 @@ impl Core {
         }
     }
 
-    /// What the server says first, in one block: when to come again, that something is missing, and where the
-    /// stream begins. How many events are missing is not known: what has gone is not counted.
+    /// The first block of a stream, from the server: `retry:`, a gap, and the id where the stream begins. The
+    /// number of missed events is unknown, as dropped events are not counted.
     fn opening_notice(
         &self,
         retry: Option<Duration>,
@@ -173,7 +173,7 @@ impl Core {
             return None;
         }
         let gap_event = self.config.gap_event.as_ref().filter(|_| gap);
-        // A heartbeat is for those who take no notice of an id without data.
+        // A named heartbeat is for clients that ignore an id without data.
         let heartbeat = self.config.heartbeat_event.as_ref().filter(|_| begins_at.is_some());
         let name = gap_event.or(heartbeat);
         let mut notice = Event::notice(name);
@@ -186,8 +186,8 @@ impl Core {
         })
     }
 
-    /// Why a stream ends that is about to be opened, if it does; `asked` is whether it was asked to. Not
-    /// before it has what its client has missed.
+    /// Why a stream that is about to open ends, if it does. `asked` is whether the application has closed it.
+    /// A held stream does not end before it has the missed events.
     fn reason_to_end(&self, slot: u32, asked: bool) -> Option<CloseReason> {
         match () {
             () if self.delivery.stream(slot).is_some_and(Stream::is_held) => None,
@@ -197,26 +197,26 @@ impl Core {
         }
     }
 
-    /// Whether nothing more will come for a stream.
+    /// Whether a stream has no events to come.
     fn is_over(&self, slot: u32) -> bool {
         let has_source = || self.delivery.slots.id(slot).is_some_and(|id| self.has_source(id));
         self.delivery.has_finished(slot) && !has_source()
     }
 
-    /// Ends a stream for which nothing more will come.
+    /// Closes a stream that has no events to come.
     pub(crate) fn end_if_finished(&mut self, slot: u32) {
         let is_open = self.delivery.stream(slot).is_some_and(|stream| stream.phase == Phase::Open);
         if is_open
             && self.is_over(slot)
             && let Some(id) = self.delivery.slots.id(slot)
         {
-            // It is open, so there is something to close.
+            // Cannot fail: the stream is open.
             let _ = self.close_for(id, CloseReason::Finished);
         }
     }
 
-    /// Ends a stream for the application: everything given to it so far still goes out, then the end of the
-    /// body.
+    /// Closes a stream for the application: events published and sent to it so far still go out, then the end
+    /// of the body.
     pub(crate) fn close(&mut self, id: StreamId) -> Result<(), Error> {
         self.close_for(id, CloseReason::Application)
     }
@@ -235,7 +235,7 @@ impl Core {
         Ok(())
     }
 
-    /// The end of the body is in place: nothing will follow it.
+    /// The end of the body is placed, and nothing will follow it.
     fn ending(&mut self, id: StreamId, reason: CloseReason) {
         let expires = self.rest_expires();
         if let Some(stream) = self.delivery.stream_mut(id.slot) {
@@ -250,12 +250,12 @@ impl Core {
         ages::rest_expires(self.config.max_age?, self.now, self.config.stall_timeout)
     }
 
-    /// Ends a connection at once, and the stream on it if there is one. What waits is dropped.
+    /// Closes a connection at once, and the stream on it if there is one. Waiting bytes are dropped.
     pub(crate) fn end(&mut self, slot: u32, reason: CloseReason) {
         let Some(entry) = self.delivery.slots.get_mut(slot) else { return };
         let reason = match entry.state {
             Connection::Closed => return,
-            // What is left is only to wait for the peer.
+            // The connection only waits for the peer, and has its reason already.
             Connection::Lingering { reason, .. } => reason,
             _ => reason,
         };
@@ -269,22 +269,21 @@ impl Core {
         if let Some(id) = self.delivery.slots.id(slot) {
             match phase {
                 Some(Phase::Open) => self.report(id, reason),
-                // Nobody was told that it began.
+                // Its opening was not reported.
                 Some(Phase::Opening | Phase::OpeningClosed) => self.drop_belongings(id),
                 Some(Phase::Ending) | None => {}
             }
         }
     }
 
-    /// A callback for this stream has panicked: whatever it was about to do, the stream cannot go on as if it
-    /// had.
+    /// Closes a stream after one of its callbacks has panicked.
     pub(crate) fn end_for_panic(&mut self, id: StreamId) {
         if self.delivery.slots.live(id).is_ok() {
             self.end(id.slot, CloseReason::Panicked);
         }
     }
 
-    /// Notes that an open stream has ended, once.
+    /// Reports the end of an open stream, once.
     fn report(&mut self, id: StreamId, reason: CloseReason) {
         log::debug!("stream {id}: {reason}");
         self.stats.count_closed(reason);
@@ -294,7 +293,7 @@ impl Core {
         self.tell(|observer| observer.close(id, reason));
     }
 
-    /// Drops all that belongs to a stream which never was.
+    /// Drops all that belongs to a stream that did not open.
     fn drop_belongings(&mut self, id: StreamId) {
         let on_open = std::mem::take(&mut self.on_open);
         self.remains.add_all(on_open);
@@ -302,7 +301,7 @@ impl Core {
         self.drop_hooks(id);
     }
 
-    /// Drops what a stream keeps until its end is told.
+    /// Drops the values that a stream keeps until its end was reported.
     pub(crate) fn drop_hooks(&mut self, id: StreamId) {
         let hooks = self.hooks.remove_all(id);
         self.remains.add_all(hooks.on_close);
@@ -310,14 +309,14 @@ impl Core {
         self.discard_feed(hooks.feed);
     }
 
-    /// What a reply has brought for a stream that does not open.
+    /// Drops what a reply has brought for a stream that does not open.
     pub(crate) fn discard(&mut self, belongings: Belongings) {
         let Belongings { source, state } = belongings;
         self.remains.add_all(source);
         self.remains.add_all(state);
     }
 
-    /// Drops what is known by the slot of the stream: before another one begins there.
+    /// Drops tags and timers, which are stored by slot, before another stream begins there.
     fn drop_tags_and_timers(&mut self, id: StreamId) {
         self.tags.forget(id.slot);
         while let Some(callback) = self.timers.remove_next_of(id.slot) {
@@ -325,13 +324,13 @@ impl Core {
         }
     }
 
-    /// The sources of a stream have nobody to bring anything to.
+    /// Drops the sources of a stream.
     pub(crate) fn discard_feed(&mut self, feed: Option<Feed>) {
         self.remains.add_all(feed.into_iter().flat_map(Feed::into_sources));
     }
 
-    /// A part of step 9: drops what nobody needs any more, one after the other, so that a destructor which
-    /// panics keeps nobody waiting.
+    /// A part of step 9: drops values of the application one by one, so a destructor that panics does not
+    /// affect others.
     pub(crate) fn drop_remains(&mut self) {
         for _ in 0..DROPS_PER_TURN {
             let Some(remain) = self.remains.take() else { return };
@@ -340,7 +339,7 @@ impl Core {
                 if self.config.propagate_panics {
                     resume_unwind(panic);
                 }
-                // What it has said may panic as well when it is dropped, and so on.
+                // Dropping the payload may panic as well, and so on.
                 if !(panic.is::<String>() || panic.is::<&str>()) {
                     forget(panic);
                 }
@@ -349,5 +348,5 @@ impl Core {
     }
 }
 
-/// So much of the application's is dropped in one turn at most.
+/// Values of the application that are dropped in one turn at most.
 const DROPS_PER_TURN: usize = 1024;

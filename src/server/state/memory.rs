@@ -1,4 +1,4 @@
-//! The account of all that is held for others, and what is said where there is too much.
+//! The sum of memory held for others, and the reactions when there is too much.
 
 use crate::account::Purpose;
 use crate::error::Error;
@@ -9,7 +9,7 @@ use crate::server::state::core::Core;
 use std::time::Duration;
 
 impl Core {
-    /// What is held for others.
+    /// The memory held for others.
     pub(crate) fn memory(&self) -> Memory {
         let sum = |purpose| self.account.sum(purpose);
         Memory {
@@ -22,7 +22,7 @@ impl Core {
         }
     }
 
-    /// Whether the memory of logs is what was counted of it. Looks only where there are few.
+    /// Whether the memory of logs was counted correctly. Checks only if there are few.
     pub(crate) fn is_well_counted(&self) -> bool {
         const FEW: usize = 32;
         if self.delivery.slots.len() > FEW || self.delivery.topics.len() > FEW {
@@ -34,13 +34,12 @@ impl Core {
         counted == found
     }
 
-    /// Whether as much is held as may be.
+    /// Whether `memory_max` is reached.
     pub(crate) fn memory_is_full(&self) -> bool {
         self.memory().total() >= self.config.memory_max
     }
 
-    /// Halves the histories of the next topics. Returns how many it has looked at, and whether those were the
-    /// last.
+    /// Halves the histories of the next topics. Returns the number visited, and whether those were the last.
     pub(crate) fn shorten_histories(&mut self, count: usize) -> (usize, bool) {
         let (looks, bytes) = self.delivery.topics.halve_histories(self.pressure.next_topic, count);
         self.pressure.next_topic += looks;
@@ -48,24 +47,24 @@ impl Core {
         (looks, self.pressure.next_topic >= self.delivery.topics.bound())
     }
 
-    /// Says that too much is held, now and then.
+    /// Logs a warning, at most once in ten seconds.
     pub(crate) fn warn_of_memory(&mut self) {
         if self.memory_log.is_due(self.now, Duration::from_secs(10)) {
             let (memory, max) = (self.memory(), self.config.memory_max);
             log::warn!(
-                "{} of {max} bytes are held, and nothing more can give way: {memory:?}",
+                "{} of {max} bytes of memory are in use, and no more can be freed: {memory:?}",
                 memory.total()
             );
         }
     }
 
-    /// The answer to a request for which there is no memory.
+    /// The reply to a request for which there is no memory.
     pub(crate) fn unavailable(&mut self) -> Reply {
         let retry = self.scatter(self.config.refuse_retry);
         StreamReply::default().unavailable(retry)
     }
 
-    /// What takes memory is refused where there is none left.
+    /// Fails if memory is full.
     pub(super) fn has_memory(&self) -> Result<(), Error> {
         if self.memory_is_full() { Err(Error::TooMuchMemory) } else { Ok(()) }
     }

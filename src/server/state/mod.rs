@@ -1,5 +1,5 @@
-//! What is kept from turn to turn, without a socket: all that handlers can reach, in `core`, and what the
-//! steps need besides.
+//! State that lasts from turn to turn, without sockets: `core`, which handlers can reach, and the state of
+//! the steps.
 
 pub(crate) mod acceptor;
 pub(crate) mod addresses;

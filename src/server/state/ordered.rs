@@ -1,9 +1,9 @@
-//! What an external log says besides its events: topics whose ids are its positions.
+//! Losses and the end of an external log, for topics whose ids are its positions.
 //!
-//! A loss (`ordered_gap`) is a notice with a position, appended to the logs of all such topics. A stream is
-//! told in the right place, as it is of any event, and a resume finds the notice in the history, or in
-//! `complete_from` after that is gone. A client that waits in `ahead` while the log has ended twice
-//! (`ordered_end`) waits for an event that cannot come: it goes on with a gap of its own.
+//! A loss (`ordered_gap`) is a notice with a position, appended to the logs of all such topics. A stream gets
+//! it in order like any event. A resume finds the notice in the history, or in `complete_from` after the
+//! notice was dropped. A stream that still waits in `ahead` at the second `ordered_end` waits for an event
+//! that cannot come: it continues with a gap of its own.
 
 use crate::error::Error;
 use crate::event::Event;
@@ -14,8 +14,8 @@ use crate::topic::position::{Place, Position};
 use crate::topic::topics::Topics;
 
 impl Core {
-    /// Publishes an event of the log to those topics that take it, as it stands there already. The error is
-    /// that of the first that does not.
+    /// Publishes an event of the log to those topics that accept it, because it is in the log already.
+    /// Returns the error of the first topic that does not.
     pub(crate) fn publish_at<'t>(
         &mut self,
         topics: impl Iterator<Item = &'t str>,
@@ -32,7 +32,7 @@ impl Core {
             match accepted.and_then(|()| self.make_room_for_topics(all, Topics::would_add)) {
                 Ok(()) => taken.push(topic),
                 Err(error) => {
-                    // It cannot be published later: a topic that there is room for by then has missed it.
+                    // The event cannot be published later: a topic that fits by then has missed it.
                     is_lost |= error == Error::TooManyTopics;
                     refused = refused.and(Err(error));
                 }
@@ -51,7 +51,7 @@ impl Core {
         refused
     }
 
-    /// The log has lost events up to `position`.
+    /// Reports that the log has lost events up to `position`.
     pub(crate) fn ordered_gap(&mut self, position: Position) -> Result<(), Error> {
         self.is_behind_all(position)?;
         self.delivery.catch_up_with(Place::At(position));
@@ -61,7 +61,7 @@ impl Core {
         Ok(())
     }
 
-    /// The same in all loops, at one place in the order of what is published.
+    /// Reports a loss in all loops, at one place in the order of events.
     pub(crate) fn ordered_gap_together(&mut self, position: Position) -> Result<(), Error> {
         self.is_behind_all(position)?;
         self.in_order(move |core| core.ordered_gap(position)).unwrap_or(Ok(()))
@@ -76,7 +76,8 @@ impl Core {
         }
     }
 
-    /// The log has nothing behind `newest`. Who waits for that for the second time is told of a gap.
+    /// Reports that the log has nothing after `newest`. A stream that waits for a later position at the
+    /// second such call gets a gap.
     pub(crate) fn ordered_end(&mut self, newest: Position) {
         let in_vain = self.delivery.give_up_waiting_behind(newest);
         if in_vain.is_empty() {
@@ -89,10 +90,10 @@ impl Core {
         }
     }
 
-    /// Tells a stream that it has missed something before `position`. How many events that is, nobody knows.
+    /// A notice that events before `position` were missed. Their number is unknown.
     fn gap_notice(&self, position: Position) -> Option<EncodedEvent> {
         let notice = Event::notice(self.config.gap_event.as_ref()).id(position.to_string());
-        // A name that is configured has been checked to be one line, so it can be written.
+        // Cannot fail: `Config::check` has checked that the name is one line.
         EncodedEvent::new_notice(&notice).ok()
     }
 }

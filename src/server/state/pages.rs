@@ -1,4 +1,4 @@
-//! Entries at places that stay theirs, in pages that are given back one by one.
+//! A slab in pages that are freed one by one.
 
 use slab::Slab;
 use std::num::NonZeroU32;
@@ -6,17 +6,16 @@ use std::num::NonZeroU32;
 /// Entries of one page.
 const PAGE: usize = 64;
 
-/// Where an entry lies. Never zero, so that a vacant entry needs no room to be told apart from one with a
-/// place in it.
+/// The place of an entry. Never zero, so a slab entry that contains a place needs no separate tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Place(NonZeroU32);
 
 impl Place {
-    /// Nothing lies there.
+    /// The place of no entry.
     pub(crate) const NONE: Self = Self(NonZeroU32::MAX);
 
     fn new(index: usize) -> Self {
-        // What lies here belongs to a stream or was made by the application: far fewer than 2^32.
+        // Entries belong to streams or to the application: far fewer than 2^32.
         Self(u32::try_from(index + 1).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX))
     }
 
@@ -25,16 +24,16 @@ impl Place {
     }
 }
 
-/// A slab in pages. It grows by a page instead of doubling, and a few entries that stay behind when a crowd
-/// has left keep their pages and no others.
+/// A slab in pages. It grows by a page instead of doubling. A few entries that stay after many were removed
+/// keep only their own pages.
 ///
-/// Cost: at most a page more than what is used, and for each page of 64 there ever was at once 44 bytes,
-/// until all are empty.
+/// Cost: at most one unused page, and 44 bytes for each page of 64 that there ever was at once, until all are
+/// empty.
 #[derive(Debug)]
 pub(crate) struct Pages<T> {
     pages: Vec<Slab<T>>,
-    /// The pages with room, in no order. The last is used next.
-    /// Invariant: each page that is not full is here once, and no empty one has memory but the last.
+    /// The pages with room, in no particular order. The last is used next. Invariant: each page that is not
+    /// full is here once, and no empty one has memory but the last.
     roomy: Vec<u32>,
     len: usize,
 }
@@ -84,14 +83,14 @@ impl<T> Pages<T> {
         Some(entry)
     }
 
-    /// A page has room. The one that was used next may be empty: it is not needed any more.
+    /// Adds a page with room. If the page that was to be used next is empty, it is freed.
     fn add_roomy(&mut self, number: usize) {
         if let Some(&last) = self.roomy.last()
             && self.pages[last as usize].is_empty()
         {
             self.pages[last as usize] = Slab::new();
         }
-        // A page has 64 entries, of which there are fewer than 2^32.
+        // A page has 64 entries, and there are fewer than 2^32 entries.
         self.roomy.push(u32::try_from(number).unwrap_or(u32::MAX));
     }
 
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_that_stay_keep_their_pages_and_no_others() {
+    fn remaining_entries_keep_only_their_own_pages() {
         let mut pages = Pages::default();
         let places: Vec<Place> = (0..10_000).map(|number| pages.insert(number)).collect();
         assert_eq!(pages.held(), 10_000_usize.div_ceil(PAGE));
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_and_goes_uses_the_same_memory_again() {
+    fn entries_that_come_and_go_reuse_memory() {
         let mut pages = Pages::default();
         let places = [pages.insert(0), pages.insert(1)];
         for _ in 0..2 {
@@ -156,7 +155,7 @@ mod tests {
             let mut pages = Pages::default();
             let mut model: Vec<(Place, u16)> = Vec::new();
             for (step, &(die, number)) in steps.iter().enumerate() {
-                // First most come, then most go, so that pages fill and empty.
+                // First most steps add, then most remove, so pages fill and empty.
                 let comes = if step < steps.len() / 2 { die != 0 } else { die == 0 };
                 if model.is_empty() || comes {
                     let place = pages.insert(number);

@@ -1,57 +1,57 @@
-//! What gives way when more memory is held than may be, and in which order.
+//! Memory pressure: what is freed, and in which order.
 //!
-//! `Pressure` is asked once a turn (step 8). From seven eighths of `memory_max` on, it goes through its
-//! stages until three quarters are left:
+//! `Pressure` is checked once a turn (step 8). Above seven eighths of `memory_max` it goes through its stages
+//! until less than three quarters are in use:
 //!
 //! 1. Publishers wait, for 100 ms.
-//! 2. All topics and connections are gone round, 4,096 in a turn, with the permitted lag halved each round.
-//!    Making room then cuts as it always does, only sooner.
-//! 3. Histories are halved, round by round.
+//! 2. All topics and connections are visited in rounds, 4,096 in a turn, with the permitted lag halved each
+//!    round. Making room then closes streams as usual, only sooner.
+//! 3. Histories are halved in each round.
 //!
-//! If all of it is still held, `publish` and `send` fail, orders that take memory go back into the inbox, and
-//! requests are refused. No loss is silent: a stream that is cut resumes, and a shortened history is a gap.
-//! The newest event of a key never gives way; removing keys works also when memory is full.
+//! While all of it is in use, `publish` and `send` fail, orders that take memory go back into the inbox, and
+//! requests are refused. No loss is silent: a stream that was closed resumes, and a shortened history is a
+//! gap. The newest event of a key is never dropped; removing keys works even when memory is full.
 
 use std::time::Duration;
 
-/// The parts of `Config::memory_max`, in sixteenths, at which pressure begins, ends, and leaves no time.
+/// The parts of `Config::memory_max`, in sixteenths, at which pressure begins, ends, and no longer waits.
 const BEGINS: usize = 14;
 const ENDS: usize = 12;
 const HURRIES: usize = 15;
 
-/// How long publishers wait before anybody is cut: those who read as fast as they can have made room by then.
+/// How long publishers wait before streams are closed: by then streams that read as fast as they can have
+/// made room.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long the server rests when nothing more can give way.
+/// How long the server rests if no more memory can be freed.
 const RESTS: Duration = Duration::from_secs(1);
 
-/// What may lag is halved so often, the last time to nothing, and then what is kept.
+/// How often the permitted lag is halved, the last time to zero, and then the histories.
 const HALVINGS: u8 = 8;
 
-/// How far the server has gone to get by with its memory.
+/// The stages of relief.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Stage {
     #[default]
     Calm,
-    /// Publishers wait for those who read.
+    /// Publishers wait for streams that read.
     Waiting { since: Duration },
-    /// Who lags furthest behind is cut, or skips: nobody may have more behind than a part, which is halved
-    /// each time round.
+    /// The streams that lag furthest are closed or skip: the permitted lag is halved in each round.
     Cutting { halvings: u8 },
-    /// Histories are halved each time round.
+    /// Histories are halved in each round.
     Shortening { halvings: u8 },
-    /// What is left cannot give way.
+    /// No more memory can be freed.
     Stuck { until: Duration },
 }
 
-/// What is to be done about it, in one turn.
+/// The relief to do in one turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Relief {
     Cut,
     Shorten,
 }
 
-/// The stage, and where the server stands in going round all topics and connections.
+/// The stage, and the position in the round over all topics and connections.
 #[derive(Debug, Default)]
 pub(crate) struct Pressure {
     stage: Stage,
@@ -64,17 +64,17 @@ impl Pressure {
         self.stage
     }
 
-    /// Whether publishers are to wait.
+    /// Whether publishers have to wait.
     pub(crate) fn is_on(&self) -> bool {
         self.stage != Stage::Calm
     }
 
-    /// Whether those who lag are cut sooner than they would be.
+    /// Whether streams that lag are closed sooner than usual.
     pub(crate) fn is_cutting(&self) -> bool {
         !matches!(self.stage, Stage::Calm | Stage::Waiting { .. })
     }
 
-    /// What may lag of `lag_bytes_max` at this stage.
+    /// The permitted lag at this stage, given `lag_bytes_max`.
     pub(crate) fn lag_bytes_max(&self, lag_bytes_max: usize) -> usize {
         match self.stage {
             Stage::Calm | Stage::Waiting { .. } => lag_bytes_max,
@@ -83,7 +83,7 @@ impl Pressure {
         }
     }
 
-    /// So many bytes are held of `max`. What is to be done about it?
+    /// The relief to do while `held` of `max` bytes are in use.
     pub(crate) fn look(&mut self, held: usize, max: usize, now: Duration) -> Option<Relief> {
         let part = |sixteenths| part(max, sixteenths);
         self.stage = match self.stage {
@@ -106,8 +106,8 @@ impl Pressure {
         }
     }
 
-    /// All topics and connections have been gone round, and it was not enough. Returns whether nothing more
-    /// can be done.
+    /// Ends a round over all topics and connections that was not enough. Returns whether nothing more can be
+    /// done.
     pub(crate) fn is_not_enough(&mut self, now: Duration) -> bool {
         (self.next_topic, self.next_slot) = (0, 0);
         self.stage = match self.stage {
@@ -122,10 +122,10 @@ impl Pressure {
         matches!(self.stage, Stage::Stuck { .. })
     }
 
-    /// When there is something to be done again, where so many bytes are held of `max`.
+    /// When there is something to do again, while `held` of `max` bytes are in use.
     pub(crate) fn next_due(&self, held: usize, max: usize) -> Option<Duration> {
         match self.stage {
-            // What has come since the last look may be too much.
+            // Memory taken since the last check may be too much.
             Stage::Calm => (held >= part(max, BEGINS)).then_some(Duration::ZERO),
             Stage::Waiting { since } => Some(since.saturating_add(PATIENCE)),
             Stage::Cutting { .. } | Stage::Shortening { .. } => Some(Duration::ZERO),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn near_the_limit_nobody_waits() {
+    fn near_the_limit_publishers_do_not_wait() {
         let mut pressure = Pressure::default();
         assert_eq!(pressure.look(1500, MAX, Duration::ZERO), Some(Relief::Cut));
     }

@@ -1,17 +1,17 @@
-//! What is left of the application's when nobody needs it any more.
+//! Values of the application that are no longer needed.
 //!
-//! It is dropped in step 9, one after the other, and not where it becomes superfluous: a destructor is code
+//! They are dropped in step 9, one after the other, and not where they become unneeded: a destructor is code
 //! of the application, and may panic or publish like any other.
 
 use crate::conn::list::List;
 use std::collections::VecDeque;
 
-/// Anything: all that is left to be done with it is to drop it.
+/// A value of any type that is only to be dropped.
 pub(crate) trait Remain: Send {}
 
 impl<T: Send> Remain for T {}
 
-/// What is to be dropped at the end of the turn: destructors are the application's code, too.
+/// The values to drop at the end of the turn.
 #[derive(Default)]
 pub(crate) struct Remains(VecDeque<Box<dyn Remain>>);
 
@@ -28,7 +28,7 @@ impl Remains {
         self.0.pop_front()
     }
 
-    /// Gives memory back where there is more than twice that of `most`.
+    /// Frees memory if there is more than twice that of `most`.
     pub(crate) fn give_back(&mut self, most: usize) {
         self.0.give_back(most);
     }

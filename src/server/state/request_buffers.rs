@@ -1,36 +1,35 @@
-//! What is kept from one request to the next, and from turn to turn: buffers, the date, and whose turn it is.
+//! Shared buffers for requests, the date, and the budget of a turn.
 
 use crate::http::parse::incoming::Incoming;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Requests that one connection may have answered in a turn, however many others wait.
+/// Requests of one connection that are handled in a turn at least, however many others wait.
 const REQUESTS_PER_VISIT_MIN: usize = 16;
 
-/// Bytes that are read in one turn, of all connections together: some milliseconds' worth.
+/// Bytes read from all connections in one turn: some milliseconds' worth.
 const BYTES_PER_TURN: usize = 4 << 20;
 
-/// Buffers that are kept from one connection to the next, and the date.
+/// Buffers that connections share, the date, and the budget of a turn.
 #[derive(Debug, Default)]
 pub(crate) struct RequestBuffers {
-    /// What is read goes here first. Only the beginning of a request that is not complete is kept for its
-    /// connection.
+    /// The buffer for reads. Only an incomplete request is copied to its connection.
     pub(crate) buffer: Vec<u8>,
     pub(crate) incoming: Incoming,
     pub(crate) replies: Vec<u8>,
     pub(crate) date: Date,
-    /// Bytes that may still be read or replied in this turn.
+    /// Bytes that may still be read or written as replies in this turn.
     pub(crate) bytes_left: usize,
-    /// Requests that may still be answered in this turn.
+    /// Requests that may still be handled in this turn.
     pub(crate) left: usize,
-    /// How many of them each connection gets.
+    /// Requests of each connection in this turn at most.
     pub(crate) share: usize,
-    /// The slot of the connection that was read last: those behind it come first in the next turn.
+    /// The slot of the connection that was read last. The next turn begins with the slots after it.
     pub(crate) last: u32,
 }
 
 impl RequestBuffers {
-    /// Shares out the requests of a turn among the connections in `unread` and `ready` others, and puts
-    /// `unread` in order: each slot once, and round and round, so that none waits for ever.
+    /// Divides the requests of a turn among the connections in `unread` and `ready` others. Sorts `unread` so
+    /// that each slot is there once and all get their turn in rotation.
     pub(crate) fn begin_turn(&mut self, unread: &mut Vec<u32>, ready: usize, budget: usize) {
         unread.sort_unstable();
         unread.dedup();
@@ -40,7 +39,7 @@ impl RequestBuffers {
         self.share = (budget / (unread.len() + ready).max(1)).max(REQUESTS_PER_VISIT_MIN);
     }
 
-    /// So many bytes were read or replied.
+    /// Subtracts bytes that were read or written as replies.
     pub(crate) fn spend(&mut self, bytes: usize) {
         self.bytes_left = self.bytes_left.saturating_sub(bytes);
     }
@@ -61,7 +60,7 @@ pub(crate) struct Date {
 }
 
 impl Date {
-    /// Makes sure that the text is of `second`, by the clock of unix.
+    /// Formats the date of `second` (unix time), if it has changed.
     pub(crate) fn refresh(&mut self, second: u64) {
         if second != self.second || self.text.is_empty() {
             self.second = second;
@@ -70,7 +69,7 @@ impl Date {
     }
 }
 
-/// The form of RFC 9110 5.6.7. It has four digits for the year; a clock beyond them is as good as none.
+/// The format of RFC 9110 5.6.7. It has four digits for the year. A clock beyond that is not right anyway.
 fn http_date(now: SystemTime) -> String {
     let representable = now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() < 253_402_300_800);
     httpdate::fmt_http_date(if representable { now } else { UNIX_EPOCH })

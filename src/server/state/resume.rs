@@ -1,4 +1,4 @@
-//! Whether a stream that comes back has missed something, and where it goes on.
+//! Where a resumed stream begins, and whether its client has missed events.
 
 use crate::conn::id::StreamId;
 use crate::delivery::resume::Beginning;
@@ -7,19 +7,19 @@ use crate::server::state::core::Core;
 use crate::topic::position::Place;
 use std::borrow::Cow;
 
-/// Where a stream begins, and whether its client has missed something.
+/// Where a stream begins, and whether its client has missed events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Resumption<'a> {
     pub(crate) beginning: Beginning,
-    /// Something between what its client saw last and the beginning is not kept any more.
+    /// Events between the client's last one and the beginning were dropped.
     pub(crate) gap: bool,
-    /// The id that its client has seen last, where its topics have ids.
+    /// The last id that the client has seen, if the stream's topics have ids.
     pub(crate) last_event_id: Option<Cow<'a, str>>,
 }
 
 impl Core {
-    /// Where a stream begins whose client saw the event `last_event_id` last, which is looked for only where
-    /// something is kept. The stream is subscribed to its topics already.
+    /// Where a stream begins. Its client saw the event `last_event_id` last, which is looked up only if the
+    /// topics have ids. The stream is subscribed to its topics already.
     pub(crate) fn resumption<'a>(
         &self,
         id: StreamId,
@@ -31,7 +31,7 @@ impl Core {
             return live;
         }
         let Some(last) = last_event_id() else {
-            // Nothing is live any more where everything has finished.
+            // Finished topics have no live events, so the stream begins with the oldest.
             let from_oldest = reply.is_snapshot() || self.delivery.has_finished(id.slot);
             let beginning = if from_oldest { Beginning::After(0) } else { Beginning::Live };
             return Resumption { beginning, ..live };
@@ -46,7 +46,8 @@ impl Core {
             Some(Beginning::After(position)) => self.delivery.is_lost_after(id.slot, position),
             Some(Beginning::Live | Beginning::Ahead(_)) => false,
         };
-        // Where nothing was published yet: what others have given it comes to be published here, too.
+        // Nothing was published here yet. The events that other servers have sent to the client will be
+        // published here too.
         let position = self.delivery.position_before_all(id.slot, &last);
         let beginning = match (gap, reply.after_gap_begins()) {
             _ if position.is_some() => {
@@ -58,8 +59,7 @@ impl Core {
         Resumption { beginning, gap, last_event_id: Some(last) }
     }
 
-    /// Whether what its handler has said that a stream gets first has ids that clients may not come back
-    /// with.
+    /// Whether one of the first events in a reply has an id that is too long to come back in a request.
     pub(crate) fn has_too_long_ids(&self, reply: &StreamReply) -> bool {
         let bytes_max = self.config.id_bytes_max();
         let too_long = reply.first_events().iter().any(|event| event.has_longer_id(bytes_max));
@@ -69,8 +69,8 @@ impl Core {
         too_long
     }
 
-    /// Whether there is nothing to come for a stream that is about to be opened and whose topics have
-    /// finished: its client has seen all.
+    /// Whether a stream that is about to open has no events to come: its topics have finished, and its client
+    /// has seen all.
     pub(crate) fn has_seen_all(
         &self,
         id: StreamId,
@@ -80,7 +80,7 @@ impl Core {
         let has_more = match resumption.beginning {
             Beginning::Live => return false,
             Beginning::After(position) => self.delivery.has_more(id.slot, position),
-            // What it has seen was published elsewhere, and here it will not be.
+            // The client's last event was published elsewhere and will not be published here.
             Beginning::Ahead(_) => false,
         };
         resumption.last_event_id.is_some()

@@ -13,26 +13,26 @@ use crate::topic::frame::EncodedEvent;
 use std::any::Any;
 use std::time::Duration;
 
-/// Sources that are asked in one turn.
+/// Sources that are asked in one turn at most.
 const VISITS_PER_TURN: usize = 256;
 
-/// What one of them may answer before the others have their turn: so much leaves in one write.
+/// Events that one source may return before the next source is asked. They leave in one write.
 const EVENTS_PER_VISIT: usize = 64;
 const BYTES_PER_VISIT: usize = 16 << 10;
 
-/// A wait of nothing would never let the loop rest.
+/// The shortest wait. A wait of zero would never let the loop rest.
 const WAIT_MIN: Duration = Duration::from_millis(1);
 
-/// The longest pause of a source after visits in which it had only events that cannot be written. The first
-/// is [`WAIT_MIN`], each one that follows is twice as long: a few such events hold up little, and a source
-/// that has no others costs next to nothing.
+/// The longest pause of a source after visits in which it returned only invalid events. The first pause is
+/// [`WAIT_MIN`], and each next one is twice as long. So a few such events delay little, and a source that
+/// returns no others costs next to nothing.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// How often such events are logged.
+/// The time between two warnings about invalid events.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Core {
-    /// Gives a stream a source, instead of the one it has.
+    /// Gives a stream a source, which replaces the previous one.
     pub(crate) fn set_source(&mut self, id: StreamId, source: Box<dyn Source>) -> Result<(), Error> {
         if let Err(closed) = self.delivery.slots.live(id) {
             self.remains.add(source);
@@ -46,7 +46,7 @@ impl Core {
         let state = FeedState::Full;
         self.hooks.add_feed(id, Feed { source: Some(source), state, beat: None, fruitless: 0, making_up });
         match earlier.as_ref().map(|feed| feed.state) {
-            // It keeps the place of the earlier one.
+            // The source keeps the place of the previous one in the queue.
             Some(FeedState::Ready) => self.set_state(id, FeedState::Ready),
             Some(FeedState::Waiting(timer)) => _ = self.remove_timer(timer),
             _ => {}
@@ -56,7 +56,7 @@ impl Core {
         Ok(())
     }
 
-    /// The source has something to say, or is to be asked whether it has.
+    /// Asks a source again that is idle or waits.
     pub(crate) fn wake(&mut self, id: StreamId) -> Result<(), Error> {
         self.delivery.slots.live(id)?;
         if let Some(FeedState::Waiting(timer)) = self.state(id) {
@@ -66,7 +66,7 @@ impl Core {
         Ok(())
     }
 
-    /// Has the source asked, now or when the stream has been given everything.
+    /// Asks the source, now or when the stream has received everything.
     fn wake_source(&mut self, id: StreamId) {
         let Some(entry) = self.delivery.slots.get(id.slot) else { return };
         let Some(stream) = entry.stream() else { return };
@@ -74,12 +74,12 @@ impl Core {
         if stream.phase == Phase::Open && !waits && !stream.queued && entry.writable {
             self.source_ready(id);
         } else if self.state(id) != Some(FeedState::Ready) {
-            // There is no room: it is asked when the stream has been given everything.
+            // There is no room: the source is asked when the stream has received everything.
             self.set_state(id, FeedState::Full);
         }
     }
 
-    /// The stream has room for what its source has.
+    /// Queues the source of a stream that has room.
     pub(crate) fn source_ready(&mut self, id: StreamId) {
         if self.state(id).is_some_and(|state| state != FeedState::Ready) {
             self.set_state(id, FeedState::Ready);
@@ -87,7 +87,7 @@ impl Core {
         }
     }
 
-    /// The stream has been given everything: its source, if it has one, is asked again.
+    /// The stream has received everything: asks its source again, if it has one.
     pub(crate) fn feed_again(&mut self, slot: u32) {
         if self.delivery.stream(slot).is_some_and(|stream| stream.flags.has(Flags::SOURCE))
             && let Some(id) = self.delivery.slots.id(slot)
@@ -116,15 +116,15 @@ impl Core {
         }
     }
 
-    /// Asks those sources whose streams have room. Events that cannot be written are left out, and `log` says
-    /// when to log that.
+    /// Asks the sources of streams with room. Invalid events are dropped, which `log` limits the warnings
+    /// about.
     pub(crate) fn pull_sources(&mut self, log: &mut LogLimit) {
         for _ in 0..self.ready_sources.len().min(VISITS_PER_TURN) {
             let Some(id) = self.ready_sources.pop_front().filter(|id| self.delivery.slots.live(*id).is_ok())
             else {
                 continue;
             };
-            // It may have been ready for some turns, in which others have sent to the stream.
+            // The source may have been ready for some turns, while the socket has become full.
             if !self.delivery.slots.get(id.slot).is_some_and(|entry| entry.writable) {
                 self.set_state(id, FeedState::Full);
             } else if let Some(source) = self.feed(id).and_then(|feed| feed.source.take()) {
@@ -144,7 +144,7 @@ impl Core {
                     Err(error) => {
                         if log.is_due(self.now, LOG_INTERVAL) {
                             log::warn!(
-                                "an event from the source of stream {id} cannot be written and is left out \
+                                "an event from the source of stream {id} cannot be written and is dropped \
                                  (logged at most once a minute): {error}"
                             );
                         }
@@ -159,7 +159,7 @@ impl Core {
                     return self.set_state(id, FeedState::Idle);
                 }
                 Some(end @ (Pull::End | Pull::Failed)) => {
-                    // It is dropped with all else that belongs to the stream.
+                    // The source is dropped with everything else of the stream.
                     self.put_back(id, source, bytes);
                     if self.is_held(id) {
                         self.made_up(id, end == Pull::End);
@@ -184,7 +184,7 @@ impl Core {
         }
     }
 
-    /// There is a drain: the source may have something to say about it.
+    /// Tells a source of the drain, and asks it once more.
     pub(crate) fn tell_source(&mut self, id: StreamId) {
         let Some(mut source) = self.feed(id).and_then(|feed| feed.source.take()) else { return };
         let told = self.guard("a source", |_core| source.draining());
@@ -192,12 +192,12 @@ impl Core {
         if told.is_none() {
             self.end_for_panic(id);
         } else {
-            // The stream may be about to end, and then there is nothing to wake.
+            // Fails if the stream is about to end: then there is nothing to wake.
             let _ = self.wake(id);
         }
     }
 
-    /// The source was asked, and had events of so many bytes.
+    /// Stores a source again after it was asked. It returned events of `bytes` bytes.
     fn put_back(&mut self, id: StreamId, source: Box<dyn Source>, bytes: usize) {
         let Some(feed) = self.feed(id) else {
             return self.remains.add(source);
@@ -208,7 +208,7 @@ impl Core {
         }
     }
 
-    /// A whole visit has brought nothing that can be written. Asking again at once could go on for ever.
+    /// A whole visit has brought only invalid events. Asking again at once could go on for ever.
     fn pause(&mut self, id: StreamId) {
         let Some(feed) = self.feed(id) else { return };
         let delay = WAIT_MIN.saturating_mul(1 << feed.fruitless.min(30)).min(PAUSE_MAX);
@@ -216,7 +216,8 @@ impl Core {
         self.wait_until(id, self.now.saturating_add(delay));
     }
 
-    /// Returns how many bytes the event has. They do not count as lag: it was the server that asked for them.
+    /// Sends an event of a source and returns its bytes. They do not count as lag, because the server asked
+    /// for the event.
     fn send_pulled(&mut self, id: StreamId, event: &Event<'_>) -> Result<usize, Error> {
         let is_held = self.is_held(id);
         self.encode(event, |core, encoded| {
@@ -235,16 +236,16 @@ impl Core {
         self.delivery.stream(id.slot).is_some_and(Stream::is_held)
     }
 
-    /// What its client has missed is brought by the source that the stream was given: nothing else is given
-    /// to it before that is done. Returns whether it has one.
+    /// Holds a stream until its source has brought the events that its client has missed. Nothing else is
+    /// delivered before. Returns whether it has a source.
     pub(crate) fn hold(&mut self, id: StreamId) -> bool {
         if self.delivery.slots.live(id).is_err() {
-            // It was closed in the same call, and ends before anything is brought: its client comes back with
-            // the id that it has.
+            // The stream was closed in the same call and ends without those events. Its client reconnects
+            // with the same id.
             return true;
         }
         if self.feed(id).is_none() {
-            log::error!("what a client has missed is to come later, but its stream was given no source");
+            log::error!("Handler::missed returned Missed::Later, but gave the stream no source");
             return false;
         }
         let give_up = Box::new(move |_, core: &mut Core, _: &mut dyn Any| core.made_up(id, false));
@@ -258,8 +259,8 @@ impl Core {
         true
     }
 
-    /// Gives a stream a source, when it has what its client has missed. A stream that was closed already
-    /// needs none.
+    /// Gives a stream a source that is used after the missed events. A stream that was closed already needs
+    /// none.
     pub(crate) fn set_source_after(&mut self, id: StreamId, source: Box<dyn Source>) {
         if let Some(making_up) = self.feed(id).and_then(|feed| feed.making_up.as_mut()) {
             let earlier = making_up.then.replace(source);
@@ -269,8 +270,8 @@ impl Core {
         }
     }
 
-    /// The source has brought all that the stream's client has missed, or will not: then that is a gap. The
-    /// stream goes on with what came meanwhile.
+    /// Ends the hold of a stream: its source has brought `all` missed events, or the client gets a `gap`
+    /// event. The stream continues with the events that arrived in the meantime.
     fn made_up(&mut self, id: StreamId, all: bool) {
         if !self.is_held(id) {
             return;

@@ -1,17 +1,17 @@
-//! How far the sweep has come.
+//! The state of the sweep.
 
 use crate::server::state::beats::Beats;
 use crate::server::state::core::Core;
 use std::time::Duration;
 
-/// Where the sweep stands between two of its slices, and what it gives to those it visits.
+/// The position of the sweep between two slices, and the heartbeats that it writes.
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
-    /// The slot to look at next.
+    /// The slot to visit next.
     pub(crate) next: u32,
-    /// When the next slice is due; `None` while there is nothing to look at.
+    /// When the next slice is due; `None` while there is nothing to visit.
     pub(crate) due: Option<Duration>,
-    /// When the last turn was.
+    /// The time of the last turn.
     pub(crate) turned: Duration,
     pub(crate) beats: Beats,
 }

@@ -1,6 +1,6 @@
-//! What is done with all streams of a tag at once, or of a topic that has finished.
+//! Work on all streams of a tag, or of a topic that has finished.
 //!
-//! What is sent to a tag is copied to the private log of each stream, because tags have few streams. Topics
+//! An event sent to a tag is copied to the private log of each stream, because tags have few streams. Topics
 //! are for many.
 
 use crate::conn::close_reason::CloseReason;
@@ -21,14 +21,13 @@ use std::time::Duration;
 const CLOSED_TOGETHER_PER_TURN: u64 = 1024;
 
 impl Core {
-    /// Gives a stream a tag. With one that is revoked it cannot stay: it is closed, or not opened in the
-    /// first place.
+    /// Gives a stream a tag. If the tag is revoked, the stream is closed, or will not open.
     pub(crate) fn tag(&mut self, id: StreamId, tag: &str) -> Result<(), Error> {
         let opening = self.delivery.slots.live(id)?.phase == Phase::Opening;
         if self.tags.is_revoked(tag, self.now) {
             if opening {
-                // What the handler goes on to give to it must not fail: that it is not opened is said in the
-                // answer.
+                // Further calls of the handler for this stream must not fail. The stream is refused by the
+                // reply.
                 self.opening_revoked = true;
                 return Ok(());
             }
@@ -51,9 +50,10 @@ impl Core {
         count
     }
 
-    /// Closes the next streams of those that are to be closed for a tag, or may be over with their topic.
+    /// Closes the next streams that are to be closed for a tag, or have no events to come as their topic has
+    /// finished.
     pub(crate) fn close_next_together(&mut self) {
-        // What others have taken along is no reason to wait, or they could put this off for ever.
+        // Only bytes copied here count. Others could otherwise delay this for ever.
         while self.work.closed_together < CLOSED_TOGETHER_PER_TURN
             && self.taken_together < TAKEN_ALONG_PER_TURN
         {
@@ -76,12 +76,12 @@ impl Core {
             self.opening_revoked = true;
             self.tags.remove(slot, tag.as_str());
         } else if let Some(id) = self.delivery.slots.id(slot) {
-            // It is live, so there is something to close.
+            // Cannot fail: the stream is live.
             let _ = self.close_for(id, reason);
         }
     }
 
-    /// Whether there are streams to be closed for a tag, or to be looked at as their topic has finished.
+    /// Whether streams are still to be closed for a tag, or checked because their topic has finished.
     pub(crate) fn is_closing_together(&self) -> bool {
         self.tags.is_closing() || !self.finishing.is_empty()
     }
@@ -91,7 +91,7 @@ impl Core {
         let forgot = self.tags.revoke(tag, until, self.config.revoked_max);
         if forgot && self.revoked_log.is_due(self.now, Duration::from_secs(10)) {
             let limit = self.config.revoked_max;
-            log::warn!("more than {limit} tags are revoked: those that are over soonest are forgotten early");
+            log::warn!("more than {limit} tags are revoked: those that expire soonest are dropped early");
         }
         let count = self.tags.count(tag);
         self.tags.close_all(tag, CloseReason::Revoked);
@@ -103,7 +103,7 @@ impl Core {
         self.tags.unrevoke(tag, self.now)
     }
 
-    /// Calls `work`, which may end the stream it is given, for each stream with a tag.
+    /// Calls `work` for each stream with a tag. `work` may close that stream.
     fn each_tagged(&mut self, tag: &str, mut work: impl FnMut(&mut Self, StreamId)) {
         let Some(mut next) = self.tags.first(tag) else { return };
         while let Some((slot, after)) = self.tags.at(next) {
@@ -125,7 +125,7 @@ impl Core {
             if self.tag(id, tag) == Err(Error::TooManyTags) {
                 return Err(Refusal::Tags);
             }
-            // A stream that was closed already is not given anything more.
+            // A stream that was closed already gets no tags.
         }
         Ok(())
     }
@@ -138,9 +138,9 @@ impl Core {
         self.encode(event, |core, encoded| core.send_tagged_encoded(tag, encoded))
     }
 
-    /// Returns how many streams were sent the event, and go on.
+    /// Returns the number of streams that will receive the event.
     pub(crate) fn send_tagged_encoded(&mut self, tag: &str, event: &EncodedEvent) -> usize {
-        // Before the streams that lag by this are closed.
+        // Before streams that lag too far by this are closed.
         self.observe(Audience::Tag(tag), event);
         let mut count = 0;
         self.each_tagged(tag, |core, id| {

@@ -1,7 +1,6 @@
-//! Which streams carry which tag, and which tags are revoked. Knows streams by their slot and nothing else of
-//! them.
+//! The tags of streams, and the revoked tags. Streams are known only by their slots.
 //!
-//! A link lies in one slab, and in two lists: that of its tag and that of its stream.
+//! All links are in one slab. Each link is in two lists: that of its tag and that of its stream.
 
 use crate::conn::close_reason::CloseReason;
 use crate::error::Error;
@@ -13,32 +12,30 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Below this many entries a table's memory is not given back: there is not enough of it.
+/// Tables do not shrink below this many entries, as that would free little.
 const SHRINK_MIN: usize = 1024;
 
 /// The index of streams by tag.
 ///
 /// A tag on a stream is a link in two lists: of all streams with this tag, and of all tags of this stream.
-/// All links lie in one slab, so that a tag that only one stream carries, as that of a user does, needs no
-/// list of its own. Adding and removing look at the other tags of the same stream, which are few, and never
-/// at other streams.
+/// All links are in one slab, so a tag of only one stream, such as that of a user, needs no list of its own.
+/// Adding and removing look at the other tags of the same stream, which are few, and never at other streams.
 ///
-/// Cost (64-bit): 25 bytes for each tag on a stream; for each tag 25, its name where that is longer than 14
-/// bytes, and some 8 in a table; and what `BySlot` says. `tests/allocations.rs` measures it.
+/// Cost (64-bit): 25 bytes for each tag on a stream; for each tag 25, its name if that is longer than 14
+/// bytes, and some 8 in a table; and that of `BySlot`. `tests/allocations.rs` measures it.
 #[derive(Debug, Default)]
 pub(crate) struct Tags {
     by_name: Index<Place>,
     tags: Pages<Tag>,
     links: Pages<Link>,
-    /// The first link of each stream. Invariant: no tag in `tags` is without one.
+    /// The first link of each stream. Invariant: every tag in `tags` has a link.
     of_slot: BySlot,
     revoked: Revoked,
-    /// Where those stand who go from stream to stream over several turns.
+    /// Walks over the streams of a tag, which take several turns.
     walks: VecDeque<Walk>,
 }
 
-/// Streams that are to be closed one after the other: those that had a tag at some moment, of which this is
-/// the next.
+/// A walk that closes the streams which had a tag at some moment.
 #[derive(Debug, Clone, Copy)]
 struct Walk {
     next: Place,
@@ -48,7 +45,7 @@ struct Walk {
 #[derive(Debug)]
 struct Tag {
     name: Name,
-    /// The link of the stream that was given it last.
+    /// The link of the stream that was tagged last.
     first: Place,
     count: u32,
 }
@@ -66,7 +63,7 @@ struct Link {
 }
 
 impl Tags {
-    /// Gives the stream in `slot` a tag. Giving it twice is giving it once.
+    /// Gives the stream in `slot` a tag. Giving it again changes nothing.
     pub(crate) fn add(&mut self, slot: u32, name: &str, tags_max: usize) -> Result<(), Error> {
         let key = self.find(name);
         let mut count = 0;
@@ -103,7 +100,7 @@ impl Tags {
         self.by_name.find(name, |key| name_of(&self.tags, key))
     }
 
-    /// Takes a tag from the stream in `slot`, if it has it.
+    /// Removes a tag from the stream in `slot`, if it has it.
     pub(crate) fn remove(&mut self, slot: u32, name: &str) {
         let Some(key) = self.find(name) else { return };
         let mut before = Place::NONE;
@@ -121,7 +118,7 @@ impl Tags {
         self.shrink_names();
     }
 
-    /// Takes all its tags from the stream in `slot`.
+    /// Removes all tags from the stream in `slot`.
     pub(crate) fn forget(&mut self, slot: u32) {
         let mut place = self.of_slot.get(slot);
         if place == Place::NONE {
@@ -134,7 +131,7 @@ impl Tags {
         self.shrink_names();
     }
 
-    /// Takes a link out of the list of its tag.
+    /// Removes a link from the list of its tag.
     fn unlink(&mut self, place: Place) -> Option<Link> {
         let link = self.links.remove(place)?;
         for walk in self.walks.iter_mut().filter(|walk| walk.next == place) {
@@ -167,17 +164,17 @@ impl Tags {
         self.tags.get(self.find(name)?)
     }
 
-    /// How many streams carry a tag.
+    /// The number of streams with a tag.
     pub(crate) fn count(&self, name: &str) -> usize {
         self.tag(name).map_or(0, |tag| tag.count as usize)
     }
 
-    /// Where the streams that carry a tag begin. Go on with [`at`](Self::at).
+    /// The place of the first stream with a tag. Continue with [`at`](Self::at).
     pub(crate) fn first(&self, name: &str) -> Option<Place> {
         self.tag(name).map(|tag| tag.first)
     }
 
-    /// The slots of the streams that carry a tag.
+    /// The slots of the streams with a tag.
     pub(crate) fn slots(&self, name: &str) -> impl Iterator<Item = u32> {
         let mut next = self.first(name);
         std::iter::from_fn(move || {
@@ -188,20 +185,20 @@ impl Tags {
     }
 
     /// The slot of the stream at a place, and the place of the next one with the same tag. That place stays
-    /// good while only this stream loses its tags, so each may be ended on the way.
+    /// valid while only this stream loses its tags, so each stream may be closed on the way.
     pub(crate) fn at(&self, place: Place) -> Option<(u32, Place)> {
         self.links.get(place).map(|link| (link.slot, link.next))
     }
 
-    /// From now on [`next_to_close`](Self::next_to_close) returns the streams that carry a tag, with a
-    /// reason. Those that are given it later stand before them.
+    /// Makes [`next_to_close`](Self::next_to_close) return the streams with a tag, and a reason. Streams that
+    /// get the tag later come before them in the list, so they are not included.
     pub(crate) fn close_all(&mut self, name: &str, reason: CloseReason) {
         if let Some(next) = self.first(name) {
             self.walks.push_back(Walk { next, reason });
         }
     }
 
-    /// The slot of the next stream that is to be closed, for which tag and why.
+    /// The slot of the next stream to close, its tag, and the reason.
     pub(crate) fn next_to_close(&mut self) -> Option<(u32, Name, CloseReason)> {
         loop {
             let walk = self.walks.front_mut()?;
@@ -215,23 +212,23 @@ impl Tags {
         }
     }
 
-    /// Whether there are streams to be closed.
+    /// Whether there may be streams to close.
     pub(crate) fn is_closing(&self) -> bool {
         !self.walks.is_empty()
     }
 
-    /// How many tags some stream carries.
+    /// The number of tags that at least one stream has.
     pub(crate) fn len(&self) -> usize {
         self.tags.len()
     }
 
-    /// From this slot on there are no streams any more.
+    /// Frees memory of slots from `bound` on, which have no streams.
     pub(crate) fn shrink(&mut self, bound: u32) {
         self.of_slot.shrink(bound);
     }
 
-    /// Gives memory of the table back when most of it is not used. It shrinks to what it holds and grows by
-    /// doubling, so the cost is spread over those that have left.
+    /// Shrinks the table when most of it is unused. It shrinks to its entries and grows by doubling, so the
+    /// cost is spread over the removals.
     fn shrink_names(&mut self) {
         let capacity = self.by_name.capacity();
         if capacity >= SHRINK_MIN && self.tags.len() < capacity / 8 {
@@ -240,25 +237,25 @@ impl Tags {
     }
 }
 
-/// What a tag is called.
+/// The name of a tag.
 fn name_of(tags: &Pages<Tag>, key: Place) -> &[u8] {
     tags.get(key).map_or(&[], |tag| tag.name.as_bytes())
 }
 
-/// Tags that no stream may be opened with for a while.
+/// The revoked tags.
 ///
-/// Cost (64-bit): 65 bytes and the name with two counters of 8 for each, and the slack of two tables.
+/// Cost (64-bit): for each 65 bytes, and the name with two counters of 8; and the unused room of two tables.
 #[derive(Debug, Default)]
 struct Revoked {
     until: HashMap<Arc<str>, Duration>,
-    /// Invariant: the same, ordered by time.
+    /// Invariant: the same entries, ordered by time.
     order: BTreeSet<(Duration, Arc<str>)>,
 }
 
 impl Tags {
     /// Revokes a tag up to and including `until`, or for as long as it is revoked already if that is longer.
-    /// Where there are more than `revoked_max`, the one that is over first is forgotten early; answers
-    /// whether one was.
+    /// If there are more than `revoked_max`, drops the one that expires first. Returns whether one was
+    /// dropped.
     pub(crate) fn revoke(&mut self, name: &str, until: Duration, revoked_max: usize) -> bool {
         let revoked = &mut self.revoked;
         let name: Arc<str> = match revoked.until.get_key_value(name) {
@@ -288,7 +285,7 @@ impl Tags {
         !self.revoked.until.is_empty() && self.revoked.until.get(name).is_some_and(|until| *until >= now)
     }
 
-    /// Forgets up to `count` revocations that are over.
+    /// Drops up to `count` revocations that are over.
     pub(crate) fn forget_revoked(&mut self, now: Duration, count: usize) {
         let revoked = &mut self.revoked;
         for _ in 0..count {
@@ -299,21 +296,21 @@ impl Tags {
         }
     }
 
-    /// When there is a revocation to forget. In whole seconds, so that the loop does not wake for each: what
-    /// they forbid is over in time whatever is remembered of it.
+    /// When there is a revocation to drop, in whole seconds, so the loop does not wake for each. A revocation
+    /// is over in time even if it was not dropped yet.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         let (until, _) = self.revoked.order.first()?;
         until.as_secs().checked_add(1).map(Duration::from_secs)
     }
 
-    /// How many revocations are remembered.
+    /// The number of revocations, including those that are over and not dropped yet.
     pub(crate) fn revoked(&self) -> usize {
         self.revoked.until.len()
     }
 }
 
 impl Revoked {
-    /// Forgets the one that is over first.
+    /// Drops the revocation that expires first.
     fn pop(&mut self) {
         let Some((_, name)) = self.order.pop_first() else { return };
         self.until.remove(&name);

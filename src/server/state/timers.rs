@@ -1,4 +1,4 @@
-//! Timers: callbacks at a time, once or again and again.
+//! Timers: callbacks at a time, once or periodically.
 
 use crate::server::state::by_slot::BySlot;
 use crate::server::state::pages::{Pages, Place};
@@ -8,7 +8,7 @@ use std::time::Duration;
 /// The shortest period: a timer that is due again at once would never let the loop rest.
 const PERIOD_MIN: Duration = Duration::from_millis(1);
 
-/// Names one timer, to [cancel](crate::Context::cancel) it. Means nothing once the timer has fired for the
+/// The id of a timer, to [cancel](crate::Context::cancel) it. It is invalid after the timer has fired for the
 /// last time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimerId {
@@ -16,31 +16,31 @@ pub struct TimerId {
     serial: u32,
 }
 
-/// All timers, in a heap by the time they are due. Adding and removing cost O(log n), and removing looks at
-/// the other timers of the same stream. What they call is up to the owner of the heap.
+/// All timers, in a heap by due time. Adding and removing cost O(log n), and removing looks at the other
+/// timers of the same stream.
 ///
-/// Cost (64-bit): 49 bytes for each, four to eight in the heap, and what `BySlot` says.
+/// Cost (64-bit): 49 bytes for each, four to eight in the heap, and that of `BySlot`.
 #[derive(Debug)]
 pub(crate) struct Timers<C> {
     entries: Pages<Entry<C>>,
-    /// A heap in which each node has four children. Invariant: just those entries are here that are not
-    /// firing at this moment, and each knows its position.
+    /// A heap in which each node has four children. Invariant: it holds exactly the entries that are not
+    /// firing, and each knows its position.
     heap: Vec<Place>,
     of_slot: BySlot,
     serial: u32,
 }
 
 struct Entry<C> {
-    /// In nanoseconds: 2^64 are 584 years.
+    /// In nanoseconds. 2^64 are 584 years.
     due: u64,
-    /// In nanoseconds; zero for one that fires once.
+    /// In nanoseconds; zero for a timer that fires once.
     period: u64,
-    /// Taken out while it is called.
+    /// `None` while it is called.
     callback: Option<C>,
     /// The slot of its stream, or `NOBODY`.
     owner: u32,
     serial: u32,
-    /// Where it is in the heap, or `FIRING`.
+    /// The position in the heap, or `FIRING`.
     position: u32,
     /// The next timer of the same stream.
     next: Place,
@@ -58,7 +58,7 @@ impl<C> fmt::Debug for Entry<C> {
     }
 }
 
-/// A timer that is due, on its way to be called and back.
+/// A due timer, taken out of the heap to be called.
 pub(crate) struct Due<C> {
     pub(crate) id: TimerId,
     /// The slot of its stream.
@@ -73,8 +73,8 @@ impl<C> Default for Timers<C> {
 }
 
 impl<C> Timers<C> {
-    /// Adds a timer that is due at `due` and, with a period, again and again after that. It belongs to the
-    /// stream in a slot, or to nobody.
+    /// Adds a timer that is due at `due`, and after that every `period` if it has one. It belongs to the
+    /// stream in the slot `owner`, or to no stream.
     pub(crate) fn add(
         &mut self,
         due: Duration,
@@ -99,14 +99,14 @@ impl<C> Timers<C> {
         TimerId { place, serial }
     }
 
-    /// Removes a timer. Returns what it would have called unless it is being called, or `None` if there is no
-    /// such timer any more.
+    /// Removes a timer. Returns its callback unless that is being called, or `None` if the timer no longer
+    /// exists.
     pub(crate) fn remove(&mut self, id: TimerId) -> Option<Option<C>> {
         self.entry(id)?;
         self.take_out(id.place)
     }
 
-    /// Removes a timer of the stream in a slot, as long as there is one.
+    /// Removes one timer of the stream in a slot, or returns `None` if there is none.
     pub(crate) fn remove_next_of(&mut self, slot: u32) -> Option<Option<C>> {
         self.take_out(self.of_slot.get(slot))
     }
@@ -145,7 +145,7 @@ impl<C> Timers<C> {
         Some(Duration::from_nanos(first.due))
     }
 
-    /// Takes the next timer that is due. It has to be given [back](Self::put_back) when it has been called.
+    /// Takes the next timer that is due. After its call it has to be [put back](Self::put_back).
     pub(crate) fn take_due(&mut self, now: Duration) -> Option<Due<C>> {
         let &place = self.heap.first()?;
         let entry = self.entries.get_mut(place).filter(|entry| entry.due <= nanos(now))?;
@@ -157,11 +157,11 @@ impl<C> Timers<C> {
         Some(Due { id, owner, callback })
     }
 
-    /// Sets a timer that was called for its next time. Returns the callback of one that is over, or was
-    /// cancelled meanwhile.
+    /// Sets a called timer for its next time. Returns the callback if the timer is over or was cancelled in
+    /// the meantime.
     ///
-    /// Times that have passed already are left out, not made up for: a loop that was held up does not fire in
-    /// a burst.
+    /// Times that have passed already are skipped: after a delay of the loop a timer does not fire in a
+    /// burst.
     pub(crate) fn put_back(&mut self, fired: Due<C>, now: Duration) -> Option<C> {
         let Some(entry) = self.entry(fired.id) else { return Some(fired.callback) };
         if entry.period == 0 {
@@ -179,7 +179,7 @@ impl<C> Timers<C> {
         self.entries.len()
     }
 
-    /// From this slot on there are no streams any more.
+    /// Frees memory of slots from `bound` on, which have no streams.
     pub(crate) fn shrink(&mut self, bound: u32) {
         self.of_slot.shrink(bound);
     }
@@ -191,7 +191,7 @@ impl<C> Timers<C> {
         self.rise(self.heap.len() - 1);
     }
 
-    /// Takes out what is at a position of the heap: what was last comes to stand there.
+    /// Removes the entry at a position of the heap and moves the last entry there.
     fn unqueue(&mut self, position: u32) {
         let position = position as usize;
         self.heap.swap_remove(position);
@@ -226,16 +226,16 @@ impl<C> Timers<C> {
         self.note(position);
     }
 
-    /// Tells the entry at a position where it is.
+    /// Updates the position of the entry at `position`.
     fn note(&mut self, position: usize) {
         if let Some(entry) = self.entries.get_mut(self.heap[position]) {
-            // There are fewer than 2^32.
+            // There are fewer than 2^32 timers.
             entry.position = u32::try_from(position).unwrap_or(FIRING);
         }
     }
 
-    /// Whether what is at one position is to fire before what is at another: of two that are due at the same
-    /// moment the one that was added first.
+    /// Whether the timer at one position fires before that at another. Of two that are due at the same
+    /// moment, the one added first does.
     fn is_before(&self, one: usize, other: usize) -> bool {
         let entry = |position: usize| self.entries.get(self.heap[position]);
         let (Some(one), Some(other)) = (entry(one), entry(other)) else { return false };
@@ -244,10 +244,11 @@ impl<C> Timers<C> {
     }
 }
 
-/// Of each node in the heap: with four it is half as high as with two, and they lie side by side.
+/// Children of each node in the heap. With four it is half as high as with two, and they are adjacent in
+/// memory.
 const CHILDREN: usize = 4;
 
-/// Below this the memory of the heap is not given back: there is not enough of it.
+/// The heap does not shrink below this capacity, as that would free little.
 const SHRINK_MIN: usize = 1024;
 
 fn nanos(time: Duration) -> u64 {
@@ -271,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_have_passed_are_not_made_up_for() {
+    fn times_that_have_passed_are_skipped() {
         let mut timers = Timers::default();
         timers.add(ms(10), Some(ms(10)), None, ());
         assert!(fire(&mut timers, ms(9)).is_none());
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_period_of_nothing_still_lets_the_loop_rest() {
+    fn a_period_of_zero_still_lets_the_loop_rest() {
         let mut timers = Timers::default();
         timers.add(ms(0), Some(Duration::ZERO), None, ());
         assert!(fire(&mut timers, ms(0)).is_some());
@@ -315,10 +316,10 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_a_crowd_is_given_back() {
+    fn memory_is_freed_after_many_have_left() {
         let mut timers = Timers::default();
         let crowd: Vec<TimerId> = (0..20_000).map(|slot| timers.add(ms(1), None, Some(slot), ())).collect();
-        // Half are cancelled, half go with their streams; the last one stays.
+        // Half are cancelled, half end with their streams; the last one stays.
         crowd[..10_000].iter().for_each(|id| assert!(timers.remove(*id).is_some()));
         (10_000..19_999).for_each(|slot| assert!(timers.remove_next_of(slot).is_some()));
         timers.shrink(0);

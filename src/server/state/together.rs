@@ -1,7 +1,7 @@
-//! What a loop does together with others, if it is one of [`Shards`](crate::Shards).
+//! Work that a loop shares with others, if it is one of [`Shards`](crate::Shards).
 //!
-//! What is published, in whichever loop, comes by the inbox of each, so it has one order. What a handler does
-//! behind that in its own loop goes the same way, until what it has published is there.
+//! Events published in any loop go through the inbox of each loop, so they have one order. What a handler
+//! does afterwards in its own loop takes the same way, until the events that it has published have arrived.
 
 use crate::conn::id::StreamId;
 use crate::delivery::stream::Phase;
@@ -20,19 +20,19 @@ use std::iter;
 use std::sync::Arc;
 
 impl Core {
-    /// What ties this loop to others, unless all are made to do the same anyway.
+    /// The link to other loops, unless all are being prepared alike.
     fn link(&self) -> Option<&Link<Job>> {
         self.link.as_ref().filter(|link| !link.prepares)
     }
 
-    /// All loops are made to do the same, one after the other, or not any more.
+    /// Begins or ends the preparation, in which all loops do the same, one after the other.
     pub(crate) fn prepare(&mut self, prepares: bool) {
         if let Some(link) = &mut self.link {
             link.prepares = prepares;
         }
     }
 
-    /// Whether there are other loops, which have to know what this one does.
+    /// Whether there are other loops that have to know what this one does.
     pub(crate) fn is_linked(&self) -> bool {
         self.link().is_some()
     }
@@ -41,14 +41,14 @@ impl Core {
         self.link.as_mut().filter(|link| !link.prepares)
     }
 
-    /// Something that a handler of this loop has put into its inbox is there.
+    /// A message that a handler of this loop has put into its own inbox has arrived.
     pub(crate) fn own_arrived(&mut self) {
         if let Some(link) = &mut self.link {
             link.waiting -= 1;
         }
     }
 
-    /// Whether something waits in the inbox that this loop has put there, and was not woken for.
+    /// Whether a message of this loop itself waits in its inbox. No wake announces such messages.
     pub(crate) fn waits_for_own(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.waiting > 0)
     }
@@ -62,7 +62,7 @@ impl Core {
     ) -> Result<(), Error> {
         let mut encoded = EncodedEvent::default();
         encoded.encode_checked(event, self.config.id_bytes_max())?;
-        // Of several topics with a position those take it that can.
+        // With a position and several topics, topics that do not accept the event are skipped.
         for topic in topics.clone().filter(|_| at.is_none() || topics.clone().nth(1).is_none()) {
             self.delivery.topics.accepts(topic, &encoded, at)?;
         }
@@ -72,7 +72,8 @@ impl Core {
         self.link.as_mut().map_or(Ok(()), |link| link.publish(topics, encoded, at))
     }
 
-    /// Publishes what all loops publish at this place of the order. It is counted whatever becomes of it.
+    /// Publishes an event that all loops publish at this place of the order. Its number is used even if it
+    /// fails.
     pub(crate) fn publish_in_order(&mut self, publication: &Publication) -> Result<(), Error> {
         let Some(link) = &mut self.link else { return self.publish_encoded_at(publication) };
         link.waiting -= usize::from(publication.of_loop == Some(link.index));
@@ -80,7 +81,7 @@ impl Core {
         self.delivery.catch_up_with(Place::Number(before + 1));
         let result = self.publish_encoded_at(publication);
         if self.delivery.topics.number() == before {
-            // Those who read one of the topics get it all the same, as in other loops.
+            // Topics that exist here still get the event, as in other loops.
             let is_lost = matches!(result, Err(Error::TooManyTopics | Error::TooMuchMemory));
             let topics =
                 publication.topics().filter(|topic| is_lost && !self.delivery.topics.would_add(topic));
@@ -95,12 +96,12 @@ impl Core {
         result
     }
 
-    /// Does something that has its place in the order of what is published. Returns nothing where there are
-    /// several loops, which have yet to get there.
+    /// Does `work` at a place in the order of events. Returns `None` if there are several loops, which do it
+    /// later.
     pub(crate) fn in_order<T>(&mut self, work: impl Fn(&mut Self) -> T + Send + Sync + 'static) -> Option<T> {
         let Some(link) = self.link_mut() else { return Some(work(self)) };
         let work = Arc::new(work);
-        // Where all have stopped, nothing is to be done.
+        // Fails if all have stopped: then there is nothing to do.
         let _ = link.put(|| order(&work), From::Insisting(Some(link.index)));
         None
     }
@@ -113,8 +114,8 @@ impl Core {
         }
     }
 
-    /// Does something in this loop and in all others. Where what handlers have published before is still on
-    /// its way, this comes behind it, and `meanwhile` says what is returned.
+    /// Does `work` in this loop and in all others. If events that handlers have published before are still on
+    /// their way, it follows after them, and the result of `meanwhile` is returned.
     pub(crate) fn together<T>(
         &mut self,
         work: impl Fn(&mut Self) -> T + Send + Sync + 'static,
@@ -128,16 +129,17 @@ impl Core {
         work(self)
     }
 
-    /// Has all other loops do something, too.
+    /// Does `work` in all other loops.
     pub(crate) fn tell_others<T>(&self, work: &Arc<impl Fn(&mut Self) -> T + Send + Sync + 'static>) {
         let Some(link) = self.link() else { return };
-        // Where all of them have stopped, nobody is to be told.
+        // Fails if all of them have stopped: then there is nothing to do.
         let _ =
             link.sequencer.put(|_| order(work), From::Insisting(Some(link.index)), In::AllBut(link.index));
     }
 
-    /// Does something in this loop, unless what handlers have published before is still on its way, and in
-    /// all loops at one place of their order: what is the last word there is the last word in all.
+    /// Does `work` in this loop at once, unless events that handlers have published before are still on their
+    /// way, and again in all loops at one place of their order. So the last call in the order wins in all
+    /// loops.
     pub(crate) fn now_and_in_order<T>(
         &mut self,
         work: impl Fn(&mut Self) -> T + Clone + Send + Sync + 'static,
@@ -151,32 +153,32 @@ impl Core {
         if waits { meanwhile(self) } else { work(self) }
     }
 
-    /// By the inbox of which loop something reaches a stream: that of its own if it is another, or this one
-    /// where what was published before waits there. None where it can be done at once.
+    /// The loop whose inbox leads to a stream: the stream's loop if it is another, or this one if events
+    /// published before wait in its inbox. `None` if the work can be done at once.
     ///
     /// # Errors
-    /// [`Error::Closed`] where the stream is of this loop and has ended.
+    /// [`Error::Closed`] if the stream belongs to this loop and has ended.
     pub(crate) fn way_to(&self, id: StreamId) -> Result<Option<u16>, Error> {
         let Some(link) = self.link() else { return Ok(None) };
         if id.shard != link.index {
             return Ok(Some(id.shard));
         }
-        // What is sent to a stream that is being opened comes first in it, whatever waits.
+        // Events sent to a stream that is being opened come first, whatever waits.
         let is_open = self.delivery.slots.live(id)?.phase == Phase::Open;
         Ok((is_open && link.waiting > 0).then_some(link.index))
     }
 
-    /// Does something in the loop that [`way_to`](Self::way_to) has named.
+    /// Puts an order into the inbox that [`way_to`](Self::way_to) has returned.
     pub(crate) fn put_to(&mut self, index: u16, order: Order<Job>) -> Result<(), Error> {
         self.link.as_mut().map_or(Err(Error::Closed), |link| link.put_to(index, order))
     }
 
-    /// The same for what is done at once in this loop whatever waits.
+    /// The inbox of a stream in another loop, for work that is done at once in this loop.
     pub(crate) fn way_elsewhere(&self, id: StreamId) -> Option<&Inbox<Job>> {
         self.link().and_then(|link| link.elsewhere(id))
     }
 
-    /// Does something with a stream and a name, in the loop that the stream is of.
+    /// Does `work` with a stream and a name, in the stream's loop.
     pub(crate) fn at_stream(
         &mut self,
         id: StreamId,
@@ -189,7 +191,7 @@ impl Core {
         inbox.put_of_handler(Order::Run(Job::Run(Box::new(work))))
     }
 
-    /// Sends an event to the streams with a tag, of all loops. Returns how many there are in this one.
+    /// Sends an event to the streams with a tag in all loops. Returns the number of those in this one.
     pub(crate) fn send_tagged_together(&mut self, tag: &str, event: &Event<'_>) -> Result<usize, Error> {
         let mut encoded = EncodedEvent::default();
         encoded.encode_checked(event, self.config.id_bytes_max())?;
@@ -204,14 +206,14 @@ impl Core {
             link.sequencer.put(|_| order(), from, In::AllBut(own))
         };
         match put {
-            // Where all others have stopped, there is this one.
+            // If all others have stopped, this one still sends it.
             Ok(()) | Err(Error::Stopped) => {}
             Err(error) => return Err(error),
         }
         Ok(if waits { count } else { self.send_tagged_encoded(tag, &encoded) })
     }
 
-    /// What all loops have counted: of the others, when their last turns ended.
+    /// The sum of all loops' counters. Those of other loops are from the end of their last turns.
     pub(crate) fn stats_of_all(&self) -> Stats {
         let mut stats = self.stats();
         if let Some(link) = &self.link {
@@ -220,14 +222,14 @@ impl Core {
         stats
     }
 
-    /// Lets others see what this loop has counted.
+    /// Shares the counters of this loop with others.
     pub(crate) fn note_for_others(&self) {
         if let Some(link) = &self.link {
             link.sequencer.note(link.index, &self.stats());
         }
     }
 
-    /// Whether what a stream waits for has been published, and is on its way.
+    /// Whether the event that a stream waits for is on its way.
     pub(crate) fn is_to_come(&self, place: Place) -> bool {
         match (place, &self.link) {
             (Place::Number(number), Some(link)) => number <= link.sequencer.published(),
@@ -236,8 +238,8 @@ impl Core {
         }
     }
 
-    /// The place of the event with an id of the application's that waits in the inbox, for a topic that the
-    /// stream in `slot` reads.
+    /// The place of an event with this id that waits in the inbox, for a topic that the stream in `slot`
+    /// reads and whose ids are the application's.
     pub(crate) fn find_own_to_come(&self, slot: u32, id: &str) -> Option<Place> {
         let link = self.link.as_ref().filter(|_| self.delivery.ids_of(slot) == Some(Ids::Own))?;
         let is = |publication: &Publication| {
@@ -249,31 +251,31 @@ impl Core {
         Some(Place::Number(self.delivery.topics.number() + before + 1))
     }
 
-    /// The loop that is to have the next connection, if it is not this one.
+    /// The loop that gets the next connection, if it is not this one.
     pub(crate) fn deals_to(&self) -> Option<(Arc<Sequencer<Job>>, u16)> {
         let link = self.link.as_ref().filter(|link| link.deals)?;
         let fewest = link.sequencer.fewest(link.index);
         (fewest != link.index).then(|| (Arc::clone(&link.sequencer), fewest))
     }
 
-    /// Counts connections and streams that have come, or gone where the number is negative.
+    /// Adds to the shared counts of connections and streams.
     pub(crate) fn count_for_others(&self, connections: isize, streams: isize) {
         if let Some(link) = &self.link {
             link.sequencer.count(link.index, connections, streams);
         }
     }
 
-    /// How many connections there are, with those of other loops.
+    /// The number of connections in all loops.
     pub(crate) fn connections(&self) -> usize {
         self.link.as_ref().map_or(self.delivery.slots.len(), |link| link.sequencer.counts().0)
     }
 
-    /// Whether there are no connections any more, in any loop.
+    /// Whether no loop has connections left.
     pub(crate) fn all_have_gone(&self) -> bool {
         self.delivery.slots.len() == 0 && self.link.as_ref().is_none_or(|link| link.sequencer.is_left())
     }
 
-    /// How many streams are open, with those of other loops.
+    /// The number of open streams in all loops.
     pub(crate) fn streams(&self) -> usize {
         let here = self.stats.streams_opened - self.stats.streams_closed();
         let here = usize::try_from(here).unwrap_or(usize::MAX);

@@ -1,11 +1,11 @@
-//! Taking new connections, and turning away those that are too many.
+//! Accepts connections, and refuses those over a limit.
 //!
-//! A client that is turned away should be told. For that it needs a descriptor and a place, so a few more
-//! than the limit are let in as *surplus*: each gets the reply to one request, where a stream is refused, and
-//! is closed. Beyond the surplus, connections are closed at once. When the process itself has no descriptors
-//! left, those that the network holds in reserve are given up for it one by one, eight in 50 ms, and taken
-//! back as connections close. A failure for want of resources does not end a listener's turn: otherwise the
-//! reserve would serve only every second listener.
+//! A refused client should get a reply. That needs a descriptor and a slot, so a few connections over the
+//! limit are accepted as *surplus*: each gets the reply to one request, where a stream is refused, and is
+//! closed. Connections beyond the surplus are closed at once. If the process has no descriptors left, the
+//! network gives up those it holds in reserve one by one, eight in 50 ms, and takes them back as connections
+//! close. A failure for lack of resources does not end a listener's turn: otherwise the reserve would serve
+//! only every second listener.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::refusal::Refusal;
@@ -18,21 +18,21 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// How long to leave the backlog alone when accepting fails for want of descriptors or memory. Trying again
-/// at once would spin; not trying again would strand those that wait, as readiness is told only once.
+/// The pause after accepting has failed for lack of descriptors or memory. Trying again at once would spin.
+/// Not trying again would strand waiting connections, because readiness is reported only once.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Descriptors held in reserve. With the delay this means that 160 a second are told that there is no room,
-/// however many knock, which costs next to nothing.
+/// Descriptors held in reserve. With the delay, at most 160 connections a second are refused with a reply,
+/// which costs next to nothing.
 const RESERVE: usize = 8;
 
-/// How many more than `limit` are let in to be told.
+/// Connections over `limit` that are accepted to be refused with a reply.
 fn surplus(limit: usize) -> usize {
     (limit / 16).clamp(8, 1024)
 }
 
 impl<H: App, N: Net> Server<H, N> {
-    /// Step 5: takes new connections, reads, parses, asks the handler.
+    /// Step 5: reads, parses, calls the handler, and accepts connections.
     pub(crate) fn accept_and_read(&mut self) {
         let mut unread = std::mem::take(&mut self.core.unread);
         let mut ready = std::mem::take(&mut self.ready);
@@ -50,13 +50,13 @@ impl<H: App, N: Net> Server<H, N> {
             }
         }
         self.ready = ready;
-        // What has come up meanwhile waits for the next turn.
+        // Connections added in the meantime wait for the next turn.
         unread.append(&mut self.core.unread);
         self.core.unread = unread;
         self.accept_waiting();
     }
 
-    /// Accepts until nobody waits, or as many as one turn may.
+    /// Accepts until no connection waits, or as many as one turn may.
     pub(crate) fn accept_waiting(&mut self) {
         if !self.accept.is_waiting(self.core.now) || self.core.drain.is_some() {
             return;
@@ -70,7 +70,7 @@ impl<H: App, N: Net> Server<H, N> {
                         self.accept.waiting = false;
                         return;
                     }
-                    // The next may be there.
+                    // The next connection may be fine.
                     _ if is_of_one_connection(&error) => {}
                     _ => {
                         if !self.accept_with_reserve() {
@@ -84,23 +84,23 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Takes a connection, or gives it to the loop that has the fewest.
+    /// Keeps a connection, or gives it to the loop that has the fewest.
     fn take_or_deal(&mut self, socket: N::Socket, address: Option<IpAddr>) {
         let Some((others, other)) = self.core.deals_to() else {
             return self.take(socket, address, None);
         };
         match self.net.release(socket).map(|socket| others.adopt(other, socket, Vec::new(), false)) {
             Ok(Ok(())) => {}
-            // It has no room for more, or has stopped.
+            // The other loop has no room, or has stopped.
             Ok(Err((_, socket, input))) => self.adopt_for_publisher(socket, input),
             Err(socket) => self.take(socket, address, None),
         }
     }
 
-    /// Gives a connection a slot. Where the kernel has waited for its request, that is read at once;
-    /// elsewhere it mostly has not come yet, and to ask would be a system call for nothing.
+    /// Gives a connection a slot. With `tcp_defer_accept` its request has arrived and is read at once.
+    /// Otherwise it mostly has not, and reading would waste a system call.
     fn take(&mut self, socket: N::Socket, address: Option<IpAddr>, refusal: Option<Refusal>) {
-        // Where the network does not want a connection, this has been logged.
+        // A failure has been logged.
         let Ok(Some(slot)) = self.add_connection(socket, address, refusal) else { return };
         if self.core.config.tcp_defer_accept.is_some()
             && let Some(entry) = self.core.delivery.slots.get_mut(slot)
@@ -110,8 +110,8 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Gives up a descriptor of the reserve to accept somebody who is to be refused. Returns whether that
-    /// helped.
+    /// Gives up a descriptor of the reserve to accept a connection and refuse it. Returns whether that
+    /// worked.
     fn accept_with_reserve(&mut self) -> bool {
         let Some(left) = self.accept.reserve.checked_sub(1) else { return false };
         self.accept.reserve = self.net.reserve(left);
@@ -121,20 +121,20 @@ impl<H: App, N: Net> Server<H, N> {
                 true
             }
             Err(_) => {
-                // It was not for want of a descriptor.
+                // The failure had another cause than descriptors.
                 self.accept.reserve = self.net.reserve(RESERVE);
                 false
             }
         }
     }
 
-    /// Nobody else is let in.
+    /// Stops accepting connections.
     pub(crate) fn stop_listening(&mut self) {
         self.net.stop_listening();
         self.accept.waiting = false;
     }
 
-    /// Fills the reserve: when the server begins, and again when connections have closed.
+    /// Fills the reserve: when the server starts, and after connections have closed.
     pub(crate) fn replenish_reserve(&mut self) {
         if self.accept.reserve < RESERVE {
             self.accept.reserve = self.net.reserve(RESERVE);
@@ -146,12 +146,12 @@ impl<H: App, N: Net> Server<H, N> {
         let count = self.core.stats.accept_errors;
         if self.accept.log.is_due(self.core.now, Duration::from_secs(60)) {
             log::warn!(
-                "cannot take connections; those that wait are tried again every {RETRY_DELAY:?} ({count} failures so far): {error}"
+                "cannot accept connections, trying again every {RETRY_DELAY:?} ({count} failures so far): {error}"
             );
         }
     }
 
-    /// Whether one more connection, from `address`, is one too many, and if so, whether it can be told.
+    /// Why one more connection from `address` is over a limit, if it is, and whether it can get a reply.
     fn too_many(&self, address: Option<IpAddr>) -> Option<(Refusal, bool)> {
         let config = &self.core.config;
         let count = self.core.connections();
@@ -166,10 +166,10 @@ impl<H: App, N: Net> Server<H, N> {
         (count >= limit).then(|| (Refusal::Connections, count - limit < surplus(limit)))
     }
 
-    /// Gives a connection a slot, unless it is one too many that cannot even be told.
+    /// Gives a connection a slot, unless it is beyond the surplus.
     ///
     /// # Errors
-    /// Where the network does not want it; this has been counted and logged.
+    /// If the network cannot register the connection. This has been counted and logged.
     pub(crate) fn add_connection(
         &mut self,
         mut socket: N::Socket,

@@ -1,14 +1,13 @@
-//! The handler is asked about a request: what it says is a whole reply, a stream, or the reason why there is
-//! none.
+//! Calls the handler for a request, and writes a whole reply, opens a stream, or refuses it.
 //!
 //! `Incoming` finds the end of a request in the bytes that have arrived. A request for a host that is not in
-//! `Config::hosts` is rejected as soon as its head is there. Then the `App` is asked; for a `Router` that is
-//! `before` (outermost scope first), the route, and `after`. The reply is checked and gets CORS headers, from
-//! the scope's policy or `Config::cors`. An error without a body gets that of `Config::error_body`. Then the
-//! reply is written, or the stream opened, and observers get an `Access`.
+//! `Config::hosts` is rejected as soon as its head is complete. Then the `App` is called; for a `Router` that
+//! is `before` (outermost scope first), the route, and `after`. The reply is checked and gets CORS headers,
+//! from the scope's policy or `Config::cors`. An error without a body gets that of `Config::error_body`. Then
+//! the reply is written or the stream opened, and observers get an `Access`.
 //!
-//! A stream is refused after the handler was asked. Only the handler's reply says that it would be a stream,
-//! and brings the CORS headers without which a page of another origin gives up for good.
+//! A stream is refused after the handler was called. Only the handler's reply shows that it would be a
+//! stream, and has the CORS headers, without which a page of another origin gives up for good.
 //!
 //! The closure of an `sse` route is called before the stream opens, because its reply may name topics and
 //! headers that the head needs. It is not called for HEAD, nor if every stream would be refused. If its own
@@ -31,15 +30,15 @@ use crate::server::io::net::Net;
 use crate::server::steps::open::last_event_id;
 use std::fmt;
 
-/// What follows when the requests that have arrived are answered.
+/// What a connection does after its requests were handled.
 pub(super) enum Then {
     Read,
     Close(CloseReason),
-    /// The peer does not read its replies, so its next requests wait.
+    /// The client does not read its replies, so its next requests wait.
     Block,
     /// The reply comes later.
     Await(Ticket),
-    /// The connection carries a stream now, or is gone.
+    /// The connection carries a stream now, or is closed.
     Leave,
 }
 
@@ -54,7 +53,7 @@ impl Then {
 }
 
 impl<H: App, N: Net> Server<H, N> {
-    /// Asks the handler, and appends a whole reply to `replies` or opens a stream.
+    /// Calls the handler, and appends a whole reply to `replies` or opens a stream.
     pub(super) fn answer(
         &mut self,
         slot: u32,
@@ -78,7 +77,7 @@ impl<H: App, N: Net> Server<H, N> {
         })
     }
 
-    /// The same with the reply of `ask`, which is told the id that a stream would have.
+    /// Does the same with the reply of `ask`, which gets the id that a stream would have.
     pub(super) fn answer_by(
         &mut self,
         slot: u32,
@@ -92,7 +91,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.core.opening_refused = refused.or_else(|| self.core.refuses_streams());
         let reply = ask(self, id);
         if self.core.delivery.stream(slot).is_none() {
-            // More was sent to the stream than may wait for it. Earlier replies are no part of that.
+            // The handler sent more to the stream than may wait for it. Earlier replies are still written.
             self.core.discard(reply.map(|mut reply| reply.take_belongings()).unwrap_or_default());
             self.write_now(slot, replies);
             return Then::Leave;
@@ -100,14 +99,17 @@ impl<H: App, N: Net> Server<H, N> {
         if reply.as_ref().is_some_and(Reply::is_later) {
             self.core.abandon(id, refused);
             let ticket = reply.and_then(Reply::into_ticket);
-            // Its own ticket is among them.
+            // The count includes this request's own ticket.
             return match ticket.filter(|ticket| ticket.request == Some(id)) {
                 Some(_) if self.core.count_late_replies() > self.core.config.late_replies_max => {
                     self.turn_away(slot, Refusal::LateReplies, request, replies)
                 }
                 Some(ticket) => Then::Await(ticket),
                 None => {
-                    log::error!("{} failed: its reply is to say another one later", HandlerOf(request));
+                    log::error!(
+                        "{} failed: it returned the later reply of another request",
+                        HandlerOf(request)
+                    );
                     self.append_whole(slot, Reply::status(500), Some(request), false, replies);
                     Then::Close(CloseReason::Completed)
                 }
@@ -163,7 +165,7 @@ impl<H: App, N: Net> Server<H, N> {
         close.map_or(Then::Read, Then::Close)
     }
 
-    /// Answers a request that cannot be taken, whatever it wants.
+    /// Refuses a request, whether it asks for a stream or not.
     fn turn_away(
         &mut self,
         slot: u32,
@@ -177,7 +179,7 @@ impl<H: App, N: Net> Server<H, N> {
         Then::Close(CloseReason::Refused)
     }
 
-    /// Why the connection closes behind this request, if it does.
+    /// Why the connection closes after this request, if it does.
     pub(crate) fn reason_to_close(
         &self,
         slot: u32,
@@ -197,7 +199,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Why the stream cannot be opened, if it cannot. Subscribes it to its topics and gives it its tags.
+    /// Why the stream cannot be opened, if it cannot. Subscribes it to its topics and sets its tags.
     fn refusal(
         &mut self,
         id: StreamId,
@@ -205,7 +207,7 @@ impl<H: App, N: Net> Server<H, N> {
         stream: &StreamReply,
         refused: Option<Refusal>,
     ) -> Option<Refusal> {
-        // Before all others: they say when to come again, and this one is not to.
+        // Checked first: other refusals tell the client to retry, and this one must not.
         if self.core.refuses_tags(stream) {
             return Some(Refusal::Revoked);
         }
@@ -219,7 +221,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.core.has_seen_all(id, stream, &resumption).then_some(Refusal::Finished)
     }
 
-    /// What is sent instead of a stream.
+    /// The reply instead of a stream.
     fn refuse(&mut self, refusal: Refusal, stream: StreamReply, request: &Request<'_>) -> Reply {
         match refusal {
             Refusal::Subscriptions => {
@@ -229,7 +231,7 @@ impl<H: App, N: Net> Server<H, N> {
                 return bad_stream("The stream asks for more tags than one may have.");
             }
             Refusal::MixedIds => {
-                return bad_stream("The stream asks for topics that differ in who makes their ids.");
+                return bad_stream("The stream asks for topics that differ in how their ids are made.");
             }
             Refusal::Revoked | Refusal::Finished => return stream.over(),
             _ => {}
@@ -254,7 +256,7 @@ fn bad_stream(problem: &'static str) -> Reply {
     Reply::text(problem).with_status(400).by_default()
 }
 
-/// Names the handler of a request in the log, where a peer says what stands there.
+/// Names the handler of a request in the log. The client chooses this text, so it is escaped and cut.
 pub(super) struct HandlerOf<'a>(pub(super) &'a Request<'a>);
 
 impl fmt::Display for HandlerOf<'_> {
@@ -266,10 +268,10 @@ impl fmt::Display for HandlerOf<'_> {
     }
 }
 
-/// What is shown of a path at most.
+/// Characters of a path that are logged at most.
 const LOGGED_CHARS: usize = 200;
 
-/// Whether coming again is of no use, so that it does no good to close the connection either.
+/// Whether a retry would get the same refusal. Then the connection need not close either.
 fn is_final(refusal: Refusal) -> bool {
     use Refusal::{Finished, MixedIds, Revoked, Subscriptions, Tags};
     matches!(refusal, Subscriptions | Tags | Revoked | MixedIds | Finished)

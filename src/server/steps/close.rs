@@ -1,4 +1,4 @@
-//! Step 9: what has ended is reported and freed; and how all of it ends.
+//! Step 9: reports and frees streams and connections that have ended. Also stops the server.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::list::List;
@@ -10,25 +10,24 @@ use crate::server::state::core::Core;
 use crate::topic::chain::Chains;
 use std::sync::Arc;
 
-/// What a buffer that is used again keeps of its memory.
+/// The capacity up to which a reused buffer keeps its memory.
 const BUFFER_BYTES_KEPT: usize = 256 << 10;
 
-/// Streams that lists have room for in any case.
+/// The number of streams for which lists always keep room.
 const STREAMS_KEPT: usize = 512;
 
-/// Streams that are reported, and connections that are closed, in one turn at most.
+/// Streams reported, and connections freed, in one turn at most.
 const ENDS_PER_TURN: usize = 1024;
 
 impl<H: App, N: Net> Server<H, N> {
-    /// Step 9: reports the streams that have ended in this turn, then frees the slots of connections that
-    /// have.
+    /// Step 9: reports the streams that have ended in this turn, then frees the slots of closed connections.
     pub(crate) fn free_closed(&mut self) {
         self.core.delivery.topics.free_idle();
         let mut ended = std::mem::take(&mut self.core.ended);
         let mut closed = std::mem::take(&mut self.core.closed);
         for (id, reason) in ended.drain(..ended.len().min(ENDS_PER_TURN)) {
             self.core.work.streams_reported += 1;
-            // What the application keeps for it stays until all have been told.
+            // The application's state of the stream stays until all callbacks have run.
             for callback in self.core.hooks.remove_on_close(id) {
                 let state = self.handler.state();
                 self.core.guard("an on_close callback", |core| callback(reason, core, state));
@@ -39,7 +38,7 @@ impl<H: App, N: Net> Server<H, N> {
             });
             self.core.drop_hooks(id);
         }
-        // A slot is not used again before its stream is reported.
+        // A slot is not reused before its stream is reported.
         if !closed.is_empty() && ended.is_empty() {
             for slot in closed.drain(..closed.len().min(ENDS_PER_TURN)) {
                 self.core.work.connections_freed += 1;
@@ -61,8 +60,8 @@ impl<H: App, N: Net> Server<H, N> {
                 self.sockets.shrink_to_fit();
             }
         }
-        // What was ended by these callbacks is reported, and its slot freed, in the next turn. All others are
-        // freed now: an application may end a stream for each that ends, and then there is no turn without.
+        // Streams that these callbacks have closed are reported and freed in the next turn. All others are
+        // freed now: an application that closes a stream for each that ends would else put this off for ever.
         ended.append(&mut self.core.ended);
         self.core.ended = ended;
         closed.append(&mut self.core.closed);
@@ -71,8 +70,8 @@ impl<H: App, N: Net> Server<H, N> {
         self.shrink_buffers();
     }
 
-    /// Buffers and lists are kept from turn to turn, but not at the size that one huge event or reply has
-    /// given them, or a crowd that has left.
+    /// Buffers and lists are kept from turn to turn, but not at the size that one huge event or reply, or
+    /// many streams that have left, gave them.
     fn shrink_buffers(&mut self) {
         let streams = 2 * self.core.delivery.slots.len() + STREAMS_KEPT;
         self.core.shrink_buffers(BUFFER_BYTES_KEPT, streams);
@@ -80,12 +79,12 @@ impl<H: App, N: Net> Server<H, N> {
         self.requests.shrink(BUFFER_BYTES_KEPT);
     }
 
-    /// Ends everything, in order: streams get what fits into their sockets and the end of their body.
+    /// Stops the server. Streams get what fits into their sockets, and the end of their body.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
         let reason = if self.core.drain.is_some() { CloseReason::Drained } else { CloseReason::Stopped };
         if self.core.drain.is_some() && self.core.all_have_gone() {
-            // Other loops have nobody who would wake them.
+            // Other loops have no connections left that would wake them.
             self.core.tell_others(&Arc::new(|core: &mut Core| core.stopping = true));
         }
         let orders = self.core.inbox.stop();
@@ -98,20 +97,19 @@ impl<H: App, N: Net> Server<H, N> {
         let slots: Vec<u32> = self.core.delivery.slots.occupied().collect();
         for &slot in &slots {
             if let Some(id) = self.core.delivery.slots.id(slot) {
-                // Those that are not open are none to close.
+                // Fails if the stream is not open: then there is nothing to close.
                 self.core.close_drained(slot);
                 let _ = self.core.close_for(id, reason);
             }
         }
-        // A stream that has more than one visit's worth to get stands in the queue again, as long as its
-        // socket takes it.
+        // A stream that needs more than one visit joins the queue again, as long as its socket takes bytes.
         while !self.core.delivery.queue.is_empty() {
             self.serve_queue(usize::MAX, usize::MAX);
         }
         for slot in slots {
             self.core.end(slot, reason);
         }
-        // What was published and not offered yet is for nobody now.
+        // Frames that were not offered yet have no readers left.
         self.core.delivery.topics.end_rests(u64::MAX);
         while let Some(key) = self.core.delivery.topics.next_dirty() {
             self.core.delivery.topics.begin_wave(key, Chains::default());

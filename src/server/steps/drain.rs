@@ -1,8 +1,8 @@
-//! A part of step 6: goes on with a graceful shutdown, in which every stream has its own moment in a window,
-//! so that clients do not come back all at once.
+//! A part of step 6: continues a graceful shutdown. Every stream closes at its own moment in a window, so
+//! clients do not reconnect all at once.
 //!
 //! First the listener and idle connections are closed, and the application is told. Then slots are visited in
-//! order, as many as the time in the window says. `stop` ends what is left.
+//! order, in proportion to the time passed. `stop` closes the rest.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::slot::{Connection, Input, Slot};
@@ -19,10 +19,10 @@ use crate::server::state::draining::Draining;
 use crate::topic::frame::EncodedEvent;
 
 impl<H: App, N: Net> Server<H, N> {
-    /// A part of step 6: goes on with a drain, if there is one.
+    /// A part of step 6: continues a drain, if there is one.
     pub(crate) fn drain(&mut self) {
         let Some(drain) = &mut self.core.drain else { return };
-        // Sources that were told in this turn are asked once more before their streams are closed.
+        // Sources told in this turn are asked once more before their streams are closed.
         let was_told = drain.has_told();
         if !drain.listener_closed {
             drain.listener_closed = true;
@@ -53,8 +53,8 @@ impl<H: App, N: Net> Server<H, N> {
             (drain.next, left) = (slot + 1, left - 1);
             self.core.work.connections_drained += 1;
             if self.has_unread(slot) {
-                // To close with something unread resets the connection, which destroys the reply that is on
-                // its way.
+                // Closing with unread input resets the connection, which destroys the reply that is on its
+                // way.
                 self.linger(slot, CloseReason::Drained);
                 self.visit_again(slot);
             } else {
@@ -73,13 +73,13 @@ impl<H: App, N: Net> Server<H, N> {
         if entry.is_new() {
             self.core.end(slot, CloseReason::Drained);
         } else {
-            // Its next request may be on its way, and would have the last reply destroyed.
+            // The next request may be on its way. Closing now would destroy the last reply.
             self.linger(slot, CloseReason::Drained);
         }
         true
     }
 
-    /// Whether the connection in `slot` has had its last reply, and there may be more to read.
+    /// Whether the connection in `slot` is between two requests and may have unread input.
     fn has_unread(&self, slot: u32) -> bool {
         let unread = |entry: &Slot| {
             let between = matches!(entry.state, Connection::Reading { held: None, .. });
@@ -88,7 +88,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.core.delivery.slots.get(slot).is_some_and(unread)
     }
 
-    /// Whether a drain is over: everybody has gone, from all loops, or the time is.
+    /// Whether a drain is over: all connections of all loops are closed, or its time is over.
     pub(crate) fn is_drained(&self) -> bool {
         let Some(drain) = &self.core.drain else { return false };
         self.core.all_have_gone() || self.core.now >= drain.end()
@@ -102,7 +102,7 @@ const CLOSES_PER_TURN: usize = 1024;
 const SOURCES_PER_TURN: usize = 256;
 
 impl Core {
-    /// Begins to shut down gracefully; the second time, stops.
+    /// Begins to shut down gracefully. A second call stops the server.
     pub(crate) fn begin_drain(&mut self, drain: Drain) -> Result<(), Error> {
         if self.drain.is_some() {
             self.stopping = true;
@@ -128,7 +128,7 @@ impl Core {
         Ok(())
     }
 
-    /// Tells the next sources that there is a drain.
+    /// Tells the next sources of the drain.
     fn tell_sources(&mut self) {
         let mut left = SOURCES_PER_TURN;
         while let Some(drain) = &mut self.drain
@@ -146,25 +146,25 @@ impl Core {
         }
     }
 
-    /// The moment of the connection in `slot` has come.
+    /// Closes the connection in `slot`, as its moment has come.
     fn close_next_drained(&mut self, slot: u32) {
         let Some(entry) = self.delivery.slots.get(slot) else { return };
         match &entry.state {
             Connection::Streaming(stream) if stream.flags.has(Flags::FINISH) => {}
             Connection::Streaming(_) => self.close_drained(slot),
-            // Between two requests, or before the first. Where one has begun, it is answered, and the
-            // connection closed behind it.
+            // Between two requests, or before the first. A request that has begun is handled, and the
+            // connection closes after it.
             Connection::Reading { held: None, .. } => self.end(slot, CloseReason::Drained),
             _ => {}
         }
     }
 
-    /// Whether there is a drain, and the moment of the connection in `slot` has passed.
+    /// Whether there is a drain in which the moment of the connection in `slot` has passed.
     pub(crate) fn is_drained_by_now(&self, slot: u32) -> bool {
         self.drain.as_ref().is_some_and(|drain| slot < drain.next)
     }
 
-    /// Ends an open stream with what a drain has to say to it.
+    /// Closes an open stream with the drain's farewell and `retry:`.
     pub(crate) fn close_drained(&mut self, slot: u32) {
         let Some(drain) = &self.drain else { return };
         let (farewell, retry) = (drain.farewell.clone(), drain.retry);
@@ -180,7 +180,7 @@ impl Core {
             let retry = self.scatter(retry);
             self.append_retry(slot, retry);
         }
-        // It is live, so there is something to close.
+        // Cannot fail: the stream is live.
         let _ = self.close_for(id, CloseReason::Drained);
     }
 }

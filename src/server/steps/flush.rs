@@ -1,4 +1,4 @@
-//! Step 7: streams are given what there is for them, those in the queue and those that a wave comes by.
+//! Step 7: delivers events, to the streams in the queue and then in waves over the topics that have news.
 
 use crate::conn::close_reason::CloseReason;
 use crate::delivery::serve::Given;
@@ -9,21 +9,21 @@ use crate::server::io::net::Net;
 use crate::server::io::write::write;
 use crate::topic::topics::TopicKey;
 
-/// Subscribers of one topic that are visited before the next topic has its turn.
+/// Subscribers of one topic that are visited before the next topic.
 const QUANTUM: usize = 256;
 
-/// Bytes that are written in one turn, of all streams together, and some more: some milliseconds' worth. What
-/// is compressed counts as more, see [`Delivery::work`](crate::delivery::delivery::Delivery::work).
+/// Bytes written to all streams in one turn, about: some milliseconds' worth. Compressed bytes count for
+/// more, see [`Delivery::work`](crate::delivery::delivery::Delivery::work).
 const BYTES_PER_TURN: usize = 4 << 20;
 
-/// Bytes given to a stream in the queue before the others have their turn.
+/// Bytes written to a stream in the queue before the next stream.
 const BYTES_PER_VISIT: usize = 256 << 10;
 
 impl<H: App, N: Net> Server<H, N> {
     /// Serves the streams in the queue, then fans out what was published.
     pub(crate) fn flush(&mut self) {
         let (budget, begun) = (self.core.config.sends_per_turn, self.core.delivery.work());
-        // Where there is both, each gets half of the turn at least.
+        // If both have work, each gets at least half of the turn.
         let parts = if self.core.delivery.topics.has_dirty() { 2 } else { 1 };
         let served = self.serve_queue(budget.div_ceil(parts), BYTES_PER_TURN / parts);
         let mut left = (budget - served).max(1);
@@ -31,7 +31,8 @@ impl<H: App, N: Net> Server<H, N> {
             let Some(key) = self.core.delivery.topics.next_dirty() else { return };
             self.core.begin_wave(key);
             let done = usize::try_from(self.core.delivery.work() - begun).unwrap_or(usize::MAX);
-            // Most streams get what was published since the last wave, so many that the turn stays short.
+            // Most streams get all that was published since the last wave. Their number is limited to keep
+            // the turn short.
             let each = self.core.delivery.topics.get(key).offered().max(1);
             let share = BYTES_PER_TURN.saturating_sub(done) / each;
             let count = left.min(QUANTUM).min(share.max(1));
@@ -43,10 +44,10 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Serves up to `count` streams from the queue, as long as less than `bytes` were written. Returns how
-    /// many it was.
+    /// Serves up to `count` streams from the queue, until `bytes` were written. Returns the number of streams
+    /// served.
     pub(crate) fn serve_queue(&mut self, count: usize, bytes: usize) -> usize {
-        // Streams that have more than one visit's worth to get queue up again, for the next turn.
+        // A stream that needs more than one visit joins the queue again, for the next turn.
         let count = count.min(self.core.delivery.queue.len());
         let end = self.core.delivery.work().saturating_add(bytes as u64);
         let mut served = 0;
@@ -62,9 +63,9 @@ impl<H: App, N: Net> Server<H, N> {
         served
     }
 
-    /// Goes on with the topic's wave, by `count` subscribers. Those that have more to get than what is new
-    /// are given it as long as fewer than `end` bytes were written in all, and queue up after that. Returns
-    /// how many were visited.
+    /// Continues the topic's wave by `count` subscribers. A subscriber that needs more than the new frames is
+    /// served at once until `end` bytes were written in total, and queued after that. Returns the number
+    /// visited.
     fn fan_out(&mut self, key: TopicKey, count: usize, end: u64) -> usize {
         let now = self.core.tick();
         let (net, sockets) = (&mut self.net, &mut self.sockets);
@@ -77,8 +78,7 @@ impl<H: App, N: Net> Server<H, N> {
             self.core.end(slot, reason);
         }
         for &slot in &offered.aside {
-            // The log forgets nothing that is still to come for a stream that has room and waits for its
-            // turn.
+            // A queued stream whose socket has room pins its logs, so they drop nothing that it still needs.
             if self.core.delivery.work() < end {
                 self.serve(slot, BYTES_PER_VISIT);
             } else {
@@ -90,7 +90,7 @@ impl<H: App, N: Net> Server<H, N> {
         offered.visited
     }
 
-    /// Gives one stream what there is for it, as far as the socket and `budget`, in bytes, allow.
+    /// Delivers to one stream all that waits for it, as far as the socket and `budget`, in bytes, allow.
     fn serve(&mut self, slot: u32, mut budget: usize) {
         let now = self.core.tick();
         loop {
@@ -112,12 +112,12 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// The end of the body has been written: the connection carries the next request, or closes.
+    /// The end of the body has been written: the connection takes the next request, or closes.
     fn finish(&mut self, slot: u32) {
         let Some(stream) = self.core.delivery.stream(slot) else { return };
         debug_assert_eq!(stream.phase, Phase::Ending);
         let last = !stream.flags.has(Flags::KEEP_ALIVE);
-        // What has made it the last response may be more than the peer's wish.
+        // The connection may close for another reason than the client's wish.
         let close = last.then(|| self.reason_to_close(slot, true, None).unwrap_or(CloseReason::Completed));
         let held = self.core.delivery.dissolve(slot);
         self.replied(slot, close, held);

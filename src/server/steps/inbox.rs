@@ -1,4 +1,4 @@
-//! Step 4: what other threads have asked for.
+//! Step 4: messages of other threads.
 
 use crate::server::api::app::App;
 use crate::server::api::server::Server;
@@ -9,18 +9,18 @@ use crate::server::state::pressure::PATIENCE;
 use std::iter;
 use std::time::Duration;
 
-/// Messages taken from the inbox at once.
+/// Messages taken from the inbox in one batch.
 const INBOX_BATCH: usize = 64;
 
 /// Batches of messages taken in one turn at most.
 const INBOX_BATCHES_PER_TURN: usize = 16;
 
 impl<H: App, N: Net> Server<H, N> {
-    /// Step 4: does what other threads have asked for. Leaves it to wait while the streams cannot keep up
-    /// with what is published, so that it is the publishers who wait and not memory that grows.
+    /// Step 4: applies messages of other threads. While streams cannot keep up with publishers, messages stay
+    /// in the inbox: publishers wait, and memory does not grow.
     pub(crate) fn take_inbox(&mut self) {
-        // After each rest at least one batch is taken, or handlers that publish could keep all others
-        // waiting.
+        // After each rest at least one batch is taken. Otherwise handlers that publish could block publishers
+        // for ever.
         let mut rested = self.inbox_rests_until.is_some_and(|until| until <= self.core.now);
         for _ in 0..INBOX_BATCHES_PER_TURN {
             if let Some(until) = self.publishers_wait_until().filter(|_| !rested) {
@@ -40,9 +40,9 @@ impl<H: App, N: Net> Server<H, N> {
             let mut waiting = messages.drain(..);
             while let Some(message) = waiting.next() {
                 if message.takes_memory() && self.core.memory_is_full() {
-                    // Nothing of it is lost, and who brings more waits.
+                    // The messages go back into the inbox, and publishers wait.
                     self.core.inbox.put_back(iter::once(message).chain(waiting.by_ref()));
-                    // The requests that late replies are for give memory back.
+                    // Late replies are applied anyway, because they free the memory of their requests.
                     let is_reply = |order: &Order<Job>| matches!(order, Order::Run(Job::Reply(..)));
                     let replies = self.core.inbox.take_out(is_reply);
                     replies.into_iter().for_each(|reply| self.apply(reply));
@@ -61,9 +61,9 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Whether publishers should wait, and until when: for streams that are still reading, or for memory.
+    /// Until when publishers have to wait, if at all: for streams that are still reading, or for memory.
     fn publishers_wait_until(&mut self) -> Option<Duration> {
-        // What handlers publish is not held back, in whichever loop.
+        // Messages of handlers are never held back, in any loop.
         let may_wait = !self.core.inbox.has_of_handlers();
         let crowded = self.core.delivery.crowded_until().filter(|_| may_wait).map(Duration::from_millis);
         let memory = self.core.pressure.is_on().then(|| self.core.now.saturating_add(PATIENCE));
@@ -73,14 +73,14 @@ impl<H: App, N: Net> Server<H, N> {
     fn publish_for_publisher(&mut self, publication: &Publication) {
         if let Err(error) = self.core.publish_in_order(publication) {
             let topics: Vec<_> = publication.topics().collect();
-            log::debug!("nothing is published to {topics:?} for another thread: {error}");
+            log::debug!("cannot publish to {topics:?} for another thread: {error}");
         }
     }
 
     fn apply(&mut self, order: Order<Job>) {
         match order {
             Order::Publish(publication) => self.publish_for_publisher(&publication),
-            // The stream may have ended since: the publisher could not know.
+            // The stream may have ended since, which the publisher could not know.
             Order::Send { stream, event } => drop(self.core.send_encoded(stream, &event)),
             Order::SendTagged { tag, event } => drop(self.core.send_tagged_encoded(&tag, &event)),
             Order::Wake { stream } => drop(self.core.wake(stream)),

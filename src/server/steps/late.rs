@@ -1,12 +1,13 @@
 //! A part of step 5: replies that come later than their requests.
 //!
-//! A reply that comes later leaves a `Ticket` in its place. The request is copied and its connection is
-//! `Awaiting`. Later requests on that connection wait, in the socket from `head_bytes_max` on. The
-//! `Responder` puts the reply into the inbox, which always has room for it: at most one reply for each
-//! waiting request. The reply then takes the same way as any other. If the client leaves or the time is over,
-//! the ticket is dropped, and the responder learns that nobody waits.
+//! For a later reply the handler returns a `Ticket`. The request is copied and its connection is `Awaiting`.
+//! Later requests on that connection wait, beyond `head_bytes_max` in the socket. The `Responder` puts the
+//! reply into the inbox, which always has room for it: at most one reply for each waiting request. The reply
+//! is then handled like any other. If the client leaves or the time is over, the ticket is dropped, and the
+//! responder learns of it.
 //!
-//! `Context` makes such a reply, and not `Reply`: it knows the inbox, the request and the type of the state.
+//! `Context` makes such a reply, not `Reply`, because it knows the inbox, the request and the type of the
+//! state.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::id::StreamId;
@@ -25,7 +26,7 @@ use crate::server::state::core::LateReply;
 use crate::server::steps::answer::{HandlerOf, Then};
 
 impl<H: App, N: Net> Server<H, N> {
-    /// Has a request wait for its reply. What is left of the replies before it is written meanwhile.
+    /// Makes a request wait for its reply. The rest of earlier replies is written in the meantime.
     pub(super) fn await_reply(&mut self, slot: u32, request: Box<Held>, ticket: Ticket, earlier: Vec<u8>) {
         let since = self.core.tick();
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
@@ -37,7 +38,7 @@ impl<H: App, N: Net> Server<H, N> {
         entry.state = Connection::Awaiting(awaiting);
     }
 
-    /// Goes on with the replies before the one that is awaited.
+    /// Continues to write the replies before the one that is awaited.
     pub(super) fn write_earlier(&mut self, slot: u32) {
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         let Connection::Awaiting(awaiting) = &mut entry.state else { return };
@@ -52,7 +53,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Gives the requests that wait the replies that have come, as long as this turn has time.
+    /// Sends the late replies that have arrived, as long as this turn has time.
     pub(super) fn give_late_replies(&mut self) {
         for _ in 0..self.core.late.len() {
             if self.requests.bytes_left == 0 {
@@ -82,7 +83,7 @@ impl<H: App, N: Net> Server<H, N> {
                     true => reply,
                     false => handler.after(&request, reply, &mut Context::for_request(core, id)),
                 })?;
-                let again = || Failure::of_application("it came later, and is late again");
+                let again = || Failure::of_application("a later reply must not be later again");
                 Some(if reply.is_later() { Reply::status(500).because(again()) } else { reply })
             })
         };
@@ -96,7 +97,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.visit_again(slot);
     }
 
-    /// Has the connection in `slot` read on, if it waits for a reply and the wait is the one that is meant.
+    /// Ends the wait of the connection in `slot`, if it waits for a reply and `is_meant` accepts the wait.
     fn end_wait(&mut self, slot: u32, is_meant: impl Fn(&Awaiting) -> bool) -> Option<Box<Awaiting>> {
         let since = self.core.tick();
         let entry = self.core.delivery.slots.get_mut(slot)?;
@@ -104,7 +105,7 @@ impl<H: App, N: Net> Server<H, N> {
         if !is_meant(awaiting) {
             return None;
         }
-        // The request is counted again.
+        // The request is counted again when its reply is handled.
         let requests = awaiting.requests.saturating_sub(1);
         let reading = Connection::Reading { since, requests, refused: awaiting.refused, held: None };
         match std::mem::replace(&mut entry.state, reading) {
@@ -113,8 +114,8 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// There is no memory any more for a request that waits. It is told at once, as that gives back what it
-    /// holds: else everything would be cut before.
+    /// Refuses a request that waits, because memory is full. It gets its reply at once, which frees what it
+    /// holds.
     pub(super) fn refuse_awaiting(&mut self, slot: u32) {
         let Some(awaiting) = self.end_wait(slot, |_awaiting| true) else { return };
         let (held, mut replies, _behind) = (*awaiting).into_parts();
@@ -128,7 +129,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.visit_again(slot);
     }
 
-    /// The application has taken too long for a reply.
+    /// The application took too long to reply.
     pub(super) fn give_up_awaiting(&mut self, slot: u32, reply: Reply) {
         let entry = self.core.delivery.slots.get(slot);
         if let Some(Connection::Awaiting(awaiting)) = entry.map(|entry| &entry.state)
@@ -141,5 +142,5 @@ impl<H: App, N: Net> Server<H, N> {
 
 /// The reply to a request that has waited too long.
 pub(super) fn too_late() -> Reply {
-    Reply::status(504).because(Failure::of_application("there was no reply in time"))
+    Reply::status(504).because(Failure::of_application("no reply in time"))
 }

@@ -1,11 +1,11 @@
-//! A stream opens: its head, where it begins, and who is told of it.
+//! Opens a stream: writes its head, places its cursor, and calls the application.
 
 use crate::conn::id::StreamId;
 use crate::delivery::resume::Beginning;
 use crate::http::coding::accepts_gzip;
 use crate::http::parse::request::Request;
 use crate::http::reply::headers::HeadContext;
-use crate::http::reply::stream_reply::{Belongings, Coding, StreamReply};
+use crate::http::reply::stream_reply::{Coding, StreamReply};
 use crate::server::api::app::App;
 use crate::server::api::context::Context;
 use crate::server::api::missed::Missed;
@@ -44,6 +44,12 @@ impl<H: App, N: Net> Server<H, N> {
             _ => Framing::CloseDelimited,
         };
         let mut belongings = stream.take_belongings();
+        // `missed` may ask for it. Where the stream has ended already, nobody does.
+        if self.core.delivery.stream(id.slot).is_some()
+            && let Some(state) = belongings.state.take()
+        {
+            self.core.hooks.add_state(id, state);
+        }
         let mut resumption = self.core.resumption(id, stream, || last_event_id(stream, request));
         let made_up = resumption.gap && self.is_made_up(id, &resumption);
         if made_up {
@@ -55,23 +61,20 @@ impl<H: App, N: Net> Server<H, N> {
         if self.core.delivery.stream(id.slot).is_some() {
             let how = Opening { framing, keep_alive, resumption, made_up };
             self.core.open(id, request, replies, stream, how);
-            self.tell_of_opening(id, request, belongings);
+            self.tell_of_opening(id, request);
         } else {
             self.core.discard(belongings);
         }
         if self.core.delivery.stream(id.slot).is_none() {
-            // It has ended before anything of it was written. Earlier replies are no part of that.
+            // The stream has ended before anything of it was written. Earlier replies are still written.
             replies.truncate(earlier);
             self.write_now(id.slot, replies);
         }
     }
 
-    /// Tells the application that a stream has opened. It may have ended already: then its end is told behind
-    /// this.
-    fn tell_of_opening(&mut self, id: StreamId, request: &Request<'_>, mut belongings: Belongings) {
-        if let Some(state) = belongings.state.take() {
-            self.core.hooks.add_state(id, state);
-        }
+    /// Tells the application that a stream has opened. The stream may have ended already; its end is reported
+    /// after this.
+    fn tell_of_opening(&mut self, id: StreamId, request: &Request<'_>) {
         self.core.opening = Some(id);
         let mut callbacks = std::mem::take(&mut self.core.on_open).into_iter();
         let mut is_sound = true;
@@ -90,12 +93,11 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Asks the handler to make up for what a client has missed. Returns whether it does, or has said that it
-    /// will.
+    /// Asks the handler for the events that a client has missed. Returns whether it has sent them or will.
     fn is_made_up(&mut self, id: StreamId, resumption: &Resumption<'_>) -> bool {
         let Some(last) = resumption.last_event_id.as_deref() else { return false };
         if self.core.delivery.slots.live(id).is_err() {
-            // It is closed already, and nothing can be given to it.
+            // The stream is closed already, so nothing can be sent to it.
             return false;
         }
         let handler = &mut self.handler;
@@ -103,7 +105,7 @@ impl<H: App, N: Net> Server<H, N> {
             handler.missed(id, last, &mut Context::for_request(core, id))
         });
         if self.core.opening_revoked {
-            // Too late for a refusal. Where it is closed already, there is nothing to do.
+            // Too late to refuse the stream, so it is closed. It may be closed already.
             let _ = self.core.close(id);
         }
         match answered {
@@ -118,7 +120,7 @@ impl<H: App, N: Net> Server<H, N> {
     }
 }
 
-/// The id of what a client has seen last, by what it or its handler says.
+/// The id of the last event that a client has seen, as the handler or the client says.
 pub(super) fn last_event_id<'a>(stream: &'a StreamReply, request: &Request<'a>) -> Option<Cow<'a, str>> {
     let id = stream.resumes_after().map(Cow::Borrowed).or_else(|| request.last_event_id());
     id.filter(|id| !id.is_empty())

@@ -1,4 +1,4 @@
-//! A part of step 8: what gives way when more memory is held than may be.
+//! A part of step 8: relieves memory pressure.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::refusal::Refusal;
@@ -8,19 +8,18 @@ use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 use crate::server::state::pressure::Relief;
 
-/// Topics, and connections, that are looked at in one turn.
+/// Topics and connections that are visited in one turn at most.
 const LOOKS_PER_TURN: usize = 4096;
 
-/// How much a connection may hold of what its peer has sent, and of a reply that it does not take, when
-/// others have to give way.
+/// Bytes of input, or of an unread reply, that a connection may always hold, even under pressure.
 const HELD_MIN: usize = 1 << 10;
 
 impl<H: App, N: Net> Server<H, N> {
-    /// Looks at what is held, and has others give way if it is too much: in this order publishers wait, those
-    /// who lag furthest are cut or skip, and histories shorten.
+    /// Checks the memory held. If it is too much, in this order publishers wait, the streams that lag
+    /// furthest are closed or skip, and histories shorten.
     pub(crate) fn relieve(&mut self) {
         self.core.inbox_bytes = self.core.inbox.bytes();
-        // Where there are few, they are gone round several times.
+        // A few topics and connections are visited several times.
         let mut left = LOOKS_PER_TURN;
         while left > 0 {
             let core = &mut self.core;
@@ -38,9 +37,8 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Has the logs of the next topics forget what is more than may lag now, then ends those of the next
-    /// connections that hold too much for themselves. Returns how many it has looked at, and whether those
-    /// were the last.
+    /// Trims the logs of the next topics to the current limit of lag, then closes those of the next
+    /// connections that hold too much. Returns the number visited, and whether those were the last.
     fn cut(&mut self, count: usize) -> (usize, bool) {
         let core = &mut self.core;
         let from = core.pressure.next_topic;
@@ -86,8 +84,9 @@ impl<H: App, N: Net> Server<H, N> {
         self.core.stats.memory_cut += 1;
     }
 
-    /// There is no memory for the rest of a request. Where its head is not complete it may be one for a
-    /// stream: EventSource comes back by itself from a connection that is closed, and from no 503.
+    /// Refuses an incomplete request, because memory is full. If its head is incomplete, it may ask for a
+    /// stream: then the connection is closed without a reply, because EventSource reconnects after that and
+    /// not after a 503.
     pub(crate) fn refuse_unread(&mut self, slot: u32) {
         self.core.stats.count_refused(Refusal::Memory);
         let in_body = |entry: &Slot| match &entry.state {

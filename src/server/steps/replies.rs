@@ -1,4 +1,4 @@
-//! Whole replies are written, as sockets take them, and what comes behind them.
+//! Writes whole replies as sockets take them, and then continues or closes their connections.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::slot::{Connection, PendingReply};
@@ -13,16 +13,16 @@ use crate::server::io::net::Net;
 use crate::server::io::write::write;
 use crate::server::state::ticks::ticks;
 
-/// What is swallowed of a peer that goes on sending after the server has closed its side.
+/// Bytes of input that are dropped after the server has shut down its side.
 const LINGER_BYTES_MAX: u32 = 1 << 20;
 
 impl<H: App, N: Net> Server<H, N> {
-    /// Who may read the reply to a request.
+    /// The CORS policy for a request.
     pub(super) fn cors(&self, request: &Request<'_>) -> Option<&Cors> {
         self.handler.cors(request).or(self.core.config.cors.as_ref())
     }
 
-    /// Appends a whole reply to `replies`. `request` is what was read of it, if its head was.
+    /// Appends a whole reply to `replies`. `request` is the request, if its head was read.
     pub(super) fn append_whole(
         &mut self,
         slot: u32,
@@ -64,7 +64,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Keeps what the socket did not take of a reply until it does.
+    /// Holds the bytes of a reply that the socket did not take until it takes them.
     pub(super) fn reply_later(&mut self, slot: u32, bytes: Vec<u8>, close: Option<CloseReason>) {
         let written = self.core.tick();
         if let Some(entry) = self.core.delivery.slots.get_mut(slot)
@@ -76,7 +76,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Writes `replies`; what the socket does not take stays in it. Returns whether it took all.
+    /// Writes `replies`. Bytes that the socket does not take stay in it. Returns whether the socket took all.
     pub(crate) fn write_now(&mut self, slot: u32, replies: &mut Vec<u8>) -> bool {
         let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
         match write(&mut self.net, socket, replies) {
@@ -95,8 +95,8 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Goes on with a reply that did not fit into the socket, in the next turn if this one has done its
-    /// share.
+    /// Continues a reply that did not fit into the socket. Waits for the next turn if this one has used its
+    /// budget.
     pub(super) fn write_reply(&mut self, slot: u32) {
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         let Connection::Replying(reply) = &mut entry.state else { return };
@@ -120,10 +120,11 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// A response that took more than one turn is complete: the next request, or the end.
+    /// A response that took more than one turn is complete: the connection takes the next request, or closes.
     pub(crate) fn replied(&mut self, slot: u32, close: Option<CloseReason>, held: Option<Box<Held>>) {
         let since = self.core.tick();
-        // In a drain the time for further requests may be over, but for one that has begun.
+        // In a drain the connection's moment may have passed. Then only a request that has begun is still
+        // handled.
         let late = held.is_none() && self.core.is_drained_by_now(slot);
         let close = close.or(late.then_some(CloseReason::Drained));
         if let Some(entry) = self.core.delivery.slots.get_mut(slot) {
@@ -136,7 +137,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.visit_again(slot);
     }
 
-    /// Closes our side and waits for the peer to close its own.
+    /// Shuts down our side and waits for the peer to close its own.
     pub(crate) fn linger(&mut self, slot: u32, reason: CloseReason) {
         let since = self.core.tick();
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };

@@ -1,13 +1,13 @@
 //! From readable bytes to requests.
 //!
-//! Bytes are read into a buffer that all connections share. A complete request is parsed where it lies; only
-//! an incomplete one is copied and held. A short read means that everything is read, unless it may have
+//! Bytes are read into a buffer that all connections share. A complete request is parsed in place; only an
+//! incomplete one is copied and held. A short read means that the socket is empty, unless the read may have
 //! stopped at a mark (`Ready::Connection::until_blocked`): then the socket is read until `EAGAIN`. The peer's
-//! address is asked once for all requests of one read (`getpeername`), because keeping it would cost 32 bytes
-//! for each idle stream.
+//! address is looked up once for all requests of one read (`getpeername`), because storing it would cost 32
+//! bytes for each idle stream.
 //!
-//! A connection over a limit lets its peer be read before it is told and closed: closing with unread input is
-//! a reset, which destroys the reply.
+//! The server reads the request of a connection over a limit before it refuses and closes it: closing with
+//! unread input resets the connection, which destroys the reply.
 
 use crate::conn::close_reason::CloseReason;
 use crate::conn::slot::{Connection, Input, Slot};
@@ -24,29 +24,31 @@ use crate::server::io::net::Net;
 use crate::server::steps::answer::Then;
 use std::io;
 
-/// What one read takes at most.
+/// Bytes of one read at most.
 const READ_BYTES: usize = 64 << 10;
 
-/// Reads that one connection gets before the others have their turn.
+/// Reads from one connection before the next connection.
 const READS_PER_VISIT: usize = 4;
 
-/// Replies to pipelined requests are gathered up to this size before they are written.
+/// Replies to pipelined requests are collected up to this size before they are written.
 const REPLIES_BYTES: usize = 64 << 10;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl<H: App, N: Net> Server<H, N> {
-    /// The poll has told something about a connection.
+    /// Handles the readiness of a connection.
     pub(crate) fn on_ready(&mut self, slot: u32, readable: bool, writable: bool, until_blocked: bool) {
+        let now = self.core.tick();
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
-        if writable
-            && let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut)
-            && let Err(error) = self.net.flush(socket)
-        {
-            return self.core.end(slot, CloseReason::of_error(&error));
+        if writable && let Some(socket) = self.sockets.get_mut(slot as usize).and_then(Option::as_mut) {
+            match self.net.flush(socket) {
+                Ok(0) => {}
+                Ok(_) => entry.took_more(!self.net.keeps(socket), now),
+                Err(error) => return self.core.end(slot, CloseReason::of_error(&error)),
+            }
         }
         if readable {
-            // Not only when the peer has closed its side, but also when a read may stop at a mark.
+            // `until_blocked` is set if the peer has closed its side, and also if a read may stop at a mark.
             entry.input = if until_blocked { Input::UntilBlocked } else { entry.input.with_more() };
         }
         if writable && !entry.writable {
@@ -65,18 +67,18 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Reads and answers what has arrived, up to a limit; the rest waits for the next turn.
+    /// Reads input and handles its requests, up to a limit; the rest waits for the next turn.
     pub(crate) fn on_readable(&mut self, slot: u32) {
         if !self.may_go_on(slot) {
             self.core.unread.push(slot);
             return;
         }
-        // The rest of a reply that others had to be written before.
+        // A reply whose rest had to wait for a later turn.
         let rests = |slot: &Slot| matches!(slot.state, Connection::Replying(_)) && slot.writable;
         if self.core.delivery.slots.get(slot).is_some_and(rests) {
             return self.write_reply(slot);
         }
-        // What was held back behind an earlier request comes first.
+        // Input held while an earlier request was handled comes first.
         if self.core.delivery.slots.get(slot).is_some_and(Slot::holds_more) {
             self.read_requests(slot, 0);
         }
@@ -106,7 +108,7 @@ impl<H: App, N: Net> Server<H, N> {
                 Ok(0) => {
                     let replies = matches!(entry.state, Connection::Streaming(_) | Connection::Awaiting(_));
                     if self.core.config.half_closed && replies {
-                        // It is read on when the reply has ended.
+                        // Reading continues after the reply.
                         entry.input = Input::UntilBlocked;
                         return;
                     }
@@ -132,8 +134,8 @@ impl<H: App, N: Net> Server<H, N> {
         self.visit_again(slot);
     }
 
-    /// Whether this turn still has time for what has come from a connection. Asked before anything is read:
-    /// what is read is looked at, or nobody would know that it is there.
+    /// Whether this turn still has time for input of a connection. Checked before reading, because input that
+    /// is read has to be handled in this turn: no later readiness would announce it.
     fn may_go_on(&self, slot: u32) -> bool {
         let reading = |slot: &Slot| matches!(slot.state, Connection::Reading { .. });
         let asks = self.core.delivery.slots.get(slot).is_some_and(reading);
@@ -141,7 +143,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.requests.bytes_left > 0 && (has_time || !asks)
     }
 
-    /// Has a connection looked at in the next turn if there may be something to read.
+    /// Visits a connection again in the next turn if there may be something to read.
     pub(crate) fn visit_again(&mut self, slot: u32) {
         let Some(entry) = self.core.delivery.slots.get(slot) else { return };
         if entry.holds_more() || entry.input != Input::Drained {
@@ -149,7 +151,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// The first `count` bytes of the buffer have come from the connection in `slot`.
+    /// Handles the first `count` bytes of the buffer as input of the connection in `slot`.
     fn on_input(&mut self, slot: u32, count: usize) {
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         match &mut entry.state {
@@ -165,7 +167,7 @@ impl<H: App, N: Net> Server<H, N> {
                 Held::add_to(awaiting.held(), &self.requests.buffer[..count], &self.core.account);
             }
             Connection::Lingering { reason, left, .. } => {
-                // Nothing that arrives can change how the connection ends, only when.
+                // Input changes when the connection closes, not why.
                 let reason = *reason;
                 match left.checked_sub(u32::try_from(count).unwrap_or(u32::MAX)) {
                     Some(less) => *left = less,
@@ -176,8 +178,8 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Answers the requests in what the connection held and the first `count` bytes of the buffer, and holds
-    /// the rest.
+    /// Handles the requests in the held bytes of a connection and the first `count` bytes of the buffer, and
+    /// holds the rest.
     fn read_requests(&mut self, slot: u32, count: usize) {
         let Some(entry) = self.core.delivery.slots.get_mut(slot) else { return };
         let Connection::Reading { held, .. } = &mut entry.state else { return };
@@ -205,7 +207,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.hold(slot, rest, begins, was_in_body && !begins);
     }
 
-    /// Keeps the beginning of the next request for its connection.
+    /// Holds the beginning of the next request for its connection.
     pub(super) fn hold(&mut self, slot: u32, mut rest: Box<Held>, begins: bool, was_in_body: bool) {
         rest.fit();
         if rest.bytes.is_empty() && rest.incoming.is_fresh() {
@@ -216,8 +218,8 @@ impl<H: App, N: Net> Server<H, N> {
         let first = entry.is_new();
         match &mut entry.state {
             Connection::Reading { held, since, .. } => {
-                // The time for a head runs from its first byte, and from the accept for the first one; that
-                // for a body from the end of the head.
+                // The time for a head runs from its first byte, or from the accept for the first request;
+                // that for a body runs from the end of the head.
                 if begins && !first || rest.incoming.in_body() && !was_in_body {
                     *since = now;
                 }
@@ -240,8 +242,8 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Answers one request after the other, until one is incomplete or ends the sequence. Returns how many
-    /// bytes of `data` are done with.
+    /// Handles requests until one is incomplete or ends the sequence. Returns the number of bytes of `data`
+    /// consumed.
     fn answer_all(&mut self, slot: u32, data: &[u8], incoming: &mut Incoming) -> usize {
         let config = &self.core.config;
         let limits = Limits {
@@ -254,13 +256,13 @@ impl<H: App, N: Net> Server<H, N> {
         let mut replies = std::mem::take(&mut self.requests.replies);
         let mut share = self.requests.share.min(self.requests.left);
         self.requests.last = slot;
-        // Asked when the first of them is complete.
+        // Looked up when the first request is complete.
         let mut peer = None;
-        // Where the last request begins, and where it ends.
+        // Where the last request begins and ends.
         let (mut begun, mut at) = (0, 0);
         let then = loop {
             if share == 0 || at > 0 && self.requests.bytes_left == 0 {
-                // The rest has its turn when the others have had theirs.
+                // The rest waits until other connections had their share.
                 break Then::Read;
             }
             match self.read_on(incoming, &data[at..], &limits) {
@@ -270,7 +272,7 @@ impl<H: App, N: Net> Server<H, N> {
                     let peer: &Option<Peer> = peer.get_or_insert_with(|| self.peer(slot));
                     let request = incoming.request(&data[at..]).with_peer(peer.as_ref());
                     let before = replies.len();
-                    // Asked before: an answer makes the connection one like others.
+                    // The peer was looked up before: `answer` may change the connection's state.
                     let then = self.answer(slot, &request, incoming.keep_alive(), &mut replies);
                     self.requests.spend(replies.len().saturating_sub(before));
                     begun = at;
@@ -293,7 +295,7 @@ impl<H: App, N: Net> Server<H, N> {
                     self.core.stats.rejected += 1;
                     let request = incoming.without_body(&data[at..]);
                     self.append_whole(slot, rejection.reply(), request.as_ref(), false, &mut replies);
-                    // Whatever follows cannot be trusted to be a request.
+                    // The bytes after a rejected request cannot be trusted to be a request.
                     incoming.reset();
                     at = data.len();
                     break Then::Close(CloseReason::Rejected);
@@ -301,7 +303,7 @@ impl<H: App, N: Net> Server<H, N> {
             }
         };
         match then {
-            // Its replies have left with the head of the stream.
+            // The replies have left with the head of the stream.
             Then::Leave => replies.clear(),
             Then::Block => self.reply_later(slot, std::mem::take(&mut replies), None),
             Then::Await(ticket) => {
@@ -320,7 +322,8 @@ impl<H: App, N: Net> Server<H, N> {
         at
     }
 
-    /// Writes replies, and what the socket does not take of them later. Returns the buffer, for its capacity.
+    /// Writes replies; bytes that the socket does not take are written later. Returns the buffer, for its
+    /// capacity.
     pub(super) fn write_replies(
         &mut self,
         slot: u32,
@@ -335,7 +338,7 @@ impl<H: App, N: Net> Server<H, N> {
         replies
     }
 
-    /// Reads on in a request. One for another host is rejected as soon as its head is complete.
+    /// Parses more of a request. One for another host is rejected as soon as its head is complete.
     fn read_on(&self, incoming: &mut Incoming, data: &[u8], limits: &Limits) -> Result<Progress, Rejection> {
         let progress = incoming.advance(data, limits)?;
         let served = &self.core.config.hosts;
@@ -347,12 +350,12 @@ impl<H: App, N: Net> Server<H, N> {
         Ok(progress)
     }
 
-    /// Who is at the other end of a connection.
+    /// The peer of a connection.
     pub(super) fn peer(&self, slot: u32) -> Option<Peer> {
         self.sockets.get(slot as usize)?.as_ref().and_then(|socket| self.net.peer(socket))
     }
 
-    /// The time for a request is over. A client that has begun one is told (RFC 9110 15.5.9).
+    /// The time for a request is over. A client that has begun one gets 408 (RFC 9110 15.5.9).
     pub(crate) fn give_up_waiting(&mut self, slot: u32, reason: CloseReason) {
         let begun = |slot: &Slot| matches!(slot.state, Connection::Reading { held: Some(_), .. });
         if !self.core.delivery.slots.get(slot).is_some_and(begun) {
@@ -361,7 +364,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.give_up(slot, Reply::status(408), reason);
     }
 
-    /// Answers a request that is not complete, and closes its connection behind that.
+    /// Replies to an incomplete request, and closes its connection after that.
     pub(crate) fn give_up(&mut self, slot: u32, reply: Reply, reason: CloseReason) {
         self.refresh_date();
         let mut bytes = Vec::new();
@@ -378,7 +381,7 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Makes sure that `requests.date.text` is this turn's.
+    /// Sets `requests.date.text` to the date of this turn.
     pub(super) fn refresh_date(&mut self) {
         self.requests.date.refresh(self.core.delivery.topics.unix_ms() / 1000);
     }

@@ -1,7 +1,7 @@
-//! Looking at every connection once in a while: heartbeats and time-outs, without a timer for each.
+//! Step 8: visits every connection regularly, for heartbeats and time-outs without a timer for each.
 //!
-//! A request that is late gets 408, and its connection lingers; a connection without a byte is just closed. A
-//! stream that stalls ends at once, and one that is too old ends cleanly.
+//! A late request gets 408, and its connection lingers. A connection that has sent nothing is just closed. A
+//! stream that stalls is closed at once, and one that is too old is closed cleanly.
 
 use crate::config::Config;
 use crate::conn::close_reason::CloseReason;
@@ -17,25 +17,25 @@ use crate::server::state::ticks::ticks;
 use crate::server::steps::late::too_late;
 use std::time::Duration;
 
-/// Slots looked at in one slice where there are few, so that a small server wakes once a period.
+/// The smallest slice, in slots, so a small server wakes once a period.
 const SLICE_MIN: u32 = 4096;
 
-/// Connections that are written to or ended in one turn at most.
+/// Connections that are written to or closed in one turn at most.
 const ACTS_PER_TURN: u32 = 1024;
 
-/// Slices to a period where there are many, so that a turn stays short.
+/// Slices of a period if there are many slots, to keep a turn short.
 const SLICES: u32 = 16;
 
-/// The longest period: time-outs are kept this exactly at least.
+/// The longest period, which bounds how late a time-out can be.
 const PERIOD_MAX: Duration = Duration::from_secs(1);
 
-/// Patience with a connection that is one too many.
+/// Time for the request of a connection over a limit.
 const SURPLUS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Topics looked at in one slice for events that are too old.
+/// Topics that are checked for expired events in one slice.
 const TOPICS_PER_SLICE: usize = 4096;
 
-/// How often each connection is looked at: four times within the shortest time-out.
+/// The time between two visits of a connection: a quarter of the shortest time-out.
 fn period(config: &Config) -> Duration {
     let times = [
         config.head_timeout,
@@ -48,7 +48,7 @@ fn period(config: &Config) -> Duration {
     let shortest = times
         .into_iter()
         .chain(config.heartbeat)
-        // It is kept to the hundredth.
+        // An age has a resolution of a hundredth.
         .chain(config.max_age.map(|age| age / 16))
         .min()
         .unwrap_or(PERIOD_MAX);
@@ -56,29 +56,29 @@ fn period(config: &Config) -> Duration {
 }
 
 /// How long a stream may be silent before it gets a heartbeat: early enough that the silence never exceeds
-/// `heartbeat` though the sweep comes by only once a `period`, and different from slot to slot by a quarter,
-/// so that streams which were served together do not all beat together.
+/// `heartbeat`, although the sweep visits it only once a `period`. It differs by up to a quarter between
+/// slots, so streams that were served together do not all beat together.
 fn silence_max(heartbeat: u32, period: u32, slot: u32) -> u32 {
     let spread = heartbeat / 4;
     let early = (u64::from(spread) * u64::from(scatter(slot))) >> 32;
     heartbeat - period - u32::try_from(early).unwrap_or(spread)
 }
 
-/// What a slice compares its streams with, in milliseconds: there may be a million of them.
+/// Times for a slice, in milliseconds, computed once for up to a million streams.
 #[derive(Debug, Clone, Copy)]
 struct Slice {
     now: u32,
     stall: u32,
     heartbeat: Option<u32>,
     period: u32,
-    /// Where the clock of ages stands.
+    /// The clock of ages, see `ages::clock`.
     age: Option<u8>,
-    /// Whether what a stream that has ended still has to write has its time, too.
+    /// Whether the time to write the rest of a stream that has ended is bounded.
     bounds_rests: bool,
 }
 
 impl<H: App, N: Net> Server<H, N> {
-    /// Step 8: what gives way for want of memory, and one slice of the sweep, if it is due.
+    /// Step 8: relieves memory pressure, and does one slice of the sweep if it is due.
     pub(crate) fn sweep(&mut self) {
         self.relieve();
         if self.core.delivery.topics.is_behind() {
@@ -114,7 +114,7 @@ impl<H: App, N: Net> Server<H, N> {
             self.core.work.connections_swept += 1;
             self.sweep.next += 1;
             if acts >= ACTS_PER_TURN {
-                // The rest has its turn in the next.
+                // The rest of the slice waits for the next turn.
                 return;
             }
         }
@@ -122,8 +122,8 @@ impl<H: App, N: Net> Server<H, N> {
         self.sweep.due = Some(now.saturating_add(period / slices));
     }
 
-    /// A part of step 3, before anybody new comes: the clock of ages goes round, so after a turn that took
-    /// longer than a stream may be open it could show any of them as young.
+    /// A part of step 3, before new streams open. The clock of ages wraps, so after a turn that took longer
+    /// than `max_age` an old stream could look young: such streams are marked here.
     pub(crate) fn mark_ages(&mut self) {
         let now = self.core.now;
         let since = now.saturating_sub(std::mem::replace(&mut self.sweep.turned, now));
@@ -131,7 +131,7 @@ impl<H: App, N: Net> Server<H, N> {
             && since >= age_max / 4
         {
             let over = ages::clock(age_max, now);
-            // Who has ended could not write meanwhile.
+            // Streams that have ended could not write in the meantime.
             let rest = self.core.rest_expires().unwrap_or(over);
             for stream in self.core.delivery.slots.streams_mut() {
                 if stream.phase == Phase::Ending {
@@ -143,11 +143,16 @@ impl<H: App, N: Net> Server<H, N> {
         }
     }
 
-    /// Returns whether there was something to be done.
+    /// Returns whether there was something to do.
     fn look_at(&mut self, slot: u32, look: Slice) -> bool {
         let tick = look.now;
         let config = &self.core.config;
         let Some(entry) = self.core.delivery.slots.get(slot) else { return false };
+        // Whether the end of a reply counts as written and is not.
+        let keeps = || {
+            let socket = self.sockets.get(slot as usize).and_then(Option::as_ref);
+            socket.is_some_and(|socket| self.net.keeps(socket))
+        };
         match &entry.state {
             Connection::Streaming(stream) => {
                 let silent = tick.wrapping_sub(stream.since);
@@ -156,7 +161,7 @@ impl<H: App, N: Net> Server<H, N> {
                     let clock = look.age.filter(|_| !stream.flags.has(Flags::OWN_AGE));
                     clock.is_some_and(|clock| ages::is_over(clock, stream.expires))
                 };
-                // Its body has its end, but the peer takes it in morsels, which is no stall.
+                // The stream has ended, but the client takes its rest so slowly that it never stalls.
                 let lingers = || {
                     let clock = look.age.filter(|_| stream.phase == Phase::Ending && look.bounds_rests);
                     clock.is_some_and(|clock| ages::is_over(clock, stream.expires))
@@ -165,7 +170,7 @@ impl<H: App, N: Net> Server<H, N> {
                     self.core.end(slot, CloseReason::Stalled);
                 } else if stream.phase == Phase::Open && too_old() {
                     if let Some(id) = self.core.delivery.slots.id(slot) {
-                        // It is open, so there is something to close.
+                        // Cannot fail: the stream is open.
                         let _ = self.core.close_for(id, CloseReason::MaxAge);
                     }
                 } else if (!stream.pins || stream.is_held())
@@ -185,8 +190,10 @@ impl<H: App, N: Net> Server<H, N> {
                     None if !entry.is_new() => (config.keep_alive_timeout, CloseReason::IdleTimeout),
                     _ => (config.head_timeout, CloseReason::HeadTimeout),
                 };
-                // A connection that is only let in to be told has to be quick: others wait for the place.
+                // A connection accepted only to be refused has little time, because others wait for its
+                // place.
                 let limit = if refused.is_some() { limit.min(SURPLUS_TIMEOUT) } else { limit };
+                let limit = if keeps() { limit.max(config.stall_timeout) } else { limit };
                 if tick.wrapping_sub(*since) < ticks(limit) {
                     return false;
                 }
@@ -205,7 +212,9 @@ impl<H: App, N: Net> Server<H, N> {
                 self.give_up_awaiting(slot, too_late());
             }
             Connection::Lingering { since, reason, .. } => {
-                if tick.wrapping_sub(*since) < ticks(config.linger) {
+                // What it is to get first may take as long as anything else.
+                let limit = if keeps() { config.linger.max(config.stall_timeout) } else { config.linger };
+                if tick.wrapping_sub(*since) < ticks(limit) {
                     return false;
                 }
                 let reason = *reason;
@@ -216,16 +225,17 @@ impl<H: App, N: Net> Server<H, N> {
         true
     }
 
-    /// Writes a heartbeat to a stream that has got everything else.
+    /// Writes a heartbeat to a stream that has received everything else.
     fn beat(&mut self, slot: u32) {
         let now = self.core.tick();
         let Some(stream) = self.core.delivery.stream(slot) else { return };
-        // A wave that is on its way to this stream brings better than a heartbeat, whose id would be ahead of
-        // what it brings.
+        // A wave will reach this stream soon. A heartbeat before it would carry an id ahead of the wave's
+        // events.
         if !stream.is_held() && stream.topics().any(|(key, _)| self.core.delivery.topics.get(key).dirty) {
             return;
         }
-        // Who has not what it has missed, or is ahead of this server, must not lose its place.
+        // A stream that waits for missed events, or is ahead of this server, gets no id: it would lose its
+        // place.
         let has_place = !stream.is_held() && stream.waits_for().is_none();
         let ids = self.core.delivery.ids_of(slot).filter(|_| has_place);
         let (beat, kind) = self.sweep.beats.frame(&self.core, ids);

@@ -1,11 +1,11 @@
-//! Step 6: what is due.
+//! Step 6: timers and other work that is due.
 
 use crate::server::api::app::App;
 use crate::server::api::server::Server;
 use crate::server::io::net::Net;
 
 impl<H: App, N: Net> Server<H, N> {
-    /// Timers, sources, and the next streams of a drain.
+    /// Closes streams, fires timers, asks sources, and continues a drain.
     pub(crate) fn do_what_is_due(&mut self) {
         self.core.close_next_together();
         self.fire_timers();
@@ -13,7 +13,7 @@ impl<H: App, N: Net> Server<H, N> {
         self.drain();
     }
 
-    /// Step 6: calls the timers that are due, and forgets the revocations that are over.
+    /// Calls the timers that are due, and drops the revocations that are over.
     fn fire_timers(&mut self) {
         self.core.tags.forget_revoked(self.core.now, self.core.config.timers_per_turn);
         for _ in 0..self.core.config.timers_per_turn {
@@ -25,8 +25,7 @@ impl<H: App, N: Net> Server<H, N> {
             let state = self.handler.state();
             let called = self.core.guard("a timer", |core| (due.callback)(owner, core, state));
             if called.is_none() {
-                // What it was about to do is half done: it is not called again. It may have cancelled itself
-                // already.
+                // A timer that panics is not called again. It may have cancelled itself already.
                 self.core.timers.remove(id);
                 self.core.remains.add(due.callback);
                 if let Some(owner) = owner {

@@ -5,6 +5,7 @@ use crate::lives::oracle::Life;
 use crate::lives::story::Story;
 use crate::lives::together::LOOPS_MAX;
 use crate::net::World;
+use crate::socket::Socket;
 use mio_sse::CloseReason;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -35,9 +36,7 @@ pub(crate) struct Wire {
     process: u32,
     /// The last private event that has arrived from each loop.
     serials: [u64; LOOPS_MAX],
-    connection: u32,
-    #[cfg(feature = "tls")]
-    secure: Option<crate::lives::secure::Secure>,
+    socket: Socket,
     bytes: Vec<u8>,
     state: State,
     /// The decoder, if the stream is compressed.
@@ -129,7 +128,7 @@ impl Client {
         let Some(mut wire) = self.wire.take() else { return false };
         let taken = wire.take(count);
         self.advance(&mut wire, story);
-        if wire.state == State::Over || wire.world.borrow().is_at_end(wire.connection) {
+        if wire.state == State::Over || wire.world.borrow().is_at_end(wire.socket.connection) {
             let clean = wire.state == State::Over;
             let reason = story.closings.remove(&(self.number, self.attempt)).filter(|_| clean);
             story.note(|| format!("client {} is at the end: {reason:?}", self.number));
@@ -165,7 +164,7 @@ impl Client {
     /// Gives it room for any amount.
     pub(crate) fn make_room(&mut self) {
         if let Some(wire) = &self.wire {
-            wire.world.borrow_mut().connections[wire.connection as usize].capacity = 1 << 24;
+            wire.world.borrow_mut().connections[wire.socket.connection as usize].capacity = 1 << 24;
         }
     }
 
@@ -176,7 +175,11 @@ impl Client {
             self.life.ends(None, false, story);
             story.together.sent.remove(&(self.number, self.attempt));
             let mut world = wire.world.borrow_mut();
-            if story.rng.bool() { world.reset(wire.connection) } else { world.close(wire.connection) }
+            if story.rng.bool() {
+                world.reset(wire.socket.connection);
+            } else {
+                world.close(wire.socket.connection);
+            }
         }
     }
 
@@ -320,63 +323,35 @@ fn encode(text: &str) -> String {
 impl Wire {
     fn new(world: &Rc<RefCell<World>>, process: u32, capacity: usize, story: &mut Story) -> Self {
         let connection = world.borrow_mut().connect(capacity);
-        #[cfg(feature = "tls")]
-        let secure = story.scenario.secure.then(|| {
+        if story.scenario.secure {
             story.count("connections with TLS");
-            crate::lives::secure::Secure::new()
-        });
-        #[cfg(not(feature = "tls"))]
-        let _ = story;
+        }
+        let socket = Socket::new(connection, story.scenario.secure);
         let (bytes, line, block) = (Vec::new(), Vec::new(), Block::default());
         let serials = [0; LOOPS_MAX];
         let (world, state, gunzip) = (world.clone(), State::Head, None);
-        Self {
-            world,
-            process,
-            serials,
-            connection,
-            #[cfg(feature = "tls")]
-            secure,
-            bytes,
-            state,
-            gunzip,
-            line,
-            block,
-        }
+        Self { world, process, serials, socket, bytes, state, gunzip, line, block }
     }
 
     fn send(&mut self, text: &[u8]) {
-        let world = &mut *self.world.borrow_mut();
-        #[cfg(feature = "tls")]
-        if let Some(secure) = &mut self.secure {
-            return secure.send(text, world, self.connection);
-        }
-        world.send(self.connection, text);
+        self.socket.send(text, &mut self.world.borrow_mut());
     }
 
     /// Reads up to `count` bytes. Returns how many there were.
     fn take(&mut self, count: usize) -> usize {
-        let world = &mut *self.world.borrow_mut();
-        #[cfg(feature = "tls")]
-        if let Some(secure) = &mut self.secure {
-            return secure.take(count, &mut self.bytes, world, self.connection);
-        }
-        world.take(self.connection, count, &mut self.bytes)
+        self.socket.take(count, &mut self.bytes, &mut self.world.borrow_mut())
     }
 
     /// The client closes cleanly.
-    fn close(self) {
+    fn close(mut self) {
         let world = &mut *self.world.borrow_mut();
-        #[cfg(feature = "tls")]
-        if let Some(mut secure) = self.secure {
-            secure.say_goodbye(world, self.connection);
-        }
-        world.close(self.connection);
+        self.socket.say_goodbye(world);
+        world.close(self.socket.connection);
     }
 
     /// Whether the client believes that it can send on it.
     fn is_open(&self) -> bool {
-        !self.world.borrow().is_at_end(self.connection)
+        !self.world.borrow().is_at_end(self.socket.connection)
     }
 
     /// The next chunk, when it is complete.

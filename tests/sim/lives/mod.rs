@@ -8,8 +8,6 @@ mod node;
 mod oracle;
 mod run;
 mod scenario;
-#[cfg(feature = "tls")]
-mod secure;
 mod story;
 mod together;
 

@@ -5,6 +5,7 @@ use crate::lives::story::{Story, TOPICS};
 use crate::lives::together::{NOBODYS, Way};
 use crate::net::{Faults, SimNet, World};
 use crate::run::check_work;
+use crate::socket::{ServerNet, server_net};
 use fastrand::Rng;
 use mio_sse::{Audience, CloseReason, Drain, Event, Message, Observer, Publisher, Request, Shards, StreamId};
 use std::cell::{Cell, RefCell};
@@ -62,31 +63,11 @@ fn number_of(line: &str) -> Option<u32> {
     line.strip_prefix("data: ")?.split(' ').next()?.parse().ok()
 }
 
-/// The network of a server.
-#[cfg(feature = "tls")]
-type NodeNet<const SHORT: bool> = mio_sse::net::TlsNet<SimNet<SHORT>>;
-#[cfg(not(feature = "tls"))]
-type NodeNet<const SHORT: bool> = SimNet<SHORT>;
-
-fn net<const SHORT: bool>(net: SimNet<SHORT>, story: &Rc<RefCell<Story>>) -> NodeNet<SHORT> {
-    #[cfg(feature = "tls")]
-    return if story.borrow().scenario.secure {
-        mio_sse::net::TlsNet::for_all(net, crate::lives::secure::config())
-    } else {
-        mio_sse::net::TlsNet::new(net)
-    };
-    #[cfg(not(feature = "tls"))]
-    {
-        let _ = story;
-        net
-    }
-}
-
 /// A server of one loop or several, each on a world of its own.
 pub(crate) struct Node<const SHORT: bool> {
     pub(crate) worlds: Vec<Rc<RefCell<World>>>,
     pub(crate) process: u32,
-    shards: Shards<App, NodeNet<SHORT>>,
+    shards: Shards<App, ServerNet<SHORT>>,
     publisher: Publisher,
     /// One for each loop.
     watchers: Vec<Watcher>,
@@ -126,7 +107,8 @@ impl<const SHORT: bool> Node<SHORT> {
         let watchers: Vec<_> = worlds.iter().map(|_| Watcher::default()).collect();
         let states: Vec<_> = worlds.iter().map(|_| States::default()).collect();
         let app = |at: usize| App::new(story, &watchers[at], (process, at), begin, &states[at]);
-        let nets = worlds.iter().map(|world| net(SimNet(world.clone()), story)).collect();
+        let secure = story.borrow().scenario.secure;
+        let nets = worlds.iter().map(|world| server_net(SimNet(world.clone()), secure)).collect();
         let mut shards = Shards::with_nets(nets, app, config).unwrap();
         for (server, watcher) in shards.servers().iter_mut().zip(&watchers) {
             server.observe(watcher.clone());

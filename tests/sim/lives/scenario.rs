@@ -57,7 +57,6 @@ pub(crate) struct Scenario {
     /// Longest time that passes at once, in milliseconds.
     pub(crate) pause: u64,
     /// Whether everything uses TLS.
-    #[cfg(feature = "tls")]
     pub(crate) secure: bool,
 }
 
@@ -109,8 +108,7 @@ impl Scenario {
             heavy,
             capacity: [100, 500, 5_000, 100_000][rng.usize(..4)],
             pause: [5, 50, 400][rng.usize(..3)],
-            #[cfg(feature = "tls")]
-            secure: rng.u8(..3) == 0,
+            secure: cfg!(feature = "tls") && rng.u8(..3) == 0,
         }
     }
 }

@@ -7,7 +7,9 @@
 //!   `WouldBlock`. So a stream that does not read is up to 16 KiB further than its cursor says, and stalls
 //!   and lags as any other.
 //! - **`Net::flush`** exists for that: when the poll reports room, what is kept goes out, even if the stream
-//!   has nothing else to get.
+//!   has nothing else to get. It is the only place where that happens, because it tells the loop that the
+//!   client takes something. While `Net::keeps` says that the end of a reply waits, the connection has the
+//!   time for a stall, however short it may be idle or linger.
 //! - **Handshakes** take as long as fifty deliveries. A turn does four of them, counted by the steps that
 //!   take long. Further ones are put off to the next poll, ahead of newer connections. The time for a head
 //!   covers them.
@@ -129,14 +131,18 @@ impl<N: Net> TlsNet<N> {
         Self { all: Some(config), ..Self::new(net) }
     }
 
-    /// Sends what waits for room.
-    fn send_waiting(&mut self, secure: &mut Secure<N::Socket>) -> io::Result<()> {
+    /// Sends what waits for room. Returns how much there was room for.
+    fn send_waiting(&mut self, secure: &mut Secure<N::Socket>) -> io::Result<usize> {
+        let mut sent = 0;
         while !secure.session.outgoing().is_empty() {
             match self.net.write(&mut secure.socket, secure.session.outgoing()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => secure.session.sent(count),
+                Ok(count) => {
+                    secure.session.sent(count);
+                    sent += count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(sent),
                 Err(error) => return Err(error),
             }
         }
@@ -146,7 +152,7 @@ impl<N: Net> TlsNet<N> {
         if std::mem::take(&mut secure.holds_end) {
             self.postpone(secure);
         }
-        Ok(())
+        Ok(sent)
     }
 
     /// Has a connection read in the next turn.
@@ -223,7 +229,9 @@ impl<N: Net> TlsNet<N> {
             if !was_open && worked && !session.has_opened_cheaply() {
                 self.handshakes_left -= 1;
             }
-            let sent = self.send_waiting(secure);
+            // What has waited goes out when there is room, and `flush` says so; unless this is the end.
+            let sent =
+                if waited == 0 || received.is_err() { self.send_waiting(secure).map(drop) } else { Ok(()) };
             if let Err(error) = received {
                 log::debug!("a TLS connection has failed: {error}");
                 // It has been told why, if it was to be told.
@@ -246,8 +254,8 @@ impl<N: Net> TlsNet<N> {
             // There is nobody yet who could be told anything.
             return Err(io::ErrorKind::NotConnected.into());
         }
-        self.send_waiting(secure)?;
         if !secure.session.outgoing().is_empty() {
+            // There was no room, and when there is, `flush` comes first.
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let count = bytes.len().min(RECORD_BYTES);
@@ -382,10 +390,17 @@ impl<N: Net> Net for TlsNet<N> {
         }
     }
 
-    fn flush(&mut self, socket: &mut Self::Socket) -> io::Result<()> {
+    fn flush(&mut self, socket: &mut Self::Socket) -> io::Result<usize> {
         match socket {
             TlsSocket::Plain(socket) => self.net.flush(socket),
             TlsSocket::Secure(secure) => self.with(secure, Self::send_waiting),
+        }
+    }
+
+    fn keeps(&self, socket: &Self::Socket) -> bool {
+        match socket {
+            TlsSocket::Plain(socket) => self.net.keeps(socket),
+            TlsSocket::Secure(secure) => !secure.session.outgoing().is_empty(),
         }
     }
 

@@ -22,7 +22,7 @@ enum Step {
     Add(u32, &'static str),
     Remove(u32, &'static str),
     Forget(u32),
-    /// Goes through the streams of a tag and forgets some of them on the way.
+    /// Visits the streams of a tag and forgets some of them on the way.
     Walk(&'static str, [bool; STREAMS as usize]),
     Revoke(&'static str, u64),
     Unrevoke(&'static str),
@@ -124,7 +124,7 @@ proptest! {
                 let forbidden = revoked.iter().any(|(until, found)| *found == name && *until >= now);
                 prop_assert_eq!(tags.is_revoked(name, now), forbidden);
             }
-            // Nothing is left of what is gone.
+            // Removed entries leave nothing.
             prop_assert_eq!(tags.len(), names);
             prop_assert_eq!(tags.links.len(), pairs.len());
             for slot in 0..STREAMS {
@@ -136,7 +136,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_to_be_forgotten_is_over_when_the_loop_wakes_for_it() {
+fn a_revocation_is_over_when_the_loop_wakes_to_drop_it() {
     let mut tags = Tags::default();
     assert_eq!(tags.next_due(), None);
     for until in [Duration::ZERO, Duration::from_millis(1999), Duration::from_secs(2)] {
@@ -156,7 +156,7 @@ fn a_tag_on_a_stream_is_24_bytes_and_so_is_a_tag_also_in_the_slab() {
 }
 
 #[test]
-fn the_memory_of_a_crowd_is_given_back() {
+fn memory_is_freed_after_many_have_left() {
     let mut tags = Tags::default();
     for slot in 0..20_000 {
         tags.add(slot, &slot.to_string(), 1).unwrap();

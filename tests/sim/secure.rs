@@ -36,16 +36,22 @@ pub(crate) fn config() -> TlsConfig {
 }
 
 /// A client's end of one connection.
-pub(crate) struct Secure(ClientConnection);
+pub(crate) struct Secure {
+    connection: ClientConnection,
+    /// The server has said that nothing more will come.
+    pub(crate) ended: bool,
+}
 
 impl Secure {
     pub(crate) fn new() -> Self {
         let name = "localhost".try_into().unwrap();
-        Self(ClientConnection::new(both().1.clone(), name).unwrap())
+        let mut connection = ClientConnection::new(both().1.clone(), name).unwrap();
+        connection.set_buffer_limit(None);
+        Self { connection, ended: false }
     }
 
     pub(crate) fn send(&mut self, text: &[u8], world: &mut World, connection: u32) {
-        self.0.writer().write_all(text).unwrap();
+        self.connection.writer().write_all(text).unwrap();
         self.push(world, connection);
     }
 
@@ -61,12 +67,15 @@ impl Secure {
         let taken = world.take(connection, count, &mut records);
         let mut rest = &records[..];
         while !rest.is_empty() {
-            self.0.read_tls(&mut rest).unwrap();
-            self.0.process_new_packets().expect("the server speaks TLS");
+            self.connection.read_tls(&mut rest).unwrap();
+            self.connection.process_new_packets().expect("the server speaks TLS");
             let mut chunk = [0; 4096];
             loop {
-                match self.0.reader().read(&mut chunk) {
-                    Ok(0) => break,
+                match self.connection.reader().read(&mut chunk) {
+                    Ok(0) => {
+                        self.ended = true;
+                        break;
+                    }
                     Ok(count) => into.extend_from_slice(&chunk[..count]),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => panic!("{error}"),
@@ -77,18 +86,23 @@ impl Secure {
         taken
     }
 
-    /// Sends its goodbye.
-    pub(crate) fn say_goodbye(&mut self, world: &mut World, connection: u32) {
-        self.0.send_close_notify();
+    /// Announces that no more bytes will follow. Returns false during the handshake, when that is not possible.
+    pub(crate) fn say_goodbye(&mut self, world: &mut World, connection: u32) -> bool {
+        if self.connection.is_handshaking() {
+            return false;
+        }
+        self.connection.send_close_notify();
         self.push(world, connection);
+        true
     }
 
     fn push(&mut self, world: &mut World, connection: u32) {
         let mut records = Vec::new();
-        while self.0.wants_write() {
-            self.0.write_tls(&mut records).unwrap();
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut records).unwrap();
         }
-        if !records.is_empty() {
+        // Behind its end it sends nothing.
+        if !records.is_empty() && !world.connections[connection as usize].fin {
             world.send(connection, &records);
         }
     }
