@@ -238,8 +238,7 @@ impl Client {
         taken > 0
     }
 
-    /// Closes its side of the connection, or all of it. Now and then it does not say so first, where there
-    /// are words for that.
+    /// Closes its side of the connection, or all of it. With TLS it sometimes does not announce that first.
     pub(crate) fn close(&mut self, half: bool, rng: &mut Rng, world: &mut World, model: &mut Model) {
         let it = &world.connections[self.connection as usize];
         let says = self.socket.is_secure() && !it.fin && rng.u8(..4) > 0 && self.socket.say_goodbye(world);
@@ -261,7 +260,7 @@ impl Client {
             model.counts.cut += 1;
             return;
         }
-        // A server that ends in a handshake has nobody to tell.
+        // A server that closes during a handshake cannot announce that.
         let is_told = self.wire.answered == 0 || self.socket.was_told_the_end();
         assert!(is_told, "the end is said: {self}");
         let wire = &self.wire;

@@ -147,7 +147,7 @@ pub(crate) struct Connection {
     /// The peer is gone: writes to it cause a reset.
     pub(crate) gone: bool,
     pub(crate) reset: bool,
-    /// It has ended, or will, without what TLS has to say of that.
+    /// It has ended, or will, without the close_notify of TLS.
     pub(crate) unsaid: bool,
     /// An error was drawn for it, or it could not be registered.
     pub(crate) broken: bool,

@@ -637,7 +637,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         let late = self.period() + Duration::from_millis(2);
         if let Some(since) = stream {
             let waits = now.saturating_sub(connection.tried_at.max(since));
-            // Behind what TLS keeps, the time runs from when something else is refused.
+            // If TLS holds bytes back, the time runs from the next write without room.
             let is_known = !self.scenario.secure;
             let stalls = is_known && connection.is_full() && waits > config.stall_timeout + late;
             assert!(!stalls, "a stream that stalls is closed: {connection:?}");
@@ -649,8 +649,8 @@ impl<const SHORT: bool> Sim<SHORT> {
             }
             let mut since = connection.moved_at();
             if self.scenario.secure {
-                // Behind what TLS keeps a reply waits that is not tried, such as the one to what came too
-                // late, which the loop may have noticed late.
+                // If TLS holds bytes back, a later reply waits without an attempt, such as a 408, which the
+                // loop may have noticed late.
                 longest *= 2;
                 since = since.max(self.jumped_at);
             }

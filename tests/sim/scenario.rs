@@ -79,7 +79,7 @@ impl Scenario {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         #[cfg(feature = "gzip")]
         let gzip = [None, Some(1), Some(6)][rng.clone().fork().usize(..3)];
-        // With dice of its own, so that a seed without it is what it is without the feature.
+        // With random numbers of its own, so that a seed without TLS is the same as without the feature.
         let secure = cfg!(feature = "tls") && Rng::with_seed(rng.clone().u64(..) ^ 1).u8(..3) == 0;
         let clients = [4, 12, 40, 100, 300][rng.usize(..5)];
         let mut config = config(rng, clients);

@@ -38,7 +38,7 @@ pub(crate) fn config() -> TlsConfig {
 /// A client's end of one connection.
 pub(crate) struct Secure {
     connection: ClientConnection,
-    /// The server has said that nothing more will come.
+    /// The server has announced its end.
     pub(crate) ended: bool,
 }
 
@@ -101,7 +101,7 @@ impl Secure {
         while self.connection.wants_write() {
             self.connection.write_tls(&mut records).unwrap();
         }
-        // Behind its end it sends nothing.
+        // It sends nothing after its end.
         if !records.is_empty() && !world.connections[connection as usize].fin {
             world.send(connection, &records);
         }

@@ -2,13 +2,13 @@
 
 use crate::net::{SimNet, World};
 
-/// What a server runs on.
+/// The network of a server.
 #[cfg(feature = "tls")]
 pub(crate) type ServerNet<const SHORT: bool> = mio_sse::net::TlsNet<SimNet<SHORT>>;
 #[cfg(not(feature = "tls"))]
 pub(crate) type ServerNet<const SHORT: bool> = SimNet<SHORT>;
 
-/// `secure`: all its connections speak TLS.
+/// `secure`: all its connections use TLS.
 pub(crate) fn server_net<const SHORT: bool>(net: SimNet<SHORT>, secure: bool) -> ServerNet<SHORT> {
     #[cfg(feature = "tls")]
     return if secure {
@@ -23,7 +23,7 @@ pub(crate) fn server_net<const SHORT: bool>(net: SimNet<SHORT>, secure: bool) ->
     }
 }
 
-/// Makes what all connections share, which is not memory of a server's.
+/// Makes the configurations of all connections, which must not count as memory of a server.
 pub(crate) fn prepare() {
     #[cfg(feature = "tls")]
     drop(crate::secure::config());
@@ -62,8 +62,7 @@ impl Socket {
         world.send(self.connection, text);
     }
 
-    /// Takes up to `count` bytes of what has come, which are records where this is TLS. Returns how many
-    /// there were.
+    /// Reads up to `count` bytes, which are records with TLS. Returns how many there were.
     pub(crate) fn take(&mut self, count: usize, into: &mut Vec<u8>, world: &mut World) -> usize {
         #[cfg(feature = "tls")]
         if let Some(secure) = &mut self.secure {
@@ -72,8 +71,8 @@ impl Socket {
         world.take(self.connection, count, into)
     }
 
-    /// Says that nothing more will be sent, where there are words for that. Returns whether there is nothing
-    /// left to be said.
+    /// Announces its end, which only TLS can. Returns whether there is nothing
+    /// left to announce.
     pub(crate) fn say_goodbye(&mut self, world: &mut World) -> bool {
         #[cfg(feature = "tls")]
         if let Some(secure) = &mut self.secure {
@@ -83,7 +82,7 @@ impl Socket {
         true
     }
 
-    /// Whether the server has said that nothing more will come, where there are words for that.
+    /// Whether the server has announced its end, which only TLS can.
     pub(crate) fn was_told_the_end(&self) -> bool {
         #[cfg(feature = "tls")]
         if let Some(secure) = &self.secure {
