@@ -86,7 +86,7 @@ impl Secure {
         taken
     }
 
-    /// Announces that no more bytes will follow. Returns false during the handshake, when that is not possible.
+    /// Announces that no more bytes will follow. Returns false during the handshake, when it cannot.
     pub(crate) fn say_goodbye(&mut self, world: &mut World, connection: u32) -> bool {
         if self.connection.is_handshaking() {
             return false;

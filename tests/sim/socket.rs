@@ -71,8 +71,8 @@ impl Socket {
         world.take(self.connection, count, into)
     }
 
-    /// Announces its end, which only TLS can. Returns whether there is nothing
-    /// left to announce.
+    /// Announces its end, which only TLS can. Returns whether there is nothing left to
+    /// announce.
     pub(crate) fn say_goodbye(&mut self, world: &mut World) -> bool {
         #[cfg(feature = "tls")]
         if let Some(secure) = &mut self.secure {
