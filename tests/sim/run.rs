@@ -339,7 +339,8 @@ impl<const SHORT: bool> Sim<SHORT> {
                     }
                 }
             }
-            // If there are several writes in a row, the last may fail; what the others have brought is not counted.
+            // If there are several writes in a row, the last may fail. What the others have brought is not
+            // counted then.
             let delivered = model.counts.received <= stats.events_delivered;
             let once = <ServerNet<SHORT> as Net>::SHORT_MEANS_DRAINED;
             assert!(delivered || !once, "what has arrived was delivered");
