@@ -235,10 +235,17 @@ pub struct Config {
     /// you publish much, 6 if bytes cost more than CPU time.
     ///
     /// Events of a topic are compressed once, however many streams read it. Each refers back to those before
-    /// it, so similar events become small. Bytes for one stream alone (events [sent](crate::Context::send) to
-    /// it, events it missed, several topics) are compressed separately, which saves less; after that the
-    /// stream needs up to 16 events of its topic before it shares compressed events again. So compression
-    /// helps most if many streams read one topic each.
+    /// it, so similar events become small. This needs at least two streams that read the topic and no other.
+    /// After it got bytes of its own, a stream needs up to 16 events of its topic before it shares compressed
+    /// events again.
+    ///
+    /// Everything else is compressed separately for each stream and turn: the events of a topic with one
+    /// reader or of a stream with several topics, events [sent](crate::Context::send) to one stream, events
+    /// that it missed, and those of a [source](crate::Source). That saves bytes if they are large or many,
+    /// and none if they are small: an event of 70 bytes becomes a little larger.
+    ///
+    /// Do not compress secrets beside text that a stranger can choose (BREACH): see
+    /// [`TopicConfig::uncompressed`](crate::TopicConfig::uncompressed).
     ///
     /// It delays no event. A compressed stream that is closed cleanly ends with the right checksum. Streams
     /// for HTTP/1.0, and those that are [close-delimited](crate::StreamReply::close_delimited), are not

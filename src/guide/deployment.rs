@@ -20,7 +20,8 @@
 //! server.observe(LogObserver);
 //! server.observe(AccessLog);
 //!
-//! // Call this on SIGTERM, from any thread, for example with the crate `ctrlc`.
+//! // Call this on SIGTERM, from any thread. With `cargo add ctrlc --features termination`:
+//! // ctrlc::set_handler(move || drop(shut_down()))
 //! let publisher = server.publisher();
 //! let shut_down = move || publisher.drain(Drain::within(Duration::from_secs(10)).retry(Duration::from_secs(2)));
 //! # let mut tab = server.ask(RawRequest::get("/events")?);
@@ -105,13 +106,26 @@
 //! | metric | it means |
 //! |---|---|
 //! | `mio_sse_streams`, `mio_sse_streams_behind` | open streams; those that were not given everything yet |
-//! | `mio_sse_refused_total{reason=…}` | clients over a limit |
+//! | `mio_sse_refused_total{reason=…}` | `streams`, `connections`, `descriptors`, `memory`: clients over a limit; also `draining`, `revoked`, `finished`, which are normal |
 //! | `mio_sse_streams_closed_total{reason="lagged"}`, `"stalled"` | [slow clients](super::slow_clients) |
 //! | `mio_sse_gaps_total` | clients that have missed events: the history is too short, or they are too slow |
 //! | `mio_sse_slow_turns_total`, `mio_sse_turn_seconds` | a callback that works too long, or a machine that is too busy |
 //! | `mio_sse_inbox_full_total` | publishers faster than the loop |
 //! | `mio_sse_memory_pressure` | 0 is normal; more: see [Memory](super::memory) |
 //! | `mio_sse_panics_total`, `mio_sse_accept_errors_total` | bugs; no descriptors |
+//!
+//! Three alerts to begin with:
+//!
+//! ```yaml
+//! - alert: SseRefusesClients
+//!   expr: rate(mio_sse_refused_total{reason=~"streams|connections|descriptors|memory"}[5m]) > 0
+//! - alert: SseShortOfMemory
+//!   expr: min_over_time(mio_sse_memory_pressure[5m]) > 0
+//! - alert: SseSlowOrBroken
+//!   expr: rate(mio_sse_slow_turns_total[5m]) > 0.1 or increase(mio_sse_panics_total[1h]) > 0
+//! ```
+//!
+//! A draining server does not accept connections, so `/metrics` and `/health` are out of reach then.
 //!
 //! # Logs
 //!

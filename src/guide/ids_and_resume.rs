@@ -26,7 +26,8 @@
 //! use mio_sse::{Config, Event, History, RawRequest, Reply, Router, Server, TopicConfig};
 //!
 //! let mut config = Config::default();
-//! config.topic = TopicConfig::default().history(History::new().events(1000));
+//! // At most 1,000 events, and at most 16 MiB: without `bytes` it is 1 MiB.
+//! config.topic = TopicConfig::default().history(History::new().events(1000).bytes(16 << 20));
 //! let mut app = Router::new();
 //! app.get("/events", |_request, _cx| Reply::stream().topic("news"));
 //!
@@ -50,6 +51,7 @@
 //!   one server.
 //! - **Absence longer than the history:** a `gap` event, then [the oldest event](crate::AfterGap::Oldest) or
 //!   [live events only](crate::AfterGap::Live).
+//! - **Numbers** count the events of all topics of the server, so those of one topic have holes.
 //! - On a `gap` event, a page fetches its state again. Or begin each stream with that state:
 //!   [`StreamReply::first`](crate::StreamReply::first), or a [keyed](crate::TopicConfig::keyed) topic.
 //!
@@ -118,6 +120,11 @@
 //!   published. To spare the store, publish the newest rows in [`on_start`](crate::Router::on_start).
 //! - **Absence longer than the history:** the store is asked. If it returns
 //!   [`Missed::Gap`](crate::Missed::Gap) or fails, the client is told.
+//! - **A table for each user:** give the stream its user with
+//!   [`StreamReply::with`](crate::StreamReply::with); `missed` gets it by `cx.of(stream)`. Never take the
+//!   user from the id, which the client chooses.
+//! - `missed` is called for every id that the history does not have, also for ids that no row ever had. Parse
+//!   them strictly.
 //! - Give every event an id. A client that resumes before an event without id gets that event again.
 //!
 //! # Ordered: events of a shared log

@@ -7,6 +7,7 @@
 //! let mut config = Config::default();
 //! config.memory_max = 512 << 20; // 256 MiB by default
 //! config.streams_max = 50_000; // 100,000 by default
+//! config.connections_max = 60_000; // 120,000 by default
 //! config.topics_max = 10_000; // 1,000,000 by default
 //! config.topic = TopicConfig::default()
 //!     .history(History::new().events(1000).bytes(256 << 10).age(Duration::from_secs(600)));
@@ -27,8 +28,9 @@
 //!
 //! # What memory_max bounds
 //!
-//! [`Config::memory_max`](crate::Config::memory_max) is one number for everything the server holds for
-//! others. [`Stats::memory`](crate::Memory) shows it by kind:
+//! [`Config::memory_max`](crate::Config::memory_max) is one number for everything that the server buffers:
+//! histories, events that were not read, requests, replies. [`Stats::memory`](crate::Memory) shows it by
+//! kind:
 //!
 //! | kind | what it is |
 //! |---|---|

@@ -13,7 +13,7 @@
 //! app.get("/prices", |_request, _cx| Reply::stream().topic("prices").snapshot());
 //! app.on_start(|cx| {
 //!     // Every event counts: a slow client is disconnected, comes back, and resumes from the history.
-//!     cx.configure("chat", TopicConfig::default().history(History::new().events(1000)))?;
+//!     cx.configure("chat", TopicConfig::default().history(History::new().bytes(8 << 20)))?;
 //!     // The newest events count: a slow client skips, and is told how many it has missed.
 //!     cx.configure("log", TopicConfig::default().overflow(Overflow::Skip))?;
 //!     // The newest event of each key counts: a slow client gets only that.
@@ -57,10 +57,10 @@
 //!
 //! # Bursts
 //!
-//! A burst may be larger than `lag_bytes_max`. Only what was offered to a stream and not taken counts. A
-//! stream that goes on reading has at least 100 ms for it. If it would be disconnected, a
-//! [`Publisher`](crate::Publisher) waits meanwhile. Handlers and timers do not wait: they may publish up to
-//! 16 times `lag_bytes_max` at once.
+//! A burst may be larger than `lag_bytes_max`. Events that the server has not tried to send yet do not count.
+//! A stream that keeps reading has at least 100 ms to take the rest. If it would be disconnected, a
+//! [`Publisher`](crate::Publisher) waits in the meantime. Handlers and timers do not wait: they may publish
+//! up to 16 times `lag_bytes_max` at once.
 //!
 //! # Skip events
 //!
@@ -84,7 +84,8 @@
 //! # Produce only as fast as the client reads
 //!
 //! For files, queries and generated text, let the stream pull. A [`Source`](crate::Source) is asked for its
-//! next event when there is room for it. A [channel](crate::Context::channel) does the same for a thread:
+//! next event when there is room for it. It is called in the loop, so it must not wait. A
+//! [channel](crate::Context::channel) does the same for a thread:
 //! [`EventSender::send`](crate::EventSender::send) waits while the client does not read, and returns an error
 //! after it has left.
 //!

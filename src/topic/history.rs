@@ -52,14 +52,14 @@ impl History {
         Self { events: usize::MAX, bytes: 1 << 20, age: None }
     }
 
-    /// Sets the largest number of events.
+    /// Sets the largest number of events. The limit of [`bytes`](Self::bytes), 1 MiB by default, holds too.
     #[must_use]
     pub const fn events(mut self, max: usize) -> Self {
         self.events = max;
         self
     }
 
-    /// Sets the largest number of bytes, as they are sent.
+    /// Sets the largest number of bytes, as they are sent. Default 1 MiB.
     #[must_use]
     pub const fn bytes(mut self, max: usize) -> Self {
         self.bytes = max;

@@ -3,7 +3,7 @@
 use crate::memory_net::{Loop, MemoryNet, Peer, get};
 use crate::tls_client::{BOTH, client_config, tls};
 use mio_sse::net::TlsNet;
-use mio_sse::{App, CloseReason, Config, Event, Reply, Router};
+use mio_sse::{App, CloseReason, Config, Drain, Event, Reply, Router};
 use rustls::{ClientConnection, SupportedProtocolVersion};
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -202,6 +202,24 @@ fn a_client_that_reads_slowly_does_not_stall() {
     assert_eq!(server.server.stats().closed(CloseReason::Stalled), 1);
 }
 
+/// A client that takes nothing stalls, even if nothing is published after what TLS has taken for it.
+#[test]
+fn a_client_that_takes_nothing_of_one_record_stalls() {
+    let mut config = Config::default();
+    config.heartbeat = None;
+    let mut server = serve(app(), config);
+    let publisher = server.server.publisher();
+    let mut client = Client::open(&mut server, BOTH[0]);
+    client.ask("/events");
+    server.settle();
+    client.peer.set_room(0);
+    publisher.publish("news", Event::new().data("x")).unwrap();
+    server.pass(Duration::from_secs(29));
+    assert!(!client.peer.is_closed());
+    server.pass(Duration::from_secs(2));
+    assert_eq!(server.server.stats().closed(CloseReason::Stalled), 1);
+}
+
 /// The last record of a reply has as much time as those before, whatever the connection waits for besides.
 #[test]
 fn the_end_of_a_reply_has_its_time() {
@@ -229,6 +247,28 @@ fn the_end_of_a_reply_has_its_time() {
         server.pass(Duration::from_secs(3));
         assert!(client.peer.is_closed(), "{close}");
     }
+}
+
+/// A drain closes connections between two requests, but not before the reply is out.
+#[test]
+fn a_drain_does_not_cut_the_end_of_a_reply() {
+    let mut server = serve(app(), Config::default());
+    let publisher = server.server.publisher();
+    let mut client = Client::open(&mut server, BOTH[0]);
+    client.peer.set_room(0);
+    client.connection.writer().write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    client.push();
+    client.peer.set_room(LARGE - 4000);
+    server.settle();
+    publisher.drain(Drain::within(Duration::from_secs(5))).unwrap();
+    server.pass(Duration::from_secs(4));
+    assert!(!client.peer.is_closed() && !server.server.is_stopped());
+    client.peer.set_room(usize::MAX);
+    server.pass(Duration::from_secs(2));
+    client.pull();
+    let (_, body) = client.received.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body.len(), LARGE);
+    assert!(server.server.is_stopped());
 }
 
 /// Events are published while a record waits, a byte of room at a time: records come in order, or the client

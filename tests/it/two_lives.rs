@@ -117,7 +117,7 @@ impl Handler for App {
     }
 
     fn missed(&mut self, stream: StreamId, _last_event_id: &str, cx: &mut Context<'_>) -> Missed {
-        self.0.look(stream, false, cx);
+        self.0.look(stream, true, cx);
         panic!("in missed");
     }
 

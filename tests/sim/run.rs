@@ -637,9 +637,7 @@ impl<const SHORT: bool> Sim<SHORT> {
         let late = self.period() + Duration::from_millis(2);
         if let Some(since) = stream {
             let waits = now.saturating_sub(connection.tried_at.max(since));
-            // If TLS holds bytes back, the time runs from the next write without room.
-            let is_known = !self.scenario.secure;
-            let stalls = is_known && connection.is_full() && waits > config.stall_timeout + late;
+            let stalls = connection.is_full() && waits > config.stall_timeout + late;
             assert!(!stalls, "a stream that stalls is closed: {connection:?}");
         } else {
             let times = time_outs(config);

@@ -59,7 +59,7 @@ fn the_example_of_the_readme_compiles_in_an_empty_directory_and_ticks() {
 
     let program = tied(target_dir().join("debug/stranger")).spawn().unwrap();
     let _program = Program(program);
-    read_until(port, "/ticks", "data: welcome \n\n");
-    read_until(port, "/ticks", "data: tick \n\n");
+    read_until(port, "/ticks", "data: welcome\n\n");
+    read_until(port, "/ticks", "data: tick\n\n");
     read_until(port, "/news", "data: hello from a thread\n\n");
 }

@@ -490,7 +490,8 @@ impl<'a, S: 'static> Context<'a, S> {
         self.core.send_tagged(tag, &event.into())
     }
 
-    /// [Closes](Self::close) every stream with this tag cleanly. Returns their number.
+    /// [Closes](Self::close) every stream with this tag cleanly, in all loops. Returns the number of those in
+    /// this loop.
     ///
     /// Only streams with the tag are visited. Of many, some 1,000 are closed at once and as many in each of
     /// the next turns, so events published in between may still reach some of them.
@@ -501,7 +502,10 @@ impl<'a, S: 'static> Context<'a, S> {
 
     /// Closes every stream with this tag cleanly, with [`CloseReason::Revoked`]. Until `time` has passed, a
     /// client that would open a stream with the tag gets 204, which makes EventSource stop reconnecting. Use
-    /// it when a session logs out or a user loses access. Returns the number of streams closed.
+    /// it when a session logs out or a user loses access. Returns the number of streams closed in this loop.
+    ///
+    /// Tag streams with the session rather than the user, or a user who logs in again gets 204 as well. To
+    /// let a tag in again before the time is over, call [`unrevoke`](Self::unrevoke).
     ///
     /// Revoking a tag again may extend its time but never shortens it: the caller that asked for the longer
     /// time relies on it. [`Duration::MAX`] is for ever; [`Duration::ZERO`] is until the end of this turn.

@@ -148,7 +148,7 @@ impl<H: App, N: Net> Server<H, N> {
         let tick = look.now;
         let config = &self.core.config;
         let Some(entry) = self.core.delivery.slots.get(slot) else { return false };
-        // Whether the end of a reply counts as written and is not.
+        // Whether bytes count as written that the socket has not taken.
         let keeps = || {
             let socket = self.sockets.get(slot as usize).and_then(Option::as_ref);
             socket.is_some_and(|socket| self.net.keeps(socket))
@@ -156,7 +156,7 @@ impl<H: App, N: Net> Server<H, N> {
         match &entry.state {
             Connection::Streaming(stream) => {
                 let silent = tick.wrapping_sub(stream.since);
-                let stalled = !entry.writable && silent >= look.stall;
+                let stalled = silent >= look.stall && (!entry.writable || keeps());
                 let too_old = || {
                     let clock = look.age.filter(|_| !stream.flags.has(Flags::OWN_AGE));
                     clock.is_some_and(|clock| ages::is_over(clock, stream.expires))

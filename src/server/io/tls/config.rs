@@ -1,4 +1,4 @@
-//! Who the server is to clients that speak TLS.
+//! Certificates and settings of TLS.
 
 use crate::server::io::tls::names::Identities;
 use rustls::crypto::{CryptoProvider, ring};
@@ -11,20 +11,18 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Certificates and what else a server needs to speak TLS 1.2 and 1.3 (RFC 5246, RFC 8446), for
-/// [`Listeners::tls`](crate::Listeners::tls). Only with feature `tls`.
+/// Certificates and settings for TLS 1.2 and 1.3 (RFC 5246, RFC 8446), for
+/// [`Listeners::tls`](crate::Listeners::tls). Requires feature `tls`.
 ///
-/// All clones are one: what [`reload`](Self::reload) puts in place is in place for all listeners and all
-/// loops.
+/// All clones share one configuration: [`reload`](Self::reload) changes it for all listeners and loops.
 ///
-/// - One certificate is for all names, or there are several, of which the client chooses by the name that it
-///   asks for (SNI, RFC 6066 3): the first that is for this name, else the first of all.
-/// - Suites are those that rustls finds safe: with AES-GCM or ChaCha20-Poly1305 and an ephemeral key
-///   exchange. There is no compression, no renegotiation, and no early data, which could be replayed.
-/// - Clients that come back are spared the certificate by a ticket; the server keeps nothing for them, and
-///   the keys of tickets change every six hours.
-/// - The protocol that is agreed on (ALPN, RFC 7301) is `http/1.1`, or `http/1.0` for a client that speaks no
-///   other, or none if the client does not ask.
+/// - **Certificates:** one for all names, or several. The name that the client asks for (SNI, RFC 6066 3)
+///   selects the first certificate for that name, else the first of all.
+/// - **Cipher suites:** those of rustls, with AES-GCM or ChaCha20-Poly1305 and an ephemeral key exchange. No
+///   compression, no renegotiation, and no early data, which could be replayed.
+/// - **Resumption:** by tickets, so the server stores nothing. Their keys change every six hours.
+/// - **ALPN** (RFC 7301): `http/1.1`; `http/1.0` for a client that offers nothing else; none if the client
+///   does not ask.
 ///
 /// ```no_run
 /// use mio_sse::{Config, Listeners, Router, Server, TlsConfig};
@@ -53,11 +51,11 @@ impl fmt::Debug for TlsConfig {
 }
 
 impl TlsConfig {
-    /// One certificate, with those of its issuers behind it, and its private key, each in a file in PEM (RFC
-    /// 7468), as certbot writes `fullchain.pem` and `privkey.pem`.
+    /// One certificate followed by those of its issuers, and its private key, each in a PEM file (RFC 7468),
+    /// such as `fullchain.pem` and `privkey.pem` of certbot.
     ///
     /// # Errors
-    /// Says which file cannot be read or used, and why.
+    /// Names the file that cannot be read or used, and the reason.
     pub fn from_pem_files(
         certificates: impl AsRef<Path>,
         key: impl AsRef<Path>,
@@ -65,22 +63,21 @@ impl TlsConfig {
         Self::builder().identity_files(certificates, key).build()
     }
 
-    /// The same, from what such files hold.
+    /// As [`from_pem_files`](Self::from_pem_files), from the contents of such files.
     ///
     /// # Errors
-    /// Says what cannot be used, and why.
+    /// Names the part that cannot be used, and the reason.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, TlsConfigError> {
         Self::builder().identity(certificates, key).build()
     }
 
-    /// With several certificates, a least version, or certificates of clients.
+    /// Starts a configuration with several certificates, a minimum version, or client certificates.
     pub fn builder() -> TlsBuilder {
         TlsBuilder::default()
     }
 
-    /// Puts what `new` has in the place of what there was, for connections that come from now on; those that
-    /// are there stay as they are. From any thread. Tickets that were given out before are of no use any
-    /// more.
+    /// Replaces the configuration by that of `new`, from any thread. It applies to new connections; existing
+    /// ones stay as they are. Tickets issued before become useless.
     pub fn reload(&self, new: &TlsConfig) {
         let new = new.current();
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
@@ -102,7 +99,7 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// Makes a [`TlsConfig`]. What is wrong is said by [`build`](Self::build).
+/// Builds a [`TlsConfig`]. [`build`](Self::build) reports all mistakes.
 ///
 /// ```
 /// use mio_sse::{TlsConfig, TlsVersion};
@@ -119,7 +116,7 @@ pub enum TlsVersion {
 pub struct TlsBuilder {
     identities: Vec<Result<Parts, TlsConfigError>>,
     min_version: TlsVersion,
-    /// Roots of certificates of clients, and whether a client has to have one.
+    /// Roots of client certificates, what they are called in errors, and whether a certificate is required.
     clients: Option<(Result<Vec<u8>, TlsConfigError>, String, bool)>,
 }
 
@@ -132,15 +129,15 @@ struct Parts {
 }
 
 impl TlsBuilder {
-    /// A certificate, with those of its issuers behind it, and its private key, in PEM. The first is for all
-    /// names for which no other is.
+    /// Adds a certificate followed by those of its issuers, and its private key, in PEM. The first one added
+    /// is used for names that no other certificate has.
     pub fn identity(mut self, certificates: &[u8], key: &[u8]) -> Self {
         let names = ["the certificate".to_owned(), "the private key".to_owned()];
         self.identities.push(Ok(Parts { certificates: certificates.to_vec(), key: key.to_vec(), names }));
         self
     }
 
-    /// The same, from files.
+    /// As [`identity`](Self::identity), from files.
     pub fn identity_files(mut self, certificates: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
         let (certificates, key) = (certificates.as_ref(), key.as_ref());
         let parts = read(certificates).and_then(|found| {
@@ -151,31 +148,31 @@ impl TlsBuilder {
         self
     }
 
-    /// The least version that a client has to speak; 1.2 if nothing is said.
+    /// Sets the minimum version. Default: 1.2.
     pub fn min_version(mut self, version: TlsVersion) -> Self {
         self.min_version = version;
         self
     }
 
-    /// Asks clients for a certificate, which has to be issued by one of `roots`, in PEM. One that has none is
-    /// let in unless they are `required`.
+    /// Asks clients for a certificate issued by one of `roots` (PEM). Clients without a certificate are
+    /// accepted unless it is `required`.
     pub fn client_certificates(mut self, roots: &[u8], required: bool) -> Self {
         self.clients = Some((Ok(roots.to_vec()), "the roots for clients".to_owned(), required));
         self
     }
 
-    /// The same, from a file.
+    /// As [`client_certificates`](Self::client_certificates), from a file.
     pub fn client_certificates_file(mut self, roots: impl AsRef<Path>, required: bool) -> Self {
         let roots = roots.as_ref();
         self.clients = Some((read(roots), roots.display().to_string(), required));
         self
     }
 
-    /// The configuration.
+    /// Returns the configuration.
     ///
     /// # Errors
-    /// Says which file or part cannot be used, and why: it is not there, holds no PEM, the key does not
-    /// belong to the certificate. Also if there is no certificate at all.
+    /// Names the file or part that cannot be used, and the reason: it does not exist, is not PEM, or the key
+    /// does not belong to the certificate. Also if there is no certificate at all.
     pub fn build(self) -> Result<TlsConfig, TlsConfigError> {
         let provider = Arc::new(ring::default_provider());
         let identities = self.identities.into_iter().map(|parts| certified(parts?, &provider));
@@ -210,7 +207,7 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsConfigError> {
     std::fs::read(path).map_err(|error| TlsConfigError::new(path.display(), error))
 }
 
-/// The certificates in a text of PEM, of which there has to be one.
+/// The certificates in a PEM text, at least one.
 fn certificates(text: &[u8], name: &str) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
     let found: Vec<_> = CertificateDer::pem_slice_iter(text)
         .collect::<Result<_, _>>()
@@ -223,8 +220,12 @@ fn certified(parts: Parts, provider: &CryptoProvider) -> Result<CertifiedKey, Tl
     let chain = certificates(&parts.certificates, &certificate_name)?;
     let key = PrivateKeyDer::from_pem_slice(&parts.key)
         .map_err(|error| TlsConfigError::new(&key_name, said(&error)))?;
-    CertifiedKey::from_der(chain, key, provider)
-        .map_err(|error| TlsConfigError::new(format!("{certificate_name}, {key_name}"), error))
+    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            TlsConfigError::new(key_name, format!("the key does not belong to {certificate_name}"))
+        }
+        error => TlsConfigError::new(format!("{certificate_name}, {key_name}"), error),
+    })
 }
 
 fn said(error: &pem::Error) -> String {
@@ -249,7 +250,7 @@ fn verifier(
     builder.build().map_err(|error| TlsConfigError::new(name, error))
 }
 
-/// Why a [`TlsConfig`] cannot be made.
+/// Why a [`TlsConfig`] cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsConfigError {
     part: String,
