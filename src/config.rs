@@ -54,9 +54,9 @@ pub struct Config {
     /// returns [`Error::TooManyTopics`](crate::Error::TooManyTopics), and so does
     /// [`Context::publish`](crate::Context::publish) to a topic that would retain the event.
     pub topics_max: usize,
-    /// Tags that one stream may have. Default 16: adding or removing one looks at all of them. Each costs 32
-    /// bytes, and some 90 and its name if no other stream has it. A stream that asks for more gets 400;
-    /// [`Context::tag`](crate::Context::tag) returns [`Error::TooManyTags`](crate::Error::TooManyTags).
+    /// Tags that one stream may have. Default 16: adding or removing one looks at all of them. A stream that
+    /// asks for more gets 400; [`Context::tag`](crate::Context::tag), which says what a tag costs, returns
+    /// [`Error::TooManyTags`](crate::Error::TooManyTags).
     pub tags_max: usize,
     /// Tags that are [revoked](crate::Context::revoke) at a time. Default 1,000,000, some 150 bytes each. If
     /// there are more, the revocation that would expire first is dropped.
